@@ -1,0 +1,5 @@
+"""`python -m vrx`."""
+
+from vrx.cli.app import main
+
+main()

@@ -1,0 +1,1 @@
+"""The command line: parse, show progress, render errors; no logic."""

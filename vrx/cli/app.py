@@ -1,0 +1,101 @@
+"""The root command, and the only place that catches, prints and exits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from vrx import __version__
+from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, upscale
+from vrx.cli.render import error_line
+from vrx.errors import Exit, StoppedError, TerminatedError, VrxError
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    name="vrx",
+    help="Restore videos: enlarge, deblur, inpaint.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        sys.stdout.write(f"vrx {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show tracebacks.")] = False,
+) -> None:
+    """Restore videos: enlarge, deblur, inpaint."""
+
+
+app.command("upscale")(upscale.upscale)
+app.command("deblur")(deblur.deblur)
+app.command("inpaint")(inpaint.inpaint)
+app.command("info")(info.info)
+app.command("scenes")(scenes.scenes)
+app.add_typer(models.app, name="models")
+app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
+
+
+def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM as an exception, so that everything open is closed."""
+    raise TerminatedError("terminated", "Nothing was published; run the same command again")
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    arguments = sys.argv[1:]
+    debug = DEBUG in arguments
+    # accepted anywhere: people add it to the end of the line that failed
+    arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), on_terminate)
+    sys.exit(int(guarded(arguments, debug)))
+
+
+def guarded(arguments: list[str], debug: bool) -> int:
+    """Run the program; turn every failure into one line and a status."""
+    try:
+        try:
+            result = app(arguments, prog_name="vrx", standalone_mode=False)
+            return result if isinstance(result, int) else Exit.DONE
+        except (KeyboardInterrupt, click.Abort) as stop:
+            raise StoppedError("interrupted", "Nothing was published; run the same command again") from stop
+        except click.ClickException as error:
+            error.show()
+            return Exit.USAGE
+    except VrxError as error:
+        if debug:
+            traceback.print_exc()
+        error_line(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # whoever read our output has left; nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAULT
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else Exit.FAULT
+    except Exception as error:  # noqa: BLE001 - the boundary: said to the user
+        if debug:
+            traceback.print_exc()
+        error_line(VrxError(f"a fault of ours: {type(error).__name__}: {error}", "Run again with --debug and report it"))
+        return Exit.FAULT

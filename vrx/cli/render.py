@@ -1,0 +1,83 @@
+"""Results to tables, JSON or one error line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vrx.errors import VrxError
+
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def err_console() -> Console:
+    """Standard error."""
+    return Console(stderr=True)
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can hold: times become seconds, paths strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, Fraction):
+        return round(float(value), 6)
+    return str(value) if isinstance(value, Path) else value
+
+
+def emit_json(value: Any) -> None:
+    """One JSON line on standard output."""
+    sys.stdout.write(json.dumps(plain(value)) + "\n")
+
+
+def emit_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A CSV on standard output."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+
+
+def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+    """A table on standard output."""
+    table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
+
+
+def error_line(error: VrxError) -> None:
+    """One line on standard error; control characters of file names are made visible."""
+    sys.stderr.write("vrx: " + str(error).translate(CONTROL) + "\n")
+
+
+def seconds(value: Fraction | None) -> str:
+    """A time as H:MM:SS.mmm."""
+    if value is None:
+        return "unknown"
+    total = float(value)
+    return f"{int(total // 3600)}:{int(total % 3600 // 60):02d}:{total % 60:06.3f}"
+
+
+def size(count: int | None) -> str:
+    """Bytes for people."""
+    if count is None:
+        return "unknown"
+    amount, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,0 +1,88 @@
+"""What a run tells its watchers: frozen values that leave sideways and are never awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all; `kind` is the `type` of its JSON line."""
+
+    kind: ClassVar[str]
+    input: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Event):
+    """A file begins: `frames` is an estimate, or None for a pipe; sizes are width, height."""
+
+    kind: ClassVar[str] = "started"
+    output: str
+    frames: int | None
+    source_size: tuple[int, int]
+    target_size: tuple[int, int]
+    model: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted(Event):
+    """Something the user should know that ends nothing; `level` is `info` or `warning`."""
+
+    kind: ClassVar[str] = "note"
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneBegan(Event):
+    """A scene starts at a frame (both count from 0); `soft` where only the guidance is refreshed."""
+
+    kind: ClassVar[str] = "scene"
+    number: int
+    frame: int
+    soft: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advanced(Event):
+    """Frames are written; `queues` are how many items wait before each stage."""
+
+    kind: ClassVar[str] = "progress"
+    done: int
+    frames: int | None
+    scene: int
+    fps: float
+    queues: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Event):
+    """A file stands under its final name."""
+
+    kind: ClassVar[str] = "finished"
+    output: str
+    frames: int
+    scenes: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Event):
+    """A file failed; nothing stands under its final name that was not there before."""
+
+    kind: ClassVar[str] = "failed"
+    message: str
+    hint: str
+    exit_code: int
+
+
+Watcher = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The watcher that does not look."""

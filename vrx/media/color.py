@@ -1,0 +1,67 @@
+"""Which matrix and range a picture is in where its tags do not say, and what ffmpeg must be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vrx.media.frame import Color, Kind, Layout
+
+SD_HEIGHT = 576  # rows; players take untagged pictures up to here for BT.601, larger ones for BT.709
+COEFFICIENTS = {  # red and blue weight of luma: ITU-R BT.601-7, BT.709-6, BT.2020-2, SMPTE 240M, FCC
+    "bt709": (0.2126, 0.0722),
+    "smpte170m": (0.299, 0.114),
+    "bt470bg": (0.299, 0.114),
+    "fcc": (0.30, 0.11),
+    "smpte240m": (0.212, 0.087),
+    "bt2020nc": (0.2627, 0.0593),
+    "bt2020c": (0.2627, 0.0593),
+}
+
+
+def is_sd(width: int, height: int) -> bool:
+    """Whether players take an untagged picture of this size for standard definition."""
+    return height <= SD_HEIGHT and width <= 1024
+
+
+def assumed(color: Color, layout: Layout, size: tuple[int, int]) -> Color:
+    """The colour with matrix and range filled in where the tags leave them open."""
+    if layout.kind is Kind.RGB:
+        return replace(color, matrix="rgb", full_range=True)
+    matrix = color.matrix if color.matrix in COEFFICIENTS else ""
+    if not matrix:
+        matrix = "smpte170m" if is_sd(*size) else "bt709"
+    full = color.full_range if color.full_range is not None else False
+    return replace(color, matrix=matrix, full_range=full)
+
+
+def written(source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layouts: tuple[Layout, Layout]) -> Color:
+    """The tags of the result, from the source's tags, both sizes (width, height) and both layouts.
+
+    As in the source; but an untagged picture that grows out of standard definition is tagged with what
+    it was taken for, since players would take the larger one for something else.
+    """
+    before, after = layouts
+    if after.kind is Kind.RGB:
+        return replace(source, matrix="rgb", full_range=True)
+    if before.kind is Kind.RGB:
+        matrix = "smpte170m" if is_sd(*sizes[1]) else "bt709"
+        return replace(source, matrix=matrix, full_range=False, chroma_location="")
+    if not source.matrix and is_sd(*sizes[0]) != is_sd(*sizes[1]):
+        return replace(source, matrix=assumed(source, before, sizes[0]).matrix)
+    return source
+
+
+def setparams(color: Color) -> str:
+    """The ffmpeg filter that puts the tags onto raw frames."""
+    parts = []
+    if color.full_range is not None:
+        parts.append(f"range={'pc' if color.full_range else 'tv'}")
+    if color.matrix:
+        parts.append(f"colorspace={'gbr' if color.matrix == 'rgb' else color.matrix}")
+    if color.primaries:
+        parts.append(f"color_primaries={color.primaries}")
+    if color.transfer:
+        parts.append(f"color_trc={color.transfer}")
+    if color.chroma_location:
+        parts.append(f"chroma_location={color.chroma_location}")
+    return "setparams=" + ":".join(parts) if parts else ""

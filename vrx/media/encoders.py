@@ -1,0 +1,202 @@
+"""Which video encoders vrx knows, what they can hold, and how quality is said to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vrx.errors import UsageError
+from vrx.media.frame import Kind, Layout
+
+CHROMA = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "411": (2, 0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRule:
+    """An ffmpeg encoder.
+
+    `chroma` and `depths` it can hold in YUV; `rgb`, `gray`, `alpha` depths of those (empty: none);
+    `even` where it refuses odd sizes with subsampled chroma; `quality` the option that --crf sets and
+    its default; `extra` further options.
+    """
+
+    name: str
+    chroma: tuple[str, ...]
+    depths: tuple[int, ...]
+    rgb: tuple[int, ...] = ()
+    gray: tuple[int, ...] = ()
+    alpha: tuple[tuple[str, int], ...] = ()
+    even: bool = False
+    quality: tuple[str, int] | None = None
+    preset: str | None = None
+    extra: tuple[str, ...] = ()
+
+
+ALL = ("420", "422", "444")
+RULES: dict[str, EncoderRule] = {
+    "libx264": EncoderRule(
+        name="libx264", chroma=ALL, depths=(8, 10), gray=(8, 10), even=True, quality=("-crf", 17), preset="medium"
+    ),
+    "libx265": EncoderRule(
+        name="libx265",
+        chroma=ALL,
+        depths=(8, 10, 12),
+        rgb=(8, 10, 12),
+        gray=(8, 10, 12),
+        quality=("-crf", 18),
+        preset="fast",
+        extra=("-tag:v:0", "hvc1"),
+    ),
+    "libsvtav1": EncoderRule(
+        name="libsvtav1", chroma=("420",), depths=(8, 10), even=True, quality=("-crf", 22), preset="7"
+    ),
+    "libvpx-vp9": EncoderRule(
+        name="libvpx-vp9",
+        chroma=("420", "422", "444", "440"),
+        depths=(8, 10, 12),
+        rgb=(8, 10, 12),
+        alpha=(("420", 8),),
+        quality=("-crf", 22),
+        extra=("-b:v:0", "0", "-row-mt", "1", "-deadline", "good", "-cpu-used", "4"),
+    ),
+    "prores_ks": EncoderRule(
+        name="prores_ks", chroma=("422", "444"), depths=(10,), alpha=(("444", 10),), extra=("-vendor", "apl0")
+    ),
+    "ffv1": EncoderRule(
+        name="ffv1",
+        chroma=("420", "422", "444", "440", "411"),
+        depths=(8, 9, 10, 12, 14, 16),
+        rgb=(9, 10, 12, 14, 16),
+        gray=(8, 9, 10, 12, 16),
+        alpha=(("420", 8), ("422", 8), ("444", 8), ("420", 10), ("422", 10), ("444", 10), ("rgb", 8), ("rgb", 16)),
+        extra=("-level", "3", "-slices", "4", "-slicecrc", "1", "-g", "1"),
+    ),
+    "png": EncoderRule(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=(("rgb", 8), ("rgb", 16))),
+    "tiff": EncoderRule(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=(("rgb", 8),)),
+    "mjpeg": EncoderRule(name="mjpeg", chroma=ALL, depths=(8,), extra=("-q:v", "2", "-huffman", "optimal")),
+    "bmp": EncoderRule(name="bmp", chroma=(), depths=(), rgb=(8,), gray=(8,)),
+    "ppm": EncoderRule(name="ppm", chroma=(), depths=(), rgb=(8, 16)),
+    "libwebp": EncoderRule(name="libwebp", chroma=("420",), depths=(8,), alpha=(("420", 8),), extra=("-quality", "95")),
+}
+SHORT_NAMES = {
+    "h264": "libx264",
+    "x264": "libx264",
+    "hevc": "libx265",
+    "h265": "libx265",
+    "x265": "libx265",
+    "av1": "libsvtav1",
+    "vp9": "libvpx-vp9",
+    "prores": "prores_ks",
+    "ffv1": "ffv1",
+}
+STILL_ENCODERS = {
+    ".png": "png",
+    ".jpg": "mjpeg",
+    ".jpeg": "mjpeg",
+    ".webp": "libwebp",
+    ".bmp": "bmp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".ppm": "ppm",
+}
+HARDWARE = ("_nvenc", "_qsv", "_vaapi", "_amf", "_videotoolbox")
+
+
+def rule_for(codec: str) -> EncoderRule:
+    """The rule of a codec's short name, or of an encoder's ffmpeg name.
+
+    Raises UsageError for a name that is neither.
+    """
+    name = SHORT_NAMES.get(codec, codec)
+    if name in RULES:
+        return RULES[name]
+    if name.endswith(HARDWARE):
+        quality = ("-cq", 19) if name.endswith("_nvenc") else ("-global_quality", 20)
+        depths = (8,) if name.startswith("h264") else (8, 10)
+        return EncoderRule(name=name, chroma=("420",), depths=depths, even=True, quality=quality)
+    known = ", ".join(SHORT_NAMES)
+    raise UsageError(f"unknown codec {codec!r}", f"Choose one of {known}, or a hardware encoder's ffmpeg name")
+
+
+def automatic(layout: Layout, suffix: str) -> str:
+    """The encoder for a container suffix that holds what the source holds and players understand."""
+    if suffix in STILL_ENCODERS:
+        return STILL_ENCODERS[suffix]
+    if suffix == ".webm":
+        return "libvpx-vp9"
+    if layout.alpha:
+        return "prores_ks" if suffix == ".mov" else "ffv1" if suffix == ".mkv" else "libx264"
+    return "libx265" if layout.depth > 8 else "libx264"
+
+
+def output_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
+    """The nearest layout the encoder can hold for a picture of `size`, and what is lost, in words."""
+    lost = []
+    chroma = "rgb" if layout.kind is Kind.RGB else chroma_name(layout)
+    if layout.alpha:
+        if any(held == (chroma, layout.depth) for held in rule.alpha):
+            return layout, ""
+        best = alpha_fallback(layout, rule)
+        if best is not None:
+            return best, ""
+        lost.append("transparency")
+        layout = replace(layout, alpha=False)
+    result, reason = opaque_layout(layout, rule, size)
+    lost += [reason] if reason else []
+    return result, f"{rule.name} cannot hold {' or '.join(lost)}; written as {result.pix_fmt}" if lost else ""
+
+
+def alpha_fallback(layout: Layout, rule: EncoderRule) -> Layout | None:
+    """Another layout with alpha and at least the depth, or None."""
+    for chroma, depth in rule.alpha:
+        if depth >= layout.depth:
+            if chroma == "rgb":
+                return Layout(Kind.RGB, depth, alpha=True)
+            return Layout(Kind.YUV, depth, *CHROMA[chroma], alpha=True)
+    return None
+
+
+def opaque_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
+    """As `output_layout`, for pictures without alpha; second what is lost, or an empty string."""
+    if layout.kind is Kind.GRAY and rule.gray:
+        depth = nearest(layout.depth, rule.gray)
+        return Layout(Kind.GRAY, depth), too_deep(layout.depth, depth)
+    if rule.rgb and (layout.kind is Kind.RGB or not rule.chroma):
+        depths = (8, *rule.rgb) if rule.name == "ffv1" else rule.rgb
+        depth = nearest(layout.depth, depths)
+        return Layout(Kind.RGB, depth), too_deep(layout.depth, depth)
+    depth = nearest(layout.depth, rule.depths)
+    lost = too_deep(layout.depth, depth)
+    wanted = {Kind.RGB: "444", Kind.GRAY: "420"}.get(layout.kind) or chroma_name(layout)
+    chroma = wanted if wanted in rule.chroma else next((c for c in ("444", "422", "420") if c in rule.chroma), "420")
+    if layout.kind is Kind.RGB:
+        lost = lost or "RGB"
+    elif layout.kind is Kind.YUV and chroma != wanted and samples(chroma) < samples(wanted):
+        lost = lost or f"4:{wanted[1]}:{wanted[2]}"
+    shift_x, shift_y = CHROMA[chroma]
+    if rule.even and ((shift_x and size[0] % 2) or (shift_y and size[1] % 2)):
+        if "444" not in rule.chroma:
+            raise UsageError(f"{rule.name} cannot hold the odd size {size[0]}x{size[1]}", "Use --codec hevc or ffv1")
+        return Layout(Kind.YUV, depth), f"the odd size {size[0]}x{size[1]} in 4:{chroma[1]}:{chroma[2]}"
+    return Layout(Kind.YUV, depth, shift_x, shift_y), lost
+
+
+def chroma_name(layout: Layout) -> str:
+    """`420` and the like for a YUV layout."""
+    shifts = (layout.shift_x, layout.shift_y)
+    return next((name for name, known in CHROMA.items() if known == shifts), "444")
+
+
+def samples(chroma: str) -> int:
+    """Chroma samples a four by two block."""
+    x, y = CHROMA[chroma]
+    return 8 >> (x + y)
+
+
+def nearest(depth: int, depths: tuple[int, ...]) -> int:
+    """The smallest depth that holds `depth`, else the largest there is."""
+    return min((d for d in depths if d >= depth), default=max(depths))
+
+
+def too_deep(wanted: int, held: int) -> str:
+    """What is lost when `wanted` bits become `held`."""
+    return f"{wanted} bits" if held < wanted else ""

@@ -1,0 +1,127 @@
+"""The ffmpeg program: where it is, what it can do, and the only place that starts a process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+import imageio_ffmpeg
+
+from vrx.errors import OutputError
+from vrx.settings import Environment
+
+KEPT_LINES = 40  # of what ffmpeg says, for error messages
+PROBE_SECONDS = 20
+
+
+def executable() -> str:
+    """The ffmpeg to run: `VRX_FFMPEG` where set, else the one that imageio-ffmpeg brings."""
+    chosen = Environment.read().ffmpeg
+    if chosen is None:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    found = shutil.which(chosen)
+    if found is None:
+        raise OutputError(f"VRX_FFMPEG names {chosen}, which is no program", "Unset it or correct it")
+    return found
+
+
+@cache
+def version(program: str) -> str:
+    """The version word of its banner, or an empty string where it does not run."""
+    try:
+        done = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.split()[2] if len(done.stdout.split()) > 2 else ""
+
+
+@cache
+def can_encode(program: str, encoder: str, pix_fmt: str) -> str:
+    """Try one small frame; an empty string when it works, else what ffmpeg said last."""
+    source = f"color=size=320x240:rate=1:duration=1,format={pix_fmt}"
+    command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source]
+    command += ["-frames:v", "1", "-c:v", encoder, "-f", "null", "-"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
+
+
+class Encoder:
+    """A running ffmpeg that takes a stream on its standard input.
+
+    It leads a session of its own, so that Ctrl-C on the terminal does not make it finish a short file,
+    and its messages are drained all the time, so that it never waits for a reader.
+    """
+
+    def __init__(self, arguments: Sequence[str], stdout: IO[bytes] | None = None) -> None:
+        command = [executable(), "-hide_banner", "-nostdin", "-loglevel", "warning", *arguments]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=stdout if stdout is not None else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise OutputError(f"cannot start ffmpeg: {error}", "Check it with: vrx doctor") from error
+        assert self._process.stdin is not None and self._process.stderr is not None
+        self.stdin: IO[bytes] = self._process.stdin
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._drain = Thread(target=self._read, args=(self._process.stderr,), name="ffmpeg messages")
+        self._drain.start()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            self._lines.append(line.decode(errors="replace").rstrip())
+
+    @property
+    def messages(self) -> list[str]:
+        """The last lines it said."""
+        return list(self._lines)
+
+    def finish(self) -> None:
+        """Close its input and wait; raise OutputError with what it said where it failed."""
+        try:
+            self.stdin.close()
+        except OSError:
+            pass  # it is gone; its exit status says why
+        status = self._process.wait()
+        self._drain.join()
+        if status:
+            raise OutputError(f"ffmpeg ended with {status}: {self.reason()}")
+
+    def abort(self) -> None:
+        """End it at once and wait until it is gone; no exception."""
+        self._process.kill()
+        try:
+            self.stdin.close()
+        except OSError:
+            pass  # a pipe into a process just killed
+        self._process.wait()
+        self._drain.join()
+
+    def reason(self) -> str:
+        """The line that says most about a failure."""
+        telling = ("No space left", "rror", "nvalid", "not ", "Cannot", "denied")
+        for line in self._lines:
+            if any(word in line for word in telling):
+                return line.strip()
+        return self._lines[-1].strip() if self._lines else "it said nothing"
+
+
+def still_file(path: Path) -> str:
+    """A local name as ffmpeg and PyAV must get it: never a protocol, never an option."""
+    return f"file:{path}"

@@ -1,0 +1,130 @@
+"""Masks beside a video: one picture, a folder of pictures, or a video; white marks what to fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from vrx.errors import InputError, UsageError
+from vrx.media.frame import Note
+from vrx.media.probe import opened, pick_video
+from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
+
+Mask = NDArray[np.bool_]
+WHITE = 128  # gray values from here on are filled
+
+
+def read_still_mask(path: Path) -> Mask:
+    """One picture as [H, W], true where white and opaque."""
+    with opened(path, str(path)) as container:
+        try:
+            picture = next(container.decode(pick_video(container, str(path))))
+        except (av.error.FFmpegError, StopIteration, EOFError) as error:
+            raise InputError(f"cannot read the mask {path}: no picture in it") from error
+    return as_mask(picture)
+
+
+def as_mask(picture: av.VideoFrame) -> Mask:
+    """A decoded picture, turned as it wants to be shown, as a mask."""
+    pixels = picture.to_ndarray(format="rgba").astype(np.uint16)
+    luma = (pixels[..., 0] * 77 + pixels[..., 1] * 150 + pixels[..., 2] * 29) >> 8
+    mask = (luma >= WHITE) & (pixels[..., 3] >= WHITE)
+    turns = round((picture.rotation or 0) / 90)
+    return np.ascontiguousarray(np.rot90(mask, turns) if turns else mask)
+
+
+def fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
+    """A mask at the video's size (width, height): unchanged, or scaled where the shape is the same.
+
+    Raises UsageError where the shapes differ: a stretched mask marks the wrong things.
+    """
+    height, width = mask.shape
+    if (width, height) == size:
+        return mask
+    if abs(width * size[1] - height * size[0]) > max(size) * max(1, max(width, height) // max(size)):
+        raise UsageError(
+            f"the mask {name} is {width}x{height}, the video {size[0]}x{size[1]}", "Give a mask of the video's shape"
+        )
+    rows = (np.arange(size[1]) * height) // size[1]
+    columns = (np.arange(size[0]) * width) // size[0]
+    return mask[rows[:, None], columns[None, :]]
+
+
+class MaskTrack:
+    """The mask at a time of the video.  A context manager; times must not go back.
+
+    A still holds for all frames.  A folder gives one mask a frame, a video the one shown at that time;
+    when they end, the last one holds and the user is told once.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], on_note: Note) -> None:
+        self.name, self._size, self._note = str(path), size, on_note
+        self._timed: Iterator[tuple[Fraction | None, Mask]] | None = None
+        if path.is_dir():
+            members = sorted(p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES)
+            if not members:
+                raise UsageError(f"the mask folder {path} holds no pictures", "Put one PNG a frame into it")
+            self._timed = ((None, read_still_mask(p)) for p in members)
+        elif is_pattern(path):
+            found = sequence_members(path)
+            if not found:
+                raise InputError(f"cannot read the mask {path}: no such files")
+            self._timed = ((None, read_still_mask(p)) for p in found)
+        elif not path.exists():
+            raise InputError(f"cannot read the mask {path}: no such file")
+        elif not is_still(path):
+            self._timed = self._video(path)
+        self.static = self._timed is None
+        first = (None, read_still_mask(path)) if self._timed is None else next(self._timed, None)
+        if first is None:
+            raise InputError(f"cannot read the mask {path}: no frames in it")
+        self._now = fitted(first[1], size, self.name)
+        self._next = next(self._timed, None) if self._timed else None
+        self._started, self._ended = False, False
+        if self.static and self._now.all():
+            raise UsageError(f"the mask {path} is all white: nothing would be left to fill from")
+        if self.static and not self._now.any():
+            on_note(f"the mask {path} is all black: nothing is filled")
+
+    def __enter__(self) -> MaskTrack:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close = getattr(self._timed, "close", None)
+        if close:
+            close()
+
+    def _video(self, path: Path) -> Iterator[tuple[Fraction | None, Mask]]:
+        with opened(path, str(path)) as container:
+            stream = pick_video(container, str(path))
+            origin: Fraction | None = None
+            for picture in container.decode(stream):
+                time = None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base)
+                origin = time if origin is None else origin
+                yield (None if time is None or origin is None else time - origin), as_mask(picture)
+
+    def at(self, time: Fraction) -> Mask:
+        """The mask [H, W] at `time` seconds after the video's first frame."""
+        if self._timed is None:
+            return self._now
+        if self._next is not None and self._next[0] is None:
+            if self._started:
+                self._step()
+        else:
+            while self._next is not None and self._next[0] is not None and self._next[0] <= time:
+                self._step()
+        if self._next is None and self._started and not self._ended:
+            self._ended = True
+        self._started = True
+        return self._now
+
+    def _step(self) -> None:
+        assert self._timed is not None and self._next is not None
+        self._now = fitted(self._next[1], self._size, self.name)
+        self._next = next(self._timed, None)

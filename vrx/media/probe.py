@@ -1,0 +1,241 @@
+"""What a file holds, read without decoding more than its first picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import av
+import av.error
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from vrx.errors import InputError
+from vrx.media.frame import Color
+from vrx.media.stills import STILL_SUFFIXES, is_pattern, still_options
+from vrx.settings import MAX_PIXELS
+
+ALLOWED_PROTOCOLS = "file,pipe"
+PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
+MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
+MATRICES |= {9: "bt2020nc", 10: "bt2020c", 14: "ictcp"}
+PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film"}
+PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "jedec-p22"}
+TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
+TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
+TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
+RANGES = {1: False, 2: True}
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """One stream: `index` in the file, `kind` (video, audio, subtitle, attachment, data), codec name."""
+
+    index: int
+    kind: str
+    codec: str
+    language: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """The video stream that is restored.
+
+    `size` is (width, height) as stored; `rotation` in degrees as a player turns it; `sample_aspect`
+    0 where unknown; `frames` is the container's count, 0 where it has none; times in seconds.
+    """
+
+    index: int
+    codec: str
+    size: tuple[int, int]
+    pix_fmt: str
+    color: Color
+    rate: Fraction
+    time_base: Fraction
+    sample_aspect: Fraction
+    rotation: int
+    interlaced: str
+    frames: int
+    start: Fraction | None
+    duration: Fraction | None
+    attached: bool = False
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source holds; `path` is None for a pipe."""
+
+    name: str
+    path: Path | None
+    container: str
+    duration: Fraction | None
+    bit_rate: int
+    video: VideoInfo
+    streams: tuple[StreamInfo, ...]
+    chapters: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def still(self) -> bool:
+        """Whether it is a picture or a sequence of them, not a video file."""
+        return self.path is not None and (is_pattern(self.path) or self.path.suffix.lower() in STILL_SUFFIXES)
+
+    @property
+    def estimated_frames(self) -> int | None:
+        """The container's frame count, or duration times rate, or None."""
+        if self.video.frames:
+            return self.video.frames
+        seconds = self.video.duration or self.duration
+        return round(seconds * self.video.rate) if seconds and self.video.rate else None
+
+
+def explain(error: Exception, name: str) -> InputError:
+    """A PyAV failure at opening or decoding as one line."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"cannot read {name}: no such file")
+    if isinstance(error, PermissionError):
+        return InputError(f"cannot read {name}: permission denied")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"cannot read {name}: it is a folder")
+    if isinstance(error, EOFError):
+        return InputError(f"cannot read {name}: it is empty or ends too early")
+    return InputError(f"cannot read {name}: truncated, damaged or not a video")
+
+
+@contextmanager
+def opened(source: Path | IO[bytes], name: str) -> Iterator[InputContainer]:
+    """Open a local file or a pipe with PyAV; only the file and pipe protocols are allowed."""
+    options = {"protocol_whitelist": ALLOWED_PROTOCOLS}
+    form: str | None = None
+    target: Any = source
+    if isinstance(source, Path):
+        if not is_pattern(source):
+            check_regular(source, name)
+        form, extra = still_options(source)
+        options |= extra
+        target = f"file:{source}"
+    try:
+        container = av.open(target, format=form, options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise explain(error, name) from error
+    with container:
+        if PLAYLISTS & set(container.format.name.split(",")):
+            raise InputError(f"cannot read {name}: playlists are not followed", "Give the video file itself")
+        yield container
+
+
+def check_regular(path: Path, name: str) -> None:
+    """Refuse what is no readable file before any library looks at it."""
+    if not path.exists():
+        raise InputError(f"cannot read {name}: no such file")
+    if path.is_dir():
+        raise InputError(f"cannot read {name}: it is a folder")
+    if not path.is_file():
+        raise InputError(f"cannot read {name}: not a regular file", "Use - to read a pipe")
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise explain(error, name) from error
+    if size == 0:
+        raise InputError(f"cannot read {name}: the file is empty")
+
+
+def pick_video(container: InputContainer, name: str) -> VideoStream:
+    """The stream a player would show: the default one, else the largest; cover pictures never."""
+    moving = [s for s in container.streams.video if not is_cover(s)]
+    if not moving:
+        held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in kinds(container))
+        raise InputError(f"cannot read {name}: no video stream ({held or 'no streams at all'})")
+    default = [s for s in moving if s.disposition & s.disposition.__class__.default]
+    return max(default or moving, key=lambda s: (s.width or 0) * (s.height or 0))
+
+
+def kinds(container: InputContainer) -> list[str]:
+    """Kinds of streams, each once, in the file's order."""
+    return list(dict.fromkeys(stream.type for stream in container.streams))
+
+
+def is_cover(stream: VideoStream) -> bool:
+    """Whether a video stream is an attached picture."""
+    return bool(stream.disposition & stream.disposition.__class__.attached_pic)
+
+
+def color_of(context: Any) -> Color:
+    """Colour tags of a codec context or a frame."""
+    location = getattr(context, "chroma_location", None)
+    return Color(
+        matrix=MATRICES.get(int(context.colorspace or 0), "") if int(context.colorspace or 0) else "",
+        primaries=PRIMARIES.get(int(context.color_primaries or 0), ""),
+        transfer=TRANSFERS.get(int(context.color_trc or 0), ""),
+        full_range=RANGES.get(int(context.color_range or 0)),
+        chroma_location=str(location) if location else "",
+    )
+
+
+def video_info(stream: VideoStream, name: str) -> VideoInfo:
+    """Describe a video stream from its header and its first picture."""
+    context = stream.codec_context
+    width, height = context.width, context.height
+    if not width or not height:
+        raise InputError(f"cannot read {name}: the video stream has no size")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"cannot read {name}: {width}x{height} is more than {MAX_PIXELS} pixels")
+    base = stream.time_base or Fraction(1, 1000)
+    return VideoInfo(
+        index=stream.index,
+        codec=context.name,
+        size=(width, height),
+        pix_fmt=context.pix_fmt or "",
+        color=color_of(context),
+        rate=Fraction(stream.average_rate or stream.guessed_rate or 25),
+        time_base=base,
+        sample_aspect=Fraction(stream.sample_aspect_ratio or 0),
+        rotation=0,
+        interlaced="",
+        frames=stream.frames,
+        start=None if stream.start_time is None else stream.start_time * base,
+        duration=None if stream.duration is None else stream.duration * base,
+    )
+
+
+def probe(source: Path, name: str | None = None) -> SourceInfo:
+    """Describe a local file.
+
+    Raises InputError where it is missing, no video, or has no decodable picture.
+    """
+    name = name or str(source)
+    with opened(source, name) as container:
+        return describe(container, name, source)
+
+
+def describe(container: InputContainer, name: str, path: Path | None) -> SourceInfo:
+    """Describe an open container; the frame position is not used afterwards."""
+    stream = pick_video(container, name)
+    streams = tuple(
+        StreamInfo(
+            index=s.index,
+            kind="cover" if isinstance(s, VideoStream) and is_cover(s) else s.type,
+            codec=getattr(s.codec_context, "name", "") if s.codec_context else "",
+            language=s.language or "",
+        )
+        for s in container.streams
+    )
+    duration = None if container.duration is None else Fraction(container.duration, av.time_base)
+    return SourceInfo(
+        name=name,
+        path=path,
+        container=container.format.name,
+        duration=duration,
+        bit_rate=container.bit_rate or 0,
+        video=video_info(stream, name),
+        streams=streams,
+        chapters=len(container.chapters()),
+        metadata=dict(container.metadata),
+    )

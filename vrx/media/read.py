@@ -1,0 +1,268 @@
+"""Files and pipes to frames: one decode, forward only, bounded memory, every frame with its own time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vrx.errors import InputError
+from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
+from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.timing import Clock
+
+SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
+PIPE_NAME = "standard input"
+DEPTHS = {  # what planar formats exist in, by kind and alpha
+    (Kind.YUV, False): (8, 9, 10, 12, 14, 16),
+    (Kind.YUV, True): (8, 9, 10, 12, 16),
+    (Kind.RGB, False): (8, 9, 10, 12, 14, 16),
+    (Kind.RGB, True): (8, 10, 12, 14, 16),
+    (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which part is wanted: seconds from the first frame, and a number of frames."""
+
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    frames: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return not self.start and self.end is None and self.frames is None
+
+
+def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
+    """The planar layout that holds a pixel format without loss.
+
+    Raises InputError for formats that have none (floats, Bayer patterns).
+    """
+    form = av.VideoFormat(pix_fmt)
+    if form.has_palette:
+        return Layout(Kind.RGB, 8, alpha=True)
+    bits = max((c.bits for c in form.components), default=0)
+    if form.is_bit_stream or form.name.startswith("bayer") or not 1 <= bits <= 16 or form.name.startswith("xyz"):
+        raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
+    alpha = any(c.is_alpha for c in form.components)
+    colors = len(form.components) - alpha
+    if form.is_rgb:
+        kind, shifts = Kind.RGB, (0, 0)
+    elif colors == 1:
+        kind, shifts, alpha = Kind.GRAY, (0, 0), False
+    else:
+        kind = Kind.YUV
+        shifts = tuple((4 // max(1, side)).bit_length() - 1 for side in (form.chroma_width(4), form.chroma_height(4)))
+    depth = next(d for d in DEPTHS[kind, alpha] if d >= bits)
+    if alpha and kind is Kind.YUV and shifts[0] + shifts[1] > 2:
+        raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
+    return Layout(kind, depth, *shifts, alpha=alpha)
+
+
+def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
+    """The samples of a decoded picture as arrays of their own."""
+    target = layout.pix_fmt
+    name = frame.format.name.replace("yuvj", "yuv")
+    if name != target:
+        frame = frame.reformat(format=target)
+    planes = []
+    for plane in frame.planes:
+        kind: Any = np.uint8 if layout.depth == 8 else np.dtype("<u2")
+        rows = np.frombuffer(plane, dtype=kind)  # type: ignore[call-overload]
+        rows = rows.reshape(plane.height, plane.line_size // rows.itemsize)
+        planes.append(rows[:, : plane.width].copy())
+    if layout.kind is Kind.RGB:  # stored as G, B, R
+        planes = [planes[2], planes[0], planes[1], *planes[3:]]
+    return tuple(planes)
+
+
+class Reader:
+    """An open source.  A context manager; `frames` may be walked once.
+
+    `info` describes the source, `layout` and `color` its first picture.  `on_note` hears of damage,
+    of repaired times and of a source that ends early; the same words once.
+    """
+
+    def __init__(self, source: Path | None, span: Span, on_note: Note) -> None:
+        self._stack = ExitStack()
+        self.name = PIPE_NAME if source is None else str(source)
+        self._span, self._note = span, on_note
+        self.rotation, self.interlaced = 0, False
+        self.mastering: dict[str, Any] = {}
+        target = sys.stdin.buffer if source is None else source
+        try:
+            self._container = self._stack.enter_context(opened(target, self.name))
+            self.info: SourceInfo = describe(self._container, self.name, source)
+            self._stream = pick_video(self._container, self.name)
+            self._stream.thread_type = "AUTO"
+            self._seekable = source is not None and not self.info.still
+            self._clock = Clock(self.info.video.time_base, self.info.video.rate)
+            self._damaged = 0
+            self._pictures = self._decode()
+            self._first: VideoFrame = self._open_first()
+        except BaseException:
+            self._stack.close()
+            raise
+        video = self.info.video
+        self.layout = layout_of(self._first.format.name, self.name)
+        self.color = merged(color_of(self._first), video.color, self._first.format.name)
+        self.size = (self._first.width, self._first.height)
+        self.interlaced = bool(self._first.interlaced_frame)
+        self.rotation = int(self._first.rotation or 0)
+        self.mastering = mastering_of(self._first)
+        if self.info.still and self.rotation:
+            self._turn_still()
+
+    def described(self) -> SourceInfo:
+        """The source with what only its first picture tells."""
+        video = replace(
+            self.info.video,
+            size=self.size,
+            color=self.color,
+            rotation=self.rotation,
+            interlaced="yes" if self.interlaced else "",
+        )
+        return replace(self.info, video=video)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pictures.close()
+        self._stack.close()
+
+    def _turn_still(self) -> None:
+        """Pictures have no place to keep a rotation that everyone reads: turn the pixels instead."""
+        if self.rotation % 180:
+            self.size = self.size[::-1]
+            self.layout = replace(self.layout, shift_x=self.layout.shift_y, shift_y=self.layout.shift_x)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Pictures one by one; damaged packets are passed over and counted."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+                pictures = packet.decode()
+            except (StopIteration, EOFError):
+                return
+            except av.error.InvalidDataError:
+                self._damaged += 1
+                if self._damaged > 10_000:
+                    return
+                continue
+            except (av.error.FFmpegError, OSError) as error:
+                raise explain(error, self.name) from error
+            yield from pictures
+
+    def _open_first(self) -> VideoFrame:
+        first = next(self._pictures, None)
+        if first is None:
+            why = "its video cannot be decoded" if self._damaged else "it holds no frames"
+            raise InputError(f"cannot read {self.name}: {why}")
+        if not self._span.start or not self._seekable:
+            return first
+        origin = (first.pts or 0) * (first.time_base or self.info.video.time_base)
+        target = int((origin + self._span.start) / (self._stream.time_base or Fraction(1, 1000)))
+        self._clock.begin(first.pts)
+        self._container.seek(target, stream=self._stream, backward=True)
+        self._pictures = self._decode()
+        return next(self._pictures, None) or first
+
+    def frames(self) -> Iterator[Frame]:
+        """Every wanted frame in order of time."""
+        count, last_end = 0, Fraction(0)
+        complete = True
+        origin: Fraction | None = self._clock.origin
+        for picture in self._all():
+            pts, repaired = self._clock.stamp(picture.pts)
+            if repaired:
+                self._note(f"{self.name}: {repaired}")
+            time = pts * self._clock.time_base
+            origin = time if origin is None else origin
+            if time - origin < self._span.start:
+                continue
+            if self._past(time - origin, count):
+                complete = False
+                break
+            if (picture.width, picture.height) != self.size and not self.info.still:
+                self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
+                picture = picture.reformat(width=self.size[0], height=self.size[1])
+            count += 1
+            last_end = time + self._clock.step * self._clock.time_base
+            yield self._frame(picture, pts)
+        if count == 0:
+            raise InputError(f"cannot read {self.name}: no frames in the chosen part")
+        if complete:
+            self._compare(last_end)
+
+    def _all(self) -> Iterator[VideoFrame]:
+        yield self._first
+        yield from self._pictures
+
+    def _past(self, time: Fraction, count: int) -> bool:
+        span = self._span
+        return (span.end is not None and time >= span.end) or (span.frames is not None and count >= span.frames)
+
+    def _frame(self, picture: VideoFrame, pts: int) -> Frame:
+        layout = self.layout
+        if self.info.still and self.rotation:
+            stored = replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.rotation % 180 else layout
+            turns = round(self.rotation / 90)
+            planes = tuple(np.ascontiguousarray(np.rot90(p, turns)) for p in planes_of(picture, stored))
+        else:
+            planes = planes_of(picture, layout)
+        return Frame(planes, layout, self.color, pts, self._clock.time_base, 0, bool(picture.interlaced_frame))
+
+    def _compare(self, end: Fraction) -> None:
+        """Say where a source ends before its header says, and how many packets were damaged."""
+        if self._damaged:
+            self._note(f"{self.name}: {self._damaged} damaged packets were passed over")
+        video = self.info.video
+        said = video.duration if video.duration else self.info.duration
+        if said is None or self.info.still:
+            return
+        began = self._clock.origin if self._clock.origin is not None else Fraction(0)
+        if said - (end - began) > max(SHORTFALL, 3 / (video.rate or 25)):
+            self._note(
+                f"{self.name}: the video ends at {float(end - began):.2f} of {float(said):.2f} s; "
+                "the file may be truncated"
+            )
+
+
+def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
+    """A frame's tags, and the stream's where the frame has none."""
+    full = frame.full_range if frame.full_range is not None else stream.full_range
+    if full is None and pix_fmt.startswith("yuvj"):
+        full = True
+    return Color(
+        matrix=frame.matrix or stream.matrix,
+        primaries=frame.primaries or stream.primaries,
+        transfer=frame.transfer or stream.transfer,
+        full_range=full,
+        chroma_location=frame.chroma_location or stream.chroma_location,
+    )
+
+
+def mastering_of(frame: VideoFrame) -> dict[str, Any]:
+    """Mastering display and content light level of the first picture, raw bytes by name."""
+    found = {}
+    for data in frame.side_data:
+        if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
+            found[data.type.name] = bytes(data)
+    return found
+
+
+OpenReader = Callable[[], Reader]

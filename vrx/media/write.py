@@ -1,0 +1,394 @@
+"""Frames to files: raw pictures with their own times to ffmpeg, which encodes and copies the rest.
+
+The result appears under its final name only when it is complete: it is written under another name in
+the same folder, counted, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+
+from vrx.errors import OutputError
+from vrx.media.color import setparams
+from vrx.media.encoders import STILL_ENCODERS, EncoderRule
+from vrx.media.ffmpeg import Encoder, executable
+from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.stills import PATTERN
+
+FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".nut": "nut",
+    ".ts": "mpegts",
+}
+TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
+TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
+FULL_TAGS = {"mp4", "mov", "matroska", "webm", "nut"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A stream copied from the source: its index there, and the codec to convert it to, if any."""
+
+    index: int
+    kind: str
+    convert: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """All that decides how a result is written.
+
+    `path` None is standard output.  `size` (width, height); `span` seconds of the source to copy the
+    other streams from, None for all with their own times.
+    """
+
+    path: Path | None
+    container: str
+    rule: EncoderRule
+    layout: Layout
+    color: Color
+    size: tuple[int, int]
+    time_base: Fraction
+    rate: Fraction
+    sample_aspect: Fraction
+    rotation: int = 0
+    source: Path | None = None
+    span: tuple[Fraction, Fraction | None] | None = None
+    carried: tuple[Carried, ...] = ()
+    crf: int | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    encoder_args: tuple[str, ...] = ()
+    mastering: tuple[str, ...] = field(default_factory=tuple)
+    overwrite: bool = False
+
+    @property
+    def still(self) -> bool:
+        """Whether pictures are written, not a video."""
+        return self.path is not None and self.path.suffix.lower() in STILL_ENCODERS
+
+    @property
+    def sequence(self) -> bool:
+        """Whether one file a frame is written."""
+        return self.still and self.path is not None and bool(PATTERN.search(self.path.name))
+
+
+def partial_path(path: Path) -> Path:
+    """An unused name beside `path` that ends like it and says what it is."""
+    stem = path.stem[:80]
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def arguments(target: Target, destination: str) -> list[str]:
+    """The ffmpeg command behind the pipe."""
+    words = ["-y", "-copyts"]
+    if target.rotation and not target.still:
+        words += ["-display_rotation:v:0", str(target.rotation)]
+    words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
+    if target.carried and target.source is not None:
+        if target.span is not None:
+            words += ["-ss", str(float(target.span[0]))]
+            if target.span[1] is not None:
+                words += ["-to", str(float(target.span[1]))]
+        words += ["-i", f"file:{target.source}"]
+    words += ["-map", "0:v:0"]
+    for stream in target.carried:
+        words += ["-map", f"1:{stream.index}"]
+    if target.carried and target.source is not None:
+        words += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
+    words += ["-c", "copy"]
+    for place, stream in enumerate(target.carried, start=1):
+        if stream.convert:
+            words += [f"-c:{place}", stream.convert]
+    words += encoder_words(target)
+    words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", "demux"]
+    if target.container in TICKED:
+        words += ["-video_track_timescale", str(timescale(target.time_base)), "-movflags", "+faststart+write_colr"]
+    if target.container == "avi":
+        words += ["-r:v:0", str(target.rate)]
+    if target.still:
+        words += ["-f", "image2"] + ([] if target.sequence else ["-update", "1"])
+    else:
+        words += ["-avoid_negative_ts", "disabled" if target.span is None else "make_zero"]
+        words += ["-f", target.container]
+    return [*words, destination]
+
+
+def timescale(time_base: Fraction) -> int:
+    """Ticks a second that hold the source's times exactly, within what MP4 can hold."""
+    ticks = time_base.denominator
+    while ticks < 1000:
+        ticks *= 10
+    return ticks if ticks < 2**31 else 90_000
+
+
+def encoder_words(target: Target) -> list[str]:
+    """The encoder, its quality and the tags of the picture."""
+    rule = target.rule
+    words = ["-c:v:0", rule.name]
+    filters = [setparams(target.color)] if setparams(target.color) else []
+    if filters:
+        words += ["-filter:v:0", ",".join(filters)]
+    words += ["-pix_fmt:v:0", target.pix_fmt or encoder_pix_fmt(target)]
+    if rule.quality is not None:
+        words += [f"{rule.quality[0]}:v:0", str(target.crf if target.crf is not None else rule.quality[1])]
+    preset = target.preset or rule.preset
+    if preset:
+        words += ["-preset:v:0", preset]
+    if rule.name == "prores_ks":
+        words += ["-profile:v:0", "4" if target.layout.shift_x == 0 else "3"]
+    if rule.name == "libx265":
+        words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
+    words += rule.extra if target.container in TICKED or "-tag:v:0" not in rule.extra else ()
+    if target.carried:
+        words += ["-disposition:v:0", "default"]
+    return [*words, *target.encoder_args]
+
+
+def encoder_pix_fmt(target: Target) -> str:
+    """The pixel format the encoder itself takes for the layout."""
+    layout, name = target.layout, target.rule.name
+    if layout.kind is Kind.RGB:
+        packed = {
+            ("ffv1", 8, False): "bgr0",
+            ("ffv1", 8, True): "bgra",
+            ("ffv1", 16, True): "gbrap16le",
+            ("png", 8, False): "rgb24",
+            ("png", 8, True): "rgba",
+            ("png", 16, False): "rgb48be",
+            ("png", 16, True): "rgba64be",
+            ("tiff", 8, False): "rgb24",
+            ("tiff", 8, True): "rgba",
+            ("tiff", 16, False): "rgb48le",
+            ("bmp", 8, False): "bgr24",
+            ("ppm", 8, False): "rgb24",
+            ("ppm", 16, False): "rgb48be",
+        }
+        return packed.get((name, layout.depth, layout.alpha), layout.pix_fmt)
+    if name == "png" and layout.depth == 16:
+        return "gray16be"
+    if name == "mjpeg":
+        return layout.pix_fmt.replace("yuv", "yuvj") if layout.kind is Kind.YUV else "gray"
+    return layout.pix_fmt
+
+
+class Writer:
+    """A result being written.  A context manager: leaving it by an exception removes what there is."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.frames = 0
+        self._last: int | None = None
+        path = target.path
+        self._folder: Path | None = None
+        if path is None:
+            destination = "pipe:1"
+        elif target.sequence:
+            self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
+            make_folder(self._folder)
+            destination = f"file:{self._folder / path.name}"
+        else:
+            self._partial = partial_path(path)
+            destination = f"file:{self._partial}"
+        stdout = sys.stdout.buffer if path is None else None
+        try:
+            self._encoder = Encoder(arguments(target, destination), stdout)
+        except OutputError:
+            self._discard()
+            raise
+        self._open_pipe()
+
+    def _open_pipe(self) -> None:
+        target = self.target
+        self._box = av.open(self._encoder.stdin, "w", format="nut")
+        self._stream = self._box.add_stream("rawvideo", rate=target.rate)
+        self._stream.width, self._stream.height = target.size
+        self._stream.pix_fmt = target.layout.pix_fmt
+        self._stream.time_base = target.time_base
+        self._stream.codec_context.time_base = target.time_base
+        if target.sample_aspect:
+            self._stream.codec_context.sample_aspect_ratio = target.sample_aspect
+            self._stream.sample_aspect_ratio = target.sample_aspect
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None:
+            self.abort()
+
+    def write(self, frame: Frame) -> None:
+        """Send one frame; its planes must have the target's layout and size."""
+        planes = frame.planes
+        if frame.layout.kind is Kind.RGB:  # ffmpeg's planar order is G, B, R
+            planes = (planes[1], planes[2], planes[0], *planes[3:])
+        packet = av.Packet(b"".join(plane.tobytes() for plane in planes))
+        packet.stream = self._stream
+        packet.time_base = frame.time_base
+        packet.pts = packet.dts = frame.pts
+        packet.is_keyframe = True
+        try:
+            self._box.mux_one(packet)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise self._broken() from error
+        self.frames += 1
+
+    def _broken(self) -> OutputError:
+        """The encoder is gone: why, in its own words."""
+        try:
+            self._encoder.finish()
+        except OutputError as error:
+            return self._explained(error)
+        return OutputError("ffmpeg ended before the last frame")
+
+    def _explained(self, error: OutputError) -> OutputError:
+        name = "standard output" if self.target.path is None else str(self.target.path)
+        hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
+        return OutputError(f"cannot write {name}: {error.message}", hint)
+
+    def finish(self) -> None:
+        """End the file, check it, and give it its name.
+
+        Raises OutputError where ffmpeg failed or the file does not hold what was sent.
+        """
+        try:
+            try:
+                self._box.close()
+            except (av.error.FFmpegError, OSError) as error:
+                raise self._broken() from error
+            try:
+                self._encoder.finish()
+            except OutputError as error:
+                raise self._explained(error) from error
+            if self.target.path is None:
+                return
+            if self._folder is not None:
+                self._publish_sequence()
+            else:
+                self._check()
+                publish(self._partial, self.target.path, self.target.overwrite)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _check(self) -> None:
+        if self.target.still:
+            held = 1 if self._partial.exists() and self._partial.stat().st_size else 0
+        else:
+            held = count_frames(self._partial)
+        if held != self.frames and not (self.target.still and held == 1):
+            raise OutputError(
+                f"{self.target.path}: {self.frames} frames were sent and {held} arrived",
+                "Nothing was published; try another --codec or container",
+            )
+
+    def _publish_sequence(self) -> None:
+        assert self._folder is not None and self.target.path is not None
+        members = sorted(self._folder.iterdir())
+        if len(members) != self.frames:
+            raise OutputError(f"{self.target.path}: {self.frames} frames were sent and {len(members)} arrived")
+        for member in members:
+            publish(member, self.target.path.with_name(member.name), self.target.overwrite)
+        self._folder.rmdir()
+
+    def abort(self) -> None:
+        """Stop at once and remove what was written."""
+        self._encoder.abort()
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+            self._box.close()
+        self._discard()
+
+    def _discard(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        elif self.target.path is not None:
+            self._partial.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, or say why it cannot be."""
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
+
+
+def count_frames(path: Path) -> int:
+    """Video packets of a finished file: one a shown frame with every encoder vrx runs."""
+    try:
+        with av.open(f"file:{path}") as box:
+            stream = box.streams.video[0]
+            return sum(1 for packet in box.demux(stream) if packet.size)
+    except (av.error.FFmpegError, OSError, IndexError):
+        return 0
+
+
+def publish(partial: Path, path: Path, overwrite: bool) -> None:
+    """Sync a finished file and give it its name; an existing file is replaced only if `overwrite`."""
+    try:
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        if overwrite:
+            partial.replace(path)
+        else:
+            try:
+                os.link(partial, path)  # fails where the name was taken meanwhile, as rename does not
+            except FileExistsError:
+                raise OutputError(f"{path} appeared while it was written", "Add -y to replace it") from None
+            except OSError:
+                partial.replace(path)  # a file system without links
+            else:
+                partial.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def trial(source: Path, index: int, container: str, convert: str | None) -> bool:
+    """Whether a stream of the source can go into a container: its header is written for real."""
+    words = ["-y", "-i", f"file:{source}", "-map", f"0:{index}", "-c", convert or "copy", "-t", "0.5"]
+    encoder = None
+    try:
+        encoder = Encoder([*words, "-f", container, os.devnull])
+        encoder.finish()
+    except OutputError:
+        return False
+    return True
+
+
+def carry(source: Path, container: str, streams: Sequence[tuple[int, str, str]]) -> tuple[list[Carried], list[str]]:
+    """What goes along into `container`, of streams (index, kind, codec), and what cannot, in words."""
+    carried, lost = [], []
+    for index, kind, codec in streams:
+        if trial(source, index, container, None):
+            carried.append(Carried(index=index, kind=kind))
+        elif kind == "subtitle" and trial(source, index, container, TEXT_SUBTITLES.get(container, "srt")):
+            carried.append(Carried(index=index, kind=kind, convert=TEXT_SUBTITLES.get(container, "srt")))
+        else:
+            lost.append(f"{kind} {index} ({codec})")
+    return carried, lost
+
+
+__all__ = ["Carried", "Target", "Writer", "carry", "count_frames", "executable", "publish"]

@@ -1,0 +1,111 @@
+"""The classical estimates that the embedded network adds its residual to.
+
+Pure functions on float tensors in 0..1.  They know no network, no file and no device.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KERNEL_RADIUS = 30  # pixels; a 61 x 61 kernel holds a Gaussian of sigma 6 to five deviations
+WIENER_MARGIN = 64  # pixels reflected around the picture so that the transform's wrap-around is unseen
+WIENER_NOISE = 4e-4  # noise-to-signal power at which the inverse filter gives in
+FILL_SIGMAS = ((0.8, 1.0), (2.0, 1e-2), (6.0, 1e-4), (18.0, 1e-6))  # pixels, weight of that scale
+FILL_POOL = 4  # fills wider than this many pixels are computed on block sums of this size
+
+
+def gaussian(sigma: float, radius: int, like: Tensor) -> Tensor:
+    """A normalised line of 2 * radius + 1 Gaussian weights; `sigma` in pixels, > 0."""
+    axis = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    line = torch.exp(-(axis**2) / (2 * sigma**2))
+    return (line / line.sum()).to(like)
+
+
+def separable(x: Tensor, line: Tensor, mode: str = "reflect") -> Tensor:
+    """Filter [N, C, H, W] by `line` along both axes; the border is extended by `mode`."""
+    radius, channels = len(line) // 2, x.shape[1]
+    if mode == "reflect" and radius >= min(x.shape[-2:]):
+        mode = "replicate"
+    if mode == "constant":
+        x = F.pad(x, (radius,) * 4)
+    else:
+        x = F.pad(x, (radius,) * 4, mode=mode)
+    x = x.contiguous(memory_format=torch.channels_last)  # ten times the speed on a CPU
+    x = F.conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def bicubic(x: Tensor, scale: int) -> Tensor:
+    """Enlarge [N, C, H, W] by an integer factor with Keys' cubic (a = -0.75), half-pixel centres."""
+    return F.interpolate(x, scale_factor=scale, mode="bicubic")
+
+
+def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:
+    """Undo a Gaussian blur of `sigma` pixels in [N, C, H, W] by a Wiener filter.
+
+    X = Y conj(H) / (|H|^2 + noise), on the reflected picture (Wiener, 1949; Gonzalez and Woods,
+    section 5.8).  `sigma` at or below 0 returns the input.
+    """
+    if sigma <= 0:
+        return x
+    height, width = x.shape[-2:]
+    pad_y, pad_x = min(WIENER_MARGIN, height - 1), min(WIENER_MARGIN, width - 1)
+    padded = F.pad(x.contiguous(), (pad_x, pad_x, pad_y, pad_y), mode="reflect")
+    size = (fast_size(padded.shape[-2]), fast_size(padded.shape[-1]))
+    extra = (0, size[1] - padded.shape[-1], 0, size[0] - padded.shape[-2])
+    padded = F.pad(padded, extra, mode="replicate")
+    line = gaussian(sigma, KERNEL_RADIUS, x)
+    rows = torch.fft.fft(wrapped(line, size[0])).real
+    columns = torch.fft.rfft(wrapped(line, size[1])).real
+    transfer = rows[:, None] * columns[None, :]
+    restored = torch.fft.irfft2(torch.fft.rfft2(padded) * (transfer / (transfer**2 + noise)), s=size)
+    return restored[..., pad_y : pad_y + height, pad_x : pad_x + width]
+
+
+def wrapped(line: Tensor, size: int) -> Tensor:
+    """A centred line as a circular kernel of `size` samples with its middle at index 0."""
+    radius = len(line) // 2
+    index = torch.arange(-radius, radius + 1, device=line.device) % size
+    return torch.zeros(size, dtype=line.dtype, device=line.device).index_add_(0, index, line)
+
+
+def fast_size(size: int) -> int:
+    """The next length whose only prime factors are 2, 3 and 5."""
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 1
+
+
+def smooth_fill(x: Tensor, mask: Tensor) -> Tensor:
+    """Fill the masked pixels of [N, C, H, W] from their surroundings, known pixels untouched.
+
+    `mask` is [N, 1, H, W], 1 where a pixel is missing.  A sum of normalised Gaussians (Knutsson and
+    Westin, 1993) from narrow to wide, each a hundred times weaker than the one before: the nearest
+    knowledge decides.  A picture without any known pixel becomes mid-gray.
+    """
+    known = 1 - mask
+    stack = torch.cat([x * known, known], 1)  # [N, C + 1, H, W]
+    height, width = x.shape[-2:]
+    total = torch.zeros_like(stack)
+    for sigma, weight in FILL_SIGMAS:
+        if sigma <= FILL_POOL:
+            total = total + weight * separable(stack, gaussian(sigma, round(3 * sigma), x), "constant")
+    extra = (0, -width % FILL_POOL, 0, -height % FILL_POOL)
+    pooled = F.avg_pool2d(F.pad(stack, extra), FILL_POOL)
+    coarse = torch.zeros_like(pooled)
+    for sigma, weight in FILL_SIGMAS:
+        if sigma > FILL_POOL:
+            line = gaussian(sigma / FILL_POOL, round(3 * sigma / FILL_POOL), x)
+            coarse = coarse + weight * separable(pooled, line, "constant")
+    wide = F.interpolate(coarse, scale_factor=FILL_POOL, mode="bilinear")
+    total = total + wide[..., :height, :width]
+    tiny = torch.finfo(torch.float32).tiny * 1e6
+    filled = (total[:, :-1] + 0.5 * tiny) / (total[:, -1:] + tiny)
+    return x * known + filled * mask

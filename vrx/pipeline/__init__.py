@@ -1,0 +1,1 @@
+"""Running a job: stages in threads, in-stream control, constant memory."""

@@ -1,0 +1,229 @@
+"""Measuring the engine, and checking what works on a machine."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import vrx
+from vrx.errors import VrxError
+from vrx.events import ignore
+from vrx.media import encoders, ffmpeg
+from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.write import Target, Writer
+from vrx.models.embedded import EmbeddedNetwork
+from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
+from vrx.pipeline.run import Run
+from vrx.restorers.embedded import load_networks
+from vrx.restorers.registry import packaged
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.weights import catalogue, load
+
+SCALE = 4
+RATE = Fraction(25)
+PROBE_CHANNELS = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """One size: frames per second of each stage alone and end to end, and what the processor could do.
+
+    `floor_fps` is the rate at which the network's multiplications alone would run at the measured
+    matrix rate; `gap` how many times longer the whole takes.  `memory` peak resident bytes, or of the GPU.
+    """
+
+    width: int
+    height: int
+    stage_fps: dict[str, float]
+    fps: float
+    floor_fps: float
+    gap: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All sizes on one machine; `matrix_rate` in operations per second."""
+
+    machine: str
+    device: str
+    dtype: str
+    torch: str
+    frames: int
+    matrix_rate: float
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that works or not; `needed` where vrx cannot do without."""
+
+    name: str
+    good: bool
+    detail: str
+    needed: bool = True
+
+
+def benchmark(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str) -> Benchmark:
+    """Restore a made clip x4 end to end at each output size."""
+    chosen = pick_device(device)
+    kind = pick_dtype(dtype, chosen)
+    rate = matrix_rate(chosen, kind)
+    network = load_networks(packaged("embedded.safetensors"))[0]
+    rows = [measure(size, frames, (chosen, kind), network, rate) for size in sizes]
+    return Benchmark(
+        machine=machine_name(chosen),
+        device=str(chosen),
+        dtype=str(kind).removeprefix("torch."),
+        torch=torch.__version__,
+        frames=frames,
+        matrix_rate=rate,
+        rows=rows,
+    )
+
+
+def measure(
+    size: tuple[int, int],
+    frames: int,
+    where: tuple[torch.device, torch.dtype],
+    network: EmbeddedNetwork,
+    rate: float,
+) -> Row:
+    """One size."""
+    device, dtype = where
+    source = (size[0] // SCALE, size[1] // SCALE)
+    with tempfile.TemporaryDirectory(prefix="vrx-bench-") as folder:
+        clip = Path(folder) / "clip.mkv"
+        make_clip(clip, source, frames)
+        names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+        job = Job(
+            source=str(clip),
+            model=ModelSettings(device=str(device), dtype=names[dtype]),
+            restore=RestoreSettings(task=Task.UPSCALE, scale=SCALE),
+            selection=SelectionSettings(),
+            output=OutputSettings(path=str(Path(folder) / "out.mp4")),
+        )
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        begin = perf_counter()
+        with Run(job, ignore) as run:
+            outcome = run.stream()
+        seconds = perf_counter() - begin
+    stage_fps = {name: frames / max(t, 1e-9) for name, t in outcome.stage_seconds.items()}
+    floor = rate / operations(network, source)
+    memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+    return Row(size[0], size[1], stage_fps, frames / seconds, floor, floor * seconds / frames, memory)
+
+
+def operations(network: EmbeddedNetwork, source: tuple[int, int]) -> float:
+    """Multiplications and additions of the network's convolutions and attention for one x4 frame."""
+    config = network.config
+    positions = source[0] * source[1]
+    fine, coarse = config.fine, config.coarse
+    a_position = 9 * fine * (6 + 48) + 18 * fine**2 * (config.before + config.after)
+    a_position += 18 * coarse**2 * config.middle / 4 + 2 * fine * coarse
+    keys = config.tokens * (config.memory + 1) + config.anchors
+    a_position += len(network.attention) * (4 * coarse**2 + 2 * coarse * keys) / 4
+    return 2.0 * positions * a_position
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a 3 x 3 convolution that this device reaches in this type."""
+    side = 192 if device.type == "cpu" else 1024
+    x = torch.rand(1, PROBE_CHANNELS, side, side, device=device).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(PROBE_CHANNELS, PROBE_CHANNELS, 3, 3, device=device).to(dtype)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(6):
+            begin = perf_counter()
+            F.conv2d(x, weight, padding=1)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            best = min(best, perf_counter() - begin)
+    return 18.0 * PROBE_CHANNELS**2 * side**2 / best
+
+
+def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:
+    """A moving pattern, losslessly."""
+    layout = Layout(Kind.YUV, 8, 1, 1)
+    target = Target(
+        path=path,
+        container="matroska",
+        rule=encoders.rule_for("ffv1"),
+        layout=layout,
+        color=Color(matrix="bt709", full_range=False),
+        size=size,
+        time_base=1 / RATE,
+        rate=RATE,
+        sample_aspect=Fraction(1),
+    )
+    chroma = layout.chroma_size(*size)
+    with Writer(target) as writer:
+        y, x = np.mgrid[: size[1], : size[0]]
+        for number in range(frames):
+            luma = (128 + 60 * np.sin((x + 2 * number) / 7) * np.cos((y - number) / 5)).astype(np.uint8)
+            gray = np.full((chroma[1], chroma[0]), 128, np.uint8)
+            writer.write(Frame((luma, gray, gray), layout, target.color, number, 1 / RATE))
+        writer.finish()
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine_name(device: torch.device) -> str:
+    """The processor, or the GPU, by its name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()}, {torch.get_num_threads()} cores"
+    except OSError:
+        pass  # not Linux
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} cores"
+
+
+def checks() -> list[Check]:
+    """Everything `vrx doctor` looks at."""
+    cuda = torch.device("cuda")
+    found = [
+        Check("vrx", True, f"{vrx.__version__}, Python {platform.python_version()}"),
+        Check("torch", works(torch.device("cpu")), f"{torch.__version__}, {torch.get_num_threads()} threads"),
+        Check("bf16 on the processor", True, f"{bf16_gain():.1f} times the speed of float32", needed=False),
+        Check("CUDA", works(cuda), machine_name(cuda) if works(cuda) else "no device", needed=False),
+    ]
+    try:
+        program = ffmpeg.executable()
+        found.append(Check("ffmpeg", bool(ffmpeg.version(program)), f"{ffmpeg.version(program)} at {program}"))
+        for short in dict.fromkeys(encoders.SHORT_NAMES.values()):
+            form = "yuv422p10le" if short == "prores_ks" else "yuv420p"
+            trouble = ffmpeg.can_encode(program, short, form)
+            found.append(Check(f"encoder {short}", not trouble, trouble or "works", needed=short == "libx264"))
+        for hardware in ("h264_nvenc", "hevc_nvenc"):
+            trouble = ffmpeg.can_encode(program, hardware, "yuv420p")
+            found.append(Check(f"encoder {hardware}", not trouble, trouble or "works", needed=False))
+    except VrxError as error:
+        found.append(Check("ffmpeg", False, str(error)))
+    try:
+        part = catalogue.load(catalogue.packaged())["embedded"].parts[0]
+        load.verify(packaged(part.path), part.size, part.sha256)
+        found.append(Check("embedded model", True, str(packaged(part.path))))
+    except VrxError as error:
+        found.append(Check("embedded model", False, str(error)))
+    return found

@@ -1,0 +1,201 @@
+"""Planes as files hold them to RGB tensors in 0..1 and back: the one place where colour is converted.
+
+BT.601, BT.709, BT.2020 (non-constant luminance) and their like, limited and full range, any depth;
+chroma sited left (the default), centre or top left (ITU-T H.273).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.media.color import COEFFICIENTS, assumed
+from vrx.media.frame import Color, Frame, Kind, Layout, Plane
+
+CENTRED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
+TOP = {"topleft", "top", "3", "5"}  # ... and on the upper row
+ALPHA = 3  # index of the alpha channel in a tensor that has one
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Between planes of one layout and colour, and RGB.
+
+    `color` as tagged; `size` (width, height) decides what untagged planes are taken for.
+    """
+
+    layout: Layout
+    color: Color
+    size: tuple[int, int]
+
+    @property
+    def filled(self) -> Color:
+        """The colour with nothing left open."""
+        return assumed(self.color, self.layout, self.size)
+
+    @property
+    def left(self) -> bool:
+        """Whether chroma sits on the left column of its block."""
+        return not ({self.color.chroma_location} & (CENTRED | {"top"})) and self.layout.shift_x == 1
+
+    @property
+    def top(self) -> bool:
+        """Whether chroma sits on the upper row of its block."""
+        return bool({self.color.chroma_location} & TOP) and self.layout.shift_y == 1
+
+
+def upload(planes: tuple[Plane, ...], device: torch.device) -> list[Tensor]:
+    """Planes as float tensors [1, 1, H, W] on a device, values as in the file."""
+    tensors = []
+    for plane in planes:
+        # torch has few operations for unsigned 16 bits, so those travel as signed 32
+        array = plane if plane.dtype == np.uint8 else plane.astype(np.int32)
+        tensors.append(torch.from_numpy(array).to(device, non_blocking=True).float()[None, None])
+    return tensors
+
+
+def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """A frame as [3, H, W] in 0..1, and its alpha [1, H, W] where it has one."""
+    layout = frame.layout
+    planes = upload(frame.planes, device)
+    alpha = planes.pop()[0] / layout.peak if layout.alpha else None
+    if layout.kind is Kind.RGB:
+        return torch.cat(planes, 1)[0] / layout.peak, alpha
+    conversion = Conversion(layout, frame.color, (frame.width, frame.height))
+    full = bool(conversion.filled.full_range)
+    y = unscale_luma(planes[0], layout.depth, full)
+    if layout.kind is Kind.GRAY:
+        return y[0].expand(3, -1, -1), alpha
+    chroma = raise_chroma(torch.cat(planes[1:], 1), conversion, (frame.height, frame.width))
+    u, v = unscale_chroma(chroma, layout.depth, full).split(1, 1)
+    red, blue = COEFFICIENTS[conversion.filled.matrix]
+    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    return torch.cat([r, g, b], 1)[0], alpha
+
+
+def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> tuple[Plane, ...]:
+    """[3, H, W] in 0..1 (and alpha [1, H, W]) as the planes of a layout."""
+    layout = conversion.layout
+    if layout.kind is Kind.RGB:
+        planes = [part * layout.peak for part in picture.split(1)]
+    else:
+        color = conversion.filled
+        full = bool(color.full_range)
+        red, blue = COEFFICIENTS[color.matrix]
+        r, g, b = picture.split(1)
+        y = red * r + (1 - red - blue) * g + blue * b
+        planes = [scale_luma(y, layout.depth, full)]
+        if layout.kind is Kind.YUV:
+            chroma = torch.cat([(b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))])
+            chroma = scale_chroma(lower_chroma(chroma[None], conversion), layout.depth, full)[0]
+            planes += list(chroma.split(1))
+    if layout.alpha:
+        opaque = torch.ones_like(picture[:1]) if alpha is None else alpha
+        planes.append(opaque * layout.peak)
+    return tuple(download(plane[0], layout) for plane in planes)
+
+
+def download(plane: Tensor, layout: Layout) -> Plane:
+    """Rounded and clamped samples on the host."""
+    rounded = plane.round().clamp_(0, layout.peak)
+    if layout.depth == 8:
+        return rounded.to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
+    return rounded.to(torch.int32).cpu().numpy().astype("<u2")  # type: ignore[no-any-return]
+
+
+def unscale_luma(y: Tensor, depth: int, full: bool) -> Tensor:
+    """Stored luma to 0..1."""
+    if full:
+        return y / ((1 << depth) - 1)
+    unit = 1 << (depth - 8)
+    return (y - 16 * unit) / (219 * unit)
+
+
+def scale_luma(y: Tensor, depth: int, full: bool) -> Tensor:
+    """The inverse of `unscale_luma`."""
+    if full:
+        return y * ((1 << depth) - 1)
+    unit = 1 << (depth - 8)
+    return y * (219 * unit) + 16 * unit
+
+
+def unscale_chroma(c: Tensor, depth: int, full: bool) -> Tensor:
+    """Stored chroma to -0.5..0.5."""
+    unit = 1 << (depth - 8)
+    return (c - 128 * unit) / (((1 << depth) - 1) if full else 224 * unit)
+
+
+def scale_chroma(c: Tensor, depth: int, full: bool) -> Tensor:
+    """The inverse of `unscale_chroma`."""
+    unit = 1 << (depth - 8)
+    return c * (((1 << depth) - 1) if full else 224 * unit) + 128 * unit
+
+
+def raise_chroma(chroma: Tensor, conversion: Conversion, size: tuple[int, int]) -> Tensor:
+    """Chroma [1, 2, h, w] to luma's size (height, width), linearly, minding where it sits."""
+    layout = conversion.layout
+    if layout.shift_x > 1 or layout.shift_y > 1:  # 4:1:1 and 4:1:0
+        factor = (float(1 << layout.shift_y), float(1 << layout.shift_x))
+        chroma = F.interpolate(chroma, scale_factor=factor, mode="bilinear")
+        return chroma[..., : size[0], : size[1]]
+    if layout.shift_x:
+        chroma = double(chroma, conversion.left)
+    if layout.shift_y:
+        chroma = double(chroma.transpose(-1, -2), conversion.top).transpose(-1, -2)
+    return chroma[..., : size[0], : size[1]]
+
+
+def double(x: Tensor, cosited: bool) -> Tensor:
+    """Twice as many samples along the last axis; `cosited` samples keep their place."""
+    padded = F.pad(x, (1, 1, 0, 0), mode="replicate")
+    before, here, after = padded[..., :-2], x, padded[..., 2:]
+    if cosited:
+        even, odd = here, (here + after) / 2
+    else:
+        even, odd = here * 0.75 + before * 0.25, here * 0.75 + after * 0.25
+    return torch.stack([even, odd], -1).flatten(-2)
+
+
+def lower_chroma(chroma: Tensor, conversion: Conversion) -> Tensor:
+    """Chroma [1, 2, H, W] to the layout's chroma size."""
+    layout = conversion.layout
+    if layout.shift_x > 1 or layout.shift_y > 1:
+        factor = (1 << layout.shift_y, 1 << layout.shift_x)
+        extra = (0, -chroma.shape[-1] % factor[1], 0, -chroma.shape[-2] % factor[0])
+        return F.avg_pool2d(F.pad(chroma, extra, mode="replicate"), factor)
+    if layout.shift_x:
+        chroma = halve(chroma, conversion.left)
+    if layout.shift_y:
+        chroma = halve(chroma.transpose(-1, -2), conversion.top).transpose(-1, -2)
+    return chroma
+
+
+def halve(x: Tensor, cosited: bool) -> Tensor:
+    """Half as many samples along the last axis, filtered; an odd end is repeated."""
+    x = F.pad(x, (0, x.shape[-1] % 2, 0, 0), mode="replicate")
+    if not cosited:
+        return (x[..., ::2] + x[..., 1::2]) / 2
+    padded = F.pad(x, (1, 0, 0, 0), mode="replicate")
+    return padded[..., :-1:2] * 0.25 + x[..., ::2] * 0.5 + x[..., 1::2] * 0.25
+
+
+def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: np.ndarray) -> tuple[Plane, ...]:
+    """The source's own samples wherever none of their pixels is masked; `mask` [H, W] bool.
+
+    Both plane sets must share layout and size.
+    """
+    kept = []
+    for new, old in zip(result, source, strict=True):
+        touched = mask
+        if new.shape != mask.shape:
+            rows, columns = -(-mask.shape[0] // new.shape[0]), -(-mask.shape[1] // new.shape[1])
+            extra = ((0, new.shape[0] * rows - mask.shape[0]), (0, new.shape[1] * columns - mask.shape[1]))
+            blocks = np.pad(mask, extra, mode="edge").reshape(new.shape[0], rows, new.shape[1], columns)
+            touched = blocks.any((1, 3))
+        kept.append(np.where(touched, new, old).astype(new.dtype))
+    return tuple(kept)

@@ -1,0 +1,338 @@
+"""One job from end to end: open, plan, stream, publish."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vrx import events
+from vrx.errors import DeviceError, InputError, OutputError, UsageError
+from vrx.events import Watcher
+from vrx.media import encoders
+from vrx.media.color import written
+from vrx.media.ffmpeg import can_encode, executable
+
+from vrx.media.masks import MaskTrack
+from vrx.media.mastering import x265_parameters
+from vrx.media.read import PIPE_NAME, Reader, Span
+from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.write import Target, Writer, carry
+from vrx.pipeline import plan as planning
+from vrx.pipeline.chunks import Source, chunked
+from vrx.pipeline.devices import pick_device, pick_dtype
+from vrx.pipeline.doors import Finish, make_doors
+from vrx.pipeline.plan import Plan
+from vrx.pipeline.stages import Pipeline, Save, Work
+from vrx.restorers.base import Restorer, SceneStart
+from vrx.restorers.registry import build
+from vrx.scenes.detect import CUT_THRESHOLD, Marked, mark, mark_at, read_cuts
+from vrx.settings import Job, Task
+from vrx.weights import catalogue
+from vrx.weights.catalogue import Entry
+
+SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
+REPORT_EVERY = 0.1  # seconds between two progress events
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run made: the file (None for standard output), frames, scenes and seconds."""
+
+    output: Path | None
+    frames: int
+    scenes: int
+    seconds: float
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """A job opened and planned.  A context manager; `stream` does the work, once."""
+
+    def __init__(self, job: Job, watch: Watcher) -> None:
+        self.job, self._watch = job, watch
+        self._stack = ExitStack()
+        self._notes: list[str] = []
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    # ------------------------------------------------------------ opening
+
+    def _open(self) -> None:
+        job = self.job
+        self._entry = planning.choose_model(
+            job.model.name, catalogue.load(catalogue.packaged()), job.restore.task, job.model.prompt
+        )
+        self._model = self._entry.name if isinstance(self._entry, Entry) else self._entry.stem
+        named = None if job.source == "-" else Path(job.source)
+        self._output = planning.output_path(job, named, self._model)
+        if self._output is not None:
+            self._check_output(self._output, named)
+        cuts = job.selection.scenes
+        self._cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
+        source = self._spooled() if named is None else named
+        selection = job.selection
+        span = Span(selection.start or Fraction(0), selection.end, selection.frames)
+        self._reader = self._stack.enter_context(Reader(source, span, self._note))
+        self._source = source
+        self._mask = None
+        if job.restore.mask is not None:
+            self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
+        self._device = pick_device(job.model.device)
+        self._target = self._make_target(span)
+        if self._reader.interlaced:
+            self._note(f"{job.source}: interlaced video is restored as it is; deinterlace it first for a better result")
+
+    def _check_output(self, path: Path, source: Path | None) -> None:
+        if is_pattern(path):
+            planning.check_output(path, None, self.job.output)
+            taken = sequence_members(path)
+            if taken and not self.job.output.overwrite:
+                raise OutputError(f"{taken[0]} exists", "Add -y to replace the sequence")
+            return
+        if source is not None and is_pattern(source) and path.suffix.lower() in encoders.STILL_ENCODERS:
+            raise UsageError(f"a sequence of pictures does not fit into {path}", "Name a video or a pattern (%05d)")
+        planning.check_output(path, source, self.job.output)
+
+    def _spooled(self) -> Path:
+        """Standard input as a file: its header may stand at the end, and its sound is read once more."""
+        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
+        try:
+            with spool.open("wb") as file:
+                while block := sys.stdin.buffer.read(SPOOL_BLOCK):
+                    file.write(block)
+        except OSError as error:
+            raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
+        return spool
+
+    def _note(self, text: str) -> None:
+        """Tell a warning once."""
+        if text not in self._notes:
+            self._notes.append(text)
+            self._watch(events.Noted(input=self.job.source, level="warning", text=text))
+
+    def _make_target(self, span: Span) -> Target:
+        """Everything about the result; says what it cannot hold."""
+        job, reader = self.job, self._reader
+        info, output = reader.info, self._output
+        scale = job.restore.scale
+        size = (reader.size[0] * scale, reader.size[1] * scale)
+        suffix = output.suffix.lower() if output is not None else planning.FALLBACK_SUFFIX
+        name = planning.choose_encoder(job.output, output, encoders.automatic(reader.layout, suffix))
+        rule = encoders.rule_for(name)
+        layout, lost = encoders.output_layout(reader.layout, rule, size)
+        if lost:
+            self._note(f"{job.source}: {lost}")
+        color = written(reader.color, (reader.size, size), (reader.layout, layout))
+        if color.matrix and not reader.color.matrix and color.matrix != "rgb":
+            self._note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
+        trouble = can_encode(executable(), name, "yuv420p" if rule.chroma else "rgb24") if rule.name not in encoders.RULES else ""
+        if trouble:
+            raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
+        container = planning.container_of(output)
+        selection = job.selection
+        times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
+        carried, gone = [], []
+        if output is None or output.suffix.lower() not in encoders.STILL_ENCODERS:
+            streams = [(s.index, s.kind, s.codec) for s in info.streams if s.index != info.video.index]
+            if not job.output.audio:
+                streams = [s for s in streams if s[1] != "audio"]
+            assert self._source is not None
+            carried, gone = carry(self._source, container, streams) if streams else ([], [])
+        if gone:
+            self._note(f"{job.source}: {container} cannot hold {', '.join(gone)}; use -o NAME.mkv to keep it")
+        mastering = x265_parameters(reader.mastering) if rule.name == "libx265" else ()
+        return Target(
+            path=output,
+            container=container,
+            rule=rule,
+            layout=layout,
+            color=color,
+            size=size,
+            time_base=info.video.time_base,
+            rate=info.video.rate,
+            sample_aspect=info.video.sample_aspect,
+            rotation=0 if info.still else reader.rotation,
+            source=self._source if not info.still else None,
+            span=times,
+            carried=tuple(carried),
+            crf=job.output.crf,
+            preset=job.output.preset,
+            pix_fmt=job.output.pix_fmt,
+            encoder_args=job.output.encoder_args,
+            mastering=mastering,
+            overwrite=job.output.overwrite,
+        )
+
+    # ------------------------------------------------------------ planning
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames will come, as far as the header tells."""
+        info, selection = self._reader.info, self.job.selection
+        if info.still:
+            return len(sequence_members(info.path)) if info.path and is_pattern(info.path) else 1
+        total = info.estimated_frames
+        if selection.start is None and selection.end is None:
+            return min(total, selection.frames) if total and selection.frames else total
+        begin = selection.start or Fraction(0)
+        seconds = info.video.duration or info.duration
+        end = min(filter(None, (selection.end, seconds)), default=None)
+        if end is None:
+            return selection.frames
+        count = max(0, round((end - begin) * info.video.rate))
+        return min(count, selection.frames) if selection.frames else count
+
+    def plan(self) -> Plan:
+        """What `stream` would do."""
+        dtype = pick_dtype(self.job.model.dtype, self._device)
+        target, reader = self._target, self._reader
+        checkpoint = str(self._entry) if isinstance(self._entry, Path) else ", ".join(p.path for p in self._entry.parts)
+        memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+        return Plan(
+            source=self.job.source,
+            output=str(target.path) if target.path else "standard output",
+            model=self._model,
+            checkpoint=checkpoint,
+            device=str(self._device),
+            dtype=str(dtype).removeprefix("torch."),
+            frames=self.frames,
+            source_size=reader.size,
+            target_size=target.size,
+            encoder=target.rule.name,
+            pix_fmt=target.layout.pix_fmt,
+            container=target.container,
+            chunk=4,
+            scenes=self.job.selection.scenes,
+            memory=memory,
+            seconds=None,
+            notes=tuple(self._notes),
+        )
+
+    # ------------------------------------------------------------ working
+
+    def stream(self) -> Outcome:
+        """Restore every frame and publish the result."""
+        job, target = self.job, self._target
+        begin = perf_counter()
+        dtype = pick_dtype(job.model.dtype, self._device)
+        torch.manual_seed(job.model.seed)
+        restorer = build(self._entry, job.restore, self._device, dtype)
+        self._watch(
+            events.Started(
+                input=job.source,
+                output=str(target.path) if target.path else "-",
+                frames=self.frames,
+                source_size=self._reader.size,
+                target_size=target.size,
+                model=self._model,
+                device=str(self._device),
+                dtype=str(dtype).removeprefix("torch."),
+            )
+        )
+        known = job.restore.task is Task.INPAINT
+        finish = Finish(
+            layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
+        )
+        pipeline = Pipeline(restorer, make_doors(self._device, finish))
+        with Writer(target) as writer:
+            try:
+                scenes = self._drain(pipeline, restorer, writer, begin)
+            except torch.OutOfMemoryError as error:
+                raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
+            except MemoryError as error:
+                raise DeviceError("memory ran out", "Use a smaller video") from error
+            writer.finish()
+        seconds = perf_counter() - begin
+        outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))
+        name = str(target.path) if target.path else "-"
+        self._watch(
+            events.Finished(input=job.source, output=name, frames=writer.frames, scenes=scenes, seconds=seconds)
+        )
+        return outcome
+
+    def _drain(self, pipeline: Pipeline, restorer: Restorer, writer: Writer, begin: float) -> int:
+        """Write what the stages give; returns the number of scenes."""
+        scene, last = 0, 0.0
+        total = self.frames
+        items = chunked(self._sources(), restorer.schedule, restorer.scale)
+        for item in pipeline.results(items):
+            if isinstance(item, SceneStart):
+                scene = item.number
+                self._watch(
+                    events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False)
+                )
+            elif isinstance(item, Work):
+                for text in item.notes:
+                    self._watch(events.Noted(input=self.job.source, level="info", text=text))
+                start = perf_counter()
+                for frame in item.restored:
+                    writer.write(frame)
+                now = perf_counter()
+                pipeline.timings.seconds["write"] += now - start
+                if now - last > REPORT_EVERY:
+                    last = now
+                    self._report(pipeline, writer.frames, total, scene, begin)
+            else:
+                assert isinstance(item, Save)
+        self._report(pipeline, writer.frames, total, scene, begin)
+        return scene + 1
+
+    def _report(self, pipeline: Pipeline, done: int, total: int | None, scene: int, begin: float) -> None:
+        fps = done / max(1e-9, perf_counter() - begin)
+        self._watch(
+            events.Advanced(
+                input=self.job.source, done=done, frames=total, scene=scene, fps=fps, queues=pipeline.queues()
+            )
+        )
+
+    def _marked(self) -> Iterator[Marked]:
+        frames = self._reader.frames()
+        if self._reader.info.still and not (self._source and is_pattern(self._source)):
+            return mark_at(frames, frozenset())
+        if self._cuts is not None:
+            return mark_at(frames, self._cuts)
+        return mark(frames, self.job.selection.scene_threshold or CUT_THRESHOLD)
+
+    def _sources(self) -> Iterator[Source]:
+        """Frames with their marks and masks."""
+        origin: Fraction | None = None
+        for item in self._marked():
+            mask = None
+            if self._mask is not None:
+                origin = item.frame.time if origin is None else origin
+                start = self.job.selection.start or Fraction(0)
+                mask = grown(self._mask.at(item.frame.time - origin + start), self.job.restore.dilate)
+            yield Source(item.frame, mask, item.turn)
+
+
+def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """A mask [H, W] bool made larger by `pixels` in every direction."""
+    if not pixels:
+        return mask
+    x = torch.from_numpy(mask).float()[None, None]
+    x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
+    x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
+    return x[0, 0].numpy() > 0
+
+

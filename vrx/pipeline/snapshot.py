@@ -1,0 +1,44 @@
+"""A stream's state to a file and back, as safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from vrx.errors import InputError
+from vrx.pipeline.stages import StreamState
+from vrx.restorers.base import SceneStart
+from vrx.weights import load
+
+
+def write(state: StreamState, path: Path) -> None:
+    """Write a state; the file appears whole or not at all."""
+    tensors = {f"{stage}.{name}": t.contiguous() for stage, part in state.stages.items() for name, t in part.items()}
+    place = {
+        "scene": state.scene.number,
+        "source": state.scene.source,
+        "target": state.scene.target,
+        "index": state.index,
+        "frame": state.frame,
+        "stages": list(state.stages),
+    }
+    partial = path.with_name(path.name + ".part")
+    save_file(tensors, partial, {"state": json.dumps(place)})
+    partial.replace(path)
+
+
+def read(path: Path) -> StreamState:
+    """Read a state.  Raises ModelError or InputError where the file is none."""
+    tensors, metadata = load.read(path)
+    try:
+        place = json.loads(metadata["state"])
+        scene = SceneStart(place["scene"], tuple(place["source"]), tuple(place["target"]))
+        stages: dict[str, dict[str, object]] = {name: {} for name in place["stages"]}
+        for name, tensor in tensors.items():
+            stage, part = name.split(".", 1)
+            stages[stage][part] = tensor
+        return StreamState(scene, place["index"], place["frame"], stages)  # type: ignore[arg-type]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} holds no stream state") from error

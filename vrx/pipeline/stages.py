@@ -1,0 +1,196 @@
+"""Encode, generate and decode in threads of their own, with control items in the same stream.
+
+Scene starts, save points and chunks travel in one order through all stages, so every stage is asked for
+its state at the same place of the video.  The first failure aborts every channel, every thread is
+joined, and the failure is raised to whoever walks the results.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from vrx.errors import VrxError
+from vrx.media.frame import Frame
+from vrx.pipeline.channel import AbortedError, Channel
+from vrx.pipeline.chunks import Chunk, Item
+from vrx.restorers.base import Pixels, Restorer, SceneStart, Stage
+
+QUEUE = 2  # items between two stages: enough against jitter, too few to hold a video
+STAGES = ("encode", "generate", "decode")
+
+
+@dataclass
+class StreamState:
+    """All that a stream remembers at one place: stage states by name, the scene, and what comes next.
+
+    `index` is the next chunk of the scene, `frame` the next frame of the stream.
+    """
+
+    scene: SceneStart
+    index: int
+    frame: int
+    stages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Save:
+    """A request to keep the stream's state at this place; every stage adds its own as it passes."""
+
+    state: StreamState
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A scene that goes on where a saved state stands."""
+
+    state: StreamState
+
+
+@dataclass
+class Work:
+    """A chunk under way; `restored` are its frames once decoded."""
+
+    chunk: Chunk
+    pixels: Pixels | None = None
+    restored: list[Frame] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Control = Save | Resume
+Flowing = Work | SceneStart | Control
+Result = Work | SceneStart | Save
+
+
+@dataclass
+class Timings:
+    """Seconds a stage worked, and frames it saw."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", *STAGES, "write"), 0.0))
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class Doors:
+    """How frames become pixels on the device, and restored pixels frames again.
+
+    `enter(chunk)` gives the network's input, padding included; `leave(chunk, [T, 3, H, W])` frames,
+    padding trimmed.
+    """
+
+    enter: Callable[[Chunk], Pixels]
+    leave: Callable[[Chunk, Tensor], list[Frame]]
+
+
+class Pipeline:
+    """One run over one stream of items; `results` walks it once."""
+
+    def __init__(self, restorer: Restorer, doors: Doors) -> None:
+        self._restorer, self._doors = restorer, doors
+        names = ("encode", "generate", "decode", "write")
+        self._channels: dict[str, Channel[Flowing]] = {name: Channel(QUEUE) for name in names}
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self.timings = Timings()
+
+    def queues(self) -> dict[str, int]:
+        """Items that wait before each stage."""
+        return {name: len(channel) for name, channel in self._channels.items()}
+
+    def results(self, items: Iterable[Item | Control]) -> Iterator[Result]:
+        """Restored chunks, scene starts and saves in order.  Raises the first failure of any stage.
+
+        Leaving the walk early, for whatever reason, stops and joins every thread.
+        """
+        threads = [threading.Thread(target=self._guard, args=(self._read, items), name="vrx read")]
+        for name, after in zip(STAGES, (*STAGES[1:], "write"), strict=True):
+            arguments = (self._walk, name, self._channels[name], self._channels[after])
+            threads.append(threading.Thread(target=self._guard, args=arguments, name=f"vrx {name}"))
+        for thread in threads:
+            thread.start()
+        try:
+            for item in self._channels["write"]:
+                assert not isinstance(item, Resume)
+                yield item
+        except AbortedError:
+            pass
+        finally:
+            self._abort()
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guard(self, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            with torch.inference_mode():
+                work(*arguments)
+        except AbortedError:
+            pass
+        except BaseException as failure:  # noqa: BLE001 - raised again where the walk is joined
+            with self._lock:
+                if self._failure is None:
+                    self._failure = failure
+            self._abort()
+
+    def _abort(self) -> None:
+        for channel in self._channels.values():
+            channel.abort()
+
+    def _read(self, items: Iterable[Item | Control]) -> None:
+        outbox = self._channels["encode"]
+        iterator = iter(items)
+        try:
+            while True:
+                begin = perf_counter()
+                item = next(iterator, None)
+                self.timings.seconds["read"] += perf_counter() - begin
+                if item is None:
+                    break
+                outbox.put(Work(item) if isinstance(item, Chunk) else item)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close:
+                close()
+        outbox.close()
+
+    def _walk(self, name: str, inbox: Channel[Flowing], outbox: Channel[Flowing]) -> None:
+        stage: Stage = getattr(self._restorer, name)
+        state = None
+        for item in inbox:
+            begin = perf_counter()
+            if isinstance(item, SceneStart):
+                state = stage.start(item)
+            elif isinstance(item, Resume):
+                state = stage.load(item.state.scene, item.state.stages[name])
+            elif isinstance(item, Save):
+                item.state.stages[name] = stage.save(state)
+            else:
+                state = self._step(name, stage, item, state)
+            self.timings.seconds[name] += perf_counter() - begin
+            if not (name == STAGES[-1] and isinstance(item, Resume)):
+                outbox.put(item)
+        outbox.close()
+
+    def _step(self, name: str, stage: Stage, work: Work, state: object) -> object:
+        if name == "encode":
+            work.pixels = self._doors.enter(work.chunk)
+        assert work.pixels is not None
+        work.pixels, state = stage.step(work.pixels, state)
+        if name == "decode":
+            frames = work.pixels.frames
+            if not bool(torch.isfinite(frames).all()):
+                raise VrxError(
+                    f"the network gave values that are no numbers near frame {work.chunk.first_frame}",
+                    "Run again with --dtype fp32",
+                )
+            work.notes = work.pixels.notes
+            work.restored = self._doors.leave(work.chunk, frames)
+            work.pixels = None
+            self.timings.frames += len(work.restored)
+        return state

@@ -1,0 +1,1 @@
+"""Which parts make a restoring system, and how they are stepped."""

@@ -1,0 +1,230 @@
+"""The embedded system: classical estimate in, tiny causal transformer, pixels out; all three tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.errors import ModelError
+from vrx.models.cache import KVCache
+from vrx.models.classical import bicubic, smooth_fill, wiener
+from vrx.models.embedded import (
+    GRID,
+    SIGMA_UNIT,
+    EmbeddedConfig,
+    EmbeddedNetwork,
+    deblur_inputs,
+    inpaint_inputs,
+    to_pixels,
+    upscale_inputs,
+)
+from vrx.models.sharpness import SharpnessNetwork, spectrum
+from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, SizeRule
+from vrx.weights import load
+
+CHUNK = 4  # frames: small enough to stay in memory at 4K, large enough to keep the stages apart
+ESTIMATED_FRAMES = 4  # of a scene, for its blur
+LEAST_SIGMA = 0.3  # pixels; below it there is nothing to undo
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedOptions:
+    """What a run asks of the network; see `vrx.settings.RestoreSettings`."""
+
+    task: str
+    scale: int = 1
+    sigma: float | None = None
+    strength: float | None = None
+
+    @property
+    def mode(self) -> str:
+        """The network's name for it."""
+        return f"upscale{self.scale}" if self.task == "upscale" else self.task
+
+    def levels(self, sigma: float) -> list[float]:
+        """The conditions the network takes."""
+        known = self.strength is not None
+        return [sigma / SIGMA_UNIT, self.strength or 0.0, float(known)]
+
+
+def load_networks(path: Path) -> tuple[EmbeddedNetwork, SharpnessNetwork]:
+    """The two networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
+    tensors, metadata = load.read(path)
+    if metadata.get("family") != "embedded":
+        raise ModelError(f"{path} is not a checkpoint of the embedded family")
+    try:
+        network = EmbeddedNetwork(EmbeddedConfig(**load.config(path, metadata)))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
+    sharpness = SharpnessNetwork()
+    prefix = "sharpness."
+    parts = {n: t.float() for n, t in tensors.items() if not n.startswith(prefix)}
+    load.fill(network, parts, path)
+    load.fill(sharpness, {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}, path)
+    return network.eval(), sharpness.eval()
+
+
+@dataclass
+class EncodeState:
+    """The blur of the scene, pixels; None until its first chunk was seen."""
+
+    scene: SceneStart
+    sigma: float | None
+
+
+class Encode:
+    """Pixels to the classical estimate and the network's grid."""
+
+    def __init__(self, options: EmbeddedOptions, sharpness: SharpnessNetwork) -> None:
+        self._options, self._sharpness = options, sharpness
+
+    def start(self, scene: SceneStart) -> EncodeState:
+        """A fresh state."""
+        return EncodeState(scene, self._options.sigma)
+
+    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
+        """Estimate, and what the network sees of it, frame by frame."""
+        task = self._options.task
+        if task == "deblur" and state.sigma is None:
+            state.sigma = self.estimate(chunk.frames[:ESTIMATED_FRAMES])
+            chunk.notes.append(f"scene {state.scene.number + 1}: blur of {state.sigma:.1f} px estimated")
+        if task == "upscale":
+            chunk.carry["base"] = bicubic(chunk.frames, self._options.scale)
+            chunk.latents = upscale_inputs(padded(chunk.frames, 2), self._options.scale)
+        elif task == "deblur":
+            assert state.sigma is not None
+            blurred = padded(chunk.frames, GRID)
+            base = wiener(blurred, state.sigma) if state.sigma >= LEAST_SIGMA else blurred
+            chunk.carry["base"] = base
+            chunk.latents = deblur_inputs(blurred, base)
+        else:
+            assert chunk.masks is not None
+            mask = padded(chunk.masks, GRID)
+            base = smooth_fill(padded(chunk.frames, GRID), mask)
+            chunk.carry["base"], chunk.carry["mask"] = base, mask
+            chunk.latents = inpaint_inputs(base, mask)
+        chunk.carry["levels"] = chunk.frames.new_tensor([self._options.levels(state.sigma or 0.0)])
+        return chunk, state
+
+    def estimate(self, frames: Tensor) -> float:
+        """The blur of frames [T, 3, H, W] in pixels, 0 where they are sharp."""
+        sigma = float(self._sharpness(spectrum(frames).to(frames.device)))
+        return sigma if sigma >= LEAST_SIGMA else 0.0
+
+    def save(self, state: EncodeState) -> dict[str, Tensor]:
+        """The blur; NaN stands for not yet known."""
+        return {"sigma": torch.tensor(float("nan") if state.sigma is None else state.sigma)}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
+        """The state that `save` gave."""
+        sigma = float(tensors["sigma"])
+        return EncodeState(scene, None if sigma != sigma else sigma)
+
+
+class Generate:
+    """The network, a frame at a time, over its rolling cache."""
+
+    def __init__(self, options: EmbeddedOptions, network: EmbeddedNetwork, remember: bool = True) -> None:
+        self._mode, self._network, self._remember = options.mode, network, remember
+        weight = network.attention[0].qkv.weight
+        self._device, self._dtype = weight.device, weight.dtype
+
+    def start(self, scene: SceneStart) -> KVCache:
+        """An empty cache for the scene's grid."""
+        height, width = scene.source
+        if self._mode == "upscale2":
+            height, width = -(-height // 2), -(-width // 2)
+        elif not self._mode.startswith("upscale"):
+            height, width = -(-height // GRID), -(-width // GRID)
+        elif self._mode != "upscale2":
+            height, width = height + height % 2, width + width % 2
+        return self._network.allocate(height, width)
+
+    def step(self, chunk: Pixels, state: KVCache) -> tuple[Pixels, KVCache]:
+        """Residuals [T, 3 s^2, H, W] of the frames' grids, in order."""
+        assert chunk.latents is not None
+        levels = chunk.carry["levels"].to(self._dtype)
+        grids = chunk.latents.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        residuals = []
+        for number, grid in enumerate(grids.split(1)):
+            fresh = state.end == 0 or number in chunk.refresh
+            if not self._remember:
+                state.end, fresh = 0, True
+            residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
+        chunk.latents = torch.cat(residuals)
+        return chunk, state
+
+    def save(self, state: KVCache) -> dict[str, Tensor]:
+        """The cache."""
+        return state.tensors()
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> KVCache:
+        """The cache that `save` gave."""
+        cache = self.start(scene)
+        cache.restore(tensors)
+        return cache
+
+
+class Decode:
+    """The residual back to pixels, on top of the estimate; known pixels stay what they were."""
+
+    def __init__(self, options: EmbeddedOptions) -> None:
+        self._options = options
+
+    def start(self, scene: SceneStart) -> SceneStart:
+        """Decoding remembers nothing but the sizes."""
+        return scene
+
+    def step(self, chunk: Pixels, state: SceneStart) -> tuple[Pixels, SceneStart]:
+        """Restored frames [T, 3, s H, s W] in 0..1."""
+        assert chunk.latents is not None
+        base = chunk.carry["base"]
+        height, width = state.target
+        residual = to_pixels(chunk.latents)[..., : base.shape[-2], : base.shape[-1]].float()
+        if self._options.task == "inpaint":
+            residual = residual * chunk.carry["mask"]
+        chunk.frames = (base + residual).clamp_(0, 1)[..., :height, :width]
+        chunk.latents = None
+        chunk.carry = {}
+        return chunk, state
+
+    def save(self, state: SceneStart) -> dict[str, Tensor]:
+        """Nothing to keep."""
+        return {}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> SceneStart:
+        """As `start`."""
+        return scene
+
+
+class EmbeddedRestorer:
+    """The three stages of the embedded system."""
+
+    name = "embedded"
+    schedule = ChunkSchedule(first=CHUNK, next=CHUNK)
+    sizes = SizeRule()
+
+    def __init__(
+        self,
+        options: EmbeddedOptions,
+        networks: tuple[EmbeddedNetwork, SharpnessNetwork],
+        device: torch.device,
+        dtype: torch.dtype,
+        remember: bool = True,
+    ) -> None:
+        network, sharpness = networks
+        network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scale = options.scale
+        self.encode = Encode(options, sharpness.to(device))
+        self.generate = Generate(options, network, remember)
+        self.decode = Decode(options)
+
+
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """[N, C, H, W] with its last row and column repeated up to a multiple."""
+    extra = (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple)
+    return F.pad(x, extra, mode="replicate") if any(extra) else x

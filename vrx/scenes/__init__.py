@@ -1,0 +1,1 @@
+"""Where scenes begin, found while frames stream by.  Knows frames; knows no network."""

@@ -1,0 +1,200 @@
+"""Streaming cut detection with PySceneDetect's detectors, fed one frame at a time.
+
+Frames come out in order and marked, a few frames late: a detector may look back.  Counts frames, never
+seconds, so variable frame rates do not move a cut.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scenedetect import ContentDetector, FrameTimecode
+
+from vrx.errors import InputError, UsageError
+from vrx.media.color import COEFFICIENTS, assumed
+from vrx.media.frame import Frame, Kind
+
+CUT_THRESHOLD = 27.0  # content score; PySceneDetect's default
+LEAST_SCENE = 15  # frames; PySceneDetect's default: flashes closer together are one cut
+THUMB_WIDTH = 256  # pixels; PySceneDetect looks at pictures of about this width
+REFRESH_AFTER = 15  # frames that a reference lasts at least (InfVSR, A.3)
+REFRESH_EVERY = 4  # frames between looks whether the reference still fits
+NOMINAL_RATE = Fraction(25)  # detectors want one; only frame numbers are used
+
+
+class Turn(Enum):
+    """What begins at a frame."""
+
+    NONE = "none"
+    SOFT = "soft"  # the picture has drifted away from the reference: refresh the guidance
+    HARD = "hard"  # a new scene: start the stream state over
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A frame and what begins with it."""
+
+    frame: Frame
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Frames `start` to before `end`, counted from 0, and when they are shown, in seconds."""
+
+    number: int
+    start: int
+    end: int
+    start_time: Fraction
+    end_time: Fraction
+
+
+def thumbnail(frame: Frame) -> NDArray[np.uint8]:
+    """The picture as 8-bit BGR of about THUMB_WIDTH pixels a row."""
+    factor = max(1, frame.width // THUMB_WIDTH)
+    size = (max(1, round(frame.width / factor)), max(1, round(frame.height / factor)))
+    planes = [cv2.resize(p, size, interpolation=cv2.INTER_LINEAR) for p in frame.planes[:3]]
+    peak = frame.layout.peak
+    if frame.layout.kind is Kind.RGB:
+        stack = np.stack(planes[::-1], -1).astype(np.float32) * (255 / peak)
+    elif frame.layout.kind is Kind.GRAY:
+        stack = np.stack([planes[0]] * 3, -1).astype(np.float32) * (255 / peak)
+    else:
+        stack = to_bgr(frame, [p.astype(np.float32) for p in planes])
+    return np.clip(np.rint(stack), 0, 255).astype(np.uint8)
+
+
+def to_bgr(frame: Frame, planes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """YUV planes of one size, as the file holds them, to BGR 0..255."""
+    color = assumed(frame.color, frame.layout, (frame.width, frame.height))
+    red, blue = COEFFICIENTS[color.matrix]
+    unit = 1 << (frame.layout.depth - 8)
+    if color.full_range:
+        y = planes[0] * (255 / frame.layout.peak)
+        u, v = ((p - 128 * unit) * (255 / frame.layout.peak) for p in planes[1:])
+    else:
+        y = (planes[0] - 16 * unit) * (255 / 219 / unit)
+        u, v = ((p - 128 * unit) * (255 / 224 / unit) for p in planes[1:])
+    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    return np.stack([b, g, r], -1)
+
+
+def fires(detector: ContentDetector, frame: int, picture: NDArray[np.uint8]) -> list[int]:
+    """The cuts a detector finds with this frame, as frame numbers."""
+    found = detector.process_frame(FrameTimecode(frame, NOMINAL_RATE), picture)
+    return [cut.frame_num for cut in found]
+
+
+def mark(frames: Iterator[Frame], threshold: float = CUT_THRESHOLD) -> Iterator[Marked]:
+    """Mark hard cuts and worn-out references; at most LEAST_SCENE + 1 frames wait.
+
+    The first frame begins a scene and is not marked.
+    """
+    detector = ContentDetector(threshold=threshold, min_scene_len=LEAST_SCENE)
+    opening = ContentDetector(threshold=threshold, min_scene_len=0)  # cuts before the first scene is long
+    waiting: deque[tuple[int, Frame, NDArray[np.uint8]]] = deque()
+    cuts: set[int] = set()
+    references = References(threshold)
+    number = 0
+    for number, frame in enumerate(frames):
+        picture = thumbnail(frame)
+        cuts.update(fires(detector, number, picture))
+        if number < LEAST_SCENE:
+            cuts.update(fires(opening, number, picture))
+        waiting.append((number, frame, picture))
+        if len(waiting) > LEAST_SCENE:
+            yield references.judge(*waiting.popleft(), cuts)
+    cuts.update(cut.frame_num for cut in detector.post_process(FrameTimecode(number, NOMINAL_RATE)))
+    while waiting:
+        yield references.judge(*waiting.popleft(), cuts)
+
+
+class References:
+    """Whether the scene's reference frame still resembles the picture (InfVSR, A.3)."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._at = 0
+        self._picture: NDArray[np.uint8] | None = None
+
+    def judge(self, number: int, frame: Frame, picture: NDArray[np.uint8], cuts: set[int]) -> Marked:
+        """Mark a frame, given all cuts known so far."""
+        turn = Turn.NONE
+        if number in cuts and number:
+            turn = Turn.HARD
+            cuts.discard(number)
+        elif self._worn(number, picture):
+            turn = Turn.SOFT
+        if turn is not Turn.NONE or self._picture is None:
+            self._at, self._picture = number, picture
+        return Marked(frame, turn)
+
+    def _worn(self, number: int, picture: NDArray[np.uint8]) -> bool:
+        age = number - self._at
+        if self._picture is None or age < REFRESH_AFTER or age % REFRESH_EVERY:
+            return False
+        if self._picture.shape != picture.shape:
+            return True
+        judge = ContentDetector(threshold=self._threshold, min_scene_len=0)
+        fires(judge, 0, self._picture)
+        return bool(fires(judge, 1, picture))
+
+
+def mark_at(frames: Iterator[Frame], cuts: frozenset[int]) -> Iterator[Marked]:
+    """Mark the given cuts only; none for one scene."""
+    for number, frame in enumerate(frames):
+        yield Marked(frame, Turn.HARD if number and number in cuts else Turn.NONE)
+
+
+def read_cuts(path: Path) -> frozenset[int]:
+    """Cuts from a file: a frame number a line (`#` comments), or a scene list as CSV.
+
+    Takes the CSV of `vrx scenes --csv` (column `start_frame`, from 0) and of PySceneDetect (column
+    `Start Frame`, from 1).  Raises InputError and UsageError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the cut list {path}: {getattr(error, 'strerror', None) or 'no text'}") from error
+    rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].lstrip().startswith("#")]
+    offset, column = 0, 0
+    for place, row in enumerate(rows):
+        names = [cell.strip() for cell in row]
+        for name, first in (("start_frame", 0), ("Start Frame", 1)):
+            if name in names:
+                offset, column, rows = first, names.index(name), rows[place + 1 :]
+                break
+        else:
+            continue
+        break
+    try:
+        return frozenset(int(row[column]) - offset for row in rows) - {0}
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"{path} is no cut list", "Write one frame number a line, counted from 0") from error
+
+
+def scenes(marked: Iterator[Marked]) -> Iterator[Scene]:
+    """The scenes of marked frames; one where there is no cut."""
+    start, number, count = 0, 0, 0
+    begin = end = last = Fraction(0)
+    for count, item in enumerate(marked, start=1):
+        time = item.frame.time
+        if count == 1:
+            begin = time
+        if item.turn is Turn.HARD:
+            yield Scene(number, start, count - 1, begin, time)
+            number, start, begin = number + 1, count - 1, time
+        end = time + (time - last if count > 1 else Fraction(0))
+        last = time
+    if count:
+        yield Scene(number, start, count, begin, end)

@@ -1,0 +1,134 @@
+"""Frozen settings of a job, checked where they are made, and the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+from vrx.errors import UsageError
+
+MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
+
+
+class Task(StrEnum):
+    """What is restored; also the word in the output's name and on the command line."""
+
+    UPSCALE = "upscale"
+    DEBLUR = "deblur"
+    INPAINT = "inpaint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model runs, where, and in which type."""
+
+    name: str = "auto"
+    prompt: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    seed: int = 0
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("auto", "bf16", "fp16", "fp32"):
+            raise UsageError(f"unknown dtype {self.dtype!r}", "Choose auto, bf16, fp16 or fp32")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed {self.seed} is out of range", "Use 0 to 2^63 - 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreSettings:
+    """What the network is asked for.
+
+    `scale` 2, 3 or 4 (upscale); `sigma` in pixels, None to estimate (deblur); `mask` a path and
+    `dilate` pixels to grow it by (inpaint); `strength` 0..1 of expected degradation, None to let the
+    network see for itself; `blend` 0..1 is the share of the restored picture in the result.
+    """
+
+    task: Task
+    scale: int = 1
+    sigma: float | None = None
+    mask: Path | None = None
+    dilate: int = 0
+    strength: float | None = None
+    blend: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.task is Task.UPSCALE and self.scale not in (2, 3, 4):
+            raise UsageError(f"cannot enlarge by {self.scale}", "Use --scale 2, 3 or 4")
+        if self.task is not Task.UPSCALE and self.scale != 1:
+            raise UsageError(f"{self.task} keeps the size", "Leave --scale out")
+        if self.task is Task.INPAINT and self.mask is None:
+            raise UsageError("inpaint needs a mask", "Give --mask PATH, white where to fill")
+        if self.sigma is not None and not 0.3 <= self.sigma <= 8:
+            raise UsageError(f"sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
+        if not 0 <= self.dilate <= 256:
+            raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels")
+        for name, value in (("strength", self.strength), ("blend", self.blend)):
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"--{name} {value:g} is out of range", "Use 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSettings:
+    """Which part of the source: times in seconds from its start, and how cuts are found."""
+
+    start: Fraction | None = None
+    end: Fraction | None = None
+    frames: int | None = None
+    scenes: str = "auto"
+    scene_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise UsageError("--end is not after --start")
+        if self.frames is not None and self.frames < 1:
+            raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
+        if self.scene_threshold is not None and not 0 < self.scene_threshold <= 255:
+            raise UsageError(f"--scene-threshold {self.scene_threshold:g} is out of range", "Use 0 to 255")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings:
+    """How the result is written."""
+
+    path: str | None = None
+    codec: str = "auto"
+    crf: int | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    encoder_args: tuple[str, ...] = ()
+    audio: bool = True
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crf is not None and not 0 <= self.crf <= 63:
+            raise UsageError(f"--crf {self.crf} is out of range", "Use 0 (best) to 63")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One restoring run over one input."""
+
+    source: str
+    model: ModelSettings
+    restore: RestoreSettings
+    selection: SelectionSettings
+    output: OutputSettings
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What vrx takes from its surroundings, read once at the edge."""
+
+    ffmpeg: str | None
+    plain: bool
+
+    @classmethod
+    def read(cls) -> Environment:
+        """From `VRX_FFMPEG`, `NO_COLOR`, `CI` and `TERM`."""
+        plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
+        return cls(os.environ.get("VRX_FFMPEG") or None, plain)

@@ -1,0 +1,397 @@
+"""Train the embedded network.
+
+    python -m vrx.train.embedded --data DIR --out DIR --steps 12000 [--resume] [--device cpu|cuda]
+
+`--data` holds the shards of `vrx.train.data`.  Every step draws one use of the network (enlarging by
+4, 3 or 2, deblurring, inpainting), degrades a batch, and follows Charbonnier + gradient +
+temporal-difference losses with Muon for the inner matrices, AdamW for the rest, a cosine schedule and
+a weight average.  Stops cleanly on SIGTERM; `--resume` continues where the last save stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vrx.models.classical import bicubic, smooth_fill, wiener
+from vrx.models.embedded import (
+    MODES,
+    SIGMA_UNIT,
+    SMALL,
+    EmbeddedNetwork,
+    deblur_inputs,
+    inpaint_inputs,
+    to_pixels,
+    upscale_inputs,
+)
+from vrx.train import degrade
+from vrx.train.losses import charbonnier, gradient, temporal_difference
+
+SHARES = {"upscale4": 0.33, "upscale3": 0.05, "upscale2": 0.06, "deblur": 0.33, "inpaint": 0.23}
+CROP = 128  # pixels; the degradation happens on the whole stored clip
+WARM_UP = 100  # steps
+CLIP_NORM = 1.0
+FLOOR = 4e-3  # the least distance of a base that a batch is measured against
+GRADIENT_WEIGHT = 0.2
+TEMPORAL_WEIGHT = 0.1
+SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
+DEGRADED_SHARE = 0.3  # of the batches that are compressed or noisy besides
+MOTION_SHARE = 0.1  # of the blurs
+KNOWN_STRENGTH_SHARE = 0.5  # of those, told to the network
+SAVE_EVERY = 200  # steps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step needs: grid inputs, conditions, the classical base and the truth, all cropped."""
+
+    mode: str
+    inputs: Tensor  # [B, T, C, H, W]
+    levels: Tensor  # [B, 3]
+    base: Tensor  # [B, T, 3, s H, s W]
+    truth: Tensor  # as base
+    mask: Tensor | None  # [B, T, 1, s H, s W]
+
+
+# ---------------------------------------------------------------- batches
+
+
+def load_clips(folder: Path) -> list[Tensor]:
+    """All shards of a folder, uint8 [N, T, 3, S, S] each."""
+    return [load_file(path)["clips"] for path in sorted(folder.glob("clips-*.safetensors"))]
+
+
+def augment(clip: Tensor, frames: int, rng: random.Random) -> Tensor:
+    """A run of a stored clip, flipped, turned, reversed and with its colours exchanged."""
+    stride = 2 if rng.random() < 0.2 and clip.shape[0] >= 2 * frames - 1 else 1
+    start = rng.randint(0, clip.shape[0] - (frames - 1) * stride - 1)
+    clip = clip[start : start + (frames - 1) * stride + 1 : stride].float() / 255
+    if rng.random() < 0.5:
+        clip = clip.flip(0)
+    if rng.random() < 0.5:
+        clip = clip.flip(-1)
+    if rng.random() < 0.5:
+        clip = clip.flip(-2)
+    if rng.random() < 0.5:
+        clip = clip.transpose(-1, -2)
+    if rng.random() < 0.3:
+        clip = clip[:, rng.sample(range(3), 3)]
+    return clip
+
+
+def draw(clips: list[Tensor], count: int, frames: int, rng: random.Random) -> Tensor:
+    """`count` augmented clips [B, T, 3, S, S]."""
+    chosen = []
+    for _ in range(count):
+        shard = rng.choice(clips)
+        chosen.append(augment(shard[rng.randrange(len(shard))], frames, rng))
+    return torch.stack(chosen)
+
+
+def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
+    """The conditions [B, 3] of `vrx.models.embedded`."""
+    known = strength is not None
+    return torch.tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(known)]]).repeat(count, 1)
+
+
+def damage(low: Tensor, rng: random.Random, share: float) -> tuple[Tensor, float | None]:
+    """Compress `share` of the batches; the strength is told in half of the cases (0 when clean)."""
+    strength = 0.0
+    if rng.random() < share:
+        low, strength = degrade.compress(low, rng)
+    return degrade.quantise(low), strength if rng.random() < KNOWN_STRENGTH_SHARE else None
+
+
+def make_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
+    """Degrade clips [B, T, 3, S, S] for a mode and cut the same window out of everything."""
+    if mode.startswith("upscale"):
+        return upscale_batch(mode, truth, rng)
+    return deblur_batch(truth, rng) if mode == "deblur" else inpaint_batch(truth, rng)
+
+
+def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
+    """Shrink by the mode's factor, then perhaps compress."""
+    scale = int(mode[-1])
+    count, frames, _, side, _ = truth.shape
+    truth = truth[..., : side // scale * scale, : side // scale * scale]
+    low = degrade.shrink(truth.flatten(0, 1), scale).clamp(0, 1)
+    low = low.view(count, frames, *low.shape[1:])
+    low, strength = damage(low, rng, DEGRADED_SHARE)
+    base = bicubic(low.flatten(0, 1), scale).view_as(truth)
+    size = CROP // scale // 2 * 2
+    top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
+    low = low[..., top : top + size, left : left + size]
+    window = (..., slice(top * scale, (top + size) * scale), slice(left * scale, (left + size) * scale))
+    inputs = upscale_inputs(low.flatten(0, 1), scale)
+    inputs = inputs.view(count, frames, *inputs.shape[1:])
+    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None)
+
+
+def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
+    """Gaussian blur of sigma 0.5 to 4, some of them along a line; Wiener as base."""
+    count, frames = truth.shape[:2]
+    flat = truth.flatten(0, 1)
+    sigma = rng.uniform(0.5, 4.0)
+    if rng.random() < MOTION_SHARE:
+        blurred = degrade.motion_blur(flat, 3 * sigma, rng.uniform(0, math.pi))
+        sigma /= 2  # a round kernel this small sharpens across the motion without ringing
+    else:
+        blurred = degrade.gaussian_blur(flat, sigma)
+    blurred, strength = damage(blurred.view_as(truth), rng, DEGRADED_SHARE / 2)
+    assumed = max(0.3, sigma * rng.gauss(1, 0.03))
+    flat = blurred.flatten(0, 1)
+    base = wiener(flat, assumed)
+    inputs = deblur_inputs(flat, base)
+    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None), rng)
+
+
+def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
+    """Masks of all kinds; smooth fill as base."""
+    count, frames, _, height, width = truth.shape
+    known, strength = damage(truth, rng, DEGRADED_SHARE / 2)
+    mask = torch.stack([degrade.mask_clip(frames, height, width, rng) for _ in range(count)])
+    flat_mask = mask.flatten(0, 1)
+    base = smooth_fill(known.flatten(0, 1), flat_mask)
+    inputs = inpaint_inputs(base, flat_mask)
+    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask), rng)
+
+
+def cut(batch: Batch, rng: random.Random) -> Batch:
+    """A window of CROP pixels on the grid out of a batch whose parts are still whole and flat."""
+    count, frames, _, side, _ = batch.truth.shape
+    grid = side // 4
+    size = CROP // 4
+    top, left = (rng.randint(0, grid - size) for _ in range(2))
+    inputs = batch.inputs.view(count, frames, -1, grid, grid)
+    window = (..., slice(top * 4, (top + size) * 4), slice(left * 4, (left + size) * 4))
+    return Batch(
+        batch.mode,
+        inputs[..., top : top + size, left : left + size],
+        batch.levels,
+        batch.base.view_as(batch.truth)[window],
+        batch.truth[window],
+        None if batch.mask is None else batch.mask[window],
+    )
+
+
+# ---------------------------------------------------------------- optimiser
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is made orthogonal by a Newton-Schulz iteration (Jordan et al., 2024).
+
+    For matrices; a convolution's kernel is read as [out, in x height x width].
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every parameter by its orthogonalised Nesterov momentum."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                buffer = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(buffer, group["momentum"]).flatten(1)
+                update = orthogonal(update) * max(1, update.shape[0] / update.shape[1]) ** 0.5
+                p.add_(update.view_as(p), alpha=-group["lr"])
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: a quintic Newton-Schulz iteration."""
+    x = matrix / (matrix.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if tall else x
+
+
+def optimisers(network: EmbeddedNetwork, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' and attention's matrices, AdamW for stems, heads, biases and tables."""
+    inner, outer = [], []
+    for name, p in network.named_parameters():
+        matrix = p.ndim >= 2 and not name.startswith(("stems", "heads", "conditions"))
+        (inner if matrix and not name.endswith((".near", ".far")) else outer).append(p)
+    return [
+        Muon(inner, lr=rate * 10),
+        torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.99), weight_decay=0.0),
+    ]
+
+
+def rate_at(step: int, progress: float) -> float:
+    """Share of the full rate: warm-up by steps, then a cosine to zero over `progress` 0..1."""
+    return min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, progress)))
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def losses(network: EmbeddedNetwork, batch: Batch, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The loss relative to that of the classical base, and the mean squared error, of one batch.
+
+    Relative, so that an easy batch counts as much as a hard one, as it does in decibels.
+    """
+    with torch.autocast(batch.truth.device.type, precision, enabled=precision != torch.float32):
+        residual = network.clip(batch.mode, batch.inputs, batch.levels)
+    pixels = to_pixels(residual.float().flatten(0, 1)).view_as(batch.base)
+    out = batch.base + (pixels if batch.mask is None else pixels * batch.mask)
+    truth = batch.truth
+    loss = distance(out, truth) / distance(batch.base, truth).clamp_min(FLOOR)
+    error = ((out - truth) ** 2).mean((1, 2, 3, 4))
+    before = ((batch.base - truth) ** 2).mean((1, 2, 3, 4)).clamp_min(FLOOR**2)
+    return loss + SQUARE_WEIGHT * (error / before).mean(), error.detach().mean()
+
+
+def distance(out: Tensor, truth: Tensor) -> Tensor:
+    """What is made small: values, edges, and the change from frame to frame."""
+    spatial = charbonnier(out, truth) + GRADIENT_WEIGHT * gradient(out, truth)
+    return spatial + TEMPORAL_WEIGHT * temporal_difference(out, truth)
+
+
+def average(target: dict[str, Tensor], network: EmbeddedNetwork, keep: float) -> None:
+    """Move the running average of the weights towards the network."""
+    for name, value in network.state_dict().items():
+        target[name].lerp_(value, 1 - keep)
+
+
+def gain(batch: Batch, error: Tensor) -> float:
+    """dB over the classical base."""
+    return 10 * math.log10(float(((batch.base - batch.truth) ** 2).mean()) / float(error))
+
+
+def train(args: argparse.Namespace) -> None:
+    """Run the recipe; see the module's docstring."""
+    rng = random.Random(args.seed)
+    torch.manual_seed(args.seed)
+    device = torch.device(args.device)
+    precision = {"bf16": torch.bfloat16, "fp32": torch.float32}[args.dtype]
+    network = EmbeddedNetwork(SMALL).to(device, memory_format=torch.channels_last)
+    mean = {name: value.clone() for name, value in network.state_dict().items()}
+    optims = optimisers(network, args.rate)
+    base_rates = [o.param_groups[0]["lr"] for o in optims]
+    args.out.mkdir(parents=True, exist_ok=True)
+    state_file, first, spent = args.out / "state.pt", 0, 0.0
+    if args.resume and state_file.exists():
+        state = torch.load(state_file, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        for optim, saved in zip(optims, state["optimisers"], strict=True):
+            optim.load_state_dict(saved)
+        mean, first, spent = state["mean"], state["step"], state["seconds"]
+        rng.seed(args.seed + first)
+    elif args.start:
+        adopt(network, load_file(args.start))
+        mean = {name: value.clone() for name, value in network.state_dict().items()}
+    clips, loaded_at = load_clips(args.data), time.monotonic()
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
+    gains: dict[str, float] = {}
+    names, weights = list(SHARES), list(SHARES.values())
+    step, begin = first, time.monotonic()
+    while not stopping:
+        seconds = spent + time.monotonic() - begin
+        progress = seconds / 60 / args.minutes if args.minutes else step / args.steps
+        if progress >= 1:
+            break
+        mode = rng.choices(names, weights)[0]
+        frames = args.frames if progress > args.short else 2
+        count = max(1, args.batch * args.frames // frames)
+        batch = make_batch(mode, draw(clips, count, frames, rng), rng)
+        share = rate_at(step, progress)
+        for optim, rate in zip(optims, base_rates, strict=True):
+            optim.param_groups[0]["lr"] = rate * share
+        loss, error = losses(network, batch, precision)
+        network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+        for optim in optims:
+            optim.step()
+        step += 1
+        average(mean, network, min(0.998, step / (step + 10)))
+        gains[mode] = 0.98 * gains.get(mode, gain(batch, error)) + 0.02 * gain(batch, error)
+        if step % 100 == 0:
+            pace = (time.monotonic() - begin) / (step - first)
+            figures = "  ".join(f"{name} {gains[name]:+.2f}" for name in MODES if name in gains)
+            print(f"step {step}  {pace:.3f} s/step  {figures}", flush=True)  # noqa: T201
+        if step % SAVE_EVERY == 0:
+            save(args.out, network, mean, optims, (step, seconds))
+        if time.monotonic() - loaded_at > 300:
+            if len(list(args.data.glob("clips-*.safetensors"))) != len(clips):
+                clips = load_clips(args.data)
+            loaded_at = time.monotonic()
+    save(args.out, network, mean, optims, (step, spent + time.monotonic() - begin))
+
+
+def adopt(network: EmbeddedNetwork, tensors: dict[str, Tensor]) -> None:
+    """Take from another network whatever has the same name and shape; the rest stays fresh."""
+    state = network.state_dict()
+    fitting = {n: t for n, t in tensors.items() if n in state and state[n].shape == t.shape}
+    network.load_state_dict({**state, **fitting})
+
+
+def save(
+    folder: Path,
+    network: EmbeddedNetwork,
+    mean: dict[str, Tensor],
+    optims: list[torch.optim.Optimizer],
+    spent: tuple[int, float],
+) -> None:
+    """Write the state to resume from, and the averaged weights as a checkpoint.
+
+    `spent` is how many steps and how many seconds of training it took.
+    """
+    step, seconds = spent
+    state = {
+        "network": network.state_dict(),
+        "mean": mean,
+        "optimisers": [optim.state_dict() for optim in optims],
+        "step": step,
+        "seconds": seconds,
+    }
+    partial = folder / "state.part"
+    torch.save(state, partial)
+    partial.replace(folder / "state.pt")
+    metadata = {"family": "embedded", "config": json.dumps(vars(SMALL))}
+    metadata |= {"steps": str(step), "hours": f"{seconds / 3600:.2f}"}
+    weights = {name: value.contiguous().cpu() for name, value in mean.items()}
+    save_file(weights, folder / "embedded.part", metadata)
+    (folder / "embedded.part").replace(folder / "embedded.safetensors")
+
+
+def main() -> None:
+    """Parse and train."""
+    parser = argparse.ArgumentParser(description="Train the embedded network")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--minutes", type=float, help="train by the clock instead of by steps")
+    parser.add_argument("--batch", type=int, default=6, help="clips a step at full length")
+    parser.add_argument("--frames", type=int, default=5)
+    parser.add_argument("--short", type=float, default=0.5, help="share of steps on two frames only")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="a checkpoint whose fitting tensors are taken over")
+    parser.add_argument("--resume", action="store_true")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Train the network that reads a blur's width from a picture's spectrum.
+
+    python -m vrx.train.sharpness --photos DIR --footage DIR --out FILE [--samples 4000] [--seed 0]
+
+Pictures are shrunk photos and frames of footage, blurred by a known Gaussian, stored as 8 bits, some
+of them compressed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vrx.models.sharpness import SharpnessNetwork, spectrum
+from vrx.train import degrade
+from vrx.train.data import footage_runs, read_photo
+
+MOST_SIGMA = 6.0  # pixels
+SHARP_SHARE = 0.15
+COMPRESSED_SHARE = 0.15
+OFFSET = 0.2  # pixels; errors count relative to sigma + OFFSET
+EPOCHS = 400
+
+
+def pictures(photos: list[Tensor], footage: list[Tensor], rng: random.Random) -> Iterator[Tensor]:
+    """Sharp crops [1, 3, H, W] in 0..1 of many sizes."""
+    while True:
+        whole = rng.choice(photos if rng.random() < 0.65 or not footage else footage)
+        shrink = rng.uniform(0.35, 0.8) if whole.shape[-1] > 1000 else rng.uniform(0.5, 1.0)
+        height, width = (int(side * shrink) for side in whole.shape[-2:])
+        x = F.interpolate(whole[None].float() / 255, (height, width), mode="bicubic", antialias=True)
+        size = (min(height, rng.randint(180, 540)), min(width, rng.randint(240, 900)))
+        top, left = rng.randint(0, height - size[0]), rng.randint(0, width - size[1])
+        yield x[..., top : top + size[0], left : left + size[1]].clamp(0, 1)
+
+
+def sample(picture: Tensor, rng: random.Random) -> tuple[Tensor, float]:
+    """The spectrum of a picture under a random blur, and the blur."""
+    sigma = 0.0 if rng.random() < SHARP_SHARE else rng.uniform(0.4, MOST_SIGMA)
+    x = degrade.gaussian_blur(picture, sigma) if sigma else picture
+    if rng.random() < COMPRESSED_SHARE:
+        if rng.random() < 0.5:
+            x = degrade.add_noise(x, rng.uniform(0.001, 0.01))
+        else:
+            x = degrade.through_h264(x[None], rng.randint(14, 26), "veryfast")[0]
+    return spectrum(degrade.quantise(x)), sigma
+
+
+def main() -> None:
+    """Make samples, fit, report the error on the last tenth, write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--footage", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hold-out", nargs="*", default=[])
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    torch.manual_seed(args.seed)
+    photos = [read_photo(p) for p in sorted(args.photos.iterdir()) if p.stem not in args.hold_out]
+    footage: list[Tensor] = []
+    for path in sorted(args.footage.iterdir()) if args.footage else []:
+        if path.stem not in args.hold_out:
+            footage += [run[0] for run in footage_runs(path, rng) if rng.random() < 0.25]
+    source = pictures(photos, footage, rng)
+    with torch.no_grad():
+        drawn = [sample(next(source), rng) for _ in range(args.samples)]
+    x, y = torch.stack([d[0] for d in drawn]), torch.tensor([d[1] for d in drawn])
+    cut = len(x) * 9 // 10
+    network = SharpnessNetwork()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
+    steps = EPOCHS * (cut // 256)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        index = torch.randint(cut, (256,))
+        jitter = x[index] + 0.02 * torch.randn_like(x[index])
+        error = torch.log((network(jitter) + OFFSET) / (y[index] + OFFSET))
+        loss = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.05)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        ratio = (network(x[cut:]) + OFFSET) / (y[cut:] + OFFSET)
+    middle = (y[cut:] > 1.5) & (y[cut:] < 4.5)
+    spread = (ratio[middle] - 1).abs()
+    print(f"error at 1.5 to 4.5 px: median {spread.median():.3f}, 90% {spread.quantile(0.9):.3f}")  # noqa: T201
+    save_file(network.state_dict(), args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The catalogue of models, `weights.toml`, as frozen values."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vrx.errors import ModelError
+
+PACKAGED = "weights.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file of a checkpoint: `path` in the package's data (or repo), size in bytes, sha256."""
+
+    path: str
+    repo: str = ""
+    revision: str = ""
+    size: int | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One model: what it does, what it is made of, where it comes from.
+
+    `hears_prompts` where it takes a --prompt; `available` whether this version of vrx can run it.
+    `memory` in bytes, for 1280x720 output.
+    """
+
+    name: str
+    family: str
+    tasks: tuple[str, ...]
+    scales: tuple[int, ...]
+    license: str
+    paper: str
+    about: str
+    hears_prompts: bool
+    parameters: int | None
+    memory: int | None
+    source: str
+    available: bool
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all parts, None where one is unknown."""
+        sizes = [part.size for part in self.parts]
+        return sum(s for s in sizes if s is not None) if sizes and None not in sizes else None
+
+
+def packaged() -> Path:
+    """The catalogue inside the package, or at the top of a checkout."""
+    inside = Path(str(resources.files("vrx"))) / "data" / PACKAGED
+    return inside if inside.exists() else Path(str(resources.files("vrx"))).parent / PACKAGED
+
+
+def load(path: Path) -> dict[str, Entry]:
+    """Read a catalogue.  Raises ModelError that names file, table and key."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"cannot read the catalogue {path}: {error}") from error
+    models = tables.get("models", {})
+    if not isinstance(models, dict):
+        raise ModelError(f"{path}: [models] is no table")
+    return {name: entry(path, name, table) for name, table in models.items()}
+
+
+def take(where: str, table: dict[str, Any], key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
+    """A key of a table, checked."""
+    value = table.get(key, default)
+    if value is ...:
+        raise ModelError(f"{where}: the key {key!r} is missing")
+    if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
+        raise ModelError(f"{where}: {key!r} has the wrong type")
+    return value
+
+
+def entry(path: Path, name: str, table: Any) -> Entry:
+    """One `[models.NAME]` table as a value."""
+    where = f"{path}: [models.{name}]"
+    if not isinstance(table, dict):
+        raise ModelError(f"{where} is no table")
+    parts = []
+    for number, part in enumerate(take(where, table, "parts", list, [])):
+        inner = f"{where} part {number + 1}"
+        if not isinstance(part, dict):
+            raise ModelError(f"{inner} is no table")
+        parts.append(
+            Part(
+                path=take(inner, part, "path", str),
+                repo=take(inner, part, "repo", str, ""),
+                revision=take(inner, part, "revision", str, ""),
+                size=take(inner, part, "size", int, None),
+                sha256=take(inner, part, "sha256", str, ""),
+            )
+        )
+    return Entry(
+        name=name,
+        family=take(where, table, "family", str),
+        tasks=tuple(take(where, table, "tasks", list)),
+        scales=tuple(take(where, table, "scales", list, [])),
+        license=take(where, table, "license", str),
+        paper=take(where, table, "paper", str, ""),
+        about=take(where, table, "about", str, ""),
+        hears_prompts=take(where, table, "hears_prompts", bool, False),
+        parameters=take(where, table, "parameters", int, None),
+        memory=take(where, table, "memory", int, None),
+        source=take(where, table, "source", str),
+        available=take(where, table, "available", bool, False),
+        parts=tuple(parts),
+    )
