@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 PUBLIC = ("bench", "doctor", "find_scenes", "plan", "probe", "restore")
-__all__ = ["__version__", *PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

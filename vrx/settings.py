@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -10,7 +11,26 @@ from pathlib import Path
 
 from vrx.errors import UsageError
 
+CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
+SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
 MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
+
+
+def parse_time(text: str) -> Fraction:
+    """`HH:MM:SS.mmm`, `MM:SS`, `12.5`, `10s` or `1500ms` as seconds.
+
+    Raises UsageError where it is none of these.
+    """
+    text = text.strip()
+    match = CLOCK.match(text)
+    if match:
+        hours, minutes, seconds = match.groups()
+        return Fraction(int(hours or 0) * 3600 + int(minutes) * 60) + Fraction(seconds)
+    match = SECONDS.match(text)
+    if match:
+        value = Fraction(match.group(1))
+        return value / 1000 if match.group(2) == "ms" else value
+    raise UsageError(f"cannot read the time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
 
 
 class Task(StrEnum):

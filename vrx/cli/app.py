@@ -97,5 +97,7 @@ def guarded(arguments: list[str], debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - the boundary: said to the user
         if debug:
             traceback.print_exc()
-        error_line(VrxError(f"a fault of ours: {type(error).__name__}: {error}", "Run again with --debug and report it"))
+        error_line(
+            VrxError(f"a fault of ours: {type(error).__name__}: {error}", "Run again with --debug and report it")
+        )
         return Exit.FAULT

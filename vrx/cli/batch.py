@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vrx import api, events
 from vrx.cli import render
 from vrx.cli.progress import watcher
 from vrx.errors import Exit, UsageError, VrxError
 from vrx.settings import Job
+
+if TYPE_CHECKING:
+    from vrx.pipeline.plan import Plan
 
 STYLES = ("auto", "bar", "plain", "none")
 
@@ -93,7 +97,7 @@ def one(job: Job, watch: events.Watcher, options: RunOptions) -> str:
     return f"planned: {plan.output}"
 
 
-def plan_rows(plan: api.Plan) -> list[tuple[str, str]]:  # type: ignore[name-defined]
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """A plan for people."""
     rows = [
         ("input", plan.source),
@@ -115,6 +119,6 @@ def plan_rows(plan: api.Plan) -> list[tuple[str, str]]:  # type: ignore[name-def
 def check_names(jobs: list[Job]) -> None:
     """Refuse a batch whose results would share one file."""
     path = jobs[0].output.path
-    if len(jobs) < 2 or path is None or path.endswith("/") or os.path.isdir(path) or "{stem}" in path:
+    if len(jobs) < 2 or path is None or path.endswith("/") or Path(path).is_dir() or "{stem}" in path:
         return
     raise UsageError(f"{len(jobs)} inputs cannot share the output {path}", "Name a folder, or use {stem}")

@@ -14,9 +14,7 @@ from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, Se
 
 def deblur(
     inputs: o.Inputs = None,
-    sigma: Annotated[
-        str, typer.Option("--sigma", help="Blur in pixels (standard deviation), or auto.")
-    ] = "auto",
+    sigma: Annotated[str, typer.Option("--sigma", help="Blur in pixels (standard deviation), or auto.")] = "auto",
     model: o.Model = "auto",
     prompt: o.Prompt = None,
     seed: o.Seed = 0,

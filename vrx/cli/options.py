@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vrx.errors import UsageError
-from vrx.media.timing import parse_time
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings
+from vrx.settings import parse_time
 
 MODEL, STRENGTH, SELECTION, OUTPUT, RUN = "Model", "Strength", "Selection", "Output", "Run"
 
@@ -21,17 +19,14 @@ Inputs = Annotated[
 ]
 Model = Annotated[str, typer.Option("--model", help="NAME, auto, or the PATH of a checkpoint.", rich_help_panel=MODEL)]
 Prompt = Annotated[
-    str | None, typer.Option("-p", "--prompt", help="What is to be seen, for models that hear it.", rich_help_panel=MODEL)
+    str | None,
+    typer.Option("-p", "--prompt", help="What is to be seen, for models that hear it.", rich_help_panel=MODEL),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers.", rich_help_panel=MODEL)]
-Device = Annotated[
-    str, typer.Option("-d", "--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
-]
+Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)]
 Dtype = Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.", rich_help_panel=MODEL)]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL)]
-Strength = Annotated[
-    str, typer.Option(help="Degradation to expect, 0 to 1, or auto.", rich_help_panel=STRENGTH)
-]
+Strength = Annotated[str, typer.Option(help="Degradation to expect, 0 to 1, or auto.", rich_help_panel=STRENGTH)]
 Blend = Annotated[
     float, typer.Option(help="Share of the restored picture in the result, 0 to 1.", rich_help_panel=STRENGTH)
 ]
@@ -46,11 +41,15 @@ SceneThreshold = Annotated[
 ]
 Output = Annotated[
     str | None,
-    typer.Option("-o", "--output", help="File, folder, template ({stem} {task} {model} {ext}) or -.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "-o", "--output", help="File, folder, template ({stem} {task} {model} {ext}) or -.", rich_help_panel=OUTPUT
+    ),
 ]
 Codec = Annotated[
     str,
-    typer.Option(help="auto, h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder's name.", rich_help_panel=OUTPUT),
+    typer.Option(
+        help="auto, h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder's name.", rich_help_panel=OUTPUT
+    ),
 ]
 Crf = Annotated[int | None, typer.Option(help="Quality of the encoder, lower is better.", rich_help_panel=OUTPUT)]
 Preset = Annotated[str | None, typer.Option(help="Speed preset of the encoder.", rich_help_panel=OUTPUT)]
@@ -59,9 +58,7 @@ EncoderArgs = Annotated[
     str | None, typer.Option(help="Further ffmpeg output options, one string.", rich_help_panel=OUTPUT)
 ]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[
-    bool, typer.Option("-y", "--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)
-]
+Overwrite = Annotated[bool, typer.Option("-y", "--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=RUN)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=RUN)]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.", rich_help_panel=RUN)]
@@ -89,18 +86,3 @@ def words(text: str | None) -> tuple[str, ...]:
         return tuple(shlex.split(text)) if text else ()
     except ValueError as error:
         raise UsageError(f"cannot split --encoder-args: {error}") from error
-
-
-def job(
-    source: str,
-    *,
-    model: ModelSettings,
-    restore: RestoreSettings,
-    selection: SelectionSettings,
-    output: OutputSettings,
-) -> Job:
-    """One input's job."""
-    return Job(source=source, model=model, restore=restore, selection=selection, output=output)
-
-
-__all__ = ["Path", "job", "moment", "number", "words"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections import deque
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from threading import Thread
 from typing import IO
 
@@ -35,9 +35,7 @@ def executable() -> str:
 def version(program: str) -> str:
     """The version word of its banner, or an empty string where it does not run."""
     try:
-        done = subprocess.run(
-            [program, "-version"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True
-        )
+        done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.split()[2] if len(done.stdout.split()) > 2 else ""
@@ -77,7 +75,8 @@ class Encoder:
             )
         except OSError as error:
             raise OutputError(f"cannot start ffmpeg: {error}", "Check it with: vrx doctor") from error
-        assert self._process.stdin is not None and self._process.stderr is not None
+        assert self._process.stdin is not None
+        assert self._process.stderr is not None
         self.stdin: IO[bytes] = self._process.stdin
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._drain = Thread(target=self._read, args=(self._process.stderr,), name="ffmpeg messages")
@@ -94,10 +93,8 @@ class Encoder:
 
     def finish(self) -> None:
         """Close its input and wait; raise OutputError with what it said where it failed."""
-        try:
+        with contextlib.suppress(OSError):  # it is gone; its exit status says why
             self.stdin.close()
-        except OSError:
-            pass  # it is gone; its exit status says why
         status = self._process.wait()
         self._drain.join()
         if status:
@@ -106,10 +103,8 @@ class Encoder:
     def abort(self) -> None:
         """End it at once and wait until it is gone; no exception."""
         self._process.kill()
-        try:
+        with contextlib.suppress(OSError):  # a pipe into a process just killed
             self.stdin.close()
-        except OSError:
-            pass  # a pipe into a process just killed
         self._process.wait()
         self._drain.join()
 
@@ -120,8 +115,3 @@ class Encoder:
             if any(word in line for word in telling):
                 return line.strip()
         return self._lines[-1].strip() if self._lines else "it said nothing"
-
-
-def still_file(path: Path) -> str:
-    """A local name as ffmpeg and PyAV must get it: never a protocol, never an option."""
-    return f"file:{path}"

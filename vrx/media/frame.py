@@ -89,12 +89,12 @@ class Frame:
     @property
     def width(self) -> int:
         """Pixels a row."""
-        return self.planes[0].shape[1]
+        return int(self.planes[0].shape[1])
 
     @property
     def height(self) -> int:
         """Rows."""
-        return self.planes[0].shape[0]
+        return int(self.planes[0].shape[0])
 
     @property
     def time(self) -> Fraction:

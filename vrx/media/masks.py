@@ -34,9 +34,10 @@ def as_mask(picture: av.VideoFrame) -> Mask:
     """A decoded picture, turned as it wants to be shown, as a mask."""
     pixels = picture.to_ndarray(format="rgba").astype(np.uint16)
     luma = (pixels[..., 0] * 77 + pixels[..., 1] * 150 + pixels[..., 2] * 29) >> 8
-    mask = (luma >= WHITE) & (pixels[..., 3] >= WHITE)
+    mask: Mask = (luma >= WHITE) & (pixels[..., 3] >= WHITE)
     turns = round((picture.rotation or 0) / 90)
-    return np.ascontiguousarray(np.rot90(mask, turns) if turns else mask)
+    turned: Mask = np.ascontiguousarray(np.rot90(mask, turns) if turns else mask)
+    return turned
 
 
 def fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
@@ -105,7 +106,9 @@ class MaskTrack:
             stream = pick_video(container, str(path))
             origin: Fraction | None = None
             for picture in container.decode(stream):
-                time = None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base)
+                time = (
+                    None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base or 1)
+                )
                 origin = time if origin is None else origin
                 yield (None if time is None or origin is None else time - origin), as_mask(picture)
 
@@ -125,6 +128,7 @@ class MaskTrack:
         return self._now
 
     def _step(self) -> None:
-        assert self._timed is not None and self._next is not None
+        assert self._timed is not None
+        assert self._next is not None
         self._now = fitted(self._next[1], self._size, self.name)
         self._next = next(self._timed, None)

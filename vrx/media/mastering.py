@@ -23,9 +23,7 @@ def x265_parameters(side_data: dict[str, bytes]) -> tuple[str, ...]:
         has_primaries, has_luminance = struct.unpack_from("=2i", mastering, RATIONALS * 8)
         values = [Fraction(n, d) if d else Fraction(0) for n, d in zip(numbers[::2], numbers[1::2], strict=True)]
         if has_primaries and has_luminance:
-            r, g, b, white = (
-                tuple(round(v * CHROMATICITY_UNIT) for v in values[i : i + 2]) for i in (0, 2, 4, 6)
-            )
+            r, g, b, white = (tuple(round(v * CHROMATICITY_UNIT) for v in values[i : i + 2]) for i in (0, 2, 4, 6))
             least, most = (round(v * LUMINANCE_UNIT) for v in values[8:10])
             words.append(
                 f"master-display=G({g[0]},{g[1]})B({b[0]},{b[1]})R({r[0]},{r[1]})"

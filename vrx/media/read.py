@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
@@ -59,16 +59,17 @@ def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
     alpha = any(c.is_alpha for c in form.components)
     colors = len(form.components) - alpha
     if form.is_rgb:
-        kind, shifts = Kind.RGB, (0, 0)
+        kind, shift_x, shift_y = Kind.RGB, 0, 0
     elif colors == 1:
-        kind, shifts, alpha = Kind.GRAY, (0, 0), False
+        kind, shift_x, shift_y, alpha = Kind.GRAY, 0, 0, False
     else:
         kind = Kind.YUV
-        shifts = tuple((4 // max(1, side)).bit_length() - 1 for side in (form.chroma_width(4), form.chroma_height(4)))
+        shift_x = (4 // max(1, form.chroma_width(4))).bit_length() - 1
+        shift_y = (4 // max(1, form.chroma_height(4))).bit_length() - 1
     depth = next(d for d in DEPTHS[kind, alpha] if d >= bits)
-    if alpha and kind is Kind.YUV and shifts[0] + shifts[1] > 2:
+    if alpha and kind is Kind.YUV and shift_x + shift_y > 2:
         raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
-    return Layout(kind, depth, *shifts, alpha=alpha)
+    return Layout(kind, depth, shift_x, shift_y, alpha=alpha)
 
 
 def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
@@ -149,7 +150,7 @@ class Reader:
             self.size = self.size[::-1]
             self.layout = replace(self.layout, shift_x=self.layout.shift_y, shift_y=self.layout.shift_x)
 
-    def _decode(self) -> Iterator[VideoFrame]:
+    def _decode(self) -> Generator[VideoFrame]:
         """Pictures one by one; damaged packets are passed over and counted."""
         packets = self._container.demux(self._stream)
         while True:
@@ -221,7 +222,9 @@ class Reader:
         if self.info.still and self.rotation:
             stored = replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.rotation % 180 else layout
             turns = round(self.rotation / 90)
-            planes = tuple(np.ascontiguousarray(np.rot90(p, turns)) for p in planes_of(picture, stored))
+            planes: tuple[Plane, ...] = tuple(
+                cast(Plane, np.ascontiguousarray(np.rot90(p, turns))) for p in planes_of(picture, stored)
+            )
         else:
             planes = planes_of(picture, layout)
         return Frame(planes, layout, self.color, pts, self._clock.time_base, 0, bool(picture.interlaced_frame))
@@ -259,10 +262,7 @@ def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
 def mastering_of(frame: VideoFrame) -> dict[str, Any]:
     """Mastering display and content light level of the first picture, raw bytes by name."""
     found = {}
-    for data in frame.side_data:
+    for data in cast(Any, frame.side_data):
         if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
             found[data.type.name] = bytes(data)
     return found
-
-
-OpenReader = Callable[[], Reader]

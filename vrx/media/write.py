@@ -101,33 +101,41 @@ def arguments(target: Target, destination: str) -> list[str]:
     if target.rotation and not target.still:
         words += ["-display_rotation:v:0", str(target.rotation)]
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
-    if target.carried and target.source is not None:
-        if target.span is not None:
-            words += ["-ss", str(float(target.span[0]))]
-            if target.span[1] is not None:
-                words += ["-to", str(float(target.span[1]))]
-        words += ["-i", f"file:{target.source}"]
-    words += ["-map", "0:v:0"]
-    for stream in target.carried:
-        words += ["-map", f"1:{stream.index}"]
-    if target.carried and target.source is not None:
-        words += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
-    words += ["-c", "copy"]
+    copied = copied_words(target) if target.carried and target.source is not None else ([], [])
+    words += [*copied[0], "-map", "0:v:0", *copied[1], "-c", "copy"]
     for place, stream in enumerate(target.carried, start=1):
         if stream.convert:
             words += [f"-c:{place}", stream.convert]
     words += encoder_words(target)
     words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", "demux"]
+    return [*words, *container_words(target), destination]
+
+
+def copied_words(target: Target) -> tuple[list[str], list[str]]:
+    """The source as second input, and what is mapped from it."""
+    opened, mapped = [], []
+    if target.span is not None:
+        opened += ["-ss", str(float(target.span[0]))]
+        if target.span[1] is not None:
+            opened += ["-to", str(float(target.span[1]))]
+    opened += ["-i", f"file:{target.source}"]
+    for stream in target.carried:
+        mapped += ["-map", f"1:{stream.index}"]
+    mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
+    return opened, mapped
+
+
+def container_words(target: Target) -> list[str]:
+    """Format, time base and offsets of the file itself."""
+    if target.still:
+        return ["-f", "image2", *([] if target.sequence else ["-update", "1"])]
+    words = []
     if target.container in TICKED:
         words += ["-video_track_timescale", str(timescale(target.time_base)), "-movflags", "+faststart+write_colr"]
     if target.container == "avi":
         words += ["-r:v:0", str(target.rate)]
-    if target.still:
-        words += ["-f", "image2"] + ([] if target.sequence else ["-update", "1"])
-    else:
-        words += ["-avoid_negative_ts", "disabled" if target.span is None else "make_zero"]
-        words += ["-f", target.container]
-    return [*words, destination]
+    words += ["-avoid_negative_ts", "disabled" if target.span is None else "make_zero"]
+    return [*words, "-f", target.container]
 
 
 def timescale(time_base: Fraction) -> int:
@@ -142,7 +150,9 @@ def encoder_words(target: Target) -> list[str]:
     """The encoder, its quality and the tags of the picture."""
     rule = target.rule
     words = ["-c:v:0", rule.name]
-    filters = [setparams(target.color)] if setparams(target.color) else []
+    aspect = target.sample_aspect
+    filters = [f"setsar={aspect.numerator}/{aspect.denominator}"] if aspect else []
+    filters += [setparams(target.color)] if setparams(target.color) else []
     if filters:
         words += ["-filter:v:0", ",".join(filters)]
     words += ["-pix_fmt:v:0", target.pix_fmt or encoder_pix_fmt(target)]
@@ -299,7 +309,8 @@ class Writer:
             )
 
     def _publish_sequence(self) -> None:
-        assert self._folder is not None and self.target.path is not None
+        assert self._folder is not None
+        assert self.target.path is not None
         members = sorted(self._folder.iterdir())
         if len(members) != self.frames:
             raise OutputError(f"{self.target.path}: {self.frames} frames were sent and {len(members)} arrived")

@@ -29,9 +29,7 @@ class KVCache:
     end: int = 0
 
     @classmethod
-    def allocate(
-        cls, shape: tuple[int, int, int, int], window: int, chunk: int, anchors: int, like: Tensor
-    ) -> KVCache:
+    def allocate(cls, shape: tuple[int, int, int, int], window: int, chunk: int, anchors: int, like: Tensor) -> KVCache:
         """An empty cache; `shape` is (layers, B, heads, D), device and type are those of `like`."""
         if window % chunk:
             raise ValueError(f"window of {window} tokens is not a multiple of the chunk of {chunk}")
@@ -89,9 +87,7 @@ class KVCache:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave; the shapes must agree."""
         if tensors["keys"].shape != self.keys.shape:
-            raise ValueError(
-                f"saved cache is {tuple(tensors['keys'].shape)}, this one {tuple(self.keys.shape)}"
-            )
+            raise ValueError(f"saved cache is {tuple(tensors['keys'].shape)}, this one {tuple(self.keys.shape)}")
         self.keys.copy_(tensors["keys"])
         self.values.copy_(tensors["values"])
         self.end = int(tensors["end"])

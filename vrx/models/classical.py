@@ -28,10 +28,7 @@ def separable(x: Tensor, line: Tensor, mode: str = "reflect") -> Tensor:
     radius, channels = len(line) // 2, x.shape[1]
     if mode == "reflect" and radius >= min(x.shape[-2:]):
         mode = "replicate"
-    if mode == "constant":
-        x = F.pad(x, (radius,) * 4)
-    else:
-        x = F.pad(x, (radius,) * 4, mode=mode)
+    x = F.pad(x, (radius,) * 4, mode=mode)
     x = x.contiguous(memory_format=torch.channels_last)  # ten times the speed on a CPU
     x = F.conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return F.conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
@@ -60,7 +57,7 @@ def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:
     rows = torch.fft.fft(wrapped(line, size[0])).real
     columns = torch.fft.rfft(wrapped(line, size[1])).real
     transfer = rows[:, None] * columns[None, :]
-    restored = torch.fft.irfft2(torch.fft.rfft2(padded) * (transfer / (transfer**2 + noise)), s=size)
+    restored: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * (transfer / (transfer**2 + noise)), s=size)
     return restored[..., pad_y : pad_y + height, pad_x : pad_x + width]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -113,7 +114,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, shift: Tensor) -> Tensor:
         """[N, C, H, W] to the same; `shift` [N, C, 1, 1] carries the conditions."""
-        return x + self.second(F.leaky_relu(self.first(x) + shift, 0.1))
+        out: Tensor = x + self.second(F.leaky_relu(self.first(x) + shift, 0.1))
+        return out
 
 
 class WindowAttention(nn.Module):
@@ -159,7 +161,7 @@ class WindowAttention(nn.Module):
 
     def bias(self, ages: Sequence[int]) -> Tensor:
         """What is added to the logits [1, L, S, anchors + S x len(ages)]."""
-        near = self.near[:, list(ages)][:, :, self.offsets]  # [L, ages, S, S]
+        near = self.near[:, list(ages)][:, :, cast(Tensor, self.offsets)]  # [L, ages, S, S]
         near = near.permute(0, 2, 1, 3).flatten(2)
         far = self.far[:, None].expand(-1, self.config.tokens, -1)
         return torch.cat([far, near], -1)[None]
@@ -220,18 +222,23 @@ class EmbeddedNetwork(nn.Module):
         )
         self.families = nn.ModuleDict({family: FineBlocks(config, family) for family in FAMILIES})
         self.middle = nn.ModuleList(ResidualBlock(coarse) for _ in range(config.middle))
-        self.attention = nn.ModuleList(
-            WindowAttention(config, shift) for shift in (0, config.window // 2)
-        )
+        self.attention = nn.ModuleList(WindowAttention(config, shift) for shift in (0, config.window // 2))
         self.heads = nn.ModuleDict(
             {name: nn.Conv2d(widths[name], mode.outputs, 3, padding=1) for name, mode in MODES.items()}
         )
-        self.conditions = nn.ModuleDict(
-            {name: nn.Linear(LEVELS, sum(self.hidden(name))) for name in MODES}
-        )
+        self.conditions = nn.ModuleDict({name: nn.Linear(LEVELS, sum(self.hidden(name))) for name in MODES})
         for layer in (*self.conditions.values(), *self.heads.values()):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def looking(self, layer: int) -> WindowAttention:
+        """An attention layer."""
+        return cast(WindowAttention, self.attention[layer])
+
+    @property
+    def weight(self) -> Tensor:
+        """Some weight: its device and type are the network's."""
+        return self.looking(0).qkv.weight
 
     def hidden(self, mode: str) -> list[int]:
         """Channels of the blocks a mode runs through, in order."""
@@ -248,19 +255,14 @@ class EmbeddedNetwork(nn.Module):
         half = ((height + 1) // 2, (width + 1) // 2)
         windows = batch * window_count(half, config.window)
         shape = (len(self.attention), windows, config.heads, config.coarse // config.heads)
-        like = self.attention[0].qkv.weight
-        return KVCache.allocate(
-            shape, config.memory * config.tokens, config.tokens, config.anchors, like
-        )
+        return KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
 
     def step(self, mode: str, x: Tensor, levels: Tensor, cache: KVCache, fresh: bool) -> Tensor:
         """One frame [B, C, H, W] to its residual [B, outputs, H, W]; `cache` moves on by a frame.
 
         `levels` [B, LEVELS]; `fresh` makes this frame the reference: always for a scene's first.
         """
-        out = self.walk(
-            mode, x, self.shifts(mode, levels), lambda i, y: self.attention[i].step(y, i, cache, fresh)
-        )
+        out = self.walk(mode, x, self.shifts(mode, levels), lambda i, y: self.looking(i).step(y, i, cache, fresh))
         cache.advance(self.config.tokens)
         return out
 
@@ -268,9 +270,7 @@ class EmbeddedNetwork(nn.Module):
         """Whole clips [B, T, C, H, W] to residuals [B, T, outputs, H, W]; conditions [B, LEVELS]."""
         frames = x.shape[1]
         shifts = [s.repeat_interleave(frames, 0) for s in self.shifts(mode, levels)]
-        out = self.walk(
-            mode, x.flatten(0, 1), shifts, lambda i, y: self.attention[i].clip(y, frames)
-        )
+        out = self.walk(mode, x.flatten(0, 1), shifts, lambda i, y: self.looking(i).clip(y, frames))
         return out.view(x.shape[0], frames, *out.shape[1:])
 
     def walk(self, mode: str, x: Tensor, shifts: list[Tensor], attend: Attend) -> Tensor:
@@ -278,7 +278,7 @@ class EmbeddedNetwork(nn.Module):
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = self.stems[mode](x)
-        fine = self.families[MODES[mode].family]
+        fine = cast(FineBlocks, self.families[MODES[mode].family])
         remaining = iter(shifts)
         for block in fine.before:
             x = block(x, next(remaining))
@@ -290,7 +290,8 @@ class EmbeddedNetwork(nn.Module):
         x = x + F.pixel_shuffle(fine.up(y), 2)
         for block in fine.after:
             x = block(x, next(remaining))
-        return self.heads[mode](x)[..., :height, :width]
+        out: Tensor = self.heads[mode](x)
+        return out[..., :height, :width]
 
 
 # ---------------------------------------------------------------- windows

@@ -45,9 +45,7 @@ class SharpnessNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(2 * BANDS, 96), nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, 1)
-        )
+        self.layers = nn.Sequential(nn.Linear(2 * BANDS, 96), nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, 1))
 
     def forward(self, bands: Tensor) -> Tensor:
         """See the class."""

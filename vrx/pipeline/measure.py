@@ -14,7 +14,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 import vrx
 from vrx.errors import VrxError
@@ -22,17 +21,16 @@ from vrx.events import ignore
 from vrx.media import encoders, ffmpeg
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.write import Target, Writer
-from vrx.models.embedded import EmbeddedNetwork
+from vrx.models.embedded import SMALL
+from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
 from vrx.pipeline.run import Run
-from vrx.restorers.embedded import load_networks
 from vrx.restorers.registry import packaged
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.weights import catalogue, load
 
 SCALE = 4
 RATE = Fraction(25)
-PROBE_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,7 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype:
     chosen = pick_device(device)
     kind = pick_dtype(dtype, chosen)
     rate = matrix_rate(chosen, kind)
-    network = load_networks(packaged("embedded.safetensors"))[0]
-    rows = [measure(size, frames, (chosen, kind), network, rate) for size in sizes]
+    rows = [measure(size, frames, (chosen, kind), rate) for size in sizes]
     return Benchmark(
         machine=machine_name(chosen),
         device=str(chosen),
@@ -97,7 +94,6 @@ def measure(
     size: tuple[int, int],
     frames: int,
     where: tuple[torch.device, torch.dtype],
-    network: EmbeddedNetwork,
     rate: float,
 ) -> Row:
     """One size."""
@@ -121,39 +117,9 @@ def measure(
             outcome = run.stream()
         seconds = perf_counter() - begin
     stage_fps = {name: frames / max(t, 1e-9) for name, t in outcome.stage_seconds.items()}
-    floor = rate / operations(network, source)
+    floor = rate / operations(SMALL, "upscale4", size)
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
     return Row(size[0], size[1], stage_fps, frames / seconds, floor, floor * seconds / frames, memory)
-
-
-def operations(network: EmbeddedNetwork, source: tuple[int, int]) -> float:
-    """Multiplications and additions of the network's convolutions and attention for one x4 frame."""
-    config = network.config
-    positions = source[0] * source[1]
-    fine, coarse = config.fine, config.coarse
-    a_position = 9 * fine * (6 + 48) + 18 * fine**2 * (config.before + config.after)
-    a_position += 18 * coarse**2 * config.middle / 4 + 2 * fine * coarse
-    keys = config.tokens * (config.memory + 1) + config.anchors
-    a_position += len(network.attention) * (4 * coarse**2 + 2 * coarse * keys) / 4
-    return 2.0 * positions * a_position
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a 3 x 3 convolution that this device reaches in this type."""
-    side = 192 if device.type == "cpu" else 1024
-    x = torch.rand(1, PROBE_CHANNELS, side, side, device=device).to(dtype)
-    x = x.contiguous(memory_format=torch.channels_last)
-    weight = torch.rand(PROBE_CHANNELS, PROBE_CHANNELS, 3, 3, device=device).to(dtype)
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    best = float("inf")
-    with torch.inference_mode():
-        for _ in range(6):
-            begin = perf_counter()
-            F.conv2d(x, weight, padding=1)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            best = min(best, perf_counter() - begin)
-    return 18.0 * PROBE_CHANNELS**2 * side**2 / best
 
 
 def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:

@@ -7,10 +7,12 @@ chroma sited left (the default), centre or top left (ITU-T H.273).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vrx.media.color import COEFFICIENTS, assumed
@@ -71,7 +73,7 @@ def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
     if layout.kind is Kind.GRAY:
         return y[0].expand(3, -1, -1), alpha
     chroma = raise_chroma(torch.cat(planes[1:], 1), conversion, (frame.height, frame.width))
-    u, v = unscale_chroma(chroma, layout.depth, full).split(1, 1)
+    u, v = unscale_chroma(chroma, layout.depth, full, 1, 1)
     red, blue = COEFFICIENTS[conversion.filled.matrix]
     r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
     g = (y - red * r - blue * b) / (1 - red - blue)
@@ -82,18 +84,18 @@ def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> t
     """[3, H, W] in 0..1 (and alpha [1, H, W]) as the planes of a layout."""
     layout = conversion.layout
     if layout.kind is Kind.RGB:
-        planes = [part * layout.peak for part in picture.split(1)]
+        planes = [part * layout.peak for part in torch.split(picture, 1)]
     else:
         color = conversion.filled
         full = bool(color.full_range)
         red, blue = COEFFICIENTS[color.matrix]
-        r, g, b = picture.split(1)
+        r, g, b = torch.split(picture, 1)
         y = red * r + (1 - red - blue) * g + blue * b
         planes = [scale_luma(y, layout.depth, full)]
         if layout.kind is Kind.YUV:
             chroma = torch.cat([(b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))])
             chroma = scale_chroma(lower_chroma(chroma[None], conversion), layout.depth, full)[0]
-            planes += list(chroma.split(1))
+            planes += list(torch.split(chroma, 1))
     if layout.alpha:
         opaque = torch.ones_like(picture[:1]) if alpha is None else alpha
         planes.append(opaque * layout.peak)
@@ -104,8 +106,8 @@ def download(plane: Tensor, layout: Layout) -> Plane:
     """Rounded and clamped samples on the host."""
     rounded = plane.round().clamp_(0, layout.peak)
     if layout.depth == 8:
-        return rounded.to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
-    return rounded.to(torch.int32).cpu().numpy().astype("<u2")  # type: ignore[no-any-return]
+        return rounded.to(torch.uint8).cpu().numpy()
+    return rounded.to(torch.int32).cpu().numpy().astype("<u2")
 
 
 def unscale_luma(y: Tensor, depth: int, full: bool) -> Tensor:
@@ -184,18 +186,18 @@ def halve(x: Tensor, cosited: bool) -> Tensor:
     return padded[..., :-1:2] * 0.25 + x[..., ::2] * 0.5 + x[..., 1::2] * 0.25
 
 
-def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: np.ndarray) -> tuple[Plane, ...]:
+def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArray[np.bool_]) -> tuple[Plane, ...]:
     """The source's own samples wherever none of their pixels is masked; `mask` [H, W] bool.
 
     Both plane sets must share layout and size.
     """
-    kept = []
+    kept: list[Plane] = []
     for new, old in zip(result, source, strict=True):
-        touched = mask
+        touched: NDArray[np.bool_] = mask
         if new.shape != mask.shape:
             rows, columns = -(-mask.shape[0] // new.shape[0]), -(-mask.shape[1] // new.shape[1])
             extra = ((0, new.shape[0] * rows - mask.shape[0]), (0, new.shape[1] * columns - mask.shape[1]))
             blocks = np.pad(mask, extra, mode="edge").reshape(new.shape[0], rows, new.shape[1], columns)
-            touched = blocks.any((1, 3))
-        kept.append(np.where(touched, new, old).astype(new.dtype))
+            touched = np.any(blocks, axis=(1, 3))
+        kept.append(cast(Plane, np.where(touched, new, old).astype(new.dtype)))
     return tuple(kept)

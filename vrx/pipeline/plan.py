@@ -99,7 +99,7 @@ def expand_inputs(words: list[str]) -> list[str]:
                 raise InputError(f"cannot read {word}: the folder holds no videos or pictures")
             found += [str(p) for p in members]
         elif glob.has_magic(word):
-            members = sorted(Path(name) for name in glob.glob(word))
+            members = sorted(Path(name) for name in glob.iglob(word))  # noqa: PTH207 - a pattern may be absolute
             if not members:
                 raise InputError(f"cannot read {word}: nothing matches")
             found += [str(p) for p in members if p.is_file()]
@@ -145,7 +145,7 @@ def output_path(job: Job, source: Path | None, model: str) -> Path | None:
         try:
             wanted = wanted.format(stem=stem, task=tag(job), model=model, ext=suffix[1:])
         except (KeyError, IndexError, ValueError) as error:
-            known = ", ".join("{%s}" % key for key in TEMPLATE_KEYS)
+            known = ", ".join(f"{{{key}}}" for key in TEMPLATE_KEYS)
             raise UsageError(f"cannot fill the output name {wanted!r}", f"Known parts: {known}") from error
     path = Path(wanted)
     if wanted.endswith("/") or path.is_dir():
@@ -202,7 +202,9 @@ def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int) 
     return BASE_MEMORY + BYTES_A_PIXEL * target[0] * target[1] + ahead
 
 
-def span_of(start: Fraction | None, end: Fraction | None, frames: int | None, rate: Fraction) -> tuple[Fraction, Fraction | None] | None:
+def span_of(
+    start: Fraction | None, end: Fraction | None, frames: int | None, rate: Fraction
+) -> tuple[Fraction, Fraction | None] | None:
     """Seconds of the source that the other streams are cut to; None where nothing is left out."""
     if start is None and end is None and frames is None:
         return None

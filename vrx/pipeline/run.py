@@ -21,19 +21,21 @@ from vrx.events import Watcher
 from vrx.media import encoders
 from vrx.media.color import written
 from vrx.media.ffmpeg import can_encode, executable
-
 from vrx.media.masks import MaskTrack
 from vrx.media.mastering import x265_parameters
 from vrx.media.read import PIPE_NAME, Reader, Span
 from vrx.media.stills import is_pattern, sequence_members
-from vrx.media.write import Target, Writer, carry
+from vrx.media.write import Carried, Target, Writer, carry
+from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
 from vrx.pipeline.chunks import Source, chunked
+from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Pipeline, Save, Work
 from vrx.restorers.base import Restorer, SceneStart
+from vrx.restorers.embedded import CHUNK
 from vrx.restorers.registry import build
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, mark, mark_at, read_cuts
 from vrx.settings import Job, Task
@@ -146,13 +148,18 @@ class Run:
         color = written(reader.color, (reader.size, size), (reader.layout, layout))
         if color.matrix and not reader.color.matrix and color.matrix != "rgb":
             self._note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
-        trouble = can_encode(executable(), name, "yuv420p" if rule.chroma else "rgb24") if rule.name not in encoders.RULES else ""
+        trouble = (
+            can_encode(executable(), name, "yuv420p" if rule.chroma else "rgb24")
+            if rule.name not in encoders.RULES
+            else ""
+        )
         if trouble:
             raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
         container = planning.container_of(output)
         selection = job.selection
         times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
-        carried, gone = [], []
+        carried: list[Carried] = []
+        gone: list[str] = []
         if output is None or output.suffix.lower() not in encoders.STILL_ENCODERS:
             streams = [(s.index, s.kind, s.codec) for s in info.streams if s.index != info.video.index]
             if not job.output.audio:
@@ -209,6 +216,10 @@ class Run:
         target, reader = self._target, self._reader
         checkpoint = str(self._entry) if isinstance(self._entry, Path) else ", ".join(p.path for p in self._entry.parts)
         memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+        frames = self.frames
+        restore = self.job.restore
+        mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
+        work = operations(SMALL, mode, target.size)
         return Plan(
             source=self.job.source,
             output=str(target.path) if target.path else "standard output",
@@ -216,16 +227,16 @@ class Run:
             checkpoint=checkpoint,
             device=str(self._device),
             dtype=str(dtype).removeprefix("torch."),
-            frames=self.frames,
+            frames=frames,
             source_size=reader.size,
             target_size=target.size,
             encoder=target.rule.name,
             pix_fmt=target.layout.pix_fmt,
             container=target.container,
-            chunk=4,
+            chunk=CHUNK,
             scenes=self.job.selection.scenes,
             memory=memory,
-            seconds=None,
+            seconds=None if frames is None else frames * work / matrix_rate(self._device, dtype) / REACHED,
             notes=tuple(self._notes),
         )
 
@@ -279,9 +290,7 @@ class Run:
         for item in pipeline.results(items):
             if isinstance(item, SceneStart):
                 scene = item.number
-                self._watch(
-                    events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False)
-                )
+                self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False))
             elif isinstance(item, Work):
                 for text in item.notes:
                     self._watch(events.Noted(input=self.job.source, level="info", text=text))
@@ -334,5 +343,3 @@ def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
     x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
     x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
     return x[0, 0].numpy() > 0
-
-

@@ -23,7 +23,7 @@ from vrx.models.embedded import (
     upscale_inputs,
 )
 from vrx.models.sharpness import SharpnessNetwork, spectrum
-from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, SizeRule
+from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, SizeRule, Stage
 from vrx.weights import load
 
 CHUNK = 4  # frames: small enough to stay in memory at 4K, large enough to keep the stages apart
@@ -130,7 +130,7 @@ class Generate:
 
     def __init__(self, options: EmbeddedOptions, network: EmbeddedNetwork, remember: bool = True) -> None:
         self._mode, self._network, self._remember = options.mode, network, remember
-        weight = network.attention[0].qkv.weight
+        weight = network.weight
         self._device, self._dtype = weight.device, weight.dtype
 
     def start(self, scene: SceneStart) -> KVCache:
@@ -150,7 +150,7 @@ class Generate:
         levels = chunk.carry["levels"].to(self._dtype)
         grids = chunk.latents.to(self._dtype).contiguous(memory_format=torch.channels_last)
         residuals = []
-        for number, grid in enumerate(grids.split(1)):
+        for number, grid in enumerate(torch.split(grids, 1)):
             fresh = state.end == 0 or number in chunk.refresh
             if not self._remember:
                 state.end, fresh = 0, True
@@ -219,9 +219,9 @@ class EmbeddedRestorer:
         network, sharpness = networks
         network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = options.scale
-        self.encode = Encode(options, sharpness.to(device))
-        self.generate = Generate(options, network, remember)
-        self.decode = Decode(options)
+        self.encode: Stage = Encode(options, sharpness.to(device))
+        self.generate: Stage = Generate(options, network, remember)
+        self.decode: Stage = Decode(options)
 
 
 def padded(x: Tensor, multiple: int) -> Tensor:

@@ -18,9 +18,7 @@ from vrx.weights.catalogue import Entry
 Builder = Callable[[Path, RestoreSettings, torch.device, torch.dtype], Restorer]
 
 
-def build_embedded(
-    path: Path, settings: RestoreSettings, device: torch.device, dtype: torch.dtype
-) -> Restorer:
+def build_embedded(path: Path, settings: RestoreSettings, device: torch.device, dtype: torch.dtype) -> Restorer:
     """The embedded system from its checkpoint."""
     options = EmbeddedOptions(
         task=str(settings.task), scale=settings.scale, sigma=settings.sigma, strength=settings.strength
@@ -36,9 +34,7 @@ def packaged(part: str) -> Path:
     return Path(str(resources.files("vrx"))) / "data" / part
 
 
-def build(
-    model: Entry | Path, settings: RestoreSettings, device: torch.device, dtype: torch.dtype
-) -> Restorer:
+def build(model: Entry | Path, settings: RestoreSettings, device: torch.device, dtype: torch.dtype) -> Restorer:
     """The restorer of an entry whose files are here, or of a checkpoint given by its path.
 
     Raises ModelError where the files are missing, damaged or of another family.

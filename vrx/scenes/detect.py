@@ -70,7 +70,8 @@ def thumbnail(frame: Frame) -> NDArray[np.uint8]:
         stack = np.stack([planes[0]] * 3, -1).astype(np.float32) * (255 / peak)
     else:
         stack = to_bgr(frame, [p.astype(np.float32) for p in planes])
-    return np.clip(np.rint(stack), 0, 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.clip(np.rint(stack), 0, 255).astype(np.uint8)
+    return picture
 
 
 def to_bgr(frame: Frame, planes: list[NDArray[np.float32]]) -> NDArray[np.float32]:

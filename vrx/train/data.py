@@ -168,7 +168,11 @@ def footage_clips(run: Tensor, rng: random.Random, count: int) -> Iterator[Tenso
         size = int(SIDE * shrink)
         top, left = rng.randint(0, height - size), rng.randint(0, width - size)
         crop = run[:, :, top : top + size, left : left + size].float() / 255
-        yield crop if size == SIDE else F.interpolate(crop, (SIDE, SIDE), mode="area" if shrink == 2 else "bicubic", antialias=shrink != 2)
+        yield (
+            crop
+            if size == SIDE
+            else F.interpolate(crop, (SIDE, SIDE), mode="area" if shrink == 2 else "bicubic", antialias=shrink != 2)
+        )
 
 
 def make_clips(photos: list[Tensor], footage: list[Path], rng: random.Random) -> Iterator[Tensor]:

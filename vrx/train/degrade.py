@@ -114,7 +114,7 @@ def encode_and_decode(frames: np.ndarray, crf: int, preset: str) -> np.ndarray:
             box.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         box.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as box:
+    with av.open(file, "r") as box:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in box.decode(video=0)])
 
 

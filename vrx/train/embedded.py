@@ -45,8 +45,8 @@ FLOOR = 4e-3  # the least distance of a base that a batch is measured against
 GRADIENT_WEIGHT = 0.2
 TEMPORAL_WEIGHT = 0.1
 SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
-DEGRADED_SHARE = 0.3  # of the batches that are compressed or noisy besides
-MOTION_SHARE = 0.1  # of the blurs
+DEGRADED_SHARE = {"upscale": 0.3, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
+MOTION_SHARE = 0.05  # of the blurs
 KNOWN_STRENGTH_SHARE = 0.5  # of those, told to the network
 SAVE_EVERY = 200  # steps
 
@@ -61,6 +61,12 @@ class Batch:
     base: Tensor  # [B, T, 3, s H, s W]
     truth: Tensor  # as base
     mask: Tensor | None  # [B, T, 1, s H, s W]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        mask = None if self.mask is None else self.mask.to(device)
+        inputs, levels = self.inputs.to(device), self.levels.to(device)
+        return Batch(self.mode, inputs, levels, self.base.to(device), self.truth.to(device), mask)
 
 
 # ---------------------------------------------------------------- batches
@@ -126,7 +132,7 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
     truth = truth[..., : side // scale * scale, : side // scale * scale]
     low = degrade.shrink(truth.flatten(0, 1), scale).clamp(0, 1)
     low = low.view(count, frames, *low.shape[1:])
-    low, strength = damage(low, rng, DEGRADED_SHARE)
+    low, strength = damage(low, rng, DEGRADED_SHARE["upscale"])
     base = bicubic(low.flatten(0, 1), scale).view_as(truth)
     size = CROP // scale // 2 * 2
     top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
@@ -139,7 +145,7 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
 
 def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
     """Gaussian blur of sigma 0.5 to 4, some of them along a line; Wiener as base."""
-    count, frames = truth.shape[:2]
+    count = truth.shape[0]
     flat = truth.flatten(0, 1)
     sigma = rng.uniform(0.5, 4.0)
     if rng.random() < MOTION_SHARE:
@@ -147,7 +153,7 @@ def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
         sigma /= 2  # a round kernel this small sharpens across the motion without ringing
     else:
         blurred = degrade.gaussian_blur(flat, sigma)
-    blurred, strength = damage(blurred.view_as(truth), rng, DEGRADED_SHARE / 2)
+    blurred, strength = damage(blurred.view_as(truth), rng, DEGRADED_SHARE["deblur"])
     assumed = max(0.3, sigma * rng.gauss(1, 0.03))
     flat = blurred.flatten(0, 1)
     base = wiener(flat, assumed)
@@ -158,7 +164,7 @@ def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
 def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
     """Masks of all kinds; smooth fill as base."""
     count, frames, _, height, width = truth.shape
-    known, strength = damage(truth, rng, DEGRADED_SHARE / 2)
+    known, strength = damage(truth, rng, DEGRADED_SHARE["inpaint"])
     mask = torch.stack([degrade.mask_clip(frames, height, width, rng) for _ in range(count)])
     flat_mask = mask.flatten(0, 1)
     base = smooth_fill(known.flatten(0, 1), flat_mask)
@@ -214,18 +220,19 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: a quintic Newton-Schulz iteration."""
-    x = matrix / (matrix.norm() + 1e-7)
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
+    x = x.mT if tall else x
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 def optimisers(network: EmbeddedNetwork, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' and attention's matrices, AdamW for stems, heads, biases and tables."""
-    inner, outer = [], []
+    inner: list[nn.Parameter] = []
+    outer: list[nn.Parameter] = []
     for name, p in network.named_parameters():
         matrix = p.ndim >= 2 and not name.startswith(("stems", "heads", "conditions"))
         (inner if matrix and not name.endswith((".near", ".far")) else outer).append(p)
@@ -276,66 +283,80 @@ def gain(batch: Batch, error: Tensor) -> float:
     return 10 * math.log10(float(((batch.base - batch.truth) ** 2).mean()) / float(error))
 
 
+@dataclass
+class Training:
+    """All that changes while training, and all that is needed to go on with it."""
+
+    network: EmbeddedNetwork
+    mean: dict[str, Tensor]
+    optims: list[torch.optim.Optimizer]
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, args: argparse.Namespace, device: torch.device) -> Training:
+        """Fresh, from the tensors of `--start`, or where the last save stands."""
+        network = EmbeddedNetwork(SMALL).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        state_file = args.out / "state.pt"
+        resumed = args.resume and state_file.exists()
+        if args.start and not resumed:
+            adopt(network, load_file(args.start))
+        mean = {name: value.clone() for name, value in network.state_dict().items()}
+        training = cls(network, mean, optimisers(network, args.rate))
+        if resumed:
+            state = torch.load(state_file, map_location=device, weights_only=True)
+            network.load_state_dict(state["network"])
+            for optim, saved in zip(training.optims, state["optimisers"], strict=True):
+                optim.load_state_dict(saved)
+            training.mean, training.step, training.seconds = state["mean"], state["step"], state["seconds"]
+        return training
+
+    def update(self, batch: Batch, precision: torch.dtype) -> Tensor:
+        """One step; returns the mean squared error."""
+        loss, error = losses(self.network, batch, precision)
+        self.network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        for optim in self.optims:
+            optim.step()
+        self.step += 1
+        average(self.mean, self.network, min(0.998, self.step / (self.step + 10)))
+        return error
+
+
 def train(args: argparse.Namespace) -> None:
     """Run the recipe; see the module's docstring."""
-    rng = random.Random(args.seed)
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
     precision = {"bf16": torch.bfloat16, "fp32": torch.float32}[args.dtype]
-    network = EmbeddedNetwork(SMALL).to(device, memory_format=torch.channels_last)
-    mean = {name: value.clone() for name, value in network.state_dict().items()}
-    optims = optimisers(network, args.rate)
-    base_rates = [o.param_groups[0]["lr"] for o in optims]
     args.out.mkdir(parents=True, exist_ok=True)
-    state_file, first, spent = args.out / "state.pt", 0, 0.0
-    if args.resume and state_file.exists():
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        network.load_state_dict(state["network"])
-        for optim, saved in zip(optims, state["optimisers"], strict=True):
-            optim.load_state_dict(saved)
-        mean, first, spent = state["mean"], state["step"], state["seconds"]
-        rng.seed(args.seed + first)
-    elif args.start:
-        adopt(network, load_file(args.start))
-        mean = {name: value.clone() for name, value in network.state_dict().items()}
-    clips, loaded_at = load_clips(args.data), time.monotonic()
+    training = Training.begin(args, device)
+    rates = [optim.param_groups[0]["lr"] for optim in optimisers(training.network, args.rate)]
+    rng = random.Random(args.seed + training.step)
+    clips = load_clips(args.data)
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     gains: dict[str, float] = {}
-    names, weights = list(SHARES), list(SHARES.values())
-    step, begin = first, time.monotonic()
+    spent, begin = training.seconds, time.monotonic()
     while not stopping:
-        seconds = spent + time.monotonic() - begin
-        progress = seconds / 60 / args.minutes if args.minutes else step / args.steps
+        training.seconds = spent + time.monotonic() - begin
+        progress = training.seconds / 60 / args.minutes if args.minutes else training.step / args.steps
         if progress >= 1:
             break
-        mode = rng.choices(names, weights)[0]
+        for optim, rate in zip(training.optims, rates, strict=True):
+            optim.param_groups[0]["lr"] = rate * rate_at(training.step, progress)
+        mode = rng.choices(list(SHARES), list(SHARES.values()))[0]
         frames = args.frames if progress > args.short else 2
         count = max(1, args.batch * args.frames // frames)
-        batch = make_batch(mode, draw(clips, count, frames, rng), rng)
-        share = rate_at(step, progress)
-        for optim, rate in zip(optims, base_rates, strict=True):
-            optim.param_groups[0]["lr"] = rate * share
-        loss, error = losses(network, batch, precision)
-        network.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        for optim in optims:
-            optim.step()
-        step += 1
-        average(mean, network, min(0.998, step / (step + 10)))
-        gains[mode] = 0.98 * gains.get(mode, gain(batch, error)) + 0.02 * gain(batch, error)
-        if step % 100 == 0:
-            pace = (time.monotonic() - begin) / (step - first)
+        batch = make_batch(mode, draw(clips, count, frames, rng), rng).to(device)
+        now = gain(batch, training.update(batch, precision))
+        gains[mode] = 0.98 * gains.get(mode, now) + 0.02 * now
+        if training.step % 100 == 0:
             figures = "  ".join(f"{name} {gains[name]:+.2f}" for name in MODES if name in gains)
-            print(f"step {step}  {pace:.3f} s/step  {figures}", flush=True)  # noqa: T201
-        if step % SAVE_EVERY == 0:
-            save(args.out, network, mean, optims, (step, seconds))
-        if time.monotonic() - loaded_at > 300:
-            if len(list(args.data.glob("clips-*.safetensors"))) != len(clips):
-                clips = load_clips(args.data)
-            loaded_at = time.monotonic()
-    save(args.out, network, mean, optims, (step, spent + time.monotonic() - begin))
+            print(f"step {training.step}  {training.seconds / 60:.1f} min  {figures}", flush=True)  # noqa: T201
+        if training.step % SAVE_EVERY == 0:
+            save(args.out, training)
+    save(args.out, training)
 
 
 def adopt(network: EmbeddedNetwork, tensors: dict[str, Tensor]) -> None:
@@ -345,31 +366,21 @@ def adopt(network: EmbeddedNetwork, tensors: dict[str, Tensor]) -> None:
     network.load_state_dict({**state, **fitting})
 
 
-def save(
-    folder: Path,
-    network: EmbeddedNetwork,
-    mean: dict[str, Tensor],
-    optims: list[torch.optim.Optimizer],
-    spent: tuple[int, float],
-) -> None:
-    """Write the state to resume from, and the averaged weights as a checkpoint.
-
-    `spent` is how many steps and how many seconds of training it took.
-    """
-    step, seconds = spent
+def save(folder: Path, training: Training) -> None:
+    """Write the state to resume from, and the averaged weights as a checkpoint."""
     state = {
-        "network": network.state_dict(),
-        "mean": mean,
-        "optimisers": [optim.state_dict() for optim in optims],
-        "step": step,
-        "seconds": seconds,
+        "network": training.network.state_dict(),
+        "mean": training.mean,
+        "optimisers": [optim.state_dict() for optim in training.optims],
+        "step": training.step,
+        "seconds": training.seconds,
     }
     partial = folder / "state.part"
     torch.save(state, partial)
     partial.replace(folder / "state.pt")
     metadata = {"family": "embedded", "config": json.dumps(vars(SMALL))}
-    metadata |= {"steps": str(step), "hours": f"{seconds / 3600:.2f}"}
-    weights = {name: value.contiguous().cpu() for name, value in mean.items()}
+    metadata |= {"steps": str(training.step), "hours": f"{training.seconds / 3600:.2f}"}
+    weights = {name: value.contiguous().cpu() for name, value in training.mean.items()}
     save_file(weights, folder / "embedded.part", metadata)
     (folder / "embedded.part").replace(folder / "embedded.safetensors")
 

@@ -81,11 +81,15 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     wrong = [n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape]
     if missing or unexpected or wrong:
-        parts = [f"{len(names)} {word} ({', '.join(names[:3])})" for word, names in (
-            ("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(wrong))
-        ) if names]
+        parts = [
+            f"{len(names)} {word} ({', '.join(names[:3])})"
+            for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(wrong)))
+            if names
+        ]
         raise ModelError(f"{path} does not fit the network: tensors {'; '.join(parts)}")
-    broken = [n for n, t in tensors.items() if t.is_floating_point() and not math.isfinite(float(t.float().abs().max()))]
+    broken = [
+        n for n, t in tensors.items() if t.is_floating_point() and not math.isfinite(float(t.float().abs().max()))
+    ]
     if broken:
         raise ModelError(f"{path} holds values that are no numbers in {broken[0]}")
     network.load_state_dict(tensors)

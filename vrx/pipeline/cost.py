@@ -1,0 +1,48 @@
+"""What a frame costs: the network's operations, and how many of them a device does in a second."""
+
+from __future__ import annotations
+
+from functools import cache
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+
+from vrx.models.embedded import GRID, MODES, EmbeddedConfig
+
+PROBE_CHANNELS = 64
+PROBE_SIDES = {"cpu": 192}  # positions; elsewhere 1024
+PROBE_RUNS = 6
+REACHED = 0.5  # share of that rate that a whole run reaches end to end; measured
+
+
+def operations(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float:
+    """Multiplications and additions of the network for one frame of `size` (width, height) output."""
+    pixels_a_side = round((MODES[mode].outputs / 3) ** 0.5) if mode == "upscale3" else GRID
+    positions = size[0] * size[1] / pixels_a_side**2
+    width, coarse = config.width(MODES[mode].family), config.coarse
+    a_position = 9.0 * width * (MODES[mode].inputs + MODES[mode].outputs)
+    a_position += 18 * width**2 * (config.before + config.after)
+    a_position += 18 * coarse**2 * config.middle / 4 + 2 * width * coarse
+    keys = config.tokens * (config.memory + 1) + config.anchors
+    a_position += 2 * (4 * coarse**2 + 2 * coarse * keys) / 4
+    return 2.0 * positions * a_position
+
+
+@cache
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a 3 x 3 convolution that this device reaches in this type."""
+    side = PROBE_SIDES.get(device.type, 1024)
+    x = torch.rand(1, PROBE_CHANNELS, side, side, device=device).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(PROBE_CHANNELS, PROBE_CHANNELS, 3, 3, device=device).to(dtype)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(PROBE_RUNS):
+            begin = perf_counter()
+            F.conv2d(x, weight, padding=1)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            best = min(best, perf_counter() - begin)
+    return 18.0 * PROBE_CHANNELS**2 * side**2 / best
