@@ -167,10 +167,11 @@ def opaque_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> t
     depth = nearest(layout.depth, rule.depths)
     lost = too_deep(layout.depth, depth)
     wanted = {Kind.RGB: "444", Kind.GRAY: "420"}.get(layout.kind) or chroma_name(layout)
-    chroma = wanted if wanted in rule.chroma else next((c for c in ("444", "422", "420") if c in rule.chroma), "420")
+    enough = [c for c in rule.chroma if holds(c, wanted)]
+    chroma = wanted if wanted in rule.chroma else min(enough or ["420"], key=samples)
     if layout.kind is Kind.RGB:
         lost = lost or "RGB"
-    elif layout.kind is Kind.YUV and chroma != wanted and samples(chroma) < samples(wanted):
+    elif layout.kind is Kind.YUV and not holds(chroma, wanted):
         lost = lost or f"4:{wanted[1]}:{wanted[2]}"
     shift_x, shift_y = CHROMA[chroma]
     if rule.even and ((shift_x and size[0] % 2) or (shift_y and size[1] % 2)):
@@ -190,6 +191,11 @@ def samples(chroma: str) -> int:
     """Chroma samples a four by two block."""
     x, y = CHROMA[chroma]
     return 8 >> (x + y)
+
+
+def holds(chroma: str, wanted: str) -> bool:
+    """Whether a subsampling keeps all that another one has."""
+    return all(a <= b for a, b in zip(CHROMA[chroma], CHROMA[wanted], strict=True))
 
 
 def nearest(depth: int, depths: tuple[int, ...]) -> int:

@@ -83,8 +83,9 @@ class Encoder:
         self._drain.start()
 
     def _read(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._lines.append(line.decode(errors="replace").rstrip())
+        with stream:
+            for line in stream:
+                self._lines.append(line.decode(errors="replace").rstrip())
 
     @property
     def messages(self) -> list[str]:
@@ -110,7 +111,7 @@ class Encoder:
 
     def reason(self) -> str:
         """The line that says most about a failure."""
-        telling = ("No space left", "rror", "nvalid", "not ", "Cannot", "denied")
+        telling = ("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied")
         for line in self._lines:
             if any(word in line for word in telling):
                 return line.strip()

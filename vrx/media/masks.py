@@ -54,7 +54,8 @@ def fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
         )
     rows = (np.arange(size[1]) * height) // size[1]
     columns = (np.arange(size[0]) * width) // size[0]
-    return mask[rows[:, None], columns[None, :]]
+    scaled: Mask = mask[rows[:, None], columns[None, :]]
+    return scaled
 
 
 class MaskTrack:

@@ -101,6 +101,7 @@ class Reader:
         self.name = PIPE_NAME if source is None else str(source)
         self._span, self._note = span, on_note
         self.rotation, self.interlaced = 0, False
+        self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
         self.mastering: dict[str, Any] = {}
         target = sys.stdin.buffer if source is None else source
         try:
@@ -173,10 +174,10 @@ class Reader:
         if first is None:
             why = "its video cannot be decoded" if self._damaged else "it holds no frames"
             raise InputError(f"cannot read {self.name}: {why}")
+        self.origin = (first.pts or 0) * Fraction(first.time_base or self.info.video.time_base)
         if not self._span.start or not self._seekable:
             return first
-        origin = (first.pts or 0) * (first.time_base or self.info.video.time_base)
-        target = int((origin + self._span.start) / (self._stream.time_base or Fraction(1, 1000)))
+        target = int((self.origin + self._span.start) / (self._stream.time_base or Fraction(1, 1000)))
         self._clock.begin(first.pts)
         self._container.seek(target, stream=self._stream, backward=True)
         self._pictures = self._decode()

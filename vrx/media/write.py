@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,9 +19,10 @@ import av
 import av.error
 
 from vrx.errors import OutputError
+from vrx.media.carry import Carried
 from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
-from vrx.media.ffmpeg import Encoder, executable
+from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.stills import PATTERN
 
@@ -36,18 +36,7 @@ FORMATS = {
     ".nut": "nut",
     ".ts": "mpegts",
 }
-TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
-FULL_TAGS = {"mp4", "mov", "matroska", "webm", "nut"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Carried:
-    """A stream copied from the source: its index there, and the codec to convert it to, if any."""
-
-    index: int
-    kind: str
-    convert: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +44,7 @@ class Target:
     """All that decides how a result is written.
 
     `path` None is standard output.  `size` (width, height); `span` seconds of the source to copy the
-    other streams from, None for all with their own times.
+    other streams from, None for all; `offset` seconds by which all times of the source move back.
     """
 
     path: Path | None
@@ -70,6 +59,7 @@ class Target:
     rotation: int = 0
     source: Path | None = None
     span: tuple[Fraction, Fraction | None] | None = None
+    offset: Fraction = Fraction(0)
     carried: tuple[Carried, ...] = ()
     crf: int | None = None
     preset: str | None = None
@@ -118,6 +108,7 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
         opened += ["-ss", str(float(target.span[0]))]
         if target.span[1] is not None:
             opened += ["-to", str(float(target.span[1]))]
+        opened += ["-itsoffset", str(-float(target.offset))]
     opened += ["-i", f"file:{target.source}"]
     for stream in target.carried:
         mapped += ["-map", f"1:{stream.index}"]
@@ -134,7 +125,7 @@ def container_words(target: Target) -> list[str]:
         words += ["-video_track_timescale", str(timescale(target.time_base)), "-movflags", "+faststart+write_colr"]
     if target.container == "avi":
         words += ["-r:v:0", str(target.rate)]
-    words += ["-avoid_negative_ts", "disabled" if target.span is None else "make_zero"]
+    words += ["-avoid_negative_ts", "disabled"]
     return [*words, "-f", target.container]
 
 
@@ -251,7 +242,7 @@ class Writer:
         packet = av.Packet(b"".join(plane.tobytes() for plane in planes))
         packet.stream = self._stream
         packet.time_base = frame.time_base
-        packet.pts = packet.dts = frame.pts
+        packet.pts = packet.dts = frame.pts - round(self.target.offset / frame.time_base)
         packet.is_keyframe = True
         try:
             self._box.mux_one(packet)
@@ -375,31 +366,3 @@ def publish(partial: Path, path: Path, overwrite: bool) -> None:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def trial(source: Path, index: int, container: str, convert: str | None) -> bool:
-    """Whether a stream of the source can go into a container: its header is written for real."""
-    words = ["-y", "-i", f"file:{source}", "-map", f"0:{index}", "-c", convert or "copy", "-t", "0.5"]
-    encoder = None
-    try:
-        encoder = Encoder([*words, "-f", container, os.devnull])
-        encoder.finish()
-    except OutputError:
-        return False
-    return True
-
-
-def carry(source: Path, container: str, streams: Sequence[tuple[int, str, str]]) -> tuple[list[Carried], list[str]]:
-    """What goes along into `container`, of streams (index, kind, codec), and what cannot, in words."""
-    carried, lost = [], []
-    for index, kind, codec in streams:
-        if trial(source, index, container, None):
-            carried.append(Carried(index=index, kind=kind))
-        elif kind == "subtitle" and trial(source, index, container, TEXT_SUBTITLES.get(container, "srt")):
-            carried.append(Carried(index=index, kind=kind, convert=TEXT_SUBTITLES.get(container, "srt")))
-        else:
-            lost.append(f"{kind} {index} ({codec})")
-    return carried, lost
-
-
-__all__ = ["Carried", "Target", "Writer", "carry", "count_frames", "executable", "publish"]

@@ -73,7 +73,7 @@ def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
     if layout.kind is Kind.GRAY:
         return y[0].expand(3, -1, -1), alpha
     chroma = raise_chroma(torch.cat(planes[1:], 1), conversion, (frame.height, frame.width))
-    u, v = unscale_chroma(chroma, layout.depth, full, 1, 1)
+    u, v = torch.split(unscale_chroma(chroma, layout.depth, full), 1, 1)
     red, blue = COEFFICIENTS[conversion.filled.matrix]
     r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
     g = (y - red * r - blue * b) / (1 - red - blue)

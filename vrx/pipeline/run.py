@@ -19,13 +19,14 @@ from vrx import events
 from vrx.errors import DeviceError, InputError, OutputError, UsageError
 from vrx.events import Watcher
 from vrx.media import encoders
+from vrx.media.carry import Carried, carry
 from vrx.media.color import written
 from vrx.media.ffmpeg import can_encode, executable
 from vrx.media.masks import MaskTrack
 from vrx.media.mastering import x265_parameters
 from vrx.media.read import PIPE_NAME, Reader, Span
 from vrx.media.stills import is_pattern, sequence_members
-from vrx.media.write import Carried, Target, Writer, carry
+from vrx.media.write import Target, Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
 from vrx.pipeline.chunks import Source, chunked
@@ -182,6 +183,7 @@ class Run:
             rotation=0 if info.still else reader.rotation,
             source=self._source if not info.still else None,
             span=times,
+            offset=reader.origin + times[0] if times else Fraction(0),
             carried=tuple(carried),
             crf=job.output.crf,
             preset=job.output.preset,

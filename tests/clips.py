@@ -1,0 +1,95 @@
+"""Small videos made for tests, and what is read back from results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def scenery(number: int, size: tuple[int, int], shot: int = 0) -> np.ndarray:
+    """A picture [H, W, 3] uint8 of a shot: soft blobs that drift slowly, other colours in each shot."""
+    width, height = size
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x = x + 1.5 * number
+    period = (23 + 9 * shot, 17 + 5 * shot)
+    waves = np.sin(x / period[0]) * np.cos(y / period[1])
+    channels = [128 + 100 * np.roll(np.array([1, 0.2, -0.6]), shot)[c] * waves for c in range(3)]
+    picture = np.stack(channels, -1) + 60 * ((shot % 2) * 2 - 1)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@dataclass
+class ClipMaker:
+    """Writes clips into a folder."""
+
+    folder: Path
+
+    def __call__(
+        self,
+        name: str = "clip.mkv",
+        *,
+        frames: int = 12,
+        size: tuple[int, int] = (64, 48),
+        codec: str = "ffv1",
+        pix_fmt: str = "yuv420p",
+        times: Sequence[int] | None = None,
+        time_base: Fraction = Fraction(1, 1000),
+        cuts: Sequence[int] = (),
+        audio: bool = False,
+        options: dict[str, str] | None = None,
+    ) -> Path:
+        """A clip of drifting blobs; `times` in ticks of `time_base`; a new shot begins at every cut."""
+        path = self.folder / name
+        times = [40 * i for i in range(frames)] if times is None else times
+        with av.open(str(path), "w") as box:
+            video = box.add_stream(codec, rate=25, options=options or {})
+            video.width, video.height, video.pix_fmt = *size, pix_fmt
+            video.time_base = video.codec_context.time_base = time_base
+            sound = box.add_stream("flac" if path.suffix == ".mkv" else "aac", rate=16000) if audio else None
+            shot = 0
+            for number, time in enumerate(times):
+                shot += number in cuts
+                picture = av.VideoFrame.from_ndarray(scenery(number, size, shot), format="rgb24")
+                picture = picture.reformat(format=pix_fmt)
+                picture.pts, picture.time_base = time, time_base
+                box.mux(video.encode(picture))
+            box.mux(video.encode(None))
+            if sound is not None:
+                count = int(float((times[-1] + 40) * time_base) * 16000)
+                for start in range(0, count, 1024):
+                    wave = np.sin(np.arange(start, min(count, start + 1024)) / 8) * 8000
+                    chunk = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+                    chunk.sample_rate, chunk.pts = 16000, start
+                    box.mux(sound.encode(chunk))
+                box.mux(sound.encode(None))
+        return path
+
+
+@dataclass(frozen=True)
+class Read:
+    """A result, read back: RGB frames [T, H, W, 3], times in seconds, and stream facts."""
+
+    frames: np.ndarray
+    times: list[Fraction]
+    pix_fmt: str
+    kinds: list[str]
+    duration: float
+
+
+def read(path: Path) -> Read:
+    """Decode all of a file."""
+    with av.open(str(path)) as box:
+        stream = box.streams.video[0]
+        pictures = list(box.decode(stream))
+        return Read(
+            np.stack([p.to_ndarray(format="rgb24") for p in pictures]),
+            [p.pts * Fraction(p.time_base) for p in pictures],
+            pictures[0].format.name,
+            [s.type for s in box.streams],
+            float(box.duration or 0) / av.time_base,
+        )

@@ -1,0 +1,66 @@
+"""What all tests share: made clips, the real command, and the rule that CUDA tests may not vanish."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.clips import ClipMaker
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip CUDA tests where there is no device, unless VRX_REQUIRE_CUDA says that is a failure."""
+    if torch.cuda.is_available() or os.environ.get("VRX_REQUIRE_CUDA"):
+        return
+    for item in items:
+        if "cuda" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def no_error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A passing test logs no error."""
+    yield
+    errors = [r for r in caplog.get_records("call") if r.levelno >= logging.ERROR]
+    assert not errors, errors
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> ClipMaker:
+    """Makes small videos in the test's folder."""
+    return ClipMaker(tmp_path)
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def vrx(tmp_path: Path) -> Command:
+    """The real command in a child process, run in the test's folder."""
+
+    def run(*words: object, stdin: bytes | None = None, env: dict[str, str] | None = None) -> object:
+        done = subprocess.run(
+            [sys.executable, "-m", "vrx", *map(str, words)],
+            cwd=tmp_path,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            timeout=300,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
+
+    return run  # type: ignore[return-value]

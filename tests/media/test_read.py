@@ -1,0 +1,149 @@
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import ClipMaker
+from vrx.errors import InputError
+from vrx.media.frame import Frame, Kind
+from vrx.media.read import Reader, Span, layout_of
+
+VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
+
+
+def frames_of(path: Path, span: Span | None = None, notes: list[str] | None = None) -> list[Frame]:
+    with Reader(path, span or Span(), (notes if notes is not None else []).append) as reader:
+        return list(reader.frames())
+
+
+@pytest.mark.parametrize("times", [[0, 40, 80, 120], VARIABLE, [8333, 8366, 8400], [7]])
+def test_every_frame_keeps_its_time(clip: ClipMaker, times: list[int]) -> None:
+    assert [f.time * 1000 for f in frames_of(clip(times=times))] == times
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "kind", "depth", "shapes"),
+    [
+        ("yuv420p", Kind.YUV, 8, [(33, 47), (17, 24), (17, 24)]),
+        ("yuv422p10le", Kind.YUV, 10, [(33, 47), (33, 24), (33, 24)]),
+        ("yuv444p", Kind.YUV, 8, [(33, 47)] * 3),
+        ("bgr0", Kind.RGB, 8, [(33, 47)] * 3),
+        ("gray", Kind.GRAY, 8, [(33, 47)]),
+        ("gbrp16le", Kind.RGB, 16, [(33, 47)] * 3),
+    ],
+)
+def test_planes_are_as_in_the_file(
+    clip: ClipMaker, pix_fmt: str, kind: Kind, depth: int, shapes: list[tuple[int, int]]
+) -> None:
+    frame = frames_of(clip(pix_fmt=pix_fmt, size=(47, 33), frames=1))[0]
+    assert (frame.layout.kind, frame.layout.depth) == (kind, depth)
+    assert [p.shape for p in frame.planes] == shapes
+    assert frame.planes[0].dtype == (np.uint8 if depth == 8 else np.uint16)
+
+
+def test_rgb_planes_are_red_green_blue(clip: ClipMaker) -> None:
+    frame = frames_of(clip(pix_fmt="bgr0", frames=1))[0]
+    means = [p.mean() for p in frame.planes]
+    assert len({round(m, 1) for m in means}) == 3 or frame.planes[0].std() > frame.planes[2].std() * 1.2
+
+
+def test_a_part_is_read(clip: ClipMaker) -> None:
+    path = clip(times=VARIABLE)
+    span = Span(start=Fraction(1, 10), end=Fraction(45, 100))
+    assert [int(f.time * 1000) for f in frames_of(path, span)] == [200, 240, 400, 410]
+    assert [int(f.time * 1000) for f in frames_of(path, Span(frames=2))] == [0, 40]
+
+
+def test_a_part_beyond_the_end_is_refused(clip: ClipMaker) -> None:
+    with pytest.raises(InputError, match="no frames in the chosen part"):
+        frames_of(clip(frames=3), Span(start=Fraction(5)))
+
+
+def test_a_source_that_ends_early_is_said(clip: ClipMaker, tmp_path: Path) -> None:
+    path = clip(frames=100, size=(128, 96))
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    notes: list[str] = []
+    found = frames_of(cut, notes=notes)
+    assert 30 < len(found) < 80
+    assert any("ends at" in note and "4.00 s" in note for note in notes)
+
+
+def test_a_whole_source_is_not_complained_about(clip: ClipMaker) -> None:
+    notes: list[str] = []
+    frames_of(clip(times=VARIABLE), notes=notes)
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b.mkv", "concat:x.mkv", "-dash.mkv", "with space.mkv", "new\nline.mkv", "%05d.mkv"]
+)
+def test_names_that_look_like_protocols_are_files(clip: ClipMaker, tmp_path: Path, name: str) -> None:
+    path = clip(frames=2)
+    path.rename(tmp_path / name)
+    assert len(frames_of(tmp_path / name)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"this is no video " * 50, "not a video"),
+        (b"<!doctype html><html></html>", "not a video"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", "video"),
+        (bytes(range(256)) * 40, "not a video"),
+    ],
+)
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "bad.mp4"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        frames_of(path)
+
+
+def test_half_an_mp4_is_refused(clip: ClipMaker, tmp_path: Path) -> None:
+    path = clip("clip.mp4", codec="mpeg4", frames=40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="truncated"):
+        frames_of(path)
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        frames_of(tmp_path / "none.mp4")
+    with pytest.raises(InputError, match="folder"):
+        frames_of(tmp_path)
+
+
+def test_numbered_pictures_are_one_video(clip: ClipMaker, tmp_path: Path) -> None:
+    for number in range(7, 12):
+        clip(f"f_{number:05d}.png", codec="png", pix_fmt="rgb24", frames=1)
+    found = frames_of(tmp_path / "f_%05d.png")
+    assert len(found) == 5
+    assert [f.pts for f in found] == sorted(f.pts for f in found)
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "ours"),
+    [
+        ("nv12", "yuv420p"),
+        ("yuvj422p", "yuv422p"),
+        ("p010le", "yuv420p10le"),
+        ("rgb24", "gbrp"),
+        ("pal8", "gbrap"),
+        ("yuyv422", "yuv422p"),
+        ("yuv411p", "yuv411p"),
+        ("ya8", "gray"),
+        ("rgba64be", "gbrap16le"),
+        ("yuva444p12le", "yuva444p12le"),
+    ],
+)
+def test_every_format_has_a_planar_home(pix_fmt: str, ours: str) -> None:
+    assert layout_of(pix_fmt).pix_fmt == ours
+
+
+@pytest.mark.parametrize("pix_fmt", ["bayer_rggb8", "grayf32le", "monob"])
+def test_formats_without_a_home_are_refused(pix_fmt: str) -> None:
+    with pytest.raises(InputError, match=pix_fmt):
+        layout_of(pix_fmt)

@@ -1,0 +1,197 @@
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.clips import read, scenery
+from vrx.errors import OutputError
+from vrx.media import ffmpeg
+from vrx.media.color import assumed, setparams, written
+from vrx.media.encoders import output_layout, rule_for
+from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.write import Target, Writer, arguments, count_frames
+
+MILLISECOND = Fraction(1, 1000)
+RGB = Layout(Kind.RGB, 8)
+
+
+def target(path: Path, codec: str = "ffv1", layout: Layout = RGB, **changes: object) -> Target:
+    plain = Target(
+        path=path,
+        container={".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".webm": "webm"}.get(path.suffix, "image2"),
+        rule=rule_for(codec),
+        layout=layout,
+        color=Color(matrix="rgb" if layout.kind is Kind.RGB else "bt709", full_range=layout.kind is Kind.RGB),
+        size=(64, 48),
+        time_base=MILLISECOND,
+        rate=Fraction(25),
+        sample_aspect=Fraction(1),
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def frames(times: list[int], layout: Layout = RGB) -> Iterator[Frame]:
+    for number, time in enumerate(times):
+        picture = scenery(number, (64, 48))
+        kind = np.uint8 if layout.depth == 8 else np.uint16
+        planes = [picture[..., c].astype(kind) << (layout.depth - 8) for c in range(3)]
+        if layout.kind is Kind.YUV:
+            step_y, step_x = 1 << layout.shift_y, 1 << layout.shift_x
+            planes[1:] = [np.ascontiguousarray(p[::step_y, ::step_x]) for p in planes[1:]]
+        yield Frame(tuple(planes), layout, Color(), time, MILLISECOND)
+
+
+def write(where: Target, times: list[int]) -> None:
+    with Writer(where) as writer:
+        for frame in frames(times, where.layout):
+            writer.write(frame)
+        writer.finish()
+
+
+def test_lossless_rgb_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    write(target(tmp_path / "a.mkv"), [0, 40, 80])
+    found = read(tmp_path / "a.mkv")
+    assert np.array_equal(found.frames, np.stack([scenery(n, (64, 48)) for n in range(3)]))
+    assert found.pix_fmt in ("bgr0", "gbrp")
+
+
+@pytest.mark.parametrize("times", [[0, 40, 80], [0, 40, 200, 240, 410], [8333, 8366, 8400], [0]])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "ffv1"), ("a.mp4", "h264"), ("a.mp4", "hevc"), ("a.mov", "prores")]
+)
+def test_times_survive_every_container(tmp_path: Path, times: list[int], name: str, codec: str) -> None:
+    layout = Layout(Kind.YUV, 10, 1, 0) if codec == "prores" else Layout(Kind.YUV, 8, 1, 1)
+    write(target(tmp_path / name, codec, layout), times)
+    assert [float(t) for t in read(tmp_path / name).times] == pytest.approx([t / 1000 for t in times], abs=1e-9)
+
+
+def test_tags_are_written(tmp_path: Path) -> None:
+    color = Color(matrix="bt2020nc", primaries="bt2020", transfer="smpte2084", full_range=False)
+    where = target(tmp_path / "a.mp4", "hevc", Layout(Kind.YUV, 10, 1, 1), color=color, sample_aspect=Fraction(16, 11))
+    write(where, [0, 40])
+    with av.open(str(tmp_path / "a.mp4")) as box:
+        stream = box.streams.video[0]
+        picture = next(box.decode(stream))
+        assert (picture.colorspace, picture.color_primaries, picture.color_trc, picture.color_range) == (9, 9, 16, 1)
+        assert picture.format.name == "yuv420p10le"
+        assert stream.sample_aspect_ratio == Fraction(16, 11)
+
+
+def test_rotation_is_written(tmp_path: Path) -> None:
+    write(target(tmp_path / "a.mp4", "h264", Layout(Kind.YUV, 8, 1, 1), rotation=90), [0, 40])
+    with av.open(str(tmp_path / "a.mp4")) as box:
+        assert next(box.decode(video=0)).rotation == 90
+
+
+def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").write_text("precious")
+    with pytest.raises(RuntimeError), Writer(target(tmp_path / "a.mkv", overwrite=True)) as writer:
+        writer.write(next(frames([0])))
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+    assert (tmp_path / "a.mkv").read_text() == "precious"
+
+
+def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="appeared"), Writer(target(tmp_path / "a.mkv")) as writer:
+        writer.write(next(frames([0])))
+        (tmp_path / "a.mkv").write_text("precious")
+        writer.finish()
+    assert (tmp_path / "a.mkv").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_dead_encoder_is_explained(tmp_path: Path) -> None:
+    where = target(tmp_path / "a.mkv", encoder_args=("-no_such_option", "1"))
+    with pytest.raises(OutputError, match="no_such_option"), Writer(where) as writer:
+        for frame in frames(list(range(0, 40000, 40))):
+            writer.write(frame)
+        writer.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_encoder_publishes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError), Writer(target(tmp_path / "a.mkv")) as writer:
+        for number, frame in enumerate(frames(list(range(0, 20000, 40)))):
+            writer.write(frame)
+            if number == 3:
+                writer._encoder._process.kill()
+                writer._encoder._process.wait()
+        writer.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stills_and_sequences(tmp_path: Path) -> None:
+    write(target(tmp_path / "one.png", "png"), [0])
+    assert np.array_equal(read(tmp_path / "one.png").frames[0], scenery(0, (64, 48)))
+    write(target(tmp_path / "f_%03d.png", "png"), [0, 40, 80])
+    assert sorted(p.name for p in tmp_path.glob("f_*.png")) == ["f_001.png", "f_002.png", "f_003.png"]
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_frames_are_counted(tmp_path: Path) -> None:
+    write(target(tmp_path / "a.webm", "vp9", Layout(Kind.YUV, 8, 1, 1)), list(range(0, 1200, 40)))
+    assert count_frames(tmp_path / "a.webm") == 30
+    assert count_frames(tmp_path / "none.mkv") == 0
+
+
+def test_local_names_are_never_protocols(tmp_path: Path) -> None:
+    assert arguments(target(tmp_path / "concat:x.mkv"), f"file:{tmp_path}/x")[-1].startswith("file:")
+    write(target(tmp_path / "-o:x%03d.mkv"), [0])
+    assert count_frames(tmp_path / "-o:x%03d.mkv") == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "codec", "size", "expected", "words"),
+    [
+        (Layout(Kind.YUV, 8, 1, 1), "h264", (64, 48), "yuv420p", ""),
+        (Layout(Kind.YUV, 8, 0, 0), "h264", (64, 48), "yuv444p", ""),
+        (Layout(Kind.YUV, 10, 1, 1), "h264", (64, 48), "yuv420p10le", ""),
+        (Layout(Kind.YUV, 12, 1, 1), "h264", (64, 48), "yuv420p10le", "12 bits"),
+        (Layout(Kind.YUV, 8, 1, 1), "h264", (63, 48), "yuv444p", "odd size"),
+        (Layout(Kind.YUV, 8, 1, 1), "hevc", (63, 47), "yuv420p", ""),
+        (Layout(Kind.YUV, 8, 0, 0), "av1", (64, 48), "yuv420p", "4:4:4"),
+        (Layout(Kind.RGB, 8), "ffv1", (64, 48), "gbrp", ""),
+        (Layout(Kind.RGB, 8), "h264", (64, 48), "yuv444p", "RGB"),
+        (Layout(Kind.RGB, 8, alpha=True), "prores", (64, 48), "yuva444p10le", ""),
+        (Layout(Kind.RGB, 8, alpha=True), "h264", (64, 48), "yuv444p", "transparency"),
+        (Layout(Kind.YUV, 8, 1, 1), "prores", (64, 48), "yuv422p10le", ""),
+        (Layout(Kind.GRAY, 8), "vp9", (64, 48), "yuv420p", ""),
+        (Layout(Kind.YUV, 8, 2, 0), "h264", (64, 48), "yuv422p", ""),
+    ],
+)
+def test_layouts_are_kept_as_far_as_the_encoder_can(
+    layout: Layout, codec: str, size: tuple[int, int], expected: str, words: str
+) -> None:
+    found, lost = output_layout(layout, rule_for(codec), size)
+    assert found.pix_fmt == expected
+    assert words in lost
+    assert bool(lost) == bool(words)
+
+
+def test_tags_follow_the_picture() -> None:
+    yuv, tagged = Layout(Kind.YUV, 8, 1, 1), Color(matrix="bt470bg", full_range=True)
+    assert written(tagged, ((640, 480), (1280, 960)), (yuv, yuv)) == tagged
+    assert written(Color(), ((1280, 720), (5120, 2880)), (yuv, yuv)) == Color()
+    assert written(Color(), ((320, 240), (1280, 960)), (yuv, yuv)).matrix == "smpte170m"
+    assert written(Color(), ((1280, 720), (1280, 720)), (RGB, yuv)).matrix == "bt709"
+    assert assumed(Color(), yuv, (1920, 1080)).matrix == "bt709"
+    assert setparams(Color()) == ""
+    assert "colorspace=bt470bg" in setparams(tagged)
+    assert "range=pc" in setparams(tagged)
+
+
+def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ffmpeg.executable()
+    link = tmp_path / "my-ffmpeg"
+    os.symlink(ours, link)
+    monkeypatch.setenv("VRX_FFMPEG", str(link))
+    assert ffmpeg.executable() == str(link)
+    monkeypatch.setenv("VRX_FFMPEG", "/no/such/program")
+    with pytest.raises(OutputError, match="VRX_FFMPEG"):
+        ffmpeg.executable()

@@ -1,0 +1,23 @@
+"""A small embedded network with random weights, its heads included."""
+
+import torch
+
+from vrx.models.embedded import EmbeddedConfig, EmbeddedNetwork
+from vrx.models.sharpness import SharpnessNetwork
+
+TINY = EmbeddedConfig(fine=8, full=8, coarse=16, before=1, middle=2, after=1, heads=2, window=4, memory=2, reference=2)
+
+
+def tiny_network(seed: int = 0) -> EmbeddedNetwork:
+    torch.manual_seed(seed)
+    network = EmbeddedNetwork(TINY).eval()
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    for layer in network.attention:
+        torch.nn.init.normal_(layer.out.weight, std=0.5)  # so that a wrong neighbour would show
+    return network
+
+
+def tiny_networks() -> tuple[EmbeddedNetwork, SharpnessNetwork]:
+    return tiny_network(), SharpnessNetwork().eval()

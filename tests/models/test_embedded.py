@@ -1,0 +1,163 @@
+import pytest
+import torch
+
+from tests.models.networks import TINY, tiny_network
+from vrx.models.embedded import (
+    FAMILIES,
+    MODES,
+    SMALL,
+    EmbeddedConfig,
+    EmbeddedNetwork,
+    contrast,
+    deblur_inputs,
+    from_windows,
+    inpaint_inputs,
+    to_pixels,
+    to_windows,
+    upscale_inputs,
+    window_offsets,
+)
+
+
+def walk(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    cache = network.allocate(*x.shape[-2:])
+    steps = [network.step(mode, x[:, t], levels, cache, t == 0) for t in range(x.shape[1])]
+    return torch.stack(steps, 1)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
+def test_frame_by_frame_equals_whole_clip(mode: str, frames: int) -> None:
+    network = tiny_network()
+    x = torch.rand(1, frames, MODES[mode].inputs, 11, 9)
+    levels = torch.tensor([[0.5, 0.3, 1.0]])
+    whole = network.clip(mode, x, levels)
+    assert whole.shape == (1, frames, MODES[mode].outputs, 11, 9)
+    torch.testing.assert_close(walk(network, mode, x, levels), whole, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (8, 8), (16, 5)])
+def test_every_size_works(size: tuple[int, int]) -> None:
+    network = tiny_network()
+    x = torch.rand(1, 3, 6, *size)
+    levels = torch.zeros(1, 3)
+    torch.testing.assert_close(
+        walk(network, "upscale4", x, levels), network.clip("upscale4", x, levels), atol=1e-5, rtol=1e-5
+    )
+
+
+@torch.inference_mode()
+def test_later_frames_never_change_earlier_ones() -> None:
+    network = tiny_network()
+    x = torch.rand(1, 5, 6, 8, 8)
+    changed = x.clone()
+    changed[:, 3:] += 1
+    levels = torch.zeros(1, 3)
+    before, after = network.clip("upscale4", x, levels), network.clip("upscale4", changed, levels)
+    torch.testing.assert_close(before[:, :3], after[:, :3], atol=1e-6, rtol=0)
+    assert not torch.allclose(before[:, 3], after[:, 3])
+
+
+@torch.inference_mode()
+def test_earlier_frames_are_seen_as_long_as_the_memory_lasts() -> None:
+    network = tiny_network()
+    x = torch.rand(1, 8, 6, 8, 8)
+    changed = x.clone()
+    changed[:, 1] += 0.5
+    levels = torch.zeros(1, 3)
+    difference = (walk(network, "upscale4", x, levels) - walk(network, "upscale4", changed, levels)).abs()
+    by_frame = difference.amax((0, 2, 3, 4))
+    reach = TINY.memory * len(network.attention)
+    assert by_frame[0] == 0
+    assert (by_frame[1 : 1 + TINY.memory + 1] > 1e-6).all()
+    assert (by_frame[2 + reach :] == 0).all()
+
+
+@torch.inference_mode()
+def test_a_new_reference_changes_what_follows() -> None:
+    network = tiny_network()
+    x, levels = torch.rand(1, 6, 8, 8), torch.zeros(1, 3)
+    results = []
+    for fresh in (False, True):
+        cache = network.allocate(8, 8)
+        network.step("upscale4", torch.zeros_like(x), levels, cache, True)
+        results.append(network.step("upscale4", x, levels, cache, fresh))
+    assert not torch.allclose(*results)
+
+
+@torch.inference_mode()
+def test_a_fresh_network_adds_nothing() -> None:
+    network = EmbeddedNetwork(TINY)
+    for mode in MODES:
+        x = torch.rand(1, 2, MODES[mode].inputs, 6, 6)
+        assert not network.clip(mode, x, torch.rand(1, 3)).any()
+
+
+@torch.inference_mode()
+def test_conditions_matter() -> None:
+    network = tiny_network()
+    x = torch.rand(1, 1, MODES["deblur"].inputs, 6, 6)
+    low, high = (network.clip("deblur", x, torch.tensor([[s, 0.0, 0.0]])) for s in (0.2, 0.9))
+    assert not torch.allclose(low, high)
+
+
+def test_windows_and_back_is_the_same_map() -> None:
+    x = torch.rand(2, 3, 10, 7)
+    for shift in (0, 2):
+        tokens = to_windows(x, 4, shift)
+        assert tokens.shape[1:] == (16, 3)
+        torch.testing.assert_close(from_windows(tokens, x.shape, 4, shift), x)
+
+
+def test_offsets_depend_on_the_difference_of_places_only() -> None:
+    offsets = window_offsets(4)
+    assert offsets.shape == (16, 16)
+    assert offsets.min() == 0
+    assert offsets.max() == 48
+    assert (offsets.diagonal() == offsets[0, 0]).all()
+    assert offsets[0, 1] == offsets[1, 2] == offsets[4, 5]
+
+
+def test_inputs_have_the_channels_their_mode_takes() -> None:
+    picture, mask = torch.rand(2, 3, 16, 24), torch.ones(2, 1, 16, 24)
+    assert upscale_inputs(picture, 4).shape == (2, MODES["upscale4"].inputs, 16, 24)
+    assert upscale_inputs(picture, 3).shape == (2, MODES["upscale3"].inputs, 16, 24)
+    assert upscale_inputs(picture, 2).shape == (2, MODES["upscale2"].inputs, 8, 12)
+    assert deblur_inputs(picture, picture).shape == (2, MODES["deblur"].inputs, 4, 6)
+    assert inpaint_inputs(picture, mask).shape == (2, MODES["inpaint"].inputs, 4, 6)
+
+
+def test_contrast_of_a_flat_picture_is_zero() -> None:
+    assert not contrast(torch.full((1, 3, 5, 5), 0.7)).abs().gt(1e-5).any()
+
+
+@pytest.mark.parametrize(("mode", "side"), [("upscale4", 4), ("upscale3", 3), ("deblur", 4)])
+def test_residuals_become_pixels(mode: str, side: int) -> None:
+    residual = torch.rand(2, MODES[mode].outputs, 5, 6)
+    assert to_pixels(residual).shape == (2, 3, 5 * side, 6 * side)
+
+
+def test_the_shipped_size_fits_into_twelve_megabytes() -> None:
+    count = sum(p.numel() for p in EmbeddedNetwork(SMALL).parameters())
+    assert count * 4 < 12_000_000
+    assert set(FAMILIES) == {"upscale", "deblur", "inpaint"}
+
+
+def test_impossible_sizes_are_refused() -> None:
+    sizes = dict(fine=8, full=8, coarse=16, before=1, middle=2, after=1, heads=2, window=4, memory=2, reference=2)
+    with pytest.raises(ValueError, match="do not divide"):
+        EmbeddedConfig(**{**sizes, "heads": 3})
+    with pytest.raises(ValueError, match="odd"):
+        EmbeddedConfig(**{**sizes, "window": 5})
+
+
+@pytest.mark.cuda
+@torch.inference_mode()
+def test_cuda_gives_what_the_processor_gives() -> None:
+    network = tiny_network()
+    x, levels = torch.rand(1, 4, 6, 16, 16), torch.zeros(1, 3)
+    expected = network.clip("upscale4", x, levels)
+    found = walk(network.cuda(), "upscale4", x.cuda(), levels.cuda()).cpu()
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)

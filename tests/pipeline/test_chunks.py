@@ -1,0 +1,77 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pipeline.frames import stream
+from vrx.pipeline.chunks import Chunk, Place, chunked
+from vrx.restorers.base import ChunkSchedule, SceneStart, SizeRule
+
+SCHEDULES = st.sampled_from(
+    [
+        ChunkSchedule(4, 4),
+        ChunkSchedule(1, 1),
+        ChunkSchedule(9, 12, multiple=4, first_offset=1),  # Wan's causal codec
+        ChunkSchedule(1, 4, multiple=4, first_offset=1),
+        ChunkSchedule(8, 8, multiple=8),
+    ]
+)
+
+
+@given(SCHEDULES, st.integers(0, 70))
+def test_lengths_add_up_and_follow_the_schedule(schedule: ChunkSchedule, frames: int) -> None:
+    lengths = schedule.lengths(frames)
+    assert sum(lengths) == frames
+    assert all(length == schedule.size(i) for i, length in enumerate(lengths[:-1]))
+    if lengths:
+        padded = lengths[-1] + schedule.padding(lengths[-1], len(lengths) == 1)
+        assert padded <= schedule.size(len(lengths) - 1)
+
+
+@given(SCHEDULES, st.integers(1, 60), st.sets(st.integers(1, 59), max_size=5))
+def test_every_frame_is_in_exactly_one_chunk_of_its_scene(schedule: ChunkSchedule, frames: int, cuts: set[int]) -> None:
+    items = list(chunked(stream(frames, sorted(cuts), size=(2, 2)), schedule, 4))
+    times = [s.frame.pts // 40 for item in items if isinstance(item, Chunk) for s in item.frames]
+    assert times == list(range(frames))
+    starts = [item for item in items if isinstance(item, SceneStart)]
+    borders = [0, *sorted(c for c in cuts if c < frames), frames]
+    assert [s.number for s in starts] == list(range(len(borders) - 1))
+    scene_lengths: list[list[int]] = []
+    for item in items:
+        if isinstance(item, SceneStart):
+            scene_lengths.append([])
+        else:
+            assert item.index == len(scene_lengths[-1])
+            assert item.first_frame == item.frames[0].frame.pts // 40
+            assert item.padding == schedule.padding(len(item.frames), item.index == 0)
+            scene_lengths[-1].append(len(item.frames))
+    assert scene_lengths == [schedule.lengths(b - a) for a, b in zip(borders, borders[1:], strict=False)]
+
+
+def test_a_scene_knows_both_sizes() -> None:
+    start = next(iter(chunked(stream(1, size=(24, 16)), ChunkSchedule(4, 4), 3)))
+    assert start == SceneStart(0, (16, 24), (48, 72))
+
+
+def test_a_place_goes_on_in_its_scene() -> None:
+    items = list(chunked(stream(5, cuts=[10], start=8), ChunkSchedule(4, 4), 2, Place(scene=3, index=2, frame=8)))
+    first, start, second = items
+    assert isinstance(first, Chunk)
+    assert isinstance(start, SceneStart)
+    assert isinstance(second, Chunk)
+    assert (first.index, first.first_frame, len(first.frames)) == (2, 8, 2)
+    assert start.number == 4
+    assert (second.index, second.first_frame, len(second.frames)) == (0, 10, 3)
+
+
+def test_soft_turns_refresh_inside_a_chunk() -> None:
+    chunk = list(chunked(stream(4, soft=[2]), ChunkSchedule(4, 4), 1))[1]
+    assert isinstance(chunk, Chunk)
+    assert chunk.refresh == frozenset({2})
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 8, 16, 32]), st.sampled_from([1, 64]))
+def test_size_rules_are_kept_after_padding(width: int, height: int, multiple: int, least: int) -> None:
+    rule = SizeRule(multiple, least)
+    right, bottom = rule.padding(width, height)
+    assert (width + right) % multiple == (height + bottom) % multiple == 0
+    assert width + right >= least
+    assert 0 <= right < max(multiple, least) + multiple

@@ -1,0 +1,241 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models.networks import tiny_networks
+from tests.pipeline.frames import RGB, stream
+from vrx.errors import ModelError
+from vrx.media.frame import Color, Frame
+from vrx.pipeline import snapshot
+from vrx.pipeline.chunks import Place, Source, chunked
+from vrx.pipeline.doors import Finish, make_doors
+from vrx.pipeline.stages import Control, Item, Pipeline, Resume, Save, StreamState, Work
+from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart, SizeRule, State
+from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer
+
+CPU = torch.device("cpu")
+
+
+def restorer_for(task: str = "upscale", scale: int = 2, chunk: int = 4) -> EmbeddedRestorer:
+    options = EmbeddedOptions(task=task, scale=scale if task == "upscale" else 1, sigma=None)
+    restorer = EmbeddedRestorer(options, tiny_networks(), CPU, torch.float32)
+    restorer.schedule = ChunkSchedule(chunk, chunk)
+    return restorer
+
+
+def doors_for(scale: int) -> Finish:
+    return Finish(layout=RGB, color=Color(matrix="rgb", full_range=True), scale=scale, blend=1.0, known=False)
+
+
+def walk(restorer: Restorer, items: Iterator[Item | Control]) -> tuple[list[Frame], list[StreamState]]:
+    pipeline = Pipeline(restorer, make_doors(CPU, doors_for(restorer.scale)))
+    frames: list[Frame] = []
+    states = []
+    for item in pipeline.results(items):
+        if isinstance(item, Work):
+            frames += item.restored
+        elif isinstance(item, Save):
+            states.append(item.state)
+    return frames, states
+
+
+def pixels(frames: list[Frame]) -> np.ndarray:
+    return np.stack([np.stack(f.planes) for f in frames]).astype(np.int16)
+
+
+def vrx_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("vrx")]
+
+
+@pytest.mark.parametrize("task", ["upscale", "deblur"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 11])
+def test_chunks_of_four_give_what_one_chunk_gives(task: str, count: int) -> None:
+    whole, _ = walk(restorer_for(task, chunk=64), chunked(stream(count), ChunkSchedule(64, 64), 2))
+    restorer = restorer_for(task)
+    parts, _ = walk(restorer, chunked(stream(count), restorer.schedule, 2))
+    assert [f.pts for f in parts] == [40 * i for i in range(count)]
+    assert np.abs(pixels(parts) - pixels(whole)).max() <= 1  # of 255: float32 differences below 1e-4 may round apart
+
+
+def test_float_results_agree_to_a_ten_thousandth() -> None:
+    results = []
+    for chunk in (3, 64):
+        restorer = restorer_for(chunk=chunk)
+        pictures: list[torch.Tensor] = []
+        doors = make_doors(CPU, doors_for(2))
+
+        def keep(work: object, x: torch.Tensor, pictures: list[torch.Tensor] = pictures) -> list[Frame]:
+            pictures.append(x.clone())
+            return []
+
+        pipeline = Pipeline(restorer, type(doors)(doors.enter, keep))
+        for _ in pipeline.results(chunked(stream(10), restorer.schedule, 2)):
+            pass
+        results.append(torch.cat(pictures))
+    torch.testing.assert_close(*results, atol=1e-4, rtol=0)
+
+
+def test_a_cut_starts_over() -> None:
+    restorer = restorer_for()
+    both, _ = walk(restorer, chunked(stream(9, cuts=[4]), restorer.schedule, 2))
+    alone, _ = walk(restorer, chunked(stream(5, start=4), restorer.schedule, 2))
+    assert np.array_equal(pixels(both[4:]), pixels(alone))
+
+
+@pytest.mark.parametrize("stop", [4, 8])
+@pytest.mark.parametrize("task", ["upscale", "deblur"])
+def test_two_runs_with_a_saved_state_equal_one(tmp_path: Path, stop: int, task: str) -> None:
+    restorer = restorer_for(task)
+    scale = restorer.scale
+    once, _ = walk(restorer, chunked(stream(13, soft=[6]), restorer.schedule, scale))
+
+    def first() -> Iterator[Item | Control]:
+        scene = None
+        for item in chunked(stream(stop, soft=[6]), restorer.schedule, scale):
+            scene = item if isinstance(item, SceneStart) else scene
+            yield item
+        assert scene is not None
+        yield Save(StreamState(scene, stop // 4, stop))
+
+    begun, states = walk(restorer, first())
+    snapshot.write(states[0], tmp_path / "state")
+    state = snapshot.read(tmp_path / "state")
+
+    def second() -> Iterator[Item | Control]:
+        yield Resume(state)
+        place = Place(state.scene.number, state.index, state.frame)
+        yield from chunked(stream(13 - stop, soft=[6], start=stop), restorer.schedule, scale, place)
+
+    ended, _ = walk(restorer_for(task), second())
+    assert np.array_equal(pixels(begun + ended), pixels(once))
+
+
+def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"not a state at all")
+    with pytest.raises(ModelError):
+        snapshot.read(tmp_path / "state")
+
+
+class Passing:
+    """Stages that do nothing but count; `fail_at` names a chunk at which they raise."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.fail_at, self.seen = fail_at, 0
+
+    def start(self, scene: SceneStart) -> State:
+        return None
+
+    def step(self, chunk: Pixels, state: State) -> tuple[Pixels, State]:
+        self.seen += 1
+        if self.seen == self.fail_at:
+            raise RuntimeError("stage failed")
+        return chunk, state
+
+    def save(self, state: State) -> dict[str, torch.Tensor]:
+        return {}
+
+    def load(self, scene: SceneStart, tensors: dict[str, torch.Tensor]) -> State:
+        return None
+
+
+class Nothing:
+    """A restorer that returns what it gets, with the chunks of Wan's causal codec."""
+
+    name, scale = "nothing", 1
+    schedule, sizes = ChunkSchedule(9, 12, multiple=4, first_offset=1), SizeRule()
+
+    def __init__(self, failing: str = "", fail_at: int = 2) -> None:
+        self.encode, self.generate, self.decode = (
+            Passing(fail_at if name == failing else None) for name in ("encode", "generate", "decode")
+        )
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 8, 9, 10, 20, 21, 33, 34])
+def test_padded_tails_are_trimmed(count: int) -> None:
+    frames, _ = walk(Nothing(), chunked(stream(count), Nothing.schedule, 1))
+    expected = [s.frame for s in stream(count)]
+    assert np.array_equal(pixels(frames), pixels(expected))
+
+
+@pytest.mark.parametrize("failing", ["encode", "generate", "decode"])
+def test_a_failing_stage_stops_everything(failing: str) -> None:
+    with pytest.raises(RuntimeError, match="stage failed"):
+        walk(Nothing(failing), chunked(stream(500, size=(4, 4)), Nothing.schedule, 1))
+    assert vrx_threads() == []
+
+
+def test_a_failing_source_stops_everything() -> None:
+    def broken() -> Iterator[Source]:
+        yield from stream(40, size=(4, 4))
+        raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"):
+        walk(Nothing(), chunked(broken(), Nothing.schedule, 1))
+    assert vrx_threads() == []
+
+
+def test_leaving_the_walk_early_joins_every_thread_and_closes_the_source() -> None:
+    closed = []
+
+    def endless() -> Iterator[Source]:
+        try:
+            while True:
+                yield from stream(8, size=(4, 4))
+        finally:
+            closed.append(True)
+
+    pipeline = Pipeline(Nothing(), make_doors(CPU, doors_for(1)))
+    results = pipeline.results(chunked(endless(), Nothing.schedule, 1))
+    for item in results:
+        if isinstance(item, Work):
+            break
+    results.close()  # type: ignore[attr-defined]
+    assert vrx_threads() == []
+    assert closed == [True]
+
+
+def test_three_thousand_frames_take_no_more_than_a_few() -> None:
+    """Counts the frames alive at once, which is what memory is made of."""
+    alive, most = 0, 0
+    lock = threading.Lock()
+
+    class Counted(Source):
+        def __init__(self, source: Source) -> None:
+            nonlocal alive, most
+            super().__init__(source.frame, source.mask, source.turn)
+            with lock:
+                alive += 1
+                most = max(most, alive)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            with lock:
+                alive -= 1
+
+    def counted() -> Iterator[Source]:
+        for source in stream(3000, size=(4, 4)):
+            yield Counted(source)
+
+    restorer = restorer_for()
+    pipeline = Pipeline(restorer, make_doors(CPU, doors_for(2)))
+    done = 0
+    for item in pipeline.results(chunked(counted(), restorer.schedule, 2)):
+        done += len(item.restored) if isinstance(item, Work) else 0
+    assert done == 3000
+    assert most <= 4 * (4 * 2 + 6)  # four channels of two chunks, and one chunk in every hand
+
+
+def test_values_that_are_no_numbers_are_named() -> None:
+    class Broken(Passing):
+        def step(self, chunk: Pixels, state: State) -> tuple[Pixels, State]:
+            chunk.frames = chunk.frames * float("nan")
+            return chunk, state
+
+    restorer = Nothing()
+    restorer.generate = Broken()
+    with pytest.raises(Exception, match="no numbers near frame 0"):
+        walk(restorer, chunked(stream(3), Nothing.schedule, 1))

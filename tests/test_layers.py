@@ -1,0 +1,73 @@
+"""Imports point down: every room may import what its row names, and nothing else of vrx."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "vrx"
+VALUES = {"errors", "settings", "events"}
+ROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "events": set(),
+    "settings": {"errors"},
+    "models": {"models"},
+    "weights": {"weights", *VALUES},
+    "media": {"media", *VALUES},
+    "scenes": {"scenes", "media", *VALUES},
+    "restorers": {"restorers", "models", "weights", *VALUES},
+    "pipeline": {"pipeline", "restorers", "models", "weights", "scenes", "media", *VALUES},
+    "train": {"train", "models", "restorers"},
+    "api": {"pipeline", "restorers", "weights", "scenes", "media", *VALUES},
+    "cli": {"cli", "api", *VALUES},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+PACKAGES = {
+    "models": {"torch"},
+    "weights": {"huggingface_hub", "safetensors", "torch"},
+    "media": {"av", "imageio_ffmpeg", "numpy"},
+    "scenes": {"scenedetect", "cv2", "numpy"},
+    "restorers": {"torch"},
+    "pipeline": {"torch", "numpy", "safetensors"},
+    "cli": {"typer", "rich", "click"},
+    "settings": set(),
+    "errors": set(),
+    "events": set(),
+    "api": set(),
+}
+STANDARD = __import__("sys").stdlib_module_names
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, those inside functions too, those for type checkers not."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    own = {name.split(".")[1] for name in imports(path) if name.startswith("vrx.")} - {"__version__"}
+    assert own <= ROWS[room(path)]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) in PACKAGES], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_third_parties_stay_in_their_rooms(path: Path) -> None:
+    others = {name.split(".")[0] for name in imports(path)} - STANDARD - {"vrx", "__future__"}
+    assert others <= PACKAGES[room(path)]

@@ -1,0 +1,36 @@
+"""Some words belong to one room."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "vrx"
+WORDS = {
+    r"\bsubprocess\b": ("media/ffmpeg.py",),
+    r"\bimport threading\b|from threading": ("pipeline/", "media/ffmpeg.py"),
+    r"torch\.load\b": ("weights/load.py", "train/"),
+    r"os\.environ": ("settings.py",),
+    r"\brich\b": ("cli/",),
+    r"sys\.exit": ("cli/",),
+    r"torch\.cuda\b": ("pipeline/devices.py", "pipeline/cost.py", "pipeline/measure.py"),
+    r"(?<!\.)\bprint\(": ("train/",),
+    r"pickle": (),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_stay_in_their_rooms(word: str) -> None:
+    strangers = [
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if re.search(word, path.read_text()) and not str(path.relative_to(PACKAGE)).startswith(WORDS[word])
+    ]
+    assert strangers == []
+
+
+def test_no_file_is_too_long() -> None:
+    long = {
+        str(p.relative_to(PACKAGE)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 400
+    }
+    assert long == {}

@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from tests.models.networks import TINY, tiny_networks
+from vrx.errors import ModelError
+from vrx.models.embedded import EmbeddedNetwork
+from vrx.restorers.embedded import load_networks
+from vrx.restorers.registry import packaged
+from vrx.weights import catalogue, load
+
+
+def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
+    network, sharpness = tiny_networks()
+    tensors = dict(network.state_dict())
+    tensors |= {f"sharpness.{name}": t for name, t in sharpness.state_dict().items()}
+    for name, tensor in changes.items():
+        if tensor is None:
+            del tensors[name.replace("__", ".")]
+        else:
+            tensors[name.replace("__", ".")] = tensor
+    save_file(tensors, path, {"family": "embedded", "config": json.dumps(vars(TINY))})
+    return path
+
+
+def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
+    network, _ = load_networks(checkpoint(tmp_path / "a.safetensors"))
+    assert network.config == TINY
+    expected = tiny_networks()[0].state_dict()
+    assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"middle__0__first__weight": None}, "1 missing .middle.0.first.weight"),
+        ({"extra": torch.zeros(1)}, "1 unexpected .extra"),
+        ({"middle__0__first__bias": torch.zeros(3)}, "of another shape"),
+        ({"middle__0__first__bias": torch.full((16,), float("nan"))}, "no numbers"),
+    ],
+)
+def test_what_does_not_fit_is_listed(tmp_path: Path, changes: dict[str, torch.Tensor | None], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        load_networks(checkpoint(tmp_path / "a.safetensors", **changes))
+
+
+def test_other_families_and_sizes_are_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"family": "else"})
+    with pytest.raises(ModelError, match="not a checkpoint of the embedded family"):
+        load_networks(tmp_path / "other.safetensors")
+    for config in ('{"fine": "x"}', "[]", '{"fine": 8}', "no json"):
+        save_file({"a": torch.zeros(1)}, tmp_path / "b.safetensors", {"family": "embedded", "config": config})
+        with pytest.raises(ModelError):
+            load_networks(tmp_path / "b.safetensors")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=400))
+def test_any_bytes_give_one_clear_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ModelError):
+        load.read(path)
+
+
+def test_a_huge_header_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ModelError):
+        load.read(path)
+
+
+def test_size_and_hash_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"hello")
+    load.verify(path, 5, load.sha256(path))
+    with pytest.raises(ModelError, match="5 bytes, not 6"):
+        load.verify(path, 6, "")
+    with pytest.raises(ModelError, match="hash"):
+        load.verify(path, None, "0" * 64)
+    with pytest.raises(ModelError, match="cannot read"):
+        load.verify(tmp_path / "none", None, "")
+
+
+def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
+    entry = catalogue.load(catalogue.packaged())["embedded"]
+    part = entry.parts[0]
+    path = packaged(part.path)
+    load.verify(path, part.size, part.sha256)
+    assert part.sha256
+    assert path.stat().st_size <= 12_000_000
+    network, sharpness = load_networks(path)
+    assert isinstance(network, EmbeddedNetwork)
+    count = sum(p.numel() for net in (network, sharpness) for p in net.parameters())
+    assert entry.parameters == count
+    assert float(load.metadata(path)["hours"]) > 0
+
+
+def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "weights.toml"
+    for text, words in [
+        ('[models.x]\nfamily = 3\ntasks = []\nlicense = ""\nsource = ""', r"models.x.*'family' has the wrong type"),
+        ('[models.x]\ntasks = []\nlicense = ""\nsource = ""', r"models.x.*'family' is missing"),
+        ("models = 3", "models"),
+        ("[models]\nx = 3", "models.x"),
+        ("[[", "cannot read the catalogue"),
+        ('[models.x]\nfamily=""\ntasks=[]\nlicense=""\nsource=""\nparts=[{}]', "part 1.*'path' is missing"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ModelError, match=words):
+            catalogue.load(path)
+
+
+def test_every_entry_of_the_catalogue_is_whole() -> None:
+    entries = catalogue.load(catalogue.packaged())
+    assert entries["embedded"].available
+    assert {"infvsr", "flashvsr", "instantvir-deblur"} <= set(entries)
+    for entry in entries.values():
+        assert set(entry.tasks) <= {"upscale", "deblur", "inpaint"}
