@@ -30,7 +30,7 @@ PACKAGES = {
     "scenes": {"scenedetect", "cv2", "numpy"},
     "restorers": {"torch"},
     "pipeline": {"torch", "numpy", "safetensors"},
-    "cli": {"typer", "rich", "click"},
+    "cli": {"typer", "rich"},
     "settings": set(),
     "errors": set(),
     "events": set(),

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def test_other_words_are_refused(text: str) -> None:
 def test_times_always_grow(stamps: list[int | None]) -> None:
     clock = Clock(BASE, RATE)
     found = [clock.stamp(pts)[0] for pts in stamps]
-    assert all(b > a for a, b in zip(found, found[1:], strict=False))
+    assert all(b > a for a, b in pairwise(found))
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40, unique=True))

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -189,7 +188,7 @@ def test_tags_follow_the_picture() -> None:
 def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = ffmpeg.executable()
     link = tmp_path / "my-ffmpeg"
-    os.symlink(ours, link)
+    link.symlink_to(ours)
     monkeypatch.setenv("VRX_FFMPEG", str(link))
     assert ffmpeg.executable() == str(link)
     monkeypatch.setenv("VRX_FFMPEG", "/no/such/program")

@@ -146,7 +146,7 @@ def test_the_shipped_size_fits_into_twelve_megabytes() -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    sizes = dict(fine=8, full=8, coarse=16, before=1, middle=2, after=1, heads=2, window=4, memory=2, reference=2)
+    sizes = vars(TINY)
     with pytest.raises(ValueError, match="do not divide"):
         EmbeddedConfig(**{**sizes, "heads": 3})
     with pytest.raises(ValueError, match="odd"):

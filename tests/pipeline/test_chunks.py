@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +45,7 @@ def test_every_frame_is_in_exactly_one_chunk_of_its_scene(schedule: ChunkSchedul
             assert item.first_frame == item.frames[0].frame.pts // 40
             assert item.padding == schedule.padding(len(item.frames), item.index == 0)
             scene_lengths[-1].append(len(item.frames))
-    assert scene_lengths == [schedule.lengths(b - a) for a, b in zip(borders, borders[1:], strict=False)]
+    assert scene_lengths == [schedule.lengths(b - a) for a, b in pairwise(borders)]
 
 
 def test_a_scene_knows_both_sizes() -> None:

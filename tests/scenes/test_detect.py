@@ -102,7 +102,7 @@ def test_given_cuts_are_the_only_ones() -> None:
     [
         "# ours\n37\n89\n",
         "scene,start_frame,end_frame,start_seconds,end_seconds\n1,0,37,0,1\n2,37,89,1,2\n3,89,120,2,3\n",
-        "Timecode List:,00:00:01\nScene Number,Start Frame,Start Timecode\n1,1,00:00:00\n2,38,00:00:01\n3,90,00:00:03\n",
+        "Timecode List:\nScene Number,Start Frame,Start Timecode\n1,1,00:00:00\n2,38,00:00:01\n3,90,00:00:03\n",
     ],
 )
 def test_cut_lists_are_read(tmp_path: Path, text: str) -> None:
@@ -112,7 +112,7 @@ def test_cut_lists_are_read(tmp_path: Path, text: str) -> None:
 
 
 def test_bad_cut_lists_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such|No such"):
+    with pytest.raises(InputError, match=r"[Nn]o such"):
         read_cuts(tmp_path / "none")
     (tmp_path / "bad").write_text("one\ntwo\n")
     with pytest.raises(UsageError, match="no cut list"):

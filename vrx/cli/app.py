@@ -9,13 +9,13 @@ import traceback
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from vrx import __version__
 from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, upscale
 from vrx.cli.render import error_line
-from vrx.errors import Exit, StoppedError, TerminatedError, VrxError
+from vrx.errors import Exit, StoppedError, TerminatedError, UsageError, VrxError
 
 DEBUG = "--debug"
 
@@ -76,13 +76,15 @@ def guarded(arguments: list[str], debug: bool) -> int:
     """Run the program; turn every failure into one line and a status."""
     try:
         try:
-            result = app(arguments, prog_name="vrx", standalone_mode=False)
-            return result if isinstance(result, int) else Exit.DONE
-        except (KeyboardInterrupt, click.Abort) as stop:
+            status = app(arguments, prog_name="vrx", standalone_mode=False)
+            if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
+                raise KeyboardInterrupt
+            return status if isinstance(status, int) else Exit.DONE
+        except (KeyboardInterrupt, typer.Abort) as stop:
             raise StoppedError("interrupted", "Nothing was published; run the same command again") from stop
-        except click.ClickException as error:
-            error.show()
-            return Exit.USAGE
+        except TyperException as error:
+            message = getattr(error, "format_message", error.__str__)()
+            raise UsageError(message.rstrip("."), "See: vrx --help") from error
     except VrxError as error:
         if debug:
             traceback.print_exc()

@@ -1,0 +1,249 @@
+"""Everything that goes wrong: one clear line, the right status, nothing lost and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import ClipMaker
+from tests.conftest import EXAMPLES, ROOT, Command
+from tests.media.test_masks import save
+
+
+def one_line(stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if line.startswith("vrx: ")]
+    assert len(lines) == 1, stderr
+    assert "Traceback" not in stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["upscale", "none.mp4"], 3, "none.mp4: no such file"),
+        (["upscale", "text.mp4"], 3, "text.mp4: truncated, damaged or not a video"),
+        (["upscale", "empty.mp4"], 3, "empty.mp4: the file is empty"),
+        (["upscale", "sound.mp4"], 3, "sound.mp4: no video stream (1 audio)"),
+        (["upscale", "half.mp4"], 3, "half.mp4: truncated"),
+        (["upscale", "clip.mkv", "-s", "5"], 2, "cannot enlarge by 5"),
+        (["upscale", "clip.mkv", "-o", "nowhere/out.mkv"], 6, "the folder nowhere does not exist"),
+        (["upscale", "clip.mkv", "-o", "clip.mkv"], 6, "is the input"),
+        (["upscale", "clip.mkv", "-o", "clip.mkv", "-y"], 6, "is the input"),
+        (["upscale", "clip.mkv", "-o", "link.mkv", "-y"], 6, "is the input"),
+        (["upscale", "clip.mkv", "-o", "there.mkv"], 6, "there.mkv exists"),
+        (["upscale", "clip.mkv", "-o", "out.xyz"], 2, "cannot tell the format"),
+        (["upscale", "clip.mkv", "-o", "{what}.mkv"], 2, "cannot fill the output name"),
+        (["upscale", "clip.mkv", "--codec", "cinepak9"], 2, "unknown codec"),
+        (["upscale", "clip.mkv", "--device", "cuda:77"], 5, "cuda:77 is not available"),
+        (["upscale", "clip.mkv", "--dtype", "fp4"], 2, "unknown dtype"),
+        (["upscale", "clip.mkv", "--model", "nothing"], 4, "unknown model 'nothing'"),
+        (["upscale", "clip.mkv", "--model", "infvsr"], 4, "cannot run the model infvsr"),
+        (["upscale", "clip.mkv", "--model", "clip.mkv"], 4, "clip.mkv"),
+        (["upscale", "clip.mkv", "--start", "9"], 3, "no frames in the chosen part"),
+        (["upscale", "clip.mkv", "--start", "2", "--end", "1"], 2, "--end is not after --start"),
+        (["upscale", "clip.mkv", "--start", "soon"], 2, "cannot read the time"),
+        (["upscale", "clip.mkv", "--scenes", "none.csv"], 3, "cannot read the cut list"),
+        (["upscale", "clip.mkv", "--progress", "loud"], 2, "unknown progress style"),
+        (["upscale", "clip.mkv", "--strength", "3"], 2, "--strength 3 is out of range"),
+        (["upscale", "clip.mkv", "there.mkv", "-o", "one.mkv"], 2, "cannot share the output"),
+        (["upscale", "nothing*.mp4"], 3, "nothing matches"),
+        (["upscale", "hollow"], 3, "holds no videos"),
+        (["deblur", "clip.mkv", "--sigma", "99"], 2, "sigma 99 is out of range"),
+        (["deblur", "clip.mkv", "--sigma", "much"], 2, "--sigma is 'much'"),
+        (["deblur", "clip.mkv", "--prompt", "glasses"], 2, "instantvir-deblur"),
+        (["inpaint", "clip.mkv"], 2, "needs a mask"),
+        (["inpaint", "clip.mkv", "-m", "none.png"], 3, "none.png: no such file"),
+        (["inpaint", "clip.mkv", "-m", "square.png"], 2, "square.png is 32x32, the video 64x48"),
+        (["inpaint", "clip.mkv", "-m", "white.png"], 2, "all white"),
+        (["inpaint", "clip.mkv", "-m", "hollow"], 2, "holds no pictures"),
+        (["info", "none.mp4"], 3, "no such file"),
+        (["scenes", "text.mp4"], 3, "not a video"),
+        (["models", "show", "nothing"], 4, "unknown model"),
+        (["bench", "--size", "big"], 2, "cannot use the size"),
+    ],
+)
+def test_bad_words_and_files_get_one_line(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, words: list[str], status: int, said: str
+) -> None:
+    clip("clip.mkv", frames=3)
+    clip("there.mkv", frames=2)
+    if "half.mp4" in words:
+        whole = clip("half.mp4", codec="mpeg4", frames=30)
+        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    if "sound.mp4" in words:
+        sound_only(tmp_path / "sound.mp4")
+    (tmp_path / "text.mp4").write_text("once upon a time " * 100)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "link.mkv").symlink_to(tmp_path / "clip.mkv")
+    save(tmp_path / "square.png", np.eye(32, dtype=np.uint8) * 255)
+    save(tmp_path / "white.png", np.full((48, 64), 255, np.uint8))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    done = vrx(*words)
+    assert done.returncode == status, done.stderr
+    assert said in one_line(done.stderr)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def sound_only(path: Path) -> None:
+    import av
+
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("aac", rate=16000)
+        chunk = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), format="s16", layout="mono")
+        chunk.sample_rate = 16000
+        box.mux(stream.encode(chunk))
+        box.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("words", [["upscale", "--no-such-option"], ["frobnicate"], ["upscale", "a.mkv", "-s", "two"]])
+def test_usage_errors_end_with_two(vrx: Command, words: list[str]) -> None:
+    done = vrx(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(vrx: Command) -> None:
+    done = vrx("upscale", "none.mp4", "--debug")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+
+
+def test_a_truncated_source_is_restored_as_far_as_it_goes_and_said(
+    vrx: Command, clip: ClipMaker, tmp_path: Path
+) -> None:
+    whole = clip("whole.mkv", frames=100, size=(128, 96))
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    done = vrx("deblur", "cut.mkv", "--sigma", "1", "-q")
+    assert done.returncode == 0, done.stderr
+    assert "the video ends at" in done.stderr
+    assert (tmp_path / "cut.deblur.mkv").exists()
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(vrx: Command, tmp_path: Path) -> None:
+    done = vrx("upscale", "evil\x1b[31m\n.mp4")
+    assert done.returncode == 3
+    assert "\x1b" not in done.stderr
+
+
+def test_names_with_dashes_and_colons(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("plain.mkv", frames=2).rename(tmp_path / "-a:b.mkv")
+    done = vrx("upscale", "-s", "2", "--", "-a:b.mkv")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "-a:b.x2.mkv").exists()
+
+
+def start(tmp_path: Path, *words: object) -> subprocess.Popen[bytes]:
+    """The command on a long clip, in a session of its own, once it has begun to write."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vrx", *map(str, words)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*.part*")):
+        assert child.poll() is None, child.stderr.read() if child.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return child
+
+
+def encoders_of(child: subprocess.Popen[bytes]) -> list[str]:
+    """Command lines of living ffmpeg processes that write into the test's folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes()
+        except OSError:
+            continue
+        if b"ffmpeg" in words and b"stop-me" in words:
+            found.append(words.decode(errors="replace"))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see child processes")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_leaves_nothing_behind(
+    clip: ClipMaker, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    clip("long.mkv", frames=400, size=(160, 120))
+    child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4")
+    time.sleep(0.5)
+    child.send_signal(number)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == status, stderr
+    assert len([line for line in stderr.decode().splitlines() if line.startswith("vrx: ")]) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"long.mkv"}
+    assert encoders_of(child) == []
+
+
+def test_a_full_disk_is_said_and_nothing_is_published(clip: ClipMaker, tmp_path: Path) -> None:
+    """A file size limit stands for a small disk: the kernel refuses the encoder's writes either way."""
+    import resource
+
+    clip("clip.mkv", frames=60, size=(160, 120))
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vrx", "upscale", "clip.mkv", "--codec", "ffv1", "-o", "out.mkv", "-q"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=limit,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 6, done.stderr
+    assert "cannot write out.mkv" in one_line(done.stderr)
+    assert {p.name for p in tmp_path.iterdir()} == {"clip.mkv"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small disk here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_really_full_disk(vrx: Command, clip: ClipMaker, small_disk: Path) -> None:
+    clip("clip.mkv", frames=60, size=(160, 120))
+    done = vrx("upscale", "clip.mkv", "--codec", "ffv1", "-o", small_disk / "out.mkv", "-q")
+    assert done.returncode == 6, done.stderr
+    line = one_line(done.stderr)
+    assert "No space left" in line
+    assert "Free some space" in line
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_quietly(clip: ClipMaker, tmp_path: Path) -> None:
+    clip("clip.mkv", frames=200, size=(160, 120))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vrx", "deblur", "clip.mkv", "--sigma", "1", "-o", "-", "-q"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.read(100)
+    child.stdout.close()
+    assert child.wait(60) != 0
+    assert child.stderr is not None
+    assert b"Traceback" not in child.stderr.read()
+    child.stderr.close()
+
+
+def test_the_sample_mask_fits_the_sample_clip(vrx: Command, tmp_path: Path) -> None:
+    done = vrx("inpaint", EXAMPLES / "flower-marked.mp4", "-m", EXAMPLES / "mask.png", "-o", "o.mp4", "--frames", "3")
+    assert done.returncode == 0, done.stderr

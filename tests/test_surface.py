@@ -1,0 +1,71 @@
+"""What users and scripts rely on.  A change here is a decision, and belongs into the changelog."""
+
+from dataclasses import fields
+
+import typer
+from typer.main import get_command
+
+import vrx
+from vrx import events
+from vrx.cli.app import app
+from vrx.errors import Exit
+
+RESTORING = {
+    "--model", "--prompt", "--seed", "--device", "--dtype", "--offline", "--strength", "--blend",
+    "--start", "--end", "--frames", "--scenes", "--scene-threshold",
+    "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
+    "--dry-run", "--json", "--quiet", "--progress",
+}  # fmt: skip
+OPTIONS = {
+    "upscale": RESTORING | {"--scale"},
+    "deblur": RESTORING | {"--sigma"},
+    "inpaint": RESTORING | {"--mask", "--dilate"},
+    "info": {"--scenes", "--json"},
+    "scenes": {"--csv", "--json", "--scene-threshold"},
+    "bench": {"--size", "--frames", "--device", "--dtype", "--json"},
+    "doctor": {"--json"},
+}
+EVENTS = {
+    "started": {"input", "output", "frames", "source_size", "target_size", "model", "device", "dtype"},
+    "note": {"input", "level", "text"},
+    "scene": {"input", "number", "frame", "soft"},
+    "progress": {"input", "done", "frames", "scene", "fps", "queues"},
+    "finished": {"input", "output", "frames", "scenes", "seconds"},
+    "failed": {"input", "message", "hint", "exit_code"},
+}
+
+
+def test_options() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert set(commands) == {*OPTIONS, "models"}
+    assert set(commands["models"].commands) == {"list", "show"}
+    for name, expected in OPTIONS.items():
+        found = {max(p.opts, key=len) for p in commands[name].params if p.param_type_name == "option"}
+        assert found - {"--help"} == expected, name
+
+
+def test_every_option_of_a_restoring_command_stands_in_a_panel_or_is_its_own() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for name in ("upscale", "deblur", "inpaint"):
+        loose = {
+            max(p.opts, key=len)
+            for p in commands[name].params
+            if p.param_type_name == "option" and not p.rich_help_panel
+        }
+        assert loose - {"--help"} == OPTIONS[name] - RESTORING
+
+
+def test_exit_codes() -> None:
+    expected = {"DONE": 0, "FAULT": 1, "USAGE": 2, "INPUT": 3, "MODEL": 4, "MEMORY": 5, "OUTPUT": 6, "BATCH": 7}
+    assert {code.name: int(code) for code in Exit} == {**expected, "INTERRUPTED": 130, "TERMINATED": 143}
+
+
+def test_events() -> None:
+    kinds = [c for c in vars(events).values() if isinstance(c, type) and issubclass(c, events.Event)]
+    assert {c.kind: {f.name for f in fields(c)} for c in kinds if c is not events.Event} == EVENTS
+
+
+def test_public_names() -> None:
+    assert set(vrx.__all__) == {"__version__", "restore", "plan", "probe", "find_scenes", "bench", "doctor"}
+    assert all(callable(getattr(vrx, name)) for name in vrx.PUBLIC)
+    assert typer is not None
