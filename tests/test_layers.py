@@ -17,7 +17,7 @@ ROWS: dict[str, set[str]] = {
     "scenes": {"scenes", "media", *VALUES},
     "restorers": {"restorers", "models", "weights", *VALUES},
     "pipeline": {"pipeline", "restorers", "models", "weights", "scenes", "media", *VALUES},
-    "train": {"train", "models", "restorers"},
+    "train": {"train", "models", "restorers", "weights"},
     "api": {"pipeline", "restorers", "weights", "scenes", "media", *VALUES},
     "cli": {"cli", "api", *VALUES},
     "__main__": {"cli"},

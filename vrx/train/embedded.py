@@ -38,7 +38,7 @@ from vrx.train import degrade
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.optimise import optimisers, rate_at
 
-SHARES = {"upscale4": 0.33, "upscale3": 0.05, "upscale2": 0.06, "deblur": 0.33, "inpaint": 0.23}
+SHARES = {"upscale4": 0.48, "upscale3": 0.06, "upscale2": 0.07, "deblur": 0.28, "inpaint": 0.11}
 CROP = 128  # pixels; the degradation happens on the whole stored clip
 CLIP_NORM = 1.0
 FLOOR = 4e-3  # the least distance of a base that a batch is measured against
