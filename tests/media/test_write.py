@@ -71,14 +71,14 @@ def test_times_survive_every_container(tmp_path: Path, times: list[int], name: s
 
 def test_tags_are_written(tmp_path: Path) -> None:
     color = Color(matrix="bt2020nc", primaries="bt2020", transfer="smpte2084", full_range=False)
-    where = target(tmp_path / "a.mp4", "hevc", Layout(Kind.YUV, 10, 1, 1), color=color, sample_aspect=Fraction(16, 11))
+    where = target(tmp_path / "a.mp4", "hevc", Layout(Kind.YUV, 10, 1, 1), color=color, sample_aspect=Fraction(2896, 2889))
     write(where, [0, 40])
     with av.open(str(tmp_path / "a.mp4")) as box:
         stream = box.streams.video[0]
         picture = next(box.decode(stream))
         assert (picture.colorspace, picture.color_primaries, picture.color_trc, picture.color_range) == (9, 9, 16, 1)
         assert picture.format.name == "yuv420p10le"
-        assert stream.sample_aspect_ratio == Fraction(16, 11)
+        assert stream.sample_aspect_ratio == Fraction(2896, 2889)
 
 
 def test_rotation_is_written(tmp_path: Path) -> None:

@@ -10,13 +10,11 @@ from vrx.models.embedded import (
     EmbeddedNetwork,
     contrast,
     deblur_inputs,
-    from_windows,
     inpaint_inputs,
     to_pixels,
-    to_windows,
     upscale_inputs,
-    window_offsets,
 )
+from vrx.models.windows import from_windows, to_windows, window_offsets
 
 
 def walk(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:

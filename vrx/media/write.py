@@ -36,6 +36,7 @@ FORMATS = {
     ".nut": "nut",
     ".ts": "mpegts",
 }
+SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
 
 
@@ -58,6 +59,7 @@ class Target:
     sample_aspect: Fraction
     rotation: int = 0
     source: Path | None = None
+    source_index: int = 0
     span: tuple[Fraction, Fraction | None] | None = None
     offset: Fraction = Fraction(0)
     carried: tuple[Carried, ...] = ()
@@ -91,7 +93,7 @@ def arguments(target: Target, destination: str) -> list[str]:
     if target.rotation and not target.still:
         words += ["-display_rotation:v:0", str(target.rotation)]
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
-    copied = copied_words(target) if target.carried and target.source is not None else ([], [])
+    copied = copied_words(target) if target.source is not None and not target.still else ([], [])
     words += [*copied[0], "-map", "0:v:0", *copied[1], "-c", "copy"]
     for place, stream in enumerate(target.carried, start=1):
         if stream.convert:
@@ -110,8 +112,9 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
             opened += ["-to", str(float(target.span[1]))]
         opened += ["-itsoffset", str(-float(target.offset))]
     opened += ["-i", f"file:{target.source}"]
-    for stream in target.carried:
-        mapped += ["-map", f"1:{stream.index}"]
+    mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
+    for place, stream in enumerate(target.carried, start=1):
+        mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
     mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
     return opened, mapped
 
@@ -142,7 +145,7 @@ def encoder_words(target: Target) -> list[str]:
     rule = target.rule
     words = ["-c:v:0", rule.name]
     aspect = target.sample_aspect
-    filters = [f"setsar={aspect.numerator}/{aspect.denominator}"] if aspect else []
+    filters = [f"setsar={aspect.numerator}/{aspect.denominator}:max={SAR_LIMIT}"] if aspect else []
     filters += [setparams(target.color)] if setparams(target.color) else []
     if filters:
         words += ["-filter:v:0", ",".join(filters)]

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.models.cache import KVCache
+from vrx.models.windows import from_windows, to_windows, window_count, window_offsets
 
-Attend = Callable[[int, Tensor], Tensor]
+Look = Callable[[int, Tensor], Tensor]
 
 GRID = 4  # output pixels a side that share one grid position when the size does not change
 LEVELS = 3  # conditions: blur sigma / 4, strength, whether the strength is known
@@ -100,6 +101,17 @@ SMALL = EmbeddedConfig(
 )
 
 
+def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """softmax(Q K^T + bias) V; query [N, L, S, D], keys and values [N, L, K, D], bias [1, L, S, K].
+
+    Written out on a CPU, where the fused kernel takes twice the time for windows this small.
+    """
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, keys, values, bias, scale=1.0)
+    logits = torch.matmul(query, keys.transpose(-1, -2))
+    return torch.matmul((logits + bias).softmax(-1), values)
+
+
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions around one activation, added to their input."""
 
@@ -114,8 +126,13 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, shift: Tensor) -> Tensor:
         """[N, C, H, W] to the same; `shift` [N, C, 1, 1] carries the conditions."""
-        out: Tensor = x + self.second(F.leaky_relu(self.first(x) + shift, 0.1))
-        return out
+        if len(shift) == 1:  # one scene: the shift is part of the bias, which costs nothing
+            assert self.first.bias is not None
+            hidden = F.conv2d(x, self.first.weight, self.first.bias + shift.flatten(), padding=1)
+        else:
+            hidden = self.first(x) + shift
+        out: Tensor = self.second(F.leaky_relu(hidden, 0.1, inplace=True))
+        return out.add_(x)
 
 
 class WindowAttention(nn.Module):
@@ -147,10 +164,10 @@ class WindowAttention(nn.Module):
     def split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, S, 3C] to normalised queries and keys, and values, each [N, L, S, D]."""
         count, length, _ = qkv.shape
-        q, k, v = qkv.view(count, length, 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.view(count, length, 3, self.config.heads, -1).unbind(2)
         width = q.shape[-1:]
-        scale = self.sharpness.view(-1, 1, 1).to(q.dtype)
-        return F.layer_norm(q, width) * scale, F.layer_norm(k, width), v
+        q = F.layer_norm(q, width) * self.sharpness.view(-1, 1).to(q.dtype)
+        return q.transpose(1, 2), F.layer_norm(k, width).transpose(1, 2), v.transpose(1, 2)
 
     def anchor(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [N, L, anchors, D] of a reference map [B, C, H, W], for every window."""
@@ -179,7 +196,7 @@ class WindowAttention(nn.Module):
         ages = cache.ages()
         keys, values = cache.write(layer, k, v)
         mask = self.bias(ages).to(q.dtype)
-        return self.merge(x, F.scaled_dot_product_attention(q, keys, values, mask, scale=1.0))
+        return self.merge(x, attend(q, keys, values, mask))
 
     def clip(self, x: Tensor, frames: int) -> Tensor:
         """All frames of clips at once, [B x T, C, H, W]; the first is the reference."""
@@ -192,8 +209,9 @@ class WindowAttention(nn.Module):
             keys = [anchor_k, *(k[:, now - age].flatten(0, 1) for age in ages)]
             values = [anchor_v, *(v[:, now - age].flatten(0, 1) for age in ages)]
             query = q[:, now].flatten(0, 1)
-            logits = query @ torch.cat(keys, 2).transpose(-1, -2) + self.bias(ages).to(query.dtype)
-            results.append((logits.softmax(-1) @ torch.cat(values, 2)).view(batch, -1, *query.shape[1:]))
+            mask = self.bias(ages).to(query.dtype)
+            attended = attend(query, torch.cat(keys, 2), torch.cat(values, 2), mask)
+            results.append(attended.view(batch, -1, *query.shape[1:]))
         return self.merge(x, torch.stack(results, 1).flatten(0, 2))
 
 
@@ -273,8 +291,8 @@ class EmbeddedNetwork(nn.Module):
         out = self.walk(mode, x.flatten(0, 1), shifts, lambda i, y: self.looking(i).clip(y, frames))
         return out.view(x.shape[0], frames, *out.shape[1:])
 
-    def walk(self, mode: str, x: Tensor, shifts: list[Tensor], attend: Attend) -> Tensor:
-        """The layers in order; `attend(index, map)` is the only thing that looks beyond a frame."""
+    def walk(self, mode: str, x: Tensor, shifts: list[Tensor], look: Look) -> Tensor:
+        """The layers in order; `look(index, map)` is the only thing that looks beyond a frame."""
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = self.stems[mode](x)
@@ -286,54 +304,12 @@ class EmbeddedNetwork(nn.Module):
         for index, block in enumerate(self.middle):
             y = block(y, next(remaining))
             if index < len(self.attention):
-                y = attend(index, y)
+                y = look(index, y)
         x = x + F.pixel_shuffle(fine.up(y), 2)
         for block in fine.after:
             x = block(x, next(remaining))
         out: Tensor = self.heads[mode](x)
         return out[..., :height, :width]
-
-
-# ---------------------------------------------------------------- windows
-
-
-def window_count(size: Sequence[int], window: int) -> int:
-    """Windows that cover a map of `size` (height, width) with room for a shift of half a window."""
-    half = window // 2
-    return -(-(size[0] + half) // window) * -(-(size[1] + half) // window)
-
-
-def window_pads(size: Sequence[int], window: int, shift: int) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom padding for the windows of `window_count`."""
-    half = window // 2
-    height, width = (-(-(side + half) // window) * window for side in (size[0], size[1]))
-    return shift, width - shift - size[1], shift, height - shift - size[0]
-
-
-def to_windows(x: Tensor, window: int, shift: int) -> Tensor:
-    """[B, C, H, W] to [B x windows, window^2, C]; what lies outside repeats the border."""
-    x = F.pad(x, window_pads(x.shape[-2:], window, shift), mode="replicate")
-    batch, channels, height, width = x.shape
-    x = x.view(batch, channels, height // window, window, width // window, window)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, window * window, channels)
-
-
-def from_windows(tokens: Tensor, shape: Sequence[int], window: int, shift: int) -> Tensor:
-    """The inverse of `to_windows` for a map of `shape` (B, C, H, W)."""
-    batch, channels, height, width = shape
-    left, right, top, bottom = window_pads((height, width), window, shift)
-    rows, columns = (height + top + bottom) // window, (width + left + right) // window
-    x = tokens.view(batch, rows, columns, window, window, channels).permute(0, 5, 1, 3, 2, 4)
-    x = x.reshape(batch, channels, rows * window, columns * window)
-    return x[..., top : top + height, left : left + width]
-
-
-def window_offsets(window: int) -> Tensor:
-    """Index into a (2 window - 1)^2 table for every pair of a window's tokens, [S, S]."""
-    axis = torch.arange(window)
-    place = torch.stack(torch.meshgrid(axis, axis, indexing="ij")).flatten(1)
-    delta = place[:, :, None] - place[:, None, :] + window - 1
-    return delta[0] * (2 * window - 1) + delta[1]
 
 
 # ---------------------------------------------------------------- what enters and leaves a mode

@@ -88,18 +88,28 @@ def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> t
     else:
         color = conversion.filled
         full = bool(color.full_range)
-        red, blue = COEFFICIENTS[color.matrix]
-        r, g, b = torch.split(picture, 1)
-        y = red * r + (1 - red - blue) * g + blue * b
-        planes = [scale_luma(y, layout.depth, full)]
+        matrix = torch.tensor(luma_chroma(color.matrix), device=picture.device)
+        mixed = (matrix @ picture.flatten(1)).view_as(picture)
+        planes = [scale_luma(mixed[:1], layout.depth, full)]
         if layout.kind is Kind.YUV:
-            chroma = torch.cat([(b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))])
-            chroma = scale_chroma(lower_chroma(chroma[None], conversion), layout.depth, full)[0]
+            chroma = scale_chroma(lower_chroma(mixed[None, 1:], conversion), layout.depth, full)[0]
             planes += list(torch.split(chroma, 1))
     if layout.alpha:
         opaque = torch.ones_like(picture[:1]) if alpha is None else alpha
         planes.append(opaque * layout.peak)
     return tuple(download(plane[0], layout) for plane in planes)
+
+
+def luma_chroma(matrix: str) -> list[list[float]]:
+    """Rows that turn R, G, B in 0..1 into luma in 0..1 and both chroma signals in -0.5..0.5."""
+    red, blue = COEFFICIENTS[matrix]
+    green = 1 - red - blue
+    u, v = 2 * (1 - blue), 2 * (1 - red)
+    return [
+        [red, green, blue],
+        [-red / u, -green / u, (1 - blue) / u],
+        [(1 - red) / v, -green / v, -blue / v],
+    ]
 
 
 def download(plane: Tensor, layout: Layout) -> Plane:
@@ -170,18 +180,16 @@ def lower_chroma(chroma: Tensor, conversion: Conversion) -> Tensor:
         factor = (1 << layout.shift_y, 1 << layout.shift_x)
         extra = (0, -chroma.shape[-1] % factor[1], 0, -chroma.shape[-2] % factor[0])
         return F.avg_pool2d(F.pad(chroma, extra, mode="replicate"), factor)
-    if layout.shift_x:
-        chroma = halve(chroma, conversion.left)
     if layout.shift_y:
         chroma = halve(chroma.transpose(-1, -2), conversion.top).transpose(-1, -2)
-    return chroma
+    return halve(chroma, conversion.left) if layout.shift_x else chroma
 
 
 def halve(x: Tensor, cosited: bool) -> Tensor:
     """Half as many samples along the last axis, filtered; an odd end is repeated."""
     x = F.pad(x, (0, x.shape[-1] % 2, 0, 0), mode="replicate")
     if not cosited:
-        return (x[..., ::2] + x[..., 1::2]) / 2
+        return (x[..., ::2] + x[..., 1::2]).div_(2)
     padded = F.pad(x, (1, 0, 0, 0), mode="replicate")
     return padded[..., :-1:2] * 0.25 + x[..., ::2] * 0.5 + x[..., 1::2] * 0.25
 

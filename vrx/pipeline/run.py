@@ -182,6 +182,7 @@ class Run:
             sample_aspect=info.video.sample_aspect,
             rotation=0 if info.still else reader.rotation,
             source=self._source if not info.still else None,
+            source_index=info.video.index,
             span=times,
             offset=reader.origin + times[0] if times else Fraction(0),
             carried=tuple(carried),
