@@ -66,9 +66,13 @@ def test_a_folder_gives_one_mask_a_frame_and_its_last_one_holds(tmp_path: Path) 
         mask = np.zeros((48, 64), np.uint8)
         mask[:, number] = 255
         save(folder / f"{number:03d}.png", mask)
-    with MaskTrack(folder, SIZE, [].append) as track:
-        columns = [int(np.flatnonzero(track.at(Fraction(n, 25)).any(0))[0]) for n in range(5)]
+    notes: list[str] = []
+    with MaskTrack(folder, SIZE, notes.append) as track:
+        columns = [int(np.flatnonzero(track.at(Fraction(n, 25)).any(0))[0]) for n in range(3)]
+        assert notes == []
+        columns += [int(np.flatnonzero(track.at(Fraction(n, 25)).any(0))[0]) for n in range(3, 5)]
     assert columns == [0, 1, 2, 2, 2]
+    assert "ends before the video" in notes[0]
 
 
 def test_a_mask_video_follows_the_time(clip: ClipMaker, tmp_path: Path) -> None:
@@ -84,10 +88,12 @@ def test_a_mask_video_follows_the_time(clip: ClipMaker, tmp_path: Path) -> None:
             picture.pts, picture.time_base = number, Fraction(1, 10)
             box.mux(stream.encode(picture))
         box.mux(stream.encode(None))
-    with MaskTrack(path, SIZE, [].append) as track:
+    notes: list[str] = []
+    with MaskTrack(path, SIZE, notes.append) as track:
         times = (Fraction(0), Fraction(1, 20), Fraction(1, 10), Fraction(19, 100), Fraction(1, 5), Fraction(7))
         columns = [int(np.flatnonzero(track.at(t).any(0))[0]) for t in times]
     assert columns == [0, 0, 1, 1, 2, 2]
+    assert len(notes) == 1
 
 
 def test_missing_and_empty_masks_are_named(tmp_path: Path) -> None:

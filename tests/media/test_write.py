@@ -71,7 +71,9 @@ def test_times_survive_every_container(tmp_path: Path, times: list[int], name: s
 
 def test_tags_are_written(tmp_path: Path) -> None:
     color = Color(matrix="bt2020nc", primaries="bt2020", transfer="smpte2084", full_range=False)
-    where = target(tmp_path / "a.mp4", "hevc", Layout(Kind.YUV, 10, 1, 1), color=color, sample_aspect=Fraction(2896, 2889))
+    where = target(
+        tmp_path / "a.mp4", "hevc", Layout(Kind.YUV, 10, 1, 1), color=color, sample_aspect=Fraction(2896, 2889)
+    )
     write(where, [0, 40])
     with av.open(str(tmp_path / "a.mp4")) as box:
         stream = box.streams.video[0]

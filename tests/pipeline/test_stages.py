@@ -14,7 +14,7 @@ from vrx.pipeline import snapshot
 from vrx.pipeline.chunks import Place, Source, chunked
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.stages import Control, Item, Pipeline, Resume, Save, StreamState, Work
-from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart, SizeRule, State
+from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart, State
 from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer
 
 CPU = torch.device("cpu")
@@ -146,7 +146,7 @@ class Nothing:
     """A restorer that returns what it gets, with the chunks of Wan's causal codec."""
 
     name, scale = "nothing", 1
-    schedule, sizes = ChunkSchedule(9, 12, multiple=4, first_offset=1), SizeRule()
+    schedule = ChunkSchedule(9, 12, multiple=4, first_offset=1)
 
     def __init__(self, failing: str = "", fail_at: int = 2) -> None:
         self.encode, self.generate, self.decode = (

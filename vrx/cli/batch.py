@@ -76,10 +76,7 @@ def run(inputs: list[str] | None, make: Callable[[str], Job], options: RunOption
                 render.error_line(error)
                 rows.append((job.source, f"failed: {error.message}"))
     if len(jobs) > 1 and not options.json and not options.quiet:
-        for source, result in rows:
-            console.print(f"{source}  {result}", highlight=False, markup=False, soft_wrap=True)
-        good = sum(not result.startswith("failed") for _, result in rows)
-        console.print(f"{good} of {len(rows)} done", highlight=False)
+        render.closing_table(console, rows)
     if failed:
         raise SystemExit(int(Exit.BATCH))
 

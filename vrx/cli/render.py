@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vrx.errors import VrxError
@@ -53,9 +54,19 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str 
     """A table on standard output."""
     table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     console = Console()
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
+
+
+def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """What became of every input of a batch, on standard error."""
+    table = Table("input", "result", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
+    good = sum(not result.startswith("failed") for _, result in rows)
+    console.print(f"{good} of {len(rows)} done", highlight=False)
 
 
 def error_line(error: VrxError) -> None:

@@ -71,7 +71,7 @@ class Frame:
     """One picture.
 
     `planes`: [H, W] arrays in the file's own depth, as `layout` says.  `pts` counts `time_base`
-    seconds; `duration` likewise, 0 where unknown.
+    seconds.
     """
 
     planes: tuple[Plane, ...]
@@ -79,7 +79,6 @@ class Frame:
     color: Color
     pts: int
     time_base: Fraction
-    duration: int = 0
     interlaced: bool = False
 
     def __post_init__(self) -> None:

@@ -88,7 +88,8 @@ class MaskTrack:
             raise InputError(f"cannot read the mask {path}: no frames in it")
         self._now = fitted(first[1], size, self.name)
         self._next = next(self._timed, None) if self._timed else None
-        self._started, self._ended = False, False
+        self._calls, self._given = 0, 1
+        self._shown, self._step = first[0] or Fraction(0), Fraction(0)
         if self.static and self._now.all():
             raise UsageError(f"the mask {path} is all white: nothing would be left to fill from")
         if self.static and not self._now.any():
@@ -117,19 +118,26 @@ class MaskTrack:
         """The mask [H, W] at `time` seconds after the video's first frame."""
         if self._timed is None:
             return self._now
-        if self._next is not None and self._next[0] is None:
-            if self._started:
-                self._step()
-        else:
-            while self._next is not None and self._next[0] is not None and self._next[0] <= time:
-                self._step()
-        if self._next is None and self._started and not self._ended:
-            self._ended = True
-        self._started = True
+        self._calls += 1
+        while self._next is not None and self._due(self._next[0], time):
+            self._advance()
+        if self._next is None and self._overdue(time):
+            self._note(f"the mask {self.name} ends before the video; its last picture holds")
         return self._now
 
-    def _step(self) -> None:
+    def _due(self, begins: Fraction | None, time: Fraction) -> bool:
+        return self._given < self._calls if begins is None else begins <= time
+
+    def _overdue(self, time: Fraction) -> bool:
+        """Whether the last mask stands for a frame that had none of its own."""
+        return self._calls > self._given if not self._step else time >= self._shown + 2 * self._step
+
+    def _advance(self) -> None:
         assert self._timed is not None
         assert self._next is not None
+        begins = self._next[0]
+        if begins is not None:
+            self._step, self._shown = begins - self._shown, begins
         self._now = fitted(self._next[1], self._size, self.name)
+        self._given += 1
         self._next = next(self._timed, None)

@@ -228,7 +228,7 @@ class Reader:
             )
         else:
             planes = planes_of(picture, layout)
-        return Frame(planes, layout, self.color, pts, self._clock.time_base, 0, bool(picture.interlaced_frame))
+        return Frame(planes, layout, self.color, pts, self._clock.time_base, bool(picture.interlaced_frame))
 
     def _compare(self, end: Fraction) -> None:
         """Say where a source ends before its header says, and how many packets were damaged."""

@@ -64,7 +64,7 @@ def leave(chunk: Chunk, restored: Tensor, finish: Finish) -> list[Frame]:
         planes = from_rgb(picture, alpha, Conversion(finish.layout, finish.color, size))
         if finish.known and source.mask is not None and frame.layout == finish.layout:
             planes = keep_known(planes, frame.planes, source.mask)
-        frames.append(Frame(planes, finish.layout, finish.color, frame.pts, frame.time_base, frame.duration))
+        frames.append(Frame(planes, finish.layout, finish.color, frame.pts, frame.time_base))
     return frames
 
 

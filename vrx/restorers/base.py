@@ -1,4 +1,4 @@
-"""What the pipeline may ask of a restoring system: schedule, sizes, and three stages with their states."""
+"""What the pipeline may ask of a restoring system: its schedule, and three stages with their states."""
 
 from __future__ import annotations
 
@@ -34,27 +34,6 @@ class ChunkSchedule:
     def padding(self, frames: int, first: bool) -> int:
         """Frames to add to a short last chunk."""
         return -(frames - (self.first_offset if first else 0)) % self.multiple
-
-    def lengths(self, frames: int) -> list[int]:
-        """The chunks of a scene of `frames` frames, without padding."""
-        if frames <= 0:
-            return []
-        rest = max(0, frames - self.first)
-        tail = [rest % self.next] if rest % self.next else []
-        return [min(frames, self.first), *[self.next] * (rest // self.next), *tail]
-
-
-@dataclass(frozen=True)
-class SizeRule:
-    """Sides must be multiples of `multiple` and at least `least` pixels inside; the rest is padded."""
-
-    multiple: int = 1
-    least: int = 1
-
-    def padding(self, width: int, height: int) -> tuple[int, int]:
-        """Pixels to add at the right and at the bottom."""
-        wide, tall = max(width, self.least), max(height, self.least)
-        return wide + -wide % self.multiple - width, tall + -tall % self.multiple - height
 
 
 @dataclass(frozen=True)
@@ -104,7 +83,6 @@ class Restorer(Protocol):
 
     name: str
     schedule: ChunkSchedule
-    sizes: SizeRule
     scale: int
     encode: Stage
     generate: Stage

@@ -23,7 +23,7 @@ from vrx.models.embedded import (
     upscale_inputs,
 )
 from vrx.models.sharpness import SharpnessNetwork, spectrum
-from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, SizeRule, Stage
+from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.weights import load
 
 CHUNK = 4  # frames: small enough to stay in memory at 4K, large enough to keep the stages apart
@@ -206,7 +206,6 @@ class EmbeddedRestorer:
 
     name = "embedded"
     schedule = ChunkSchedule(first=CHUNK, next=CHUNK)
-    sizes = SizeRule()
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ GRADIENT_WEIGHT = 0.2
 TEMPORAL_WEIGHT = 0.1
 SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
 DEGRADED_SHARE = {"upscale": 0.3, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
+SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
 MOTION_SHARE = 0.05  # of the blurs
 KNOWN_STRENGTH_SHARE = 0.5  # of those, told to the network
 SAVE_EVERY = 200  # steps
@@ -154,7 +155,7 @@ def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
     else:
         blurred = degrade.gaussian_blur(flat, sigma)
     blurred, strength = damage(blurred.view_as(truth), rng, DEGRADED_SHARE["deblur"])
-    assumed = max(0.3, sigma * rng.gauss(1, 0.03))
+    assumed = max(0.3, sigma * rng.gauss(1, SIGMA_ERROR))
     flat = blurred.flatten(0, 1)
     base = wiener(flat, assumed)
     inputs = deblur_inputs(flat, base)
