@@ -61,7 +61,7 @@ def run(inputs: list[str] | None, make: Callable[[str], Job], options: RunOption
     with watcher(console, options.progress, options.quiet or options.dry_run, options.json) as watch:
         for job in jobs:
             try:
-                rows.append((job.source, one(job, watch, options)))
+                rows.append((job.source, guarded(job, watch, options, alone=len(jobs) == 1)))
             except VrxError as error:
                 if error.exit_code in (Exit.INTERRUPTED, Exit.TERMINATED):
                     raise
@@ -79,6 +79,18 @@ def run(inputs: list[str] | None, make: Callable[[str], Job], options: RunOption
         render.closing_table(console, rows)
     if failed:
         raise SystemExit(int(Exit.BATCH))
+
+
+def guarded(job: Job, watch: events.Watcher, options: RunOptions, alone: bool) -> str:
+    """As `one`; in a batch our own faults are failures of one input like any other."""
+    try:
+        return one(job, watch, options)
+    except VrxError:
+        raise
+    except Exception as error:
+        if alone:
+            raise
+        raise VrxError(f"a fault of ours with {job.source}: {type(error).__name__}: {error}") from error
 
 
 def one(job: Job, watch: events.Watcher, options: RunOptions) -> str:

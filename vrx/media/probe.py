@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 import av.error
@@ -68,10 +68,10 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source holds; `path` is None for a pipe."""
+    """What a source holds."""
 
     name: str
-    path: Path | None
+    path: Path
     container: str
     duration: Fraction | None
     bit_rate: int
@@ -83,7 +83,7 @@ class SourceInfo:
     @property
     def still(self) -> bool:
         """Whether it is a picture or a sequence of them, not a video file."""
-        return self.path is not None and (is_pattern(self.path) or self.path.suffix.lower() in STILL_SUFFIXES)
+        return is_pattern(self.path) or self.path.suffix.lower() in STILL_SUFFIXES
 
     @property
     def estimated_frames(self) -> int | None:
@@ -108,19 +108,14 @@ def explain(error: Exception, name: str) -> InputError:
 
 
 @contextmanager
-def opened(source: Path | IO[bytes], name: str) -> Iterator[InputContainer]:
-    """Open a local file or a pipe with PyAV; only the file and pipe protocols are allowed."""
-    options = {"protocol_whitelist": ALLOWED_PROTOCOLS}
-    form: str | None = None
-    target: Any = source
-    if isinstance(source, Path):
-        if not is_pattern(source):
-            check_regular(source, name)
-        form, extra = still_options(source)
-        options |= extra
-        target = f"file:{source}"
+def opened(source: Path, name: str) -> Iterator[InputContainer]:
+    """Open a local file with PyAV; only the file and pipe protocols are allowed."""
+    if not is_pattern(source):
+        check_regular(source, name)
+    form, extra = still_options(source)
+    options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
     try:
-        container = av.open(target, format=form, options=options, metadata_errors="replace")
+        container = av.open(f"file:{source}", format=form, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise explain(error, name) from error
     with container:
@@ -205,17 +200,7 @@ def video_info(stream: VideoStream, name: str) -> VideoInfo:
     )
 
 
-def probe(source: Path, name: str | None = None) -> SourceInfo:
-    """Describe a local file.
-
-    Raises InputError where it is missing, no video, or has no decodable picture.
-    """
-    name = name or str(source)
-    with opened(source, name) as container:
-        return describe(container, name, source)
-
-
-def describe(container: InputContainer, name: str, path: Path | None) -> SourceInfo:
+def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
     """Describe an open container; the frame position is not used afterwards."""
     stream = pick_video(container, name)
     streams = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pic
 from vrx.media.timing import Clock
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
-PIPE_NAME = "standard input"
 DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.YUV, False): (8, 9, 10, 12, 14, 16),
     (Kind.YUV, True): (8, 9, 10, 12, 16),
@@ -96,20 +94,19 @@ class Reader:
     of repaired times and of a source that ends early; the same words once.
     """
 
-    def __init__(self, source: Path | None, span: Span, on_note: Note) -> None:
+    def __init__(self, source: Path, span: Span, on_note: Note, name: str | None = None) -> None:
         self._stack = ExitStack()
-        self.name = PIPE_NAME if source is None else str(source)
+        self.name = name or str(source)
         self._span, self._note = span, on_note
         self.rotation, self.interlaced = 0, False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
         self.mastering: dict[str, Any] = {}
-        target = sys.stdin.buffer if source is None else source
         try:
-            self._container = self._stack.enter_context(opened(target, self.name))
+            self._container = self._stack.enter_context(opened(source, self.name))
             self.info: SourceInfo = describe(self._container, self.name, source)
             self._stream = pick_video(self._container, self.name)
             self._stream.thread_type = "AUTO"
-            self._seekable = source is not None and not self.info.still
+            self._seekable = not self.info.still
             self._clock = Clock(self.info.video.time_base, self.info.video.rate)
             self._damaged = 0
             self._pictures = self._decode()
@@ -120,7 +117,8 @@ class Reader:
         video = self.info.video
         self.layout = layout_of(self._first.format.name, self.name)
         self.color = merged(color_of(self._first), video.color, self._first.format.name)
-        self.size = (self._first.width, self._first.height)
+        self._stored = (self._first.width, self._first.height)
+        self.size = self._stored
         self.interlaced = bool(self._first.interlaced_frame)
         self.rotation = int(self._first.rotation or 0)
         self.mastering = mastering_of(self._first)
@@ -199,9 +197,9 @@ class Reader:
             if self._past(time - origin, count):
                 complete = False
                 break
-            if (picture.width, picture.height) != self.size and not self.info.still:
+            if (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
-                picture = picture.reformat(width=self.size[0], height=self.size[1])
+                picture = picture.reformat(width=self._stored[0], height=self._stored[1])
             count += 1
             last_end = time + self._clock.step * self._clock.time_base
             yield self._frame(picture, pts)

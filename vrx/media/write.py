@@ -198,7 +198,6 @@ class Writer:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.frames = 0
-        self._last: int | None = None
         path = target.path
         self._folder: Path | None = None
         if path is None:

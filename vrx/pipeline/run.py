@@ -19,30 +19,28 @@ from vrx import events
 from vrx.errors import DeviceError, InputError, OutputError, UsageError
 from vrx.events import Watcher
 from vrx.media import encoders
-from vrx.media.carry import Carried, carry
-from vrx.media.color import written
-from vrx.media.ffmpeg import can_encode, executable
 from vrx.media.masks import MaskTrack
-from vrx.media.mastering import x265_parameters
-from vrx.media.read import PIPE_NAME, Reader, Span
+from vrx.media.read import Reader, Span
 from vrx.media.stills import is_pattern, sequence_members
-from vrx.media.write import Target, Writer
+from vrx.media.write import Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
-from vrx.pipeline.chunks import Source, chunked
+from vrx.pipeline.chunks import Chunk, Source, chunked
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Pipeline, Save, Work
+from vrx.pipeline.target import expected_frames, make_target
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.embedded import CHUNK
 from vrx.restorers.registry import build
-from vrx.scenes.detect import CUT_THRESHOLD, Marked, mark, mark_at, read_cuts
+from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
 from vrx.settings import Job, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 
+PIPE_NAME = "standard input"
 SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
 REPORT_EVERY = 0.1  # seconds between two progress events
 
@@ -94,13 +92,15 @@ class Run:
         source = self._spooled() if named is None else named
         selection = job.selection
         span = Span(selection.start or Fraction(0), selection.end, selection.frames)
-        self._reader = self._stack.enter_context(Reader(source, span, self._note))
+        name = PIPE_NAME if named is None else None
+        self._reader = self._stack.enter_context(Reader(source, span, self._note, name))
         self._source = source
         self._mask = None
         if job.restore.mask is not None:
             self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
         self._device = pick_device(job.model.device)
-        self._target = self._make_target(span)
+        self._target = make_target(job, self._reader, source, self._output, self._note)
+        self.frames = expected_frames(self._reader.info, selection)
         if self._reader.interlaced:
             self._note(f"{job.source}: interlaced video is restored as it is; deinterlace it first for a better result")
 
@@ -134,84 +134,7 @@ class Run:
             self._notes.append(text)
             self._watch(events.Noted(input=self.job.source, level="warning", text=text))
 
-    def _make_target(self, span: Span) -> Target:
-        """Everything about the result; says what it cannot hold."""
-        job, reader = self.job, self._reader
-        info, output = reader.info, self._output
-        scale = job.restore.scale
-        size = (reader.size[0] * scale, reader.size[1] * scale)
-        suffix = output.suffix.lower() if output is not None else planning.FALLBACK_SUFFIX
-        name = planning.choose_encoder(job.output, output, encoders.automatic(reader.layout, suffix))
-        rule = encoders.rule_for(name)
-        layout, lost = encoders.output_layout(reader.layout, rule, size)
-        if lost:
-            self._note(f"{job.source}: {lost}")
-        color = written(reader.color, (reader.size, size), (reader.layout, layout))
-        if color.matrix and not reader.color.matrix and color.matrix != "rgb":
-            self._note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
-        trouble = (
-            can_encode(executable(), name, "yuv420p" if rule.chroma else "rgb24")
-            if rule.name not in encoders.RULES
-            else ""
-        )
-        if trouble:
-            raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
-        container = planning.container_of(output)
-        selection = job.selection
-        times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
-        carried: list[Carried] = []
-        gone: list[str] = []
-        if output is None or output.suffix.lower() not in encoders.STILL_ENCODERS:
-            streams = [(s.index, s.kind, s.codec) for s in info.streams if s.index != info.video.index]
-            if not job.output.audio:
-                streams = [s for s in streams if s[1] != "audio"]
-            assert self._source is not None
-            carried, gone = carry(self._source, container, streams) if streams else ([], [])
-        if gone:
-            self._note(f"{job.source}: {container} cannot hold {', '.join(gone)}; use -o NAME.mkv to keep it")
-        mastering = x265_parameters(reader.mastering) if rule.name == "libx265" else ()
-        return Target(
-            path=output,
-            container=container,
-            rule=rule,
-            layout=layout,
-            color=color,
-            size=size,
-            time_base=info.video.time_base,
-            rate=info.video.rate,
-            sample_aspect=info.video.sample_aspect,
-            rotation=0 if info.still else reader.rotation,
-            source=self._source if not info.still else None,
-            source_index=info.video.index,
-            span=times,
-            offset=reader.origin + times[0] if times else Fraction(0),
-            carried=tuple(carried),
-            crf=job.output.crf,
-            preset=job.output.preset,
-            pix_fmt=job.output.pix_fmt,
-            encoder_args=job.output.encoder_args,
-            mastering=mastering,
-            overwrite=job.output.overwrite,
-        )
-
     # ------------------------------------------------------------ planning
-
-    @property
-    def frames(self) -> int | None:
-        """How many frames will come, as far as the header tells."""
-        info, selection = self._reader.info, self.job.selection
-        if info.still:
-            return len(sequence_members(info.path)) if info.path and is_pattern(info.path) else 1
-        total = info.estimated_frames
-        if selection.start is None and selection.end is None:
-            return min(total, selection.frames) if total and selection.frames else total
-        begin = selection.start or Fraction(0)
-        seconds = info.video.duration or info.duration
-        end = min(filter(None, (selection.end, seconds)), default=None)
-        if end is None:
-            return selection.frames
-        count = max(0, round((end - begin) * info.video.rate))
-        return min(count, selection.frames) if selection.frames else count
 
     def plan(self) -> Plan:
         """What `stream` would do."""
@@ -295,6 +218,7 @@ class Run:
                 scene = item.number
                 self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False))
             elif isinstance(item, Work):
+                self._tell_refreshes(item.chunk, scene)
                 for text in item.notes:
                     self._watch(events.Noted(input=self.job.source, level="info", text=text))
                 start = perf_counter()
@@ -309,6 +233,12 @@ class Run:
                 assert isinstance(item, Save)
         self._report(pipeline, writer.frames, total, scene, begin)
         return scene + 1
+
+    def _tell_refreshes(self, chunk: Chunk, scene: int) -> None:
+        for place, source in enumerate(chunk.frames):
+            if source.turn is Turn.SOFT:
+                frame = chunk.first_frame + place
+                self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=frame, soft=True))
 
     def _report(self, pipeline: Pipeline, done: int, total: int | None, scene: int, begin: float) -> None:
         fps = done / max(1e-9, perf_counter() - begin)

@@ -1,0 +1,105 @@
+"""From a job and its open source to everything that decides how the result is written."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from vrx.errors import OutputError
+from vrx.media import encoders
+from vrx.media.carry import Carried, carry
+from vrx.media.color import written
+from vrx.media.encoders import EncoderRule
+from vrx.media.ffmpeg import can_encode, executable
+from vrx.media.frame import Color, Kind, Layout, Note
+from vrx.media.mastering import x265_parameters
+from vrx.media.probe import SourceInfo
+from vrx.media.read import Reader
+from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.write import Target
+from vrx.pipeline import plan as planning
+from vrx.settings import Job, SelectionSettings
+
+
+def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
+    """The target of a job; `note` hears in one line each what it cannot hold.
+
+    Raises UsageError for an unknown encoder, OutputError for one that does not work here.
+    """
+    info, scale = reader.info, job.restore.scale
+    size = (reader.size[0] * scale, reader.size[1] * scale)
+    rule, layout, color = picture(job, reader, output, note)
+    container = planning.container_of(output)
+    selection = job.selection
+    times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
+    still = output is not None and output.suffix.lower() in encoders.STILL_ENCODERS
+    return Target(
+        path=output,
+        container=container,
+        rule=rule,
+        layout=layout,
+        color=color,
+        size=size,
+        time_base=info.video.time_base,
+        rate=info.video.rate,
+        sample_aspect=info.video.sample_aspect,
+        rotation=0 if info.still else reader.rotation,
+        source=None if info.still else source,
+        source_index=info.video.index,
+        span=times,
+        offset=reader.origin + times[0] if times else Fraction(0),
+        carried=() if still else companions(job, info, container, source, note),
+        crf=job.output.crf,
+        preset=job.output.preset,
+        pix_fmt=job.output.pix_fmt,
+        encoder_args=job.output.encoder_args,
+        mastering=x265_parameters(reader.mastering) if rule.name == "libx265" else (),
+        overwrite=job.output.overwrite,
+    )
+
+
+def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[EncoderRule, Layout, Color]:
+    """Encoder, layout and colour of the result."""
+    scale = job.restore.scale
+    size = (reader.size[0] * scale, reader.size[1] * scale)
+    suffix = output.suffix.lower() if output is not None else planning.FALLBACK_SUFFIX
+    name = planning.choose_encoder(job.output, output, encoders.automatic(reader.layout, suffix))
+    rule = encoders.rule_for(name)
+    if name not in encoders.RULES:
+        trouble = can_encode(executable(), name, "yuv420p")
+        if trouble:
+            raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
+    layout, lost = encoders.output_layout(reader.layout, rule, size)
+    if lost:
+        note(f"{job.source}: {lost}")
+    color = written(reader.color, (reader.size, size), (reader.layout, layout))
+    if reader.layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
+        note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
+    return rule, layout, color
+
+
+def companions(job: Job, info: SourceInfo, container: str, source: Path, note: Note) -> tuple[Carried, ...]:
+    """The source's other streams, as far as the container holds them."""
+    streams = [(s.index, s.kind, s.codec) for s in info.streams if s.index != info.video.index]
+    if not job.output.audio:
+        streams = [s for s in streams if s[1] != "audio"]
+    carried, gone = carry(source, container, streams)
+    if gone:
+        note(f"{job.source}: {container} cannot hold {', '.join(gone)}; use -o NAME.mkv to keep it")
+    return tuple(carried)
+
+
+def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:
+    """How many frames will come, as far as the header tells."""
+    if info.still:
+        return len(sequence_members(info.path)) if is_pattern(info.path) else 1
+    total = info.estimated_frames
+    if selection.start is None and selection.end is None:
+        return min(total, selection.frames) if total and selection.frames else total
+    begin = selection.start or Fraction(0)
+    seconds = info.video.duration or info.duration
+    end = min(filter(None, (selection.end, seconds)), default=None)
+    if end is None:
+        return selection.frames
+    count = max(0, round((end - begin) * info.video.rate))
+    return min(count, selection.frames) if selection.frames else count
