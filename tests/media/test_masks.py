@@ -37,6 +37,13 @@ def test_white_is_filled_in_every_format(tmp_path: Path, pix_fmt: str) -> None:
         assert np.array_equal(track.at(Fraction(9)), box_mask() > 0)
 
 
+def test_soft_edges_belong_to_what_is_marked(tmp_path: Path) -> None:
+    soft = box_mask()
+    soft[24, :16] = 3
+    with MaskTrack(save(tmp_path / "m.png", soft), SIZE, [].append) as track:
+        assert np.array_equal(track.at(Fraction(0)), soft > 0)
+
+
 def test_transparent_white_is_not_filled(tmp_path: Path) -> None:
     pixels = np.full((48, 64, 4), 255, np.uint8)
     pixels[..., 3] = box_mask()

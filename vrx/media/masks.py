@@ -17,24 +17,29 @@ from vrx.media.probe import opened, pick_video
 from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
 
 Mask = NDArray[np.bool_]
-WHITE = 128  # gray values from here on are filled
+LOSSLESS = {"png", "bmp", "tiff", "ppm", "pgm", "gif", "ffv1", "qtrle", "webp"}
+ANY_LIGHT = 1  # gray values from here on are filled: soft edges belong to what is marked
+SOME_LIGHT = 32  # the same for lossy files, whose black is not quite black
+OPAQUE = 128  # alpha from here on counts
 
 
 def read_still_mask(path: Path) -> Mask:
-    """One picture as [H, W], true where white and opaque."""
+    """One picture as [H, W], true where it is not black and not transparent."""
     with opened(path, str(path)) as container:
         try:
-            picture = next(container.decode(pick_video(container, str(path))))
+            stream = pick_video(container, str(path))
+            picture = next(container.decode(stream))
         except (av.error.FFmpegError, StopIteration, EOFError) as error:
             raise InputError(f"cannot read the mask {path}: no picture in it") from error
-    return as_mask(picture)
+    return as_mask(picture, stream.codec_context.name)
 
 
-def as_mask(picture: av.VideoFrame) -> Mask:
+def as_mask(picture: av.VideoFrame, codec: str) -> Mask:
     """A decoded picture, turned as it wants to be shown, as a mask."""
+    light = ANY_LIGHT if codec in LOSSLESS else SOME_LIGHT
     pixels = picture.to_ndarray(format="rgba").astype(np.uint16)
     luma = (pixels[..., 0] * 77 + pixels[..., 1] * 150 + pixels[..., 2] * 29) >> 8
-    mask: Mask = (luma >= WHITE) & (pixels[..., 3] >= WHITE)
+    mask: Mask = (luma >= light) & (pixels[..., 3] >= OPAQUE)
     turns = round((picture.rotation or 0) / 90)
     turned: Mask = np.ascontiguousarray(np.rot90(mask, turns) if turns else mask)
     return turned
@@ -112,7 +117,10 @@ class MaskTrack:
                     None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base or 1)
                 )
                 origin = time if origin is None else origin
-                yield (None if time is None or origin is None else time - origin), as_mask(picture)
+                yield (
+                    (None if time is None or origin is None else time - origin),
+                    as_mask(picture, stream.codec_context.name),
+                )
 
     def at(self, time: Fraction) -> Mask:
         """The mask [H, W] at `time` seconds after the video's first frame."""

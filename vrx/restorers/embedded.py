@@ -22,7 +22,7 @@ from vrx.models.embedded import (
     to_pixels,
     upscale_inputs,
 )
-from vrx.models.sharpness import SharpnessNetwork, spectrum
+from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.weights import load
 
@@ -112,7 +112,7 @@ class Encode:
 
     def estimate(self, frames: Tensor) -> float:
         """The blur of frames [T, 3, H, W] in pixels, 0 where they are sharp."""
-        sigma = float(self._sharpness(spectrum(frames).to(frames.device)))
+        sigma = estimate_sigma(self._sharpness, frames)
         return sigma if sigma >= LEAST_SIGMA else 0.0
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
