@@ -149,6 +149,6 @@ class Environment:
 
     @classmethod
     def read(cls) -> Environment:
-        """From `VRX_FFMPEG`, `NO_COLOR`, `CI` and `TERM`."""
+        """From `VRX_FFMPEG`, `CI` and `TERM`."""
         plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
         return cls(os.environ.get("VRX_FFMPEG") or None, plain)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vrx import events
 from vrx.events import Event, Watcher
+from vrx.settings import Environment
 
 PLAIN_SECONDS = 30.0  # between two lines about one file
 PLAIN_SHARE = 0.05  # of a file between two lines
@@ -122,12 +123,13 @@ def finished(event: events.Finished) -> str:
 
 @contextmanager
 def watcher(console: Console, style: str, quiet: bool, json_lines: bool) -> Iterator[Watcher]:
-    """The watcher that the options and the terminal ask for."""
+    """The watcher that the options, the terminal and the environment ask for."""
+    plain = Environment.read().plain
     if json_lines:
         yield as_json
     elif quiet or style == "none":
         yield Plain(console, quiet=True)
-    elif style == "bar" or (style == "auto" and console.is_terminal and not console.no_color):
+    elif style == "bar" or (style == "auto" and console.is_terminal and not console.no_color and not plain):
         with Bar(console) as bar:
             yield bar
     else:
