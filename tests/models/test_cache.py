@@ -1,7 +1,9 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vrx.models.cache import KVCache
+from vrx.models.cache import FeatureCache, KVCache
 
 
 def cache_of(window: int, chunk: int, anchors: int = 2) -> KVCache:
@@ -29,6 +31,22 @@ def test_a_write_sees_the_window_and_itself_and_never_an_empty_slot(window: int,
         assert torch.equal(seen[::chunk], torch.tensor(by_age).float())
 
 
+@given(st.integers(0, 9), st.integers(1, 5), st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(0, 2))
+def test_writes_of_any_size_see_the_window_and_themselves(
+    window: int, chunk: int, sizes: list[int], anchors: int
+) -> None:
+    cache = cache_of(window, chunk, anchors)
+    for number, size in enumerate(sizes):
+        count = min(size, chunk if number else window + chunk)
+        tokens = torch.arange(cache.end, cache.end + count).float()
+        new = tokens.view(1, 1, -1, 1).expand(1, 1, count, 4)
+        keys, values = cache.write(0, new, new)
+        expected = torch.arange(max(0, cache.end - window), cache.end + count).float()
+        assert torch.equal(keys[0, 0, anchors:, 0].sort().values, expected)
+        assert torch.equal(keys[:, :, anchors:], values[:, :, anchors:])
+        cache.advance(count)
+
+
 def test_nothing_counts_before_advance() -> None:
     cache = cache_of(4, 2)
     first, _ = cache.write(0, torch.ones(1, 1, 2, 4), torch.ones(1, 1, 2, 4))
@@ -53,9 +71,29 @@ def test_a_copy_is_independent_and_a_saved_cache_goes_on_alike() -> None:
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="not a multiple"):
-        KVCache.allocate((1, 1, 1, 4), 5, 2, 0, torch.zeros(1))
+        cache_of(5, 2).ages()
     cache = cache_of(4, 2)
-    with pytest.raises(ValueError, match="takes 2 tokens"):
-        cache.write(0, torch.zeros(1, 1, 3, 4), torch.zeros(1, 1, 3, 4))
+    for count in (7, 3):
+        with pytest.raises(ValueError, match="takes 2 tokens, the first 6"):
+            cache.write(0, torch.zeros(1, 1, count, 4), torch.zeros(1, 1, count, 4))
+        cache.advance(2)
     with pytest.raises(ValueError, match="saved cache"):
         cache.restore(cache_of(6, 2).tensors())
+
+
+def test_features_are_those_of_the_frame_before() -> None:
+    cache = FeatureCache([torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 3)])
+    first, second = torch.ones(1, 2, 3, 3), torch.full((1, 2, 3, 3), 2.0)
+    assert not cache.swap(0, first).any()
+    assert not cache.swap(0, first).any()  # a frame that failed half-way is run again
+    cache.swap(1, second)
+    cache.advance()
+    kept, other = cache.copy(), FeatureCache([torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 3)])
+    other.restore(cache.tensors())
+    cache.swap(0, second)
+    cache.advance()
+    for same in (kept, other):
+        assert torch.equal(same.swap(0, second), first)
+        assert torch.equal(same.swap(1, first), second)
+    with pytest.raises(ValueError, match="saved features"):
+        other.restore({"features.0": torch.zeros(1, 2, 3, 4), "features.1": second})

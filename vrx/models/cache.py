@@ -1,11 +1,11 @@
-"""The rolling KV cache of a causal network.
+"""What a causal network keeps of earlier frames: a rolling KV cache, and features of the frame before.
 
 Knows positions and slots; does not know what a token is, who attends, or what a chunk of video is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class KVCache:
     """Keys and values of a scene's latest tokens, for every layer, in a ring that never moves.
 
     `keys`, `values`: [layers, B, heads, anchors + slots, D], already rotated to absolute positions.
-    `slots` is window + chunk, in tokens, and a multiple of the chunk: a write never wraps.
+    A write sees itself and the `window` tokens before it; `chunk` is the usual size of a write.
     `anchors` tokens stand before the ring and are always seen (a reference frame, a prompt).
     `end` counts the tokens committed since the scene began.
     """
@@ -31,8 +31,6 @@ class KVCache:
     @classmethod
     def allocate(cls, shape: tuple[int, int, int, int], window: int, chunk: int, anchors: int, like: Tensor) -> KVCache:
         """An empty cache; `shape` is (layers, B, heads, D), device and type are those of `like`."""
-        if window % chunk:
-            raise ValueError(f"window of {window} tokens is not a multiple of the chunk of {chunk}")
         layers, batch, heads, width = shape
         size = (layers, batch, heads, anchors + window + chunk, width)
         return cls(like.new_empty(size), like.new_empty(size), window, chunk, anchors)
@@ -48,21 +46,35 @@ class KVCache:
         self.values[layer, :, :, : self.anchors] = values
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one chunk [B, heads, chunk, D]; return all it may attend to, anchors first.
+        """Store new tokens [B, heads, count, D]; return all they may attend to, anchors first.
 
-        The ring follows in slot order, see `ages`.  Nothing counts before `advance`, so a chunk that
-        failed half-way is simply run again.
+        The ring follows in slot order (see `ages`), which attention does not mind; views, unless a short
+        write leaves tokens in the ring that are older than the window: then a copy without them.
+        Nothing counts before `advance`, so a chunk that failed half-way is simply run again.
         """
-        if keys.shape[2] != self.chunk:
-            raise ValueError(f"a write takes {self.chunk} tokens, got {keys.shape[2]}")
-        start = self.anchors + self.end % self.slots
-        self.keys[layer, :, :, start : start + self.chunk] = keys
-        self.values[layer, :, :, start : start + self.chunk] = values
-        seen = self.anchors + min(self.end + self.chunk, self.slots)
-        return self.keys[layer, :, :, :seen], self.values[layer, :, :, :seen]
+        count = keys.shape[2]
+        if count > (self.slots if self.end == 0 else self.chunk):
+            raise ValueError(f"a write takes {self.chunk} tokens, the first {self.slots}; got {count}")
+        start = self.end % self.slots
+        straight = min(count, self.slots - start)  # up to the end of the ring
+        for store, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            store[:, :, self.anchors + start : self.anchors + start + straight] = new[:, :, :straight]
+            store[:, :, self.anchors : self.anchors + count - straight] = new[:, :, straight:]
+        oldest, newest = max(0, self.end - self.window), self.end + count
+        if newest - oldest == min(newest, self.slots):
+            seen = self.anchors + min(newest, self.slots)
+            return self.keys[layer, :, :, :seen], self.values[layer, :, :, :seen]
+        wanted = torch.arange(oldest, newest, device=self.keys.device) % self.slots + self.anchors
+        places = torch.cat([torch.arange(self.anchors, device=self.keys.device), wanted])
+        return self.keys[layer].index_select(2, places), self.values[layer].index_select(2, places)
 
     def ages(self) -> list[int]:
-        """Age in chunks of every ring slot that the next `write` returns; 0 is the chunk itself."""
+        """Age in chunks of every ring slot that the next `write` of a whole chunk returns; 0 is the chunk itself.
+
+        For windows of whole chunks, written a chunk at a time.
+        """
+        if self.window % self.chunk:
+            raise ValueError(f"window of {self.window} tokens is not a multiple of the chunk of {self.chunk}")
         capacity = self.slots // self.chunk
         now = self.end // self.chunk
         filled = min(now + 1, capacity)
@@ -91,3 +103,37 @@ class KVCache:
         self.keys.copy_(tensors["keys"])
         self.values.copy_(tensors["values"])
         self.end = int(tensors["end"])
+
+
+@dataclass
+class FeatureCache:
+    """What some layers saw of the frame before, each [B, C, H, W]; zeros before a scene's first frame."""
+
+    features: list[Tensor]
+    pending: dict[int, Tensor] = field(default_factory=dict)
+
+    def swap(self, layer: int, x: Tensor) -> Tensor:
+        """The layer's map of the frame before; `x` takes its place at the next `advance`."""
+        self.pending[layer] = x
+        return self.features[layer]
+
+    def advance(self) -> None:
+        """Commit a frame: after its last layer."""
+        self.features = [self.pending.get(layer, old) for layer, old in enumerate(self.features)]
+        self.pending = {}
+
+    def copy(self) -> FeatureCache:
+        """An independent copy; layers never write into a map they were given."""
+        return FeatureCache(list(self.features))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to save, by name."""
+        return {f"features.{layer}": x.contiguous().clone() for layer, x in enumerate(self.features)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave; the shapes must agree."""
+        saved = [tensors[f"features.{layer}"].to(x) for layer, x in enumerate(self.features)]
+        for new, old in zip(saved, self.features, strict=True):
+            if new.shape != old.shape:
+                raise ValueError(f"saved features are {tuple(new.shape)}, these {tuple(old.shape)}")
+        self.features = saved

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from tests.golden.cases import Case, cases, close, filled
+from vrx.models.wan.schedule import clean_latent, nearest_sigma
+from vrx.models.wan.transformer import WanConfig, WanTransformer
+
+pytestmark = pytest.mark.parametrize("case", cases("wan_causal"))
+
+
+def network(case: Case) -> WanTransformer:
+    with torch.device("meta"):
+        empty = WanTransformer(WanConfig(**case.model))
+    return filled(empty.to_empty(device="cpu"), case.weights())
+
+
+@torch.inference_mode()
+def test_whole_clips(case: Case) -> None:
+    net, io = network(case), case.io()
+    timestep = torch.tensor([float(case.config["timestep"])])
+    close(net.time_vectors(timestep).embedding, io["full.time_embedding"], case.tolerance)
+    close(net.embed_context(io["context"]), io["full.text_embedding"], case.tolerance)
+    if "full.time_projection" in io:
+        close(net.time_vectors(timestep).projection, io["full.time_projection"], case.tolerance)
+    if "full.patch_tokens" in io:
+        close(net.tokens(io["latent"]), io["full.patch_tokens"], case.tolerance)
+    close(net(io["latent"], net.conditions(case.config["timestep"], io["context"])), io["full.flow"], case.tolerance)
+
+
+@pytest.mark.parametrize("mode", ["stream", "rolling"])
+@torch.inference_mode()
+def test_streams(case: Case, mode: str) -> None:
+    net, io, config = network(case), case.io(), case.config
+    latent = io["latent"]
+    block, frames = config["frames_per_block"], config["frames"]
+    window = frames if mode == "stream" else config["rolling_cache_frames"]
+    timestep = config["timestep"]
+    sigma = nearest_sigma(timestep, config["timestep_shift"], config["train_timesteps"])
+    assert sigma == pytest.approx(float(io["sigma"]), abs=1e-7)
+    cache = net.allocate(*latent.shape[-2:], window, block)
+    conditions = net.conditions(timestep, io["context"])
+    flow = torch.cat([net.step(part, conditions, cache) for part in latent.split(block, 2)], 2)
+    close(flow, io[f"{mode}.flow"], case.tolerance)
+    close(clean_latent(latent, flow, sigma), io[f"{mode}.x0"], case.tolerance)
+    if mode == "stream" and "stream.cache_k0" in io:
+        tokens = cache.end
+        close(cache.keys[0, :, :, :tokens].transpose(1, 2), io["stream.cache_k0"], case.tolerance)
+        close(cache.values[0, :, :, :tokens].transpose(1, 2), io["stream.cache_v0"], case.tolerance)
+        close(conditions.guidance.keys[0].transpose(1, 2), io["stream.cross_k0"], case.tolerance)
+        close(conditions.guidance.values[0].transpose(1, 2), io["stream.cross_v0"], case.tolerance)

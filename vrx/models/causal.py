@@ -1,0 +1,64 @@
+"""What causal convolutions keep of the frames before: one value for a whole network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass
+class ConvCache:
+    """Last input frames of every layer that looks back, by the layer's name; empty at a scene's start.
+
+    A step takes a `fork` and returns it, so that a step that failed half-way leaves the old value good.
+    """
+
+    store: dict[str, Tensor] = field(default_factory=dict)
+
+    def fork(self) -> ConvCache:
+        """A cache that can move on by itself; tensors are shared and never written into."""
+        return ConvCache(dict(self.store))
+
+    def swap(self, name: str, new: Tensor) -> Tensor | None:
+        """What stood under a name (None at a scene's start), and put `new` there."""
+        old = self.store.get(name)
+        self.store[name] = new
+        return old
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to save, by name."""
+        return {name: x.contiguous() for name, x in self.store.items()}
+
+    def to(self, device: torch.device) -> ConvCache:
+        """The same elsewhere."""
+        return ConvCache({name: x.to(device) for name, x in self.store.items()})
+
+
+def name_layers(network: nn.Module) -> None:
+    """Tell every layer that looks back (it has a `key`) its own name in the network."""
+    for name, module in network.named_modules():
+        if hasattr(module, "key"):
+            module.key = name
+
+
+class CausalConv3d(nn.Conv3d):
+    """A convolution whose padding in time stands wholly in front: zeros at first, then the frames before."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int | tuple[int, int, int], groups: int = 1) -> None:
+        sides = (kernel,) * 3 if isinstance(kernel, int) else kernel
+        super().__init__(inputs, outputs, sides, padding=(0, sides[1] // 2, sides[2] // 2), groups=groups)
+        self.back = sides[0] - 1  # frames it looks back
+        self.key = ""
+
+    def forward(self, x: Tensor, cache: ConvCache | None = None) -> Tensor:
+        """[B, C, T, H, W] to the same length; without a cache `x` begins a scene."""
+        if not self.back:
+            return super().forward(x)
+        kept = None if cache is None else cache.store.get(self.key)
+        x = F.pad(x, (0, 0, 0, 0, self.back, 0)) if kept is None else torch.cat([kept, x], 2)
+        if cache is not None:
+            cache.store[self.key] = x[:, :, -self.back :].clone()
+        return super().forward(x)

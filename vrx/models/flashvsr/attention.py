@@ -1,0 +1,116 @@
+"""Locality-constrained sparse attention of FlashVSR (arXiv 2510.12747, section 3.3): which windows see which.
+
+Windows are 2 frames x 8 x 8 tokens.  Every query window attends to all tokens of the key windows that
+were kept for it; one that keeps none gives zeros.
+
+Legend: B = 1, h heads, P frame pairs, n windows of a pair, Q = query pairs x n, K = key pairs x n,
+S = 128 tokens of a window, d head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW = (2, 8, 8)  # frames, rows, columns
+TOKENS = WINDOW[0] * WINDOW[1] * WINDOW[2]
+
+
+def to_windows(x: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """[B, h, N, d] in (frame, row, column) order of `grid` to [B, h, windows x S, d].
+
+    Windows in (pair, row, column) order, tokens inside in (frame, row, column) order.  Raises ValueError
+    where the grid does not divide.
+    """
+    if any(side % window for side, window in zip(grid, WINDOW, strict=True)):
+        raise ValueError(f"a grid of {grid} tokens does not divide into windows of {WINDOW}")
+    f, r, c = (side // window for side, window in zip(grid, WINDOW, strict=True))
+    x = x.unflatten(2, (f, WINDOW[0], r, WINDOW[1], c, WINDOW[2]))
+    return x.permute(0, 1, 2, 4, 6, 3, 5, 7, 8).flatten(2, 7)
+
+
+def from_windows(x: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """The inverse of `to_windows`."""
+    f, r, c = (side // window for side, window in zip(grid, WINDOW, strict=True))
+    x = x.unflatten(2, (f, r, c, *WINDOW))
+    return x.permute(0, 1, 2, 5, 3, 6, 4, 7, 8).flatten(2, 7)
+
+
+@cache
+def local_range(rows: int, columns: int, reach: int, device: torch.device) -> Tensor:
+    """Which windows of a pair may see which, [n, n] bool: rows and columns from -reach // 2 on, `reach` of them."""
+
+    def near(count: int) -> Tensor:
+        place = torch.arange(count, device=device)
+        offset = place[None] - place[:, None] + reach // 2  # of the key from the first allowed
+        return (offset >= 0) & (offset < reach)
+
+    both = near(rows)[:, None, :, None] & near(columns)[None, :, None, :]
+    return both.flatten(2).flatten(0, 1)
+
+
+def kept_count(windows: int, key_windows: int, ratio: float) -> int:
+    """Entries of one query pair's map [n, K] that are kept: floor(n^2 ratio) - 1, less than all."""
+    return max(0, min(int(windows**2 * ratio) - 1, windows * key_windows - 1))
+
+
+def select(q: Tensor, k: Tensor, local: Tensor, ratio: float) -> Tensor:
+    """Which key windows each query window keeps, [h, Q, K] bool.
+
+    `q` [1, h, Q x S, d] and `k` [1, h, K x S, d] in window order, after norm and rotation; `local` [n, n].
+    Softmax of the means' products over the allowed windows, then the highest `kept_count` of each query
+    pair's whole map, strictly above the next.
+    """
+    n = len(local)
+    means = [x[0].unflatten(1, (-1, TOKENS)).float().mean(2) for x in (q, k)]  # [h, windows, d]
+    scores = means[0] @ means[1].transpose(1, 2) / q.shape[-1] ** 0.5
+    queries, keys = scores.shape[1] // n, scores.shape[2] // n
+    scores = scores.masked_fill(~local.repeat(queries, keys), float("-inf")).softmax(-1)
+    maps = scores.unflatten(1, (queries, n)).flatten(2)  # [h, query pairs, n x K]
+    count = kept_count(n, keys * n, ratio)
+    bar = torch.kthvalue(maps, maps.shape[-1] - count, dim=-1, keepdim=True).values
+    return (maps > bar).unflatten(2, (n, -1)).flatten(1, 2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
+    """Attention [1, h, Q x S, d] of every query window to the key windows it keeps; all in window order."""
+    return attend_flex(q, k, v, keep) if q.is_cuda else attend_gathered(q, k, v, keep)
+
+
+def attend_gathered(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
+    """Window after window with the keys it keeps put together: nothing is computed to be thrown away."""
+    queries, keys, values = (x[0].unflatten(1, (-1, TOKENS)) for x in (q, k, v))
+    out = torch.zeros_like(queries)
+    for head, row in keep.any(-1).nonzero().tolist():
+        kept = keep[head, row].nonzero()[:, 0]
+        seen = keys[head, kept].flatten(0, 1), values[head, kept].flatten(0, 1)
+        out[head, row] = F.scaled_dot_product_attention(queries[head, row][None], seen[0][None], seen[1][None])[0]
+    return out.flatten(1, 2)[None]
+
+
+def attend_flex(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
+    """The same by FlexAttention over a block mask, one kernel (compiled on CUDA)."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    count = keep.sum(-1, dtype=torch.int32)[None]
+    order = keep.to(torch.int8).argsort(dim=-1, descending=True, stable=True).to(torch.int32)[None]
+    nothing = torch.zeros_like(count)
+
+    def kept(_: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return keep[head, query // TOKENS, key // TOKENS]
+
+    mask = BlockMask.from_kv_blocks(nothing, torch.zeros_like(order), count, order, TOKENS, mask_mod=kept)
+    return flex(q.is_cuda)(q.contiguous(), k.contiguous(), v.contiguous(), block_mask=mask)
+
+
+@cache
+def flex(compiled: bool) -> Callable[..., Tensor]:
+    """FlexAttention, compiled or eager."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return cast("Callable[..., Tensor]", torch.compile(flex_attention, dynamic=False) if compiled else flex_attention)

@@ -1,0 +1,104 @@
+"""FlashVSR's LQ projection: the enlarged source as tokens for the transformer (arXiv 2510.12747, section 3.2).
+
+Legend: N clips, T frames, C channels, H x W pixels; a token stands for 4 frames of 16 x 16 pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vrx.models.causal import ConvCache
+from vrx.models.wan.autoencoder import ChannelNorm
+
+GROUP = 4  # frames of a token
+BACK = 2  # frames either convolution looks back
+Version = Literal["1.0", "1.1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionConfig:
+    """Sizes; the defaults are those of LQ_proj_in.ckpt.
+
+    `version`: 1.1 looks back at the group before; 1.0 at the end of its own group, and so remembers nothing.
+    Nothing in the weights tells them apart.
+    """
+
+    hidden1: int = 2048
+    hidden2: int = 3072
+    out_dim: int = 1536
+    layers: int = 1
+    unshuffle: tuple[int, int, int] = (1, 16, 16)
+    version: Version = "1.1"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unshuffle", tuple(self.unshuffle))
+
+
+class LqProjection(nn.Module):
+    """Two strided convolutions in time, and a linear layer for each block that is fed."""
+
+    def __init__(self, config: ProjectionConfig) -> None:
+        super().__init__()
+        self.config = config
+        frames, rows, columns = config.unshuffle
+        kernel, stride = (GROUP, 3, 3), (2, 1, 1)
+        self.conv1 = nn.Conv3d(3 * frames * rows * columns, config.hidden1, kernel, stride)
+        self.norm1 = ChannelNorm(config.hidden1)
+        self.conv2 = nn.Conv3d(config.hidden1, config.hidden2, kernel, stride)
+        self.norm2 = ChannelNorm(config.hidden2)
+        self.linear_layers = nn.ModuleList(nn.Linear(config.hidden2, config.out_dim) for _ in range(config.layers))
+
+    def fold(self, video: Tensor) -> Tensor:
+        """[N, 3, T, H, W] to [N, 3 x 256, T, H/16, W/16], channel order colour, row, column."""
+        _, rows, columns = self.config.unshuffle
+        n, c, t, h, w = video.shape
+        x = video.view(n, c, t, h // rows, rows, w // columns, columns)
+        return x.permute(0, 1, 4, 6, 2, 3, 5).reshape(n, -1, t, h // rows, w // columns)
+
+    def convolve(self, name: str, x: Tensor, front: Tensor) -> Tensor:
+        """One convolution after `front`, its norm and SiLU."""
+        x = F.pad(torch.cat([front, x], 2), (1, 1, 1, 1, 0, 0), mode="replicate")
+        return F.silu(getattr(self, f"norm{name}")(getattr(self, f"conv{name}")(x)))
+
+    def step(self, video: Tensor, cache: ConvCache) -> tuple[list[Tensor], ConvCache]:
+        """The next frames [N, 3, T, H, W] in -1..1 to tokens [N, T/4 x rows x columns, out] for each linear.
+
+        T is 1 + 4 k at a scene's start, whose first frame gives no token, then 4 k.
+        """
+        cache = cache.fork()
+        if "conv1" not in cache.store:
+            still = self.fold(video[:, :, :1])
+            first = still.repeat(1, 1, GROUP, 1, 1)
+            cache.store["conv1"] = first[:, :, :BACK]
+            cache.store["conv2"] = self.convolve("1", first, cache.store["conv1"])
+            video = video[:, :, 1:]
+        if video.shape[2] == 0:
+            return [video.new_zeros(video.shape[0], 0, self.config.out_dim) for _ in self.linear_layers], cache
+        if video.shape[2] % GROUP:
+            raise ValueError(f"{video.shape[2]} frames do not divide into groups of {GROUP}")
+        x = self.fold(video)
+        y = self.causal(x, cache) if self.config.version == "1.1" else self.alone(x)
+        tokens = y.permute(0, 2, 3, 4, 1).flatten(1, 3)
+        return [layer(tokens) for layer in self.linear_layers], cache
+
+    def causal(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """Every group after the one before it, across steps."""
+        front = cache.store["conv1"]
+        cache.store["conv1"] = x[:, :, -BACK:].clone()
+        y = self.convolve("1", x, front)
+        front = cache.store["conv2"]
+        cache.store["conv2"] = y[:, :, -BACK:].clone()
+        return self.convolve("2", y, front)
+
+    def alone(self, x: Tensor) -> Tensor:
+        """Every group after its own last frames, as the first release was trained."""
+        n = x.shape[0]
+        groups = x.unflatten(2, (-1, GROUP)).transpose(1, 2).flatten(0, 1)
+        y = self.convolve("1", groups, groups[:, :, -BACK:])
+        y = self.convolve("2", y, y[:, :, -BACK:])
+        return y.unflatten(0, (n, -1)).transpose(1, 2).flatten(2, 3)

@@ -1,0 +1,269 @@
+"""The Wan 2.1 video autoencoder, streamed (Wan Team, arXiv 2503.20314, section 4.1).
+
+8 x 8 pixels and 4 frames to one latent of 16 channels; the first frame of a scene stands alone.  Every
+step may take any number of frames: 1 + 4 k first, then multiples of 4; any number of latent frames.
+
+Legend: B batch, T frames, F latent frames, pixels -1..1, latents normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vrx.models.causal import CausalConv3d, ConvCache, name_layers
+
+MEAN: Sequence[float] = (
+    *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
+    *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
+)
+DEVIATION: Sequence[float] = (
+    *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
+    *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
+)
+SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
+
+
+@dataclass(frozen=True, kw_only=True)
+class WanAutoencoderConfig:
+    """Sizes under their published names; the defaults are those of the release."""
+
+    dim: int = 96
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    temporal_downsample: tuple[bool, ...] = (False, True, True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dim_mult", tuple(self.dim_mult))
+        object.__setattr__(self, "temporal_downsample", tuple(self.temporal_downsample))
+
+
+class ChannelNorm(nn.Module):
+    """x / |x| over channels, times sqrt(channels) and a gain."""
+
+    def __init__(self, channels: int, axes: int = 3) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels, *(1,) * axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, ...] to the same; the length in float32."""
+        normal = F.normalize(x.float(), dim=1).to(x.dtype)
+        return normal * (x.shape[1] ** 0.5 * self.gamma)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.residual = nn.ModuleDict(
+            {
+                "0": ChannelNorm(inputs),
+                "2": CausalConv3d(inputs, outputs, 3),
+                "3": ChannelNorm(outputs),
+                "6": CausalConv3d(outputs, outputs, 3),
+            }
+        )
+        self.shortcut: nn.Module = nn.Identity() if inputs == outputs else CausalConv3d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """[B, C, T, H, W]."""
+        y = self.residual["2"](F.silu(self.residual["0"](x)), cache)
+        y = self.residual["6"](F.silu(self.residual["3"](y)), cache)
+        out: Tensor = y + self.shortcut(x)
+        return out
+
+
+class FrameAttention(nn.Module):
+    """Attention of one head among the positions of each frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels, axes=2)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """[B, C, T, H, W]."""
+        flat = x.transpose(1, 2).flatten(0, 1)
+        qkv = self.to_qkv(self.norm(flat)).flatten(2).transpose(1, 2)[:, None]  # [B T, 1, H W, 3C]
+        attended = F.scaled_dot_product_attention(*qkv.chunk(3, -1))
+        y = self.proj(attended[:, 0].transpose(1, 2).reshape(flat.shape))
+        return x + y.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+
+
+def by_frame(layer: nn.Module, x: Tensor) -> Tensor:
+    """A 2D layer on every frame of [B, C, T, H, W]."""
+    y: Tensor = layer(x.transpose(1, 2).flatten(0, 1))
+    return y.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+
+
+class Upsample(nn.Upsample):
+    """Nearest-exact doubling."""
+
+    def __init__(self) -> None:
+        super().__init__(scale_factor=2.0, mode="nearest-exact")
+
+
+class Shrink(nn.Module):
+    """Half the rows and columns, and with `temporal` half the frames; a scene's first frame stays."""
+
+    def __init__(self, channels: int, temporal: bool) -> None:
+        super().__init__()
+        self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(channels, channels, 3, stride=2))
+        self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if temporal else None
+        self.key = ""
+
+    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """[B, C, T, H, W]; T is 1 + 2 k at a scene's start, then even."""
+        x = by_frame(self.resample, x)
+        if self.time_conv is None:
+            return x
+        before = cache.swap(self.key, x[:, :, -1:].clone())
+        if before is not None:
+            return cast(Tensor, self.time_conv(torch.cat([before, x], 2)))
+        first = x[:, :, :1]
+        return torch.cat([first, self.time_conv(x)], 2) if x.shape[2] > 1 else first
+
+
+class Grow(nn.Module):
+    """Twice the rows and columns at half the channels, and with `temporal` twice the frames but the first."""
+
+    def __init__(self, channels: int, temporal: bool) -> None:
+        super().__init__()
+        self.resample = nn.Sequential(Upsample(), nn.Conv2d(channels, channels // 2, 3, padding=1))
+        self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if temporal else None
+        self.key = ""
+
+    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """[B, C, F, H, W]."""
+        if self.time_conv is not None:
+            started = cache.swap(self.key, x.new_zeros(0)) is not None
+            kept = x if started else x[:, :, 1:]
+            if kept.shape[2]:
+                both = self.time_conv(kept, cache).unflatten(1, (2, -1))  # [B, 2, C, F, H, W]
+                kept = both.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+            x = kept if started else torch.cat([x[:, :, :1], kept], 2)
+        return by_frame(self.resample, x)
+
+
+class Trunk(nn.Module):
+    """What encoder and decoder share: layers in a row, each told the cache, and a head."""
+
+    head: nn.ModuleDict
+
+    def run(self, layers: nn.ModuleList, x: Tensor, cache: ConvCache) -> Tensor:
+        """Every layer in order."""
+        for layer in layers:
+            x = layer(x, cache)
+        return x
+
+    def finish(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """Norm, SiLU, convolution."""
+        return cast(Tensor, self.head["2"](F.silu(self.head["0"](x)), cache))
+
+    def middle_of(self, channels: int) -> nn.ModuleList:
+        """Two residual blocks around attention."""
+        around = ResidualBlock(channels, channels), ResidualBlock(channels, channels)
+        return nn.ModuleList([around[0], FrameAttention(channels), around[1]])
+
+
+class Encoder(Trunk):
+    """Pixels to 2 x z_dim channels."""
+
+    def __init__(self, config: WanAutoencoderConfig) -> None:
+        super().__init__()
+        widths = [config.dim * m for m in (1, *config.dim_mult)]
+        self.conv1 = CausalConv3d(3, widths[0], 3)
+        layers: list[nn.Module] = []
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
+            layers += [ResidualBlock(inputs if i == 0 else outputs, outputs) for i in range(config.num_res_blocks)]
+            if level < len(config.temporal_downsample):
+                layers.append(Shrink(outputs, config.temporal_downsample[level]))
+        self.downsamples = nn.ModuleList(layers)
+        self.middle = self.middle_of(widths[-1])
+        self.head = nn.ModuleDict({"0": ChannelNorm(widths[-1]), "2": CausalConv3d(widths[-1], 2 * config.z_dim, 3)})
+
+    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """[B, 3, T, H, W] to [B, 2 z_dim, F, H/8, W/8]."""
+        x = self.run(self.downsamples, self.conv1(x, cache), cache)
+        x = self.run(self.middle, x, cache)
+        return self.finish(x, cache)
+
+
+class Decoder(Trunk):
+    """z_dim channels to pixels."""
+
+    def __init__(self, config: WanAutoencoderConfig) -> None:
+        super().__init__()
+        last = config.dim_mult[-1]
+        widths = [config.dim * m for m in (last, *config.dim_mult[::-1])]
+        grows = config.temporal_downsample[::-1]
+        self.conv1 = CausalConv3d(config.z_dim, widths[0], 3)
+        self.middle = self.middle_of(widths[0])
+        layers: list[nn.Module] = []
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
+            entering = inputs if level == 0 else inputs // 2  # growing halved them
+            for i in range(config.num_res_blocks + 1):
+                layers.append(ResidualBlock(entering if i == 0 else outputs, outputs))
+            if level < len(grows):
+                layers.append(Grow(outputs, grows[level]))
+        self.upsamples = nn.ModuleList(layers)
+        self.head = nn.ModuleDict({"0": ChannelNorm(widths[-1]), "2": CausalConv3d(widths[-1], 3, 3)})
+
+    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """[B, z_dim, F, H, W] to [B, 3, T, 8 H, 8 W]."""
+        x = self.run(self.middle, self.conv1(x, cache), cache)
+        x = self.run(self.upsamples, x, cache)
+        return self.finish(x, cache)
+
+
+class WanAutoencoder(nn.Module):
+    """Encoder, decoder and the normalisation of latents."""
+
+    spatial, temporal = SPATIAL, TEMPORAL
+
+    def __init__(
+        self, config: WanAutoencoderConfig, mean: Sequence[float] = MEAN, deviation: Sequence[float] = DEVIATION
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.conv1 = CausalConv3d(2 * config.z_dim, 2 * config.z_dim, 1)
+        self.conv2 = CausalConv3d(config.z_dim, config.z_dim, 1)
+        self._mean, self._deviation = tuple(mean), tuple(deviation)
+        name_layers(self)
+
+    def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of latents, [1, C, 1, 1, 1]."""
+        return like.new_tensor(self._mean).view(1, -1, 1, 1, 1), like.new_tensor(self._deviation).view(1, -1, 1, 1, 1)
+
+    def moments(self, video: Tensor, cache: ConvCache) -> Tensor:
+        """Mean and log variance [B, 2 z_dim, F, H/8, W/8]; the cache moves on in place."""
+        out: Tensor = self.conv1(self.encoder(video, cache))
+        return out
+
+    def encode_step(self, video: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """The next frames of a scene [B, 3, T, H, W] in -1..1 to normalised latents [B, C, F, H/8, W/8]."""
+        cache = cache.fork()
+        mean = self.moments(video, cache).chunk(2, 1)[0]
+        centre, spread = self.constants(mean)
+        return (mean - centre) / spread, cache
+
+    def decode_raw(self, latent: Tensor, cache: ConvCache) -> Tensor:
+        """Latents as they are (not normalised) to pixels, not clamped; the cache moves on in place."""
+        out: Tensor = self.decoder(self.conv2(latent), cache)
+        return out
+
+    def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """The next normalised latents of a scene [B, C, F, H, W] to pixels, about -1..1, not clamped."""
+        cache = cache.fork()
+        centre, spread = self.constants(latent)
+        return self.decode_raw(latent * spread + centre, cache), cache

@@ -1,0 +1,310 @@
+"""The Wan 2.1 diffusion transformer: bidirectional, and block-causal over a rolling KV cache.
+
+Names and shapes of the published text-to-video checkpoints (Wan Team, arXiv 2503.20314); streaming as
+in InstantViR (arXiv 2511.14208) and InfVSR (arXiv 2510.00948, section 3.2): a block sees itself and the
+latest latent frames before it, one forward a block, which also writes the cache.
+
+Legend: B batch, F latent frames, H x W latent rows x columns, N tokens, D width, h heads, d head width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vrx.models.cache import KVCache
+from vrx.models.wan.rope import Rotation, rotate, rotation
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
+SINUSOID_BASE = 10000.0
+ISLANDS = ("time_embedding", "time_projection", "head", "norm3", "modulation", "norm_q", "norm_k")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WanConfig:
+    """Sizes under their published names; the defaults are those of Wan2.1-T2V-1.3B."""
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    num_heads: int = 12
+    num_layers: int = 30
+    freq_dim: int = 256
+    text_dim: int = 4096
+    text_len: int = 512
+    in_dim: int = 16
+    out_dim: int = 16
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    qk_norm: bool = True
+    cross_attn_norm: bool = True
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
+            raise ValueError(f"width {self.dim} does not divide into {self.num_heads} heads of even width")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return self.dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Cross-attention keys and values of every block, [layers, B, h, L, d]; the same for a whole scene."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class TimeVectors:
+    """What a timestep adds everywhere: `embedding` [B, D] and its `projection` [B, 6, D], float32."""
+
+    embedding: Tensor
+    projection: Tensor
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a forward is told besides the latent; made once a scene."""
+
+    time: TimeVectors
+    guidance: Guidance
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis; the mean in float32."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to the same."""
+        wide = x.float()
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return scaled.to(x.dtype) * self.weight.to(x.dtype)
+
+
+def plain_norm(x: Tensor, eps: float) -> Tensor:
+    """LayerNorm without parameters, in float32."""
+    return F.layer_norm(x.float(), x.shape[-1:], eps=eps)
+
+
+class Attention(nn.Module):
+    """Projections of one attention layer; who attends to whom is the caller's matter."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.heads = config.num_heads
+        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm_q: nn.Module = RMSNorm(dim, config.eps) if config.qk_norm else nn.Identity()
+        self.norm_k: nn.Module = RMSNorm(dim, config.eps) if config.qk_norm else nn.Identity()
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, N, D] to [B, h, N, d]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Normalised queries [B, h, N, d] of tokens [B, N, D]."""
+        return self.split(self.norm_q(self.q(x)))
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised keys, and values, [B, h, N, d] each."""
+        return self.split(self.norm_k(self.k(x))), self.split(self.v(x))
+
+    def merge(self, attended: Tensor) -> Tensor:
+        """[B, h, N, d] to [B, N, D]."""
+        out: Tensor = self.o(attended.transpose(1, 2).flatten(2))
+        return out
+
+
+class WanBlock(nn.Module):
+    """Self-attention, cross-attention and feed-forward around one residual stream in float32."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        dim, self.eps = config.dim, config.eps
+        self.self_attn, self.cross_attn = Attention(config), Attention(config)
+        self.norm3: nn.Module = nn.LayerNorm(dim, eps=config.eps) if config.cross_attn_norm else nn.Identity()
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+
+    def forward(
+        self, x: Tensor, time: Tensor, guide: tuple[Tensor, Tensor], turn: Rotation, attend: Callable[..., Tensor]
+    ) -> Tensor:
+        """Tokens [B, N, D] float32 to the same; `time` [B, 6, D]; `attend(q, k, v)` is the self-attention."""
+        dtype = self.self_attn.q.weight.dtype
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + time).split(1, 1)
+        y = (plain_norm(x, self.eps) * (1 + scale1) + shift1).to(dtype)
+        q = rotate(self.self_attn.queries(y), turn)
+        k, v = self.self_attn.keys_values(y)
+        x = x + gate1 * self.self_attn.merge(attend(q, rotate(k, turn), v))
+        y = self.norm3(x).to(dtype)
+        crossed = F.scaled_dot_product_attention(self.cross_attn.queries(y), *guide)
+        x = x + self.cross_attn.merge(crossed)
+        y = (plain_norm(x, self.eps) * (1 + scale2) + shift2).to(dtype)
+        return x + gate2 * self.ffn(y)
+
+
+class Head(nn.Module):
+    """The last modulation and projection."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.head = nn.Linear(config.dim, config.out_dim * math.prod(config.patch_size))
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """[B, N, D] to [B, N, patch values]; `embedding` [B, D]."""
+        shift, scale = (self.modulation.float() + embedding[:, None]).split(1, 1)
+        out: Tensor = self.head(plain_norm(x, self.eps) * (1 + scale) + shift)
+        return out
+
+
+class WanTransformer(nn.Module):
+    """Latents and a timestep to the flow v = noise - x0; see the module."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, config.patch_size)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
+        self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(WanBlock(config) for _ in range(config.num_layers))
+        self.head = Head(config)
+
+    def walk_blocks(self) -> Iterator[tuple[int, WanBlock]]:
+        """The blocks with their index."""
+        return enumerate(cast("list[WanBlock]", list(self.blocks)))
+
+    def narrow(self, dtype: torch.dtype) -> WanTransformer:
+        """Put the large matrices into `dtype`; what the release keeps in float32 stays there."""
+        for name, parameter in self.named_parameters():
+            if not any(part in ISLANDS for part in name.split(".")):
+                parameter.data = parameter.data.to(dtype)
+        return self
+
+    # ------------------------------------------------------------ conditions
+
+    def time_vectors(self, timestep: Tensor) -> TimeVectors:
+        """Of timesteps [B] on the 0..1000 scale, as given."""
+        half = self.config.freq_dim // 2
+        steps = torch.arange(half, dtype=torch.float64, device=timestep.device)
+        angles = torch.outer(timestep.double(), SINUSOID_BASE ** (-steps / half))
+        sinusoid = torch.cat([angles.cos(), angles.sin()], -1).float()
+        embedding = self.time_embedding(sinusoid)
+        return TimeVectors(embedding, self.time_projection(embedding).unflatten(-1, (6, -1)))
+
+    def embed_context(self, context: Tensor, pad: bool = True) -> Tensor:
+        """Guidance rows [B, L, text width] to [B, text_len, D]; `pad` appends zero rows up to text_len."""
+        if pad:
+            context = F.pad(context, (0, 0, 0, self.config.text_len - context.shape[1]))
+        out: Tensor = self.text_embedding(context.to(self.patch_embedding.weight.dtype))
+        return out
+
+    def guide(self, context: Tensor, pad: bool = True) -> Guidance:
+        """Keys and values of every block's cross-attention for guidance rows [B, L, text width]."""
+        rows = self.embed_context(context, pad)
+        both = [block.cross_attn.keys_values(rows) for _, block in self.walk_blocks()]
+        return Guidance(torch.stack([k for k, _ in both]), torch.stack([v for _, v in both]))
+
+    def conditions(self, timestep: float, context: Tensor, pad: bool = True) -> Conditions:
+        """For a timestep on the 0..1000 scale and guidance rows [B, L, text width]."""
+        time = self.time_vectors(torch.full(context.shape[:1], timestep, device=context.device))
+        return Conditions(time, self.guide(context, pad))
+
+    # ------------------------------------------------------------ tokens
+
+    def grid(self, latent: Tensor) -> tuple[int, int, int]:
+        """Token frames, rows and columns of a latent [B, C, F, H, W]."""
+        sizes = zip(latent.shape[2:], self.config.patch_size, strict=True)
+        frames, rows, columns = (side // patch for side, patch in sizes)
+        return frames, rows, columns
+
+    def tokens(self, latent: Tensor) -> Tensor:
+        """[B, C, F, H, W] to [B, N, D] in float32, (frame, row, column) order."""
+        if any(side % patch for side, patch in zip(latent.shape[2:], self.config.patch_size, strict=True)):
+            raise ValueError(f"latent of {tuple(latent.shape[2:])} does not divide into patches")
+        weight = self.patch_embedding.weight
+        pt, ph, pw = self.config.patch_size
+        f, h, w = self.grid(latent)
+        parts = latent.to(weight.dtype).view(latent.shape[0], -1, f, pt, h, ph, w, pw)
+        rows = parts.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+        return F.linear(rows, weight.flatten(1), self.patch_embedding.bias).float()
+
+    def latent(self, values: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """Patch values [B, N, time x row x column x channel] to [B, C, F, H, W]."""
+        pt, ph, pw = self.config.patch_size
+        x = values.view(values.shape[0], *grid, pt, ph, pw, self.config.out_dim)
+        x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
+        return x.reshape(x.shape[0], x.shape[1], grid[0] * pt, grid[1] * ph, grid[2] * pw)
+
+    def run(
+        self,
+        latent: Tensor,
+        conditions: Conditions,
+        turn: Rotation,
+        attend: Attend,
+        extra: list[Tensor] | None = None,
+    ) -> Tensor:
+        """The layers in order; `extra[i]` [B, N, D] is added before block i.  Returns the flow, float32."""
+        x = self.tokens(latent)
+        for index, block in self.walk_blocks():
+            if extra is not None and index < len(extra):
+                x = x + extra[index]
+            guide = conditions.guidance.keys[index], conditions.guidance.values[index]
+
+            def attended(q: Tensor, k: Tensor, v: Tensor, index: int = index) -> Tensor:
+                return attend(index, q, k, v)
+
+            x = block(x, conditions.time.projection, guide, turn, attended)
+        return self.latent(self.head(x, conditions.time.embedding), self.grid(latent))
+
+    # ------------------------------------------------------------ the two ways to run
+
+    def forward(self, latent: Tensor, conditions: Conditions) -> Tensor:
+        """Whole clip [B, C, F, H, W], everything attends to everything."""
+        turn = rotation(self.grid(latent), 0, self.config.head_dim, latent.device)
+
+        def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(q, k, v)
+
+        return self.run(latent, conditions, turn, attend)
+
+    def allocate(self, height: int, width: int, window: int, chunk: int, batch: int = 1) -> KVCache:
+        """An empty cache for latents of height x width; window and chunk in latent frames."""
+        config = self.config
+        tokens = (height // config.patch_size[1]) * (width // config.patch_size[2])
+        shape = (config.num_layers, batch, config.num_heads, config.head_dim)
+        like = self.patch_embedding.weight
+        return KVCache.allocate(shape, window * tokens, chunk * tokens, 0, like)
+
+    def step(self, latent: Tensor, conditions: Conditions, cache: KVCache) -> Tensor:
+        """One block of latent frames [B, C, F, H, W] after what the cache holds; the cache moves on."""
+        grid = self.grid(latent)
+        first = cache.end // (grid[1] * grid[2])
+        turn = rotation(grid, first, self.config.head_dim, latent.device)
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(q, *cache.write(layer, k, v))
+
+        flow = self.run(latent, conditions, turn, attend)
+        cache.advance(math.prod(grid))
+        return flow
