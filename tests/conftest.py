@@ -46,7 +46,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def vrx(tmp_path: Path) -> Command:
-    """The real command in a child process, run in the test's folder."""
+    """The real command in a child process, run in the test's folder; its caches are the test's own."""
+    homes = {"VRX_HOME": str(tmp_path / ".vrx"), "HF_HOME": str(tmp_path / ".hub")}
 
     def run(*words: object, stdin: bytes | None = None, env: dict[str, str] | None = None) -> object:
         done = subprocess.run(
@@ -55,7 +56,7 @@ def vrx(tmp_path: Path) -> Command:
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **homes, **(env or {})},
             timeout=300,
             check=False,
         )

@@ -28,7 +28,7 @@ PACKAGES = {
     "weights": {"huggingface_hub", "safetensors", "torch"},
     "media": {"av", "imageio_ffmpeg", "numpy"},
     "scenes": {"scenedetect", "cv2", "numpy"},
-    "restorers": {"torch"},
+    "restorers": {"torch", "tokenizers", "ftfy"},
     "pipeline": {"torch", "numpy", "safetensors"},
     "cli": {"typer", "rich"},
     "settings": set(),

@@ -13,7 +13,7 @@ WORDS = {
     r"os\.environ": ("settings.py",),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),
-    r"torch\.cuda\b": ("pipeline/devices.py", "pipeline/cost.py", "pipeline/measure.py"),
+    r"torch\.cuda\b": ("pipeline/devices.py", "pipeline/cost.py", "pipeline/measure.py", "pipeline/measure_large.py"),
     r"(?<!\.)\bprint\(": ("train/",),
     r"pickle": (),
 }

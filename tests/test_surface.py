@@ -11,10 +11,11 @@ from vrx.cli.app import app
 from vrx.errors import Exit
 
 RESTORING = {
-    "--model", "--prompt", "--seed", "--device", "--dtype", "--offline", "--strength", "--blend",
+    "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--offline",
+    "--strength", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
-    "--dry-run", "--json", "--quiet", "--progress",
+    "--dry-run", "--json", "--quiet", "--verbose", "--progress",
 }  # fmt: skip
 OPTIONS = {
     "upscale": RESTORING | {"--scale"},
@@ -22,12 +23,23 @@ OPTIONS = {
     "inpaint": RESTORING | {"--mask", "--dilate"},
     "info": {"--scenes", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold"},
-    "bench": {"--size", "--frames", "--device", "--dtype", "--json"},
+    "bench": {
+        "--size",
+        "--frames",
+        "--device",
+        "--dtype",
+        "--model",
+        "--random-weights",
+        "--chunks",
+        "--decoder",
+        "--json",
+    },
     "doctor": {"--json"},
 }
 EVENTS = {
     "started": {"input", "output", "frames", "source_size", "target_size", "model", "device", "dtype"},
     "note": {"input", "level", "text"},
+    "fetching": {"input", "part", "done", "size"},
     "scene": {"input", "number", "frame", "soft"},
     "progress": {"input", "done", "frames", "scene", "fps", "queues"},
     "finished": {"input", "output", "frames", "scenes", "seconds"},
@@ -38,7 +50,7 @@ EVENTS = {
 def test_options() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert set(commands) == {*OPTIONS, "models"}
-    assert set(commands["models"].commands) == {"list", "show"}
+    assert set(commands["models"].commands) == {"list", "show", "pull", "import", "verify", "path", "rm", "convert"}
     for name, expected in OPTIONS.items():
         found = {max(p.opts, key=len) for p in commands[name].params if p.param_type_name == "option"}
         assert found - {"--help"} == expected, name

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vrx.events import Watcher, ignore
-from vrx.settings import Job
+from vrx.settings import Job, ModelSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from vrx.media.probe import SourceInfo
     from vrx.pipeline.measure import Benchmark, Check
+    from vrx.pipeline.measure_large import LargeBenchmark
     from vrx.pipeline.plan import Plan
     from vrx.pipeline.run import Outcome
     from vrx.scenes.detect import Scene
-    from vrx.weights.catalogue import Entry
+    from vrx.weights.catalogue import Entry, Part
 
 
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
@@ -63,7 +64,158 @@ def models() -> dict[str, Entry]:
     """The catalogue."""
     from vrx.weights import catalogue
 
-    return catalogue.load(catalogue.packaged())
+    return catalogue.known()
+
+
+def model_state(entry: Entry) -> tuple[str, str]:
+    """Whether a model can run now: in a word, and what it lacks and where that belongs."""
+    from vrx.settings import Environment
+    from vrx.weights import locate
+
+    if not entry.available:
+        return "not in this version", ""
+    folder = Environment.read().models
+    lacking = locate.missing(entry, folder)
+    if not lacking:
+        return "ready", ""
+    by_hand = [part.path for part in lacking if not part.repo]
+    if by_hand:
+        return "by hand", f"put {', '.join(by_hand)} into {folder / entry.name}"
+    return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
+
+
+def entries_of(names: Sequence[str]) -> list[Entry]:
+    """Entries of the catalogue by name.  Raises ModelError."""
+    from vrx.errors import ModelError
+
+    known = models()
+    for name in names:
+        if name not in known:
+            raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
+    return [known[name] for name in names]
+
+
+def lacking(entry: Entry, everything: bool) -> list[Part]:
+    """The parts that `pull` would bring."""
+    from vrx.settings import Environment
+    from vrx.weights import locate
+
+    roles = {part.role for part in entry.parts} if everything else set()
+    folder = Environment.read().models
+    return [part for part in locate.wanted(entry, roles) if locate.here(entry, part, folder) is None]
+
+
+def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
+    """Bring a model's parts to this machine and verify them; optional ones too with `everything`.
+
+    Raises ModelError.
+    """
+    from vrx import events
+    from vrx.restorers.registry import packaged
+    from vrx.settings import Environment
+    from vrx.weights import load, locate
+
+    (entry,) = entries_of([name])
+    if entry.family == "embedded":
+        part = entry.parts[0]
+        load.verify(packaged(part.path), part.size, part.sha256)
+        return {"embedded": packaged(part.path)}
+
+    def note(text: str) -> None:
+        watch(events.Noted(input=name, level="info", text=text))
+
+    def progress(part: str, done: int, size: int | None) -> None:
+        watch(events.Fetching(input=name, part=part, done=done, size=size))
+
+    roles = {part.role for part in entry.parts} if everything else set()
+    shop = locate.Shop(models=Environment.read().models, offline=False, note=note, progress=progress)
+    return locate.locate(entry, roles, shop)
+
+
+def bring(name: str, file: Path) -> tuple[str, Path]:
+    """A file from elsewhere as a part of a model: checked against its network, converted to safetensors.
+
+    Returns the part's role and where it stands now.  Raises ModelError.
+    """
+    from vrx.errors import ModelError
+    from vrx.restorers.parts import checked, role_in
+    from vrx.settings import Environment
+    from vrx.weights import load
+
+    (entry,) = entries_of([name])
+    tensors = load.tensors(file)[0]
+    role = role_in(tensors)
+    part = next((part for part in entry.parts if part.role == role), None)
+    if role is None or part is None:
+        roles = ", ".join(part.role for part in entry.parts if part.role)
+        raise ModelError(f"{file} is no part of {name}", f"Its parts: {roles}")
+    checked(role, file, part.sizes)
+    folder = Environment.read().models / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"cannot write into {folder}: {error.strerror}", "Set VRX_HOME") from error
+    target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(load.SAFE)
+    load.write(target, tensors, {})
+    return role, target
+
+
+def verify(name: str) -> dict[str, Path]:
+    """Hash the parts of a model that are here.  Raises ModelError for the first that is not what it should be."""
+    from vrx.settings import Environment
+    from vrx.weights import locate
+
+    (entry,) = entries_of([name])
+    if entry.family == "embedded":
+        return pull(name, everything=False, watch=ignore)
+    folder = Environment.read().models
+    held = [part for part in entry.parts if locate.here(entry, part, folder) is not None]
+    return {part.role: locate.verified(entry, part, folder, force=True) for part in held}
+
+
+def located(name: str) -> dict[str, Path]:
+    """The files of a model that are here, by role.  Raises ModelError."""
+    from vrx.restorers.registry import packaged
+    from vrx.settings import Environment
+    from vrx.weights import locate
+
+    (entry,) = entries_of([name])
+    if entry.family == "embedded":
+        return {"embedded": packaged(entry.parts[0].path)}
+    found = {part.role: locate.here(entry, part, Environment.read().models) for part in entry.parts}
+    return {role: path for role, path in found.items() if path is not None}
+
+
+def remove(name: str) -> list[Path]:
+    """Remove a model's downloaded parts, but for those that another model here needs.  Raises ModelError."""
+    from vrx.errors import ModelError
+    from vrx.settings import Environment
+    from vrx.weights import locate
+
+    (entry,) = entries_of([name])
+    if entry.family == "embedded":
+        raise ModelError("the embedded model is part of vrx", "Nothing was removed")
+    others = [other for other in models().values() if other.name != name and other.family != "embedded"]
+    complete = [other.name for other in others if other.parts and not locate.missing(other, Environment.read().models)]
+    keep = {path.resolve() for other in complete for path in located(other).values()}
+    return locate.remove(entry, Environment.read().models, keep)
+
+
+def convert(folder: Path, target: Path) -> str:
+    """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
+    from vrx.errors import ModelError, OutputError
+    from vrx.restorers.parts import combine, in_folder
+    from vrx.restorers.registry import family_of
+
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is no folder", "Name the folder that holds the model's parts")
+    if target.suffix != ".safetensors":
+        raise OutputError(f"cannot write {target}: its name must end in .safetensors")
+    if target.exists():
+        raise OutputError(f"{target} exists", "Choose another name")
+    family = family_of(folder)
+    combine(in_folder(folder), family, target)
+    return family
 
 
 def bench(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str) -> Benchmark:
@@ -71,6 +223,19 @@ def bench(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str
     from vrx.pipeline.measure import benchmark
 
     return benchmark(sizes, frames, device, dtype)
+
+
+def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings) -> LargeBenchmark:
+    """Measure a large model of the catalogue, stage by stage, with random weights.  Raises ModelError."""
+    from vrx.errors import ModelError
+    from vrx.pipeline.measure_large import benchmark_random
+
+    entries = models()
+    if name not in entries:
+        raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
+    if not entries[name].available or entries[name].family == "embedded":
+        raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
+    return benchmark_random(entries[name], sizes, chunks, model)
 
 
 def doctor() -> list[Check]:
@@ -92,7 +257,7 @@ def model_figures(entry: Entry) -> dict[str, str]:
     from vrx.restorers.registry import packaged
     from vrx.weights import load
 
-    if not entry.available or not entry.parts:
+    if entry.family != "embedded" or not entry.parts:
         return {}
     metadata = load.metadata(packaged(entry.parts[0].path))
     return {key: value for key, value in metadata.items() if key not in ("config", "family", "format")}

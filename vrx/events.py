@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+DETAIL = "detail"  # a note's level
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -31,11 +33,21 @@ class Started(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Noted(Event):
-    """Something the user should know that ends nothing; `level` is `info` or `warning`."""
+    """Something the user should know that ends nothing; `level` is `info`, `warning`, or `detail` (--verbose)."""
 
     kind: ClassVar[str] = "note"
     level: str
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetching(Event):
+    """A checkpoint's file arrives: bytes here, and in all where that is known."""
+
+    kind: ClassVar[str] = "fetching"
+    part: str
+    done: int
+    size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

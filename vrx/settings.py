@@ -13,6 +13,7 @@ from vrx.errors import UsageError
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
+LEAST_TILE = 256  # pixels a side
 MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
 
 
@@ -51,8 +52,17 @@ class ModelSettings:
     dtype: str = "auto"
     seed: int = 0
     offline: bool = False
+    decoder: str = "auto"
+    color_fix: str = "auto"
+    tile: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.decoder not in ("auto", "full", "tiny"):
+            raise UsageError(f"unknown decoder {self.decoder!r}", "Choose auto, full or tiny")
+        if self.color_fix not in ("auto", "none", "adain", "wavelet"):
+            raise UsageError(f"unknown --color-fix {self.color_fix!r}", "Choose auto, none, adain or wavelet")
+        if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= LEAST_TILE):
+            raise UsageError(f"--tile is {self.tile!r}", f"Use auto, off, or {LEAST_TILE} pixels or more")
         if self.dtype not in ("auto", "bf16", "fp16", "fp32"):
             raise UsageError(f"unknown dtype {self.dtype!r}", "Choose auto, bf16, fp16 or fp32")
         if not 0 <= self.seed < 2**63:
@@ -142,13 +152,28 @@ class Job:
 
 @dataclass(frozen=True)
 class Environment:
-    """What vrx takes from its surroundings, read once at the edge."""
+    """What vrx takes from its surroundings, read once at the edge.
+
+    `models` holds checkpoints that came by hand, a folder each; `cache` what can be made again;
+    `weights` is the user's own catalogue, which need not exist unless it was named.
+    """
 
     ffmpeg: str | None
     plain: bool
+    models: Path
+    cache: Path
+    weights: Path
+    weights_named: bool
 
     @classmethod
     def read(cls) -> Environment:
-        """From `VRX_FFMPEG`, `CI` and `TERM`."""
+        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `CI`, `TERM`, and `VRX_HOME` or the platform's (XDG) folders."""
         plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
-        return cls(os.environ.get("VRX_FFMPEG") or None, plain)
+        home = os.environ.get("VRX_HOME")
+        data = Path(home or os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        cache = Path(home or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folders = (data / "models", cache / "cache") if home else (data / "vrx" / "models", cache / "vrx")
+        config = Path(home or os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        named = os.environ.get("VRX_WEIGHTS_FILE")
+        weights = Path(named) if named else config / ("weights.toml" if home else "vrx/weights.toml")
+        return cls(os.environ.get("VRX_FFMPEG") or None, plain, *folders, weights, bool(named))

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vrx.cli.progress import Bar, Plain, watcher
+from vrx.cli.progress import Bar, Look, Plain, watcher
 
 
 @pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb")])
@@ -12,8 +12,8 @@ def test_the_environment_may_ask_for_plain_lines(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     console = Console(file=io.StringIO(), force_terminal=True)
-    with watcher(console, "auto", False, False) as watch:
+    with watcher(console, Look(), False) as watch:
         assert isinstance(watch, Bar)
     monkeypatch.setenv(name, value)
-    with watcher(console, "auto", False, False) as watch:
+    with watcher(console, Look(), False) as watch:
         assert isinstance(watch, Plain)

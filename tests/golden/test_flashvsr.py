@@ -13,6 +13,7 @@ from vrx.models.flashvsr import transformer as flash
 from vrx.models.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.models.tiny import ConditionalConfig, ConditionalDecoder
 from vrx.models.wan.transformer import WanConfig, WanTransformer
+from vrx.restorers.flashvsr import SCHEDULE, enlarged
 
 
 def transformer(sizes: dict[str, Any], weights: dict[str, Tensor]) -> WanTransformer:
@@ -144,3 +145,26 @@ def test_colour_transfer(case: Case) -> None:
     close(color.low_band(io["restored"], case.config["levels"]), io["wavelet.low"], case.tolerance)
     close(color.adain(io["restored"], io["lq"]), io["adain"], case.tolerance)
     close(color.wavelet(io["restored"], io["lq"]), io["wavelet"], case.tolerance)
+
+
+@pytest.mark.parametrize("case", cases("flashvsr_prepare"))
+def test_enlarging_and_the_count_of_frames(case: Case) -> None:
+    io = case.io()
+    for number, sizes in enumerate(case.config["cases"]):
+        scale = sizes["scale"]
+        if scale != int(scale):
+            continue  # we enlarge by whole numbers only
+        frame = io[f"{number}.frame"].permute(2, 0, 1)[None].float() / 255
+        large = (enlarged(frame, int(scale)) * 255).round()[0].permute(1, 2, 0)
+        top, left = sizes["crop_top"], sizes["crop_left"]
+        width, height = sizes["target"]
+        difference = (large[top : top + height, left : left + width] - io[f"{number}.enlarged"].float()).abs()
+        assert float(difference.max()) <= 1
+        assert float(difference.mean()) <= 0.003
+    for row in case.config["frame_plan"]:
+        if row["input_frames"] == row["output_frames"]:  # where the release loses none, we read what it reads
+            count, index = row["input_frames"], 0
+            while count > 0:
+                count, index = count - SCHEDULE.size(index), index + 1
+            assert (count, index) == (0, row["steps"])
+            assert row["input_frames"] + SCHEDULE.ahead == row["padded"]

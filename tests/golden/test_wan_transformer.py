@@ -48,3 +48,16 @@ def test_streams(case: Case, mode: str) -> None:
         close(cache.values[0, :, :, :tokens].transpose(1, 2), io["stream.cache_v0"], case.tolerance)
         close(conditions.guidance.keys[0].transpose(1, 2), io["stream.cross_k0"], case.tolerance)
         close(conditions.guidance.values[0].transpose(1, 2), io["stream.cross_v0"], case.tolerance)
+
+
+@torch.inference_mode()
+def test_half_precision_keeps_the_float32_islands(case: Case) -> None:
+    net, io = network(case).narrow(torch.bfloat16), case.io()
+    for name, parameter in net.named_parameters():
+        island = any(part in name for part in ("time_", "head.", "norm", "modulation"))
+        assert parameter.dtype == (torch.float32 if island else torch.bfloat16), name
+    flow = net(io["latent"], net.conditions(case.config["timestep"], io["context"]))
+    assert flow.dtype == torch.float32
+    error = flow - io["full.flow"]
+    assert float(error.square().mean().sqrt()) < 0.02
+    assert float(error.abs().max()) < 0.15

@@ -4,8 +4,12 @@ import torch
 
 from vrx.models.embedded import EmbeddedConfig, EmbeddedNetwork
 from vrx.models.sharpness import SharpnessNetwork
+from vrx.models.strength import StrengthNetwork
+from vrx.restorers.embedded import EmbeddedParts
 
-TINY = EmbeddedConfig(fine=8, full=8, coarse=16, before=1, middle=2, after=1, heads=2, window=4, memory=2, reference=2)
+TINY = EmbeddedConfig(
+    fine=8, full=8, coarse=16, before=1, middle=2, after=1, recall=(0, 2, 3), heads=2, window=4, memory=2, reference=2
+)
 
 
 def tiny_network(seed: int = 0) -> EmbeddedNetwork:
@@ -19,5 +23,5 @@ def tiny_network(seed: int = 0) -> EmbeddedNetwork:
     return network
 
 
-def tiny_networks() -> tuple[EmbeddedNetwork, SharpnessNetwork]:
-    return tiny_network(), SharpnessNetwork().eval()
+def tiny_parts() -> EmbeddedParts:
+    return EmbeddedParts(tiny_network(), SharpnessNetwork().eval(), StrengthNetwork().eval())

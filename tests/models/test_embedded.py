@@ -2,23 +2,13 @@ import pytest
 import torch
 
 from tests.models.networks import TINY, tiny_network
-from vrx.models.embedded import (
-    FAMILIES,
-    MODES,
-    SMALL,
-    EmbeddedConfig,
-    EmbeddedNetwork,
-    contrast,
-    deblur_inputs,
-    inpaint_inputs,
-    to_pixels,
-    upscale_inputs,
-)
+from vrx.models.embedded import FAMILIES, MODES, SMALL, EmbeddedConfig, EmbeddedNetwork
+from vrx.models.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.windows import from_windows, to_windows, window_offsets
 
 
 def walk(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    cache = network.allocate(*x.shape[-2:])
+    cache = network.allocate(mode, *x.shape[-2:])
     steps = [network.step(mode, x[:, t], levels, cache, t == 0) for t in range(x.shape[1])]
     return torch.stack(steps, 1)
 
@@ -61,13 +51,13 @@ def test_later_frames_never_change_earlier_ones() -> None:
 @torch.inference_mode()
 def test_earlier_frames_are_seen_as_long_as_the_memory_lasts() -> None:
     network = tiny_network()
-    x = torch.rand(1, 8, 6, 8, 8)
+    x = torch.rand(1, 12, 6, 8, 8)
     changed = x.clone()
     changed[:, 1] += 0.5
     levels = torch.zeros(1, 3)
     difference = (walk(network, "upscale4", x, levels) - walk(network, "upscale4", changed, levels)).abs()
     by_frame = difference.amax((0, 2, 3, 4))
-    reach = TINY.memory * len(network.attention)
+    reach = TINY.memory * len(network.attention) + len(TINY.recall)
     assert by_frame[0] == 0
     assert (by_frame[1 : 1 + TINY.memory + 1] > 1e-6).all()
     assert (by_frame[2 + reach :] == 0).all()
@@ -79,7 +69,7 @@ def test_a_new_reference_changes_what_follows() -> None:
     x, levels = torch.rand(1, 6, 8, 8), torch.zeros(1, 3)
     results = []
     for fresh in (False, True):
-        cache = network.allocate(8, 8)
+        cache = network.allocate("upscale4", 8, 8)
         network.step("upscale4", torch.zeros_like(x), levels, cache, True)
         results.append(network.step("upscale4", x, levels, cache, fresh))
     assert not torch.allclose(*results)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.networks import tiny_networks
+from tests.models.networks import tiny_parts
 from tests.pipeline.frames import RGB, stream
 from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def restorer_for(task: str = "upscale", scale: int = 2, chunk: int = 4) -> EmbeddedRestorer:
     options = EmbeddedOptions(task=task, scale=scale if task == "upscale" else 1, sigma=None)
-    restorer = EmbeddedRestorer(options, tiny_networks(), CPU, torch.float32)
+    restorer = EmbeddedRestorer(options, tiny_parts(), CPU, torch.float32)
     restorer.schedule = ChunkSchedule(chunk, chunk)
     return restorer
 

@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from tests.models.networks import TINY, tiny_networks
+from tests.models.networks import TINY, tiny_parts
 from vrx.errors import ModelError
-from vrx.models.embedded import EmbeddedNetwork
-from vrx.restorers.embedded import load_networks
+from vrx.restorers.embedded import load_parts
 from vrx.restorers.registry import packaged
 from vrx.weights import catalogue, load
 
 
 def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
-    network, sharpness = tiny_networks()
-    tensors = dict(network.state_dict())
-    tensors |= {f"sharpness.{name}": t for name, t in sharpness.state_dict().items()}
+    parts = tiny_parts()
+    tensors = dict(parts.network.state_dict())
+    tensors |= {f"sharpness.{name}": t for name, t in parts.sharpness.state_dict().items()}
+    tensors |= {f"strength.{name}": t for name, t in parts.strength.state_dict().items()}
     for name, tensor in changes.items():
         if tensor is None:
             del tensors[name.replace("__", ".")]
@@ -29,9 +29,9 @@ def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
 
 
 def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
-    network, _ = load_networks(checkpoint(tmp_path / "a.safetensors"))
+    network = load_parts(checkpoint(tmp_path / "a.safetensors")).network
     assert network.config == TINY
-    expected = tiny_networks()[0].state_dict()
+    expected = tiny_parts().network.state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
 
 
@@ -46,17 +46,17 @@ def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_is_listed(tmp_path: Path, changes: dict[str, torch.Tensor | None], words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        load_networks(checkpoint(tmp_path / "a.safetensors", **changes))
+        load_parts(checkpoint(tmp_path / "a.safetensors", **changes))
 
 
 def test_other_families_and_sizes_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"family": "else"})
     with pytest.raises(ModelError, match="not a checkpoint of the embedded family"):
-        load_networks(tmp_path / "other.safetensors")
+        load_parts(tmp_path / "other.safetensors")
     for config in ('{"fine": "x"}', "[]", '{"fine": 8}', "no json"):
         save_file({"a": torch.zeros(1)}, tmp_path / "b.safetensors", {"family": "embedded", "config": config})
         with pytest.raises(ModelError):
-            load_networks(tmp_path / "b.safetensors")
+            load_parts(tmp_path / "b.safetensors")
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,9 +94,8 @@ def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
     load.verify(path, part.size, part.sha256)
     assert part.sha256
     assert path.stat().st_size <= 12_000_000
-    network, sharpness = load_networks(path)
-    assert isinstance(network, EmbeddedNetwork)
-    count = sum(p.numel() for net in (network, sharpness) for p in net.parameters())
+    parts = load_parts(path)
+    count = sum(p.numel() for net in (parts.network, parts.sharpness, parts.strength) for p in net.parameters())
     assert entry.parameters == count
     assert float(load.metadata(path)["hours"]) > 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vrx import api, events
 from vrx.cli import render
-from vrx.cli.progress import watcher
+from vrx.cli.progress import Look, watcher
 from vrx.errors import Exit, UsageError, VrxError
 from vrx.settings import Job
 
@@ -27,11 +27,14 @@ class RunOptions:
     dry_run: bool
     json: bool
     quiet: bool
+    verbose: bool
     progress: str
 
     def __post_init__(self) -> None:
         if self.progress not in STYLES:
             raise UsageError(f"unknown progress style {self.progress!r}", f"Choose {', '.join(STYLES)}")
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose cannot both be", "Leave one out")
 
 
 def given(inputs: list[str] | None) -> list[str]:
@@ -58,7 +61,8 @@ def run(inputs: list[str] | None, make: Callable[[str], Job], options: RunOption
     check_names(jobs)
     rows: list[tuple[str, str]] = []
     failed = False
-    with watcher(console, options.progress, options.quiet or options.dry_run, options.json) as watch:
+    look = Look(style=options.progress, quiet=options.quiet or options.dry_run, verbose=options.verbose)
+    with watcher(console, look, options.json) as watch:
         for job in jobs:
             try:
                 rows.append((job.source, guarded(job, watch, options, alone=len(jobs) == 1)))
@@ -117,8 +121,8 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("size", "{}x{} to {}x{}".format(*plan.source_size, *plan.target_size)),
         ("encoder", f"{plan.encoder}, {plan.pix_fmt}, {plan.container}"),
         ("scenes", plan.scenes),
-        ("chunk", f"{plan.chunk} frames, the whole picture (no tiles)"),
-        ("memory", f"about {render.size(plan.memory)}"),
+        ("chunk", f"{plan.chunk} frames"),
+        ("memory", f"about {render.size(plan.memory)}" if plan.memory else "unknown"),
     ]
     if plan.seconds is not None:
         rows.append(("time", f"about {plan.seconds:.0f} s"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vrx import api
+from vrx import api, events
 from vrx.cli import render
+from vrx.cli.progress import Look, watcher
 from vrx.errors import ModelError
 
 app = typer.Typer(help="The models vrx knows.", no_args_is_help=True)
@@ -27,13 +30,12 @@ def list_models(json: AsJson = False) -> None:
             e.name,
             ", ".join(e.tasks),
             render.size(e.size),
-            e.license,
-            "ready" if e.available else "not in this version",
-            e.about,
+            e.license.split(" (")[0],
+            api.model_state(e)[0],
         )
         for e in entries
     ]
-    render.emit_table(("model", "tasks", "size", "license", "state", "what it is"), rows)
+    render.emit_table(("model", "tasks", "size", "license", "state"), rows)
 
 
 @app.command("show")
@@ -57,7 +59,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("comes from", entry.source),
         ("parameters", f"{entry.parameters:,}" if entry.parameters else "unknown"),
         ("memory", render.size(entry.memory)),
-        ("state", "ready" if entry.available else "not in this version"),
+        ("state", ", ".join(filter(None, api.model_state(entry)))),
     ]
     for part in entry.parts:
         where = f"{part.repo} " if part.repo else ""
@@ -65,3 +67,85 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
     for key, value in api.model_figures(entry).items():
         rows.append((key, value))
     render.emit_table(("", ""), rows, title=name)
+
+
+@app.command("pull")
+def pull(
+    names: Annotated[list[str], typer.Argument(help="Models to bring to this machine.")],
+    everything: Annotated[bool, typer.Option("--all", help="Optional parts too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded and stop.")] = False,
+    json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.")] = False,
+) -> None:
+    """Download models and verify them; a broken download goes on where it stopped."""
+    entries = api.entries_of(names)
+    if dry_run:
+        rows = [
+            (
+                e.name,
+                part.role,
+                f"{part.repo}/{part.path}" if part.repo else "by hand",
+                render.size(part.size),
+                e.license,
+            )
+            for e in entries
+            for part in api.lacking(e, everything)
+        ]
+        report(("model", "part", "from", "size", "license"), rows, json)
+        return
+    with watcher(render.err_console(), Look(quiet=quiet), json) as watch:
+        for name in names:
+            files = api.pull(name, everything, watch)
+            watch(events.Noted(input=name, level="info", text=f"{name}: {len(files)} files here and verified"))
+
+
+@app.command("import")
+def bring(
+    name: Annotated[str, typer.Argument(help="The model it belongs to.")],
+    file: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors, .pt, .pth or .ckpt.")],
+    json: AsJson = False,
+) -> None:
+    """Take in a checkpoint that did not come from the Hub: checked, converted to safetensors."""
+    role, path = api.bring(name, file)
+    report(("model", "part", "file"), [(name, role, str(path))], json)
+
+
+@app.command("verify")
+def verify(
+    names: Annotated[list[str], typer.Argument(help="Models to verify.")],
+    json: AsJson = False,
+) -> None:
+    """Hash every file of a model that is here and compare."""
+    rows = [(name, role, str(path), "good") for name in names for role, path in api.verify(name).items()]
+    report(("model", "part", "file", "state"), rows, json)
+
+
+@app.command("path")
+def path(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
+    """Show where a model's files are."""
+    report(("part", "file"), [(role, str(path)) for role, path in api.located(name).items()], json)
+
+
+@app.command("rm")
+def remove(names: Annotated[list[str], typer.Argument(help="Models to remove.")], json: AsJson = False) -> None:
+    """Remove what was downloaded for a model; files that another one here needs stay, and those put by hand."""
+    report(("model", "removed"), [(name, str(path)) for name in names for path in api.remove(name)], json)
+
+
+def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> None:
+    """Rows as a table, or one JSON object a line."""
+    if not json:
+        render.emit_table(header, rows)
+        return
+    for row in rows:
+        render.emit_json(dict(zip(header, row, strict=True)))
+
+
+@app.command("convert")
+def convert(
+    folder: Annotated[Path, typer.Argument(help="A folder with the parts of a model.")],
+    target: Annotated[Path, typer.Argument(help="The file to write, NAME.safetensors.")],
+) -> None:
+    """Put the parts of a model into one safetensors file, which --model takes."""
+    family = api.convert(folder, target)
+    render.emit_table(("file", "family"), [(str(target), family)])

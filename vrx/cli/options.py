@@ -26,6 +26,12 @@ Seed = Annotated[int, typer.Option(help="Seed of the random numbers.", rich_help
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)]
 Dtype = Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.", rich_help_panel=MODEL)]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL)]
+Decoder = Annotated[str, typer.Option(help="auto, full or tiny, for models that have both.", rich_help_panel=MODEL)]
+ColorFix = Annotated[
+    str,
+    typer.Option(help="Colours of the source for FlashVSR: auto, none, adain or wavelet.", rich_help_panel=MODEL),
+]
+Tile = Annotated[str, typer.Option(help="Codec in tiles: auto, off, or PIXELS a side.", rich_help_panel=MODEL)]
 Strength = Annotated[str, typer.Option(help="Degradation to expect, 0 to 1, or auto.", rich_help_panel=STRENGTH)]
 Blend = Annotated[
     float, typer.Option(help="Share of the restored picture in the result, 0 to 1.", rich_help_panel=STRENGTH)
@@ -62,6 +68,7 @@ Overwrite = Annotated[bool, typer.Option("-y", "--overwrite", help="Replace exis
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=RUN)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=RUN)]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.", rich_help_panel=RUN)]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more while working.", rich_help_panel=RUN)]
 Progress = Annotated[str, typer.Option(help="auto, bar, plain or none.", rich_help_panel=RUN)]
 
 

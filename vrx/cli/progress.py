@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Any
 
@@ -22,22 +22,32 @@ PLAIN_SECONDS = 30.0  # between two lines about one file
 PLAIN_SHARE = 0.05  # of a file between two lines
 
 
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How progress is shown: `style` auto, bar, plain or none; `verbose` with details."""
+
+    style: str = "auto"
+    quiet: bool = False
+    verbose: bool = False
+
+
 class Bar:
     """A bar on a terminal's standard error, one file at a time."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, verbose: bool) -> None:
+        self._console, self._verbose = console, verbose
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.fields[frames]} frames"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            TextColumn("scene {task.fields[scene]} [dim]{task.fields[queues]}[/dim]"),
+            TextColumn("{task.fields[place]}"),
             console=console,
             transient=False,
         )
         self._task: Any = None
+        self._parts: dict[str, Any] = {}
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -48,32 +58,38 @@ class Bar:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, events.Started):
-            self._task = self._bar.add_task(
-                escape(event.input), total=event.frames, frames=event.frames or "?", rate="", scene=1, queues=""
-            )
+            self._task = self._bar.add_task(escape(event.input), total=event.frames, count="", rate="", place="")
         elif isinstance(event, events.Advanced):
             queues = " ".join(f"{name}:{count}" for name, count in event.queues.items())
             self._bar.update(
                 self._task,
                 completed=event.done,
                 total=event.frames,
+                count=f"{event.done}/{event.frames or '?'} frames",
                 rate=pace(event.fps),
-                scene=event.scene + 1,
-                queues=queues,
+                place=f"scene {event.scene + 1} [dim]{queues}[/dim]",
             )
         elif isinstance(event, events.Finished):
-            self._bar.update(self._task, completed=event.frames, total=event.frames, frames=event.frames)
+            count = f"{event.frames}/{event.frames} frames"
+            self._bar.update(self._task, completed=event.frames, total=event.frames, count=count)
             self._console.print(finished(event), highlight=False, markup=False)
-        elif isinstance(event, events.Noted):
+        elif isinstance(event, events.Fetching):
+            if event.part not in self._parts:
+                self._parts[event.part] = self._bar.add_task(escape(event.part), count="", rate="", place="")
+            count = f"{event.done / 1e6:.1f} MB"
+            self._bar.update(self._parts[event.part], completed=event.done, total=event.size, count=count)
+        elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._console.print(event.text, highlight=False, markup=False)
 
 
 class Plain:
     """Lines for logs: at the start, now and then, at the end."""
 
-    def __init__(self, console: Console, quiet: bool) -> None:
-        self._console, self._quiet = console, quiet
+    def __init__(self, console: Console, look: Look) -> None:
+        self._console, self._verbose = console, look.verbose
+        self._quiet = look.quiet or look.style == "none"
         self._when, self._share = 0.0, 0.0
+        self._parts: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         if self._quiet:
@@ -91,10 +107,19 @@ class Plain:
                 self._when, self._share = monotonic(), share
                 of = f" of {event.frames}" if event.frames else ""
                 self._say(f"{event.input}: {event.done}{of} frames, {pace(event.fps)}, scene {event.scene + 1}")
+        elif isinstance(event, events.Fetching):
+            self._fetching(event)
         elif isinstance(event, events.Finished):
             self._say(finished(event))
-        elif isinstance(event, events.Noted):
+        elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._say(event.text)
+
+    def _fetching(self, event: events.Fetching) -> None:
+        now = monotonic()
+        if event.done == event.size or now - self._parts.get(event.part, 0.0) > PLAIN_SECONDS:
+            self._parts[event.part] = now
+            of = f" of {event.size / 1e6:.1f}" if event.size else ""
+            self._say(f"{event.part}: {event.done / 1e6:.1f}{of} MB")
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -122,15 +147,14 @@ def finished(event: events.Finished) -> str:
 
 
 @contextmanager
-def watcher(console: Console, style: str, quiet: bool, json_lines: bool) -> Iterator[Watcher]:
+def watcher(console: Console, look: Look, json_lines: bool) -> Iterator[Watcher]:
     """The watcher that the options, the terminal and the environment ask for."""
     plain = Environment.read().plain
+    bars = console.is_terminal and not console.no_color and not plain
     if json_lines:
         yield as_json
-    elif quiet or style == "none":
-        yield Plain(console, quiet=True)
-    elif style == "bar" or (style == "auto" and console.is_terminal and not console.no_color and not plain):
-        with Bar(console) as bar:
+    elif not look.quiet and (look.style == "bar" or (look.style == "auto" and bars)):
+        with Bar(console, look.verbose) as bar:
             yield bar
     else:
-        yield Plain(console, quiet=False)
+        yield Plain(console, look)

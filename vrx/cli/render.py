@@ -53,6 +53,7 @@ def emit_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
     """A table on standard output."""
     table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True  # names are to be copied
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console = Console()

@@ -29,6 +29,9 @@ def shared(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
+    decoder: o.Decoder = "auto",
+    color_fix: o.ColorFix = "auto",
+    tile: o.Tile = "auto",
     offline: o.Offline = False,
     start: o.Start = None,
     end: o.End = None,
@@ -46,11 +49,22 @@ def shared(
     dry_run: o.DryRun = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
     progress: o.Progress = "auto",
 ) -> Shared:
     """Options to settings; its parameters are the options."""
     return Shared(
-        model=ModelSettings(name=model, prompt=prompt, device=device, dtype=dtype, seed=seed, offline=offline),
+        model=ModelSettings(
+            name=model,
+            prompt=prompt,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+            offline=offline,
+            decoder=decoder,
+            color_fix=color_fix,
+            tile=tile,
+        ),
         selection=SelectionSettings(
             start=o.moment(start), end=o.moment(end), frames=frames, scenes=scenes, scene_threshold=scene_threshold
         ),
@@ -64,7 +78,7 @@ def shared(
             audio=not no_audio,
             overwrite=overwrite,
         ),
-        run=batch.RunOptions(dry_run=dry_run, json=json, quiet=quiet, progress=progress),
+        run=batch.RunOptions(dry_run=dry_run, json=json, quiet=quiet, verbose=verbose, progress=progress),
     )
 
 

@@ -1,9 +1,11 @@
 """The embedded network: a small causal one-step restorer for enlarging, deblurring and inpainting.
 
-Convolutions do the spatial work on a grid of one position per 4 x 4 output pixels; two window
-attention layers on half that grid look into a rolling KV cache of earlier frames and at a few tokens
-of a reference frame (the streaming scheme of InfVSR, section 3.2, at toy size).  It predicts a
-residual to a classical estimate.  Knows tensors; does not know files, threads, chunks or scenes.
+Convolutions do the spatial work on a grid of one position per 4 x 4 output pixels; some of them also
+see what their block was given one frame before (a causal convolution in time, streamed by a feature
+cache as in Wan's video autoencoder).  Two window attention layers on half that grid look into a
+rolling KV cache of earlier frames and at a few tokens of a reference frame (the streaming scheme of
+InfVSR, section 3.2, at toy size).  It predicts a residual to a classical estimate.  Knows tensors; does
+not know files, threads, chunks or scenes.
 
 Legend: B batch, T frames, C channels, H and W grid positions, N windows x B, S tokens of a window,
 L heads, D width of a head.
@@ -19,14 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models.cache import KVCache
+from vrx.models.cache import FeatureCache, KVCache
 from vrx.models.windows import from_windows, to_windows, window_count, window_offsets
 
 Look = Callable[[int, Tensor], Tensor]
+Recall = Callable[[int, Tensor], Tensor]
 
-GRID = 4  # output pixels a side that share one grid position when the size does not change
 LEVELS = 3  # conditions: blur sigma / 4, strength, whether the strength is known
-DETAIL_GAIN = 8.0  # details are an eighth of the whole, roughly
 SIGMA_UNIT = 4.0  # pixels; sigma enters as a fraction of this
 
 
@@ -60,6 +61,7 @@ class EmbeddedConfig:
     `fine`: channels on the grid when enlarging; `full`: when the size stays, where every position
     holds 4 x 4 pixels to keep; `coarse`: on half the grid.  `before`, `middle`, `after`: residual
     blocks on the grid, on half of it (shared by all modes), and on the grid again (a set a family).
+    `recall`: the blocks, counted in that order, that see the frame before.
     `heads` divide `coarse`; `window` is the side of an attention window on the half grid; `memory` the
     earlier frames kept; `reference` the side of the reference frame's token grid.
     """
@@ -70,6 +72,7 @@ class EmbeddedConfig:
     before: int
     middle: int
     after: int
+    recall: tuple[int, ...]
     heads: int
     window: int
     memory: int
@@ -80,6 +83,8 @@ class EmbeddedConfig:
             raise ValueError(f"{self.coarse} channels do not divide into {self.heads} heads")
         if self.window % 2:
             raise ValueError(f"window side {self.window} is odd, so it cannot be shifted by half")
+
+        object.__setattr__(self, "recall", tuple(self.recall))  # JSON knows lists only
 
     def width(self, family: str) -> int:
         """Channels on the grid."""
@@ -97,8 +102,39 @@ class EmbeddedConfig:
 
 
 SMALL = EmbeddedConfig(
-    fine=48, full=64, coarse=96, before=2, middle=3, after=3, heads=1, window=8, memory=2, reference=4
+    fine=48,
+    full=64,
+    coarse=96,
+    before=2,
+    middle=3,
+    after=3,
+    recall=(0, 1, 3, 5, 7),
+    heads=1,
+    window=8,
+    memory=2,
+    reference=4,
 )
+
+
+@dataclass
+class Memory:
+    """What the network keeps of a scene: keys and values, and features of the latest frame."""
+
+    cache: KVCache
+    features: FeatureCache
+
+    def copy(self) -> Memory:
+        """An independent copy."""
+        return Memory(self.cache.copy(), self.features.copy())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to save, by name."""
+        return self.cache.tensors() | self.features.tensors()
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave; the shapes must agree."""
+        self.cache.restore(tensors)
+        self.features.restore(tensors)
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -113,24 +149,32 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions around one activation, added to their input."""
+    """Two 3 x 3 convolutions around one activation, added to their input.
 
-    def __init__(self, channels: int) -> None:
+    With `recalls` the first one also spans what the block was given one frame before.
+    """
+
+    def __init__(self, channels: int, recalls: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.past = nn.Conv2d(channels, channels, 3, padding=1, bias=False) if recalls else None
         nn.init.kaiming_normal_(self.first.weight, a=0.1, nonlinearity="leaky_relu")
         nn.init.normal_(self.second.weight, std=0.3 / (9 * channels) ** 0.5)
         nn.init.zeros_(self.first.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        if self.past is not None:
+            nn.init.zeros_(self.past.weight)
 
-    def forward(self, x: Tensor, shift: Tensor) -> Tensor:
-        """[N, C, H, W] to the same; `shift` [N, C, 1, 1] carries the conditions."""
+    def forward(self, x: Tensor, shift: Tensor, before: Tensor | None) -> Tensor:
+        """[N, C, H, W] and the same of the frame before to the same; `shift` [N, C, 1, 1] carries the conditions."""
         if len(shift) == 1:  # one scene: the shift is part of the bias, which costs nothing
             assert self.first.bias is not None
             hidden = F.conv2d(x, self.first.weight, self.first.bias + shift.flatten(), padding=1)
         else:
             hidden = self.first(x) + shift
+        if self.past is not None and before is not None:
+            hidden = hidden.add_(self.past(before))
         out: Tensor = self.second(F.leaky_relu(hidden, 0.1, inplace=True))
         return out.add_(x)
 
@@ -220,11 +264,11 @@ class FineBlocks(nn.Module):
 
     def __init__(self, config: EmbeddedConfig, family: str) -> None:
         super().__init__()
-        width = config.width(family)
-        self.before = nn.ModuleList(ResidualBlock(width) for _ in range(config.before))
+        width, after = config.width(family), config.before + config.middle
+        self.before = nn.ModuleList(ResidualBlock(width, i in config.recall) for i in range(config.before))
         self.down = nn.Conv2d(width, config.coarse, 2, stride=2)
         self.up = nn.Conv2d(config.coarse, 4 * width, 1)
-        self.after = nn.ModuleList(ResidualBlock(width) for _ in range(config.after))
+        self.after = nn.ModuleList(ResidualBlock(width, after + i in config.recall) for i in range(config.after))
 
 
 class EmbeddedNetwork(nn.Module):
@@ -239,7 +283,9 @@ class EmbeddedNetwork(nn.Module):
             {name: nn.Conv2d(mode.inputs, widths[name], 3, padding=1) for name, mode in MODES.items()}
         )
         self.families = nn.ModuleDict({family: FineBlocks(config, family) for family in FAMILIES})
-        self.middle = nn.ModuleList(ResidualBlock(coarse) for _ in range(config.middle))
+        self.middle = nn.ModuleList(
+            ResidualBlock(coarse, config.before + i in config.recall) for i in range(config.middle)
+        )
         self.attention = nn.ModuleList(WindowAttention(config, shift) for shift in (0, config.window // 2))
         self.heads = nn.ModuleDict(
             {name: nn.Conv2d(widths[name], mode.outputs, 3, padding=1) for name, mode in MODES.items()}
@@ -267,95 +313,71 @@ class EmbeddedNetwork(nn.Module):
         """The blocks' shifts [B, C, 1, 1] under conditions `levels` [B, LEVELS]."""
         return [s[..., None, None] for s in self.conditions[mode](levels).split(self.hidden(mode), -1)]
 
-    def allocate(self, height: int, width: int, batch: int = 1) -> KVCache:
-        """An empty cache for a grid of height x width positions (half of it is attended on)."""
+    def allocate(self, mode: str, height: int, width: int, batch: int = 1) -> Memory:
+        """An empty memory for a grid of height x width positions (half of it is attended on)."""
         config = self.config
         half = ((height + 1) // 2, (width + 1) // 2)
         windows = batch * window_count(half, config.window)
         shape = (len(self.attention), windows, config.heads, config.coarse // config.heads)
-        return KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
+        cache = KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
+        features = []
+        for index, channels in enumerate(self.hidden(mode)):
+            if index in config.recall:
+                size = half if config.before <= index < config.before + config.middle else [2 * side for side in half]
+                features.append(self.weight.new_zeros(batch, channels, *size))
+        return Memory(cache, FeatureCache(features))
 
-    def step(self, mode: str, x: Tensor, levels: Tensor, cache: KVCache, fresh: bool) -> Tensor:
-        """One frame [B, C, H, W] to its residual [B, outputs, H, W]; `cache` moves on by a frame.
+    def step(self, mode: str, x: Tensor, levels: Tensor, memory: Memory, fresh: bool) -> Tensor:
+        """One frame [B, C, H, W] to its residual [B, outputs, H, W]; `memory` moves on by a frame.
 
         `levels` [B, LEVELS]; `fresh` makes this frame the reference: always for a scene's first.
         """
-        out = self.walk(mode, x, self.shifts(mode, levels), lambda i, y: self.looking(i).step(y, i, cache, fresh))
-        cache.advance(self.config.tokens)
+
+        def look(index: int, y: Tensor) -> Tensor:
+            return self.looking(index).step(y, index, memory.cache, fresh)
+
+        out = self.walk(mode, x, self.shifts(mode, levels), look, memory.features.swap)
+        memory.cache.advance(self.config.tokens)
+        memory.features.advance()
         return out
 
     def clip(self, mode: str, x: Tensor, levels: Tensor) -> Tensor:
         """Whole clips [B, T, C, H, W] to residuals [B, T, outputs, H, W]; conditions [B, LEVELS]."""
-        frames = x.shape[1]
+        batch, frames = x.shape[:2]
         shifts = [s.repeat_interleave(frames, 0) for s in self.shifts(mode, levels)]
-        out = self.walk(mode, x.flatten(0, 1), shifts, lambda i, y: self.looking(i).clip(y, frames))
-        return out.view(x.shape[0], frames, *out.shape[1:])
 
-    def walk(self, mode: str, x: Tensor, shifts: list[Tensor], look: Look) -> Tensor:
-        """The layers in order; `look(index, map)` is the only thing that looks beyond a frame."""
+        def look(index: int, y: Tensor) -> Tensor:
+            return self.looking(index).clip(y, frames)
+
+        def recall(_: int, y: Tensor) -> Tensor:
+            earlier = y.view(batch, frames, *y.shape[1:])[:, :-1]
+            return F.pad(earlier, (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
+
+        out = self.walk(mode, x.flatten(0, 1), shifts, look, recall)
+        return out.view(batch, frames, *out.shape[1:])
+
+    def walk(self, mode: str, x: Tensor, shifts: list[Tensor], look: Look, recall: Recall) -> Tensor:
+        """The layers in order; only `look` and `recall` (of an index and a map) look beyond a frame."""
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = self.stems[mode](x)
         fine = cast(FineBlocks, self.families[MODES[mode].family])
         remaining = iter(shifts)
+        recalled = iter(range(len(self.config.recall)))
+
+        def run(block: nn.Module, x: Tensor) -> Tensor:
+            before = None if cast(ResidualBlock, block).past is None else recall(next(recalled), x)
+            return cast(Tensor, block(x, next(remaining), before))
+
         for block in fine.before:
-            x = block(x, next(remaining))
+            x = run(block, x)
         y = fine.down(x)
         for index, block in enumerate(self.middle):
-            y = block(y, next(remaining))
+            y = run(block, y)
             if index < len(self.attention):
                 y = look(index, y)
         x = x + F.pixel_shuffle(fine.up(y), 2)
         for block in fine.after:
-            x = block(x, next(remaining))
+            x = run(block, x)
         out: Tensor = self.heads[mode](x)
         return out[..., :height, :width]
-
-
-# ---------------------------------------------------------------- what enters and leaves a mode
-
-
-def contrast(x: Tensor) -> Tensor:
-    """What a picture [N, C, H, W] has over its 3 x 3 surroundings, made as large as the picture itself.
-
-    A convolution could find it; given, it is learnt from at once instead of after thousands of steps.
-    """
-    around = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    return (x - around) * DETAIL_GAIN
-
-
-def detail_inputs(base: Tensor, *extra: Tensor) -> Tensor:
-    """Means, their contrast, and details of an estimate on the grid.
-
-    [N, 3, H, W] to [N, 6 + 48 + ..., H/4, W/4].  The details (and whatever else is given, unshuffled
-    alike) are what a convolution must see: raw unshuffled pixels are nearly equal within a block and
-    drown them.
-    """
-    mean = F.avg_pool2d(base, GRID)
-    detail = (base - F.interpolate(mean, scale_factor=GRID, mode="nearest")) * DETAIL_GAIN
-    parts = [F.pixel_unshuffle(part, GRID) for part in (detail, *extra)]
-    return torch.cat([mean, contrast(mean), *parts], 1)
-
-
-def upscale_inputs(low: Tensor, scale: int) -> Tensor:
-    """[N, 3, H, W] and its contrast on the grid of `upscale{scale}`.
-
-    For 2 the sides must be even; four pixels share a position.
-    """
-    both = torch.cat([low, contrast(low)], 1)
-    return F.pixel_unshuffle(both, 2) if scale == 2 else both
-
-
-def deblur_inputs(blurred: Tensor, base: Tensor) -> Tensor:
-    """Grid of a blurred picture and its deconvolution, both [N, 3, H, W] with sides of whole blocks."""
-    return detail_inputs(base, (base - blurred) * DETAIL_GAIN)
-
-
-def inpaint_inputs(base: Tensor, mask: Tensor) -> Tensor:
-    """Grid of a filled picture [N, 3, H, W] and its mask [N, 1, H, W], 1 where missing."""
-    return detail_inputs(base, mask)
-
-
-def to_pixels(residual: Tensor) -> Tensor:
-    """[N, 3 s^2, H, W] to pixels [N, 3, s H, s W]."""
-    return F.pixel_shuffle(residual, round((residual.shape[1] // 3) ** 0.5))

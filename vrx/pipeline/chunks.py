@@ -26,13 +26,15 @@ class Chunk:
     """Frames of one scene that go through the stages together.
 
     `padding` frames at the end repeat the last one and are trimmed after; `index` counts from 0 in the
-    scene; `first_frame` counts from 0 in the stream.
+    scene; `first_frame` counts from 0 in the stream; `ahead` are frames that follow in the scene, its
+    last one repeated where it ends.
     """
 
     frames: tuple[Source, ...]
     padding: int
     index: int
     first_frame: int
+    ahead: tuple[Source, ...] = ()
 
     @property
     def refresh(self) -> frozenset[int]:
@@ -68,21 +70,31 @@ def chunked(
     waiting: list[Source] = []
     for source in frames:
         if source.turn is Turn.HARD or scene < 0:
-            if waiting:
-                yield finish(waiting, schedule, index, count)
-                waiting = []
+            yield from rest(waiting, schedule, index, count)
+            waiting = []
             scene, index = scene + 1, 0
             size = (source.frame.height, source.frame.width)
             yield SceneStart(scene, size, (size[0] * scale, size[1] * scale))
         waiting.append(source)
         count += 1
-        if len(waiting) == schedule.size(index):
-            yield finish(waiting, schedule, index, count)
-            waiting, index = [], index + 1
-    if waiting:
-        yield finish(waiting, schedule, index, count)
+        if len(waiting) == schedule.size(index) + schedule.ahead:
+            chunk = cut(waiting, schedule, index, count)
+            yield chunk
+            waiting, index = waiting[len(chunk.frames) :], index + 1
+    yield from rest(waiting, schedule, index, count)
 
 
-def finish(frames: list[Source], schedule: ChunkSchedule, index: int, count: int) -> Chunk:
-    """A chunk of the frames that wait, with the padding they need; `count` frames were seen so far."""
-    return Chunk(tuple(frames), schedule.padding(len(frames), index == 0), index, count - len(frames))
+def rest(waiting: list[Source], schedule: ChunkSchedule, index: int, count: int) -> Iterator[Chunk]:
+    """The chunks of the frames that wait at a scene's end."""
+    while waiting:
+        chunk = cut(waiting, schedule, index, count)
+        yield chunk
+        waiting, index = waiting[len(chunk.frames) :], index + 1
+
+
+def cut(waiting: list[Source], schedule: ChunkSchedule, index: int, count: int) -> Chunk:
+    """A chunk of the frames that wait, with the padding it needs; `count` frames were seen so far."""
+    frames, after = waiting[: schedule.size(index)], waiting[schedule.size(index) :]
+    ahead = [*after, *[waiting[-1]] * schedule.ahead][: schedule.ahead]
+    padding = schedule.padding(len(frames), index == 0)
+    return Chunk(tuple(frames), padding, index, count - len(waiting), tuple(ahead))

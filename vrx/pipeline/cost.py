@@ -8,11 +8,13 @@ from time import perf_counter
 import torch
 import torch.nn.functional as F
 
-from vrx.models.embedded import GRID, MODES, EmbeddedConfig
+from vrx.models.embedded import MODES, EmbeddedConfig
+from vrx.models.grids import GRID
 
 PROBE_CHANNELS = 64
 PROBE_SIDES = {"cpu": 192}  # positions; elsewhere 1024
 PROBE_RUNS = 6
+COPIED = 1 << 29  # bytes, more than any cache holds
 REACHED = 0.5  # share of that rate that a whole run reaches end to end; measured
 
 
@@ -46,3 +48,18 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
                 torch.cuda.synchronize(device)
             best = min(best, perf_counter() - begin)
     return 18.0 * PROBE_CHANNELS**2 * side**2 / best
+
+
+@cache
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second that this device reads and writes when it copies a large block."""
+    block = torch.empty(COPIED // 2 if device.type == "cpu" else COPIED, dtype=torch.uint8, device=device).fill_(1)
+    other = torch.empty_like(block)
+    best = float("inf")
+    for _ in range(PROBE_RUNS):
+        begin = perf_counter()
+        other.copy_(block)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, perf_counter() - begin)
+    return 2.0 * block.numel() / best

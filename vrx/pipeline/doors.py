@@ -45,7 +45,8 @@ def enter(chunk: Chunk, device: torch.device) -> Pixels:
         arrays = [source.mask for source in chunk.frames if source.mask is not None]
         arrays += [arrays[-1]] * chunk.padding
         masks = torch.from_numpy(np.stack(arrays)).to(device).float()[:, None]
-    return Pixels(torch.stack(pictures), masks, chunk.refresh)
+    ahead = torch.stack([to_rgb(source.frame, device)[0] for source in chunk.ahead]) if chunk.ahead else None
+    return Pixels(torch.stack(pictures), masks, chunk.refresh, ahead)
 
 
 def leave(chunk: Chunk, restored: Tensor, finish: Finish) -> list[Frame]:

@@ -11,10 +11,12 @@ from vrx.errors import InputError, ModelError, OutputError, UsageError
 from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, rule_for
 from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
 from vrx.media.write import FORMATS
-from vrx.settings import Job, OutputSettings, Task
+from vrx.restorers.registry import given
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
 EMBEDDED = "embedded"
+CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
 BASE_MEMORY = 430 << 20  # bytes: the interpreter, torch and the libraries
 BYTES_A_PIXEL = 190  # of output, all stages and queues together; measured
 FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
@@ -40,7 +42,7 @@ class Plan:
     container: str
     chunk: int
     scenes: str
-    memory: int
+    memory: int | None
     seconds: float | None
     notes: tuple[str, ...]
 
@@ -49,35 +51,33 @@ class Plan:
         return asdict(self)
 
 
-def choose_model(name: str, catalogue: dict[str, Entry], task: Task, prompt: str | None) -> Entry | Path:
-    """The entry to run, or the path of a checkpoint.
+def choose_model(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings) -> Entry:
+    """The entry to run; a checkpoint that is named by its path becomes one.
 
-    `auto` is the embedded model: the only one whose checkpoint is here.  Raises UsageError for a prompt
-    that would not be heard, ModelError for a model that is unknown or cannot run.
+    `auto` is the embedded model: the only one whose checkpoint is always here.  Raises UsageError for a
+    prompt that would not be heard, ModelError for a model that is unknown or does not do what is asked.
     """
+    name, task = model.name, restore.task
     path = Path(name)
-    if name != "auto" and name not in catalogue and (path.suffix == ".safetensors" or path.exists()):
-        if not path.is_file():
-            raise ModelError(f"cannot read the checkpoint {name}: no such file")
-        chosen: Entry | Path = path
-        hears = False
+    if name != "auto" and name not in catalogue and (path.suffix in CHECKPOINTS or path.exists()):
+        chosen = given(path)
     else:
         wanted = EMBEDDED if name == "auto" else name
         if wanted not in catalogue:
             raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
         chosen = catalogue[wanted]
-        hears = chosen.hears_prompts
-    if prompt is not None and not hears:
+    if model.prompt is not None and not chosen.hears_prompts:
         listeners = ", ".join(n for n, e in catalogue.items() if e.hears_prompts and task in e.tasks)
-        label = EMBEDDED if name == "auto" else name
         raise UsageError(
-            f"the model {label} does not hear prompts", f"Models that do, for {task}: {listeners or 'none'}"
+            f"the model {chosen.name} does not hear prompts", f"Models that do, for {task}: {listeners or 'none'}"
         )
-    if isinstance(chosen, Entry):
-        if task not in chosen.tasks:
-            raise ModelError(f"the model {chosen.name} does not {task}", "See: vrx models list")
-        if not chosen.available:
-            raise ModelError(f"this version of vrx cannot run the model {chosen.name}", "Use --model embedded")
+    if task not in chosen.tasks:
+        raise ModelError(f"the model {chosen.name} does not {task}", "See: vrx models list")
+    if not chosen.available:
+        raise ModelError(f"this version of vrx cannot run the model {chosen.name}", "Use --model embedded")
+    if task is Task.UPSCALE and restore.scale not in chosen.scales:
+        scales = ", ".join(map(str, chosen.scales))
+        raise UsageError(f"the model {chosen.name} does not enlarge by {restore.scale}", f"Use --scale {scales}")
     return chosen
 
 

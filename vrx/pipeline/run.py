@@ -33,12 +33,11 @@ from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Pipeline, Save, Work
 from vrx.pipeline.target import expected_frames, make_target
 from vrx.restorers.base import Restorer, SceneStart
-from vrx.restorers.embedded import CHUNK
-from vrx.restorers.registry import build
+from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
-from vrx.settings import Job, Task
+from vrx.settings import Environment, Job, Task
 from vrx.weights import catalogue
-from vrx.weights.catalogue import Entry
+from vrx.weights.locate import Progress, Shop
 
 PIPE_NAME = "standard input"
 SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
@@ -79,10 +78,9 @@ class Run:
 
     def _open(self) -> None:
         job = self.job
-        self._entry = planning.choose_model(
-            job.model.name, catalogue.load(catalogue.packaged()), job.restore.task, job.model.prompt
-        )
-        self._model = self._entry.name if isinstance(self._entry, Entry) else self._entry.stem
+        self._catalogue = catalogue.known()
+        self._entry = planning.choose_model(job.model, self._catalogue, job.restore)
+        self._model = self._entry.name
         named = None if job.source == "-" else Path(job.source)
         self._output = planning.output_path(job, named, self._model)
         if self._output is not None:
@@ -134,23 +132,41 @@ class Run:
             self._notes.append(text)
             self._watch(events.Noted(input=self.job.source, level="warning", text=text))
 
+    def _inform(self, text: str, level: str = "info") -> None:
+        self._watch(events.Noted(input=self.job.source, level=level, text=text))
+
+    def _fetching(self) -> Progress:
+        """Progress of downloads as events, now and then."""
+        told: dict[str, float] = {}
+
+        def tell(part: str, done: int, size: int | None) -> None:
+            now = perf_counter()
+            if done == size or now - told.get(part, 0.0) > REPORT_EVERY:
+                told[part] = now
+                self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
+
+        return tell
+
     # ------------------------------------------------------------ planning
 
     def plan(self) -> Plan:
         """What `stream` would do."""
         dtype = pick_dtype(self.job.model.dtype, self._device)
         target, reader = self._target, self._reader
-        checkpoint = str(self._entry) if isinstance(self._entry, Path) else ", ".join(p.path for p in self._entry.parts)
-        memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
-        frames = self.frames
-        restore = self.job.restore
-        mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
-        work = operations(SMALL, mode, target.size)
+        parts = ", ".join(p.path for p in self._entry.parts if not p.optional)
+        frames, seconds = self.frames, None
+        memory = self._entry.memory
+        if self._entry.family == planning.EMBEDDED:
+            memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+            restore = self.job.restore
+            mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
+            work = operations(SMALL, mode, target.size)
+            seconds = None if frames is None else frames * work / matrix_rate(self._device, dtype) / REACHED
         return Plan(
             source=self.job.source,
             output=str(target.path) if target.path else "standard output",
             model=self._model,
-            checkpoint=checkpoint,
+            checkpoint=str(self._entry.local or parts),
             device=str(self._device),
             dtype=str(dtype).removeprefix("torch."),
             frames=frames,
@@ -159,10 +175,10 @@ class Run:
             encoder=target.rule.name,
             pix_fmt=target.layout.pix_fmt,
             container=target.container,
-            chunk=CHUNK,
+            chunk=FAMILIES[self._entry.family].schedule.next,
             scenes=self.job.selection.scenes,
             memory=memory,
-            seconds=None if frames is None else frames * work / matrix_rate(self._device, dtype) / REACHED,
+            seconds=seconds,
             notes=tuple(self._notes),
         )
 
@@ -174,7 +190,11 @@ class Run:
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
         torch.manual_seed(job.model.seed)
-        restorer = build(self._entry, job.restore, self._device, dtype)
+        shop = Shop(
+            models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching()
+        )
+        parts = parts_of(self._entry, job.model, self._catalogue, shop)
+        restorer = build(self._entry, Request(parts, job.restore, job.model, self._device, dtype))
         self._watch(
             events.Started(
                 input=job.source,
@@ -187,6 +207,12 @@ class Run:
                 dtype=str(dtype).removeprefix("torch."),
             )
         )
+        for line in (
+            f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
+            f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
+            f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
+        ):
+            self._inform(line, events.DETAIL)
         known = job.restore.task is Task.INPAINT
         finish = Finish(
             layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
@@ -203,6 +229,8 @@ class Run:
         seconds = perf_counter() - begin
         outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))
         name = str(target.path) if target.path else "-"
+        spent = ", ".join(f"{stage} {t:.1f}" for stage, t in outcome.stage_seconds.items())
+        self._inform(f"seconds of work: {spent}", events.DETAIL)
         self._watch(
             events.Finished(input=job.source, output=name, frames=writer.frames, scenes=scenes, seconds=seconds)
         )
@@ -220,7 +248,7 @@ class Run:
             elif isinstance(item, Work):
                 self._tell_refreshes(item.chunk, scene)
                 for text in item.notes:
-                    self._watch(events.Noted(input=self.job.source, level="info", text=text))
+                    self._inform(text)
                 start = perf_counter()
                 for frame in item.restored:
                     writer.write(frame)

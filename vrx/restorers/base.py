@@ -15,13 +15,17 @@ class ChunkSchedule:
     """How many frames a system takes first and then, and which counts its codec can hold.
 
     A chunk of n frames is padded until (n - `first_offset`) % `multiple` == 0 in a scene's first chunk
-    and n % `multiple` == 0 after it: Wan's causal codec has multiple 4 and first offset 1.
+    and n % `multiple` == 0 after it: Wan's causal codec has multiple 4 and first offset 1.  The first
+    chunk is padded to `least` at least.  `ahead` frames of the scene after the chunk come along to be
+    looked at: FlashVSR's features lead its pictures by four frames.
     """
 
     first: int
     next: int
     multiple: int = 1
     first_offset: int = 0
+    least: int = 0
+    ahead: int = 0
 
     def __post_init__(self) -> None:
         if self.padding(self.first, True) or self.padding(self.next, False):
@@ -33,7 +37,10 @@ class ChunkSchedule:
 
     def padding(self, frames: int, first: bool) -> int:
         """Frames to add to a short last chunk."""
-        return -(frames - (self.first_offset if first else 0)) % self.multiple
+        if not first:
+            return -frames % self.multiple
+        short = max(0, self.least - frames)
+        return short + -(frames + short - self.first_offset) % self.multiple
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Pixels:
     """A chunk on its way through the stages.
 
     `frames`: [T, 3, H, W] float in 0..1 on the device.  `masks`: [T, 1, H, W] 1 where to fill, or None.
+    `ahead`: [A, 3, H, W] frames that follow, where the schedule asks for them.
     `refresh`: frames that become the reference of the guidance, a scene's first always among them.
     `carry` is what decode needs of encode; `latents` what generate works on; `notes` are for the user.
     """
@@ -57,6 +65,7 @@ class Pixels:
     frames: Tensor
     masks: Tensor | None
     refresh: frozenset[int]
+    ahead: Tensor | None = None
     latents: Tensor | None = None
     carry: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

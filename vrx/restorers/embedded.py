@@ -10,25 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.errors import ModelError
-from vrx.models.cache import KVCache
 from vrx.models.classical import bicubic, smooth_fill, wiener
-from vrx.models.embedded import (
-    GRID,
-    SIGMA_UNIT,
-    EmbeddedConfig,
-    EmbeddedNetwork,
-    deblur_inputs,
-    inpaint_inputs,
-    to_pixels,
-    upscale_inputs,
-)
+from vrx.models.embedded import SIGMA_UNIT, EmbeddedConfig, EmbeddedNetwork, Memory
+from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
+from vrx.models.strength import StrengthNetwork, estimate_strength
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.weights import load
 
 CHUNK = 4  # frames: small enough to stay in memory at 4K, large enough to keep the stages apart
-ESTIMATED_FRAMES = 4  # of a scene, for its blur
+ESTIMATED_FRAMES = 4  # of a scene, for its blur and its compression
 LEAST_SIGMA = 0.3  # pixels; below it there is nothing to undo
+TOLD_STRENGTH = 0.15  # from which on the user is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +38,18 @@ class EmbeddedOptions:
         """The network's name for it."""
         return f"upscale{self.scale}" if self.task == "upscale" else self.task
 
-    def levels(self, sigma: float) -> list[float]:
-        """The conditions the network takes."""
-        known = self.strength is not None
-        return [sigma / SIGMA_UNIT, self.strength or 0.0, float(known)]
+
+@dataclass(frozen=True)
+class EmbeddedParts:
+    """The networks of one embedded checkpoint."""
+
+    network: EmbeddedNetwork
+    sharpness: SharpnessNetwork
+    strength: StrengthNetwork
 
 
-def load_networks(path: Path) -> tuple[EmbeddedNetwork, SharpnessNetwork]:
-    """The two networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
+def load_parts(path: Path) -> EmbeddedParts:
+    """The networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
     tensors, metadata = load.read(path)
     if metadata.get("family") != "embedded":
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
@@ -60,31 +57,32 @@ def load_networks(path: Path) -> tuple[EmbeddedNetwork, SharpnessNetwork]:
         network = EmbeddedNetwork(EmbeddedConfig(**load.config(path, metadata)))
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-    sharpness = SharpnessNetwork()
-    prefix = "sharpness."
-    parts = {n: t.float() for n, t in tensors.items() if not n.startswith(prefix)}
-    load.fill(network, parts, path)
-    load.fill(sharpness, {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}, path)
-    return network.eval(), sharpness.eval()
+    parts = EmbeddedParts(network.eval(), SharpnessNetwork().eval(), StrengthNetwork().eval())
+    helpers = {"sharpness.": parts.sharpness, "strength.": parts.strength}
+    for prefix, helper in helpers.items():
+        load.fill(helper, {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}, path)
+    load.fill(network, {n: t.float() for n, t in tensors.items() if not n.startswith(tuple(helpers))}, path)
+    return parts
 
 
 @dataclass
 class EncodeState:
-    """The blur of the scene, pixels; None until its first chunk was seen."""
+    """Blur (pixels) and damage (0..1) of the scene; None until its first chunk was seen, or never asked for."""
 
     scene: SceneStart
     sigma: float | None
+    strength: float | None
 
 
 class Encode:
     """Pixels to the classical estimate and the network's grid."""
 
-    def __init__(self, options: EmbeddedOptions, sharpness: SharpnessNetwork) -> None:
-        self._options, self._sharpness = options, sharpness
+    def __init__(self, options: EmbeddedOptions, sharpness: SharpnessNetwork, strength: StrengthNetwork) -> None:
+        self._options, self._sharpness, self._strength = options, sharpness, strength
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
-        return EncodeState(scene, self._options.sigma)
+        return EncodeState(scene, self._options.sigma, self._options.strength)
 
     def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
         """Estimate, and what the network sees of it, frame by frame."""
@@ -92,6 +90,10 @@ class Encode:
         if task == "deblur" and state.sigma is None:
             state.sigma = self.estimate(chunk.frames[:ESTIMATED_FRAMES])
             chunk.notes.append(f"scene {state.scene.number + 1}: blur of {state.sigma:.1f} px estimated")
+        if task == "upscale" and state.strength is None:
+            state.strength = estimate_strength(self._strength, chunk.frames[:ESTIMATED_FRAMES])
+            if state.strength >= TOLD_STRENGTH:
+                chunk.notes.append(f"scene {state.scene.number + 1}: damage of strength {state.strength:.1f} estimated")
         if task == "upscale":
             chunk.carry["base"] = bicubic(chunk.frames, self._options.scale)
             chunk.latents = upscale_inputs(padded(chunk.frames, 2), self._options.scale)
@@ -107,7 +109,9 @@ class Encode:
             base = smooth_fill(padded(chunk.frames, GRID), mask)
             chunk.carry["base"], chunk.carry["mask"] = base, mask
             chunk.latents = inpaint_inputs(base, mask)
-        chunk.carry["levels"] = chunk.frames.new_tensor([self._options.levels(state.sigma or 0.0)])
+        known = state.strength is not None
+        levels = [(state.sigma or 0.0) / SIGMA_UNIT, state.strength or 0.0, float(known)]
+        chunk.carry["levels"] = chunk.frames.new_tensor([levels])
         return chunk, state
 
     def estimate(self, frames: Tensor) -> float:
@@ -116,13 +120,14 @@ class Encode:
         return sigma if sigma >= LEAST_SIGMA else 0.0
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """The blur; NaN stands for not yet known."""
-        return {"sigma": torch.tensor(float("nan") if state.sigma is None else state.sigma)}
+        """Blur and damage; NaN stands for not known."""
+        found = {"sigma": state.sigma, "strength": state.strength}
+        return {n: torch.tensor(float("nan") if value is None else value) for n, value in found.items()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
-        sigma = float(tensors["sigma"])
-        return EncodeState(scene, None if sigma != sigma else sigma)
+        found = (float(tensors[name]) for name in ("sigma", "strength"))
+        return EncodeState(scene, *(None if value != value else value for value in found))
 
 
 class Generate:
@@ -133,40 +138,40 @@ class Generate:
         weight = network.weight
         self._device, self._dtype = weight.device, weight.dtype
 
-    def start(self, scene: SceneStart) -> KVCache:
-        """An empty cache for the scene's grid."""
+    def start(self, scene: SceneStart) -> Memory:
+        """An empty memory for the scene's grid."""
         height, width = scene.source
         if self._mode == "upscale2":
             height, width = -(-height // 2), -(-width // 2)
         elif not self._mode.startswith("upscale"):
             height, width = -(-height // GRID), -(-width // GRID)
-        elif self._mode != "upscale2":
+        else:
             height, width = height + height % 2, width + width % 2
-        return self._network.allocate(height, width)
+        return self._network.allocate(self._mode, height, width)
 
-    def step(self, chunk: Pixels, state: KVCache) -> tuple[Pixels, KVCache]:
+    def step(self, chunk: Pixels, state: Memory) -> tuple[Pixels, Memory]:
         """Residuals [T, 3 s^2, H, W] of the frames' grids, in order."""
         assert chunk.latents is not None
         levels = chunk.carry["levels"].to(self._dtype)
         grids = chunk.latents.to(self._dtype).contiguous(memory_format=torch.channels_last)
         residuals = []
         for number, grid in enumerate(torch.split(grids, 1)):
-            fresh = state.end == 0 or number in chunk.refresh
             if not self._remember:
-                state.end, fresh = 0, True
+                state = self._network.allocate(self._mode, *grid.shape[-2:])
+            fresh = state.cache.end == 0 or number in chunk.refresh
             residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
         chunk.latents = torch.cat(residuals)
         return chunk, state
 
-    def save(self, state: KVCache) -> dict[str, Tensor]:
-        """The cache."""
+    def save(self, state: Memory) -> dict[str, Tensor]:
+        """The memory."""
         return state.tensors()
 
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> KVCache:
-        """The cache that `save` gave."""
-        cache = self.start(scene)
-        cache.restore(tensors)
-        return cache
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> Memory:
+        """The memory that `save` gave."""
+        memory = self.start(scene)
+        memory.restore(tensors)
+        return memory
 
 
 class Decode:
@@ -210,15 +215,14 @@ class EmbeddedRestorer:
     def __init__(
         self,
         options: EmbeddedOptions,
-        networks: tuple[EmbeddedNetwork, SharpnessNetwork],
+        parts: EmbeddedParts,
         device: torch.device,
         dtype: torch.dtype,
         remember: bool = True,
     ) -> None:
-        network, sharpness = networks
-        network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = parts.network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = options.scale
-        self.encode: Stage = Encode(options, sharpness.to(device))
+        self.encode: Stage = Encode(options, parts.sharpness.to(device), parts.strength.to(device))
         self.generate: Stage = Generate(options, network, remember)
         self.decode: Stage = Decode(options)
 

@@ -1,32 +1,130 @@
-"""From a catalogue entry to a restorer: one table."""
+"""From a catalogue entry, or a checkpoint's path, to a restorer: one table of families."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from vrx.errors import ModelError
-from vrx.restorers.base import Restorer
-from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer, load_networks
-from vrx.settings import RestoreSettings
-from vrx.weights import load
+from vrx.errors import ModelError, UsageError
+from vrx.models.wan.transformer import WanTransformer
+from vrx.restorers import causal_wan, codecs, flashvsr, text
+from vrx.restorers.base import ChunkSchedule, Restorer
+from vrx.restorers.embedded import CHUNK, EmbeddedOptions, EmbeddedRestorer, load_parts
+from vrx.restorers.flashvsr import FlashVsrOptions, FlashVsrRestorer
+from vrx.restorers.infvsr import InfVsrRestorer
+from vrx.restorers.instantvir import InstantVirOptions, InstantVirRestorer
+from vrx.restorers.parts import Network, Parts, by_role, in_folder
+from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
+from vrx.weights import load, locate
 from vrx.weights.catalogue import Entry
 
-Builder = Callable[[Path, RestoreSettings, torch.device, torch.dtype], Restorer]
+ALL_TASKS = tuple(str(task) for task in Task)
+TEXT_WIDTH = 4096  # of guidance rows that UMT5 makes; InfVSR's are narrower
 
 
-def build_embedded(path: Path, settings: RestoreSettings, device: torch.device, dtype: torch.dtype) -> Restorer:
-    """The embedded system from its checkpoint."""
-    options = EmbeddedOptions(
-        task=str(settings.task), scale=settings.scale, sigma=settings.sigma, strength=settings.strength
+@dataclass(frozen=True)
+class Request:
+    """What a restorer is built for: tensors, wishes, and where it is to run.
+
+    `context` stands in for the prompt's rows where there is no text encoder to make them.
+    """
+
+    parts: Parts
+    restore: RestoreSettings
+    model: ModelSettings
+    device: torch.device
+    dtype: torch.dtype
+    context: Tensor | None = None
+
+    def placed(self, network: Network) -> Network:
+        """A network on the device; Wan's transformer keeps in float32 what the release keeps there."""
+        if isinstance(network, WanTransformer):
+            network.narrow(self.dtype)
+            return network.to(self.device)
+        return network.to(self.device, self.dtype)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A published system: how it is built, what it can do, which optional parts it may want."""
+
+    build: Callable[[Request], Restorer]
+    schedule: ChunkSchedule
+    tasks: tuple[str, ...]
+    scales: tuple[int, ...]
+    hears_prompts: bool = False
+
+
+def build_infvsr(request: Request) -> Restorer:
+    """InfVSR from its parts; --decoder tiny decodes with TAEHV."""
+    parts = request.parts
+    tiny = request.placed(parts.tiny()) if request.model.decoder == "tiny" else None
+    codec = codecs.WanCodec(request.placed(parts.autoencoder()), tiny)
+    guidance = parts.guidance().to(request.device)
+    network = request.placed(parts.transformer())
+    return InfVsrRestorer(codec, network, guidance, request.restore.scale, request.model.tile)
+
+
+def build_instantvir(request: Request) -> Restorer:
+    """InstantViR from its parts, on LeanVAE where that is the codec there is."""
+    parts, tiny = request.parts, request.model.decoder == "tiny"
+    codec: codecs.Codec
+    if parts.has("lean") and not parts.has("autoencoder"):
+        if tiny:
+            raise UsageError("LeanVAE's latents have no tiny decoder", "Leave --decoder out")
+        codec = codecs.LeanCodec(request.placed(parts.lean()))
+    else:
+        small = request.placed(parts.tiny()) if tiny else None
+        codec = codecs.WanCodec(request.placed(parts.autoencoder()), small)
+    context = request.context
+    if context is None:
+        folder = Environment.read().cache / "prompts"
+        context = text.rows(parts, request.model.prompt or "", request.device, folder)
+    network = request.placed(parts.transformer())
+    options = InstantVirOptions(str(request.restore.task), context.to(request.device))
+    return InstantVirRestorer(codec, network, options, request.model.tile)
+
+
+def build_flashvsr(request: Request) -> Restorer:
+    """FlashVSR from its parts; --decoder full decodes with Wan's autoencoder."""
+    parts = request.parts
+    projection = request.placed(parts.projection())
+    network = request.placed(parts.transformer())
+    decoder = (
+        codecs.decoder(codecs.WanCodec(request.placed(parts.autoencoder())), request.model.tile)
+        if request.model.decoder == "full"
+        else request.placed(parts.decoder())
     )
-    return EmbeddedRestorer(options, load_networks(path), device, dtype)
+    context = next(iter(parts.tensors("prompt").values())).float()
+    options = FlashVsrOptions(
+        scale=request.restore.scale,
+        context=context if context.ndim == 3 else context[None],
+        color=request.model.color_fix,
+        seed=request.model.seed,
+    )
+    return FlashVsrRestorer(projection, network, decoder, options)
 
 
-BUILDERS: dict[str, Builder] = {"embedded": build_embedded}
+def build_embedded(request: Request) -> Restorer:
+    """The embedded system from its checkpoint."""
+    restore = request.restore
+    options = EmbeddedOptions(
+        task=str(restore.task), scale=restore.scale, sigma=restore.sigma, strength=restore.strength
+    )
+    return EmbeddedRestorer(options, load_parts(request.parts.where("embedded")), request.device, request.dtype)
+
+
+FAMILIES: dict[str, Family] = {
+    "embedded": Family(build_embedded, ChunkSchedule(CHUNK, CHUNK), ALL_TASKS, (2, 3, 4)),
+    "infvsr": Family(build_infvsr, causal_wan.SCHEDULE, ("upscale",), (2, 3, 4)),
+    "instantvir": Family(build_instantvir, causal_wan.SCHEDULE, ALL_TASKS, (4,), hears_prompts=True),
+    "flashvsr": Family(build_flashvsr, flashvsr.SCHEDULE, ("upscale",), (2, 3, 4)),
+}
 
 
 def packaged(part: str) -> Path:
@@ -34,15 +132,77 @@ def packaged(part: str) -> Path:
     return Path(str(resources.files("vrx"))) / "data" / part
 
 
-def build(model: Entry | Path, settings: RestoreSettings, device: torch.device, dtype: torch.dtype) -> Restorer:
-    """The restorer of an entry whose files are here, or of a checkpoint given by its path.
+def given(path: Path) -> Entry:
+    """What a checkpoint given by its path is: a file, or a folder of parts.  Raises ModelError."""
+    if not path.exists():
+        raise ModelError(f"cannot read the checkpoint {path}: no such file")
+    family = family_of(path)
+    if family not in FAMILIES:
+        raise ModelError(f"this version of vrx cannot run the family {family} of {path}")
+    rules = FAMILIES[family]
+    return Entry(
+        name=path.stem,
+        family=family,
+        tasks=rules.tasks,
+        scales=rules.scales,
+        license="unknown",
+        paper="",
+        about=f"checkpoint {path}",
+        hears_prompts=rules.hears_prompts,
+        parameters=None,
+        memory=None,
+        source="given by its path",
+        available=True,
+        parts=(),
+        local=path,
+    )
 
-    Raises ModelError where the files are missing, damaged or of another family.
-    """
-    if isinstance(model, Path):
-        return build_embedded(model, settings, device, dtype)
-    if model.family not in BUILDERS:
-        raise ModelError(f"this version of vrx cannot run the family {model.family}")
-    path = packaged(model.parts[0].path)
-    load.verify(path, model.parts[0].size, model.parts[0].sha256)
-    return BUILDERS[model.family](path, settings, device, dtype)
+
+def family_of(path: Path) -> str:
+    """By its metadata, the files of a folder, or the names and shapes of its tensors.  Raises ModelError."""
+    if path.is_dir():
+        files = in_folder(path).files
+        if "transformer" not in files:
+            raise ModelError(f"the folder {path} holds no transformer", "See the parts with: vrx models show NAME")
+        return "flashvsr" if "projection" in files else "infvsr" if "guidance" in files else "instantvir"
+    if path.suffix == load.SAFE:
+        stated = load.metadata(path).get("family")
+        if stated:
+            return stated
+        shapes = load.header(path)
+    else:
+        shapes = {name: tuple(t.shape) for name, t in load.tensors(path)[0].items()}
+    if "patch_embedding.weight" not in shapes or "text_embedding.0.weight" not in shapes:
+        raise ModelError(f"{path} is no checkpoint of a family that vrx knows")
+    return "instantvir" if shapes["text_embedding.0.weight"][1] == TEXT_WIDTH else "infvsr"
+
+
+def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: locate.Shop) -> Parts:
+    """The files of an entry; a lone transformer borrows the rest from the catalogue (`kin`).  Raises ModelError."""
+    roles = {"tiny"} if model.decoder == "tiny" else {"autoencoder"} if model.decoder == "full" else set()
+    path = entry.local
+    if path is None:
+        if entry.family == "embedded":
+            part = entry.parts[0]
+            load.verify(packaged(part.path), part.size, part.sha256)
+            return Parts({"embedded": packaged(part.path)})
+        files = locate.locate(entry, roles, shop)
+        return Parts(files, None, {p.role: p.sizes for p in entry.parts if p.sizes})
+    if path.is_dir():
+        return in_folder(path)
+    if entry.family == "embedded":
+        return Parts({"embedded": path})
+    notes = load.metadata(path) if path.suffix == load.SAFE else {}
+    if "family" in notes:
+        return Parts({}, path, by_role(load.config(path, notes)))
+    relative = next((e for e in kin.values() if e.family == entry.family and e.local is None), None)
+    if relative is None:
+        raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its codec and guidance too")
+    rest = replace(relative, parts=tuple(p for p in relative.parts if p.role != "transformer"))
+    files = locate.locate(rest, roles, shop)
+    return Parts({**files, "transformer": path}, None, {p.role: p.sizes for p in rest.parts if p.sizes})
+
+
+def build(entry: Entry, request: Request) -> Restorer:
+    """The restorer of an entry.  Raises ModelError where files are missing, damaged or of another family."""
+    return FAMILIES[entry.family].build(request)

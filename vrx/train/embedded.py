@@ -24,31 +24,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vrx.models.classical import bicubic, smooth_fill, wiener
-from vrx.models.embedded import (
-    MODES,
-    SIGMA_UNIT,
-    SMALL,
-    EmbeddedNetwork,
-    deblur_inputs,
-    inpaint_inputs,
-    to_pixels,
-    upscale_inputs,
-)
+from vrx.models.embedded import MODES, SIGMA_UNIT, SMALL, EmbeddedNetwork
+from vrx.models.grids import deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.train import degrade
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.optimise import optimisers, rate_at
 
-SHARES = {"upscale4": 0.48, "upscale3": 0.06, "upscale2": 0.07, "deblur": 0.28, "inpaint": 0.11}
+SHARES = {"upscale4": 0.54, "upscale3": 0.05, "upscale2": 0.05, "deblur": 0.26, "inpaint": 0.10}
 CROP = 128  # pixels; the degradation happens on the whole stored clip
+BLURRED = 160  # pixels of it, where the degradation is dear
 CLIP_NORM = 1.0
 FLOOR = 4e-3  # the least distance of a base that a batch is measured against
 GRADIENT_WEIGHT = 0.2
-TEMPORAL_WEIGHT = 0.1
+TEMPORAL_WEIGHT = 0.3
 SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
-DEGRADED_SHARE = {"upscale": 0.3, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
+DEGRADED_SHARE = {"upscale": 0.35, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
 SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
 MOTION_SHARE = 0.05  # of the blurs
 KNOWN_STRENGTH_SHARE = 0.5  # of those, told to the network
+STRENGTH_ERROR = 0.06  # deviation of what it is told
 SAVE_EVERY = 200  # steps
 
 
@@ -116,7 +110,8 @@ def damage(low: Tensor, rng: random.Random, share: float) -> tuple[Tensor, float
     strength = 0.0
     if rng.random() < share:
         low, strength = degrade.compress(low, rng)
-    return degrade.quantise(low), strength if rng.random() < KNOWN_STRENGTH_SHARE else None
+    told = min(1.0, max(0.0, strength + rng.gauss(0, STRENGTH_ERROR)))
+    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE else None
 
 
 def make_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
@@ -147,6 +142,8 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
 def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
     """Gaussian blur of sigma 0.5 to 4, some of them along a line; Wiener as base."""
     count = truth.shape[0]
+    top, left = (rng.randint(0, truth.shape[-1] - BLURRED) for _ in range(2))
+    truth = truth[..., top : top + BLURRED, left : left + BLURRED]
     flat = truth.flatten(0, 1)
     sigma = rng.uniform(0.5, 4.0)
     if rng.random() < MOTION_SHARE:

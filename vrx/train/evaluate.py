@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vrx.models.classical import bicubic, smooth_fill, wiener
 from vrx.restorers.base import Pixels, SceneStart
-from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer, load_networks
+from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.train import degrade
 
 BORDER = 8  # pixels left out
@@ -97,7 +97,7 @@ def main() -> None:
                 row = []
                 for remember in (True, False):
                     restorer = EmbeddedRestorer(
-                        options, load_networks(args.checkpoint), torch.device("cpu"), torch.float32, remember
+                        options, load_parts(args.checkpoint), torch.device("cpu"), torch.float32, remember
                     )
                     row.append(psnr(restored(restorer, low, mask, options.scale), truth) - plain)
                 gains.append(torch.stack([row[0][0], row[0][-1], row[1][-1]]))

@@ -1,6 +1,6 @@
 """Put the parts of the embedded model into one checkpoint.
 
-    python -m vrx.train.pack --network FILE --sharpness FILE --out FILE [--note KEY=TEXT ...]
+    python -m vrx.train.pack --network FILE --sharpness FILE --strength FILE --out FILE [--note KEY=TEXT ...]
 
 Prints the size, hash and parameter count for `weights.toml`.
 """
@@ -12,23 +12,27 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from vrx.restorers.embedded import load_networks
+from vrx.restorers.embedded import load_parts
 from vrx.weights import load
+
+HELPERS = ("sharpness", "strength")
 
 
 def main() -> None:
     """Merge, write, read back."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", type=Path, required=True)
-    parser.add_argument("--sharpness", type=Path, required=True)
+    for helper in HELPERS:
+        parser.add_argument(f"--{helper}", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", action="append", default=[], help="further metadata, KEY=TEXT")
     args = parser.parse_args()
     tensors = load_file(args.network)
-    tensors |= {f"sharpness.{name}": tensor for name, tensor in load_file(args.sharpness).items()}
+    for helper in HELPERS:
+        tensors |= {f"{helper}.{name}": tensor for name, tensor in load_file(getattr(args, helper)).items()}
     notes = dict(note.split("=", 1) for note in args.note)
     save_file(tensors, args.out, {**load.metadata(args.network), **notes})
-    load_networks(args.out)
+    load_parts(args.out)
     count = sum(tensor.numel() for tensor in tensors.values())
     print(f"parameters = {count}\nsize = {args.out.stat().st_size}\nsha256 = {load.sha256(args.out)!r}")  # noqa: T201
 

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vrx.errors import ModelError
+from vrx.settings import Environment
 
 PACKAGED = "weights.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One file of a checkpoint: `path` in the package's data (or repo), size in bytes, sha256."""
+    """One file of a checkpoint: `path` in the package's data (or repo), size in bytes, sha256.
+
+    `role` is what the file is to the model; `kind` the repository's (model, space, dataset); `optional`
+    ones are looked for only when they are asked for; `sizes` say what the tensors' shapes do not.
+    """
 
     path: str
+    role: str = ""
     repo: str = ""
+    kind: str = "model"
     revision: str = ""
     size: int | None = None
     sha256: str = ""
+    optional: bool = False
+    sizes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """Repository and path, for people."""
+        return f"{self.repo}/{self.path}" if self.repo else f"{self.path}, by hand"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +59,12 @@ class Entry:
     source: str
     available: bool
     parts: tuple[Part, ...]
+    local: Path | None = None  # a checkpoint that was given by its path
 
     @property
     def size(self) -> int | None:
         """Bytes of all parts, None where one is unknown."""
-        sizes = [part.size for part in self.parts]
+        sizes = [part.size for part in self.parts if not part.optional]
         return sum(s for s in sizes if s is not None) if sizes and None not in sizes else None
 
 
@@ -57,6 +72,15 @@ def packaged() -> Path:
     """The catalogue inside the package, or at the top of a checkout."""
     inside = Path(str(resources.files("vrx"))) / "data" / PACKAGED
     return inside if inside.exists() else Path(str(resources.files("vrx"))).parent / PACKAGED
+
+
+def known() -> dict[str, Entry]:
+    """The package's entries, and over them those of the user's own catalogue.  Raises ModelError."""
+    entries = load(packaged())
+    surroundings = Environment.read()
+    if surroundings.weights_named or surroundings.weights.is_file():
+        entries |= load(surroundings.weights)
+    return entries
 
 
 def load(path: Path) -> dict[str, Entry]:
@@ -81,6 +105,20 @@ def take(where: str, table: dict[str, Any], key: str, kind: type | tuple[type, .
     return value
 
 
+def many(where: str, table: dict[str, Any], key: str, kind: type) -> tuple[Any, ...]:
+    """A list of a table whose members are all of one type; empty where it is left out."""
+    values = take(where, table, key, list, [])
+    if not all(isinstance(v, kind) and not (isinstance(v, bool) and kind is int) for v in values):
+        raise ModelError(f"{where}: {key!r} has a member of the wrong type")
+    return tuple(values)
+
+
+def inside(path: str) -> bool:
+    """Whether a relative path stays in the folder it is meant for."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and ":" not in path
+
+
 def entry(path: Path, name: str, table: Any) -> Entry:
     """One `[models.NAME]` table as a value."""
     where = f"{path}: [models.{name}]"
@@ -91,20 +129,28 @@ def entry(path: Path, name: str, table: Any) -> Entry:
         inner = f"{where} part {number + 1}"
         if not isinstance(part, dict):
             raise ModelError(f"{inner} is no table")
+        if not inside(take(inner, part, "path", str)):
+            raise ModelError(f"{inner}: the path {part['path']!r} leaves its folder")
+        if take(inner, part, "size", int, 0) < 0:
+            raise ModelError(f"{inner}: 'size' is negative")
         parts.append(
             Part(
                 path=take(inner, part, "path", str),
+                role=take(inner, part, "role", str, ""),
                 repo=take(inner, part, "repo", str, ""),
+                kind=take(inner, part, "kind", str, "model"),
                 revision=take(inner, part, "revision", str, ""),
                 size=take(inner, part, "size", int, None),
                 sha256=take(inner, part, "sha256", str, ""),
+                optional=take(inner, part, "optional", bool, False),
+                sizes=take(inner, part, "sizes", dict, {}),
             )
         )
     return Entry(
         name=name,
         family=take(where, table, "family", str),
-        tasks=tuple(take(where, table, "tasks", list)),
-        scales=tuple(take(where, table, "scales", list, [])),
+        tasks=many(where, table, "tasks", str),
+        scales=many(where, table, "scales", int),
         license=take(where, table, "license", str),
         paper=take(where, table, "paper", str, ""),
         about=take(where, table, "about", str, ""),

@@ -1,20 +1,27 @@
-"""The only opener of checkpoints: safetensors, checked before memory is taken."""
+"""The only opener of checkpoints: safetensors, or what torch saved through its weights-only reader."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.errors import ModelError
+from vrx.weights import names
 
 CHUNK = 1 << 20  # bytes read at a time while hashing
 HEADER_MAX = 100_000_000  # bytes, the format's own limit
+SAFE = ".safetensors"
+FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's refusal of what is no tensor
 
 
 def sha256(path: Path) -> str:
@@ -55,6 +62,81 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ModelError(f"{path} is no whole safetensors checkpoint: {error}") from error
 
 
+def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors under our networks' names, and the metadata, of a checkpoint in any format.
+
+    Safetensors, or a file that torch saved, read by its weights-only loader: nothing in it runs.  A
+    trainer's box and prefixes are taken off, Diffusers' names translated.  Raises ModelError.
+    """
+    if path.suffix == SAFE:
+        found, notes = read(path)
+        return names.native(found), notes
+    return names.native(saved(path)), {}
+
+
+def saved(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that torch saved; a bare tensor stands under the name `tensor`.  Raises ModelError."""
+    content = unpacked(path)
+    if isinstance(content, Tensor):
+        return {"tensor": content}
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path} holds no tensors")
+    inner = names.unboxed(content)
+    found = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
+    if not found:
+        raise ModelError(f"{path} holds no tensors")
+    return found
+
+
+def unpacked(path: Path) -> object:
+    """What torch's weights-only loader makes of a file.  Raises ModelError, which names what it refused."""
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # the format before 1.6 cannot be mapped into memory
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged or hostile file may fail in any way
+        foreign = FOREIGN.search(str(error))
+        if foreign:
+            raise ModelError(
+                f"refused to load {path}: it asks for {foreign.group(1)}, which is no tensor",
+                "Get the checkpoint as safetensors",
+            ) from error
+        raise ModelError(f"{path} is no whole checkpoint") from error
+
+
+def header(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a safetensors file, without its tensors.  Raises ModelError."""
+    try:
+        with safe_open(path, framework="pt") as checkpoint:
+            return {name: tuple(checkpoint.get_slice(name).get_shape()) for name in checkpoint.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read the checkpoint {path}: {error}") from error
+
+
+def section(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose names begin with a prefix, without it.  Raises ModelError."""
+    try:
+        with safe_open(path, framework="pt") as checkpoint:
+            wanted = [name for name in checkpoint.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name.removeprefix(prefix): checkpoint.get_tensor(name) for name in wanted}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read the checkpoint {path}: {error}") from error
+
+
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """A safetensors file; it appears whole or not at all.  Raises ModelError."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"cannot write {path}: {error}") from error
+
+
 def metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without its tensors.  Raises ModelError."""
     try:
@@ -64,19 +146,22 @@ def metadata(path: Path) -> dict[str, str]:
         raise ModelError(f"cannot read the checkpoint {path}: {error}") from error
 
 
-def config(path: Path, metadata: dict[str, str]) -> dict[str, int]:
-    """The sizes a checkpoint was made with, from its metadata."""
+def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """The sizes a checkpoint was made with, from its metadata: numbers, words, lists of them, tables of such."""
     try:
         values = json.loads(metadata["config"])
-        if not isinstance(values, dict) or not all(isinstance(v, int) for v in values.values()):
-            raise ValueError("not a table of whole numbers")
+        if not isinstance(values, dict):
+            raise ValueError("not a table")
     except (KeyError, ValueError) as error:
         raise ModelError(f"{path} does not say how large its network is") from error
     return values
 
 
-def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load strictly: every name and shape must agree.  Raises ModelError that lists what does not."""
+def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
+    """Load strictly: every name and shape must agree.  Raises ModelError that lists what does not.
+
+    `assign` puts the tensors themselves into a network on the meta device: memory is taken once.
+    """
     wanted = network.state_dict()
     missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     wrong = [n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape]
@@ -92,4 +177,4 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     ]
     if broken:
         raise ModelError(f"{path} holds values that are no numbers in {broken[0]}")
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, assign=assign)

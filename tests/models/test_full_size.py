@@ -1,0 +1,91 @@
+"""The networks at their published sizes, without memory: names and shapes as the files have them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vrx.models.flashvsr.projection import LqProjection, ProjectionConfig
+from vrx.models.leanvae import LeanAutoencoder, LeanConfig
+from vrx.models.ram import RamConfig, VisualGuidance
+from vrx.models.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
+from vrx.models.umt5 import Umt5Config, Umt5Encoder
+from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.models.wan.transformer import WanConfig, WanTransformer
+
+TENSORS = Path(__file__).parents[1] / "data" / "tensors"
+
+
+def published(name: str) -> dict[str, list[int]]:
+    rows = json.loads((TENSORS / f"{name}.json").read_text())["tensors"]
+    return {row["name"].replace("{i}", str(i)): row["shape"] for row in rows for i in range(row["count"])}
+
+
+def shapes(network: nn.Module) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def build(name: str) -> nn.Module:
+    networks = {
+        "wan2.1-t2v-1.3b-dit": lambda: WanTransformer(WanConfig()),
+        "wan2.1-vae": lambda: WanAutoencoder(WanAutoencoderConfig()),
+        "taew2_1": lambda: TinyAutoencoder(TinyConfig()),
+        "flashvsr-tcdecoder": lambda: ConditionalDecoder(ConditionalConfig()),
+        "umt5-xxl-encoder": lambda: Umt5Encoder(Umt5Config()),
+        "lq": lambda: LqProjection(ProjectionConfig()),
+        "infvsr": lambda: WanTransformer(WanConfig(text_dim=512)),
+        "leanvae": lambda: LeanAutoencoder(LeanConfig()),
+        "ram": lambda: VisualGuidance(RamConfig()),
+    }
+    with torch.device("meta"):
+        return networks[name]()
+
+
+@pytest.mark.parametrize(
+    "name", ["wan2.1-t2v-1.3b-dit", "wan2.1-vae", "taew2_1", "flashvsr-tcdecoder", "umt5-xxl-encoder"]
+)
+def test_names_and_shapes_are_the_published_ones(name: str) -> None:
+    assert shapes(build(name)) == published(name)
+
+
+def test_the_lq_projection_is_the_published_one() -> None:
+    assert shapes(build("lq")) == {
+        "conv1.weight": [2048, 768, 4, 3, 3],
+        "conv1.bias": [2048],
+        "norm1.gamma": [2048, 1, 1, 1],
+        "conv2.weight": [3072, 2048, 4, 3, 3],
+        "conv2.bias": [3072],
+        "norm2.gamma": [3072, 1, 1, 1],
+        "linear_layers.0.weight": [1536, 3072],
+        "linear_layers.0.bias": [1536],
+    }
+
+
+def test_infvsr_differs_in_one_tensor() -> None:
+    expected = published("wan2.1-t2v-1.3b-dit")
+    expected["text_embedding.0.weight"] = [1536, 512]
+    assert shapes(build("infvsr")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("wan2.1-t2v-1.3b-dit", 1418.9968),
+        ("wan2.1-vae", 126.8925),
+        ("taew2_1", 11.3),
+        ("lq", 287.8459),
+        ("leanvae", 39.8),
+    ],
+)
+def test_parameter_counts(name: str, millions: float) -> None:
+    count = sum(p.numel() for p in build(name).parameters()) / 1e6
+    assert count == pytest.approx(millions, abs=0.06)
+
+
+def test_rams_encoder_ends_in_the_published_widths() -> None:
+    found = shapes(build("ram"))
+    assert found["image_proj.weight"] == [512, 1536]
+    assert found["visual_encoder.layers.2.blocks.17.attn.relative_position_bias_table"] == [529, 24]
+    assert found["visual_encoder.layers.0.downsample.reduction.weight"] == [384, 768]

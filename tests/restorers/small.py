@@ -1,0 +1,98 @@
+"""Checkpoints of the full layout at small sizes: random weights under the published file and tensor names."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import nn
+
+from vrx.models.flashvsr.projection import LqProjection, ProjectionConfig
+from vrx.models.leanvae import LeanAutoencoder, LeanConfig
+from vrx.models.ram import RamConfig, VisualGuidance
+from vrx.models.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
+from vrx.models.umt5 import Umt5Config, Umt5Encoder
+from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.models.wan.transformer import WanConfig, WanTransformer
+
+TEXT = 24
+HEADS = {"num_heads": 2}
+DIT: dict[str, Any] = {"dim": 48, "ffn_dim": 64, "num_layers": 2, "freq_dim": 32, "text_len": 12, **HEADS}
+
+
+def random_weights(network: nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Nothing left at zero or one; small enough that values stay near one."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, value in network.state_dict().items():
+        noise = torch.randn(value.shape, generator=generator)
+        fan_in = max(1, value[0].numel()) if value.ndim > 1 else 1
+        around = 1.0 if name.endswith(("gamma", "norm.weight", "norm1.weight", "norm2.weight", "norm3.weight")) else 0.0
+        tensors[name] = around + noise * (0.5 / fan_in**0.5 if value.ndim > 1 else 0.05)
+    return tensors
+
+
+def transformer(text_dim: int) -> dict[str, torch.Tensor]:
+    return random_weights(WanTransformer(WanConfig(**DIT, text_dim=text_dim)))
+
+
+def autoencoder() -> dict[str, torch.Tensor]:
+    return random_weights(WanAutoencoder(WanAutoencoderConfig(dim=4)))
+
+
+def infvsr(folder: Path) -> Path:
+    """With DAPE, in the formats of the release."""
+    folder.mkdir(exist_ok=True)
+    ram = RamConfig(image_size=48, embed_dim=8, depths=(2, 2), num_heads=(2, 4), window_size=6, out_dim=TEXT)
+    weights = random_weights(VisualGuidance(ram))
+    width = {f"visual_encoder.layers.{i}.blocks.{j}.attn.qkv": 8 * 2**i for i in (0, 1) for j in (0, 1)}
+    adapter = {f"{name}.lora_A": 0.1 * torch.randn(8, size) for name, size in width.items()}
+    adapter |= {f"{name}.lora_B": 0.1 * torch.randn(2 * size, 4) for name, size in width.items()}
+    weights["visual_encoder.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(3)
+    torch.save(transformer(TEXT), folder / "InfVSR.ckpt")
+    torch.save(autoencoder(), folder / "Wan2.1_VAE.pth")
+    torch.save({"model": {**weights, "label_embed": torch.zeros(2)}}, folder / "ram_swin_large_14m.pth")
+    torch.save(adapter, folder / "DAPE.pth")
+    save_file(
+        random_weights(TinyAutoencoder(TinyConfig(encoder_width=4, decoder_widths=(8, 8, 4, 4)))),
+        folder / "taew2_1.safetensors",
+    )
+    sizes = {"transformer": {**HEADS, "text_len": 12}, "guidance": {"image_size": 48}}
+    (folder / "config.json").write_text(json.dumps(sizes))
+    return folder
+
+
+def instantvir(folder: Path, lean: bool = False) -> Path:
+    """As the authors' trainer saves it, with a text encoder and its tokenizer."""
+    folder.mkdir(exist_ok=True)
+    prefixed = {f"model.{name}": t for name, t in transformer(TEXT).items()}
+    torch.save({"generator": prefixed, "critic": {"model.x": torch.zeros(1)}}, folder / "model.pt")
+    if lean:
+        net = LeanAutoencoder(LeanConfig(l_dim=6, h_dim=10, embedding_dim=16, sep_num_layer=1, fusion_num_layer=1))
+        torch.save({"args": None, "state_dict": random_weights(net)}, folder / "LeanVAE-dim16.ckpt")
+    else:
+        torch.save(autoencoder(), folder / "Wan2.1_VAE.pth")
+    text = Umt5Encoder(Umt5Config(vocab=8, dim=TEXT, dim_attn=TEXT, dim_ffn=32, num_heads=2, num_layers=2))
+    torch.save(random_weights(text), folder / "models_t5_umt5-xxl-enc-bf16.pth")
+    words = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", "a", "cat", "tree"))}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"transformer": {**HEADS, "text_len": 12}}))
+    return folder
+
+
+def flashvsr(folder: Path) -> Path:
+    """Both decoders."""
+    folder.mkdir(exist_ok=True)
+    save_file(transformer(TEXT), folder / "diffusion_pytorch_model_streaming_dmd.safetensors")
+    projection = ProjectionConfig(hidden1=6, hidden2=8, out_dim=DIT["dim"])
+    torch.save(random_weights(LqProjection(projection)), folder / "LQ_proj_in.ckpt")
+    decoder = ConditionalConfig(channels=(8, 8, 6, 6))
+    torch.save(random_weights(ConditionalDecoder(decoder)), folder / "TCDecoder.ckpt")
+    torch.save(autoencoder(), folder / "Wan2.1_VAE.pth")
+    torch.save(torch.randn(1, 12, TEXT).bfloat16(), folder / "posi_prompt.pth")
+    (folder / "config.json").write_text(json.dumps({"transformer": HEADS}))
+    return folder

@@ -1,0 +1,54 @@
+"""The same on a GPU; skipped where there is none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.restorers import small
+from tests.restorers.test_large import MAKERS, SHOP, clip, run
+from vrx.models.flashvsr import attention as sparse
+from vrx.restorers.registry import Request, build, given, parts_of
+from vrx.settings import ModelSettings, RestoreSettings, Task
+
+pytestmark = pytest.mark.cuda
+
+
+@torch.inference_mode()
+def test_flex_attention_gives_what_gathered_windows_give() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 3, n * sparse.TOKENS, 64, generator=generator) for n in (4, 12, 12))
+    local = sparse.local_range(2, 2, 3, q.device)
+    keep = sparse.select(q, k, local, 0.9)
+    keep[1, 2] = False  # a query window that keeps nothing
+    expected = sparse.attend_gathered(q, k, v, keep)
+    found = sparse.attend(q.cuda(), k.cuda(), v.cuda(), keep.cuda())
+    torch.testing.assert_close(found.cpu(), expected, atol=2e-3, rtol=2e-3)
+    assert not found[0, 1, 2 * sparse.TOKENS : 3 * sparse.TOKENS].any()
+
+
+@pytest.mark.parametrize("name", ["infvsr", "instantvir", "lean"])
+def test_a_system_gives_what_it_gives_on_the_processor(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    maker: Callable[[Path], Path] = MAKERS[name][0]
+    task = MAKERS[name][1]
+    entry, model = given(maker(tmp_path / "m")), ModelSettings()
+    restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1)
+    results = []
+    for device in ("cpu", "cuda"):
+        request = Request(parts_of(entry, model, {}, SHOP), restore, model, torch.device(device), torch.float32)
+        frames = clip(13).to(device)
+        results.append(run(build(entry, request), frames).cpu())
+    torch.testing.assert_close(results[0], results[1], atol=5e-3, rtol=0)
+
+
+def test_flashvsr_runs(tmp_path: Path) -> None:
+    entry, model = given(small.flashvsr(tmp_path / "m")), ModelSettings()
+    restore = RestoreSettings(task=Task.UPSCALE, scale=4)
+    request = Request(parts_of(entry, model, {}, SHOP), restore, model, torch.device("cuda"), torch.bfloat16)
+    out = run(build(entry, request), clip(30).cuda())
+    assert out.shape[0] == 30
+    assert torch.isfinite(out).all()

@@ -1,0 +1,259 @@
+"""The large systems at small sizes: streamed, saved and gone on with, in tiles, on frames of any count."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.restorers import small
+from vrx.errors import ModelError
+from vrx.models.causal import ConvCache
+from vrx.restorers import codecs, infvsr, text
+from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart
+from vrx.restorers.parts import Parts, in_folder
+from vrx.restorers.registry import FAMILIES, Request, build, given, parts_of
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights.locate import Shop
+
+CPU = torch.device("cpu")
+SHOP = Shop(models=Path("none"), offline=True, note=print)
+SOURCE = (20, 36)
+MAKERS: dict[str, tuple[Callable[[Path], Path], Task]] = {
+    "infvsr": (small.infvsr, Task.UPSCALE),
+    "instantvir": (small.instantvir, Task.UPSCALE),
+    "lean": (lambda folder: small.instantvir(folder, lean=True), Task.DEBLUR),
+    "flashvsr": (small.flashvsr, Task.UPSCALE),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {name: make(root / name) for name, (make, _) in MAKERS.items()}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    return tmp_path
+
+
+def restorer(path: Path, task: Task, **wishes: str) -> Restorer:
+    entry = given(path)
+    model = ModelSettings(name=str(path), **wishes)
+    restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=Path("m"))
+    return build(entry, Request(parts_of(entry, model, {}, SHOP), restore, model, CPU, torch.float32))
+
+
+def clip(frames: int) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    still = torch.rand(1, 3, *SOURCE, generator=generator)
+    return torch.cat([torch.roll(still, 2 * t, -1) for t in range(frames)])
+
+
+def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[Pixels, int]]:
+    """As the pipeline cuts and pads them, with the frames that are meant."""
+    start = number = 0
+    while start < len(x):
+        part = x[start : start + schedule.size(number)]
+        padding = schedule.padding(len(part), number == 0)
+        after = torch.cat([x[start + len(part) :], x[-1:].expand(schedule.ahead, -1, -1, -1)])[: schedule.ahead]
+        whole = torch.cat([part, part[-1:].expand(padding, -1, -1, -1)])
+        yield Pixels(whole, None, frozenset({0} if number == 0 else ()), after if schedule.ahead else None), len(part)
+        start, number = start + len(part), number + 1
+
+
+@torch.inference_mode()
+def run(system: Restorer, x: Tensor, reload_at: int = -1) -> Tensor:
+    """All frames of one scene; at chunk `reload_at` every state is saved and loaded first."""
+    scene = SceneStart(0, SOURCE, (SOURCE[0] * system.scale, SOURCE[1] * system.scale))
+    stages = [system.encode, system.generate, system.decode]
+    states = [stage.start(scene) for stage in stages]
+    results = []
+    for number, (pixels, count) in enumerate(chunks(x, system.schedule)):
+        if number == reload_at:
+            kept = [stage.save(state) for stage, state in zip(stages, states, strict=True)]
+            states = [stage.load(scene, tensors) for stage, tensors in zip(stages, kept, strict=True)]
+        for place, stage in enumerate(stages):
+            pixels, states[place] = stage.step(pixels, states[place])
+        results.append(pixels.frames[:count])
+    return torch.cat(results)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_saved_stream_goes_on_alike_and_is_the_same_every_time(name: str, folders: dict[str, Path]) -> None:
+    task = MAKERS[name][1]
+    x = clip(30)
+    whole = run(restorer(folders[name], task), x)
+    assert whole.shape == (30, 3, SOURCE[0] * (4 if task is Task.UPSCALE else 1), whole.shape[-1])
+    assert torch.isfinite(whole).all()
+    assert float(whole.std()) > 0.01
+    assert torch.equal(run(restorer(folders[name], task), x), whole)
+    assert torch.equal(run(restorer(folders[name], task), x, reload_at=1), whole)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("frames", [1, 2, 9, 10, 13, 22])
+def test_frames_out_are_frames_in(name: str, frames: int, folders: dict[str, Path]) -> None:
+    assert len(run(restorer(folders[name], MAKERS[name][1]), clip(frames))) == frames
+
+
+@pytest.mark.parametrize("name", ["infvsr", "instantvir", "flashvsr"])
+def test_what_comes_later_changes_nothing_before(name: str, folders: dict[str, Path]) -> None:
+    system = restorer(folders[name], Task.UPSCALE)
+    first = system.schedule.first
+    x = clip(30)
+    changed = x.clone()
+    changed[first + system.schedule.ahead :] = 0
+    before, after = run(system, x), run(system, changed)
+    assert torch.equal(before[:first], after[:first])
+    assert not torch.equal(before[-1], after[-1])
+
+
+def test_known_pixels_stay(folders: dict[str, Path]) -> None:
+    system = restorer(folders["instantvir"], Task.INPAINT)
+    x = clip(9)
+    mask = torch.zeros(9, 1, *SOURCE)
+    mask[..., 4:12, 8:20] = 1
+    scene = SceneStart(0, SOURCE, SOURCE)
+    pixels = Pixels(x, mask, frozenset({0}))
+    with torch.inference_mode():
+        for stage in (system.encode, system.generate, system.decode):
+            pixels, _ = stage.step(pixels, stage.start(scene))
+    hole = mask.bool().expand_as(x)
+    assert torch.equal(pixels.frames[~hole], x[~hole])
+    assert not torch.allclose(pixels.frames[hole], x[hole])
+
+
+def test_a_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat"), clip(3))
+    other = run(restorer(folders["instantvir"], Task.DEBLUR, prompt="a tree"), clip(3))
+    assert not torch.equal(first, other)
+
+    def never(self: Parts) -> None:
+        raise AssertionError("the encoder was loaded again")
+
+    monkeypatch.setattr(Parts, "text", never)
+    assert torch.equal(run(restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat"), clip(3)), first)
+    with pytest.raises(AssertionError, match="again"):
+        restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat tree")
+
+
+def test_prompts_are_cleaned_and_end_with_their_token(folders: dict[str, Path]) -> None:
+    assert text.cleaned("  a\n&amp;lt;b&amp;gt;\t cafÃ© ") == "a <b> café"
+    tokenizer = in_folder(folders["instantvir"]).tokenizer()
+    assert text.tokens(tokenizer, "a  cat ")[0].tolist() == [[3, 4, 1]]
+    assert text.tokens(tokenizer, "")[0].tolist() == [[1]]
+    ids, mask = text.tokens(tokenizer, "cat " * 700)
+    assert ids.shape == mask.shape == (1, 512)
+    assert int(ids[0, -1]) == 1
+
+
+def test_the_reference_changes_with_the_content(folders: dict[str, Path]) -> None:
+    system = restorer(folders["infvsr"], Task.UPSCALE)
+    assert isinstance(system.encode, infvsr.Encode)
+    scene = SceneStart(0, SOURCE, (80, 144))
+    x = clip(1).repeat(60, 1, 1, 1)
+    x[21:] = 1 - x[21:]
+    state, told = system.encode.start(scene), []
+    with torch.inference_mode():
+        for pixels, _ in chunks(x, system.schedule):
+            pixels, state = system.encode.step(pixels, state)
+            told.append("context" in pixels.carry)
+    assert told == [True, False, True, False, False, False]
+
+
+def test_a_marked_frame_becomes_the_reference(folders: dict[str, Path]) -> None:
+    system = restorer(folders["infvsr"], Task.UPSCALE)
+    state = system.encode.start(SceneStart(0, SOURCE, (80, 144)))
+    with torch.inference_mode():
+        pixels, state = system.encode.step(Pixels(clip(9), None, frozenset({0})), state)
+        second = Pixels(1 - clip(12), None, frozenset({5}))
+        pixels, state = system.encode.step(second, state)
+    assert "context" in pixels.carry
+    assert torch.equal(state.reference, second.frames[5])
+    assert state.age == 7
+
+
+def streamed(direction: codecs.Streamed, x: Tensor, sizes: list[int]) -> Tensor:
+    caches: codecs.Caches = []
+    results = []
+    for part in x.split(sizes, 2):
+        out, caches = direction.step(part, caches)
+        caches = codecs.restored(codecs.saved(caches), CPU)
+        results.append(out)
+    return torch.cat(results, 2)
+
+
+def whole_tile(codec: codecs.WanCodec, latent: Tensor) -> Tensor:
+    """The first tile of 32 latents alone."""
+    return streamed(codecs.decoder(codec, "off"), latent[..., :32, :32], [1, 2])
+
+
+def test_blending_changes_nothing_where_tiles_agree() -> None:
+    def enlarge(x: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        return x.repeat_interleave(8, -1).repeat_interleave(8, -2), cache.fork()
+
+    x = torch.rand(1, 3, 2, 300, 170)
+    out, caches = codecs.tiled(enlarge, x, [], codecs.Tiles(), (1, 8))
+    torch.testing.assert_close(out, enlarge(x, ConvCache())[0])
+    assert len(caches) == 3 * 2
+
+
+@torch.inference_mode()
+def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
+    codec = codecs.WanCodec(in_folder(folders["infvsr"]).autoencoder())
+    latent = torch.randn(1, 16, 3, 40, 36)
+    whole = streamed(codecs.decoder(codec, "off"), latent, [1, 2])
+    assert torch.equal(streamed(codecs.decoder(codec, "320"), latent, [1, 2]), whole)  # one tile
+    in_tiles = streamed(codecs.decoder(codec, "256"), latent, [1, 2])
+    assert in_tiles.shape == whole.shape
+    assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbour there
+    video = whole[..., :5, :, :]
+    for tile in ("off", "256"):
+        assert streamed(codecs.encoder(codec, tile), video, [1, 4]).shape == (1, 16, 2, 40, 36)
+
+
+def test_tiles_cover_every_axis_and_their_weights_blend() -> None:
+    for length in (16, 128, 129, 200, 238, 239, 500):
+        places = codecs.starts(length, codecs.Tiles())
+        assert places[0] == 0
+        assert places[-1] + 128 >= length
+        assert all(later - earlier == 110 for earlier, later in pairwise(places))
+        assert len(places) == 1 or places[-2] + 128 < length  # none that is not needed
+    weight = codecs.ramp(20, 4, first=False, last=True, like=torch.zeros(1))
+    assert weight.tolist() == [0.25, 0.5, 0.75, 1.0] + [1.0] * 16
+    assert codecs.tiles_for("auto", 1024) is None
+    assert codecs.tiles_for("auto", 1080) == codecs.Tiles(128, 110)
+
+
+def test_parts_that_are_missing_or_of_another_network_are_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    broken = shutil.copytree(folders["infvsr"], tmp_path / "broken")
+    (broken / "Wan2.1_VAE.pth").unlink()
+    with pytest.raises(ModelError, match=r"lacks its autoencoder \(Wan2.1_VAE"):
+        restorer(broken, Task.UPSCALE)
+    torch.save({"x": torch.zeros(1)}, broken / "Wan2.1_VAE.pth")
+    with pytest.raises(ModelError, match=r"is no autoencoder: it lacks the tensor 'encoder.conv1.weight'"):
+        restorer(broken, Task.UPSCALE)
+    weights = small.autoencoder()
+    weights["more"] = weights.pop("decoder.head.2.bias")
+    torch.save(weights, broken / "Wan2.1_VAE.pth")
+    with pytest.raises(ModelError, match=r"1 missing \(decoder.head.2.bias\); 1 unexpected \(more\)"):
+        restorer(broken, Task.UPSCALE)
+
+
+def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> None:
+    for name, path in folders.items():
+        assert given(path).family == ("instantvir" if name == "lean" else name)
+        assert set(given(path).tasks) == set(FAMILIES[given(path).family].tasks)
+    assert given(folders["infvsr"] / "InfVSR.ckpt").family == "infvsr"
+    torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match="no checkpoint of a family"):
+        given(tmp_path / "other.pth")
+    with pytest.raises(ModelError, match="holds no transformer"):
+        given(tmp_path)
+    assert in_folder(tmp_path).files == {}

@@ -1,0 +1,114 @@
+"""A server on loopback that speaks the Hub's protocol for single files, and can be told to misbehave."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+COMMIT = "c" * 40
+
+
+@dataclass
+class Hub:
+    """Files by `repo/path`; faults that the next answers show; what was asked."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    drop_after: list[int] = field(default_factory=list)  # bytes after which each next GET is cut
+    wrong: bool = False  # bytes that are not those of the hash
+    status: list[int] = field(default_factory=list)  # of the next answers
+    code: str = ""
+    pause: float = 0.0  # seconds before every block
+    ranges: bool = True
+    hashed: bool = True  # the etag of a large file is its hash
+    asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
+    address: str = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        hub = self.hub
+        hub.asked.append((self.command, self.path, self.headers.get("Range", "")))
+        if hub.status:
+            return self.plain(hub.status.pop(0))
+        kind, _, rest = self.path.lstrip("/").partition("/")
+        if kind == "cdn":
+            return self.send_file(hub.files[rest], body)
+        name = self.path.lstrip("/").replace(f"/resolve/{COMMIT}/", "/").replace("/resolve/main/", "/")
+        if name not in hub.files:
+            hub.code = hub.code or "EntryNotFound"
+            return self.plain(404)
+        content = hub.files[name]
+        self.send_response(302)
+        self.send_header("Location", f"{hub.address}/cdn/{name}")
+        self.send_header("X-Repo-Commit", COMMIT)
+        digest = hashlib.sha256(content).hexdigest() if hub.hashed else "abc123"
+        self.send_header("X-Linked-Etag", f'"{digest}"')
+        self.send_header("X-Linked-Size", str(len(content)))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
+    def plain(self, status: int) -> None:
+        self.send_response(status)
+        if self.hub.code:
+            self.send_header("X-Error-Code", self.hub.code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_file(self, content: bytes, body: bool) -> None:
+        hub, start = self.hub, 0
+        wanted = self.headers.get("Range", "")
+        if wanted and hub.ranges:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        rest = content[start:]
+        if hub.wrong:
+            rest = rest[:-1] + bytes([rest[-1] ^ 1])
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if not body:
+            return
+        limit = hub.drop_after.pop(0) if hub.drop_after else len(rest)
+        for begin in range(0, min(limit, len(rest)), 1 << 14):
+            if hub.pause:
+                time.sleep(hub.pause)
+            self.wfile.write(rest[begin : min(begin + (1 << 14), limit)])
+        if limit < len(rest):
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.close()
+
+
+@contextmanager
+def serving() -> Iterator[Hub]:
+    hub = Hub()
+    handler = type("Bound", (Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,136 @@
+"""Files from outside that are no catalogue and no checkpoint: one clear error, and no memory to speak of."""
+
+import io
+import json
+import os
+import resource
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vrx.errors import ModelError
+from vrx.weights import catalogue, load
+
+KEYS = st.sampled_from(
+    ["family", "tasks", "scales", "license", "source", "parts", "path", "size", "sizes", "repo", "x"]
+)
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f", exclude_categories=("Cc", "Cs")), max_size=8)
+SCALARS = st.one_of(
+    st.booleans(), st.integers(-(2**62), 2**62), WORDS, st.floats(allow_nan=False, allow_infinity=False)
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+
+
+def toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def one_line(error: ModelError, path: Path) -> None:
+    assert str(path) in str(error)
+    assert "\n" not in error.message
+
+
+def read(path: Path) -> None:
+    """Either entries whose parts can be used, or one clear error that names the file."""
+    try:
+        for entry in catalogue.load(path).values():
+            assert all(isinstance(word, str) for word in (*entry.tasks, entry.family, entry.license))
+            assert entry.size is None or entry.size >= 0
+            assert all(catalogue.inside(part.path) for part in entry.parts)
+    except ModelError as error:
+        one_line(error, path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    table=st.dictionaries(KEYS, VALUES, max_size=6),
+    parts=st.lists(st.dictionaries(KEYS, VALUES, max_size=5), max_size=2),
+)
+def test_any_table_is_an_entry_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, object], parts: list[dict[str, object]]
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "weights.toml"
+    whole = {"family": "a", "tasks": ["upscale"], "license": "b", "source": "c", "parts": parts, **table}
+    path.write_text(
+        "[models.m]\n" + "\n".join(f"{key} = {toml(value)}" for key, value in whole.items()), encoding="utf-8"
+    )
+    read(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_no_catalogue(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "weights.toml"
+    path.write_bytes(data)
+    read(path)
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["a", "b", "__metadata__", "c" * 60]),
+    st.one_of(
+        SCALARS,
+        st.fixed_dictionaries(
+            {
+                "dtype": st.sampled_from(["F32", "BF16", "I64", "F8_E4M3", "X", ""]),
+                "shape": st.lists(st.integers(-3, 2**62), max_size=4),
+                "data_offsets": st.lists(st.integers(-9, 2**62), min_size=1, max_size=3),
+            }
+        ),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(header=HEADERS, rest=st.binary(max_size=64))
+def test_any_header_is_read_or_refused_without_memory(
+    tmp_path_factory: pytest.TempPathFactory, header: dict[str, object], rest: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "m.safetensors"
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + rest)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for reader in (load.read, load.header, load.metadata, load.tensors):
+        try:
+            reader(path)
+        except ModelError as error:
+            one_line(error, path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.binary(max_size=300), boxed=st.booleans())
+def test_any_saved_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes, boxed: bool) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "m.pth"
+    if boxed:
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w") as box:
+            box.writestr("archive/data.pkl", data)
+            box.writestr("archive/version", "3")
+        data = memory.getvalue()
+    path.write_bytes(data)
+    with pytest.raises(ModelError):
+        load.tensors(path)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.system, ("true",))
+
+
+@pytest.mark.parametrize("content", [{"a": Hostile()}, Hostile(), {"state_dict": {"a": Hostile()}}])
+def test_what_would_run_is_refused_by_its_name(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "m.ckpt"
+    torch.save(content, path)
+    with pytest.raises(ModelError, match=r"it asks for .*, which is no tensor"):
+        load.tensors(path)

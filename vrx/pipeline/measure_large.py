@@ -1,0 +1,194 @@
+"""Measuring the large systems stage by stage, with random weights of the published sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vrx.pipeline.cost import bandwidth, matrix_rate
+from vrx.pipeline.devices import pick_device, pick_dtype
+from vrx.pipeline.measure import machine_name, peak_memory
+from vrx.restorers.base import Pixels, Restorer, SceneStart
+from vrx.restorers.random_parts import TEXT_LENGTH, TEXT_WIDTH, RandomParts
+from vrx.restorers.registry import Request, build
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights.catalogue import Entry
+
+STAGES = ("encode", "generate", "decode")
+SETTLED = 2  # chunks after which the cache is full enough to count
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRow:
+    """One stage at one size: seconds a chunk, frames per second, and the least it could take.
+
+    `operations` multiplications and additions, each counted; `bytes` weights and caches that must be
+    read; `floor` seconds, the larger of both over what this device was measured to reach; `gap` seconds
+    over floor; `memory` the peak so far in bytes.
+    """
+
+    width: int
+    height: int
+    stage: str
+    frames: int
+    seconds: float
+    fps: float
+    operations: float
+    bytes: int
+    floor: float
+    gap: float
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeBenchmark:
+    """All sizes on one machine; rates in operations and bytes per second."""
+
+    machine: str
+    model: str
+    device: str
+    dtype: str
+    torch: str
+    parameters: int
+    matrix_rate: float
+    bandwidth: float
+    rows: list[StageRow]
+
+
+def benchmark_random(
+    entry: Entry, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings
+) -> LargeBenchmark:
+    """Every stage of an entry at output sizes (width, height): two chunks to settle, then `chunks` timed ones."""
+    device = pick_device(model.device)
+    dtype = pick_dtype(model.dtype, device)
+    task = Task(entry.tasks[0])
+    mask = Path("none") if task is Task.INPAINT else None  # asked for, never read
+    restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
+    lean = any(part.role == "lean" for part in entry.parts)
+    parts = RandomParts(entry.family, device, dtype, lean)
+    context = torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)
+    restorer = build(entry, Request(parts, restore, model, device, dtype, context))
+    rates = matrix_rate(device, dtype), bandwidth(device)
+    rows = [row for size in sizes for row in measured(restorer, size, chunks, device, rates)]
+    counted = {id(p): p.numel() for name in STAGES for p in parameters(getattr(restorer, name))}
+    return LargeBenchmark(
+        machine=machine_name(device),
+        model=entry.name,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        torch=torch.__version__,
+        parameters=sum(counted.values()),
+        matrix_rate=rates[0],
+        bandwidth=rates[1],
+        rows=rows,
+    )
+
+
+def measured(
+    restorer: Restorer, size: tuple[int, int], chunks: int, device: torch.device, rates: tuple[float, float]
+) -> list[StageRow]:
+    """The rows of one size."""
+    width, height = size
+    source = (height // restorer.scale, width // restorer.scale)
+    scene = SceneStart(0, source, (height, width))
+    stages = {name: getattr(restorer, name) for name in STAGES}
+    states = {name: stage.start(scene) for name, stage in stages.items()}
+    spent, work = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
+    memory = dict.fromkeys(STAGES, 0)
+    with torch.inference_mode():
+        for number in range(SETTLED + chunks):
+            chunk = pattern(restorer, source, number, device)
+            for name, stage in stages.items():
+                reset(device)
+                counter = FlopCounterMode(display=False)
+                settle(device)
+                begin = perf_counter()
+                if number == SETTLED - 1:  # not timed: counting costs time
+                    with counter:
+                        chunk, states[name] = stage.step(chunk, states[name])
+                    work[name] = float(counter.get_total_flops())
+                else:
+                    chunk, states[name] = stage.step(chunk, states[name])
+                settle(device)
+                if number >= SETTLED:
+                    spent[name] += perf_counter() - begin
+                memory[name] = max(memory[name], peak(device))
+    frames = restorer.schedule.next
+    rows = []
+    for name in STAGES:
+        held = sum(p.nbytes for p in parameters(stages[name])) + cached(states[name])
+        floor = max(work[name] / rates[0], held / rates[1])
+        seconds = spent[name] / chunks
+        rows.append(
+            StageRow(
+                width=width,
+                height=height,
+                stage=name,
+                frames=frames,
+                seconds=seconds,
+                fps=frames / seconds,
+                operations=work[name],
+                bytes=held,
+                floor=floor,
+                gap=seconds / floor,
+                memory=memory[name],
+            )
+        )
+    return rows
+
+
+def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: torch.device) -> Pixels:
+    """A chunk of a moving pattern, as the door would give it."""
+    schedule = restorer.schedule
+    count = schedule.size(number)
+    y, x = torch.meshgrid(torch.arange(source[0]), torch.arange(source[1]), indexing="ij")
+    shift = torch.arange(count + schedule.ahead)[:, None, None] + number * schedule.next
+    luma = 0.5 + 0.3 * torch.sin((x + 2 * shift) / 7) * torch.cos((y - shift) / 5)
+    frames = luma[:, None].expand(-1, 3, -1, -1).to(device)
+    ahead = frames[count:] if schedule.ahead else None
+    return Pixels(frames[:count].contiguous(), None, frozenset({0} if number == 0 else ()), ahead)
+
+
+def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
+    """The parameters of every network that a stage holds."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if isinstance(thing, nn.Module):
+        yield from thing.parameters()
+    elif callable(thing) and hasattr(thing, "__self__"):
+        yield from parameters(thing.__self__, seen)
+    elif type(thing).__module__.startswith("vrx.restorers"):
+        for value in vars(thing).values():
+            yield from parameters(value, seen)
+
+
+def cached(state: object) -> int:
+    """Bytes of the keys and values in a stage's state."""
+    cache = getattr(state, "cache", None)
+    keys = getattr(cache, "keys", None)
+    return 2 * keys.nbytes if isinstance(keys, Tensor) else 0
+
+
+def settle(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset(device: torch.device) -> None:
+    """Forget the device's peak."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak(device: torch.device) -> int:
+    """The device's peak since `reset`; on the processor the process's so far."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()

@@ -1,0 +1,197 @@
+"""Codecs as the restorers use them: pixels in -1..1 to the transformer's latents and back, streamed, in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vrx.models.causal import ConvCache
+from vrx.models.leanvae import LeanAutoencoder
+from vrx.models.tiny import TinyAutoencoder
+from vrx.models.wan.autoencoder import WanAutoencoder
+
+SPATIAL = 8  # pixels a side of a latent, in every codec here
+TILE, STRIDE = 128, 110  # latents; as InfVSR's release
+TILED_FROM = 1024  # rows of output above which `auto` tiles
+LEAN_RANGE = 0.5
+
+Caches = list[ConvCache]  # one a tile
+Step = Callable[[Tensor, ConvCache], tuple[Tensor, ConvCache]]
+
+
+class Codec(Protocol):
+    """Two streamed directions; a state is what either keeps of the frames before."""
+
+    def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """Frames [1, 3, T, H, W] in -1..1 to latents [1, C, F, H/8, W/8]."""
+
+    def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """Latents [1, C, F, H, W] to frames [1, 3, T, 8 H, 8 W] in -1..1."""
+
+
+class WanCodec:
+    """Wan's autoencoder; with `tiny`, TAEHV decodes in its place."""
+
+    def __init__(self, network: WanAutoencoder, tiny: TinyAutoencoder | None = None) -> None:
+        self.network, self.tiny = network, tiny
+        self._dtype = network.conv1.weight.dtype
+
+    def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """See `Codec`."""
+        latent, cache = self.network.encode_step(frames.to(self._dtype), cache)
+        return latent.float(), cache
+
+    def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """See `Codec`."""
+        latent = latent.to(self._dtype)
+        if self.tiny is None:
+            frames, cache = self.network.decode_step(latent, cache)
+            return frames.float().clamp(-1, 1), cache
+        frames, cache = self.tiny.decode_step(latent.transpose(1, 2), cache)
+        return frames.transpose(1, 2).float() * 2 - 1, cache
+
+
+class LeanCodec:
+    """LeanVAE: half the range, latents as they are."""
+
+    def __init__(self, network: LeanAutoencoder) -> None:
+        self.network = network
+        self._dtype = network.latent_bottleneck.phi.dtype
+
+    def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """See `Codec`."""
+        latent, cache = self.network.encode_step((frames * LEAN_RANGE).to(self._dtype), cache)
+        return latent.float(), cache
+
+    def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+        """See `Codec`."""
+        frames, cache = self.network.decode_step(latent.to(self._dtype), cache)
+        return frames.float().clamp(-LEAN_RANGE, LEAN_RANGE) / LEAN_RANGE, cache
+
+
+# ---------------------------------------------------------------- tiles
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Side and stride of tiles in latents."""
+
+    side: int = TILE
+    stride: int = STRIDE
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride <= self.side:
+            raise ValueError(f"tiles of {self.side} latents cannot stand {self.stride} apart")
+
+
+def starts(length: int, tiles: Tiles) -> list[int]:
+    """Where tiles begin along an axis; one that the tile before already reaches the end of is left out."""
+    found = [0]
+    while found[-1] + tiles.side < length:
+        found.append(found[-1] + tiles.stride)
+    return found
+
+
+def ramp(length: int, overlap: int, first: bool, last: bool, like: Tensor) -> Tensor:
+    """Weights of a tile along an axis: linear over the overlap towards a neighbour, 1 elsewhere."""
+    weight = torch.ones(length, device=like.device)
+    if not overlap:
+        return weight
+    rise = (torch.arange(overlap, device=like.device) + 1) / overlap
+    edge = min(overlap, length)
+    if not first:
+        weight[:edge] = torch.minimum(weight[:edge], rise[:edge])
+    if not last:
+        weight[-edge:] = torch.minimum(weight[-edge:], rise.flip(0)[-edge:])
+    return weight
+
+
+def tiled(step: Step, x: Tensor, caches: Caches, tiles: Tiles, scales: tuple[int, int]) -> tuple[Tensor, Caches]:
+    """A codec's step, tile after tile, seams blended.
+
+    `scales` are (pixels of the input, pixels of the output) a latent.  Every tile has its own cache; on
+    a GPU those that rest stand in host memory.
+    """
+    inner, outer = scales
+    height, width = x.shape[-2] // inner, x.shape[-1] // inner
+    rows, columns = starts(height, tiles), starts(width, tiles)
+    places = [(top, left) for top in rows for left in columns]
+    overlap = (tiles.side - tiles.stride) * outer
+    total = weights = torch.empty(0)
+    after: Caches = []
+    for number, (top, left) in enumerate(places):
+        part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
+        cache = caches[number] if caches else ConvCache()
+        out, cache = step(part, cache.to(x.device))
+        after.append(cache.to(torch.device("cpu")) if x.is_cuda else cache)
+        if not number:
+            total = out.new_zeros(*out.shape[:-2], height * outer, width * outer)
+            weights = out.new_zeros(height * outer, width * outer)
+        vertical = ramp(out.shape[-2], overlap, top == 0, top == rows[-1], out)
+        level = ramp(out.shape[-1], overlap, left == 0, left == columns[-1], out)
+        weight = vertical[:, None] * level[None]
+        window = (
+            slice(top * outer, top * outer + out.shape[-2]),
+            slice(left * outer, left * outer + out.shape[-1]),
+        )
+        total[(..., *window)] += out * weight
+        weights[window] += weight
+    return total / weights, after
+
+
+class Streamed:
+    """One direction of a codec over a scene, whole or in tiles; states are values.
+
+    `tile` is `auto`, `off` or a side in pixels; `scales` (pixels of the input, of the output) a latent.
+    """
+
+    def __init__(self, step: Step, tile: str, scales: tuple[int, int]) -> None:
+        self._step, self._tile, self._scales = step, tile, scales
+
+    def step(self, x: Tensor, caches: Caches) -> tuple[Tensor, Caches]:
+        """The next frames or latents; `caches` is empty at a scene's start."""
+        tiles = tiles_for(self._tile, x.shape[-2] // self._scales[0] * SPATIAL)
+        if tiles is not None:
+            return tiled(self._step, x, caches, tiles, self._scales)
+        out, cache = self._step(x, caches[0] if caches else ConvCache())
+        return out, [cache]
+
+
+def encoder(codec: Codec, tile: str) -> Streamed:
+    """Pixels to latents."""
+    return Streamed(codec.encode_step, tile, (SPATIAL, 1))
+
+
+def decoder(codec: Codec, tile: str) -> Streamed:
+    """Latents to pixels."""
+    return Streamed(codec.decode_step, tile, (1, SPATIAL))
+
+
+def saved(caches: Caches) -> dict[str, Tensor]:
+    """Caches as tensors by name."""
+    return {f"{i}.{name}": t for i, cache in enumerate(caches) for name, t in cache.tensors().items()}
+
+
+def restored(tensors: dict[str, Tensor], device: torch.device) -> Caches:
+    """The caches that `saved` gave."""
+    caches: Caches = []
+    for key in sorted(tensors, key=lambda k: int(k.split(".", 1)[0])):
+        number, name = key.split(".", 1)
+        while len(caches) <= int(number):
+            caches.append(ConvCache())
+        caches[int(number)].store[name] = tensors[key].to(device)
+    return caches
+
+
+def tiles_for(wanted: str, height: int) -> Tiles | None:
+    """Tiles for `auto`, `off` or a side in pixels of output; `height` in pixels of output."""
+    if wanted == "off" or (wanted == "auto" and height <= TILED_FROM):
+        return None
+    if wanted == "auto":
+        return Tiles()
+    side = int(wanted) // SPATIAL
+    return Tiles(side, side - max(4, side * (TILE - STRIDE) // TILE))

@@ -1,0 +1,227 @@
+"""FlashVSR (arXiv 2510.12747): streaming one-step enlarging on Wan with sparse attention.
+
+In: the enlarged source as tokens (LQ projection).  Generator: Wan 1.3B at sigma 1 from noise, sparse
+attention over a rolling KV cache, one fixed prompt.  Out: a tiny decoder that also sees the source, or
+Wan's; then the source's colours.  Features lead the picture by four frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.models.cache import KVCache
+from vrx.models.causal import ConvCache
+from vrx.models.color import adain, wavelet
+from vrx.models.flashvsr.projection import LqProjection
+from vrx.models.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
+from vrx.models.tiny import ConditionalDecoder
+from vrx.models.wan.transformer import Conditions, WanTransformer
+from vrx.restorers import codecs
+from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
+from vrx.restorers.codecs import SPATIAL, Caches, Streamed
+from vrx.restorers.stages import frames_of, padded, up_to, video
+
+MULTIPLE = 128  # pixels of output: codec x patch x window
+AHEAD = 4  # frames that the features lead the picture
+FIRST, NEXT = 21, 8  # frames that a step gives
+SCHEDULE = ChunkSchedule(first=FIRST, next=NEXT, multiple=NEXT, first_offset=FIRST % NEXT, least=FIRST, ahead=AHEAD)
+FIRST_LATENTS, NEXT_LATENTS = 6, 2
+CHANNELS = 16
+LATENT_FRAMES = 4  # frames of a latent
+FEATURES, SHOWN = "features", "shown"  # in a chunk's carry
+
+Transfer = Callable[[Tensor, Tensor], Tensor]
+TRANSFERS: dict[str, Transfer | None] = {"adain": adain, "wavelet": wavelet, "none": None, "auto": adain}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlashVsrOptions:
+    """`scale` of the result; `context` the fixed prompt's rows [1, L, D]; `color` how colours are put right; `seed`."""
+
+    scale: int
+    context: Tensor
+    color: str = "auto"
+    seed: int = 0
+    reach: int = 11
+    pairs: int = 3
+
+
+def enlarged(frames: Tensor, scale: int) -> Tensor:
+    """[T, 3, H, W] in 0..1 by a factor as the release does it: bicubic (a = -0.5) on 8-bit pictures."""
+    size = (frames.shape[-2] * scale, frames.shape[-1] * scale)
+    levels = (frames * 255).round().to(torch.uint8).cpu()
+    large = F.interpolate(levels, size, mode="bicubic", antialias=True)
+    return large.to(frames.device).float() / 255
+
+
+@dataclass
+class EncodeState:
+    """The projection's cache, and the enlarged frames [1, 3, A, H, W] that were read ahead."""
+
+    scene: SceneStart
+    cache: ConvCache = field(default_factory=ConvCache)
+    ahead: Tensor | None = None
+
+
+class Encode:
+    """Enlarge, pad, project."""
+
+    def __init__(self, projection: LqProjection, scale: int) -> None:
+        self._projection, self._scale = projection, scale
+        weight = projection.conv1.weight
+        self._device, self._dtype = weight.device, weight.dtype
+
+    def start(self, scene: SceneStart) -> EncodeState:
+        """Nothing read yet."""
+        return EncodeState(scene)
+
+    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
+        """Token features of this chunk's step and the enlarged frames it shows, in the carry."""
+        assert chunk.ahead is not None
+        fresh = torch.cat([chunk.frames if state.ahead is None else chunk.frames[len(chunk.ahead) :], chunk.ahead])
+        large = video(padded(enlarged(fresh, self._scale), MULTIPLE))
+        read = large if state.ahead is None else torch.cat([state.ahead, large], 2)
+        features, cache = self._projection.step(large.to(self._dtype), state.cache)
+        chunk.carry |= {f"{FEATURES}.{i}": tokens for i, tokens in enumerate(features)}
+        chunk.carry[SHOWN] = read[:, :, : len(chunk.frames)]
+        return chunk, EncodeState(state.scene, cache, read[:, :, len(chunk.frames) :])
+
+    def save(self, state: EncodeState) -> dict[str, Tensor]:
+        """Cache and what was read ahead."""
+        found = {f"cache.{name}": t for name, t in state.cache.tensors().items()}
+        return found if state.ahead is None else found | {"ahead": state.ahead.contiguous()}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
+        """The state that `save` gave."""
+        store = {n.removeprefix("cache."): t.to(self._device) for n, t in tensors.items() if n.startswith("cache.")}
+        ahead = tensors["ahead"].to(self._device) if "ahead" in tensors else None
+        return EncodeState(scene, ConvCache(store), ahead)
+
+
+@dataclass
+class GenerateState:
+    """A scene's cache over its own sparse options, and the steps done."""
+
+    scene: SceneStart
+    network: FlashTransformer
+    cache: KVCache
+    steps: int = 0
+
+
+class Generate:
+    """Noise to latents in one step, led by the features."""
+
+    def __init__(self, network: WanTransformer, options: FlashVsrOptions) -> None:
+        self._network, self._options = network, options
+        self._device = network.patch_embedding.weight.device
+        self._conditions: Conditions | None = None
+
+    def start(self, scene: SceneStart) -> GenerateState:
+        """An empty cache; how much is attended to follows from the size."""
+        height, width = (up_to(side, MULTIPLE) for side in scene.target)
+        options = SparseOptions(
+            ratio=released_ratio(height, width), reach=self._options.reach, pairs=self._options.pairs
+        )
+        network = FlashTransformer(self._network, options)
+        return GenerateState(scene, network, network.allocate(height // SPATIAL, width // SPATIAL))
+
+    def step(self, chunk: Pixels, state: GenerateState) -> tuple[Pixels, GenerateState]:
+        """Latents [1, 16, F, H, W]: noise minus prediction."""
+        if self._conditions is None:  # one prompt, one timestep: made once
+            self._conditions = self._network.conditions(TIMESTEP, self._options.context.to(self._device), pad=False)
+        features = [chunk.carry.pop(name) for name in sorted(n for n in chunk.carry if n.startswith(FEATURES))]
+        noise = self.noise(state)
+        prediction = state.network.step(noise, features, self._conditions, state.cache)
+        chunk.latents = noise - prediction
+        return chunk, GenerateState(state.scene, state.network, state.cache, state.steps + 1)
+
+    def noise(self, state: GenerateState) -> Tensor:
+        """Drawn on the processor from seed, scene and step, so that it is the same everywhere."""
+        height, width = (up_to(side, MULTIPLE) // SPATIAL for side in state.scene.target)
+        seed = (self._options.seed * 1_000_003 + state.scene.number) * 1_000_003 + state.steps
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        frames = NEXT_LATENTS if state.steps else FIRST_LATENTS
+        return torch.randn(1, CHANNELS, frames, height, width, generator=generator).to(self._device)
+
+    def save(self, state: GenerateState) -> dict[str, Tensor]:
+        """The cache and the count of steps."""
+        return state.cache.tensors() | {"steps": torch.tensor(state.steps)}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> GenerateState:
+        """The state that `save` gave."""
+        state = self.start(scene)
+        state.cache.restore(tensors)
+        state.steps = int(tensors["steps"])
+        return state
+
+
+@dataclass
+class DecodeState:
+    """A decoder's caches in one scene."""
+
+    scene: SceneStart
+    caches: Caches = field(default_factory=list)
+
+
+class Decode:
+    """Latents to pixels with the source beside them, and the source's colours."""
+
+    def __init__(self, decoder: ConditionalDecoder | Streamed, color: str, device: torch.device) -> None:
+        self._decoder, self._transfer, self._device = decoder, TRANSFERS[color], device
+
+    def start(self, scene: SceneStart) -> DecodeState:
+        """Empty caches."""
+        return DecodeState(scene)
+
+    def step(self, chunk: Pixels, state: DecodeState) -> tuple[Pixels, DecodeState]:
+        """Restored frames [T, 3, s H, s W] in 0..1."""
+        assert chunk.latents is not None
+        shown = chunk.carry.pop(SHOWN)
+        x, caches = self.decoded(chunk.latents, shown, state.caches)
+        height, width = state.scene.target
+        x, shown = x[..., :height, :width], shown[..., :height, :width]
+        chunk.frames = frames_of(x if self._transfer is None else self._transfer(x, shown))
+        chunk.latents, chunk.carry = None, {}
+        return chunk, DecodeState(state.scene, caches)
+
+    def decoded(self, latent: Tensor, shown: Tensor, caches: Caches) -> tuple[Tensor, Caches]:
+        """Frames [1, 3, T, H, W], about -1..1."""
+        if isinstance(self._decoder, Streamed):
+            return self._decoder.step(latent, caches)
+        dtype = next(self._decoder.parameters()).dtype
+        cache = caches[0] if caches else ConvCache()
+        frames, cache = self._decoder.decode_step(latent.transpose(1, 2).to(dtype), shown.to(dtype), cache)
+        return frames.transpose(1, 2).float() * 2 - 1, [cache]
+
+    def save(self, state: DecodeState) -> dict[str, Tensor]:
+        """The caches."""
+        return codecs.saved(state.caches)
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> DecodeState:
+        """The state that `save` gave."""
+        return DecodeState(scene, codecs.restored(tensors, self._device))
+
+
+class FlashVsrRestorer:
+    """The three stages; networks stand on their device, in their type."""
+
+    name = "flashvsr"
+    schedule = SCHEDULE
+
+    def __init__(
+        self,
+        projection: LqProjection,
+        network: WanTransformer,
+        decoder: ConditionalDecoder | Streamed,
+        options: FlashVsrOptions,
+    ) -> None:
+        self.scale = options.scale
+        device = network.patch_embedding.weight.device
+        self.encode: Stage = Encode(projection, options.scale)
+        self.generate: Stage = Generate(network, options)
+        self.decode: Stage = Decode(decoder, options.color, device)

@@ -1,0 +1,104 @@
+"""InfVSR (arXiv 2510.00948): causal Wan with joint visual guidance, for enlarging videos of any length.
+
+Codec: Wan's, streamed (or TAEHV to decode).  Generator: causal Wan 1.3B, which sees the chunk before.
+Guidance: RAM's Swin encoder with DAPE on a reference frame, renewed where the content changes.  One step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.models.content import content_change
+from vrx.models.ram import VisualGuidance
+from vrx.models.wan.transformer import WanTransformer
+from vrx.restorers import codecs
+from vrx.restorers.base import Pixels, SceneStart, Stage
+from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
+from vrx.restorers.codecs import Caches, Codec, Streamed
+from vrx.restorers.stages import Decode, padded, video
+
+RULE = OneStep(timestep=399, shift=5.0, window=3, pad=False)
+CHANGE = 27.0  # content score at which a frame becomes the reference
+PATIENCE = 15  # frames that a reference stays at least
+
+
+@dataclass
+class EncodeState:
+    """Codec caches, the reference frame [3, H, W] and how many frames ago it was."""
+
+    scene: SceneStart
+    caches: Caches = field(default_factory=list)
+    reference: Tensor | None = None
+    age: int = 0
+
+
+class Encode:
+    """Enlarge, encode, and look for a new reference at every chunk's start."""
+
+    def __init__(self, streamed: Streamed, guidance: VisualGuidance, scale: int) -> None:
+        self._streamed, self._guidance, self._scale = streamed, guidance, scale
+        self._device = guidance.image_proj.weight.device
+
+    def start(self, scene: SceneStart) -> EncodeState:
+        """No reference yet."""
+        return EncodeState(scene)
+
+    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
+        """Latents of the enlarged frames; guidance rows in the carry where the reference is new."""
+        count = len(chunk.frames)
+        reference, age = self.reference(chunk, state)
+        if reference is not state.reference:
+            rows = self._guidance(self._guidance.prepared(reference[None]).to(self._guidance.image_proj.weight.dtype))
+            chunk.carry[CONTEXT] = rows
+        large = F.interpolate(chunk.frames, scale_factor=self._scale, mode="bicubic", antialias=True)
+        chunk.latents, caches = self._streamed.step(video(padded(large, PIXEL_MULTIPLE)), state.caches)
+        return chunk, replace(state, caches=caches, reference=reference, age=age + count)
+
+    def reference(self, chunk: Pixels, state: EncodeState) -> tuple[Tensor, int]:
+        """The frame that leads this chunk, and its age at the chunk's start.
+
+        A scene's first; a frame that scene detection marks; or the chunk's first frame, once the old
+        one has stood for a while and looks different.
+        """
+        first = chunk.frames[0]
+        if state.reference is None:
+            return first, 0
+        marked = max(chunk.refresh, default=None)
+        if marked is not None:
+            return chunk.frames[marked], -marked
+        if state.age >= PATIENCE and content_change(state.reference, first) >= CHANGE:
+            return first, 0
+        return state.reference, state.age
+
+    def save(self, state: EncodeState) -> dict[str, Tensor]:
+        """Caches and reference."""
+        found = {f"codec.{name}": t for name, t in codecs.saved(state.caches).items()}
+        if state.reference is not None:
+            found |= {"reference": state.reference.contiguous(), "age": torch.tensor(state.age)}
+        return found
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
+        """The state that `save` gave."""
+        parts = {n.removeprefix("codec."): t for n, t in tensors.items() if n.startswith("codec.")}
+        state = EncodeState(scene, codecs.restored(parts, self._device))
+        if "reference" in tensors:
+            state.reference, state.age = tensors["reference"].to(self._device), int(tensors["age"])
+        return state
+
+
+class InfVsrRestorer:
+    """The three stages; networks stand on their device, in their type."""
+
+    name = "infvsr"
+    schedule = SCHEDULE
+
+    def __init__(self, codec: Codec, network: WanTransformer, guidance: VisualGuidance, scale: int, tile: str) -> None:
+        self.scale = scale
+        device = network.patch_embedding.weight.device
+        self.encode: Stage = Encode(codecs.encoder(codec, tile), guidance, scale)
+        self.generate: Stage = Generate(network, RULE, lambda scene: scene.target)
+        self.decode: Stage = Decode(codecs.decoder(codec, tile), device)

@@ -1,0 +1,236 @@
+"""The files of a large model, by the role each plays, and networks filled from them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vrx.errors import ModelError
+from vrx.models.flashvsr.projection import LqProjection
+from vrx.models.leanvae import LeanAutoencoder
+from vrx.models.ram import VisualGuidance, merge_adapter
+from vrx.models.tiny import ConditionalDecoder, TinyAutoencoder
+from vrx.models.umt5 import Umt5Encoder
+from vrx.models.wan.autoencoder import WanAutoencoder
+from vrx.models.wan.transformer import WanTransformer
+from vrx.restorers import sizes
+from vrx.weights import load
+
+Network = TypeVar("Network", bound=nn.Module)
+PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are published
+    "transformer": ("InfVSR.*", "diffusion_pytorch_model*", "model.pt", "transformer.*"),
+    "autoencoder": ("Wan2.1_VAE.*", "autoencoder.*"),
+    "tiny": ("taew2_1.*", "lighttaew2_1.*"),
+    "lean": ("LeanVAE-dim16.*",),
+    "projection": ("LQ_proj_in.*",),
+    "decoder": ("TCDecoder.*",),
+    "prompt": ("posi_prompt.*",),
+    "guidance": ("ram_swin_large_14m.*",),
+    "adapter": ("DAPE.*",),
+    "text": ("models_t5_umt5-xxl-enc*",),
+    "tokenizer": ("tokenizer.json",),
+}
+TOKENIZER = "tokenizer"  # the one part that holds no tensors
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".json")
+CONFIG = "config.json"  # in a folder: sizes by role, for networks smaller than the published ones
+UNUSED = ("relative_position_index", "attn_mask")  # buffers of RAM's that are computed
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where a model's tensors are: a file for each role, or one file with the role before every name.
+
+    `given` holds by role what the shapes of the tensors do not tell.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    combined: Path | None = None
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def has(self, role: str) -> bool:
+        """Whether there is such a part."""
+        if role in self.files:
+            return True
+        return self.combined is not None and any(n.startswith(f"{role}.") for n in load.header(self.combined))
+
+    def paths(self) -> list[Path]:
+        """All files."""
+        return list(dict.fromkeys([*self.files.values(), *([self.combined] if self.combined else [])]))
+
+    def where(self, role: str) -> Path:
+        """The file of a part.  Raises ModelError."""
+        path = self.files.get(role, self.combined)
+        if path is None:
+            names = " or ".join(PUBLISHED.get(role, (role,)))
+            raise ModelError(f"the model lacks its {role} ({names})", "See: vrx models show NAME")
+        return path
+
+    def tensors(self, role: str) -> dict[str, Tensor]:
+        """A part's tensors under our names.  Raises ModelError."""
+        path = self.where(role)
+        if role in self.files:
+            return load.tensors(path)[0]
+        found = load.section(path, f"{role}.")
+        if not found:
+            raise ModelError(f"{path} lacks the tensors of its {role}")
+        return found
+
+    def tokenizer(self) -> str:
+        """The tokenizer's description, JSON.  Raises ModelError."""
+        path = self.where(TOKENIZER)
+        if path == self.combined:
+            return load.metadata(path).get(TOKENIZER, "")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"cannot read the tokenizer {path}: {error}") from error
+
+    def network(
+        self, role: str, config: Callable[[sizes.Shapes, sizes.Sizes], Any], build: Callable[[Any], Network]
+    ) -> Network:
+        """A part's network at the size its tensors have, filled strictly.  Raises ModelError."""
+        return self.filled(role, self.tensors(role), config, build)
+
+    def filled(
+        self,
+        role: str,
+        tensors: dict[str, Tensor],
+        config: Callable[[sizes.Shapes, sizes.Sizes], Any],
+        build: Callable[[Any], Network],
+    ) -> Network:
+        """A network of a role around these tensors: memory is taken once.  Raises ModelError."""
+        path = self.where(role)
+        try:
+            values = config({n: tuple(t.shape) for n, t in tensors.items()}, self.given.get(role, {}))
+        except KeyError as error:
+            raise ModelError(f"{path} is no {role}: it lacks the tensor {error}") from error
+        except (TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
+        with torch.device("cpu" if build is VisualGuidance else "meta"):  # its tables are computed, not loaded
+            network = build(values)
+        load.fill(network, tensors, path, assign=True)
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        return network.eval()
+
+    # ------------------------------------------------------------ the networks there are
+
+    def transformer(self) -> WanTransformer:
+        """Wan's transformer."""
+        return self.network("transformer", sizes.transformer, WanTransformer)
+
+    def autoencoder(self) -> WanAutoencoder:
+        """Wan's autoencoder."""
+        return self.network("autoencoder", sizes.autoencoder, WanAutoencoder)
+
+    def tiny(self) -> TinyAutoencoder:
+        """TAEHV; its file may be in half precision."""
+        return self.network("tiny", sizes.tiny, TinyAutoencoder)
+
+    def lean(self) -> LeanAutoencoder:
+        """LeanVAE."""
+        return self.network("lean", sizes.lean, LeanAutoencoder)
+
+    def projection(self) -> LqProjection:
+        """FlashVSR's LQ projection."""
+        return self.network("projection", sizes.projection, LqProjection)
+
+    def decoder(self) -> ConditionalDecoder:
+        """FlashVSR's conditional decoder."""
+        return self.network("decoder", sizes.conditional, ConditionalDecoder)
+
+    def text(self) -> Umt5Encoder:
+        """The text encoder."""
+        return self.network("text", sizes.text, Umt5Encoder)
+
+    def guidance(self) -> VisualGuidance:
+        """RAM's encoder with DAPE merged in, where there is one."""
+        kept = ("visual_encoder.", "image_proj.")
+        tensors = {
+            n: t.float() for n, t in self.tensors("guidance").items() if n.startswith(kept) and not n.endswith(UNUSED)
+        }
+        if self.has("adapter"):
+            try:
+                tensors = merge_adapter(tensors, self.tensors("adapter"))
+            except KeyError as error:
+                raise ModelError(f"{self.where('adapter')} does not fit the guidance: no {error}") from error
+        return self.filled("guidance", tensors, sizes.guidance, VisualGuidance)
+
+
+def in_folder(folder: Path) -> Parts:
+    """The parts that stand in a folder under their published names.  Raises ModelError for a broken config."""
+    files: dict[str, Path] = {}
+    members = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
+    for role, patterns in PUBLISHED.items():
+        fitting = [p for p in members if any(fnmatch.fnmatch(p.name, pattern) for pattern in patterns)]
+        if fitting:
+            files[role] = min(fitting, key=lambda p: (p.suffix != load.SAFE, len(p.parts)))
+    return Parts(files, None, stated(folder / CONFIG))
+
+
+def stated(path: Path) -> dict[str, dict[str, Any]]:
+    """Sizes by role from a folder's config, where there is one of ours.  Raises ModelError."""
+    if not path.is_file():
+        return {}
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    return by_role(table)
+
+
+def by_role(table: object) -> dict[str, dict[str, Any]]:
+    """The entries of a table that are tables under the name of a role."""
+    if not isinstance(table, Mapping):
+        return {}
+    return {role: dict(entry) for role, entry in table.items() if role in PUBLISHED and isinstance(entry, Mapping)}
+
+
+SIGNS: dict[str, str] = {  # a tensor that only that part has
+    "transformer": "patch_embedding.weight",
+    "autoencoder": "decoder.upsamples.0.residual.2.weight",
+    "projection": "linear_layers.0.weight",
+    "tiny": "decoder.22.bias",
+    "decoder": "decoder.26.bias",
+    "lean": "latent_bottleneck.phi",
+    "guidance": "visual_encoder.patch_embed.proj.weight",
+    "text": "token_embedding.weight",
+}
+
+
+def role_in(tensors: Mapping[str, Tensor]) -> str | None:
+    """Which part tensors are, None where they are none."""
+    if any(name.endswith(".lora_A") for name in tensors):
+        return "adapter"
+    if set(tensors) == {"tensor"}:
+        return "prompt"
+    return next((role for role, sign in SIGNS.items() if sign in tensors), None)
+
+
+def checked(role: str, path: Path, given: dict[str, Any]) -> None:
+    """Build the network of a part from its file and throw it away.  Raises ModelError where they do not fit."""
+    build = getattr(Parts({role: path}, None, {role: given}), role, None)
+    if build is not None:
+        build()
+
+
+def combine(parts: Parts, family: str, target: Path) -> None:
+    """All parts as one safetensors file: the role before every name; family, sizes and tokenizer as metadata.
+
+    Raises ModelError.
+    """
+    tensors: dict[str, Tensor] = {}
+    notes = {"family": family, "config": json.dumps(parts.given)}
+    for role, path in parts.files.items():
+        if role == TOKENIZER:
+            notes[TOKENIZER] = parts.tokenizer()
+        else:
+            tensors |= {f"{role}.{name}": tensor for name, tensor in load.tensors(path)[0].items()}
+    load.write(target, tensors, notes)

@@ -1,0 +1,80 @@
+"""A prompt to rows of guidance: cleaned, cut into tokens, encoded by UMT5, remembered on disk."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import ftfy
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from vrx.errors import ModelError
+from vrx.models.umt5 import Umt5Encoder
+from vrx.restorers.parts import Parts
+from vrx.weights import prompts
+
+LENGTH = 512  # tokens that a prompt is cut to, its end among them
+END = "</s>"
+SPACES = re.compile(r"\s+")
+
+
+def cleaned(prompt: str) -> str:
+    """Mojibake repaired, HTML entities resolved twice, every run of white space one space, ends stripped."""
+    text = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return SPACES.sub(" ", text).strip()
+
+
+def tokens(description: str, prompt: str) -> tuple[Tensor, Tensor]:
+    """Ids and mask [1, L] of a prompt with its end token, cut to 512; the tokenizer as JSON.  Raises ModelError."""
+    try:
+        cutter = Tokenizer.from_str(description)
+    except Exception as error:  # the library raises bare Exception for what it cannot read
+        raise ModelError(f"cannot read the model's tokenizer: {error}") from error
+    end = cutter.token_to_id(END)
+    ids = cutter.encode(cleaned(prompt), add_special_tokens=False).ids[: LENGTH - 1]
+    if end is None:
+        raise ModelError(f"the model's tokenizer has no end token {END}")
+    row = torch.tensor([[*ids, end]])
+    return row, torch.ones_like(row)
+
+
+def rows(parts: Parts, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
+    """Guidance rows [1, L, D] of a prompt, float32, from `folder` where they were kept.
+
+    The encoder is loaded only when they were not, and is gone afterwards.  Rows of padding are left out:
+    the transformer puts zeros there.  Raises ModelError.
+    """
+    name = prompts.key(prompt, parts.where("text"))
+    kept = prompts.recall(folder, name) if folder is not None else None
+    if kept is not None:
+        return kept.to(device)
+    ids, mask = tokens(parts.tokenizer(), prompt)
+    encoder = parts.text()
+    with torch.inference_mode():
+        found = encoded(encoder, ids, mask, device).float().cpu()
+    del encoder
+    if folder is not None:
+        prompts.keep(folder, name, found)
+    return found.to(device)
+
+
+def encoded(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.device) -> Tensor:
+    """Rows of a prompt; on a GPU the layers visit it one after the other, so it holds one at a time."""
+    if device.type == "cpu":
+        return encoder.embed(ids, mask)
+
+    def come(block: nn.Module, _: object) -> None:
+        block.to(device)
+
+    def leave(block: nn.Module, _: object, __: object) -> None:
+        block.to("meta")  # not needed again
+
+    for block in encoder.blocks:
+        block.register_forward_pre_hook(come)
+        block.register_forward_hook(leave)
+    for part in (encoder.token_embedding, encoder.norm):
+        part.to(device)
+    return encoder.embed(ids.to(device), mask.to(device))

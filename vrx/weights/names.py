@@ -1,0 +1,97 @@
+"""From the names a checkpoint's publisher or trainer used to the names our networks have.  Tables, applied in order.
+
+Knows names; does not know networks, files or tensors' contents.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+Rule = tuple[str, str]  # a regular expression for the whole name, and what becomes of it
+
+WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
+BOXES = ("generator", "state_dict", "model", "params")  # keys under which trainers put the tensors
+
+DIFFUSERS_WAN: tuple[Rule, ...] = (
+    (r"condition_embedder\.text_embedder\.linear_1\.(.+)", r"text_embedding.0.\1"),
+    (r"condition_embedder\.text_embedder\.linear_2\.(.+)", r"text_embedding.2.\1"),
+    (r"condition_embedder\.time_embedder\.linear_1\.(.+)", r"time_embedding.0.\1"),
+    (r"condition_embedder\.time_embedder\.linear_2\.(.+)", r"time_embedding.2.\1"),
+    (r"condition_embedder\.time_proj\.(.+)", r"time_projection.1.\1"),
+    (r"blocks\.(\d+)\.scale_shift_table", r"blocks.\1.modulation"),
+    (r"blocks\.(\d+)\.attn1\.to_(q|k|v)\.(.+)", r"blocks.\1.self_attn.\2.\3"),
+    (r"blocks\.(\d+)\.attn1\.to_out\.0\.(.+)", r"blocks.\1.self_attn.o.\2"),
+    (r"blocks\.(\d+)\.attn1\.norm_(q|k)\.weight", r"blocks.\1.self_attn.norm_\2.weight"),
+    (r"blocks\.(\d+)\.attn2\.to_(q|k|v)\.(.+)", r"blocks.\1.cross_attn.\2.\3"),
+    (r"blocks\.(\d+)\.attn2\.to_out\.0\.(.+)", r"blocks.\1.cross_attn.o.\2"),
+    (r"blocks\.(\d+)\.attn2\.norm_(q|k)\.weight", r"blocks.\1.cross_attn.norm_\2.weight"),
+    (r"blocks\.(\d+)\.norm2\.(.+)", r"blocks.\1.norm3.\2"),
+    (r"blocks\.(\d+)\.ffn\.net\.0\.proj\.(.+)", r"blocks.\1.ffn.0.\2"),
+    (r"blocks\.(\d+)\.ffn\.net\.2\.(.+)", r"blocks.\1.ffn.2.\2"),
+    (r"scale_shift_table", r"head.modulation"),
+    (r"proj_out\.(.+)", r"head.head.\1"),
+)
+DIFFUSERS_UMT5: tuple[Rule, ...] = (
+    (r"(?:shared|encoder\.embed_tokens)\.weight", r"token_embedding.weight"),
+    (r"encoder\.final_layer_norm\.weight", r"norm.weight"),
+    (r"encoder\.block\.(\d+)\.layer\.0\.SelfAttention\.(q|k|v|o)\.weight", r"blocks.\1.attn.\2.weight"),
+    (
+        r"encoder\.block\.(\d+)\.layer\.0\.SelfAttention\.relative_attention_bias\.weight",
+        r"blocks.\1.pos_embedding.embedding.weight",
+    ),
+    (r"encoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight", r"blocks.\1.norm1.weight"),
+    (r"encoder\.block\.(\d+)\.layer\.1\.layer_norm\.weight", r"blocks.\1.norm2.weight"),
+    (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wi_0\.weight", r"blocks.\1.ffn.gate.0.weight"),
+    (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wi_1\.weight", r"blocks.\1.ffn.fc1.weight"),
+    (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wo\.weight", r"blocks.\1.ffn.fc2.weight"),
+)
+SIGNS: tuple[tuple[str, tuple[Rule, ...]], ...] = (  # a name that only that format has, and its table
+    ("condition_embedder.time_proj.weight", DIFFUSERS_WAN),
+    ("encoder.final_layer_norm.weight", DIFFUSERS_UMT5),
+)
+
+
+def rename(name: str, rules: Iterable[Rule]) -> str:
+    """A name by the first rule that fits; as it is where none does."""
+    for pattern, replacement in rules:
+        new, count = re.subn(rf"^{pattern}$", replacement, name)
+        if count:
+            return new
+    return name
+
+
+def unboxed(content: Mapping[str, object]) -> Mapping[str, object]:
+    """The dictionary of tensors inside what a trainer saved."""
+    for box in BOXES:
+        inner = content.get(box)
+        if isinstance(inner, Mapping):
+            return inner
+    return content
+
+
+def bare(names: Iterable[str]) -> dict[str, str]:
+    """Each name without what wrappers and trainers put into it; a common leading `model.` goes too."""
+    stripped = {}
+    for name in names:
+        short = name
+        for wrapper in WRAPPERS:
+            short = short.replace(wrapper, "")
+        stripped[name] = short
+    if stripped and all(short.startswith("model.") for short in stripped.values()):
+        stripped = {name: short.removeprefix("model.") for name, short in stripped.items()}
+    return stripped
+
+
+def native(tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Tensors under our names, whichever publisher's format they came in.
+
+    Two names that become one are taken once where they say the same place (tied embeddings).
+    """
+    short = {new: tensors[old] for old, new in bare(tensors).items()}
+    for sign, rules in SIGNS:
+        if sign in short:
+            return {rename(name, rules): value for name, value in short.items()}
+    return short
