@@ -78,7 +78,7 @@ def model_state(entry: Entry) -> tuple[str, str]:
     lacking = locate.missing(entry, folder)
     if not lacking:
         return "ready", ""
-    by_hand = [part.path for part in lacking if not part.repo]
+    by_hand = [part.path for part in lacking if not part.fetchable]
     if by_hand:
         return "by hand", f"put {', '.join(by_hand)} into {folder / entry.name}"
     return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"

@@ -51,14 +51,13 @@ def infvsr(folder: Path) -> Path:
     adapter = {f"{name}.lora_A": 0.1 * torch.randn(8, size) for name, size in width.items()}
     adapter |= {f"{name}.lora_B": 0.1 * torch.randn(2 * size, 4) for name, size in width.items()}
     weights["visual_encoder.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(3)
-    torch.save(transformer(TEXT), folder / "InfVSR.ckpt")
+    halves = {name: t.bfloat16() for name, t in transformer(TEXT).items()}  # as published
+    torch.save(halves, folder / "InfVSR.ckpt")
     torch.save(autoencoder(), folder / "Wan2.1_VAE.pth")
     torch.save({"model": {**weights, "label_embed": torch.zeros(2)}}, folder / "ram_swin_large_14m.pth")
     torch.save(adapter, folder / "DAPE.pth")
-    save_file(
-        random_weights(TinyAutoencoder(TinyConfig(encoder_width=4, decoder_widths=(8, 8, 4, 4)))),
-        folder / "taew2_1.safetensors",
-    )
+    tiny = TinyAutoencoder(TinyConfig(encoder_width=4, decoder_widths=(8, 8, 4, 4)))
+    torch.save({name: t.half() for name, t in random_weights(tiny).items()}, folder / "taew2_1.pth")
     sizes = {"transformer": {**HEADS, "text_len": 12}, "guidance": {"image_size": 48}}
     (folder / "config.json").write_text(json.dumps(sizes))
     return folder

@@ -245,3 +245,27 @@ def test_a_run_pulls_what_it_needs(command: Pull, hub: Hub, clip: ClipMaker, tmp
     assert read(tmp_path / "out.mkv").frames.shape == (3, 96, 160, 3)
     done = command("upscale", path, "--model", "mine", "-o", "again.mkv", "--offline", VRX_WEIGHTS_FILE=str(own))
     assert done.returncode == 0, done.stderr
+
+
+def test_a_part_from_a_plain_address_follows_the_same_rules(command: Pull, hub: Hub, tmp_path: Path) -> None:
+    digest = hashlib.sha256(BLOB).hexdigest()
+    part = {"role": "prompt", "url": f"{hub.address}/cdn/{REPO}/x.bin", "path": "x.bin", "sha256": digest}
+    hub.drop_after = [300_000]
+    done = command("models", "pull", "mine", parts=[part])
+    assert done.returncode == 0, done.stderr
+    assert [given != "" for method, _, given in hub.asked if method == "GET"] == [False, True]
+    path = Path(json.loads(command("models", "path", "mine", "--json", parts=[part]).stdout)["file"])
+    assert path.read_bytes() == BLOB
+    assert path.is_relative_to(tmp_path / ".vrx")
+    wrong = {**part, "sha256": "0" * 64}
+    done = command("models", "pull", "mine", parts=[wrong])
+    assert done.returncode == 4
+    assert "arrived damaged" in message(done)
+    hub.status = [404]
+    done = command("models", "pull", "mine", parts=[{**part, "sha256": "1" * 64}])
+    assert done.returncode == 4
+    assert "the server answers 404" in message(done)
+    for change, words in (({"url": "ftp://x/y"}, "must be an https address"), ({"sha256": ""}, "needs its 'sha256'")):
+        done = command("models", "list", parts=[{**part, **change}])
+        assert done.returncode == 4
+        assert words in message(done)

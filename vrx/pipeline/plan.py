@@ -7,16 +7,12 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.errors import InputError, ModelError, OutputError, UsageError
+from vrx.errors import InputError, OutputError, UsageError
 from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, rule_for
 from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
 from vrx.media.write import FORMATS
-from vrx.restorers.registry import given
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, Task
-from vrx.weights.catalogue import Entry
+from vrx.settings import Job, OutputSettings, Task
 
-EMBEDDED = "embedded"
-CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
 BASE_MEMORY = 430 << 20  # bytes: the interpreter, torch and the libraries
 BYTES_A_PIXEL = 190  # of output, all stages and queues together; measured
 FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
@@ -49,36 +45,6 @@ class Plan:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
-
-
-def choose_model(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings) -> Entry:
-    """The entry to run; a checkpoint that is named by its path becomes one.
-
-    `auto` is the embedded model: the only one whose checkpoint is always here.  Raises UsageError for a
-    prompt that would not be heard, ModelError for a model that is unknown or does not do what is asked.
-    """
-    name, task = model.name, restore.task
-    path = Path(name)
-    if name != "auto" and name not in catalogue and (path.suffix in CHECKPOINTS or path.exists()):
-        chosen = given(path)
-    else:
-        wanted = EMBEDDED if name == "auto" else name
-        if wanted not in catalogue:
-            raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
-        chosen = catalogue[wanted]
-    if model.prompt is not None and not chosen.hears_prompts:
-        listeners = ", ".join(n for n, e in catalogue.items() if e.hears_prompts and task in e.tasks)
-        raise UsageError(
-            f"the model {chosen.name} does not hear prompts", f"Models that do, for {task}: {listeners or 'none'}"
-        )
-    if task not in chosen.tasks:
-        raise ModelError(f"the model {chosen.name} does not {task}", "See: vrx models list")
-    if not chosen.available:
-        raise ModelError(f"this version of vrx cannot run the model {chosen.name}", "Use --model embedded")
-    if task is Task.UPSCALE and restore.scale not in chosen.scales:
-        scales = ", ".join(map(str, chosen.scales))
-        raise UsageError(f"the model {chosen.name} does not enlarge by {restore.scale}", f"Use --scale {scales}")
-    return chosen
 
 
 def expand_inputs(words: list[str]) -> list[str]:
@@ -216,4 +182,4 @@ def span_of(
     return begin, limit
 
 
-__all__ = ["RULES", "Plan", "automatic", "choose_model", "expand_inputs", "output_path"]
+__all__ = ["RULES", "Plan", "automatic", "expand_inputs", "output_path"]

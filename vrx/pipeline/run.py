@@ -25,9 +25,10 @@ from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.write import Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
+from vrx.pipeline.choose import EMBEDDED, Machine, choose
 from vrx.pipeline.chunks import Chunk, Source, chunked
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
-from vrx.pipeline.devices import pick_device, pick_dtype
+from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Pipeline, Save, Work
@@ -36,7 +37,7 @@ from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
 from vrx.settings import Environment, Job, Task
-from vrx.weights import catalogue
+from vrx.weights import catalogue, hub, locate
 from vrx.weights.locate import Progress, Shop
 
 PIPE_NAME = "standard input"
@@ -79,8 +80,11 @@ class Run:
     def _open(self) -> None:
         job = self.job
         self._catalogue = catalogue.known()
-        self._entry = planning.choose_model(job.model, self._catalogue, job.restore)
-        self._model = self._entry.name
+        self._device = pick_device(job.model.device)
+        choice = choose(job.model, self._catalogue, job.restore, self._machine())
+        self._entry, self._model = choice.entry, choice.entry.name
+        if choice.note:
+            self._inform(choice.note)
         named = None if job.source == "-" else Path(job.source)
         self._output = planning.output_path(job, named, self._model)
         if self._output is not None:
@@ -96,11 +100,20 @@ class Run:
         self._mask = None
         if job.restore.mask is not None:
             self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
-        self._device = pick_device(job.model.device)
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
         if self._reader.interlaced:
             self._note(f"{job.source}: interlaced video is restored as it is; deinterlace it first for a better result")
+
+    def _machine(self) -> Machine:
+        """What the choice of a model depends on; on a processor none of it is looked for."""
+        memory = gpu_memory(self._device)
+        if memory is None:
+            return Machine()
+        folder = Environment.read().models
+        here = [name for name, entry in self._catalogue.items() if entry.parts and not locate.missing(entry, folder)]
+        offline = self.job.model.offline or hub.offline()
+        return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not offline)
 
     def _check_output(self, path: Path, source: Path | None) -> None:
         if is_pattern(path):
@@ -156,7 +169,7 @@ class Run:
         parts = ", ".join(p.path for p in self._entry.parts if not p.optional)
         frames, seconds = self.frames, None
         memory = self._entry.memory
-        if self._entry.family == planning.EMBEDDED:
+        if self._entry.family == EMBEDDED:
             memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
             restore = self.job.restore
             mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)

@@ -12,11 +12,14 @@ from vrx.errors import ModelError
 from vrx.settings import Environment
 
 PACKAGED = "weights.toml"
+HASH = 64  # digits of a SHA-256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One file of a checkpoint: `path` in the package's data (or repo), size in bytes, sha256.
+
+    `url`: where it is had from in place of a repository; then its hash is known.
 
     `role` is what the file is to the model; `kind` the repository's (model, space, dataset); `optional`
     ones are looked for only when they are asked for; `sizes` say what the tensors' shapes do not.
@@ -24,6 +27,7 @@ class Part:
 
     path: str
     role: str = ""
+    url: str = ""
     repo: str = ""
     kind: str = "model"
     revision: str = ""
@@ -34,8 +38,13 @@ class Part:
 
     @property
     def where(self) -> str:
-        """Repository and path, for people."""
-        return f"{self.repo}/{self.path}" if self.repo else f"{self.path}, by hand"
+        """Repository and path, or address, for people."""
+        return self.url or (f"{self.repo}/{self.path}" if self.repo else f"{self.path}, by hand")
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether it can be downloaded."""
+        return bool(self.repo or self.url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +128,16 @@ def inside(path: str) -> bool:
     return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and ":" not in path
 
 
+def address(where: str, part: dict[str, Any]) -> str:
+    """The plain address of a part, which must be safe and come with a hash."""
+    url = str(take(where, part, "url", str, ""))
+    if url and not url.startswith(("https://", "http://127.0.0.1:")):
+        raise ModelError(f"{where}: 'url' must be an https address")
+    if url and len(take(where, part, "sha256", str, "")) != HASH:
+        raise ModelError(f"{where}: a part with 'url' needs its 'sha256'")
+    return url
+
+
 def entry(path: Path, name: str, table: Any) -> Entry:
     """One `[models.NAME]` table as a value."""
     where = f"{path}: [models.{name}]"
@@ -137,6 +156,7 @@ def entry(path: Path, name: str, table: Any) -> Entry:
             Part(
                 path=take(inner, part, "path", str),
                 role=take(inner, part, "role", str, ""),
+                url=address(inner, part),
                 repo=take(inner, part, "repo", str, ""),
                 kind=take(inner, part, "kind", str, "model"),
                 revision=take(inner, part, "revision", str, ""),

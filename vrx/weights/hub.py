@@ -67,6 +67,11 @@ def cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
+def offline() -> bool:
+    """Whether the user forbids the network to all of the Hub's tools."""
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def storage(source: Source) -> Path:
     """A repository's folder in the cache."""
     return cache_folder() / repo_folder_name(repo_id=source.repo, repo_type=source.kind)
@@ -153,6 +158,8 @@ def refused(source: Source, status: int, code: str) -> None:
     """Raise ModelError for an answer that is no file."""
     if status < 400:
         return
+    if "://" in source.repo:
+        raise ModelError(f"the server answers {status} for {source}", "Try again later, or update vrx")
     page = f"{constants.ENDPOINT}/{source.repo}"
     if code == "GatedRepo" or (status in (401, 403) and code != "RepoNotFound"):
         raise ModelError(f"{source} is gated", f"Accept its terms at {page}, then set HF_TOKEN")
@@ -186,7 +193,7 @@ def exported(module: str, name: str) -> type[Exception] | None:
 @contextmanager
 def network(source: Source) -> Iterator[None]:
     """Failures of the network as one clear line."""
-    if constants.HF_HUB_OFFLINE:
+    if offline():
         raise ModelError(f"{source} is not on this machine and HF_HUB_OFFLINE is set", "Unset it to download")
     try:
         yield
@@ -195,7 +202,9 @@ def network(source: Source) -> Iterator[None]:
     except troubles() as error:
         text = str(error) or type(error).__name__
         raise ModelError(
-            f"cannot get {source} from {constants.ENDPOINT}: {text}".splitlines()[0],
+            f"cannot get {source}{'' if '://' in source.repo else f' from {constants.ENDPOINT}'}: {text}".splitlines()[
+                0
+            ],
             "Check the network and run again: what arrived is kept; --offline uses what is here",
         ) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.weights import hub, load
+from vrx.weights import hub, load, web
 from vrx.weights.catalogue import Entry, Part
 from vrx.weights.ledger import Ledger
 
@@ -47,6 +47,8 @@ def here(entry: Entry, part: Part, models: Path) -> Path | None:
     placed = by_hand(entry, part, models)
     if placed is not None:
         return placed
+    if part.url:
+        return web.cached(part.url, part.sha256)
     return hub.cached(source_of(part)) if part.repo else None
 
 
@@ -69,15 +71,13 @@ def locate(entry: Entry, roles: set[str], shop: Shop) -> dict[str, Path]:
     parts = wanted(entry, roles)
     absent = [part for part in parts if here(entry, part, shop.models) is None]
     for part in absent:
-        if not part.repo:
+        if not part.fetchable:
             raise ModelError(
                 f"the model {entry.name} lacks {part.path} ({part.role}), which is not on the Hub",
                 f"Get it ({entry.source}) and put it into {shop.models / entry.name}",
             )
         if shop.offline:
-            raise ModelError(
-                f"{part.repo}/{part.path} is not on this machine", "Run once without --offline to download it"
-            )
+            raise ModelError(f"{part.where} is not on this machine", "Run once without --offline to download it")
     if absent:
         announce(entry, absent, shop.note)
         with ThreadPoolExecutor(TOGETHER) as pool:
@@ -89,12 +89,14 @@ def announce(entry: Entry, parts: list[Part], note: Note) -> None:
     """Say what is about to be downloaded."""
     known = sum(part.size or 0 for part in parts)
     more = " and files of unknown size" if any(part.size is None for part in parts) else ""
-    names = ", ".join(f"{part.repo}/{part.path}" for part in parts)
+    names = ", ".join(part.where for part in parts)
     note(f"downloading {names}: {known / 1e9:.2f} GB{more}; license: {entry.license}")
 
 
 def fetched(part: Part, progress: Progress) -> Path:
-    """One part from the Hub into its cache.  Raises ModelError."""
+    """One part from the Hub into its cache, or from its address.  Raises ModelError."""
+    if part.url:
+        return web.fetch(part.url, part.size, part.sha256, lambda done, size: progress(part.path, done, size))
     source = source_of(part)
     return hub.fetch(source, part.size, part.sha256, lambda done, size: progress(str(source), done, size))
 
@@ -125,7 +127,8 @@ def remove(entry: Entry, models: Path, keep: set[Path]) -> list[Path]:
     """Remove an entry's files from the Hub's cache, but for those in `keep`; what came by hand stays."""
     removed = []
     for part in entry.parts:
-        path = hub.cached(source_of(part)) if part.repo else None
+        path = web.cached(part.url, part.sha256) if part.url else None
+        path = hub.cached(source_of(part)) if part.repo else path
         if path is None or path.resolve() in keep:
             continue
         blob = path.resolve()

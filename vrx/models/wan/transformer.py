@@ -195,10 +195,10 @@ class WanTransformer(nn.Module):
         return enumerate(cast("list[WanBlock]", list(self.blocks)))
 
     def narrow(self, dtype: torch.dtype) -> WanTransformer:
-        """Put the large matrices into `dtype`; what the release keeps in float32 stays there."""
+        """Put the large matrices into `dtype` and what the release keeps in float32 there, whatever they were."""
         for name, parameter in self.named_parameters():
-            if not any(part in ISLANDS for part in name.split(".")):
-                parameter.data = parameter.data.to(dtype)
+            island = any(part in ISLANDS for part in name.split("."))
+            parameter.data = parameter.data.to(torch.float32 if island else dtype)
         return self
 
     # ------------------------------------------------------------ conditions

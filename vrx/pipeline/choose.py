@@ -1,0 +1,101 @@
+"""Which model runs: the one that was named, a checkpoint by its path, or the best that fits.  Pure but for `given`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrx.errors import ModelError, UsageError
+from vrx.restorers.registry import given
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights.catalogue import Entry
+
+EMBEDDED = "embedded"
+AUTO = "auto"
+CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What the choice depends on besides the wish: a GPU's memory in bytes (None on a processor), the models
+    whose checkpoints are here, and whether others may be fetched.
+    """
+
+    gpu_memory: int | None = None
+    on_disk: frozenset[str] = frozenset()
+    online: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The entry to run, and what the user should know about it."""
+
+    entry: Entry
+    note: str = ""
+
+
+def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings, machine: Machine) -> Choice:
+    """The entry to run; a checkpoint that is named by its path becomes one.
+
+    Raises UsageError for a prompt that would not be heard, ModelError for a model that is unknown or does
+    not do what is asked.
+    """
+    name = model.name
+    if name == AUTO:
+        choice = best(model.prompt, catalogue, restore, machine)
+        allowed(choice.entry, model.prompt, catalogue, restore)
+        return choice
+    path = Path(name)
+    if name not in catalogue and (path.suffix in CHECKPOINTS or path.exists()):
+        entry = given(path)
+    elif name in catalogue:
+        entry = catalogue[name]
+    else:
+        raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
+    allowed(entry, model.prompt, catalogue, restore)
+    return Choice(entry)
+
+
+def best(prompt: str | None, catalogue: dict[str, Entry], restore: RestoreSettings, machine: Machine) -> Choice:
+    """The first of the catalogue that does the task and fits: one that is here, else one that may be fetched.
+
+    Else the embedded model, with a line about the larger one where only the download is missing.
+    """
+    fitting = [entry for entry in catalogue.values() if able(entry, prompt, restore) and fits(entry, machine)]
+    for entry in fitting:
+        if entry.name in machine.on_disk:
+            return Choice(entry)
+    fetchable = [entry for entry in fitting if all(part.fetchable for part in entry.parts if not part.optional)]
+    if fetchable and machine.online:
+        return Choice(fetchable[0], f"using {fetchable[0].name}; --model embedded needs no download")
+    hint = f"using the embedded model; a larger one: vrx models pull {fetchable[0].name}" if fetchable else ""
+    return Choice(catalogue[EMBEDDED], hint)
+
+
+def able(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
+    """Whether a large model of the catalogue does what is asked."""
+    does = entry.available and entry.name != EMBEDDED and restore.task in entry.tasks
+    scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
+    return does and scales and (prompt is None or entry.hears_prompts)
+
+
+def fits(entry: Entry, machine: Machine) -> bool:
+    """Whether a GPU is there whose memory is known to be enough."""
+    return machine.gpu_memory is not None and entry.memory is not None and entry.memory <= machine.gpu_memory
+
+
+def allowed(entry: Entry, prompt: str | None, catalogue: dict[str, Entry], restore: RestoreSettings) -> None:
+    """Refuse what an entry cannot do.  Raises UsageError and ModelError."""
+    task = restore.task
+    if prompt is not None and not entry.hears_prompts:
+        listeners = ", ".join(n for n, e in catalogue.items() if e.hears_prompts and task in e.tasks)
+        raise UsageError(
+            f"the model {entry.name} does not hear prompts", f"Models that do, for {task}: {listeners or 'none'}"
+        )
+    if task not in entry.tasks:
+        raise ModelError(f"the model {entry.name} does not {task}", "See: vrx models list")
+    if not entry.available:
+        raise ModelError(f"this version of vrx cannot run the model {entry.name}", "Use --model embedded")
+    if task is Task.UPSCALE and restore.scale not in entry.scales:
+        scales = ", ".join(map(str, entry.scales))
+        raise UsageError(f"the model {entry.name} does not enlarge by {restore.scale}", f"Use --scale {scales}")
