@@ -64,3 +64,22 @@ def test_names_are_heeded_or_refused() -> None:
         with pytest.raises(error, match=words):
             choose(ModelSettings(name=name), ENTRIES, restore, Machine())
     assert choose(ModelSettings(name="flashvsr"), ENTRIES, UPSCALE, Machine()).entry.name == "flashvsr"
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes", "good"),
+    [
+        ("embedded", {"decoder": "tiny"}, False),
+        ("embedded", {"tile": "512"}, False),
+        ("infvsr", {"decoder": "tiny", "tile": "off"}, True),
+        ("infvsr", {"color_fix": "adain"}, False),
+        ("flashvsr", {"color_fix": "wavelet", "decoder": "full"}, True),
+    ],
+)
+def test_options_that_a_model_does_not_heed_are_refused(name: str, wishes: dict[str, str], good: bool) -> None:
+    model = ModelSettings(name=name, **wishes)
+    if good:
+        assert choose(model, ENTRIES, UPSCALE, Machine()).entry.name == name
+        return
+    with pytest.raises(UsageError, match="has no choice of"):
+        choose(model, ENTRIES, UPSCALE, Machine())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
-from vrx.restorers.registry import given
+from vrx.restorers.registry import FAMILIES, given
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
@@ -43,7 +43,7 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
     name = model.name
     if name == AUTO:
         choice = best(model.prompt, catalogue, restore, machine)
-        allowed(choice.entry, model.prompt, catalogue, restore)
+        allowed(choice.entry, model, catalogue, restore)
         return choice
     path = Path(name)
     if name not in catalogue and (path.suffix in CHECKPOINTS or path.exists()):
@@ -52,7 +52,7 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
         entry = catalogue[name]
     else:
         raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
-    allowed(entry, model.prompt, catalogue, restore)
+    allowed(entry, model, catalogue, restore)
     return Choice(entry)
 
 
@@ -84,10 +84,10 @@ def fits(entry: Entry, machine: Machine) -> bool:
     return machine.gpu_memory is not None and entry.memory is not None and entry.memory <= machine.gpu_memory
 
 
-def allowed(entry: Entry, prompt: str | None, catalogue: dict[str, Entry], restore: RestoreSettings) -> None:
-    """Refuse what an entry cannot do.  Raises UsageError and ModelError."""
+def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings) -> None:
+    """Refuse what an entry cannot do, rather than leave it out in silence.  Raises UsageError and ModelError."""
     task = restore.task
-    if prompt is not None and not entry.hears_prompts:
+    if model.prompt is not None and not entry.hears_prompts:
         listeners = ", ".join(n for n, e in catalogue.items() if e.hears_prompts and task in e.tasks)
         raise UsageError(
             f"the model {entry.name} does not hear prompts", f"Models that do, for {task}: {listeners or 'none'}"
@@ -99,3 +99,7 @@ def allowed(entry: Entry, prompt: str | None, catalogue: dict[str, Entry], resto
     if task is Task.UPSCALE and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))
         raise UsageError(f"the model {entry.name} does not enlarge by {restore.scale}", f"Use --scale {scales}")
+    heeded = FAMILIES[entry.family].options
+    for option in ("decoder", "color_fix", "tile"):
+        if getattr(model, option) != AUTO and option not in heeded:
+            raise UsageError(f"the model {entry.name} has no choice of {option.replace('_', ' ')}", "Leave it at auto")

@@ -45,14 +45,24 @@ def works(device: torch.device) -> bool:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number type of the network: bf16 wherever it is the faster one, measured on a CPU."""
+    """The number type of the network: bf16 wherever it is the faster one.
+
+    A processor that says it has units for it is believed, so that a run gives the same bytes however busy
+    the machine is; any other is measured.
+    """
     if name != "auto":
         return DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "cpu":
-        return torch.bfloat16 if bf16_gain() > 1.1 else torch.float32
+        return torch.bfloat16 if bf16_units() or bf16_gain() > 1.1 else torch.float32
     return torch.float32
+
+
+def bf16_units() -> bool:
+    """Whether the processor says it multiplies in bfloat16 (AMX or AVX-512 BF16)."""
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(ask()) for ask in (getattr(torch.cpu, name, None) for name in names) if callable(ask))
 
 
 @cache

@@ -51,13 +51,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Family:
-    """A published system: how it is built, what it can do, which optional parts it may want."""
+    """A published system: how it is built, what it can do, and which of the model options it heeds."""
 
     build: Callable[[Request], Restorer]
     schedule: ChunkSchedule
     tasks: tuple[str, ...]
     scales: tuple[int, ...]
     hears_prompts: bool = False
+    options: tuple[str, ...] = ()
 
 
 def build_infvsr(request: Request) -> Restorer:
@@ -121,9 +122,11 @@ def build_embedded(request: Request) -> Restorer:
 
 FAMILIES: dict[str, Family] = {
     "embedded": Family(build_embedded, ChunkSchedule(CHUNK, CHUNK), ALL_TASKS, (2, 3, 4)),
-    "infvsr": Family(build_infvsr, causal_wan.SCHEDULE, ("upscale",), (2, 3, 4)),
-    "instantvir": Family(build_instantvir, causal_wan.SCHEDULE, ALL_TASKS, (4,), hears_prompts=True),
-    "flashvsr": Family(build_flashvsr, flashvsr.SCHEDULE, ("upscale",), (2, 3, 4)),
+    "infvsr": Family(build_infvsr, causal_wan.SCHEDULE, ("upscale",), (2, 3, 4), options=("decoder", "tile")),
+    "instantvir": Family(build_instantvir, causal_wan.SCHEDULE, ALL_TASKS, (4,), True, ("decoder", "tile")),
+    "flashvsr": Family(
+        build_flashvsr, flashvsr.SCHEDULE, ("upscale",), (2, 3, 4), options=("decoder", "tile", "color_fix")
+    ),
 }
 
 
