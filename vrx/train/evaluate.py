@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=10)
     args = parser.parse_args()
     clips = [read_clip(p, args.frames) for folder in args.clips for p in sorted(folder.iterdir())]
-    print("| task | first frame | last frame | last frame, cache off |\n|---|---|---|---|")  # noqa: T201
+    print("| task | first frame | last frame | last frame, memory off |\n|---|---|---|---|")  # noqa: T201
     with torch.inference_mode():
         for name, (options, spoil) in tasks().items():
             gains = []
