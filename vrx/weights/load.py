@@ -157,6 +157,14 @@ def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return values
 
 
+def finite(tensor: Tensor) -> bool:
+    """Whether all values are numbers; without a copy of what may be gigabytes."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor.float() if tensor.itemsize == 1 else tensor)  # no 8-bit kernel
+    return math.isfinite(float(low)) and math.isfinite(float(high))
+
+
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
     """Load strictly: every name and shape must agree.  Raises ModelError that lists what does not.
 
@@ -172,9 +180,7 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assig
             if names
         ]
         raise ModelError(f"{path} does not fit the network: tensors {'; '.join(parts)}")
-    broken = [
-        n for n, t in tensors.items() if t.is_floating_point() and not math.isfinite(float(t.float().abs().max()))
-    ]
+    broken = [name for name, tensor in tensors.items() if not finite(tensor)]
     if broken:
         raise ModelError(f"{path} holds values that are no numbers in {broken[0]}")
     network.load_state_dict(tensors, assign=assign)
