@@ -230,12 +230,10 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
     from vrx.errors import ModelError
     from vrx.pipeline.measure_large import benchmark_random
 
-    entries = models()
-    if name not in entries:
-        raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
-    if not entries[name].available or entries[name].family == "embedded":
+    (entry,) = entries_of([name])
+    if not entry.available or entry.family == "embedded":
         raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
-    return benchmark_random(entries[name], sizes, chunks, model)
+    return benchmark_random(entry, sizes, chunks, model)
 
 
 def doctor() -> list[Check]:

@@ -251,6 +251,8 @@ def test_a_part_from_a_plain_address_follows_the_same_rules(command: Pull, hub: 
     digest = hashlib.sha256(BLOB).hexdigest()
     part = {"role": "prompt", "url": f"{hub.address}/cdn/{REPO}/x.bin", "path": "x.bin", "sha256": digest}
     hub.drop_after = [300_000]
+    assert part["url"] in command("models", "pull", "mine", "--dry-run", "--json", parts=[part]).stdout
+    assert not hub.asked
     done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 0, done.stderr
     assert [given != "" for method, _, given in hub.asked if method == "GET"] == [False, True]

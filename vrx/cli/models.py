@@ -11,7 +11,6 @@ import typer
 from vrx import api, events
 from vrx.cli import render
 from vrx.cli.progress import Look, watcher
-from vrx.errors import ModelError
 
 app = typer.Typer(help="The models vrx knows.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -41,10 +40,7 @@ def list_models(json: AsJson = False) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
     """Show one model."""
-    entries = api.models()
-    if name not in entries:
-        raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
-    entry = entries[name]
+    (entry,) = api.entries_of([name])
     if json:
         render.emit_json({"type": "model", **render.plain(entry)})
         return
@@ -80,15 +76,9 @@ def pull(
     entries = api.entries_of(names)
     if dry_run:
         rows = [
-            (
-                e.name,
-                part.role,
-                f"{part.repo}/{part.path}" if part.repo else "by hand",
-                render.size(part.size),
-                e.license,
-            )
-            for e in entries
-            for part in api.lacking(e, everything)
+            (entry.name, part.role, part.where, render.size(part.size), entry.license)
+            for entry in entries
+            for part in api.lacking(entry, everything)
         ]
         report(("model", "part", "from", "size", "license"), rows, json)
         return

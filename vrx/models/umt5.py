@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vrx.models.norms import RMSNorm
+
 FARTHEST = 128  # tokens; all distances beyond share the last bucket
 
 
@@ -28,21 +30,6 @@ class Umt5Config:
     num_layers: int = 24
     num_buckets: int = 32
     shared_position_bias: bool = False
-
-
-class RootMeanSquare(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight, the mean in float32."""
-
-    def __init__(self, dim: int, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to the same, in the weight's type."""
-        wide = x.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return wide.to(self.weight.dtype) * self.weight
 
 
 class PositionBias(nn.Module):
@@ -107,7 +94,7 @@ class Umt5Block(nn.Module):
 
     def __init__(self, config: Umt5Config) -> None:
         super().__init__()
-        self.norm1, self.norm2 = RootMeanSquare(config.dim), RootMeanSquare(config.dim)
+        self.norm1, self.norm2 = RMSNorm(config.dim), RMSNorm(config.dim)
         self.attn, self.ffn = SelfAttention(config), GatedFeedForward(config)
         own = not config.shared_position_bias
         self.pos_embedding = PositionBias(config.num_buckets, config.num_heads) if own else None
@@ -131,7 +118,7 @@ class Umt5Encoder(nn.Module):
         shared = config.shared_position_bias
         self.pos_embedding = PositionBias(config.num_buckets, config.num_heads) if shared else None
         self.blocks = nn.ModuleList(Umt5Block(config) for _ in range(config.num_layers))
-        self.norm = RootMeanSquare(config.dim)
+        self.norm = RMSNorm(config.dim)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Ids and mask [B, L] (1 for a token, 0 for padding) to every row [B, L, D]."""

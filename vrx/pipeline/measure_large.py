@@ -71,7 +71,7 @@ def benchmark_random(
     mask = Path("none") if task is Task.INPAINT else None  # asked for, never read
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
     lean = any(part.role == "lean" for part in entry.parts)
-    parts = RandomParts(entry.family, device, dtype, lean)
+    parts = RandomParts(family=entry.family, device=device, dtype=dtype, on_lean=lean)
     context = torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)
     restorer = build(entry, Request(parts, restore, model, device, dtype, context))
     rates = matrix_rate(device, dtype), bandwidth(device)

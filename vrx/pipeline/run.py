@@ -38,7 +38,7 @@ from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
 from vrx.settings import Environment, Job, Task
 from vrx.weights import catalogue, hub, locate
-from vrx.weights.locate import Progress, Shop
+from vrx.weights.locate import Shop
 
 PIPE_NAME = "standard input"
 SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
@@ -148,17 +148,8 @@ class Run:
     def _inform(self, text: str, level: str = "info") -> None:
         self._watch(events.Noted(input=self.job.source, level=level, text=text))
 
-    def _fetching(self) -> Progress:
-        """Progress of downloads as events, now and then."""
-        told: dict[str, float] = {}
-
-        def tell(part: str, done: int, size: int | None) -> None:
-            now = perf_counter()
-            if done == size or now - told.get(part, 0.0) > REPORT_EVERY:
-                told[part] = now
-                self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
-
-        return tell
+    def _fetching(self, part: str, done: int, size: int | None) -> None:
+        self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
 
     # ------------------------------------------------------------ planning
 
@@ -204,7 +195,7 @@ class Run:
         dtype = pick_dtype(job.model.dtype, self._device)
         torch.manual_seed(job.model.seed)
         shop = Shop(
-            models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching()
+            models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching
         )
         parts = parts_of(self._entry, job.model, self._catalogue, shop)
         restorer = build(self._entry, Request(parts, job.restore, job.model, self._device, dtype))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.errors import ModelError
@@ -16,6 +15,7 @@ from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, ups
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.models.strength import StrengthNetwork, estimate_strength
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
+from vrx.restorers.stages import padded
 from vrx.weights import load
 
 CHUNK = 4  # frames: small enough to stay in memory at 4K, large enough to keep the stages apart
@@ -225,9 +225,3 @@ class EmbeddedRestorer:
         self.encode: Stage = Encode(options, parts.sharpness.to(device), parts.strength.to(device))
         self.generate: Stage = Generate(options, network, remember)
         self.decode: Stage = Decode(options)
-
-
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """[N, C, H, W] with its last row and column repeated up to a multiple."""
-    extra = (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple)
-    return F.pad(x, extra, mode="replicate") if any(extra) else x

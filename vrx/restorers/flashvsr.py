@@ -24,7 +24,7 @@ from vrx.models.wan.transformer import Conditions, WanTransformer
 from vrx.restorers import codecs
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.restorers.codecs import SPATIAL, Caches, Streamed
-from vrx.restorers.stages import frames_of, padded, up_to, video
+from vrx.restorers.stages import CodecState, frames_of, padded, up_to, video
 
 MULTIPLE = 128  # pixels of output: codec x patch x window
 AHEAD = 4  # frames that the features lead the picture
@@ -160,25 +160,17 @@ class Generate:
         return state
 
 
-@dataclass
-class DecodeState:
-    """A decoder's caches in one scene."""
-
-    scene: SceneStart
-    caches: Caches = field(default_factory=list)
-
-
 class Decode:
     """Latents to pixels with the source beside them, and the source's colours."""
 
     def __init__(self, decoder: ConditionalDecoder | Streamed, color: str, device: torch.device) -> None:
         self._decoder, self._transfer, self._device = decoder, TRANSFERS[color], device
 
-    def start(self, scene: SceneStart) -> DecodeState:
+    def start(self, scene: SceneStart) -> CodecState:
         """Empty caches."""
-        return DecodeState(scene)
+        return CodecState(scene)
 
-    def step(self, chunk: Pixels, state: DecodeState) -> tuple[Pixels, DecodeState]:
+    def step(self, chunk: Pixels, state: CodecState) -> tuple[Pixels, CodecState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
         assert chunk.latents is not None
         shown = chunk.carry.pop(SHOWN)
@@ -187,7 +179,7 @@ class Decode:
         x, shown = x[..., :height, :width], shown[..., :height, :width]
         chunk.frames = frames_of(x if self._transfer is None else self._transfer(x, shown))
         chunk.latents, chunk.carry = None, {}
-        return chunk, DecodeState(state.scene, caches)
+        return chunk, CodecState(state.scene, caches)
 
     def decoded(self, latent: Tensor, shown: Tensor, caches: Caches) -> tuple[Tensor, Caches]:
         """Frames [1, 3, T, H, W], about -1..1."""
@@ -198,13 +190,13 @@ class Decode:
         frames, cache = self._decoder.decode_step(latent.transpose(1, 2).to(dtype), shown.to(dtype), cache)
         return frames.transpose(1, 2).float() * 2 - 1, [cache]
 
-    def save(self, state: DecodeState) -> dict[str, Tensor]:
+    def save(self, state: CodecState) -> dict[str, Tensor]:
         """The caches."""
         return codecs.saved(state.caches)
 
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> DecodeState:
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> CodecState:
         """The state that `save` gave."""
-        return DecodeState(scene, codecs.restored(tensors, self._device))
+        return CodecState(scene, codecs.restored(tensors, self._device))
 
 
 class FlashVsrRestorer:

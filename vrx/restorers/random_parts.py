@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,49 +19,52 @@ from vrx.restorers import sizes
 from vrx.restorers.parts import Network, Parts
 
 TEXT_LENGTH, TEXT_WIDTH, RAM_WIDTH = 512, 4096, 512
+CPU = torch.device("cpu")
 SPREAD = 0.02  # deviation of the weights
+SIZES: dict[str, type] = {
+    "autoencoder": WanAutoencoderConfig,
+    "tiny": TinyConfig,
+    "lean": LeanConfig,
+    "projection": ProjectionConfig,
+    "decoder": ConditionalConfig,
+    "guidance": RamConfig,
+}
 
 
+@dataclass(frozen=True)
 class RandomParts(Parts):
     """Parts that are made, not read; `device` and `dtype` are where the networks will run."""
 
-    def __init__(self, family: str, device: torch.device, dtype: torch.dtype, lean: bool = False) -> None:
-        super().__init__()
-        width = RAM_WIDTH if family == "infvsr" else TEXT_WIDTH
-        configs: dict[str, Any] = {
-            "transformer": WanConfig(text_dim=width),
-            "autoencoder": WanAutoencoderConfig(),
-            "tiny": TinyConfig(),
-            "lean": LeanConfig(),
-            "projection": ProjectionConfig(),
-            "decoder": ConditionalConfig(),
-            "guidance": RamConfig(),
-        }
-        configs.pop("autoencoder" if lean else "lean")
-        object.__setattr__(self, "_configs", configs)
-        object.__setattr__(self, "_where", (device, dtype))
+    family: str = ""
+    device: torch.device = CPU
+    dtype: torch.dtype = torch.float32
+    on_lean: bool = False
+
+    def config(self, role: str) -> Any:
+        """The published sizes of a part."""
+        if role == "transformer":
+            return WanConfig(text_dim=RAM_WIDTH if self.family == "infvsr" else TEXT_WIDTH)
+        return SIZES[role]()
 
     def has(self, role: str) -> bool:
-        """Whether there is such a part."""
-        configs: dict[str, Any] = self.__dict__["_configs"]
-        return role in configs
+        """Whether there is such a part; of the two codecs one."""
+        return role != ("autoencoder" if self.on_lean else "lean") and role in (*SIZES, "transformer")
 
     def tensors(self, role: str) -> dict[str, Tensor]:
-        """The fixed prompt: all that is asked for as tensors."""
+        """The fixed prompt [1, L, D]: all that is asked for as tensors."""
         return {role: torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)}
 
     def network(
         self, role: str, config: Callable[[sizes.Shapes, sizes.Sizes], Any], build: Callable[[Any], Network]
     ) -> Network:
         """A network of the published size, filled where it will run."""
-        device, dtype = self.__dict__["_where"]
         with torch.device("meta"):
-            network = build(self.__dict__["_configs"][role])
+            network = build(self.config(role))
         if isinstance(network, WanTransformer):
-            network.narrow(dtype)
+            network.narrow(self.dtype)
         else:
-            network.to(dtype)
-        network.to_empty(device=device)
+            network.to(self.dtype)
+        network.to_empty(device=self.device)
         for parameter in network.parameters():
             parameter.requires_grad_(False)
             nn.init.ones_(parameter) if parameter.ndim < 2 else nn.init.normal_(parameter, std=SPREAD)
@@ -68,4 +72,4 @@ class RandomParts(Parts):
 
     def guidance(self) -> VisualGuidance:
         """Built where its tables can be computed."""
-        return VisualGuidance(self.__dict__["_configs"]["guidance"]).eval()
+        return VisualGuidance(self.config("guidance")).eval()

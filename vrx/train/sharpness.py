@@ -8,7 +8,6 @@ of them compressed.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.models.sharpness import SharpnessNetwork, describe
-from vrx.train import degrade
-from vrx.train.data import footage_runs, read_photo
+from vrx.train import degrade, sources
+from vrx.train.sources import arguments
 
 MOST_SIGMA = 5.0  # pixels
 SHARP_SHARE = 0.15
@@ -62,23 +61,13 @@ def sample(picture: Tensor, rng: random.Random) -> tuple[Tensor, float]:
 
 def main() -> None:
     """Make samples, fit, report the error on the last tenth, write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--footage", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--features", type=Path, help="also write the samples")
-    parser.add_argument("--hold-out", nargs="*", default=[])
     args = parser.parse_args()
     rng = random.Random(args.seed)
     torch.manual_seed(args.seed)
-    photos = [read_photo(p) for p in sorted(args.photos.iterdir()) if p.stem not in args.hold_out]
-    footage: list[Tensor] = []
-    for path in sorted(args.footage.iterdir()) if args.footage else []:
-        if path.stem not in args.hold_out:
-            footage += [run[0] for run in footage_runs(path, rng) if rng.random() < 0.25]
-    source = pictures(photos, footage, rng)
+    photos, runs = sources.pictures(args, rng)
+    source = pictures(photos, [run[0] for run in runs], rng)
     with torch.no_grad():
         drawn = [sample(next(source), rng) for _ in range(args.samples)]
     x, y = torch.stack([d[0] for d in drawn]), torch.tensor([d[1] for d in drawn])

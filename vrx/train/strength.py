@@ -8,10 +8,8 @@ known strength.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +18,8 @@ from torch import Tensor
 
 from vrx.models.strength import StrengthNetwork
 from vrx.train import degrade
-from vrx.train.data import footage_runs, moving_crop, read_photo
+from vrx.train.data import moving_crop
+from vrx.train.sources import arguments, pictures
 
 SIDE = 96  # pixels
 FRAMES = 4
@@ -59,22 +58,10 @@ def sample(clip: Tensor, rng: random.Random) -> tuple[Tensor, float]:
 
 def main() -> None:
     """Make samples, fit, report the error on the last tenth, write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--footage", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hold-out", nargs="*", default=[])
-    args = parser.parse_args()
+    args = arguments(__doc__.splitlines()[0]).parse_args()
     rng = random.Random(args.seed)
     torch.manual_seed(args.seed)
-    photos = [read_photo(p) for p in sorted(args.photos.iterdir()) if p.stem not in args.hold_out]
-    footage: list[Tensor] = []
-    for path in sorted(args.footage.iterdir()) if args.footage else []:
-        if path.stem not in args.hold_out:
-            footage += [run for run in footage_runs(path, rng, FRAMES) if rng.random() < 0.25]
-    source = clips(photos, footage, rng)
+    source = clips(*pictures(args, rng, FRAMES), rng)
     drawn = [sample(next(source), rng) for _ in range(args.samples)]
     x, y = torch.stack([d[0] for d in drawn]), torch.tensor([d[1] for d in drawn])
     cut = len(x) * 9 // 10

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from vrx.errors import ModelError
 from vrx.weights import hub, load, web
@@ -15,6 +16,7 @@ from vrx.weights.ledger import Ledger
 Note = Callable[[str], None]
 Progress = Callable[[str, int, int | None], None]  # part, bytes here, bytes in all
 TOGETHER = 4  # files fetched at a time
+TELL_EVERY = 0.1  # seconds between two words about one file
 
 
 def silent(part: str, done: int, size: int | None) -> None:
@@ -80,9 +82,23 @@ def locate(entry: Entry, roles: set[str], shop: Shop) -> dict[str, Path]:
             raise ModelError(f"{part.where} is not on this machine", "Run once without --offline to download it")
     if absent:
         announce(entry, absent, shop.note)
+        progress = now_and_then(shop.progress)
         with ThreadPoolExecutor(TOGETHER) as pool:
-            list(pool.map(lambda part: fetched(part, shop.progress), absent))
+            list(pool.map(lambda part: fetched(part, progress), absent))
     return {part.role: verified(entry, part, shop.models) for part in parts}
+
+
+def now_and_then(progress: Progress) -> Progress:
+    """The same progress, told ten times a second and at a file's end: bytes come in thousands of pieces."""
+    told: dict[str, float] = {}
+
+    def tell(part: str, done: int, size: int | None) -> None:
+        now = monotonic()
+        if done == size or now - told.get(part, 0.0) > TELL_EVERY:
+            told[part] = now
+            progress(part, done, size)
+
+    return tell
 
 
 def announce(entry: Entry, parts: list[Part], note: Note) -> None:

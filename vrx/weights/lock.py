@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vrx.errors import ModelError
@@ -44,7 +44,7 @@ def held(path: Path, progress: Callable[[], int], patience: float) -> Iterator[N
     while not taken(path):
         process = owner(path)
         if process is None:
-            path.unlink(missing_ok=True)
+            clear(path)
             continue
         now = progress()
         if now != seen:
@@ -59,6 +59,19 @@ def held(path: Path, progress: Callable[[], int], patience: float) -> Iterator[N
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def clear(path: Path) -> None:
+    """Take a dead owner's lock away; one that a living process took in between is put back."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.old")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if owner(aside) is not None:
+        with suppress(FileExistsError):
+            os.link(aside, path)
+    aside.unlink(missing_ok=True)
 
 
 def taken(path: Path) -> bool:
