@@ -8,14 +8,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vrx"
 WORDS = {
     r"\bsubprocess\b": ("media/ffmpeg.py",),
-    r"\bimport threading\b|from threading": ("pipeline/", "media/ffmpeg.py"),
+    r"\bimport threading\b|from threading": (
+        "pipeline/",
+        "media/ffmpeg.py",
+        "weights/together.py",
+        "weights/fetch.py",
+        "weights/lock.py",
+    ),
     r"torch\.load\b": ("weights/load.py", "train/"),
     r"os\.environ": ("settings.py",),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),
     r"torch\.cuda\b": ("pipeline/devices.py", "pipeline/cost.py", "pipeline/measure.py", "pipeline/measure_large.py"),
     r"(?<!\.)\bprint\(": ("train/",),
-    r"pickle": (),
+    r"\bpickle\b": ("weights/pickled.py",),
 }
 
 

@@ -84,6 +84,14 @@ def model_state(entry: Entry) -> tuple[str, str]:
     return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
 
 
+def model_fits(entry: Entry) -> bool | None:
+    """Whether the memory that a model is known to take is there on the device it would run on; None if unknown."""
+    from vrx.pipeline.devices import memory_of, pick_device
+
+    held = memory_of(pick_device("auto")) if entry.memory is not None else None
+    return None if held is None or entry.memory is None else entry.memory <= held
+
+
 def entries_of(names: Sequence[str]) -> list[Entry]:
     """Entries of the catalogue by name.  Raises ModelError."""
     from vrx.errors import ModelError
@@ -96,13 +104,14 @@ def entries_of(names: Sequence[str]) -> list[Entry]:
 
 
 def lacking(entry: Entry, everything: bool) -> list[Part]:
-    """The parts that `pull` would bring."""
+    """The parts that `pull` would bring, with the sizes their servers tell."""
     from vrx.settings import Environment
-    from vrx.weights import locate
+    from vrx.weights import fetch, locate
 
     roles = {part.role for part in entry.parts} if everything else set()
     folder = Environment.read().models
-    return [part for part in locate.wanted(entry, roles) if locate.here(entry, part, folder) is None]
+    absent = [part for part in locate.wanted(entry, roles) if locate.here(entry, part, folder) is None]
+    return fetch.priced(absent)
 
 
 def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
@@ -111,9 +120,10 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
     Raises ModelError.
     """
     from vrx import events
+    from vrx.errors import ModelError
     from vrx.restorers.registry import packaged
     from vrx.settings import Environment
-    from vrx.weights import load, locate
+    from vrx.weights import fetch, load, locate
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
@@ -127,37 +137,40 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
     def progress(part: str, done: int, size: int | None) -> None:
         watch(events.Fetching(input=name, part=part, done=done, size=size))
 
+    if not entry.parts:
+        raise ModelError(f"the files of {name} are not known to this version of vrx", f"It comes from: {entry.source}")
     roles = {part.role for part in entry.parts} if everything else set()
-    shop = locate.Shop(models=Environment.read().models, offline=False, note=note, progress=progress)
+    shop = fetch.Shop(models=Environment.read().models, offline=False, note=note, progress=progress)
     return locate.locate(entry, roles, shop)
 
 
-def bring(name: str, file: Path) -> tuple[str, Path]:
-    """A file from elsewhere as a part of a model: checked against its network, converted to safetensors.
+def bring(name: str, path: Path) -> list[tuple[str, Path]]:
+    """A file, or the files of a folder, as parts of a model: checked against its networks, converted to safetensors.
 
-    Returns the part's role and where it stands now.  Raises ModelError.
+    A checkpoint in several files is one part.  Returns each part's role and where it stands now; all are
+    checked before the first is written.  Raises ModelError.
     """
     from vrx.errors import ModelError
-    from vrx.restorers.parts import checked, role_in
+    from vrx.restorers.parts import part_in
     from vrx.settings import Environment
-    from vrx.weights import load
+    from vrx.weights import load, shards
 
     (entry,) = entries_of([name])
-    tensors = load.tensors(file)[0]
-    role = role_in(tensors)
-    part = next((part for part in entry.parts if part.role == role), None)
-    if role is None or part is None:
-        roles = ", ".join(part.role for part in entry.parts if part.role)
-        raise ModelError(f"{file} is no part of {name}", f"Its parts: {roles}")
-    checked(role, file, part.sizes)
+    files = shards.checkpoints(path) if path.is_dir() else [path]
+    if not files:
+        raise ModelError(f"the folder {path} holds no checkpoint", "Name a .safetensors, .pt, .pth or .ckpt file")
+    parts = [(file, part_in(entry, file)) for file in files]
     folder = Environment.read().models / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError(f"cannot write into {folder}: {error.strerror}", "Set VRX_HOME") from error
-    target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(load.SAFE)
-    load.write(target, tensors, {})
-    return role, target
+    brought = []
+    for file, part in parts:
+        target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(load.SAFE)
+        load.write(target, load.tensors(file)[0], {})
+        brought.append((part.role, target))
+    return brought
 
 
 def verify(name: str) -> dict[str, Path]:
@@ -195,10 +208,12 @@ def remove(name: str) -> list[Path]:
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         raise ModelError("the embedded model is part of vrx", "Nothing was removed")
+    folder = Environment.read().models
     others = [other for other in models().values() if other.name != name and other.family != "embedded"]
-    complete = [other.name for other in others if other.parts and not locate.missing(other, Environment.read().models)]
-    keep = {path.resolve() for other in complete for path in located(other).values()}
-    return locate.remove(entry, Environment.read().models, keep)
+    complete = [other for other in others if other.parts and not locate.missing(other, folder)]
+    files = [locate.held(other, part, folder) for other in complete for part in other.parts]
+    keep = {path.resolve() for found in files for path in found.values()}
+    return locate.remove(entry, folder, keep)
 
 
 def convert(folder: Path, target: Path) -> str:

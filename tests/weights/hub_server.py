@@ -1,14 +1,20 @@
 """A server on loopback that speaks the Hub's protocol for single files, and can be told to misbehave."""
 
 import hashlib
+import json
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 COMMIT = "c" * 40
+REPO = "someone/model"
+BLOB = bytes(range(256)) * 2048  # half a megabyte
+Pull = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @dataclass
@@ -19,6 +25,7 @@ class Hub:
     drop_after: list[int] = field(default_factory=list)  # bytes after which each next GET is cut
     wrong: bool = False  # bytes that are not those of the hash
     status: list[int] = field(default_factory=list)  # of the next answers
+    gated: set[str] = field(default_factory=set)  # files nobody may have
     code: str = ""
     pause: float = 0.0  # seconds before every block
     ranges: bool = True
@@ -49,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "cdn":
             return self.send_file(hub.files[rest], body)
         name = self.path.lstrip("/").replace(f"/resolve/{COMMIT}/", "/").replace("/resolve/main/", "/")
+        if name in hub.gated:
+            hub.code = "GatedRepo"
+            return self.plain(401)
         if name not in hub.files:
             hub.code = hub.code or "EntryNotFound"
             return self.plain(404)
@@ -112,3 +122,26 @@ def serving() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def catalogue(folder: Path, *parts: dict[str, object], name: str = "mine") -> Path:
+    """A user's catalogue of one model."""
+    lines = [f'[models.{name}]\nfamily = "infvsr"\ntasks = ["upscale"]\nscales = [4]']
+    lines.append('license = "MIT"\nsource = "Hub"\navailable = true')
+    for part in parts:
+        lines.append(f"[[models.{name}.parts]]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in part.items()]
+    path = folder / "mine.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def stored(folder: Path) -> Path:
+    """The repository's folder in the cache of a test."""
+    return folder / ".hub" / "hub" / "models--someone--model"
+
+
+def message(done: "subprocess.CompletedProcess[str]") -> str:
+    """Standard error in one line; never a traceback."""
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())

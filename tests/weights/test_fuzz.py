@@ -3,7 +3,10 @@
 import io
 import json
 import os
+import re
 import resource
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT
 from vrx.errors import ModelError
 from vrx.weights import catalogue, load
 
@@ -134,3 +138,81 @@ def test_what_would_run_is_refused_by_its_name(tmp_path: Path, content: object) 
     torch.save(content, path)
     with pytest.raises(ModelError, match=r"it asks for .*, which is no tensor"):
         load.tensors(path)
+
+
+def peak_of(path: Path) -> tuple[str, int]:
+    """What a fresh process says of a checkpoint, and the kilobytes that reading it took."""
+    code = (
+        "import resource, sys, pathlib; from vrx.weights import load\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "try: load.tensors(pathlib.Path(sys.argv[1])); print('read')\n"
+        "except load.ModelError as error: print(error)\n"
+        "print(peak() - before)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, str(path)], env=env, capture_output=True, text=True, check=True)
+    words, taken = done.stdout.splitlines()
+    return words, int(taken)
+
+
+def archive(program: bytes) -> bytes:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as box:
+        box.writestr("archive/data.pkl", program)
+        box.writestr("archive/version", "3")
+    return memory.getvalue()
+
+
+def packed() -> bytes:
+    whole, memory = io.BytesIO(), io.BytesIO()
+    torch.save({"a": torch.zeros(40_000_000)}, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            new.writestr(member.filename, old.read(member))
+    return memory.getvalue()
+
+
+def repeated() -> bytes:
+    memory = io.BytesIO()
+    torch.save({"a": torch.zeros(1).expand(1000, 1000, 1000)}, memory)
+    return memory.getvalue()
+
+
+BYTE_ARRAY = b"\x80\x02cbuiltins\nbytearray\n\x8a\x04\x00\x00\x00\x30\x85R."  # of 800 MB
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (archive(BYTE_ARRAY), "it asks for builtins.bytearray"),
+        (BYTE_ARRAY, "it asks for builtins.bytearray"),
+        (packed(), "unpacks to more than it holds"),
+        (repeated(), "a claims 4000000000 bytes and has 4"),
+    ],
+    ids=["byte array", "byte array, old format", "compressed", "repeated"],
+)
+def test_a_small_file_never_takes_much_memory(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "m.pth"
+    path.write_bytes(data)
+    said, taken = peak_of(path)
+    assert words in said
+    assert taken < 64 * 1024
+
+
+def test_both_formats_of_torch_are_read(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
+    for new in (True, False):
+        torch.save({"state_dict": tensors}, tmp_path / "m.pt", _use_new_zipfile_serialization=new)
+        found = load.tensors(tmp_path / "m.pt")[0]
+        assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize(
+    "text", ["a=" + "[" * 40_000, "a=" + "9" * 5_000, '[models."../x"]\nfamily="a"', "#" * 4_100_000]
+)
+def test_a_strange_catalogue_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "weights.toml"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=re.escape(str(path))):
+        catalogue.load(path)

@@ -8,59 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clips import ClipMaker, read
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT
 from tests.restorers import small
-from tests.weights.hub_server import Hub, serving
+from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, message, stored
 
-REPO = "someone/model"
 FILES = {"transformer": "InfVSR.ckpt", "autoencoder": "Wan2.1_VAE.pth", "guidance": "ram_swin_large_14m.pth"}
-BLOB = bytes(range(256)) * 2048  # half a megabyte
-Pull = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serving() as server:
-        server.files[f"{REPO}/x.bin"] = BLOB
-        yield server
-
-
-def catalogue(folder: Path, *parts: dict[str, object], name: str = "mine") -> Path:
-    lines = [f'[models.{name}]\nfamily = "infvsr"\ntasks = ["upscale"]\nscales = [4]']
-    lines.append('license = "MIT"\nsource = "Hub"\navailable = true')
-    for part in parts:
-        lines.append(f"[[models.{name}.parts]]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in part.items()]
-    path = folder / "mine.toml"
-    path.write_text("\n".join(lines))
-    return path
-
-
-@pytest.fixture
-def command(vrx: Command, hub: Hub, tmp_path: Path) -> Pull:
-    """`vrx` with that server as the Hub; the catalogue's only part is x.bin unless `parts` are given."""
-
-    def run(*words: object, parts: list[dict[str, object]] | None = None, **env: str) -> object:
-        chosen = parts if parts is not None else [{"role": "transformer", "repo": REPO, "path": "x.bin"}]
-        surroundings = {"HF_ENDPOINT": hub.address, "VRX_WEIGHTS_FILE": str(catalogue(tmp_path, *chosen))}
-        return vrx(*words, env={**surroundings, **env})
-
-    return run  # type: ignore[return-value]
-
-
-def stored(tmp_path: Path) -> Path:
-    return tmp_path / ".hub" / "hub" / "models--someone--model"
-
-
-def message(done: "subprocess.CompletedProcess[str]") -> str:
-    assert "Traceback" not in done.stderr
-    return " ".join(done.stderr.split())
 
 
 def test_a_pull_announces_verifies_and_is_not_repeated(command: Pull, hub: Hub, tmp_path: Path) -> None:
@@ -251,8 +208,9 @@ def test_a_part_from_a_plain_address_follows_the_same_rules(command: Pull, hub: 
     digest = hashlib.sha256(BLOB).hexdigest()
     part = {"role": "prompt", "url": f"{hub.address}/cdn/{REPO}/x.bin", "path": "x.bin", "sha256": digest}
     hub.drop_after = [300_000]
-    assert part["url"] in command("models", "pull", "mine", "--dry-run", "--json", parts=[part]).stdout
-    assert not hub.asked
+    row = json.loads(command("models", "pull", "mine", "--dry-run", "--json", parts=[part]).stdout)
+    assert (row["from"], row["size"]) == (part["url"], "524.3 kB")
+    assert [method for method, _, _ in hub.asked] == ["HEAD"]
     done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 0, done.stderr
     assert [given != "" for method, _, given in hub.asked if method == "GET"] == [False, True]

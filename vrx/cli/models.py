@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,11 @@ from vrx import api, events
 from vrx.cli import render
 from vrx.cli.progress import Look, watcher
 
+if TYPE_CHECKING:
+    from vrx.weights.catalogue import Entry
+
 app = typer.Typer(help="The models vrx knows.", no_args_is_help=True)
+FITS = {True: "yes", False: "no", None: "unknown"}
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -22,19 +26,32 @@ def list_models(json: AsJson = False) -> None:
     entries = api.models().values()
     if json:
         for entry in entries:
-            render.emit_json({"type": "model", **render.plain(entry)})
+            emit(entry)
         return
     rows = [
         (
             e.name,
             ", ".join(e.tasks),
-            render.size(e.size),
+            at_least(e),
             e.license.split(" (")[0],
+            FITS[api.model_fits(e)],
             api.model_state(e)[0],
         )
         for e in entries
     ]
-    render.emit_table(("model", "tasks", "size", "license", "state"), rows)
+    render.emit_table(("model", "tasks", "size", "license", "fits", "state"), rows)
+
+
+def at_least(entry: Entry) -> str:
+    """The size of a model's files, or of those whose size is known."""
+    known = entry.known_size
+    return f"over {render.size(known)}" if known and entry.size is None else render.size(entry.size)
+
+
+def emit(entry: Entry) -> None:
+    """A model as one JSON line."""
+    state = {"fits": api.model_fits(entry), "state": api.model_state(entry)[0]}
+    render.emit_json({"type": "model", **render.plain(entry), **state})
 
 
 @app.command("show")
@@ -42,7 +59,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
     """Show one model."""
     (entry,) = api.entries_of([name])
     if json:
-        render.emit_json({"type": "model", **render.plain(entry)})
+        emit(entry)
         return
     rows = [
         ("what it is", entry.about),
@@ -54,7 +71,9 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("paper", entry.paper or "none"),
         ("comes from", entry.source),
         ("parameters", f"{entry.parameters:,}" if entry.parameters else "unknown"),
+        ("size", at_least(entry)),
         ("memory", render.size(entry.memory)),
+        ("fits this device", FITS[api.model_fits(entry)]),
         ("state", ", ".join(filter(None, api.model_state(entry)))),
     ]
     for part in entry.parts:
@@ -91,12 +110,11 @@ def pull(
 @app.command("import")
 def bring(
     name: Annotated[str, typer.Argument(help="The model it belongs to.")],
-    file: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors, .pt, .pth or .ckpt.")],
+    file: Annotated[Path, typer.Argument(help="A .safetensors, .pt, .pth or .ckpt, or a folder of such files.")],
     json: AsJson = False,
 ) -> None:
     """Take in a checkpoint that did not come from the Hub: checked, converted to safetensors."""
-    role, path = api.bring(name, file)
-    report(("model", "part", "file"), [(name, role, str(path))], json)
+    report(("model", "part", "file"), [(name, role, str(path)) for role, path in api.bring(name, file)], json)
 
 
 @app.command("verify")

@@ -53,7 +53,9 @@ def emit_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
     """A table on standard output."""
     table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.columns[0].no_wrap = True  # names are to be copied
+    for column in table.columns:
+        column.overflow = "fold"  # never cut: hashes and paths are to be copied
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console = Console()

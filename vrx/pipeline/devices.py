@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cache
 
@@ -32,6 +33,16 @@ def gpu_memory(device: torch.device) -> int | None:
     if device.type != "cuda":
         return None
     return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Bytes that a device has in all: a GPU's own, else the machine's; None where that is not told."""
+    if device.type == "cuda":
+        return gpu_memory(device)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on every system
+        return None
 
 
 def works(device: torch.device) -> bool:

@@ -37,8 +37,8 @@ from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
 from vrx.settings import Environment, Job, Task
-from vrx.weights import catalogue, hub, locate
-from vrx.weights.locate import Shop
+from vrx.weights import catalogue, locate, network
+from vrx.weights.fetch import Shop
 
 PIPE_NAME = "standard input"
 SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
@@ -112,7 +112,7 @@ class Run:
             return Machine()
         folder = Environment.read().models
         here = [name for name, entry in self._catalogue.items() if entry.parts and not locate.missing(entry, folder)]
-        offline = self.job.model.offline or hub.offline()
+        offline = self.job.model.offline or network.offline()
         return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not offline)
 
     def _check_output(self, path: Path, source: Path | None) -> None:

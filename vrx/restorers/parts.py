@@ -21,7 +21,8 @@ from vrx.models.umt5 import Umt5Encoder
 from vrx.models.wan.autoencoder import WanAutoencoder
 from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import sizes
-from vrx.weights import load
+from vrx.weights import load, shards
+from vrx.weights.catalogue import Entry, Part
 
 Network = TypeVar("Network", bound=nn.Module)
 PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are published
@@ -168,6 +169,9 @@ def in_folder(folder: Path) -> Parts:
     """The parts that stand in a folder under their published names.  Raises ModelError for a broken config."""
     files: dict[str, Path] = {}
     members = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
+    members = [
+        p for p in members if p not in {s for i in members if shards.is_index(i) for s in shards.files(i).values()}
+    ]
     for role, patterns in PUBLISHED.items():
         fitting = [p for p in members if any(fnmatch.fnmatch(p.name, pattern) for pattern in patterns)]
         if fitting:
@@ -214,11 +218,20 @@ def role_in(tensors: Mapping[str, Tensor]) -> str | None:
     return next((role for role, sign in SIGNS.items() if sign in tensors), None)
 
 
-def checked(role: str, path: Path, given: dict[str, Any]) -> None:
-    """Build the network of a part from its file and throw it away.  Raises ModelError where they do not fit."""
-    build = getattr(Parts({role: path}, None, {role: given}), role, None)
+def part_in(entry: Entry, path: Path) -> Part:
+    """Which part of a model a file is; its network is built from it and thrown away.
+
+    Raises ModelError where it is none, or does not fit.
+    """
+    role = role_in(load.tensors(path)[0])
+    part = next((part for part in entry.parts if role and part.role == role), None)
+    if part is None:
+        roles = ", ".join(part.role for part in entry.parts if part.role)
+        raise ModelError(f"{path} is no part of {entry.name}", f"Its parts: {roles or 'none are known'}")
+    build = getattr(Parts({part.role: path}, None, {part.role: part.sizes}), part.role, None)
     if build is not None:
         build()
+    return part
 
 
 def combine(parts: Parts, family: str, target: Path) -> None:

@@ -20,7 +20,7 @@ from vrx.restorers.infvsr import InfVsrRestorer
 from vrx.restorers.instantvir import InstantVirOptions, InstantVirRestorer
 from vrx.restorers.parts import Network, Parts, by_role, in_folder
 from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
-from vrx.weights import load, locate
+from vrx.weights import fetch, load, locate
 from vrx.weights.catalogue import Entry
 
 ALL_TASKS = tuple(str(task) for task in Task)
@@ -180,7 +180,7 @@ def family_of(path: Path) -> str:
     return "instantvir" if shapes["text_embedding.0.weight"][1] == TEXT_WIDTH else "infvsr"
 
 
-def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: locate.Shop) -> Parts:
+def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: fetch.Shop) -> Parts:
     """The files of an entry; a lone transformer borrows the rest from the catalogue (`kin`).  Raises ModelError."""
     roles = {"tiny"} if model.decoder == "tiny" else {"autoencoder"} if model.decoder == "full" else set()
     path = entry.local

@@ -16,7 +16,7 @@ import math
 import random
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,18 +30,21 @@ from vrx.train import degrade
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.optimise import optimisers, rate_at
 
-SHARES = {"upscale4": 0.54, "upscale3": 0.05, "upscale2": 0.05, "deblur": 0.26, "inpaint": 0.10}
+SHARES = {"upscale4": 0.57, "upscale3": 0.05, "upscale2": 0.05, "deblur": 0.24, "inpaint": 0.09}
 CROP = 128  # pixels; the degradation happens on the whole stored clip
 BLURRED = 160  # pixels of it, where the degradation is dear
 CLIP_NORM = 1.0
 FLOOR = 4e-3  # the least distance of a base that a batch is measured against
 GRADIENT_WEIGHT = 0.2
 TEMPORAL_WEIGHT = 0.3
+FLICKER_WEIGHT = 0.8  # instead of it, where the source flickers: compressed or noisy, or a blur undone
 SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
-DEGRADED_SHARE = {"upscale": 0.35, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
+SOFT_SHARE = 0.4  # of the clips, softened first, as films are
+SOFT_SIGMA = (0.4, 1.5)  # pixels
+DEGRADED_SHARE = {"upscale": 0.4, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
 SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
 MOTION_SHARE = 0.05  # of the blurs
-KNOWN_STRENGTH_SHARE = 0.5  # of those, told to the network
+KNOWN_STRENGTH_SHARE = {"upscale": 0.85, "deblur": 0.5, "inpaint": 0.5}  # of all batches, told to the network
 STRENGTH_ERROR = 0.06  # deviation of what it is told
 SAVE_EVERY = 200  # steps
 
@@ -56,12 +59,15 @@ class Batch:
     base: Tensor  # [B, T, 3, s H, s W]
     truth: Tensor  # as base
     mask: Tensor | None  # [B, T, 1, s H, s W]
+    flickers: bool = False  # a source that changes from frame to frame more than its picture does
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         mask = None if self.mask is None else self.mask.to(device)
         inputs, levels = self.inputs.to(device), self.levels.to(device)
-        return Batch(self.mode, inputs, levels, self.base.to(device), self.truth.to(device), mask)
+        return replace(
+            self, inputs=inputs, levels=levels, base=self.base.to(device), truth=self.truth.to(device), mask=mask
+        )
 
 
 # ---------------------------------------------------------------- batches
@@ -91,11 +97,14 @@ def augment(clip: Tensor, frames: int, rng: random.Random) -> Tensor:
 
 
 def draw(clips: list[Tensor], count: int, frames: int, rng: random.Random) -> Tensor:
-    """`count` augmented clips [B, T, 3, S, S]."""
+    """`count` augmented clips [B, T, 3, S, S], some of them as soft as films are."""
     chosen = []
     for _ in range(count):
         shard = rng.choice(clips)
-        chosen.append(augment(shard[rng.randrange(len(shard))], frames, rng))
+        clip = augment(shard[rng.randrange(len(shard))], frames, rng)
+        if rng.random() < SOFT_SHARE:
+            clip = degrade.gaussian_blur(clip, rng.uniform(*SOFT_SIGMA))
+        chosen.append(clip)
     return torch.stack(chosen)
 
 
@@ -105,13 +114,14 @@ def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
     return torch.tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(known)]]).repeat(count, 1)
 
 
-def damage(low: Tensor, rng: random.Random, share: float) -> tuple[Tensor, float | None]:
-    """Compress `share` of the batches; the strength is told in half of the cases (0 when clean)."""
+def damage(low: Tensor, rng: random.Random, family: str) -> tuple[Tensor, float | None, bool]:
+    """Compress some of a family's batches; returns the strength where it is told (0 when clean), and whether it was."""
     strength = 0.0
-    if rng.random() < share:
+    damaged = rng.random() < DEGRADED_SHARE[family]
+    if damaged:
         low, strength = degrade.compress(low, rng)
     told = min(1.0, max(0.0, strength + rng.gauss(0, STRENGTH_ERROR)))
-    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE else None
+    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE[family] else None, damaged
 
 
 def make_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
@@ -128,7 +138,7 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
     truth = truth[..., : side // scale * scale, : side // scale * scale]
     low = degrade.shrink(truth.flatten(0, 1), scale).clamp(0, 1)
     low = low.view(count, frames, *low.shape[1:])
-    low, strength = damage(low, rng, DEGRADED_SHARE["upscale"])
+    low, strength, damaged = damage(low, rng, "upscale")
     base = bicubic(low.flatten(0, 1), scale).view_as(truth)
     size = CROP // scale // 2 * 2
     top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
@@ -136,7 +146,7 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
     window = (..., slice(top * scale, (top + size) * scale), slice(left * scale, (left + size) * scale))
     inputs = upscale_inputs(low.flatten(0, 1), scale)
     inputs = inputs.view(count, frames, *inputs.shape[1:])
-    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None)
+    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None, damaged)
 
 
 def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
@@ -151,23 +161,23 @@ def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
         sigma /= 2  # a round kernel this small sharpens across the motion without ringing
     else:
         blurred = degrade.gaussian_blur(flat, sigma)
-    blurred, strength = damage(blurred.view_as(truth), rng, DEGRADED_SHARE["deblur"])
+    blurred, strength, _ = damage(blurred.view_as(truth), rng, "deblur")
     assumed = max(0.3, sigma * rng.gauss(1, SIGMA_ERROR))
     flat = blurred.flatten(0, 1)
     base = wiener(flat, assumed)
     inputs = deblur_inputs(flat, base)
-    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None), rng)
+    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None, True), rng)
 
 
 def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
     """Masks of all kinds; smooth fill as base."""
     count, frames, _, height, width = truth.shape
-    known, strength = damage(truth, rng, DEGRADED_SHARE["inpaint"])
+    known, strength, damaged = damage(truth, rng, "inpaint")
     mask = torch.stack([degrade.mask_clip(frames, height, width, rng) for _ in range(count)])
     flat_mask = mask.flatten(0, 1)
     base = smooth_fill(known.flatten(0, 1), flat_mask)
     inputs = inpaint_inputs(base, flat_mask)
-    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask), rng)
+    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask, damaged), rng)
 
 
 def cut(batch: Batch, rng: random.Random) -> Batch:
@@ -178,13 +188,12 @@ def cut(batch: Batch, rng: random.Random) -> Batch:
     top, left = (rng.randint(0, grid - size) for _ in range(2))
     inputs = batch.inputs.view(count, frames, -1, grid, grid)
     window = (..., slice(top * 4, (top + size) * 4), slice(left * 4, (left + size) * 4))
-    return Batch(
-        batch.mode,
-        inputs[..., top : top + size, left : left + size],
-        batch.levels,
-        batch.base.view_as(batch.truth)[window],
-        batch.truth[window],
-        None if batch.mask is None else batch.mask[window],
+    return replace(
+        batch,
+        inputs=inputs[..., top : top + size, left : left + size],
+        base=batch.base.view_as(batch.truth)[window],
+        truth=batch.truth[window],
+        mask=None if batch.mask is None else batch.mask[window],
     )
 
 
@@ -194,23 +203,24 @@ def cut(batch: Batch, rng: random.Random) -> Batch:
 def losses(network: EmbeddedNetwork, batch: Batch, precision: torch.dtype) -> tuple[Tensor, Tensor]:
     """The loss relative to that of the classical base, and the mean squared error, of one batch.
 
-    Relative, so that an easy batch counts as much as a hard one, as it does in decibels.
+    Relative clip by clip, so that a soft clip counts as much as a sharp one, as it does in decibels.
     """
     with torch.autocast(batch.truth.device.type, precision, enabled=precision != torch.float32):
         residual = network.clip(batch.mode, batch.inputs, batch.levels)
     pixels = to_pixels(residual.float().flatten(0, 1)).view_as(batch.base)
     out = batch.base + (pixels if batch.mask is None else pixels * batch.mask)
     truth = batch.truth
-    loss = distance(out, truth) / distance(batch.base, truth).clamp_min(FLOOR)
+    weight = FLICKER_WEIGHT if batch.flickers else TEMPORAL_WEIGHT
+    loss = (distance(out, truth, weight) / distance(batch.base, truth, weight).clamp_min(FLOOR)).mean()
     error = ((out - truth) ** 2).mean((1, 2, 3, 4))
     before = ((batch.base - truth) ** 2).mean((1, 2, 3, 4)).clamp_min(FLOOR**2)
     return loss + SQUARE_WEIGHT * (error / before).mean(), error.detach().mean()
 
 
-def distance(out: Tensor, truth: Tensor) -> Tensor:
-    """What is made small: values, edges, and the change from frame to frame."""
+def distance(out: Tensor, truth: Tensor, temporal: float) -> Tensor:
+    """What is made small, of each clip [B]: values, edges, and the change from frame to frame."""
     spatial = charbonnier(out, truth) + GRADIENT_WEIGHT * gradient(out, truth)
-    return spatial + TEMPORAL_WEIGHT * temporal_difference(out, truth)
+    return spatial + temporal * temporal_difference(out, truth)
 
 
 def average(target: dict[str, Tensor], network: EmbeddedNetwork, keep: float) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from vrx.errors import ModelError
 from vrx.settings import Environment
 
 PACKAGED = "weights.toml"
-HASH = 64  # digits of a SHA-256
+LARGEST = 4_000_000  # bytes of a catalogue
+SHA256 = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # of models and revisions' parts: plain file names
+REPO = re.compile(rf"(?!.*(\.\.|--))({NAME.pattern}/)?{NAME.pattern}")
+REVISION = re.compile(rf"{NAME.pattern}(/{NAME.pattern})*")
+KINDS = ("model", "space", "dataset")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +83,11 @@ class Entry:
         sizes = [part.size for part in self.parts if not part.optional]
         return sum(s for s in sizes if s is not None) if sizes and None not in sizes else None
 
+    @property
+    def known_size(self) -> int:
+        """Bytes of those parts whose size is known: at least this much."""
+        return sum(part.size or 0 for part in self.parts if not part.optional)
+
 
 def packaged() -> Path:
     """The catalogue inside the package, or at the top of a checkout."""
@@ -95,8 +107,10 @@ def known() -> dict[str, Entry]:
 def load(path: Path) -> dict[str, Entry]:
     """Read a catalogue.  Raises ModelError that names file, table and key."""
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"larger than {LARGEST:,} bytes")
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"cannot read the catalogue {path}: {error}") from error
     models = tables.get("models", {})
     if not isinstance(models, dict):
@@ -133,7 +147,9 @@ def address(where: str, part: dict[str, Any]) -> str:
     url = str(take(where, part, "url", str, ""))
     if url and not url.startswith(("https://", "http://127.0.0.1:")):
         raise ModelError(f"{where}: 'url' must be an https address")
-    if url and len(take(where, part, "sha256", str, "")) != HASH:
+    if url and not inside(Path(urlsplit(url).path).name):
+        raise ModelError(f"{where}: 'url' names no file")
+    if url and not take(where, part, "sha256", str, ""):
         raise ModelError(f"{where}: a part with 'url' needs its 'sha256'")
     return url
 
@@ -143,6 +159,8 @@ def entry(path: Path, name: str, table: Any) -> Entry:
     where = f"{path}: [models.{name}]"
     if not isinstance(table, dict):
         raise ModelError(f"{where} is no table")
+    if not NAME.fullmatch(name):
+        raise ModelError(f"{where}: a model's name is letters, digits, '.', '_' and '-'")
     parts = []
     for number, part in enumerate(take(where, table, "parts", list, [])):
         inner = f"{where} part {number + 1}"
@@ -152,6 +170,11 @@ def entry(path: Path, name: str, table: Any) -> Entry:
             raise ModelError(f"{inner}: the path {part['path']!r} leaves its folder")
         if take(inner, part, "size", int, 0) < 0:
             raise ModelError(f"{inner}: 'size' is negative")
+        for key, pattern in (("repo", REPO), ("revision", REVISION), ("sha256", SHA256)):
+            if take(inner, part, key, str, "") and not pattern.fullmatch(part[key]):
+                raise ModelError(f"{inner}: {key!r} is not one: {part[key]!r}")
+        if take(inner, part, "kind", str, "model") not in KINDS:
+            raise ModelError(f"{inner}: 'kind' is none of {', '.join(KINDS)}")
         parts.append(
             Part(
                 path=take(inner, part, "path", str),

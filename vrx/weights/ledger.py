@@ -10,9 +10,19 @@ import os
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.weights import load
+from vrx.weights import load, lock
 
 NAME = "vrx-seen.json"
+PATIENCE = 5.0  # seconds for another's note
+Notes = dict[str, dict[str, object]]
+
+
+class DamagedError(ModelError):
+    """A file that is not what is known of it, from the catalogue or the Hub."""
+
+    def __init__(self, path: Path, what: str, hint: str) -> None:
+        super().__init__(f"the checkpoint {path} {what}", hint)
+        self.path = path
 
 
 class Ledger:
@@ -20,55 +30,65 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
+        self._notes = self._read()
+
+    def _read(self) -> Notes:
         try:
             notes = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            notes = {}
-        self._notes: dict[str, dict[str, object]] = {}
-        if isinstance(notes, dict):
-            self._notes = {key: note for key, note in notes.items() if isinstance(note, dict)}
+        except (OSError, ValueError, RecursionError):
+            return {}
+        held = notes.items() if isinstance(notes, dict) else ()
+        return {key: note for key, note in held if isinstance(note, dict)}
 
     def check(self, key: str, path: Path, size: int | None, digest: str, force: bool = False) -> str:
-        """Hash a file where it was not yet, and compare: with the catalogue, else with what was first seen.
+        """Hash a file where it was not yet, and compare: with what is known, else with what was first seen.
 
-        Returns the hash.  Raises ModelError; the file stays as it is.
+        Returns the hash.  Raises DamagedError where it differs from `size` or `digest`, ModelError where it
+        differs from what was first seen; the file stays as it is.
         """
         try:
             held = path.stat()
         except OSError as error:
             raise ModelError(f"cannot read the checkpoint {path}: {error.strerror}") from error
         if size is not None and held.st_size != size:
-            raise ModelError(f"the checkpoint {path} has {held.st_size} bytes, not {size}", remedy(key))
+            raise DamagedError(path, f"has {held.st_size} bytes, not {size}", remedy(key))
         note = self._notes.get(key, {})
         expected = digest or str(note.get("sha256", ""))
         fresh = note.get("size") == held.st_size and note.get("mtime_ns") == held.st_mtime_ns
         if fresh and not force and note.get("sha256") == expected:
             return expected
         found = load.sha256(path)
+        if digest and found != digest:
+            raise DamagedError(path, "does not have the hash that is known of it", remedy(key))
         if expected and found != expected:
-            what = "the hash of the catalogue" if digest else "the hash it had when it was first seen"
-            raise ModelError(f"the checkpoint {path} does not have {what}", remedy(key))
+            raise ModelError(f"the checkpoint {path} does not have the hash it had when it was first seen", remedy(key))
         self.note(key, found, held)
         return found
 
     def note(self, key: str, digest: str, held: os.stat_result) -> None:
         """Remember a file as hashed."""
-        self._notes[key] = {"sha256": digest, "size": held.st_size, "mtime_ns": held.st_mtime_ns}
-        self._keep()
+        self._change(key, {"sha256": digest, "size": held.st_size, "mtime_ns": held.st_mtime_ns})
 
     def forget(self, key: str) -> None:
         """Drop what is known of a file."""
-        if self._notes.pop(key, None) is not None:
-            self._keep()
+        if key in self._notes:
+            self._change(key, None)
 
-    def _keep(self) -> None:
+    def _change(self, key: str, note: dict[str, object] | None) -> None:
+        """One note, among those that others wrote meanwhile."""
         partial = self._path.with_name(f"{NAME}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self._notes, indent=1, sort_keys=True), encoding="utf-8")
-            partial.replace(self._path)
-        except OSError:
+            with lock.held(self._path.with_name(f"{NAME}.lock"), lambda: 0, PATIENCE):
+                self._notes = {k: n for k, n in self._read().items() if k != key}
+                if note is not None:
+                    self._notes[key] = note
+                partial.write_text(json.dumps(self._notes, indent=1, sort_keys=True), encoding="utf-8")
+                partial.replace(self._path)
+        except (OSError, ModelError):
             partial.unlink(missing_ok=True)
+            if note is not None:
+                self._notes[key] = note
 
 
 def remedy(key: str) -> str:

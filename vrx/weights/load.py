@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.errors import ModelError
-from vrx.weights import names
+from vrx.weights import names, pickled, shards
 
 CHUNK = 1 << 20  # bytes read at a time while hashing
 HEADER_MAX = 100_000_000  # bytes, the format's own limit
@@ -65,38 +65,54 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors under our networks' names, and the metadata, of a checkpoint in any format.
 
-    Safetensors, or a file that torch saved, read by its weights-only loader: nothing in it runs.  A
-    trainer's box and prefixes are taken off, Diffusers' names translated.  Raises ModelError.
+    Safetensors, or a file that torch saved, read by its weights-only loader: nothing in it runs; or the
+    index of several such files.  A trainer's box and prefixes are taken off, Diffusers' names translated.
+    Raises ModelError.
     """
     if path.suffix == SAFE:
         found, notes = read(path)
         return names.native(found), notes
-    return names.native(saved(path)), {}
+    return names.native(sharded(path) if shards.is_index(path) else saved(path)), {}
+
+
+def sharded(path: Path) -> dict[str, Tensor]:
+    """The tensors of all files that an index names.  Raises ModelError where they hold other names than it says."""
+    placed = shards.members(path)
+    found: dict[str, Tensor] = {}
+    for name, shard in shards.files(path).items():
+        held = read(shard)[0] if shard.suffix == SAFE else saved(shard)
+        told = {tensor for tensor, place in placed.items() if place == name}
+        if held.keys() != told:
+            odd = sorted(held.keys() ^ told)
+            raise ModelError(f"{shard} and the index {path.name} disagree about {len(odd)} tensors ({odd[0]})")
+        found |= held
+    return found
 
 
 def saved(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that torch saved; a bare tensor stands under the name `tensor`.  Raises ModelError."""
     content = unpacked(path)
-    if isinstance(content, Tensor):
-        return {"tensor": content}
-    if not isinstance(content, Mapping):
-        raise ModelError(f"{path} holds no tensors")
-    inner = names.unboxed(content)
+    inner = {"tensor": content} if isinstance(content, Tensor) else content
+    inner = names.unboxed(inner) if isinstance(inner, Mapping) else {}
     found = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
     if not found:
         raise ModelError(f"{path} holds no tensors")
+    pickled.held(path, found)
     return found
 
 
 def unpacked(path: Path) -> object:
     """What torch's weights-only loader makes of a file.  Raises ModelError, which names what it refused."""
     try:
+        pickled.inspect(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:  # the format before 1.6 cannot be mapped into memory
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    except ModelError:
+        raise
     except Exception as error:  # a damaged or hostile file may fail in any way
         foreign = FOREIGN.search(str(error))
         if foreign:
@@ -152,7 +168,7 @@ def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         values = json.loads(metadata["config"])
         if not isinstance(values, dict):
             raise ValueError("not a table")
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} does not say how large its network is") from error
     return values
 

@@ -1,41 +1,14 @@
-"""Where the parts of a catalogued model are on this machine, and fetching what is not."""
+"""Where the parts of a catalogued model are on this machine, verified before they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 from vrx.errors import ModelError
-from vrx.weights import hub, load, web
+from vrx.weights import hub, load, shards, transfer, web
 from vrx.weights.catalogue import Entry, Part
-from vrx.weights.ledger import Ledger
-
-Note = Callable[[str], None]
-Progress = Callable[[str, int, int | None], None]  # part, bytes here, bytes in all
-TOGETHER = 4  # files fetched at a time
-TELL_EVERY = 0.1  # seconds between two words about one file
-
-
-def silent(part: str, done: int, size: int | None) -> None:
-    """Progress that nobody watches."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shop:
-    """Where parts come from and who hears of it: `models` holds what came by hand, a folder a model."""
-
-    models: Path
-    offline: bool
-    note: Note
-    progress: Progress = silent
-
-
-def source_of(part: Part) -> hub.Source:
-    """The Hub's address of a part."""
-    return hub.Source(part.repo, part.path, part.kind, part.revision or "main")
+from vrx.weights.fetch import Shop, bring, source_of
+from vrx.weights.ledger import DamagedError, Ledger
 
 
 def by_hand(entry: Entry, part: Part, models: Path) -> Path | None:
@@ -45,13 +18,17 @@ def by_hand(entry: Entry, part: Part, models: Path) -> Path | None:
 
 
 def here(entry: Entry, part: Part, models: Path) -> Path | None:
-    """The file of a part: one that was put into the model's folder by hand, or the Hub's cache."""
+    """The file of a part: one that was put into the model's folder by hand, or the Hub's cache.
+
+    Of a part in several files it is the index, once all of them are here.
+    """
     placed = by_hand(entry, part, models)
     if placed is not None:
         return placed
     if part.url:
         return web.cached(part.url, part.sha256)
-    return hub.cached(source_of(part)) if part.repo else None
+    found = hub.cached(source_of(part)) if part.repo else None
+    return None if found is None or (shards.is_index(found) and not shards.whole(found)) else found
 
 
 def wanted(entry: Entry, roles: set[str]) -> list[Part]:
@@ -81,40 +58,8 @@ def locate(entry: Entry, roles: set[str], shop: Shop) -> dict[str, Path]:
         if shop.offline:
             raise ModelError(f"{part.where} is not on this machine", "Run once without --offline to download it")
     if absent:
-        announce(entry, absent, shop.note)
-        progress = now_and_then(shop.progress)
-        with ThreadPoolExecutor(TOGETHER) as pool:
-            list(pool.map(lambda part: fetched(part, progress), absent))
+        bring(entry, absent, shop)
     return {part.role: verified(entry, part, shop.models) for part in parts}
-
-
-def now_and_then(progress: Progress) -> Progress:
-    """The same progress, told ten times a second and at a file's end: bytes come in thousands of pieces."""
-    told: dict[str, float] = {}
-
-    def tell(part: str, done: int, size: int | None) -> None:
-        now = monotonic()
-        if done == size or now - told.get(part, 0.0) > TELL_EVERY:
-            told[part] = now
-            progress(part, done, size)
-
-    return tell
-
-
-def announce(entry: Entry, parts: list[Part], note: Note) -> None:
-    """Say what is about to be downloaded."""
-    known = sum(part.size or 0 for part in parts)
-    more = " and files of unknown size" if any(part.size is None for part in parts) else ""
-    names = ", ".join(part.where for part in parts)
-    note(f"downloading {names}: {known / 1e9:.2f} GB{more}; license: {entry.license}")
-
-
-def fetched(part: Part, progress: Progress) -> Path:
-    """One part from the Hub into its cache, or from its address.  Raises ModelError."""
-    if part.url:
-        return web.fetch(part.url, part.size, part.sha256, lambda done, size: progress(part.path, done, size))
-    source = source_of(part)
-    return hub.fetch(source, part.size, part.sha256, lambda done, size: progress(str(source), done, size))
 
 
 def ledger() -> Ledger:
@@ -128,28 +73,72 @@ def key_of(entry: Entry, part: Part) -> str:
 
 
 def verified(entry: Entry, part: Part, models: Path, force: bool = False) -> Path:
-    """A part's file, once it is what it should be.  Raises ModelError."""
-    path = here(entry, part, models)
-    if path is not None and path.suffix == load.SAFE and Path(part.path).suffix != load.SAFE:
-        ledger().check(f"{path}", path, None, "", force)  # converted: the catalogue knows the original's hash
-        return path
+    """A part's file, once it is what it should be.
+
+    Raises ModelError; a file of a cache that is known to be wrong is set aside, one that came by hand stays.
+    """
+    placed, path = by_hand(entry, part, models), here(entry, part, models)
     if path is None:
         raise ModelError(f"{part.path} of {entry.name} is not on this machine", f"Try: vrx models pull {entry.name}")
-    ledger().check(key_of(entry, part), path, part.size, part.sha256, force)
+    if path.suffix == load.SAFE and Path(part.path).suffix != load.SAFE:
+        ledger().check(f"{path}", path, None, "", force)  # converted: the catalogue knows the original's hash
+        return path
+    try:
+        known = part.sha256 or ("" if placed else hub.digest_of(path))
+        ledger().check(key_of(entry, part), path, part.size, known, force)
+        for name, shard in shards.members_of(path).items():
+            known = "" if placed else hub.digest_of(shard)
+            ledger().check(f"{key_of(entry, part)}:{name}", shard, None, known, force)
+    except DamagedError as damage:
+        if placed is not None:
+            raise
+        raise set_aside(entry, damage) from damage
     return path
 
 
+def set_aside(entry: Entry, damage: DamagedError) -> ModelError:
+    """Take a wrong file out of a cache, without deleting it; returns the error that says so."""
+    blob = damage.path.resolve()
+    with transfer.keeping(blob.name, blob.parent):
+        aside = transfer.set_aside(blob, blob.name)
+    if damage.path.is_symlink():
+        damage.path.unlink()
+    return ModelError(f"{damage.message}; set aside as {aside}", f"To have it again: vrx models pull {entry.name}")
+
+
+def held(entry: Entry, part: Part, models: Path) -> dict[str, Path]:
+    """All files of a part that are here, by what their names in the ledger end with.  Raises ModelError."""
+    path = here(entry, part, models)
+    if path is None:
+        return {}
+    return {"": path} | {f":{name}": shard for name, shard in shards.members_of(path).items()}
+
+
 def remove(entry: Entry, models: Path, keep: set[Path]) -> list[Path]:
-    """Remove an entry's files from the Hub's cache, but for those in `keep`; what came by hand stays."""
+    """Remove an entry's files from the caches, begun ones too, but for those in `keep`; what came by hand stays.
+
+    Raises ModelError.
+    """
     removed = []
     for part in entry.parts:
-        path = web.cached(part.url, part.sha256) if part.url else None
-        path = hub.cached(source_of(part)) if part.repo else path
-        if path is None or path.resolve() in keep:
-            continue
-        blob = path.resolve()
-        path.unlink()
-        blob.unlink(missing_ok=True)
-        ledger().forget(key_of(entry, part))
-        removed.append(path)
+        if by_hand(entry, part, models) is None:
+            for name, file in held(entry, part, models).items():
+                blob = file.resolve()
+                if blob not in keep:
+                    dropped(file)
+                    dropped(blob)
+                    ledger().forget(f"{key_of(entry, part)}{name}")
+                    removed.append(file)
+        begun = hub.storage(source_of(part)) / "blobs" if part.repo else web.place(part.url, part.sha256).parent
+        for partial in begun.glob(f"*{transfer.PARTIAL}") if part.fetchable else ():
+            dropped(partial)
+            removed.append(partial)
     return removed
+
+
+def dropped(path: Path) -> None:
+    """Delete a file of a cache.  Raises ModelError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelError(f"cannot remove {path}: {error.strerror or error}") from error

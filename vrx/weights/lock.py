@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -63,7 +64,7 @@ def held(path: Path, progress: Callable[[], int], patience: float) -> Iterator[N
 
 def clear(path: Path) -> None:
     """Take a dead owner's lock away; one that a living process took in between is put back."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.old")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.old")
     try:
         path.rename(aside)
     except FileNotFoundError:
@@ -76,12 +77,24 @@ def clear(path: Path) -> None:
 
 def taken(path: Path) -> bool:
     """Try to become the owner; the lock appears with its owner in it or not at all."""
-    mine = path.with_name(f"{path.name}.{os.getpid()}")
+    mine = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     mine.write_text(str(os.getpid()))
     try:
         os.link(mine, path)
     except FileExistsError:
         return False
+    except OSError:  # a file system without links
+        return created(path)
     finally:
         mine.unlink(missing_ok=True)
+    return True
+
+
+def created(path: Path) -> bool:
+    """Become the owner by being the one who creates the lock."""
+    try:
+        with path.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return False
     return True

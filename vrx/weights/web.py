@@ -1,4 +1,4 @@
-"""One file from a plain address, known by its hash: resumed, hashed and kept by the same rules as the Hub's."""
+"""Files from a plain address, known by their hash: kept beside other things that can be had again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 from vrx.errors import ModelError
 from vrx.settings import Environment
-from vrx.weights import hub, lock
+from vrx.weights import transfer
+from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session
+from vrx.weights.together import within
 
 
 def place(url: str, digest: str) -> Path:
@@ -21,34 +23,33 @@ def cached(url: str, digest: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def fetch(url: str, size: int | None, digest: str, progress: hub.Progress) -> Path:
-    """Bring a file here; what was begun goes on.
-
-    Raises ModelError; what arrived whole but wrong stands beside as `.bad`.
-    """
-    target = place(url, digest)
-    partial = target.with_name(f"{target.name}{hub.PARTIAL}")
-    source = hub.Source(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}", urlsplit(url).path.lstrip("/"))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(target.with_name(f"{target.name}{hub.LOCK}"), lambda: hub.length(partial), hub.PATIENCE):
-            if not target.exists():
-                with hub.network(source):
-                    facts = hub.Facts("", digest, size if size is not None else asked(url, source), url)
-                    hub.room(target.parent, facts.size, hub.length(partial), source)
-                    hub.transfer(source, facts, partial, progress)
-                hub.check(source, facts, partial, digest)
-                partial.replace(target)
-    except OSError as error:
-        raise ModelError(
-            f"cannot keep {source} in {target.parent}: {error.strerror or error}", "Set VRX_HOME"
-        ) from error
-    return target
+def order(url: str, size: int | None, digest: str) -> transfer.Order:
+    """What it takes to have a file; the server is asked for a size that is not known.  Raises ModelError."""
+    server = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
+    if size is None:
+        with reached(url, server):
+            size = within(ASK_IN_ALL, lambda: asked(url))
+    return transfer.Order(
+        name=url,
+        server=server,
+        address=url,
+        headers={},
+        target=place(url, digest),
+        size=size,
+        sha256=digest,
+        refused=lambda status, _: refused(url, status),
+    )
 
 
-def asked(url: str, source: hub.Source) -> int | None:
+def asked(url: str) -> int | None:
     """The size that the server states.  Raises ModelError."""
-    answer = hub.session().head(url, headers=hub.plain_headers(), follow_redirects=True, timeout=hub.ASK_SECONDS)
-    hub.refused(source, answer.status_code, "")
+    answer = session().head(url, headers=plain_headers(), follow_redirects=True, timeout=ASK_SECONDS)
+    refused(url, answer.status_code)
     stated = answer.headers.get("content-length", "")
     return int(stated) if stated.isdecimal() else None
+
+
+def refused(url: str, status: int) -> None:
+    """Raise ModelError for an answer that is no file."""
+    if status >= 400:
+        raise ModelError(f"the server answers {status} for {url}", "Try again later, or update vrx")

@@ -1,0 +1,92 @@
+"""What a file that torch saved would have its reader do, known before it is read.
+
+Torch's weights-only loader runs no foreign code, but takes whatever memory a file asks for: compressed
+archives, byte arrays, tensors that repeat one value.  This refuses them first.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from vrx.errors import ModelError
+
+MANUAL = "Get the checkpoint as safetensors"
+PROGRAM = "data.pkl"
+LEGACY_PROGRAMS = 5  # before the raw bytes: magic number, protocol, system, content, storages' names
+REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state"}
+HARMLESS = {
+    "collections OrderedDict",
+    "collections Counter",
+    "builtins set",
+    "__builtin__ set",
+    "_codecs encode",
+    *(f"torch._utils {name}" for name in REBUILD),
+    "torch Size",
+    "torch device",
+    *(f"torch {name}" for name, kind in vars(torch).items() if isinstance(kind, torch.dtype)),
+}
+STORAGE = re.compile(r"^torch(\.storage)? (\w+Storage)$")
+
+
+def inspect(path: Path) -> None:
+    """Refuse what would run, or take memory that the file does not fill.  Raises ModelError and OSError."""
+    with path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            length = path.stat().st_size
+            asked = archive(path, file, length)
+        else:
+            file.seek(0)
+            asked = list(legacy(file))
+        for name in asked:
+            if name not in HARMLESS and not STORAGE.match(name):
+                word = name.replace(" ", ".", 1)
+                raise ModelError(f"refused to load {path}: it asks for {word}, which is no tensor", MANUAL)
+
+
+def archive(path: Path, file: IO[bytes], length: int) -> list[str]:
+    """The globals that an archive's program asks for.  Raises ModelError."""
+    try:
+        with zipfile.ZipFile(file) as box:
+            members = box.infolist()
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if packed or sum(member.file_size for member in members) > length:
+                raise ModelError(f"refused to load {path}: it unpacks to more than it holds", MANUAL)
+            programs = [member for member in members if member.filename.rsplit("/", 1)[-1] == PROGRAM]
+            return [name for member in programs for name in asked_for(box.open(member))]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{path} is no whole checkpoint") from error
+
+
+def legacy(file: IO[bytes]) -> Iterator[str]:
+    """The globals that a file of torch's format before 1.6 asks for."""
+    for _ in range(LEGACY_PROGRAMS):
+        yield from asked_for(file)
+
+
+def asked_for(file: IO[bytes]) -> Iterator[str]:
+    """The globals of one program, `module name`; ends where it makes no sense: the loader refuses that itself."""
+    try:
+        for code, argument, _ in pickletools.genops(file):
+            if code.name in ("GLOBAL", "INST"):
+                yield str(argument)
+            elif code.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
+                yield f"pickle {code.name}"
+    except (ValueError, OverflowError, pickle.UnpicklingError, UnicodeDecodeError):
+        return
+
+
+def held(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that claim more values than the file holds.  Raises ModelError."""
+    for name, tensor in tensors.items():
+        claimed, there = tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes()
+        if claimed > there:
+            raise ModelError(f"refused to load {path}: {name} claims {claimed} bytes and has {there}", MANUAL)

@@ -1,0 +1,81 @@
+"""Checkpoints in several files: the index that says which file holds which tensor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vrx.errors import ModelError
+from vrx.weights.catalogue import inside
+
+INDEX = ".index.json"
+LARGEST = 16_000_000  # bytes of an index
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+SNAPSHOTS = "snapshots"  # in the Hub's cache; its files are links into the repository's folder
+
+
+def is_index(path: Path | str) -> bool:
+    """Whether a name is that of an index."""
+    return str(path).endswith(INDEX)
+
+
+def members(path: Path) -> dict[str, str]:
+    """The shard's file name for every tensor's name.  Raises ModelError for what is no index, or leads out."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ModelError(f"{path} is too large for an index")
+        table = json.loads(path.read_text(encoding="utf-8"))
+        placed = table["weight_map"]
+        if not placed or not all(isinstance(shard, str) for shard in placed.values()):
+            raise ValueError("no weight_map from names to files")
+    except OSError as error:
+        raise ModelError(f"cannot read the index {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} is no index of a checkpoint") from error
+    for shard in set(placed.values()):
+        if not inside(shard) or not shard.endswith(SUFFIXES):
+            raise ModelError(f"the index {path} is refused: {shard!r} is no checkpoint in its folder")
+    return dict(placed)
+
+
+def names(path: Path) -> list[str]:
+    """The shards' file names, each once.  Raises ModelError."""
+    return sorted(set(members(path).values()))
+
+
+def files(path: Path) -> dict[str, Path]:
+    """The shards by their names.  Raises ModelError where one is a link that leads out of the folder."""
+    root = home(path)
+    found = {}
+    for shard in names(path):
+        place = path.parent / shard
+        if root not in place.resolve().parents:
+            raise ModelError(f"the index {path} is refused: {shard!r} leads out of its folder")
+        found[shard] = place
+    return found
+
+
+def members_of(path: Path) -> dict[str, Path]:
+    """The shards of a file that is an index, nothing of any other.  Raises ModelError."""
+    return files(path) if is_index(path) else {}
+
+
+def home(path: Path) -> Path:
+    """The folder that an index' shards may not leave: its own, or its repository's in the Hub's cache."""
+    for parent in path.absolute().parents:
+        if parent.name == SNAPSHOTS:
+            return parent.parent.resolve()
+    return path.parent.resolve()
+
+
+def whole(path: Path) -> bool:
+    """Whether an index and all its shards are here.  Raises ModelError."""
+    return path.is_file() and all(shard.is_file() for shard in files(path).values())
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints that stand in a folder: indexes, and the files that belong to none.  Raises ModelError."""
+    indexes = [path for path in sorted(folder.iterdir()) if is_index(path)]
+    belonging = {shard for index in indexes for shard in files(index).values()}
+    others = [p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES and p.is_file() and p not in belonging]
+    return [*indexes, *others]
