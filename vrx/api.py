@@ -156,7 +156,12 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     from vrx.weights import load, shards
 
     (entry,) = entries_of([name])
-    files = shards.checkpoints(path) if path.is_dir() else [path]
+    if path.is_dir():
+        files = shards.checkpoints(path)
+    elif shards.is_index(path) or path.suffix in shards.SUFFIXES:
+        files = [path]
+    else:
+        raise ModelError(f"{path} is no checkpoint by its name", "Name a .safetensors, .pt, .pth or .ckpt file")
     if not files:
         raise ModelError(f"the folder {path} holds no checkpoint", "Name a .safetensors, .pt, .pth or .ckpt file")
     parts = [(file, part_in(entry, file)) for file in files]

@@ -25,11 +25,13 @@ class Hub:
     drop_after: list[int] = field(default_factory=list)  # bytes after which each next GET is cut
     wrong: bool = False  # bytes that are not those of the hash
     status: list[int] = field(default_factory=list)  # of the next answers
+    page: bytes = b""  # sent in place of any file
     gated: set[str] = field(default_factory=set)  # files nobody may have
     code: str = ""
     pause: float = 0.0  # seconds before every block
     ranges: bool = True
     hashed: bool = True  # the etag of a large file is its hash
+    renamed: dict[str, str] = field(default_factory=dict)  # paths that moved, and where to
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
     address: str = ""
 
@@ -52,9 +54,15 @@ class Handler(BaseHTTPRequestHandler):
         hub.asked.append((self.command, self.path, self.headers.get("Range", "")))
         if hub.status:
             return self.plain(hub.status.pop(0))
+        if self.path in hub.renamed:
+            self.send_response(307)
+            self.send_header("Location", hub.renamed[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
         kind, _, rest = self.path.lstrip("/").partition("/")
         if kind == "cdn":
-            return self.send_file(hub.files[rest], body)
+            return self.send_file(hub.page or hub.files[rest], body)
         name = self.path.lstrip("/").replace(f"/resolve/{COMMIT}/", "/").replace("/resolve/main/", "/")
         if name in hub.gated:
             hub.code = "GatedRepo"

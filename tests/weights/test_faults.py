@@ -109,6 +109,16 @@ def test_a_server_that_falls_silent_is_given_up(command: Pull, hub: Hub) -> None
     assert "what arrived is kept" in message(done)
 
 
+def test_a_page_in_place_of_the_file_is_not_kept(command: Pull, hub: Hub, tmp_path: Path) -> None:
+    hub.page = b"<html>please sign in</html>"
+    done = command("models", "pull", "mine")
+    assert done.returncode == 4
+    assert "Sign in to the network" in message(done)
+    assert not [path for path in stored(tmp_path).rglob("*") if path.is_file()]
+    hub.page = b""
+    assert command("models", "pull", "mine").returncode == 0
+
+
 def test_a_cached_file_with_a_flipped_byte_is_set_aside(command: Pull, hub: Hub) -> None:
     assert command("models", "pull", "mine").returncode == 0
     blob = Path(json.loads(command("models", "path", "mine", "--json").stdout)["file"]).resolve()

@@ -139,8 +139,23 @@ def test_refusals_are_one_clear_line(command: Pull, hub: Hub, status: list[int],
 
 
 def test_a_passing_trouble_is_tried_again(command: Pull, hub: Hub) -> None:
-    hub.status = [503, 502]
+    hub.status = [503, 429]
     assert command("models", "pull", "mine").returncode == 0
+
+
+def test_a_renamed_repository_is_followed_within_the_hub_only(command: Pull, hub: Hub) -> None:
+    old, new = "/old/name/resolve/main/x.bin", f"/{REPO}/resolve/main/x.bin"
+    part = {"role": "transformer", "repo": "old/name", "path": "x.bin"}
+    for number, target in enumerate((new, f"{hub.address}{new}")):
+        hub.renamed = {old: target}
+        done = command("models", "pull", "mine", parts=[part], HF_HOME=f"{number}")
+        assert done.returncode == 0, done.stderr
+    hub.renamed = {old: "http://elsewhere.invalid/x.bin"}
+    done = command("models", "pull", "mine", parts=[part], HF_HOME="2")
+    assert done.returncode == 4
+    assert "makes no sense" in message(done)
+    hub.renamed = {old: old}
+    assert command("models", "pull", "mine", parts=[part], HF_HOME="3").returncode == 4
 
 
 def test_no_network_is_said_within_seconds(command: Pull, tmp_path: Path) -> None:

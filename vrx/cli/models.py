@@ -152,7 +152,7 @@ def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> 
 def convert(
     folder: Annotated[Path, typer.Argument(help="A folder with the parts of a model.")],
     target: Annotated[Path, typer.Argument(help="The file to write, NAME.safetensors.")],
+    json: AsJson = False,
 ) -> None:
     """Put the parts of a model into one safetensors file, which --model takes."""
-    family = api.convert(folder, target)
-    render.emit_table(("file", "family"), [(str(target), family)])
+    report(("file", "family"), [(str(target), api.convert(folder, target))], json)

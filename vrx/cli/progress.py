@@ -31,6 +31,15 @@ class Look:
     verbose: bool = False
 
 
+@dataclass(frozen=True)
+class Part:
+    """A file that arrives: its bar, and the bytes that were here when it was first told of."""
+
+    task: Any
+    done: int
+    since: float
+
+
 class Bar:
     """A bar on a terminal's standard error, one file at a time."""
 
@@ -47,7 +56,7 @@ class Bar:
             transient=False,
         )
         self._task: Any = None
-        self._parts: dict[str, Any] = {}
+        self._parts: dict[str, Part] = {}
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -75,9 +84,12 @@ class Bar:
             self._console.print(finished(event), highlight=False, markup=False)
         elif isinstance(event, events.Fetching):
             if event.part not in self._parts:
-                self._parts[event.part] = self._bar.add_task(escape(event.part), count="", rate="", place="")
-            count = f"{event.done / 1e6:.1f} MB"
-            self._bar.update(self._parts[event.part], completed=event.done, total=event.size, count=count)
+                task = self._bar.add_task(escape(event.part), count="", rate="", place="")
+                self._parts[event.part] = Part(task, event.done, monotonic())
+            part = self._parts[event.part]
+            count = f"{event.done / 1e6:.1f}/{event.size / 1e6:.1f} MB" if event.size else f"{event.done / 1e6:.1f} MB"
+            rate = f"{(event.done - part.done) / 1e6 / max(monotonic() - part.since, 1e-3):.1f} MB/s"
+            self._bar.update(part.task, completed=event.done, total=event.size, count=count, rate=rate)
         elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._console.print(event.text, highlight=False, markup=False)
 

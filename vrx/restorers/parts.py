@@ -41,6 +41,8 @@ PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are
 TOKENIZER = "tokenizer"  # the one part that holds no tensors
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".json")
 CONFIG = "config.json"  # in a folder: sizes by role, for networks smaller than the published ones
+WIDE = "text_embedding.0.weight"
+FOREIGN_WIDTHS = {"infvsr": 4096, "instantvir": 512, "flashvsr": 512}  # UMT5's rows, and RAM's
 UNUSED = ("relative_position_index", "attn_mask")  # buffers of RAM's that are computed
 
 
@@ -223,15 +225,22 @@ def part_in(entry: Entry, path: Path) -> Part:
 
     Raises ModelError where it is none, or does not fit.
     """
-    role = role_in(load.tensors(path)[0])
+    tensors = load.tensors(path)[0]
+    role = role_in(tensors)
     part = next((part for part in entry.parts if role and part.role == role), None)
-    if part is None:
+    if part is None or (role == "transformer" and foreign(tensors, entry.family)):
         roles = ", ".join(part.role for part in entry.parts if part.role)
         raise ModelError(f"{path} is no part of {entry.name}", f"Its parts: {roles or 'none are known'}")
     build = getattr(Parts({part.role: path}, None, {part.role: part.sizes}), part.role, None)
     if build is not None:
         build()
     return part
+
+
+def foreign(tensors: Mapping[str, Tensor], family: str) -> bool:
+    """Whether a transformer takes guidance as wide as only that of another family is."""
+    width = tensors.get(WIDE, torch.empty(0)).shape[-1]
+    return width == FOREIGN_WIDTHS.get(family)
 
 
 def combine(parts: Parts, family: str, target: Path) -> None:

@@ -126,11 +126,7 @@ def now_and_then(progress: Progress) -> Progress:
 def announce(entry: Entry, parts: list[Part], orders: Sequence[transfer.Order], note: Note) -> None:
     """Say what is about to be downloaded."""
     known = sum(order.rest for order in orders)
-    more = " and files of unknown size" if any(order.size is None for order in orders) else ""
+    sizes = [transfer.amount(known)] if known else []
+    sizes += ["files of unknown size"] if any(order.size is None for order in orders) else []
     names = ", ".join(part.where for part in parts)
-    note(f"downloading {names}: {amount(known)}{more}; license: {entry.license}")
-
-
-def amount(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    note(f"downloading {names}: {' and '.join(sizes) or 'nothing'}; license: {entry.license}")

@@ -20,11 +20,12 @@ from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
 from vrx.weights import transfer
-from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session
+from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
 from vrx.weights.together import within
 
 ASK_ATTEMPTS = 3
 ASK_PAUSE = 0.5  # seconds before the second attempt, doubled after each
+HOPS = 5  # redirects within the Hub
 REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -83,12 +84,11 @@ def find(source: Source) -> Facts:
 
 def order(source: Source, facts: Facts, digest: str) -> transfer.Order:
     """What it takes to have a file; `digest` is the catalogue's, where it knows it."""
-    ours = urlsplit(facts.address).netloc == urlsplit(constants.ENDPOINT).netloc
     return transfer.Order(
         name=str(source),
         server=constants.ENDPOINT,
         address=facts.address,
-        headers=token_headers() if ours else {},  # the token is for the Hub alone
+        headers=token_headers() if within_hub(facts.address) else {},  # the token is for the Hub alone
         target=storage(source) / "blobs" / facts.etag,
         size=facts.size,
         sha256=digest or (facts.etag if transfer.SHA256.match(facts.etag) else ""),
@@ -102,22 +102,36 @@ def ask(source: Source) -> Facts:
         source.repo, source.path, repo_type=source.kind, revision=source.revision, endpoint=constants.ENDPOINT
     )
     headers = plain_headers() | token_headers()
-    for attempt in range(ASK_ATTEMPTS):
-        answer = session().head(url, headers=headers, follow_redirects=False, timeout=ASK_SECONDS)
-        target = answer.headers.get("location", "")
-        if answer.status_code in REDIRECTS and not urlsplit(target).netloc:
-            url = urljoin(url, target)
+    hops, fruitless = 0, 0
+    while True:
+        try:
+            answer = session().head(url, headers=headers, follow_redirects=False, timeout=ASK_SECONDS)
+        except troubles():
+            fruitless += 1
+            if fruitless == ASK_ATTEMPTS:
+                raise
             continue
-        if answer.status_code < 500 or attempt == ASK_ATTEMPTS - 1:
+        commit, target = answer.headers.get("x-repo-commit", ""), answer.headers.get("location", "")
+        if answer.status_code in REDIRECTS and not commit and within_hub(target) and hops < HOPS:
+            url, hops = urljoin(url, target), hops + 1  # renamed
+        elif transfer.passing(answer.status_code) and fruitless < ASK_ATTEMPTS - 1:
+            time.sleep(ASK_PAUSE * 2**fruitless)
+            fruitless += 1
+        else:
             break
-        time.sleep(ASK_PAUSE * 2**attempt)
     refused(source, answer.status_code, answer.headers.get("x-error-code", ""))
     etag = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").removeprefix("W/").strip('"')
-    commit = answer.headers.get("x-repo-commit", "")
     if not plain(etag) or not plain(commit):
-        raise ModelError(f"the Hub's answer about {source} makes no sense", "Check HF_ENDPOINT")
+        raise ModelError(
+            f"the Hub's answer about {source} makes no sense", "Check HF_ENDPOINT, or sign in to the network"
+        )
     linked = answer.headers.get("x-linked-size") or answer.headers.get("content-length")
     return Facts(commit, etag, int(linked) if linked and linked.isdecimal() else None, urljoin(url, target) or url)
+
+
+def within_hub(target: str) -> bool:
+    """Whether a redirect stays with the Hub, so that it may hear the token."""
+    return urlsplit(target).netloc in ("", urlsplit(constants.ENDPOINT).netloc)
 
 
 def token_headers() -> dict[str, str]:

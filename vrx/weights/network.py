@@ -16,7 +16,7 @@ from vrx.errors import ModelError
 ASK_SECONDS = (4.0, 8.0, 8.0, 8.0)  # to connect, to read, to write, to get a free connection
 ASK_IN_ALL = 12.0  # seconds for a question with all its redirects and repetitions
 READ_SECONDS = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # without a single byte, while a file arrives
-REPEAT = "Check the network and run again: what arrived is kept; --offline uses what is here"
+REPEAT = "Check the network and run again (what arrived is kept), or bring the file: vrx models import"
 
 
 def session() -> Any:

@@ -61,6 +61,11 @@ def length(path: Path) -> int:
         return 0
 
 
+def amount(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
 @contextmanager
 def keeping(name: str, folder: Path) -> Iterator[None]:
     """Failures of the disk as one clear line.  Raises ModelError."""
@@ -84,7 +89,7 @@ def room(orders: Iterable[Order]) -> None:
         free = shutil.disk_usage(folder).free
         if need > free:
             names = ", ".join(order.name for order in together if order.rest)
-            raise ModelError(f"{names}: {need / 1e9:.1f} GB more, and {folder} has {free / 1e9:.1f} GB free", LARGER)
+            raise ModelError(f"{names}: {amount(need)} more, and {folder} has {amount(free)} free", LARGER)
 
 
 def complete(order: Order, progress: Progress) -> None:
@@ -136,7 +141,7 @@ def run_once(order: Order, progress: Progress) -> bool:
     have = length(order.partial)
     headers = plain_headers() | order.headers | ({"Range": f"bytes={have}-"} if have else {})
     with session().stream("GET", order.address, headers=headers, follow_redirects=True, timeout=READ_SECONDS) as answer:
-        if answer.status_code >= 500:
+        if passing(answer.status_code):
             return False  # no progress: tried again
         if answer.status_code == 416 and order.size is None:
             with keeping(order.name, order.target.parent):
@@ -144,6 +149,12 @@ def run_once(order: Order, progress: Progress) -> bool:
             return False
         order.refused(answer.status_code, answer.headers.get("x-error-code", ""))
         appends = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(f"bytes {have}-")
+        stated = answer.headers.get("content-length", "")
+        if order.size is not None and not appends and stated.isdecimal() and int(stated) < order.size:
+            raise ModelError(
+                f"{order.server} sends {stated} bytes as {order.name}, which has {order.size}",
+                "Sign in to the network where it asks for that, or run again later",
+            )
         done = have if appends else 0
         with keeping(order.name, order.target.parent):
             file = order.partial.open("ab" if appends else "wb", buffering=0)  # what fails, fails at its block
@@ -158,6 +169,11 @@ def run_once(order: Order, progress: Progress) -> bool:
             with keeping(order.name, order.target.parent):
                 os.fsync(file.fileno())
     return True
+
+
+def passing(status: int) -> bool:
+    """Whether a refusal may be over in a moment: the server is busy or in trouble."""
+    return status == 429 or status >= 500
 
 
 def write(file: FileIO, block: bytes) -> None:

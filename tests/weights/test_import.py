@@ -1,0 +1,100 @@
+"""Checkpoints that did not come from the Hub, taken in by the real command."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.conftest import Command
+from tests.restorers import small
+from vrx.weights import load
+
+SIZES = "sizes = { num_heads = 2, text_len = 12 }"
+
+
+def catalogue(folder: Path, family: str = "infvsr") -> dict[str, str]:
+    text = f'[models.mine]\nfamily = "{family}"\ntasks = ["upscale"]\nscales = [4]\navailable = true\n'
+    text += 'license = "x"\nsource = "a friend"\n'
+    for role, name, sizes in (("transformer", "big.safetensors", SIZES), ("autoencoder", "vae.pth", "")):
+        text += f'[[models.mine.parts]]\nrole = "{role}"\npath = "{name}"\n{sizes}\n'
+    own = folder / "own.toml"
+    own.write_text(text)
+    return {"VRX_WEIGHTS_FILE": str(own)}
+
+
+def in_shards(folder: Path, tensors: dict[str, torch.Tensor], suffix: str = "safetensors") -> Path:
+    """A folder with an index and two files."""
+    folder.mkdir()
+    names = sorted(tensors)
+    placed = {}
+    for number, chosen in enumerate((names[::2], names[1::2]), 1):
+        shard = f"model-{number}.{suffix}"
+        placed |= dict.fromkeys(chosen, shard)
+        part = {name: tensors[name].contiguous() for name in chosen}
+        if suffix == "safetensors":
+            save_file(part, folder / shard)
+        else:
+            torch.save(part, folder / shard)
+    index = folder / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": placed}))
+    return index
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_folder_of_shards_is_one_part(vrx: Command, tmp_path: Path, suffix: str) -> None:
+    tensors = small.transformer(small.TEXT)
+    in_shards(tmp_path / "shards", tensors, suffix)
+    torch.save(small.autoencoder(), tmp_path / "shards" / "Wan2.1_VAE.pth")
+    done = vrx("models", "import", "mine", tmp_path / "shards", "--json", env=catalogue(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["part"] for row in rows] == ["transformer", "autoencoder"]
+    held = load.read(Path(rows[0]["file"]))[0]
+    assert held.keys() == tensors.keys()
+    assert all(torch.equal(held[name], tensor) for name, tensor in tensors.items())
+    done = vrx("models", "path", "mine", "--json", env=catalogue(tmp_path))
+    assert len(done.stdout.splitlines()) == 2
+
+
+def refusal(vrx: Command, tmp_path: Path, path: Path, family: str = "infvsr") -> str:
+    done = vrx("models", "import", "mine", path, env=catalogue(tmp_path, family))
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / ".vrx" / "models").rglob("*.*"))
+    return " ".join(done.stderr.split())
+
+
+def test_what_does_not_fit_is_refused_and_leaves_nothing(vrx: Command, tmp_path: Path) -> None:
+    tensors = small.transformer(small.TEXT)
+    path = tmp_path / "m.safetensors"
+    save_file({**tensors, "head.head.bias": torch.zeros(3)}, path)
+    assert "of another shape (head.head.bias)" in refusal(vrx, tmp_path, path)
+    save_file({name: t for name, t in tensors.items() if name != "blocks.1.ffn.2.bias"}, path)
+    assert "missing (blocks.1.ffn.2.bias)" in refusal(vrx, tmp_path, path)
+    save_file({**tensors, "text_embedding.0.weight": torch.zeros(48, 4096)}, path)
+    assert "is no part of mine" in refusal(vrx, tmp_path, path)
+    (tmp_path / "m.txt").write_text("x")
+    assert "no checkpoint by its name" in refusal(vrx, tmp_path, tmp_path / "m.txt")
+    (tmp_path / "empty").mkdir()
+    assert "holds no checkpoint" in refusal(vrx, tmp_path, tmp_path / "empty")
+    assert "no such file" in refusal(vrx, tmp_path, tmp_path / "none.pt").lower()
+
+
+def test_an_index_that_lies_or_leads_out_is_refused(vrx: Command, tmp_path: Path) -> None:
+    tensors = small.transformer(small.TEXT)
+    index = in_shards(tmp_path / "shards", tensors)
+    table = json.loads(index.read_text())
+    first = next(iter(table["weight_map"]))
+    index.write_text(json.dumps({"weight_map": {name: p for name, p in table["weight_map"].items() if name != first}}))
+    assert f"disagree about 1 tensors ({first})" in refusal(vrx, tmp_path, tmp_path / "shards")
+    index.write_text(json.dumps({"weight_map": {"a": "../m.safetensors"}}))
+    assert "is refused" in refusal(vrx, tmp_path, tmp_path / "shards")
+    index.write_text(json.dumps(table))
+    shard = tmp_path / "shards" / "model-2.safetensors"
+    shard.rename(tmp_path / "elsewhere.safetensors")
+    shard.symlink_to(tmp_path / "elsewhere.safetensors")
+    assert "leads out of its folder" in refusal(vrx, tmp_path, tmp_path / "shards")
+    shard.unlink()
+    assert "cannot read" in refusal(vrx, tmp_path, tmp_path / "shards")
