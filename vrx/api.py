@@ -121,15 +121,14 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
     """
     from vrx import events
     from vrx.errors import ModelError
-    from vrx.restorers.registry import packaged
     from vrx.settings import Environment
-    from vrx.weights import fetch, load, locate
+    from vrx.weights import disk, fetch, locate
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         part = entry.parts[0]
-        load.verify(packaged(part.path), part.size, part.sha256)
-        return {"embedded": packaged(part.path)}
+        disk.verify(disk.packaged(part.path), part.size, part.sha256)
+        return {"embedded": disk.packaged(part.path)}
 
     def note(text: str) -> None:
         watch(events.Noted(input=name, level="info", text=text))
@@ -153,7 +152,7 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     from vrx.errors import ModelError
     from vrx.restorers.parts import part_in
     from vrx.settings import Environment
-    from vrx.weights import load, shards
+    from vrx.weights import disk, load, shards
 
     (entry,) = entries_of([name])
     if path.is_dir():
@@ -172,7 +171,7 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
         raise ModelError(f"cannot write into {folder}: {error.strerror}", "Set VRX_HOME") from error
     brought = []
     for file, part in parts:
-        target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(load.SAFE)
+        target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(disk.SAFE)
         load.write(target, load.tensors(file)[0], {})
         brought.append((part.role, target))
     return brought
@@ -193,13 +192,12 @@ def verify(name: str) -> dict[str, Path]:
 
 def located(name: str) -> dict[str, Path]:
     """The files of a model that are here, by role.  Raises ModelError."""
-    from vrx.restorers.registry import packaged
     from vrx.settings import Environment
-    from vrx.weights import locate
+    from vrx.weights import disk, locate
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
-        return {"embedded": packaged(entry.parts[0].path)}
+        return {"embedded": disk.packaged(entry.parts[0].path)}
     found = {part.role: locate.here(entry, part, Environment.read().models) for part in entry.parts}
     return {role: path for role, path in found.items() if path is not None}
 
@@ -272,10 +270,9 @@ def memory_for(size: tuple[int, int], scale: int) -> int:
 
 def model_figures(entry: Entry) -> dict[str, str]:
     """What a checkpoint in the package says of itself: how it was trained, how good it was."""
-    from vrx.restorers.registry import packaged
-    from vrx.weights import load
+    from vrx.weights import disk, load
 
     if entry.family != "embedded" or not entry.parts:
         return {}
-    metadata = load.metadata(packaged(entry.parts[0].path))
+    metadata = load.metadata(disk.packaged(entry.parts[0].path))
     return {key: value for key, value in metadata.items() if key not in ("config", "family", "format")}

@@ -4,8 +4,8 @@ from tests.clips import read
 from tests.conftest import EXAMPLES
 from vrx.models.strength import LARGEST, StrengthNetwork, estimate_strength
 from vrx.restorers.embedded import load_parts
-from vrx.restorers.registry import packaged
 from vrx.train import degrade
+from vrx.weights.disk import packaged
 
 
 @torch.inference_mode()

@@ -43,15 +43,15 @@ def test_auto_takes_the_best_that_fits(machine: Machine, expected: tuple[str, bo
 
 def test_auto_heeds_task_scale_and_prompt() -> None:
     machine = Machine(gpu_memory=LARGE, on_disk=frozenset(ENTRIES), online=True)
-    assert chosen(DEBLUR, machine) == ("embedded", False)  # the memory of the others is not known
-    known = {name: replace(entry, memory=1) for name, entry in ENTRIES.items()}
-    assert chosen(DEBLUR, machine, entries=known) == ("instantvir-deblur", False)
-    assert chosen(UPSCALE, machine, "a cat", known) == ("instantvir-sr4", False)
+    unknown = {name: replace(entry, memory=None) for name, entry in ENTRIES.items()}
+    assert chosen(DEBLUR, machine, entries=unknown) == ("embedded", False)
+    assert chosen(DEBLUR, machine) == ("instantvir-deblur", False)
+    assert chosen(UPSCALE, machine, "a cat") == ("instantvir-sr4", False)
     small = RestoreSettings(task=Task.UPSCALE, scale=2)
     with pytest.raises(UsageError, match="does not hear prompts"):
-        chosen(small, machine, "a cat", known)
+        chosen(small, machine, "a cat")
     by_hand = Machine(gpu_memory=LARGE, online=True)  # what comes by hand is never fetched
-    assert chosen(DEBLUR, by_hand, entries=known) == ("embedded", False)
+    assert chosen(DEBLUR, by_hand) == ("embedded", False)
 
 
 def test_names_are_heeded_or_refused() -> None:

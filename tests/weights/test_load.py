@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 from tests.models.networks import TINY, tiny_parts
 from vrx.errors import ModelError
 from vrx.restorers.embedded import load_parts
-from vrx.restorers.registry import packaged
-from vrx.weights import catalogue, load
+from vrx.weights import catalogue, disk, load
 
 
 def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
@@ -78,20 +77,20 @@ def test_a_huge_header_takes_no_memory(tmp_path: Path) -> None:
 def test_size_and_hash_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"hello")
-    load.verify(path, 5, load.sha256(path))
+    disk.verify(path, 5, disk.sha256(path))
     with pytest.raises(ModelError, match="5 bytes, not 6"):
-        load.verify(path, 6, "")
+        disk.verify(path, 6, "")
     with pytest.raises(ModelError, match="hash"):
-        load.verify(path, None, "0" * 64)
+        disk.verify(path, None, "0" * 64)
     with pytest.raises(ModelError, match="cannot read"):
-        load.verify(tmp_path / "none", None, "")
+        disk.verify(tmp_path / "none", None, "")
 
 
 def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
     entry = catalogue.load(catalogue.packaged())["embedded"]
     part = entry.parts[0]
-    path = packaged(part.path)
-    load.verify(path, part.size, part.sha256)
+    path = disk.packaged(part.path)
+    disk.verify(path, part.size, part.sha256)
     assert part.sha256
     assert path.stat().st_size <= 12_000_000
     parts = load_parts(path)

@@ -25,9 +25,8 @@ from vrx.models.embedded import SMALL
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
 from vrx.pipeline.run import Run
-from vrx.restorers.registry import packaged
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
-from vrx.weights import catalogue, load
+from vrx.weights import catalogue, disk
 
 SCALE = 4
 RATE = Fraction(25)
@@ -188,8 +187,8 @@ def checks() -> list[Check]:
         found.append(Check("ffmpeg", False, str(error)))
     try:
         part = catalogue.load(catalogue.packaged())["embedded"].parts[0]
-        load.verify(packaged(part.path), part.size, part.sha256)
-        found.append(Check("embedded model", True, str(packaged(part.path))))
+        disk.verify(disk.packaged(part.path), part.size, part.sha256)
+        found.append(Check("embedded model", True, str(disk.packaged(part.path))))
     except VrxError as error:
         found.append(Check("embedded model", False, str(error)))
     return found

@@ -23,6 +23,7 @@ from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import sizes
 from vrx.weights import load, shards
 from vrx.weights.catalogue import Entry, Part
+from vrx.weights.disk import SAFE
 
 Network = TypeVar("Network", bound=nn.Module)
 PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are published
@@ -177,7 +178,7 @@ def in_folder(folder: Path) -> Parts:
     for role, patterns in PUBLISHED.items():
         fitting = [p for p in members if any(fnmatch.fnmatch(p.name, pattern) for pattern in patterns)]
         if fitting:
-            files[role] = min(fitting, key=lambda p: (p.suffix != load.SAFE, len(p.parts)))
+            files[role] = min(fitting, key=lambda p: (p.suffix != SAFE, len(p.parts)))
     return Parts(files, None, stated(folder / CONFIG))
 
 

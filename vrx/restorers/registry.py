@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from vrx.restorers.infvsr import InfVsrRestorer
 from vrx.restorers.instantvir import InstantVirOptions, InstantVirRestorer
 from vrx.restorers.parts import Network, Parts, by_role, in_folder
 from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
-from vrx.weights import fetch, load, locate
+from vrx.weights import disk, fetch, load, locate
 from vrx.weights.catalogue import Entry
 
 ALL_TASKS = tuple(str(task) for task in Task)
@@ -130,11 +129,6 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def packaged(part: str) -> Path:
-    """A checkpoint inside the package."""
-    return Path(str(resources.files("vrx"))) / "data" / part
-
-
 def given(path: Path) -> Entry:
     """What a checkpoint given by its path is: a file, or a folder of parts.  Raises ModelError."""
     if not path.exists():
@@ -168,7 +162,7 @@ def family_of(path: Path) -> str:
         if "transformer" not in files:
             raise ModelError(f"the folder {path} holds no transformer", "See the parts with: vrx models show NAME")
         return "flashvsr" if "projection" in files else "infvsr" if "guidance" in files else "instantvir"
-    if path.suffix == load.SAFE:
+    if path.suffix == disk.SAFE:
         stated = load.metadata(path).get("family")
         if stated:
             return stated
@@ -187,15 +181,15 @@ def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: fe
     if path is None:
         if entry.family == "embedded":
             part = entry.parts[0]
-            load.verify(packaged(part.path), part.size, part.sha256)
-            return Parts({"embedded": packaged(part.path)})
+            disk.verify(disk.packaged(part.path), part.size, part.sha256)
+            return Parts({"embedded": disk.packaged(part.path)})
         files = locate.locate(entry, roles, shop)
         return Parts(files, None, {p.role: p.sizes for p in entry.parts if p.sizes})
     if path.is_dir():
         return in_folder(path)
     if entry.family == "embedded":
         return Parts({"embedded": path})
-    notes = load.metadata(path) if path.suffix == load.SAFE else {}
+    notes = load.metadata(path) if path.suffix == disk.SAFE else {}
     if "family" in notes:
         return Parts({}, path, by_role(load.config(path, notes)))
     relative = next((e for e in kin.values() if e.family == entry.family and e.local is None), None)

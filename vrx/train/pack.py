@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from vrx.restorers.embedded import load_parts
-from vrx.weights import load
+from vrx.weights import disk, load
 
 HELPERS = ("sharpness", "strength")
 
@@ -34,7 +34,7 @@ def main() -> None:
     save_file(tensors, args.out, {**load.metadata(args.network), **notes})
     load_parts(args.out)
     count = sum(tensor.numel() for tensor in tensors.values())
-    print(f"parameters = {count}\nsize = {args.out.stat().st_size}\nsha256 = {load.sha256(args.out)!r}")  # noqa: T201
+    print(f"parameters = {count}\nsize = {args.out.stat().st_size}\nsha256 = {disk.sha256(args.out)!r}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.weights import load, lock
+from vrx.weights import disk, lock
 
 NAME = "vrx-seen.json"
 PATIENCE = 5.0  # seconds for another's note
@@ -57,7 +57,7 @@ class Ledger:
         fresh = note.get("size") == held.st_size and note.get("mtime_ns") == held.st_mtime_ns
         if fresh and not force and note.get("sha256") == expected:
             return expected
-        found = load.sha256(path)
+        found = disk.sha256(path)
         if digest and found != digest:
             raise DamagedError(path, "does not have the hash that is known of it", remedy(key))
         if expected and found != expected:

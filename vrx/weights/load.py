@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -17,32 +16,10 @@ from torch import Tensor
 
 from vrx.errors import ModelError
 from vrx.weights import names, pickled, shards
+from vrx.weights.disk import SAFE
 
-CHUNK = 1 << 20  # bytes read at a time while hashing
 HEADER_MAX = 100_000_000  # bytes, the format's own limit
-SAFE = ".safetensors"
 FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's refusal of what is no tensor
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def verify(path: Path, size: int | None, digest: str) -> None:
-    """Compare a file with what the catalogue says.  Raises ModelError; the file stays as it is."""
-    try:
-        held = path.stat().st_size
-        if size is not None and held != size:
-            raise ModelError(f"the checkpoint {path} has {held} bytes, not {size}", "Install vrx again")
-        if digest and sha256(path) != digest:
-            raise ModelError(f"the checkpoint {path} does not have the hash of the catalogue", "Install vrx again")
-    except OSError as error:
-        raise ModelError(f"cannot read the checkpoint {path}: {error.strerror}", "Install vrx again") from error
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.weights import hub, load, shards, transfer, web
+from vrx.weights import hub, shards, transfer, web
 from vrx.weights.catalogue import Entry, Part
+from vrx.weights.disk import SAFE
 from vrx.weights.fetch import Shop, bring, source_of
 from vrx.weights.ledger import DamagedError, Ledger
 
@@ -14,7 +15,7 @@ from vrx.weights.ledger import DamagedError, Ledger
 def by_hand(entry: Entry, part: Part, models: Path) -> Path | None:
     """A part that was put into the model's folder, as it is or converted."""
     placed = models / entry.name / Path(part.path).name
-    return next((path for path in (placed.with_suffix(load.SAFE), placed) if path.is_file()), None)
+    return next((path for path in (placed.with_suffix(SAFE), placed) if path.is_file()), None)
 
 
 def here(entry: Entry, part: Part, models: Path) -> Path | None:
@@ -80,7 +81,7 @@ def verified(entry: Entry, part: Part, models: Path, force: bool = False) -> Pat
     placed, path = by_hand(entry, part, models), here(entry, part, models)
     if path is None:
         raise ModelError(f"{part.path} of {entry.name} is not on this machine", f"Try: vrx models pull {entry.name}")
-    if path.suffix == load.SAFE and Path(part.path).suffix != load.SAFE:
+    if path.suffix == SAFE and Path(part.path).suffix != SAFE:
         ledger().check(f"{path}", path, None, "", force)  # converted: the catalogue knows the original's hash
         return path
     try:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vrx.errors import ModelError
 from vrx.weights import load
+from vrx.weights.disk import SAFE
 
 ROWS = "rows"
 
@@ -22,7 +23,7 @@ def key(prompt: str, checkpoint: Path) -> str:
 
 def recall(folder: Path, name: str) -> Tensor | None:
     """Rows [1, L, D] that were kept, or None; a damaged file counts as none."""
-    path = folder / f"{name}{load.SAFE}"
+    path = folder / f"{name}{SAFE}"
     try:
         return load.read(path)[0].get(ROWS) if path.is_file() else None
     except ModelError:
@@ -34,6 +35,6 @@ def keep(folder: Path, name: str, rows: Tensor) -> None:
     """Keep rows; a disk that does not take them only costs time at the next run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        load.write(folder / f"{name}{load.SAFE}", {ROWS: rows}, {})
+        load.write(folder / f"{name}{SAFE}", {ROWS: rows}, {})
     except (OSError, ModelError):
         pass

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.weights import load, lock
+from vrx.weights import disk, lock
 from vrx.weights.network import READ_SECONDS, plain_headers, session, troubles
 
 ATTEMPTS = 5  # in a row that bring nothing new
@@ -186,7 +186,7 @@ def write(file: FileIO, block: bytes) -> None:
 def check(order: Order) -> None:
     """Set aside a whole file that is not what it should be.  Raises ModelError."""
     wrong = order.size is not None and length(order.partial) != order.size
-    if wrong or (order.sha256 and load.sha256(order.partial) != order.sha256):
+    if wrong or (order.sha256 and disk.sha256(order.partial) != order.sha256):
         aside = set_aside(order.partial, order.target.name)
         raise ModelError(f"{order.name} arrived damaged (set aside as {aside})", "Run again to download it anew")
 

@@ -1,0 +1,38 @@
+"""Files of checkpoints as bytes: where the package's own are, their sizes and hashes.  Knows no tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from vrx.errors import ModelError
+
+CHUNK = 1 << 20  # bytes read at a time while hashing
+SAFE = ".safetensors"
+
+
+def packaged(part: str) -> Path:
+    """A checkpoint inside the package."""
+    return Path(str(resources.files("vrx"))) / "data" / part
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def verify(path: Path, size: int | None, digest: str) -> None:
+    """Compare a file with what the catalogue says.  Raises ModelError; the file stays as it is."""
+    try:
+        held = path.stat().st_size
+        if size is not None and held != size:
+            raise ModelError(f"the checkpoint {path} has {held} bytes, not {size}", "Install vrx again")
+        if digest and sha256(path) != digest:
+            raise ModelError(f"the checkpoint {path} does not have the hash of the catalogue", "Install vrx again")
+    except OSError as error:
+        raise ModelError(f"cannot read the checkpoint {path}: {error.strerror}", "Install vrx again") from error
