@@ -29,17 +29,16 @@ def rotation(grid: tuple[int, int, int], first: int, head_dim: int, device: torc
 
     `first` is the absolute index of the first frame in the scene; any size.  Angles in float64.
     """
-    frames, rows, columns = grid
-    starts = (first, 0, 0)
-    angles = []
-    for axis, (count, start, width) in enumerate(zip(grid, starts, axis_widths(head_dim), strict=True)):
+    cosines: list[Tensor] = []
+    sines: list[Tensor] = []
+    for axis, (count, start, width) in enumerate(zip(grid, (first, 0, 0), axis_widths(head_dim), strict=True)):
         frequency = BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
         angle = torch.outer(torch.arange(start, start + count, dtype=torch.float64), frequency)
         shape = [1, 1, 1, width // 2]
         shape[axis] = count
-        angles.append(angle.view(shape).expand(frames, rows, columns, -1))
-    whole = torch.cat(angles, -1).flatten(0, 2)
-    return Rotation(whole.cos().float().to(device), whole.sin().float().to(device))
+        for found, values in ((cosines, angle.cos()), (sines, angle.sin())):  # only the axes' tables travel
+            found.append(values.float().to(device).view(shape).expand(*grid, -1))
+    return Rotation(torch.cat(cosines, -1).flatten(0, 2), torch.cat(sines, -1).flatten(0, 2))
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
