@@ -5,7 +5,8 @@
 `--data` holds the shards of `vrx.train.data`.  Every step draws one use of the network (enlarging by
 4, 3 or 2, deblurring, inpainting), degrades a batch, and follows Charbonnier + gradient +
 temporal-difference losses with Muon for the inner matrices, AdamW for the rest, a cosine schedule and
-a weight average.  Stops cleanly on SIGTERM; `--resume` continues where the last save stands.
+a weight average.  Stops cleanly on SIGTERM; `--resume` continues where the last save stands; `--only FAMILY`
+trains the layers that belong to one family of uses and holds all others.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vrx.models.classical import bicubic, smooth_fill, wiener
-from vrx.models.embedded import MODES, SIGMA_UNIT, SMALL, EmbeddedNetwork
+from vrx.models.embedded import FAMILIES, MODES, SIGMA_UNIT, SMALL, EmbeddedNetwork
 from vrx.models.grids import deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.train import degrade
 from vrx.train.losses import charbonnier, gradient, temporal_difference
@@ -252,6 +253,8 @@ class Training:
         resumed = args.resume and state_file.exists()
         if args.start and not resumed:
             adopt(network, load_file(args.start))
+        if args.only:
+            hold(network, args.only)
         mean = {name: value.clone() for name, value in network.state_dict().items()}
         training = cls(network, mean, optimisers(network, args.rate))
         if resumed:
@@ -288,6 +291,7 @@ def train(args: argparse.Namespace) -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     gains: dict[str, float] = {}
+    shares = {mode: share for mode, share in SHARES.items() if args.only in (None, MODES[mode].family)}
     spent, begin = training.seconds, time.monotonic()
     while not stopping:
         training.seconds = spent + time.monotonic() - begin
@@ -296,7 +300,7 @@ def train(args: argparse.Namespace) -> None:
             break
         for optim, rate in zip(training.optims, rates, strict=True):
             optim.param_groups[0]["lr"] = rate * rate_at(training.step, progress)
-        mode = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        mode = rng.choices(list(shares), list(shares.values()))[0]
         frames = args.frames if progress > args.short else 2
         count = max(1, args.batch * args.frames // frames)
         batch = make_batch(mode, draw(clips, count, frames, rng), rng).to(device)
@@ -315,6 +319,13 @@ def adopt(network: EmbeddedNetwork, tensors: dict[str, Tensor]) -> None:
     state = network.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in state and state[n].shape == t.shape}
     network.load_state_dict({**state, **fitting})
+
+
+def hold(network: EmbeddedNetwork, family: str) -> None:
+    """Leave only what belongs to one family to be trained."""
+    own = {family, *(mode for mode in MODES if MODES[mode].family == family)}
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.split(".")[1] in own)
 
 
 def save(folder: Path, training: Training) -> None:
@@ -351,6 +362,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="a checkpoint whose fitting tensors are taken over")
+    parser.add_argument("--only", choices=FAMILIES, help="train this family's own layers, hold the others")
     parser.add_argument("--resume", action="store_true")
     train(parser.parse_args())
 

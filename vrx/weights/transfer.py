@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ PATIENCE = 60.0  # seconds that another's download may stand still
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 PARTIAL, BAD, LOCK = ".vrx-part", ".bad", ".vrx-lock"
 LARGER = "Free some space, or set HF_HOME to a larger disk"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Progress = Callable[[int, int | None], None]  # bytes here, bytes in all
 
@@ -72,9 +74,8 @@ def keeping(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelError(
-            f"cannot keep {name} in {folder}: {error.strerror or error}", f"What arrived is kept. {LARGER}"
-        ) from error
+        hint = f"What arrived is kept. {LARGER}" if error.errno in FULL else "Set HF_HOME or VRX_HOME to another folder"
+        raise ModelError(f"cannot keep {name} in {folder}: {error.strerror or error}", hint) from error
 
 
 def room(orders: Iterable[Order]) -> None:
