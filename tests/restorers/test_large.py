@@ -17,7 +17,7 @@ from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart
 from vrx.restorers.parts import Parts, in_folder
 from vrx.restorers.registry import FAMILIES, Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.locate import Shop
+from vrx.weights.fetch import Shop
 
 CPU = torch.device("cpu")
 SHOP = Shop(models=Path("none"), offline=True, note=print)

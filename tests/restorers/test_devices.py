@@ -1,0 +1,94 @@
+"""Networks of full size on a device without numbers: nothing of the processor's may meet what is on it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vrx.models.flashvsr import attention
+from vrx.restorers import flashvsr, infvsr
+from vrx.restorers.base import Pixels, SceneStart
+from vrx.restorers.random_parts import RandomParts
+from vrx.restorers.registry import Request, build
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
+
+ELSEWHERE = torch.device("meta")
+SOURCE = (64, 96)
+LARGE = 100_000  # values of one tensor that may travel
+PROMPT = (1, 512, 4096)  # FlashVSR's, once
+CHANNELS = 16  # of its noise, which is drawn on the processor so that a seed means the same everywhere
+
+
+class Border(TorchDispatchMode):
+    """Notes operations whose tensors stand on two devices, and large tensors that change theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crossings: list[str] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        devices = {tensor.device.type for tensor in tensors if tensor.ndim or tensor.device == ELSEWHERE}
+        target = (kwargs or {}).get("device")
+        leaves = target is not None and tensors and torch.device(target).type != tensors[0].device.type
+        expected = leaves and (tensors[0].shape == PROMPT or tensors[0].shape[1:2] == (CHANNELS,))
+        if len(devices) > 1 or (leaves and tensors[0].numel() > LARGE and not expected):
+            self.crossings.append(f"{operation} {[tuple(t.shape) for t in tensors]}")
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes"),
+    [
+        ("infvsr", {}),
+        ("infvsr", {"decoder": "tiny"}),
+        ("instantvir-sr4", {}),
+        ("instantvir-sr4-lean", {}),
+        ("instantvir-inpaint", {}),
+        ("flashvsr", {}),
+        ("flashvsr", {"decoder": "full", "color_fix": "wavelet"}),
+    ],
+)
+def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infvsr, "content_change", lambda *_: 0.0)  # asks for a number
+    monkeypatch.setattr(attention, "attend_gathered", lambda q, k, v, keep: q + k[..., :1, :] * v[..., :1, :])
+    entry = catalogue.load(catalogue.packaged())[name]
+    task = Task(entry.tasks[0])
+    mask = Path("none") if task is Task.INPAINT else None
+    restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
+    lean = any(part.role == "lean" for part in entry.parts)
+    parts = RandomParts(family=entry.family, device=ELSEWHERE, dtype=torch.bfloat16, on_lean=lean)
+    model, context = ModelSettings(name=name, **wishes), torch.randn(1, 8, 4096)
+    with torch.inference_mode():
+        restorer = build(entry, Request(parts, restore, model, ELSEWHERE, torch.bfloat16, context))
+        target = (SOURCE[0] * restorer.scale, SOURCE[1] * restorer.scale)
+        stages = [restorer.encode, restorer.generate, restorer.decode]
+        with Border() as border:
+            states = [stage.start(SceneStart(0, SOURCE, target)) for stage in stages]
+            for number in range(2):
+                count, ahead = restorer.schedule.size(number), restorer.schedule.ahead
+                frames = torch.empty(count + ahead, 3, *SOURCE, device=ELSEWHERE)
+                marks = torch.empty(count, 1, *SOURCE, device=ELSEWHERE) if mask else None
+                begins = frozenset({0} if number == 0 else ())
+                chunk = Pixels(frames[:count], marks, begins, frames[count:] if ahead else None)
+                for place, stage in enumerate(stages):
+                    chunk, states[place] = stage.step(chunk, states[place])
+                assert chunk.frames.device == ELSEWHERE
+                assert chunk.frames.shape == (count, 3, *target)
+    assert border.crossings == []
+
+
+def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
+    levels = torch.randint(0, 256, (2, 3, 30, 44), generator=torch.Generator().manual_seed(0))
+    for scale in (2, 3, 4):
+        size = (30 * scale, 44 * scale)
+        expected = F.interpolate(levels.to(torch.uint8), size, mode="bicubic", antialias=True).float()
+        difference = (flashvsr.in_two_passes(levels.float(), size) - expected).abs()
+        assert difference.max() <= 2
+        assert (difference > 0).float().mean() < 0.002
