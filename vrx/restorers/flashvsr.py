@@ -146,7 +146,10 @@ class Generate:
         """Latents [1, 16, F, H, W]: noise minus prediction."""
         if self._conditions is None:  # one prompt, one timestep: made once
             self._conditions = self._network.conditions(TIMESTEP, self._options.context.to(self._device), pad=False)
-        features = [chunk.carry.pop(name) for name in sorted(n for n in chunk.carry if n.startswith(FEATURES))]
+        names = sorted(
+            (name for name in chunk.carry if name.startswith(FEATURES)), key=lambda name: int(name.split(".")[1])
+        )
+        features = [chunk.carry.pop(name) for name in names]
         noise = self.noise(state)
         prediction = state.network.step(noise, features, self._conditions, state.cache)
         chunk.latents = noise - prediction
