@@ -119,6 +119,19 @@ def test_a_page_in_place_of_the_file_is_not_kept(command: Pull, hub: Hub, tmp_pa
     assert command("models", "pull", "mine").returncode == 0
 
 
+def test_an_address_that_expires_is_asked_for_again(command: Pull, hub: Hub) -> None:
+    hub.elsewhere, hub.drop_after = True, [200_000, 100_000]
+    done = command("models", "pull", "mine")
+    assert done.returncode == 0, done.stderr
+    starts = [given for method, path, given in hub.asked if method == "GET"]
+    assert len(starts) == 5  # twice in vain, with the address that was good before
+    hub.files[f"{REPO}/y.bin"] = BLOB[::-1]
+    hub.elsewhere = hub.always_expired = True
+    done = command("models", "pull", "mine", parts=[OTHER])
+    assert done.returncode == 4
+    assert "stops sending" in message(done)
+
+
 def test_a_cached_file_with_a_flipped_byte_is_set_aside(command: Pull, hub: Hub) -> None:
     assert command("models", "pull", "mine").returncode == 0
     blob = Path(json.loads(command("models", "path", "mine", "--json").stdout)["file"]).resolve()

@@ -93,6 +93,7 @@ def order(source: Source, facts: Facts, digest: str) -> transfer.Order:
         size=facts.size,
         sha256=digest or (facts.etag if transfer.SHA256.match(facts.etag) else ""),
         refused=lambda status, code: refused(source, status, code),
+        renewed=None if within_hub(facts.address) else lambda: find(source).address,  # signed ones last an hour
     )
 
 

@@ -25,6 +25,8 @@ PARTIAL, BAD, LOCK = ".vrx-part", ".bad", ".vrx-lock"
 LARGER = "Free some space, or set HF_HOME to a larger disk"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+EXPIRED = {401, 403, 410}
+
 Progress = Callable[[int, int | None], None]  # bytes here, bytes in all
 
 
@@ -43,6 +45,7 @@ class Order:
     size: int | None
     sha256: str
     refused: Callable[[int, str], None]  # raises ModelError for a status, and the server's word for it
+    renewed: Callable[[], str] | None = None  # another address, where such expire
 
     @property
     def partial(self) -> Path:
@@ -53,6 +56,10 @@ class Order:
     def rest(self) -> int:
         """Bytes that are still to come, as far as is known."""
         return 0 if self.size is None or self.target.exists() else max(0, self.size - length(self.partial))
+
+
+class ExpiredError(Exception):
+    """The address of the bytes is no longer good; the file may be."""
 
 
 def length(path: Path) -> int:
@@ -110,7 +117,7 @@ def complete(order: Order, progress: Progress) -> None:
 
 def fill(order: Order, progress: Progress) -> None:
     """Append what is missing; a broken connection is taken up again as long as it brings something."""
-    fruitless = 0
+    fruitless, address = 0, order.address
     if order.size is not None and length(order.partial) > order.size:
         set_aside(order.partial, order.target.name)
     if order.size == 0:
@@ -118,7 +125,10 @@ def fill(order: Order, progress: Progress) -> None:
     while order.size is None or length(order.partial) < order.size:
         before, ended = length(order.partial), False
         try:
-            ended = run_once(order, progress)
+            ended = run_once(order, address, progress)
+        except ExpiredError:
+            assert order.renewed is not None
+            address = order.renewed()
         except troubles() as error:
             if length(order.partial) == before and fruitless >= ATTEMPTS - 1:
                 text = (str(error) or type(error).__name__).splitlines()[0]
@@ -137,17 +147,19 @@ def fill(order: Order, progress: Progress) -> None:
             time.sleep(PAUSE * 2 ** (fruitless - 1))
 
 
-def run_once(order: Order, progress: Progress) -> bool:
-    """One GET of the rest; whether the server sent all that it meant to."""
+def run_once(order: Order, address: str, progress: Progress) -> bool:
+    """One GET of the rest; whether the server sent all that it meant to.  Raises ExpiredError."""
     have = length(order.partial)
     headers = plain_headers() | order.headers | ({"Range": f"bytes={have}-"} if have else {})
-    with session().stream("GET", order.address, headers=headers, follow_redirects=True, timeout=READ_SECONDS) as answer:
+    with session().stream("GET", address, headers=headers, follow_redirects=True, timeout=READ_SECONDS) as answer:
         if passing(answer.status_code):
             return False  # no progress: tried again
         if answer.status_code == 416 and order.size is None:
             with keeping(order.name, order.target.parent):
                 set_aside(order.partial, order.target.name)
             return False
+        if answer.status_code in EXPIRED and order.renewed is not None:
+            raise ExpiredError
         order.refused(answer.status_code, answer.headers.get("x-error-code", ""))
         appends = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(f"bytes {have}-")
         stated = answer.headers.get("content-length", "")
