@@ -200,6 +200,7 @@ def test_an_index_that_leads_elsewhere_is_refused(command: Pull, hub: Hub, tmp_p
     assert done.returncode == 4
     assert "is refused" in message(done)
     assert sum(method == "GET" for method, _, _ in hub.asked) == 1
+    assert command("models", "list", parts=[part]).returncode == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"weight_map": 3}', b'{"weight_map": {"a": 1}}', b"[" * 9**6])

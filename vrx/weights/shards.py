@@ -69,8 +69,11 @@ def home(path: Path) -> Path:
 
 
 def whole(path: Path) -> bool:
-    """Whether an index and all its shards are here.  Raises ModelError."""
-    return path.is_file() and all(shard.is_file() for shard in files(path).values())
+    """Whether an index and all its shards are here; one that is refused never is."""
+    try:
+        return path.is_file() and all(shard.is_file() for shard in files(path).values())
+    except ModelError:
+        return False
 
 
 def checkpoints(folder: Path) -> list[Path]:
