@@ -77,7 +77,8 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("state", ", ".join(filter(None, api.model_state(entry)))),
     ]
     for part in entry.parts:
-        rows.append(("part", f"{part.where}, {render.size(part.size)}, sha256 {part.sha256 or 'unknown'}"))
+        where = part.where if part.fetchable else f"{part.path} ({entry.source})"
+        rows.append(("part", f"{where}, {render.size(part.size)}, sha256 {part.sha256 or 'unknown'}"))
     for key, value in api.model_figures(entry).items():
         rows.append((key, value))
     render.emit_table(("", ""), rows, title=name)
