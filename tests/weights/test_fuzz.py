@@ -14,9 +14,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from tests.conftest import ROOT
+from tests.models.networks import TINY
+from tests.restorers import small
 from vrx.errors import ModelError
+from vrx.restorers.embedded import load_parts
+from vrx.restorers.parts import Parts, in_folder
 from vrx.weights import catalogue, load
 
 KEYS = st.sampled_from(
@@ -216,3 +221,53 @@ def test_a_strange_catalogue_is_one_clear_error(tmp_path: Path, text: str) -> No
     path.write_text(text)
     with pytest.raises(ModelError, match=re.escape(str(path))):
         catalogue.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"before": 10**7},
+        {"fine": 60_000},
+        {"fine": 10**9},
+        {"window": 4_000},
+        {"memory": -1},
+        {"heads": 0},
+        {"recall": [10**9]},
+        {"coarse": 1e300},
+        {"fine": [8]},
+        {"fine": True},
+    ],
+)
+def test_sizes_that_cannot_be_take_no_memory(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "m.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"family": "embedded", "config": json.dumps({**vars(TINY), **change})})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError) as raised:
+        load_parts(path)
+    one_line(raised.value, path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "shapes"),
+    [
+        ("transformer", {"num_layers": 10**8}, {}),
+        ("transformer", {"num_heads": 0}, {}),
+        ("transformer", {"dim": "wide"}, {}),
+        ("guidance", {"image_size": 10**6}, {}),
+        ("guidance", {}, {"visual_encoder.layers.0.blocks.0.attn.relative_position_bias_table": (10**9, 0)}),
+        ("guidance", {}, {"visual_encoder.patch_embed.proj.weight": (10**6, 0, 4, 4)}),
+    ],
+)
+def test_networks_that_cannot_be_take_no_memory(
+    tmp_path: Path, role: str, given: dict[str, object], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    folder = small.infvsr(tmp_path / "m")
+    parts = in_folder(folder)
+    tensors = load.tensors(parts.files[role])[0] | {name: torch.zeros(shape) for name, shape in shapes.items()}
+    save_file({name: t.contiguous() for name, t in tensors.items()}, tmp_path / "x.safetensors")
+    stated = {role: {**parts.given.get(role, {}), **given}}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
+        getattr(Parts({role: tmp_path / "x.safetensors"}, None, stated), role)()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024

@@ -14,6 +14,7 @@ from vrx.models.embedded import SIGMA_UNIT, EmbeddedConfig, EmbeddedNetwork, Mem
 from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.models.strength import StrengthNetwork, estimate_strength
+from vrx.restorers import sizes
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.restorers.stages import padded
 from vrx.weights import load
@@ -53,16 +54,22 @@ def load_parts(path: Path) -> EmbeddedParts:
     tensors, metadata = load.read(path)
     if metadata.get("family") != "embedded":
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
+    sharpness, strength = SharpnessNetwork().eval(), StrengthNetwork().eval()
+    helpers = {"sharpness.": sharpness, "strength.": strength}
+    own = {n: t.float() for n, t in tensors.items() if not n.startswith(tuple(helpers))}
     try:
-        network = EmbeddedNetwork(EmbeddedConfig(**load.config(path, metadata)))
-    except (TypeError, ValueError) as error:
+        config = EmbeddedConfig(**load.config(path, metadata))
+        sizes.sane(config, len(own))
+        with torch.device("meta"):
+            trial = EmbeddedNetwork(config)
+    except sizes.CANNOT_BE as error:
         raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-    parts = EmbeddedParts(network.eval(), SharpnessNetwork().eval(), StrengthNetwork().eval())
-    helpers = {"sharpness.": parts.sharpness, "strength.": parts.strength}
+    load.fit(trial, own, path)  # before memory is taken
+    network = EmbeddedNetwork(config)
+    load.fill(network, own, path)
     for prefix, helper in helpers.items():
         load.fill(helper, {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}, path)
-    load.fill(network, {n: t.float() for n, t in tensors.items() if not n.startswith(tuple(helpers))}, path)
-    return parts
+    return EmbeddedParts(network.eval(), sharpness, strength)
 
 
 @dataclass

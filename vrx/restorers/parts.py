@@ -113,11 +113,15 @@ class Parts:
         path = self.where(role)
         try:
             values = config({n: tuple(t.shape) for n, t in tensors.items()}, self.given.get(role, {}))
+            sizes.sane(values, len(tensors))
+            with torch.device("meta"):
+                network = build(values)
         except KeyError as error:
             raise ModelError(f"{path} is no {role}: it lacks the tensor {error}") from error
-        except (TypeError, ValueError, IndexError) as error:
+        except sizes.CANNOT_BE as error:
             raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-        with torch.device("cpu" if build is VisualGuidance else "meta"):  # its tables are computed, not loaded
+        load.fit(network, tensors, path)  # before memory is taken
+        if build is VisualGuidance:  # its tables are computed, not loaded
             network = build(values)
         load.fill(network, tensors, path, assign=True)
         for parameter in network.parameters():

@@ -22,6 +22,33 @@ Sizes = Mapping[str, Any]
 HEAD = 128  # width of a head in every published Wan transformer
 
 
+COUNTS = {
+    "num_layers",
+    "layers",
+    "depths",
+    "num_res_blocks",
+    "ista_iter_num",
+    "ista_layer_num",
+    "sep_num_layer",
+    "fusion_num_layer",
+    "before",
+    "middle",
+    "after",
+}
+LIMITS = {"window_size": 32, "window": 32, "reference": 32, "memory": 64, "image_size": 1024, "num_buckets": 4096}
+CANNOT_BE = (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError)  # what impossible sizes lead to
+LARGEST = 1 << 20  # of any other size: a vocabulary has 256,384
+
+
+def sane(config: object, tensors: int) -> None:
+    """Refuse sizes that no file of so many tensors can mean, before a network is built.  Raises ValueError."""
+    for name, value in vars(config).items():
+        most = tensors if name in COUNTS else LIMITS.get(name, LARGEST)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not 0 <= number <= most:
+                raise ValueError(f"{name} is {number}")
+
+
 def count(shapes: Shapes, prefix: str) -> int:
     """How many numbered entries stand under a prefix."""
     return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})

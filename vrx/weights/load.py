@@ -158,11 +158,8 @@ def finite(tensor: Tensor) -> bool:
     return math.isfinite(float(low)) and math.isfinite(float(high))
 
 
-def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
-    """Load strictly: every name and shape must agree.  Raises ModelError that lists what does not.
-
-    `assign` puts the tensors themselves into a network on the meta device: memory is taken once.
-    """
+def fit(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse tensors whose names and shapes are not the network's.  Raises ModelError that lists them."""
     wanted = network.state_dict()
     missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     wrong = [n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape]
@@ -173,6 +170,14 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assig
             if names
         ]
         raise ModelError(f"{path} does not fit the network: tensors {'; '.join(parts)}")
+
+
+def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
+    """Load strictly: every name and shape must agree.  Raises ModelError.
+
+    `assign` puts the tensors themselves into a network on the meta device: memory is taken once.
+    """
+    fit(network, tensors, path)
     broken = [name for name, tensor in tensors.items() if not finite(tensor)]
     if broken:
         raise ModelError(f"{path} holds values that are no numbers in {broken[0]}")
