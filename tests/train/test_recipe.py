@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vrx.models.embedded import MODES, SMALL, EmbeddedNetwork
-from vrx.train import embedded
+from vrx.train import embedded, pack
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 
 
@@ -100,3 +100,10 @@ def test_only_one_family_moves_where_that_is_asked(clips: Path, tmp_path: Path) 
     assert moved
     assert all(name.split(".")[1] == "deblur" for name in moved)
     assert any(name.startswith("families.deblur.after") for name in moved)
+
+
+def test_packing_takes_the_mean_of_networks() -> None:
+    first = {"a": torch.tensor([1.0, 2.0]), "sharpness.b": torch.zeros(1)}
+    second = {"a": torch.tensor([3.0, 2.0])}
+    assert pack.mean([first, second])["a"].tolist() == [2.0, 2.0]
+    assert set(pack.mean([second, first])) == {"a"}
