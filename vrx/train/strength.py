@@ -1,6 +1,6 @@
 """Train the network that reads how strongly a picture was compressed.
 
-    python -m vrx.train.strength --photos DIR --footage DIR --out FILE [--samples 4000] [--seed 0]
+    python -m vrx.train.strength --photos DIR --footage DIR --out FILE --samples 13000 [--seed 0]
 
 Clips are shrunk photos in motion and shrunk footage, some of them soft, half of them compressed at a
 known strength.
@@ -24,11 +24,11 @@ from vrx.train.sources import arguments, pictures
 SIDE = 96  # pixels
 FRAMES = 4
 CLEAN_SHARE = 0.4
-SOFT_SHARE, MOST_SOFT = 0.3, 1.0  # pictures that are soft by nature, pixels
+SOFT_SHARE, MOST_SOFT = 0.4, 1.2  # pictures that are soft by nature, pixels
 FOOTAGE_SHARE = 0.4
 SHRINKS = (1.5, 2.0, 3.0, 4.0)  # of footage: its own compression must not be seen
 BATCH = 16
-EPOCHS = 10
+EPOCHS = 12
 
 
 def clips(photos: list[Tensor], footage: list[Tensor], rng: random.Random) -> Iterator[Tensor]:
