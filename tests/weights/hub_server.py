@@ -32,7 +32,6 @@ class Hub:
     ranges: bool = True
     hashed: bool = True  # the etag of a large file is its hash
     elsewhere: bool = False  # bytes are on another host, at addresses that are good once
-    always_expired: bool = False
     signed: list[str] = field(default_factory=list)  # those that are good
     renamed: dict[str, str] = field(default_factory=dict)  # paths that moved, and where to
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
@@ -66,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         kind, _, rest = self.path.lstrip("/").partition("/")
         if kind == "cdn" and hub.elsewhere:
             rest, _, signature = rest.partition("?")
-            if signature not in hub.signed or hub.always_expired:
+            if signature not in hub.signed:
                 return self.plain(403)
             hub.signed.remove(signature)
         if kind == "cdn":

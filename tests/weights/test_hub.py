@@ -192,7 +192,7 @@ def test_two_pulls_of_one_file_fetch_it_once(hub: Hub, command: Pull, tmp_path: 
 
 def test_a_path_that_leaves_its_folder_is_refused(command: Pull) -> None:
     for path in ("../x.bin", "/etc/passwd", "a/../../x", "c:x", ""):
-        done = command("models", "list", parts=[{"role": "transformer", "repo": REPO, "path": path}])
+        done = command("models", "path", "mine", parts=[{"role": "transformer", "repo": REPO, "path": path}])
         assert done.returncode == 4
         assert "leaves its folder" in message(done)
 
@@ -241,6 +241,6 @@ def test_a_part_from_a_plain_address_follows_the_same_rules(command: Pull, hub: 
     assert done.returncode == 4
     assert "the server answers 404" in message(done)
     for change, words in (({"url": "ftp://x/y"}, "must be an https address"), ({"sha256": ""}, "needs its 'sha256'")):
-        done = command("models", "list", parts=[{**part, **change}])
+        done = command("models", "path", "mine", parts=[{**part, **change}])
         assert done.returncode == 4
         assert words in message(done)

@@ -1,6 +1,7 @@
 """Checkpoints that did not come from the Hub, taken in by the real command."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,15 @@ from safetensors.torch import save_file
 
 from tests.conftest import Command
 from tests.restorers import small
+from vrx import api
+from vrx.errors import ModelError
 from vrx.weights import load
 
 SIZES = "sizes = { num_heads = 2, text_len = 12 }"
 
 
-def catalogue(folder: Path, family: str = "infvsr") -> dict[str, str]:
-    text = f'[models.mine]\nfamily = "{family}"\ntasks = ["upscale"]\nscales = [4]\navailable = true\n'
+def catalogue(folder: Path) -> dict[str, str]:
+    text = '[models.mine]\nfamily = "infvsr"\ntasks = ["upscale"]\nscales = [4]\navailable = true\n'
     text += 'license = "x"\nsource = "a friend"\n'
     for role, name, sizes in (("transformer", "big.safetensors", SIZES), ("autoencoder", "vae.pth", "")):
         text += f'[[models.mine.parts]]\nrole = "{role}"\npath = "{name}"\n{sizes}\n'
@@ -58,43 +61,51 @@ def test_a_folder_of_shards_is_one_part(vrx: Command, tmp_path: Path, suffix: st
     assert len(done.stdout.splitlines()) == 2
 
 
-def refusal(vrx: Command, tmp_path: Path, path: Path, family: str = "infvsr") -> str:
-    done = vrx("models", "import", "mine", path, env=catalogue(tmp_path, family))
-    assert done.returncode == 4
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path / ".vrx" / "models").rglob("*.*"))
-    return " ".join(done.stderr.split())
+@pytest.fixture
+def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
+    """What is said of a checkpoint that is not taken in; nothing is left of it."""
+    monkeypatch.setenv("VRX_HOME", str(tmp_path / ".vrx"))
+    for name, value in catalogue(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+    def bring(path: Path) -> str:
+        with pytest.raises(ModelError) as raised:
+            api.bring("mine", path)
+        assert not list((tmp_path / ".vrx" / "models").rglob("*.*"))
+        return str(raised.value)
+
+    return bring
 
 
-def test_what_does_not_fit_is_refused_and_leaves_nothing(vrx: Command, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused_and_leaves_nothing(refusal: Callable[[Path], str], tmp_path: Path) -> None:
     tensors = small.transformer(small.TEXT)
     path = tmp_path / "m.safetensors"
     save_file({**tensors, "head.head.bias": torch.zeros(3)}, path)
-    assert "of another shape (head.head.bias)" in refusal(vrx, tmp_path, path)
+    assert "of another shape (head.head.bias)" in refusal(path)
     save_file({name: t for name, t in tensors.items() if name != "blocks.1.ffn.2.bias"}, path)
-    assert "missing (blocks.1.ffn.2.bias)" in refusal(vrx, tmp_path, path)
+    assert "missing (blocks.1.ffn.2.bias)" in refusal(path)
     save_file({**tensors, "text_embedding.0.weight": torch.zeros(48, 4096)}, path)
-    assert "is no part of mine" in refusal(vrx, tmp_path, path)
+    assert "is no part of mine" in refusal(path)
     (tmp_path / "m.txt").write_text("x")
-    assert "no checkpoint by its name" in refusal(vrx, tmp_path, tmp_path / "m.txt")
+    assert "no checkpoint by its name" in refusal(tmp_path / "m.txt")
     (tmp_path / "empty").mkdir()
-    assert "holds no checkpoint" in refusal(vrx, tmp_path, tmp_path / "empty")
-    assert "no such file" in refusal(vrx, tmp_path, tmp_path / "none.pt").lower()
+    assert "holds no checkpoint" in refusal(tmp_path / "empty")
+    assert "no such file" in refusal(tmp_path / "none.pt").lower()
 
 
-def test_an_index_that_lies_or_leads_out_is_refused(vrx: Command, tmp_path: Path) -> None:
+def test_an_index_that_lies_or_leads_out_is_refused(refusal: Callable[[Path], str], tmp_path: Path) -> None:
     tensors = small.transformer(small.TEXT)
     index = in_shards(tmp_path / "shards", tensors)
     table = json.loads(index.read_text())
     first = next(iter(table["weight_map"]))
     index.write_text(json.dumps({"weight_map": {name: p for name, p in table["weight_map"].items() if name != first}}))
-    assert f"disagree about 1 tensors ({first})" in refusal(vrx, tmp_path, tmp_path / "shards")
+    assert f"disagree about 1 tensors ({first})" in refusal(tmp_path / "shards")
     index.write_text(json.dumps({"weight_map": {"a": "../m.safetensors"}}))
-    assert "is refused" in refusal(vrx, tmp_path, tmp_path / "shards")
+    assert "is refused" in refusal(tmp_path / "shards")
     index.write_text(json.dumps(table))
     shard = tmp_path / "shards" / "model-2.safetensors"
     shard.rename(tmp_path / "elsewhere.safetensors")
     shard.symlink_to(tmp_path / "elsewhere.safetensors")
-    assert "leads out of its folder" in refusal(vrx, tmp_path, tmp_path / "shards")
+    assert "leads out of its folder" in refusal(tmp_path / "shards")
     shard.unlink()
-    assert "cannot read" in refusal(vrx, tmp_path, tmp_path / "shards")
+    assert "cannot read" in refusal(tmp_path / "shards")
