@@ -192,10 +192,11 @@ BYTE_ARRAY = b"\x80\x02cbuiltins\nbytearray\n\x8a\x04\x00\x00\x00\x30\x85R."  # 
     [
         (archive(BYTE_ARRAY), "it asks for builtins.bytearray"),
         (BYTE_ARRAY, "it asks for builtins.bytearray"),
+        (BYTE_ARRAY + archive(b"\x80\x02}."), "it asks for builtins.bytearray"),
         (packed(), "unpacks to more than it holds"),
         (repeated(), "a claims 4000000000 bytes and has 4"),
     ],
-    ids=["byte array", "byte array, old format", "compressed", "repeated"],
+    ids=["byte array", "byte array, old format", "both formats at once", "compressed", "repeated"],
 )
 def test_a_small_file_never_takes_much_memory(tmp_path: Path, data: bytes, words: str) -> None:
     path = tmp_path / "m.pth"

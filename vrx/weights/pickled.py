@@ -20,6 +20,7 @@ from torch import Tensor
 from vrx.errors import ModelError
 
 MANUAL = "Get the checkpoint as safetensors"
+ARCHIVE = b"PK\x03\x04"
 PROGRAM = "data.pkl"
 LEGACY_PROGRAMS = 5  # before the raw bytes: magic number, protocol, system, content, storages' names
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state"}
@@ -40,12 +41,9 @@ STORAGE = re.compile(r"^torch(\.storage)? (\w+Storage)$")
 def inspect(path: Path) -> None:
     """Refuse what would run, or take memory that the file does not fill.  Raises ModelError and OSError."""
     with path.open("rb") as file:
-        if zipfile.is_zipfile(file):
-            length = path.stat().st_size
-            asked = archive(path, file, length)
-        else:
-            file.seek(0)
-            asked = list(legacy(file))
+        packed = file.read(len(ARCHIVE)) == ARCHIVE  # as torch tells them apart: by how they begin, not how they end
+        file.seek(0)
+        asked = archive(path, file, path.stat().st_size) if packed else list(legacy(file))
         for name in asked:
             if name not in HARMLESS and not STORAGE.match(name):
                 word = name.replace(" ", ".", 1)
