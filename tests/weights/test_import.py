@@ -12,6 +12,7 @@ from tests.conftest import Command
 from tests.restorers import small
 from vrx import api
 from vrx.errors import ModelError
+from vrx.restorers.parts import in_folder
 from vrx.weights import load
 
 SIZES = "sizes = { num_heads = 2, text_len = 12 }"
@@ -109,3 +110,12 @@ def test_an_index_that_lies_or_leads_out_is_refused(refusal: Callable[[Path], st
     assert "leads out of its folder" in refusal(tmp_path / "shards")
     shard.unlink()
     assert "cannot read" in refusal(tmp_path / "shards")
+
+
+def test_a_folder_of_parts_knows_the_index_not_its_shards(tmp_path: Path) -> None:
+    index = in_shards(tmp_path / "model", small.transformer(small.TEXT))
+    for path in (tmp_path / "model").iterdir():
+        path.rename(path.with_name(path.name.replace("model", "diffusion_pytorch_model")))
+    named = index.with_name(index.name.replace("model", "diffusion_pytorch_model"))
+    named.write_text(named.read_text().replace("model-", "diffusion_pytorch_model-"))
+    assert in_folder(tmp_path / "model").files == {"transformer": named}

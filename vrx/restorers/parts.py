@@ -176,9 +176,8 @@ def in_folder(folder: Path) -> Parts:
     """The parts that stand in a folder under their published names.  Raises ModelError for a broken config."""
     files: dict[str, Path] = {}
     members = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
-    members = [
-        p for p in members if p not in {s for i in members if shards.is_index(i) for s in shards.files(i).values()}
-    ]
+    belonging = {shard for index in members for shard in shards.members_of(index).values()}
+    members = [path for path in members if path not in belonging]
     for role, patterns in PUBLISHED.items():
         fitting = [p for p in members if any(fnmatch.fnmatch(p.name, pattern) for pattern in patterns)]
         if fitting:
