@@ -13,9 +13,10 @@ from vrx.errors import Exit
 RESTORING = {
     "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--offline",
     "--strength", "--blend",
-    "--start", "--end", "--frames", "--scenes", "--scene-threshold",
+    "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--dry-run", "--json", "--quiet", "--verbose", "--progress",
+    "-i", "-n",  # hidden, ffmpeg's habits
 }  # fmt: skip
 OPTIONS = {
     "upscale": RESTORING | {"--scale"},
@@ -62,7 +63,7 @@ def test_every_option_of_a_restoring_command_stands_in_a_panel_or_is_its_own() -
         loose = {
             max(p.opts, key=len)
             for p in commands[name].params
-            if p.param_type_name == "option" and not p.rich_help_panel
+            if p.param_type_name == "option" and not p.rich_help_panel and not p.hidden
         }
         assert loose - {"--help"} == OPTIONS[name] - RESTORING
 

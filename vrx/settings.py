@@ -104,13 +104,14 @@ class RestoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSettings:
-    """Which part of the source: times in seconds from its start, and how cuts are found."""
+    """Which part of the source: times in seconds from its start, how cuts are found, and what is deinterlaced."""
 
     start: Fraction | None = None
     end: Fraction | None = None
     frames: int | None = None
     scenes: str = "auto"
     scene_threshold: float | None = None
+    deinterlace: str = "auto"
 
     def __post_init__(self) -> None:
         if self.start is not None and self.end is not None and self.end <= self.start:
@@ -119,6 +120,8 @@ class SelectionSettings:
             raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
         if self.scene_threshold is not None and not 0 < self.scene_threshold <= 255:
             raise UsageError(f"--scene-threshold {self.scene_threshold:g} is out of range", "Use 0 to 255")
+        if self.deinterlace not in ("auto", "on", "off"):
+            raise UsageError(f"unknown --deinterlace {self.deinterlace!r}", "Choose auto, on or off")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,23 @@ def test_deblur_says_what_it_found(vrx: Command, tmp_path: Path) -> None:
     assert ((found - sharp) ** 2).mean() < ((blurred - sharp.astype(float)) ** 2).mean()
 
 
+def test_interlaced_video_is_made_whole_but_for_inpainting(vrx: Command, tmp_path: Path) -> None:
+    from tests.media.test_deinterlace import write_interlaced
+
+    write_interlaced(tmp_path / "tape.mkv", flagged=True)
+    done = vrx("upscale", "-i", "tape.mkv", "-s", "2", "-n", "-o", "whole.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "interlaced: made into whole pictures first" in done.stderr
+    result = read(tmp_path / "whole.mkv").frames.astype(float)
+    assert len(result) == 7
+    assert np.abs(result[:, 2:-2] - (result[:, :-4] + result[:, 4:]) / 2).mean() < 4  # no combs
+    mask = np.zeros((1, 64, 96, 3), np.uint8)
+    mask[:, 20:30, 20:30] = 255
+    write_rgb(tmp_path / "mask.mkv", mask)
+    plan = vrx("inpaint", "tape.mkv", "--mask", "mask.mkv", "--dry-run", "--json")
+    assert "stays as it is; --deinterlace on" in plan.stdout
+
+
 def test_the_same_run_gives_the_same_bytes(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
     path = clip(frames=9)
     for name in ("a.mkv", "b.mkv"):

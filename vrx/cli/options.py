@@ -17,6 +17,7 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(help="Videos, pictures, numbered pictures (f_%05d.png), folders, globs, or - for stdin."),
 ]
+MoreInputs = Annotated[list[str] | None, typer.Option("-i", hidden=True)]  # ffmpeg's habit
 Model = Annotated[str, typer.Option("--model", help="NAME, auto, or the PATH of a checkpoint.", rich_help_panel=MODEL)]
 Prompt = Annotated[
     str | None,
@@ -45,6 +46,14 @@ Scenes = Annotated[
 SceneThreshold = Annotated[
     float | None, typer.Option(help="Content change that is a cut (27).", rich_help_panel=SELECTION)
 ]
+Deinterlace = Annotated[
+    str,
+    typer.Option(
+        "--deinterlace",
+        help="auto (what says it is interlaced; not when inpainting), on or off.",
+        rich_help_panel=SELECTION,
+    ),
+]
 Output = Annotated[
     str | None,
     typer.Option(
@@ -65,6 +74,7 @@ EncoderArgs = Annotated[
 ]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.", rich_help_panel=OUTPUT)]
 Overwrite = Annotated[bool, typer.Option("-y", "--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
+Never = Annotated[bool, typer.Option("-n", hidden=True)]  # ffmpeg's word for what is the default here
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=RUN)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=RUN)]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.", rich_help_panel=RUN)]

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from vrx.cli import batch
 from vrx.cli import options as o
+from vrx.errors import UsageError
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings
 
 
@@ -38,6 +39,7 @@ def shared(
     frames: o.Frames = None,
     scenes: o.Scenes = "auto",
     scene_threshold: o.SceneThreshold = None,
+    deinterlace: o.Deinterlace = "auto",
     output: o.Output = None,
     codec: o.Codec = "auto",
     crf: o.Crf = None,
@@ -46,6 +48,7 @@ def shared(
     encoder_args: o.EncoderArgs = None,
     no_audio: o.NoAudio = False,
     overwrite: o.Overwrite = False,
+    never: o.Never = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -53,6 +56,8 @@ def shared(
     progress: o.Progress = "auto",
 ) -> Shared:
     """Options to settings; its parameters are the options."""
+    if overwrite and never:
+        raise UsageError("-y and -n cannot both be", "Leave one out")
     return Shared(
         model=ModelSettings(
             name=model,
@@ -66,7 +71,12 @@ def shared(
             tile=tile,
         ),
         selection=SelectionSettings(
-            start=o.moment(start), end=o.moment(end), frames=frames, scenes=scenes, scene_threshold=scene_threshold
+            start=o.moment(start),
+            end=o.moment(end),
+            frames=frames,
+            scenes=scenes,
+            scene_threshold=scene_threshold,
+            deinterlace=deinterlace,
         ),
         output=OutputSettings(
             path=output,
@@ -89,8 +99,8 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in found]
 
 
-def inputs_only(inputs: o.Inputs = None) -> None:
-    """Holds the one argument that all commands share."""
+def inputs_only(inputs: o.Inputs = None, more: o.MoreInputs = None) -> None:
+    """Holds the argument that all commands share, and its other spelling."""
 
 
 def restoring(settings: Callable[..., RestoreSettings]) -> Callable[..., None]:
@@ -101,7 +111,7 @@ def restoring(settings: Callable[..., RestoreSettings]) -> Callable[..., None]:
         restore = settings(**{p.name: values[p.name] for p in own})
         rest = shared(**{p.name: values[p.name] for p in common})
         job = partial(Job, model=rest.model, restore=restore, selection=rest.selection, output=rest.output)
-        batch.run(values["inputs"], lambda source: job(source=source), rest.run)
+        batch.run([*(values["inputs"] or []), *(values["more"] or [])], lambda source: job(source=source), rest.run)
 
     everything = [*parameters(inputs_only), *own, *common]
     command.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
 from vrx.media.timing import Clock
@@ -94,9 +95,17 @@ class Reader:
     of repaired times and of a source that ends early; the same words once.
     """
 
-    def __init__(self, source: Path, span: Span, on_note: Note, name: str | None = None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        span: Span,
+        on_note: Note,
+        name: str | None = None,
+        deinterlace: Deinterlace = Deinterlace.OFF,
+    ) -> None:
         self._stack = ExitStack()
         self.name = name or str(source)
+        self._deinterlace = deinterlace
         self._span, self._note = span, on_note
         self.rotation, self.interlaced = 0, False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
@@ -186,7 +195,7 @@ class Reader:
         count, last_end = 0, Fraction(0)
         complete = True
         origin: Fraction | None = self._clock.origin
-        for picture in self._all():
+        for picture in deinterlaced(self._all(), self._deinterlace):
             pts, repaired = self._clock.stamp(picture.pts)
             if repaired:
                 self._note(f"{self.name}: {repaired}")
@@ -197,9 +206,6 @@ class Reader:
             if self._past(time - origin, count):
                 complete = False
                 break
-            if (picture.width, picture.height) != self._stored:
-                self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
-                picture = picture.reformat(width=self._stored[0], height=self._stored[1])
             count += 1
             last_end = time + self._clock.step * self._clock.time_base
             yield self._frame(picture, pts)
@@ -209,8 +215,13 @@ class Reader:
             self._compare(last_end)
 
     def _all(self) -> Iterator[VideoFrame]:
+        """Every picture in the size of the first."""
         yield self._first
-        yield from self._pictures
+        for picture in self._pictures:
+            if (picture.width, picture.height) != self._stored:
+                self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
+                picture = picture.reformat(width=self._stored[0], height=self._stored[1])
+            yield picture
 
     def _past(self, time: Fraction, count: int) -> bool:
         span = self._span

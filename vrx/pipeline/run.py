@@ -19,6 +19,7 @@ from vrx import events
 from vrx.errors import DeviceError, InputError, OutputError, UsageError
 from vrx.events import Watcher
 from vrx.media import encoders
+from vrx.media.deinterlace import Deinterlace
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.stills import is_pattern, sequence_members
@@ -95,15 +96,21 @@ class Run:
         selection = job.selection
         span = Span(selection.start or Fraction(0), selection.end, selection.frames)
         name = PIPE_NAME if named is None else None
-        self._reader = self._stack.enter_context(Reader(source, span, self._note, name))
+        which = Deinterlace(selection.deinterlace)
+        if job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
+            which = Deinterlace.OFF  # what is known stays as it was
+        self._reader = self._stack.enter_context(Reader(source, span, self._note, name, which))
         self._source = source
         self._mask = None
         if job.restore.mask is not None:
             self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
-        if self._reader.interlaced:
-            self._note(f"{job.source}: interlaced video is restored as it is; deinterlace it first for a better result")
+        if self._reader.interlaced and selection.deinterlace == "auto":
+            if which is Deinterlace.OFF:
+                self._note(f"{job.source}: interlaced video stays as it is; --deinterlace on makes it whole first")
+            else:
+                self._inform("interlaced: made into whole pictures first; --deinterlace off leaves it as it is")
 
     def _machine(self) -> Machine:
         """What the choice of a model depends on; on a processor none of it is looked for."""
