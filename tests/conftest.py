@@ -18,6 +18,13 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
 
+def pytest_configure() -> None:
+    """Tests that run side by side take one core each, and so do the commands they start."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip CUDA tests where there is no device, unless VRX_REQUIRE_CUDA says that is a failure."""
     if torch.cuda.is_available() or os.environ.get("VRX_REQUIRE_CUDA"):
