@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich, 2019); the mean in float32.
 
-    Rounded to the type of `x` before the weight is applied, as Wan and UMT5 do; torch's own rounds once.
+    Rounded to the type of `x` before the weight is applied, as Wan and UMT5 do; torch's own weight rounds once.
     """
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
@@ -19,6 +20,4 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to the same."""
-        wide = x.float()
-        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return scaled.to(x.dtype) * self.weight.to(x.dtype)
+        return F.rms_norm(x, x.shape[-1:], eps=self.eps) * self.weight.to(x.dtype)

@@ -67,7 +67,7 @@ def select(q: Tensor, k: Tensor, local: Tensor, ratio: float) -> Tensor:
     pair's whole map, strictly above the next.
     """
     n = len(local)
-    means = [x[0].unflatten(1, (-1, TOKENS)).float().mean(2) for x in (q, k)]  # [h, windows, d]
+    means = [x[0].unflatten(1, (-1, TOKENS)).mean(2, dtype=torch.float32) for x in (q, k)]  # [h, windows, d]
     scores = means[0] @ means[1].transpose(1, 2) / q.shape[-1] ** 0.5
     queries, keys = scores.shape[1] // n, scores.shape[2] // n
     scores = scores.masked_fill(~local.repeat(queries, keys), float("-inf")).softmax(-1)

@@ -27,6 +27,7 @@ DEVIATION: Sequence[float] = (
     *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
     *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
 )
+SHORTEST = 1e-12  # a length below it is taken for it
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 
 
@@ -53,9 +54,10 @@ class ChannelNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels, *(1,) * axes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, ...] to the same; the length in float32."""
-        normal = F.normalize(x.float(), dim=1).to(x.dtype)
-        return normal * (x.shape[1] ** 0.5 * self.gamma)
+        """[B, C, ...] to the same; the length is summed in float32."""
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+        shortest = max(SHORTEST, torch.finfo(x.dtype).tiny)  # so that its inverse is a number, too
+        return x * length.clamp_min(shortest).reciprocal().to(x.dtype) * (x.shape[1] ** 0.5 * self.gamma)
 
 
 class ResidualBlock(nn.Module):

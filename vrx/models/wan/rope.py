@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 BASE = 10000.0
-
-
-@dataclass(frozen=True)
-class Rotation:
-    """Cosines and sines [tokens, D / 2], float32."""
-
-    cos: Tensor
-    sin: Tensor
 
 
 def axis_widths(head_dim: int) -> tuple[int, int, int]:
@@ -24,25 +14,24 @@ def axis_widths(head_dim: int) -> tuple[int, int, int]:
     return head_dim - 2 * side, side, side
 
 
-def rotation(grid: tuple[int, int, int], first: int, head_dim: int, device: torch.device) -> Rotation:
-    """For tokens in (frame, row, column) order of a grid (frames, rows, columns).
+def rotation(grid: tuple[int, int, int], first: int, head_dim: int, device: torch.device) -> Tensor:
+    """Turns cos + i sin, complex64 [tokens, D / 2], for tokens in (frame, row, column) order of a grid.
 
-    `first` is the absolute index of the first frame in the scene; any size.  Angles in float64.
+    `grid` counts frames, rows, columns; `first` is the absolute index of the first frame in the scene; any
+    size.  Angles in float64.
     """
-    cosines: list[Tensor] = []
-    sines: list[Tensor] = []
+    turns: list[Tensor] = []
     for axis, (count, start, width) in enumerate(zip(grid, (first, 0, 0), axis_widths(head_dim), strict=True)):
         frequency = BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
         angle = torch.outer(torch.arange(start, start + count, dtype=torch.float64), frequency)
+        turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
         shape = [1, 1, 1, width // 2]
         shape[axis] = count
-        for found, values in ((cosines, angle.cos()), (sines, angle.sin())):  # only the axes' tables travel
-            found.append(values.float().to(device).view(shape).expand(*grid, -1))
-    return Rotation(torch.cat(cosines, -1).flatten(0, 2), torch.cat(sines, -1).flatten(0, 2))
+        turns.append(turn.to(device).view(shape).expand(*grid, -1))  # only the axes' tables travel
+    return torch.cat(turns, -1).flatten(0, 2)
 
 
-def rotate(x: Tensor, by: Rotation) -> Tensor:
+def rotate(x: Tensor, by: Tensor) -> Tensor:
     """Turn neighbouring pairs of [B, heads, tokens, D]; computed in float32, returned in the type of `x`."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack([even * by.cos - odd * by.sin, even * by.sin + odd * by.cos], -1)
-    return turned.flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * by).flatten(-2).to(x.dtype)

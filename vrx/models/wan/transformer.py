@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vrx.models.cache import KVCache
 from vrx.models.norms import RMSNorm
-from vrx.models.wan.rope import Rotation, rotate, rotation
+from vrx.models.wan.rope import rotate, rotation
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
 SINUSOID_BASE = 10000.0
@@ -80,9 +80,12 @@ class Conditions:
     guidance: Guidance
 
 
-def plain_norm(x: Tensor, eps: float) -> Tensor:
-    """LayerNorm without parameters, in float32."""
-    return F.layer_norm(x.float(), x.shape[-1:], eps=eps)
+def modulated(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """LayerNorm of [B, N, D], times 1 + scale, plus shift ([B, 1, D] or [1, 1, D]); all in float32."""
+    x, width = x.float(), x.shape[-1:]
+    if len(scale) == 1:  # one pass over the tokens
+        return F.layer_norm(x, width, 1 + scale.flatten(), shift.flatten(), eps)
+    return F.layer_norm(x, width, eps=eps) * (1 + scale) + shift
 
 
 class Attention(nn.Module):
@@ -128,20 +131,20 @@ class WanBlock(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
     def forward(
-        self, x: Tensor, time: Tensor, guide: tuple[Tensor, Tensor], turn: Rotation, attend: Callable[..., Tensor]
+        self, x: Tensor, time: Tensor, guide: tuple[Tensor, Tensor], turn: Tensor, attend: Callable[..., Tensor]
     ) -> Tensor:
         """Tokens [B, N, D] float32 to the same; `time` [B, 6, D]; `attend(q, k, v)` is the self-attention."""
         dtype = self.self_attn.q.weight.dtype
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + time).split(1, 1)
-        y = (plain_norm(x, self.eps) * (1 + scale1) + shift1).to(dtype)
+        y = modulated(x, scale1, shift1, self.eps).to(dtype)
         q = rotate(self.self_attn.queries(y), turn)
         k, v = self.self_attn.keys_values(y)
-        x = x + gate1 * self.self_attn.merge(attend(q, rotate(k, turn), v))
+        x = torch.addcmul(x, gate1, self.self_attn.merge(attend(q, rotate(k, turn), v)))
         y = self.norm3(x).to(dtype)
         crossed = F.scaled_dot_product_attention(self.cross_attn.queries(y), *guide)
         x = x + self.cross_attn.merge(crossed)
-        y = (plain_norm(x, self.eps) * (1 + scale2) + shift2).to(dtype)
-        return x + gate2 * self.ffn(y)
+        y = modulated(x, scale2, shift2, self.eps).to(dtype)
+        return torch.addcmul(x, gate2, self.ffn(y))
 
 
 class Head(nn.Module):
@@ -156,7 +159,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[B, N, D] to [B, N, patch values]; `embedding` [B, D]."""
         shift, scale = (self.modulation.float() + embedding[:, None]).split(1, 1)
-        out: Tensor = self.head(plain_norm(x, self.eps) * (1 + scale) + shift)
+        out: Tensor = self.head(modulated(x, scale, shift, self.eps))
         return out
 
 
@@ -246,7 +249,7 @@ class WanTransformer(nn.Module):
         self,
         latent: Tensor,
         conditions: Conditions,
-        turn: Rotation,
+        turn: Tensor,
         attend: Attend,
         extra: list[Tensor] | None = None,
     ) -> Tensor:
