@@ -55,6 +55,25 @@ def clip(frames: int) -> Tensor:
     return torch.cat([torch.roll(still, 2 * t, -1) for t in range(frames)])
 
 
+@torch.inference_mode()
+def test_the_order_in_memory_changes_no_number(folders: dict[str, Path]) -> None:
+    model, restore = ModelSettings(), RestoreSettings(task=Task.UPSCALE, scale=4)
+    parts = parts_of(given(folders["infvsr"]), model, {}, SHOP)
+    plain = parts.autoencoder()
+    placed = Request(parts, restore, model, CPU, torch.float32).placed(parts.autoencoder())
+    kernel = placed.decoder.conv1.weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not kernel.is_contiguous()
+    caches = [ConvCache(), ConvCache()]
+    for latents in (1, 2, 1):
+        latent = torch.randn(1, 16, latents, 6, 5, generator=torch.Generator().manual_seed(latents))
+        found = []
+        for place, network in enumerate((plain, placed)):
+            frames, caches[place] = network.decode_step(latent, caches[place])
+            found.append(frames)
+        torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-4)
+
+
 def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[Pixels, int]]:
     """As the pipeline cuts and pads them, with the frames that are meant."""
     start = number = 0

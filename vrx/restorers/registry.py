@@ -23,6 +23,7 @@ from vrx.weights import disk, fetch, load, locate
 from vrx.weights.catalogue import Entry
 
 ALL_TASKS = tuple(str(task) for task in Task)
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by a kernel's dimensions
 TEXT_WIDTH = 4096  # of guidance rows that UMT5 makes; InfVSR's are narrower
 
 
@@ -41,11 +42,19 @@ class Request:
     context: Tensor | None = None
 
     def placed(self, network: Network) -> Network:
-        """A network on the device; Wan's transformer keeps in float32 what the release keeps there."""
+        """A network on the device; Wan's transformer keeps in float32 what the release keeps there.
+
+        Kernels of convolutions are stored channels last, and what they compute follows them: faster
+        everywhere, and [B, C, T, H, W] as a batch of pictures is then a view.
+        """
         if isinstance(network, WanTransformer):
             network.narrow(self.dtype)
             return network.to(self.device)
-        return network.to(self.device, self.dtype)
+        network.to(self.device, self.dtype)
+        for parameter in network.parameters():
+            if parameter.ndim in CHANNELS_LAST:
+                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+        return network
 
 
 @dataclass(frozen=True)
