@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -305,6 +307,15 @@ def test_help_is_quick_and_imports_no_torch(vrx: Command) -> None:
     assert done.stdout.strip() == "[]"
     for command in ("upscale", "deblur", "inpaint", "info", "scenes", "models", "bench", "doctor"):
         assert vrx(command, "--help").returncode == 0
+
+
+def test_a_run_does_not_load_what_it_does_not_need(clip: ClipMaker, tmp_path: Path) -> None:
+    words = ["upscale", str(clip(frames=1, size=(16, 16))), "-o", str(tmp_path / "out.mkv")]
+    code = f"import sys, vrx.cli.app as app; print(app.guarded({words}, False))"
+    code += "; print([name for name in ('torch._dynamo', 'tokenizers', 'sympy.core') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["0", "[]"], done.stdout
+    assert (tmp_path / "out.mkv").exists()
 
 
 def test_the_example_script_restores_a_folder(clip: ClipMaker, tmp_path: Path) -> None:

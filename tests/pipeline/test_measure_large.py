@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.restorers import small
-from vrx.pipeline.measure_large import measured, parameters
+from vrx.pipeline.measure_large import ON_PROCESSOR, measured, parameters
 from vrx.restorers.registry import Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.locate import Shop
@@ -29,3 +31,11 @@ def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
         assert row.frames == 8
         assert row.seconds > 0
     assert rows[1].bytes > sum(p.nbytes for p in parameters(restorer.generate))  # its cache
+
+
+@torch.inference_mode()
+def test_attention_on_the_processor_counts() -> None:
+    q, k = torch.randn(1, 2, 16, 8), torch.randn(1, 2, 40, 8)
+    with FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) as counter:
+        F.scaled_dot_product_attention(q, k, k)
+    assert counter.get_total_flops() == 2 * 2 * (2 * 16 * 40 * 8)

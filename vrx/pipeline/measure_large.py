@@ -9,7 +9,7 @@ from time import perf_counter
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import pick_device, pick_dtype
@@ -22,6 +22,15 @@ from vrx.weights.catalogue import Entry
 
 STAGES = ("encode", "generate", "decode")
 SETTLED = 2  # chunks after which the cache is full enough to count
+
+
+def attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
+    """Of one fused attention, from the shapes."""
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+# torch counts the fused attention of a GPU, but not that of a processor
+ON_PROCESSOR = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_operations}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +115,7 @@ def measured(
             chunk = pattern(restorer, source, number, device)
             for name, stage in stages.items():
                 reset(device)
-                counter = FlopCounterMode(display=False)
+                counter = FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR)
                 settle(device)
                 begin = perf_counter()
                 if number == SETTLED - 1:  # not timed: counting costs time

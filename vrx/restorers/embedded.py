@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vrx.errors import ModelError
 from vrx.models.classical import bicubic, smooth_fill, wiener
-from vrx.models.embedded import SIGMA_UNIT, EmbeddedConfig, EmbeddedNetwork, Memory
+from vrx.models.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
 from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.models.strength import StrengthNetwork, estimate_strength
@@ -59,12 +59,13 @@ def load_parts(path: Path) -> EmbeddedParts:
     own = {n: t.float() for n, t in tensors.items() if not n.startswith(tuple(helpers))}
     try:
         config = EmbeddedConfig(**load.config(path, metadata))
-        sizes.sane(config, len(own))
-        with torch.device("meta"):
-            trial = EmbeddedNetwork(config)
+        if config != SMALL:  # tried before memory is taken; not for ours: it loads torch's compiler, a second
+            sizes.sane(config, len(own))
+            with torch.device("meta"):
+                trial = EmbeddedNetwork(config)
+            load.fit(trial, own, path)
     except sizes.CANNOT_BE as error:
         raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-    load.fit(trial, own, path)  # before memory is taken
     network = EmbeddedNetwork(config)
     load.fill(network, own, path)
     for prefix, helper in helpers.items():

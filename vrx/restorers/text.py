@@ -6,9 +6,7 @@ import html
 import re
 from pathlib import Path
 
-import ftfy
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
@@ -23,12 +21,16 @@ SPACES = re.compile(r"\s+")
 
 def cleaned(prompt: str) -> str:
     """Mojibake repaired, HTML entities resolved twice, every run of white space one space, ends stripped."""
+    import ftfy  # a seventh of a second, which few runs need
+
     text = html.unescape(html.unescape(ftfy.fix_text(prompt)))
     return SPACES.sub(" ", text).strip()
 
 
 def tokens(description: str, prompt: str) -> tuple[Tensor, Tensor]:
     """Ids and mask [1, L] of a prompt with its end token, cut to 512; the tokenizer as JSON.  Raises ModelError."""
+    from tokenizers import Tokenizer
+
     try:
         cutter = Tokenizer.from_str(description)
     except Exception as error:  # the library raises bare Exception for what it cannot read
