@@ -108,7 +108,7 @@ class Encode:
         elif task == "deblur":
             assert state.sigma is not None
             blurred = padded(chunk.frames, GRID)
-            base = wiener(blurred, state.sigma) if state.sigma >= LEAST_SIGMA else blurred
+            base = wiener(blurred, state.sigma) if state.sigma >= LEAST_SIGMA else blurred.clone()
             chunk.carry["base"] = base
             chunk.latents = deblur_inputs(blurred, base)
         else:
@@ -197,10 +197,11 @@ class Decode:
         assert chunk.latents is not None
         base = chunk.carry["base"]
         height, width = state.target
-        residual = to_pixels(chunk.latents)[..., : base.shape[-2], : base.shape[-1]].float()
+        residual = to_pixels(chunk.latents)[..., : base.shape[-2], : base.shape[-1]]
         if self._options.task == "inpaint":
             residual = residual * chunk.carry["mask"]
-        chunk.frames = (base + residual).clamp_(0, 1)[..., :height, :width]
+        # in place: pages that are touched for the first time cost more than the sum
+        chunk.frames = base.add_(residual).clamp_(0, 1)[..., :height, :width]
         chunk.latents = None
         chunk.carry = {}
         return chunk, state
