@@ -74,6 +74,21 @@ def test_the_order_in_memory_changes_no_number(folders: dict[str, Path]) -> None
         torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-4)
 
 
+def test_weights_begin_where_matrices_may_whatever_the_file(folders: dict[str, Path]) -> None:
+    model, restore = ModelSettings(), RestoreSettings(task=Task.UPSCALE, scale=4)
+    parts = parts_of(given(folders["infvsr"]), model, {}, SHOP)
+    for network in (parts.transformer(), parts.autoencoder(), parts.guidance()):
+        before = [parameter.clone() for parameter in network.parameters()]
+        for parameter in network.parameters():  # as a file with a header of any length maps them
+            store = torch.empty(parameter.numel() + 32)
+            begin = next(i for i in range(17) if (store.data_ptr() + 4 * i) % 64 == 4)
+            parameter.data = store[begin : begin + parameter.numel()].view(parameter.shape).copy_(parameter.data)
+        placed = Request(parts, restore, model, CPU, torch.float32).placed(network)
+        for parameter, old in zip(placed.parameters(), before, strict=True):
+            assert parameter.data_ptr() % 64 == 0
+            assert torch.equal(parameter, old)
+
+
 def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[Pixels, int]]:
     """As the pipeline cuts and pads them, with the frames that are meant."""
     start = number = 0

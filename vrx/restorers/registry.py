@@ -23,6 +23,7 @@ from vrx.weights import disk, fetch, load, locate
 from vrx.weights.catalogue import Entry
 
 ALL_TASKS = tuple(str(task) for task in Task)
+ALIGNMENT = 64  # bytes: where matrices begin decides how fast, and in which order, they are summed
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by a kernel's dimensions
 TEXT_WIDTH = 4096  # of guidance rows that UMT5 makes; InfVSR's are narrower
 
@@ -49,12 +50,21 @@ class Request:
         """
         if isinstance(network, WanTransformer):
             network.narrow(self.dtype)
-            return network.to(self.device)
-        network.to(self.device, self.dtype)
-        for parameter in network.parameters():
-            if parameter.ndim in CHANNELS_LAST:
-                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
-        return network
+            network.to(self.device)
+        else:
+            network.to(self.device, self.dtype)
+            for parameter in network.parameters():
+                if parameter.ndim in CHANNELS_LAST:
+                    parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+        return aligned(network)
+
+
+def aligned(network: Network) -> Network:
+    """The network with every weight where a matrix may begin; those mapped from a file begin anywhere."""
+    for parameter in network.parameters():
+        if parameter.data_ptr() % ALIGNMENT:
+            parameter.data = parameter.data.clone()
+    return network
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ def build_infvsr(request: Request) -> Restorer:
     parts = request.parts
     tiny = request.placed(parts.tiny()) if request.model.decoder == "tiny" else None
     codec = codecs.WanCodec(request.placed(parts.autoencoder()), tiny)
-    guidance = parts.guidance().to(request.device)
+    guidance = aligned(parts.guidance().to(request.device))
     network = request.placed(parts.transformer())
     return InfVsrRestorer(codec, network, guidance, request.restore.scale, request.model.tile)
 
