@@ -10,6 +10,10 @@ from pathlib import Path
 import av
 import numpy as np
 
+INTERLACED_SIZE = (96, 64)
+TIMES = [0, 40, 80, 200, 240, 280, 410]  # a gap, too
+SPEED = 8  # pixels from frame to frame
+
 
 def scenery(number: int, size: tuple[int, int], shot: int = 0) -> np.ndarray:
     """A picture [H, W, 3] uint8 of a shot: soft blobs that drift slowly, other colours in each shot."""
@@ -68,6 +72,29 @@ class ClipMaker:
                     box.mux(sound.encode(chunk))
                 box.mux(sound.encode(None))
         return path
+
+
+def stripes(time: float) -> np.ndarray:
+    """Upright bars on their way to the left, [H, W, 3]; `time` in frames."""
+    x = np.arange(INTERLACED_SIZE[0]) + SPEED * time
+    row = 128 + 90 * np.sin(x * 2 * np.pi / 32)
+    return np.repeat(np.repeat(row[None, :, None], INTERLACED_SIZE[1], 0), 3, 2).astype(np.uint8)
+
+
+def write_interlaced(path: Path, flagged: bool) -> None:
+    """Bottom field first: the even rows come from half a frame later."""
+    options = {"crf": "6", "bf": "0"} | ({"flags": "+ildct+ilme"} if flagged else {})
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("libx264", rate=25, options=options)
+        video.width, video.height, video.pix_fmt = *INTERLACED_SIZE, "yuv444p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(TIMES):
+            picture = stripes(number)
+            picture[::2] = stripes(number + 0.5)[::2]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv444p")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
 
 
 @dataclass(frozen=True)

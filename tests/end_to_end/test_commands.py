@@ -1,6 +1,7 @@
 """The real command on real files."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker, read
-from tests.conftest import EXAMPLES, Command
+from tests.clips import ClipMaker, read, write_interlaced
+from tests.conftest import EXAMPLES, ROOT, Command
 
 VARIABLE = [0, 40, 80, 200, 240, 410]
 
@@ -112,8 +113,6 @@ def test_deblur_says_what_it_found(vrx: Command, tmp_path: Path) -> None:
 
 
 def test_interlaced_video_is_made_whole_but_for_inpainting(vrx: Command, tmp_path: Path) -> None:
-    from tests.media.test_deinterlace import write_interlaced
-
     write_interlaced(tmp_path / "tape.mkv", flagged=True)
     done = vrx("upscale", "-i", "tape.mkv", "-s", "2", "-n", "-o", "whole.mkv")
     assert done.returncode == 0, done.stderr
@@ -313,18 +312,13 @@ def test_a_run_does_not_load_what_it_does_not_need(clip: ClipMaker, tmp_path: Pa
     words = ["upscale", str(clip(frames=1, size=(16, 16))), "-o", str(tmp_path / "out.mkv")]
     code = f"import sys, vrx.cli.app as app; print(app.guarded({words}, False))"
     code += "; print([name for name in ('torch._dynamo', 'tokenizers', 'sympy.core') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".vrx")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.split("\n")[:2] == ["0", "[]"], done.stdout
     assert (tmp_path / "out.mkv").exists()
 
 
 def test_the_example_script_restores_a_folder(clip: ClipMaker, tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     clip("one.mkv", frames=2)
     (tmp_path / "bad.mp4").write_text("no video")
     shim = tmp_path / "bin"

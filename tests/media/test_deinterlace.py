@@ -1,41 +1,13 @@
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker
+from tests.clips import TIMES, ClipMaker, stripes, write_interlaced
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
-
-SIZE = (96, 64)
-TIMES = [0, 40, 80, 200, 240, 280, 410]  # a gap, too
-SPEED = 8  # pixels from frame to frame
-
-
-def stripes(time: float) -> np.ndarray:
-    """Upright bars on their way to the left, [H, W, 3]; `time` in frames."""
-    x = np.arange(SIZE[0]) + SPEED * time
-    row = 128 + 90 * np.sin(x * 2 * np.pi / 32)
-    return np.repeat(np.repeat(row[None, :, None], SIZE[1], 0), 3, 2).astype(np.uint8)
-
-
-def write_interlaced(path: Path, flagged: bool) -> None:
-    """Bottom field first: the even rows come from half a frame later."""
-    options = {"crf": "6", "bf": "0"} | ({"flags": "+ildct+ilme"} if flagged else {})
-    with av.open(str(path), "w") as box:
-        video = box.add_stream("libx264", rate=25, options=options)
-        video.width, video.height, video.pix_fmt = *SIZE, "yuv444p"
-        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
-        for number, time in enumerate(TIMES):
-            picture = stripes(number)
-            picture[::2] = stripes(number + 0.5)[::2]
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv444p")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
-            box.mux(video.encode(frame))
-        box.mux(video.encode(None))
 
 
 def frames_of(path: Path, which: Deinterlace) -> list[Frame]:
@@ -73,6 +45,21 @@ def test_unflagged_pictures_are_left_alone_unless_all_are_meant(tmp_path: Path) 
             np.testing.assert_array_equal(a, b)
     assert [f.pts for f in forced] == [f.pts for f in before]
     assert all(combing(new) < combing(old) / 4 for new, old in zip(forced, before, strict=True))
+
+
+def test_pictures_that_turn_interlaced_later_are_made_whole_and_that_is_said(tmp_path: Path) -> None:
+    both = tmp_path / "both.ts"
+    for flagged in (False, True):
+        write_interlaced(tmp_path / "part.ts", flagged)
+        with both.open("ab") as file:
+            file.write((tmp_path / "part.ts").read_bytes())
+    notes: list[str] = []
+    with Reader(both, Span(), notes.append, deinterlace=Deinterlace.FLAGGED) as reader:
+        frames = list(reader.frames())
+    assert len(frames) == 2 * len(TIMES)
+    assert any("interlaced pictures begin at" in note for note in notes)
+    before, after = frames[: len(TIMES)], frames[len(TIMES) :]
+    assert max(map(combing, after)) < min(map(combing, before)) / 4
 
 
 def test_a_whole_clip_is_the_same_with_and_without(clip: ClipMaker) -> None:

@@ -221,6 +221,9 @@ class Reader:
             if (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
+            if self._deinterlace is Deinterlace.FLAGGED and picture.interlaced_frame and not self.interlaced:
+                self.interlaced = True
+                self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
             yield picture
 
     def _past(self, time: Fraction, count: int) -> bool:
