@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,12 @@ EXAMPLES = ROOT / "examples"
 
 
 def pytest_configure() -> None:
-    """Tests that run side by side take one core each, and so do the commands they start."""
+    """Tests that run side by side take one core each, and so do the commands they start.
+
+    Those can be interrupted, too: what a shell starts in the background would inherit that it cannot.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
