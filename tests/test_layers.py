@@ -29,7 +29,7 @@ PACKAGES = {
     "media": {"av", "imageio_ffmpeg", "numpy"},
     "scenes": {"scenedetect", "cv2", "numpy"},
     "restorers": {"torch", "tokenizers", "ftfy"},
-    "pipeline": {"torch", "numpy", "safetensors"},
+    "pipeline": {"torch", "numpy", "safetensors", "filelock"},
     "cli": {"typer", "rich"},
     "settings": set(),
     "errors": set(),

@@ -15,7 +15,7 @@ RESTORING = {
     "--strength", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
-    "--dry-run", "--json", "--quiet", "--verbose", "--progress",
+    "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
     "-i", "-n",  # hidden, ffmpeg's habits
 }  # fmt: skip
 OPTIONS = {
@@ -38,12 +38,12 @@ OPTIONS = {
     "doctor": {"--json"},
 }
 EVENTS = {
-    "started": {"input", "output", "frames", "source_size", "target_size", "model", "device", "dtype"},
+    "started": {"input", "output", "frames", "source_size", "target_size", "model", "device", "dtype", "kept"},
     "note": {"input", "level", "text"},
     "fetching": {"input", "part", "done", "size"},
     "scene": {"input", "number", "frame", "soft"},
     "progress": {"input", "done", "frames", "scene", "fps", "queues"},
-    "finished": {"input", "output", "frames", "scenes", "seconds"},
+    "finished": {"input", "output", "frames", "scenes", "seconds", "kept"},
     "failed": {"input", "message", "hint", "exit_code"},
 }
 

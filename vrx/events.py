@@ -19,7 +19,10 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """A file begins: `frames` is an estimate, or None for a pipe; sizes are width, height."""
+    """A file begins: `frames` is an estimate, or None for a pipe; sizes are width, height.
+
+    `kept` frames were made by an earlier run.
+    """
 
     kind: ClassVar[str] = "started"
     output: str
@@ -29,6 +32,7 @@ class Started(Event):
     model: str
     device: str
     dtype: str
+    kept: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +78,14 @@ class Advanced(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished(Event):
-    """A file stands under its final name."""
+    """A file stands under its final name; `kept` of its frames were made by an earlier run."""
 
     kind: ClassVar[str] = "finished"
     output: str
     frames: int
     scenes: int
     seconds: float
+    kept: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

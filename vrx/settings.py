@@ -126,7 +126,7 @@ class SelectionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """How the result is written."""
+    """How the result is written; `resume` keeps finished parts of a long one until all is done."""
 
     path: str | None = None
     codec: str = "auto"
@@ -136,6 +136,7 @@ class OutputSettings:
     encoder_args: tuple[str, ...] = ()
     audio: bool = True
     overwrite: bool = False
+    resume: bool = True
 
     def __post_init__(self) -> None:
         if self.crf is not None and not 0 <= self.crf <= 63:

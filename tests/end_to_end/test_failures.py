@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker
+from tests.clips import ClipMaker, read
 from tests.conftest import EXAMPLES, ROOT, Command
 from tests.media.test_masks import save
 
@@ -149,7 +149,7 @@ def start(tmp_path: Path, *words: object) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*.part*")):
+    while not list(tmp_path.rglob(".*.part*")):
         assert child.poll() is None, child.stderr.read() if child.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -183,6 +183,34 @@ def test_a_stopped_run_leaves_nothing_behind(
     assert len([line for line in stderr.decode().splitlines() if line.startswith("vrx: ")]) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv"}
     assert encoders_of(child) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_same_command_goes_on_after_a_stop(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, number: signal.Signals
+) -> None:
+    clip("long.mkv", frames=300, size=(48, 32), audio=True)
+    words = ("upscale", "long.mkv", "-s", "2", "-o", "stop-me.mp4")
+    child = start(tmp_path, *words)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / ".stop-me.mp4.vrx" / "journal.json").exists():
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(number)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL)
+    if number is signal.SIGINT:
+        assert "240 frames are kept" in stderr.decode()
+    assert {p.name for p in tmp_path.iterdir()} == {"long.mkv", ".stop-me.mp4.vrx"}
+    done = vrx(*words)
+    assert done.returncode == 0, done.stderr
+    assert "going on after 240 frames of an earlier run" in done.stderr
+    assert "300 frames (240 of an earlier run)" in done.stderr
+    result = read(tmp_path / "stop-me.mp4")
+    assert [round(float(t) * 1000) for t in result.times] == [40 * i for i in range(300)]
+    assert result.kinds == ["video", "audio"]
+    assert {p.name for p in tmp_path.iterdir()} - {".vrx", ".hub"} == {"long.mkv", "stop-me.mp4"}
 
 
 def test_a_full_disk_is_said_and_nothing_is_published(clip: ClipMaker, tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ EncoderArgs = Annotated[
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.", rich_help_panel=OUTPUT)]
 Overwrite = Annotated[bool, typer.Option("-y", "--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
 Never = Annotated[bool, typer.Option("-n", hidden=True)]  # ffmpeg's word for what is the default here
+Resume = Annotated[
+    bool,
+    typer.Option("--resume/--no-resume", help="Go on where a run of the same command stopped.", rich_help_panel=RUN),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=RUN)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=RUN)]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.", rich_help_panel=RUN)]

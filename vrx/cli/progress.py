@@ -67,7 +67,9 @@ class Bar:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, events.Started):
-            self._task = self._bar.add_task(escape(event.input), total=event.frames, count="", rate="", place="")
+            self._task = self._bar.add_task(
+                escape(event.input), total=event.frames, completed=event.kept, count="", rate="", place=""
+            )
         elif isinstance(event, events.Advanced):
             queues = " ".join(f"{name}:{count}" for name, count in event.queues.items())
             self._bar.update(
@@ -109,7 +111,7 @@ class Plain:
                 self._say(event.text)
             return
         if isinstance(event, events.Started):
-            self._when, self._share = monotonic(), 0.0
+            self._when, self._share = monotonic(), event.kept / event.frames if event.frames else 0.0
             frames = f"{event.frames} frames, " if event.frames else ""
             sizes = "{}x{} to {}x{}".format(*event.source_size, *event.target_size)
             self._say(f"{event.input}: {frames}{sizes}, {event.model} on {event.device} ({event.dtype})")
@@ -154,8 +156,9 @@ def finished(event: events.Finished) -> str:
     """The line about a finished file."""
     scenes = f"{event.scenes} scene{'s' if event.scenes != 1 else ''}"
     name = "standard output" if event.output == "-" else event.output
-    fps = pace(event.frames / max(event.seconds, 1e-9))
-    return f"{name}: {event.frames} frames, {scenes}, {event.seconds:.1f} s ({fps})"
+    fps = pace((event.frames - event.kept) / max(event.seconds, 1e-9))
+    kept = f" ({event.kept} of an earlier run)" if event.kept else ""
+    return f"{name}: {event.frames} frames{kept}, {scenes}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def shared(
     no_audio: o.NoAudio = False,
     overwrite: o.Overwrite = False,
     never: o.Never = False,
+    resume: o.Resume = True,
     dry_run: o.DryRun = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -87,6 +88,7 @@ def shared(
             encoder_args=o.words(encoder_args),
             audio=not no_audio,
             overwrite=overwrite,
+            resume=resume,
         ),
         run=batch.RunOptions(dry_run=dry_run, json=json, quiet=quiet, verbose=verbose, progress=progress),
     )

@@ -8,6 +8,7 @@ import subprocess
 from collections import deque
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from threading import Thread
 from typing import IO
 
@@ -28,7 +29,7 @@ def executable() -> str:
     found = shutil.which(chosen)
     if found is None:
         raise OutputError(f"VRX_FFMPEG names {chosen}, which is no program", "Unset it or correct it")
-    return found
+    return str(Path(found).absolute())
 
 
 @cache
@@ -60,10 +61,11 @@ class Encoder:
     """A running ffmpeg that takes a stream on its standard input.
 
     It leads a session of its own, so that Ctrl-C on the terminal does not make it finish a short file,
-    and its messages are drained all the time, so that it never waits for a reader.
+    and its messages are drained all the time, so that it never waits for a reader.  `folder` is its
+    working directory, where that is not ours.
     """
 
-    def __init__(self, arguments: Sequence[str], stdout: IO[bytes] | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], stdout: IO[bytes] | None = None, folder: Path | None = None) -> None:
         command = [executable(), "-hide_banner", "-nostdin", "-loglevel", "warning", *arguments]
         try:
             self._process = subprocess.Popen(
@@ -71,6 +73,7 @@ class Encoder:
                 stdin=subprocess.PIPE,
                 stdout=stdout if stdout is not None else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                cwd=folder,
                 start_new_session=True,
             )
         except OSError as error:

@@ -251,6 +251,8 @@ class Reader:
         if said is None or self.info.still:
             return
         began = self._clock.origin if self._clock.origin is not None else Fraction(0)
+        if not video.duration and "matroska" in self.info.container:
+            began = min(began, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
         if said - (end - began) > max(SHORTFALL, 3 / (video.rate or 25)):
             self._note(
                 f"{self.name}: the video ends at {float(end - began):.2f} of {float(said):.2f} s; "

@@ -89,10 +89,7 @@ def partial_path(path: Path) -> Path:
 
 def arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts"]
-    if target.rotation and not target.still:
-        words += ["-display_rotation:v:0", str(target.rotation)]
-    words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
+    words = ["-y", "-copyts", *rotation_words(target), "-noautorotate", "-f", "nut", "-i", "pipe:0"]
     copied = copied_words(target) if target.source is not None and not target.still else ([], [])
     words += [*copied[0], "-map", "0:v:0", *copied[1], "-c", "copy"]
     for place, stream in enumerate(target.carried, start=1):
@@ -101,6 +98,12 @@ def arguments(target: Target, destination: str) -> list[str]:
     words += encoder_words(target)
     words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", "demux"]
     return [*words, *container_words(target), destination]
+
+
+def rotation_words(target: Target) -> list[str]:
+    """How players are to turn the picture, said before its input."""
+    turned = target.rotation and not target.still
+    return ["-display_rotation:v:0", str(target.rotation)] if turned else []
 
 
 def copied_words(target: Target) -> tuple[list[str], list[str]]:
@@ -198,6 +201,7 @@ class Writer:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.frames = 0
+        self.kept = self.scene = 0  # frames of an earlier run and its scene: a result in one piece goes on from none
         path = target.path
         self._folder: Path | None = None
         if path is None:
@@ -243,8 +247,8 @@ class Writer:
             planes = (planes[1], planes[2], planes[0], *planes[3:])
         packet = av.Packet(b"".join(plane.tobytes() for plane in planes))
         packet.stream = self._stream
-        packet.time_base = frame.time_base
-        packet.pts = packet.dts = frame.pts - round(self.target.offset / frame.time_base)
+        packet.time_base = self.target.time_base
+        packet.pts = packet.dts = round((frame.time - self.target.offset) / self.target.time_base)
         packet.is_keyframe = True
         try:
             self._box.mux_one(packet)
@@ -257,13 +261,8 @@ class Writer:
         try:
             self._encoder.finish()
         except OutputError as error:
-            return self._explained(error)
+            return explained(error, self.target.path)
         return OutputError("ffmpeg ended before the last frame")
-
-    def _explained(self, error: OutputError) -> OutputError:
-        name = "standard output" if self.target.path is None else str(self.target.path)
-        hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
-        return OutputError(f"cannot write {name}: {error.message}", hint)
 
     def finish(self) -> None:
         """End the file, check it, and give it its name.
@@ -278,7 +277,7 @@ class Writer:
             try:
                 self._encoder.finish()
             except OutputError as error:
-                raise self._explained(error) from error
+                raise explained(error, self.target.path) from error
             if self.target.path is None:
                 return
             if self._folder is not None:
@@ -323,6 +322,13 @@ class Writer:
             shutil.rmtree(self._folder, ignore_errors=True)
         elif self.target.path is not None:
             self._partial.unlink(missing_ok=True)
+
+
+def explained(error: OutputError, path: Path | None) -> OutputError:
+    """What ffmpeg said, as a failure to write `path` (None: standard output)."""
+    name = "standard output" if path is None else str(path)
+    hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
+    return OutputError(f"cannot write {name}: {error.message}", hint)
 
 
 def make_folder(path: Path) -> None:

@@ -27,12 +27,15 @@ from vrx.media.write import Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
 from vrx.pipeline.choose import EMBEDDED, Machine, choose
-from vrx.pipeline.chunks import Chunk, Source, chunked
+from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
+from vrx.pipeline.fingerprint import fingerprint
+from vrx.pipeline.journal import Journal, folder_of
+from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.plan import Plan
-from vrx.pipeline.stages import Pipeline, Save, Work
+from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.target import expected_frames, make_target
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
@@ -196,7 +199,7 @@ class Run:
     # ------------------------------------------------------------ working
 
     def stream(self) -> Outcome:
-        """Restore every frame and publish the result."""
+        """Restore every frame that no earlier run has restored, and publish the result."""
         job, target = self.job, self._target
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
@@ -205,33 +208,37 @@ class Run:
             models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching
         )
         parts = parts_of(self._entry, job.model, self._catalogue, shop)
-        restorer = build(self._entry, Request(parts, job.restore, job.model, self._device, dtype))
-        self._watch(
-            events.Started(
-                input=job.source,
-                output=str(target.path) if target.path else "-",
-                frames=self.frames,
-                source_size=self._reader.size,
-                target_size=target.size,
-                model=self._model,
-                device=str(self._device),
-                dtype=str(dtype).removeprefix("torch."),
+        with ExitStack() as stack:
+            journal = self._journal(stack, parts.paths(), dtype)
+            restorer = build(self._entry, Request(parts, job.restore, job.model, self._device, dtype))
+            self._watch(
+                events.Started(
+                    input=job.source,
+                    output=str(target.path) if target.path else "-",
+                    frames=self.frames,
+                    source_size=self._reader.size,
+                    target_size=target.size,
+                    model=self._model,
+                    device=str(self._device),
+                    dtype=str(dtype).removeprefix("torch."),
+                    kept=journal.kept.frames if journal else 0,
+                )
             )
-        )
-        for line in (
-            f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
-            f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
-            f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
-        ):
-            self._inform(line, events.DETAIL)
-        known = job.restore.task is Task.INPAINT
-        finish = Finish(
-            layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
-        )
-        pipeline = Pipeline(restorer, make_doors(self._device, finish))
-        with Writer(target) as writer:
+            for line in (
+                f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
+                f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
+                f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
+            ):
+                self._inform(line, events.DETAIL)
+            known = job.restore.task is Task.INPAINT
+            finish = Finish(
+                layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
+            )
+            pipeline = Pipeline(restorer, make_doors(self._device, finish))
+            writer: Writer | KeptWriter = KeptWriter(target, journal) if journal else Writer(target)
+            stack.enter_context(writer)
             try:
-                scenes = self._drain(pipeline, restorer, writer, begin)
+                scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
             except torch.OutOfMemoryError as error:
                 raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
             except MemoryError as error:
@@ -243,15 +250,57 @@ class Run:
         spent = ", ".join(f"{stage} {t:.1f}" for stage, t in outcome.stage_seconds.items())
         self._inform(f"seconds of work: {spent}", events.DETAIL)
         self._watch(
-            events.Finished(input=job.source, output=name, frames=writer.frames, scenes=scenes, seconds=seconds)
+            events.Finished(
+                input=job.source,
+                output=name,
+                frames=writer.frames,
+                scenes=scenes,
+                seconds=seconds,
+                kept=writer.kept,
+            )
         )
         return outcome
 
-    def _drain(self, pipeline: Pipeline, restorer: Restorer, writer: Writer, begin: float) -> int:
+    def _journal(self, stack: ExitStack, checkpoints: list[Path], dtype: torch.dtype) -> Journal | None:
+        """What an earlier run left and this one adds to; None where the result is made in one go."""
+        job, path = self.job, self._target.path
+        long = self.frames is None or self.frames > SPAN
+        if path is None or job.source == "-" or not (long and can_keep(self._target)):
+            return None
+        if not job.output.resume:
+            if folder_of(path).is_dir():
+                with Journal(path, {}):  # of no run: whatever is there is cleared away
+                    self._inform(f"{path}: an earlier run's work is thrown away")
+            return None
+        marks = fingerprint(job, self._model, checkpoints, (self._device, dtype))
+        journal = stack.enter_context(Journal(path, marks))
+        stack.callback(self._tell_kept, journal)
+        if journal.differs:
+            differs = ", ".join(journal.differs)
+            self._note(f"{path}: starting over, an earlier run's work does not fit ({differs})")
+        elif journal.kept.segments:
+            self._inform(f"{path}: going on after {journal.kept.frames} frames of an earlier run")
+        return journal
+
+    def _tell_kept(self, journal: Journal) -> None:
+        """Where a run ends early, what it leaves to the next."""
+        if journal.kept.segments:
+            self._inform(f"{journal.kept.frames} frames are kept; the same command goes on after them")
+
+    def _items(self, restorer: Restorer, journal: Journal | None) -> Iterator[Item | Control]:
+        """The stream from where it begins, or where an earlier run's ends."""
+        state = journal.kept.state if journal else None
+        place = Place(state.scene.number, state.index, state.frame) if state else None
+        if state is not None and state.stages:
+            yield Resume(state)
+        items = chunked(self._sources(place.frame if place else 0), restorer.schedule, restorer.scale, place)
+        yield from items if journal is None else with_saves(items, self._entry.family == EMBEDDED, state)
+
+    def _drain(
+        self, pipeline: Pipeline, items: Iterator[Item | Control], writer: Writer | KeptWriter, begin: float
+    ) -> int:
         """Write what the stages give; returns the number of scenes."""
-        scene, last = 0, 0.0
-        total = self.frames
-        items = chunked(self._sources(), restorer.schedule, restorer.scale)
+        scene, last = writer.scene, 0.0
         for item in pipeline.results(items):
             if isinstance(item, SceneStart):
                 scene = item.number
@@ -267,10 +316,11 @@ class Run:
                 pipeline.timings.seconds["write"] += now - start
                 if now - last > REPORT_EVERY:
                     last = now
-                    self._report(pipeline, writer.frames, total, scene, begin)
+                    self._report(pipeline, writer, scene, begin)
             else:
-                assert isinstance(item, Save)
-        self._report(pipeline, writer.frames, total, scene, begin)
+                assert isinstance(writer, KeptWriter)
+                writer.keep(item.state)
+        self._report(pipeline, writer, scene, begin)
         return scene + 1
 
     def _tell_refreshes(self, chunk: Chunk, scene: int) -> None:
@@ -279,11 +329,16 @@ class Run:
                 frame = chunk.first_frame + place
                 self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=frame, soft=True))
 
-    def _report(self, pipeline: Pipeline, done: int, total: int | None, scene: int, begin: float) -> None:
-        fps = done / max(1e-9, perf_counter() - begin)
+    def _report(self, pipeline: Pipeline, writer: Writer | KeptWriter, scene: int, begin: float) -> None:
+        fps = (writer.frames - writer.kept) / max(1e-9, perf_counter() - begin)
         self._watch(
             events.Advanced(
-                input=self.job.source, done=done, frames=total, scene=scene, fps=fps, queues=pipeline.queues()
+                input=self.job.source,
+                done=writer.frames,
+                frames=self.frames,
+                scene=scene,
+                fps=fps,
+                queues=pipeline.queues(),
             )
         )
 
@@ -295,16 +350,17 @@ class Run:
             return mark_at(frames, self._cuts)
         return mark(frames, self.job.selection.scene_threshold or CUT_THRESHOLD)
 
-    def _sources(self) -> Iterator[Source]:
-        """Frames with their marks and masks."""
+    def _sources(self, first: int) -> Iterator[Source]:
+        """Frames with their marks and masks, from number `first` on; those before it are looked at for cuts."""
         origin: Fraction | None = None
-        for item in self._marked():
+        for number, item in enumerate(self._marked()):
             mask = None
             if self._mask is not None:
                 origin = item.frame.time if origin is None else origin
                 start = self.job.selection.start or Fraction(0)
                 mask = grown(self._mask.at(item.frame.time - origin + start), self.job.restore.dilate)
-            yield Source(item.frame, mask, item.turn)
+            if number >= first:
+                yield Source(item.frame, mask, item.turn)
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:

@@ -40,9 +40,13 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Save:
-    """A request to keep the stream's state at this place; every stage adds its own as it passes."""
+    """A request to keep the stream's state at this place; every stage adds its own as it passes.
+
+    Not `whole`: at the end of a scene, where the place is enough.
+    """
 
     state: StreamState
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,8 @@ class Pipeline:
             elif isinstance(item, Resume):
                 state = stage.load(item.state.scene, item.state.stages[name])
             elif isinstance(item, Save):
-                item.state.stages[name] = stage.save(state)
+                if item.whole:
+                    item.state.stages[name] = stage.save(state)
             else:
                 state = self._step(name, stage, item, state)
             self.timings.seconds[name] += perf_counter() - begin

@@ -1,0 +1,325 @@
+"""Runs that are stopped go on where they stopped, and end as if nothing had happened."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vrx
+from tests.clips import ClipMaker, read
+from tests.pipeline.frames import stream
+from tests.restorers import small
+from vrx import events
+from vrx.errors import InputError, OutputError
+from vrx.events import Event
+from vrx.pipeline import kept, run
+from vrx.pipeline.chunks import Chunk, chunked
+from vrx.pipeline.journal import JOURNAL, folder_of
+from vrx.pipeline.kept import with_saves
+from vrx.pipeline.stages import Save
+from vrx.restorers.base import ChunkSchedule
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+
+SPAN = 8
+VARIABLE = [700 + t for t in (0, 40, 80, 200, 240, 410, 450, 460, 600, 640, 1700, 1740, 1760, 1800, 2000, 2040, 2080)]
+
+
+class StoppedHereError(Exception):
+    """A run that ends in the middle."""
+
+
+@pytest.fixture(autouse=True)
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (kept, run):
+        monkeypatch.setattr(module, "SPAN", SPAN)
+
+
+def job(source: Path, output: Path, task: Task = Task.UPSCALE, **changes: Any) -> Job:
+    scale = 2 if task is Task.UPSCALE else 1
+    mask, scale = changes.pop("mask", None), changes.pop("scale", scale)
+    model = {"dtype": "fp32", **changes.pop("model", {})}
+    sigma = 1.5 if task is Task.DEBLUR else None
+    settings = {"overwrite": True, "codec": "auto", **changes}
+    return Job(
+        source=str(source),
+        model=ModelSettings(**model),
+        restore=RestoreSettings(task=task, scale=scale, mask=mask, sigma=sigma),
+        selection=SelectionSettings(),
+        output=OutputSettings(path=str(output), **settings),
+    )
+
+
+def stop_after(frames: int) -> Callable[[Event], None]:
+    """A watcher in whose sight a run ends once so many frames are written."""
+
+    def watch(event: Event) -> None:
+        if isinstance(event, events.Advanced) and event.done >= frames:
+            raise StoppedHereError
+
+    return watch
+
+
+def interrupted(wanted: Job, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "REPORT_EVERY", 0.0)
+    with pytest.raises(StoppedHereError):
+        vrx.restore(wanted, stop_after(frames))
+
+
+def notes_of(wanted: Job) -> tuple[str, run.Outcome]:
+    heard: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, events.Noted) and event.level != events.DETAIL:
+            heard.append(event.text)
+
+    outcome = vrx.restore(wanted, watch)
+    return " | ".join(heard), outcome
+
+
+def same(first: Path, second: Path) -> None:
+    a, b = read(first), read(second)
+    assert a.times == b.times
+    assert a.kinds == b.kinds
+    assert np.array_equal(a.frames, b.frames)
+
+
+@pytest.mark.parametrize("task", [Task.UPSCALE, Task.DEBLUR, Task.INPAINT])
+@pytest.mark.parametrize(("stop", "done"), [(10, 9), (18, 17)])
+def test_a_stopped_run_goes_on_to_the_same_result(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Task, stop: int, done: int
+) -> None:
+    source = clip("in.mkv", frames=22, cuts=[5, 20], audio=True)
+    mask = None
+    if task is Task.INPAINT:
+        mask = clip("mask.mkv", frames=22)
+    vrx.restore(job(source, tmp_path / "once.mkv", task, mask=mask))
+    wanted = job(source, tmp_path / "twice.mkv", task, mask=mask)
+    interrupted(wanted, stop, monkeypatch)
+    assert not (tmp_path / "twice.mkv").exists()
+    assert folder_of(tmp_path / "twice.mkv").is_dir()
+    notes, outcome = notes_of(wanted)
+    assert f"going on after {done} frames" in notes
+    assert outcome.frames == 22
+    assert outcome.scenes == vrx.restore(job(source, tmp_path / "once.mkv", task, mask=mask)).scenes
+    same(tmp_path / "once.mkv", tmp_path / "twice.mkv")
+    assert not folder_of(tmp_path / "twice.mkv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("out.mp4", "h264"), ("out.mov", "prores"), ("out.mkv", "ffv1"), ("out.mkv", "hevc"), ("out.webm", "vp9")],
+)
+def test_parts_keep_times_sound_and_tags(clip: ClipMaker, tmp_path: Path, name: str, codec: str) -> None:
+    """Variable rate, a late start, three parts: as a result in one piece has them."""
+    source = clip("in.mkv", times=VARIABLE, audio=True, size=(64, 48))
+    whole, parts = tmp_path / f"whole-{name}", tmp_path / name
+    vrx.restore(job(source, whole, codec=codec, resume=False))
+    vrx.restore(job(source, parts, codec=codec))
+    a, b = read(whole), read(parts)
+    assert a.times == b.times
+    assert len(b.times) == len(VARIABLE)
+    assert max(abs(float(t) * 1000 - v) for t, v in zip(b.times, VARIABLE, strict=True)) <= 1
+    assert (a.kinds, a.pix_fmt) == (b.kinds, b.pix_fmt)
+    assert np.abs(a.frames.astype(int) - b.frames).mean() < 2  # encoders begin anew with each part
+    if codec == "ffv1":
+        assert np.array_equal(a.frames, b.frames)
+
+
+def test_large_models_go_on_where_a_scene_ends(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = clip("in.mkv", frames=40, cuts=[17, 33], size=(40, 24))
+    model = {"name": str(small.flashvsr(tmp_path / "model"))}
+    once, twice = tmp_path / "once.mkv", tmp_path / "twice.mkv"
+    vrx.restore(job(source, once, model=model, codec="ffv1", scale=4))
+    interrupted(job(source, twice, model=model, codec="ffv1", scale=4), 25, monkeypatch)
+    folder = folder_of(twice)
+    assert json.loads((folder / JOURNAL).read_text())["frame"] == 17
+    assert not list(folder.glob("state*"))
+    vrx.restore(job(source, twice, model=model, codec="ffv1", scale=4))
+    same(once, twice)
+
+
+@pytest.mark.parametrize("change", ["crf", "source", "mask"])
+def test_work_of_another_command_is_not_continued(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    source = clip("in.mkv", frames=20)
+    mask = clip("mask.mkv", frames=20)
+    out = tmp_path / "out.mkv"
+    interrupted(job(source, out, Task.INPAINT, mask=mask), 9, monkeypatch)
+    changes: dict[str, Any] = {}
+    if change == "crf":
+        changes["crf"], word = 30, "--crf"
+    elif change == "source":
+        clip("in.mkv", frames=21)
+        word = "the input"
+    else:
+        clip("mask.mkv", frames=19)
+        word = "the file of --mask"
+    notes, outcome = notes_of(job(source, out, Task.INPAINT, mask=mask, **changes))
+    assert f"starting over, an earlier run's work does not fit ({word})" in notes
+    assert outcome.frames == (21 if change == "source" else 20)
+
+
+@pytest.mark.parametrize("harm", ["part", "state", "journal", "name", "gone"])
+def test_damaged_work_is_done_again(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
+    vrx.restore(job(source, tmp_path / "once.mkv"))
+    interrupted(job(source, out), 17, monkeypatch)
+    folder = folder_of(out)
+    if harm == "part":
+        path = folder / "000001.mkv"
+        held = bytearray(path.read_bytes())
+        held[len(held) // 2] ^= 1
+        path.write_bytes(held)
+    elif harm == "state":
+        next(folder.glob("state*")).write_bytes(b"nothing")
+    elif harm == "journal":
+        (folder / JOURNAL).write_text((folder / JOURNAL).read_text()[:100])
+    elif harm == "gone":
+        (folder / "000000.mkv").unlink()
+    else:
+        told = json.loads((folder / JOURNAL).read_text())
+        told["segments"][0]["name"] = "../in.mkv"
+        (folder / JOURNAL).write_text(json.dumps(told))
+    notes, outcome = notes_of(job(source, out))
+    assert "starting over" in notes
+    assert "damaged files" in notes
+    assert outcome.frames == 20
+    same(tmp_path / "once.mkv", out)
+    assert source.exists()
+
+
+def test_without_resume_nothing_is_kept(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
+    interrupted(job(source, out, resume=False), 17, monkeypatch)
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+    interrupted(job(source, out), 17, monkeypatch)
+    notes, _ = notes_of(job(source, out, resume=False))
+    assert "thrown away" in notes
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "out.mkv"}
+
+
+def test_what_a_kill_left_under_way_is_cleared(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = clip("in.mkv", frames=26), tmp_path / "out.mkv"
+    interrupted(job(source, out), 9, monkeypatch)
+    left = folder_of(out) / ".000001.abcd.part.mkv"
+    left.write_bytes(b"half a part")
+    interrupted(job(source, out), 17, monkeypatch)
+    assert not left.exists()
+    assert vrx.restore(job(source, out)).frames == 26
+
+
+def test_a_run_stopped_before_its_first_part_leaves_nothing(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(job(clip("in.mkv", frames=20), tmp_path / "out.mkv"), 4, monkeypatch)
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+
+
+def test_two_runs_do_not_write_one_result(clip: ClipMaker, tmp_path: Path) -> None:
+    wanted = job(clip("in.mkv", frames=20), tmp_path / "out.mkv")
+    refused = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, events.Advanced) and not refused:
+            with pytest.raises(OutputError, match="another vrx is writing"):
+                vrx.restore(wanted)
+            refused.append(True)
+
+    assert vrx.restore(wanted, watch).frames == 20
+    assert refused
+
+
+def test_a_join_that_fails_keeps_the_parts(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
+    vrx.restore(job(source, tmp_path / "once.mkv"))
+    with monkeypatch.context() as patched:
+        patched.setattr("vrx.media.segments.count_frames", lambda path: 19)
+        with pytest.raises(OutputError, match="20 frames were joined and 19 arrived"):
+            vrx.restore(job(source, out))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "once.mkv", folder_of(out).name}
+    notes, _ = notes_of(job(source, out))
+    assert "going on after 16 frames" in notes
+    same(tmp_path / "once.mkv", out)
+
+
+def test_strange_names(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "it's a %d ?#\n folder"
+    folder.mkdir()
+    source = clip("in.mkv", frames=20, audio=True)
+    for name in ("-a'b?#.mkv", "ü" * 120 + ".mp4"):
+        out = folder / name
+        interrupted(job(source, out), 9, monkeypatch)
+        assert vrx.restore(job(source, out)).frames == 20
+        assert read(out).kinds == ["video", "audio"]
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_short_clips_pictures_and_other_containers_are_made_in_one_go(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(run, "Journal", lambda path, marks: made.append(path))
+    vrx.restore(job(clip("short.mkv", frames=SPAN), tmp_path / "short.x2.mkv"))
+    long = clip("in.mkv", frames=10)
+    vrx.restore(job(long, tmp_path / "out.nut"))
+    vrx.restore(job(long, tmp_path / "f_%03d.png"))
+    assert made == []
+
+
+def test_saves_stand_between_parts() -> None:
+    def places(within: bool, chunk: int) -> list[int]:
+        items = list(with_saves(chunked(stream(30, cuts=[9, 13, 25]), ChunkSchedule(chunk, chunk), 2), within, None))
+        kept_at = [item.state.frame for item in items if isinstance(item, Save)]
+        seen = 0
+        for item in items:
+            if isinstance(item, Chunk):
+                seen = item.first_frame + len(item.frames)
+            elif isinstance(item, Save):
+                assert item.state.frame == seen
+                assert item.whole == within
+        return kept_at
+
+    assert places(True, 4) == [8, 17, 25]
+    assert places(False, 4) == [9, 25]
+    assert places(False, 50) == [9, 25]
+
+
+def test_a_damaged_source_is_still_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.mkv").write_bytes(b"no video")
+    with pytest.raises(InputError):
+        vrx.restore(job(tmp_path / "in.mkv", tmp_path / "out.mkv"))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+
+
+def test_fractions_and_tensors_come_back(tmp_path: Path) -> None:
+    """A journal's numbers are exact: times as fractions, states bit by bit."""
+    from vrx.media.segments import Segment
+    from vrx.pipeline.journal import Journal
+    from vrx.pipeline.stages import StreamState
+    from vrx.restorers.base import SceneStart
+
+    result = tmp_path / "out.mkv"
+    tensor = torch.randn(5).bfloat16()
+    with Journal(result, {"a": "b"}) as journal:
+        path = journal.segment_path(".mkv")
+        path.write_bytes(b"part")
+        state = StreamState(SceneStart(3, (4, 6), (8, 12)), 7, 250, {"encode": {"x": tensor}, "generate": {}})
+        journal.add(Segment(path, 250, Fraction(1001, 30000)), state)
+    with Journal(result, {"a": "b"}) as journal:
+        assert journal.kept.segments == (Segment(path, 250, Fraction(1001, 30000)),)
+        again = journal.kept.state
+        assert again is not None
+        assert (again.scene, again.index, again.frame) == (state.scene, 7, 250)
+        assert torch.equal(again.stages["encode"]["x"], tensor)

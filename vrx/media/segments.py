@@ -1,0 +1,148 @@
+"""A result kept in parts while it is made, and joined at the end without being encoded again.
+
+Parts have the container of the result, so that it holds in parts what it holds whole.  Each begins at
+time zero, and ffmpeg's concat demuxer is told how far apart they begin: it would otherwise guess that
+from durations, which variable frame rates spoil.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import gcd
+from pathlib import Path
+
+import av
+import av.error
+
+from vrx.errors import OutputError
+from vrx.media.ffmpeg import Encoder
+from vrx.media.write import (
+    Target,
+    container_words,
+    copied_words,
+    count_frames,
+    explained,
+    partial_path,
+    publish,
+    rotation_words,
+)
+
+JOINABLE = {"mp4", "mov", "matroska", "webm"}
+MILLISECONDS = {"matroska", "webm"}  # their times are whole milliseconds
+MILLISECOND = Fraction(1, 1000)
+LIST = "parts.ffconcat"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An encoded part of a result: its file, its frames, and when its first one is shown, in seconds."""
+
+    path: Path
+    frames: int
+    begin: Fraction
+
+
+def target_of(target: Target, path: Path, begin: Fraction) -> Target:
+    """The target of a part whose first picture is shown at `begin`: pictures only, no other streams."""
+    base = target.time_base
+    if target.container in MILLISECONDS:  # the shift must not round where the whole would not
+        fine = Fraction(gcd(base.numerator * 1000, base.denominator), base.denominator * 1000)
+        base = fine if fine.denominator < 2**31 else base
+    return replace(
+        target,
+        path=path,
+        source=None,
+        carried=(),
+        span=None,
+        rotation=0,
+        overwrite=True,
+        time_base=base,
+        offset=target.offset + held(begin, target),
+    )
+
+
+def join(segments: Sequence[Segment], target: Target) -> None:
+    """Join parts that stand in one folder into the result, with the source's other streams, and publish it.
+
+    Raises OutputError where they do not fit together or cannot be written; the parts stay.
+    """
+    assert target.path is not None
+    folder = segments[0].path.parent
+    same_headers(segments, target.path)
+    begins = [held(segment.begin, target) for segment in segments]
+    write_list(folder / LIST, segments, begins)
+    partial = partial_path(target.path)
+    try:
+        encoder = Encoder(join_arguments(target, begins[0], partial), folder=folder)
+        try:
+            encoder.finish()
+        except OutputError as error:
+            raise explained(error, target.path) from error
+        except BaseException:
+            encoder.abort()
+            raise
+        sent, arrived = sum(segment.frames for segment in segments), count_frames(partial)
+        if sent != arrived:
+            raise OutputError(
+                f"{target.path}: {sent} frames were joined and {arrived} arrived",
+                "Run the same command with --no-resume",
+            )
+        publish(partial, target.path, target.overwrite)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def held(time: Fraction, target: Target) -> Fraction:
+    """When the result shows what the source shows at `time`, as its container holds it."""
+    time -= target.offset
+    if target.container not in MILLISECONDS:
+        return time
+    return int(abs(time) / MILLISECOND + Fraction(1, 2)) * MILLISECOND * (1 if time >= 0 else -1)
+
+
+def same_headers(segments: Sequence[Segment], path: Path) -> None:
+    """Refuse parts of which one decoder could not play all."""
+    headers = set()
+    for segment in segments:
+        try:
+            with av.open(f"file:{segment.path}") as box:
+                headers.add(box.streams.video[0].codec_context.extradata)
+        except (av.error.FFmpegError, OSError, IndexError) as error:
+            raise OutputError(
+                f"cannot read {segment.path}, a kept part of {path}", "Run the same command with --no-resume"
+            ) from error
+    if len(headers) > 1:
+        raise OutputError(
+            f"the kept parts of {path} do not fit together with this encoder", "Run the same command with --no-resume"
+        )
+
+
+def write_list(path: Path, segments: Sequence[Segment], begins: Sequence[Fraction]) -> None:
+    """The list that ffmpeg reads: names beside it, and how long each part lasts until the next begins."""
+    lines = ["ffconcat version 1.0"]
+    for place, segment in enumerate(segments):
+        lines.append(f"file {segment.path.name}")
+        if place + 1 < len(segments):
+            lines.append(f"duration {float(begins[place + 1] - begins[place]):.6f}")
+    try:
+        path.write_text("\n".join(lines) + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
+
+
+def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[str]:
+    """The ffmpeg command, for the folder of the parts as working directory."""
+    assert target.path is not None
+    absolute = replace(target, source=None if target.source is None else target.source.absolute())
+    words = ["-y", "-copyts", *rotation_words(target)]
+    words += ["-itsoffset", f"{float(begin):.6f}"] if begin else []
+    words += ["-f", "concat", "-i", f"file:{LIST}"]
+    opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
+    words += [*opened, "-map", "0:v:0", *mapped, "-c", "copy"]
+    for place, stream in enumerate(target.carried, start=1):
+        if stream.convert:
+            words += [f"-c:{place}", stream.convert]
+    words += ["-disposition:v:0", "default"] if target.carried else []
+    return [*words, *container_words(target), f"file:{destination.absolute()}"]

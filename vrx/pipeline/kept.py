@@ -1,0 +1,94 @@
+"""Writing a result in parts that outlive the run, and asking the stream for its state between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vrx.media.frame import Frame
+from vrx.media.segments import JOINABLE, Segment, join, target_of
+from vrx.media.write import Target, Writer
+from vrx.pipeline.chunks import Item
+from vrx.pipeline.journal import Journal
+from vrx.pipeline.stages import Control, Save, StreamState
+from vrx.restorers.base import SceneStart
+
+SPAN = 240  # frames of a part at least: encoders begin anew after about as many of their own accord
+
+
+def can_keep(target: Target) -> bool:
+    """Whether a result can be made in parts and joined."""
+    return target.path is not None and not target.still and target.container in JOINABLE
+
+
+def with_saves(items: Iterable[Item], within_scenes: bool, start: StreamState | None) -> Iterator[Item | Control]:
+    """Chunks and scene starts, and a request to keep the stream's state once a part is long enough.
+
+    `within_scenes` the state is kept between any two chunks; else only where a scene ends, and nothing but
+    the place needs to be kept: the states of large models take gigabytes.  `start` is where the stream
+    goes on, None at its beginning.
+    """
+    scene = start.scene if start else None
+    count = kept = start.frame if start else 0
+    for item in items:
+        if isinstance(item, SceneStart):
+            if not within_scenes and scene is not None and count - kept >= SPAN:
+                yield Save(StreamState(scene, 0, count), whole=False)
+                kept = count
+            scene = item
+            yield item
+            continue
+        yield item
+        count = item.first_frame + len(item.frames)
+        if within_scenes and count - kept >= SPAN:
+            assert scene is not None
+            yield Save(StreamState(scene, item.index + 1, count))
+            kept = count
+
+
+class KeptWriter:
+    """A result being written in parts.  A context manager: leaving it by an exception keeps finished parts."""
+
+    def __init__(self, target: Target, journal: Journal) -> None:
+        self._target, self._journal = target, journal
+        self.kept = self.frames = journal.kept.frames
+        self.scene = journal.kept.state.scene.number if journal.kept.state else 0
+        self._writer: Writer | None = None
+        self._first: Frame | None = None
+
+    def __enter__(self) -> KeptWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None and self._writer is not None:
+            self._writer.abort()
+
+    def write(self, frame: Frame) -> None:
+        """Send one frame."""
+        if self._writer is None:
+            assert self._target.path is not None
+            path = self._journal.segment_path(self._target.path.suffix.lower())
+            self._writer, self._first = Writer(target_of(self._target, path, frame.time)), frame
+        self._writer.write(frame)
+        self.frames += 1
+
+    def keep(self, state: StreamState) -> None:
+        """End the part here; a later run may go on from `state`."""
+        segment = self._ended()
+        assert segment is not None
+        self._journal.add(segment, state)
+
+    def finish(self) -> None:
+        """End the last part, join all of them, and publish the result.  Raises OutputError."""
+        last = self._ended()
+        join([*self._journal.kept.segments, *([last] if last else [])], self._target)
+        self._journal.remove()
+
+    def _ended(self) -> Segment | None:
+        """The part that was being written, finished; None where none was begun."""
+        writer, first = self._writer, self._first
+        if writer is None or first is None:
+            return None
+        writer.finish()
+        self._writer = None
+        assert writer.target.path is not None
+        return Segment(writer.target.path, writer.frames, first.time)
