@@ -112,7 +112,7 @@ class Plain:
             return
         if isinstance(event, events.Started):
             self._when, self._share = monotonic(), event.kept / event.frames if event.frames else 0.0
-            frames = f"{event.frames} frames, " if event.frames else ""
+            frames = f"{counted(event.frames, 'frame')}, " if event.frames else ""
             sizes = "{}x{} to {}x{}".format(*event.source_size, *event.target_size)
             self._say(f"{event.input}: {frames}{sizes}, {event.model} on {event.device} ({event.dtype})")
         elif isinstance(event, events.Advanced):
@@ -152,13 +152,20 @@ def pace(fps: float) -> str:
     return f"{fps:.1f} fps" if fps >= 1 else f"{1 / fps:.1f} s/frame"
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 frame`, `2 frames`."""
+    return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
 def finished(event: events.Finished) -> str:
     """The line about a finished file."""
-    scenes = f"{event.scenes} scene{'s' if event.scenes != 1 else ''}"
+    scenes = counted(event.scenes, "scene")
     name = "standard output" if event.output == "-" else event.output
     fps = pace((event.frames - event.kept) / max(event.seconds, 1e-9))
     kept = f" ({event.kept} of an earlier run)" if event.kept else ""
-    return f"{name}: {event.frames} frames{kept}, {scenes}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
+    return (
+        f"{name}: {counted(event.frames, 'frame')}{kept}, {scenes}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
+    )
 
 
 @contextmanager

@@ -335,7 +335,7 @@ class Run:
             events.Advanced(
                 input=self.job.source,
                 done=writer.frames,
-                frames=self.frames,
+                frames=self.frames if writer.frames <= (self.frames or 0) else None,  # headers may be wrong
                 scene=scene,
                 fps=fps,
                 queues=pipeline.queues(),
