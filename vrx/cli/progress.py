@@ -159,13 +159,11 @@ def counted(number: int, thing: str) -> str:
 
 def finished(event: events.Finished) -> str:
     """The line about a finished file."""
-    scenes = counted(event.scenes, "scene")
     name = "standard output" if event.output == "-" else event.output
     fps = pace((event.frames - event.kept) / max(event.seconds, 1e-9))
     kept = f" ({event.kept} of an earlier run)" if event.kept else ""
-    return (
-        f"{name}: {counted(event.frames, 'frame')}{kept}, {scenes}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
-    )
+    facts = [counted(event.frames, "frame") + kept, counted(event.scenes, "scene")]
+    return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
 
 
 @contextmanager
