@@ -156,15 +156,15 @@ def start(tmp_path: Path, *words: object) -> subprocess.Popen[bytes]:
     return child
 
 
-def encoders_of(child: subprocess.Popen[bytes]) -> list[str]:
-    """Command lines of living ffmpeg processes that write into the test's folder."""
+def encoders_in(folder: Path) -> list[str]:
+    """Command lines of living ffmpeg processes at work in a folder."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = entry.read_bytes()
+            words, place = (entry / "cmdline").read_bytes(), (entry / "cwd").readlink()
         except OSError:
             continue
-        if b"ffmpeg" in words and b"stop-me" in words:
+        if b"ffmpeg" in words and place.is_relative_to(folder):
             found.append(words.decode(errors="replace"))
     return found
 
@@ -182,7 +182,7 @@ def test_a_stopped_run_leaves_nothing_behind(
     assert child.returncode == status, stderr
     assert len([line for line in stderr.decode().splitlines() if line.startswith("vrx: ")]) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv"}
-    assert encoders_of(child) == []
+    assert encoders_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -201,6 +201,7 @@ def test_the_same_command_goes_on_after_a_stop(
     _, stderr = child.communicate(timeout=20)
     assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL)
     if number is signal.SIGINT:
+        assert encoders_in(tmp_path) == []
         assert "240 frames are kept" in stderr.decode()
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv", ".stop-me.mp4.vrx"}
     done = vrx(*words)

@@ -1,9 +1,20 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrx.models.classical import KERNEL_RADIUS, bicubic, fast_size, gaussian, separable, smooth_fill, wiener
+from vrx.models.classical import (
+    KERNEL_RADIUS,
+    bicubic,
+    bicubic_grid,
+    fast_size,
+    gaussian,
+    separable,
+    smooth_fill,
+    wiener,
+)
+from vrx.models.grids import to_pixels
 
 
 def picture(height: int = 72, width: int = 90) -> torch.Tensor:
@@ -65,3 +76,14 @@ def test_fast_sizes_are_smooth_and_not_smaller(size: int) -> None:
         while found % prime == 0:
             found //= prime
     assert found == 1
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(9, 13), (1, 1), (2, 5)])
+def test_bicubic_on_the_grid_is_bicubic(scale: int, size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size)
+    found = F.pixel_shuffle(bicubic_grid(x, scale), scale)
+    torch.testing.assert_close(found, bicubic(x, scale), atol=2e-6, rtol=0)
+    again = to_pixels(bicubic_grid(x, scale))
+    assert torch.equal(again, found)
+    assert again.is_contiguous()

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KERNEL_RADIUS = 30  # pixels; a 61 x 61 kernel holds a Gaussian of sigma 6 to five deviations
+CUBIC_SHARPNESS = -0.75  # Keys' a, as image programs have it
+CUBIC_REACH = 2  # pixels that the cubic looks at on either side
 WIENER_MARGIN = 64  # pixels reflected around the picture so that the transform's wrap-around is unseen
 WIENER_NOISE = 4e-4  # noise-to-signal power at which the inverse filter gives in
 FILL_SIGMAS = ((0.8, 1.0), (2.0, 1e-2), (6.0, 1e-4), (18.0, 1e-6))  # pixels, weight of that scale
@@ -37,6 +39,32 @@ def separable(x: Tensor, line: Tensor, mode: str = "reflect") -> Tensor:
 def bicubic(x: Tensor, scale: int) -> Tensor:
     """Enlarge [N, C, H, W] by an integer factor with Keys' cubic (a = -0.75), half-pixel centres."""
     return F.interpolate(x, scale_factor=scale, mode="bicubic")
+
+
+def bicubic_grid(x: Tensor, scale: int) -> Tensor:
+    """`bicubic` with its samples still on the source's grid: [N, C, H, W] to [N, C scale^2, H, W], for a pixel shuffle.
+
+    On a CPU it is one convolution, at a third of the time: every place between the source's pixels has
+    weights of its own that hold everywhere.  Elsewhere convolutions may round to less than float32.
+    """
+    if x.device.type != "cpu":
+        return F.pixel_unshuffle(bicubic(x, scale), scale)
+    channels, reach = x.shape[1], CUBIC_REACH
+    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    line = cubic(places[:, None] - torch.arange(-reach, reach + 1))
+    kernel = torch.einsum("py,qx->pqyx", line, line).flatten(0, 1).to(x)
+    weight = x.new_zeros(channels, len(kernel), channels, *kernel.shape[1:])
+    weight[range(channels), :, range(channels)] = kernel
+    padded = F.pad(x, (reach,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
+    return F.conv2d(padded, weight.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+
+
+def cubic(distance: Tensor) -> Tensor:
+    """Keys' interpolation kernel with a = -0.75 (Keys, 1981)."""
+    t, a = distance.abs(), CUBIC_SHARPNESS
+    near = (a + 2) * t**3 - (a + 3) * t**2 + 1
+    far = a * (t**3 - 5 * t**2 + 8 * t - 4)
+    return torch.where(t <= 1, near, torch.where(t < 2, far, 0.0))
 
 
 def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:

@@ -52,5 +52,10 @@ def inpaint_inputs(base: Tensor, mask: Tensor) -> Tensor:
 
 
 def to_pixels(residual: Tensor) -> Tensor:
-    """[N, 3 s^2, H, W] to pixels [N, 3, s H, s W]."""
-    return F.pixel_shuffle(residual, round((residual.shape[1] // 3) ** 0.5))
+    """[N, 3 s^2, H, W] to pixels [N, 3, s H, s W], planar (torch's own shuffle keeps channels last)."""
+    count, channels, height, width = residual.shape
+    side = round((channels // 3) ** 0.5)
+    if not residual.is_contiguous(memory_format=torch.channels_last):
+        return F.pixel_shuffle(residual, side)
+    places = residual.permute(0, 2, 3, 1).view(count, height, width, 3, side, side)
+    return places.permute(0, 3, 1, 4, 2, 5).reshape(count, 3, height * side, width * side)

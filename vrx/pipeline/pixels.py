@@ -89,11 +89,11 @@ def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> t
         color = conversion.filled
         full = bool(color.full_range)
         matrix = torch.tensor(luma_chroma(color.matrix), device=picture.device)
-        mixed = (matrix @ picture.flatten(1)).view_as(picture)
-        planes = [scale_luma(mixed[:1], layout.depth, full)]
+        planes = [scale_luma(mixed(picture, matrix[:1]), layout.depth, full)]
         if layout.kind is Kind.YUV:
-            chroma = scale_chroma(lower_chroma(mixed[None, 1:], conversion), layout.depth, full)[0]
-            planes += list(torch.split(chroma, 1))
+            # fewer rows first: what is mixed is half as much then, and the order makes no difference
+            chroma = lower_columns(mixed(lower_rows(picture, conversion), matrix[1:]), conversion)
+            planes += list(torch.split(scale_chroma(chroma, layout.depth, full), 1))
     if layout.alpha:
         opaque = torch.ones_like(picture[:1]) if alpha is None else alpha
         planes.append(opaque * layout.peak)
@@ -173,25 +173,44 @@ def double(x: Tensor, cosited: bool) -> Tensor:
     return torch.stack([even, odd], -1).flatten(-2)
 
 
-def lower_chroma(chroma: Tensor, conversion: Conversion) -> Tensor:
-    """Chroma [1, 2, H, W] to the layout's chroma size."""
-    layout = conversion.layout
-    if layout.shift_x > 1 or layout.shift_y > 1:
-        factor = (1 << layout.shift_y, 1 << layout.shift_x)
-        extra = (0, -chroma.shape[-1] % factor[1], 0, -chroma.shape[-2] % factor[0])
-        return F.avg_pool2d(F.pad(chroma, extra, mode="replicate"), factor)
-    if layout.shift_y:
-        chroma = halve(chroma.transpose(-1, -2), conversion.top).transpose(-1, -2)
-    return halve(chroma, conversion.left) if layout.shift_x else chroma
+def mixed(picture: Tensor, rows: Tensor) -> Tensor:
+    """Linear mixes [M, H, W] of the channels of [3, H, W] by the rows of a matrix [M, 3]."""
+    return (rows @ picture.flatten(1)).view(-1, *picture.shape[1:])
+
+
+def lower_rows(picture: Tensor, conversion: Conversion) -> Tensor:
+    """[C, H, W] with as many rows as the layout's chroma has."""
+    shift = conversion.layout.shift_y
+    if shift > 1:
+        return pooled(picture, 1 << shift, 1)
+    return halve(picture.transpose(-1, -2), conversion.top).transpose(-1, -2) if shift else picture
+
+
+def lower_columns(picture: Tensor, conversion: Conversion) -> Tensor:
+    """[C, H, W] with as many columns as the layout's chroma has."""
+    shift = conversion.layout.shift_x
+    if shift > 1:
+        return pooled(picture, 1, 1 << shift)
+    return halve(picture, conversion.left) if shift else picture
+
+
+def pooled(picture: Tensor, height: int, width: int) -> Tensor:
+    """Means of blocks of [C, H, W]; ends are repeated."""
+    extra = (0, -picture.shape[-1] % width, 0, -picture.shape[-2] % height)
+    return F.avg_pool2d(F.pad(picture, extra, mode="replicate"), (height, width))
 
 
 def halve(x: Tensor, cosited: bool) -> Tensor:
-    """Half as many samples along the last axis, filtered; an odd end is repeated."""
-    x = F.pad(x, (0, x.shape[-1] % 2, 0, 0), mode="replicate")
+    """Half as many samples along the last axis of [C, H, W], filtered; ends are repeated."""
+    if x.shape[-1] % 2:
+        x = F.pad(x, (0, 1, 0, 0), mode="replicate")
+    even, odd = x[..., ::2], x[..., 1::2]
     if not cosited:
-        return (x[..., ::2] + x[..., 1::2]).div_(2)
-    padded = F.pad(x, (1, 0, 0, 0), mode="replicate")
-    return padded[..., :-1:2] * 0.25 + x[..., ::2] * 0.5 + x[..., 1::2] * 0.25
+        return (even + odd).div_(2)
+    sums = even * 2 + odd
+    sums[..., 1:] += odd[..., :-1]
+    sums[..., 0] += even[..., 0]
+    return sums.div_(4)
 
 
 def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArray[np.bool_]) -> tuple[Plane, ...]:

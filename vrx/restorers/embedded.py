@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError
-from vrx.models.classical import bicubic, smooth_fill, wiener
+from vrx.models.classical import bicubic, bicubic_grid, smooth_fill, wiener
 from vrx.models.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
 from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
@@ -19,8 +19,10 @@ from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.restorers.stages import padded
 from vrx.weights import load
 
-CHUNK = 4  # frames: small enough to stay in memory at 4K, large enough to keep the stages apart
 ESTIMATED_FRAMES = 4  # of a scene, for its blur and its compression
+# after them a few at a time: pictures of 1280x720 then stay below what the allocator keeps at hand (32 MB),
+# and the stages still need not wait for each other
+SCHEDULE = ChunkSchedule(first=ESTIMATED_FRAMES, next=2)
 LEAST_SIGMA = 0.3  # pixels; below it there is nothing to undo
 TOLD_STRENGTH = 0.15  # from which on the user is told
 
@@ -38,6 +40,11 @@ class EmbeddedOptions:
     def mode(self) -> str:
         """The network's name for it."""
         return f"upscale{self.scale}" if self.task == "upscale" else self.task
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether a grid position is a pixel of the source, so that the base can stay on the grid as well."""
+        return self.task == "upscale" and self.scale > 2
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ class Encode:
             if state.strength >= TOLD_STRENGTH:
                 chunk.notes.append(f"scene {state.scene.number + 1}: damage of strength {state.strength:.1f} estimated")
         if task == "upscale":
-            chunk.carry["base"] = bicubic(chunk.frames, self._options.scale)
+            enlarge = bicubic_grid if self._options.on_grid else bicubic
+            chunk.carry["base"] = enlarge(chunk.frames, self._options.scale)
             chunk.latents = upscale_inputs(padded(chunk.frames, 2), self._options.scale)
         elif task == "deblur":
             assert state.sigma is not None
@@ -197,11 +205,13 @@ class Decode:
         assert chunk.latents is not None
         base = chunk.carry["base"]
         height, width = state.target
-        residual = to_pixels(chunk.latents)[..., : base.shape[-2], : base.shape[-1]]
+        residual = chunk.latents if self._options.on_grid else to_pixels(chunk.latents)
+        residual = residual[..., : base.shape[-2], : base.shape[-1]]
         if self._options.task == "inpaint":
             residual = residual * chunk.carry["mask"]
         # in place: pages that are touched for the first time cost more than the sum
-        chunk.frames = base.add_(residual).clamp_(0, 1)[..., :height, :width]
+        restored = base.add_(residual).clamp_(0, 1)
+        chunk.frames = to_pixels(restored) if self._options.on_grid else restored[..., :height, :width]
         chunk.latents = None
         chunk.carry = {}
         return chunk, state
@@ -219,7 +229,7 @@ class EmbeddedRestorer:
     """The three stages of the embedded system."""
 
     name = "embedded"
-    schedule = ChunkSchedule(first=CHUNK, next=CHUNK)
+    schedule = SCHEDULE
 
     def __init__(
         self,

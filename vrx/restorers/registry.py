@@ -13,7 +13,7 @@ from vrx.errors import ModelError, UsageError
 from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import causal_wan, codecs, flashvsr, text
 from vrx.restorers.base import ChunkSchedule, Restorer
-from vrx.restorers.embedded import CHUNK, EmbeddedOptions, EmbeddedRestorer, load_parts
+from vrx.restorers.embedded import SCHEDULE, EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.restorers.flashvsr import FlashVsrOptions, FlashVsrRestorer
 from vrx.restorers.infvsr import InfVsrRestorer
 from vrx.restorers.instantvir import InstantVirOptions, InstantVirRestorer
@@ -139,7 +139,7 @@ def build_embedded(request: Request) -> Restorer:
 
 
 FAMILIES: dict[str, Family] = {
-    "embedded": Family(build_embedded, ChunkSchedule(CHUNK, CHUNK), ALL_TASKS, (2, 3, 4)),
+    "embedded": Family(build_embedded, SCHEDULE, ALL_TASKS, (2, 3, 4)),
     "infvsr": Family(build_infvsr, causal_wan.SCHEDULE, ("upscale",), (2, 3, 4), options=("decoder", "tile")),
     "instantvir": Family(build_instantvir, causal_wan.SCHEDULE, ALL_TASKS, (4,), True, ("decoder", "tile")),
     "flashvsr": Family(
