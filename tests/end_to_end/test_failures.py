@@ -199,7 +199,7 @@ def test_the_same_command_goes_on_after_a_stop(
         time.sleep(0.02)
     child.send_signal(number)
     _, stderr = child.communicate(timeout=20)
-    assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL)
+    assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL), stderr
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []
         assert "240 frames are kept" in stderr.decode()

@@ -69,7 +69,11 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), on_terminate)
-    sys.exit(int(guarded(arguments, debug)))
+    status = int(guarded(arguments, debug))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # all is done: a signal could only garble the interpreter's end
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    sys.exit(status)
 
 
 def guarded(arguments: list[str], debug: bool) -> int:

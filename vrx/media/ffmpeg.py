@@ -82,7 +82,7 @@ class Encoder:
         assert self._process.stderr is not None
         self.stdin: IO[bytes] = self._process.stdin
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self._drain = Thread(target=self._read, args=(self._process.stderr,), name="ffmpeg messages")
+        self._drain = Thread(target=self._read, args=(self._process.stderr,), name="ffmpeg messages", daemon=True)
         self._drain.start()
 
     def _read(self, stream: IO[bytes]) -> None:

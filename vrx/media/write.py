@@ -24,6 +24,7 @@ from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
 
 FORMATS = {
@@ -251,7 +252,8 @@ class Writer:
         packet.pts = packet.dts = round((frame.time - self.target.offset) / self.target.time_base)
         packet.is_keyframe = True
         try:
-            self._box.mux_one(packet)
+            with shielded():
+                self._box.mux_one(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._broken() from error
         self.frames += 1
@@ -271,7 +273,8 @@ class Writer:
         """
         try:
             try:
-                self._box.close()
+                with shielded():
+                    self._box.close()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._broken() from error
             try:

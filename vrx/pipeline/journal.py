@@ -95,9 +95,16 @@ class Journal:
 
     def close(self) -> None:
         """Let go of it; the folder stays where it holds parts."""
-        if not self.kept.segments:
+        if not (self.folder / JOURNAL).exists():
             self.remove()
         self._lock.release()
+
+    def left(self) -> int:
+        """Frames that stand in the journal now: whatever interrupted this run, they are what the next one has."""
+        try:
+            return sum(part["frames"] for part in json.loads((self.folder / JOURNAL).read_text())["segments"])
+        except OSError:
+            return 0
 
     def remove(self) -> None:
         """Remove everything: the result is published, or nothing was worth keeping."""

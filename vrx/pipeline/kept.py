@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from vrx.media.frame import Frame
 from vrx.media.segments import JOINABLE, Segment, join, target_of
+from vrx.media.shield import shielded
 from vrx.media.write import Target, Writer
 from vrx.pipeline.chunks import Item
 from vrx.pipeline.journal import Journal
@@ -67,7 +68,8 @@ class KeptWriter:
         if self._writer is None:
             assert self._target.path is not None
             path = self._journal.segment_path(self._target.path.suffix.lower())
-            self._writer, self._first = Writer(target_of(self._target, path, frame.time)), frame
+            with shielded():  # else nobody could stop an encoder that has just been started
+                self._writer, self._first = Writer(target_of(self._target, path, frame.time)), frame
         self._writer.write(frame)
         self.frames += 1
 
@@ -75,7 +77,8 @@ class KeptWriter:
         """End the part here; a later run may go on from `state`."""
         segment = self._ended()
         assert segment is not None
-        self._journal.add(segment, state)
+        with shielded():
+            self._journal.add(segment, state)
 
     def finish(self) -> None:
         """End the last part, join all of them, and publish the result.  Raises OutputError."""

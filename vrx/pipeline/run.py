@@ -22,6 +22,7 @@ from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
+from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.write import Writer
 from vrx.models.embedded import SMALL
@@ -235,8 +236,9 @@ class Run:
                 layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
             )
             pipeline = Pipeline(restorer, make_doors(self._device, finish))
-            writer: Writer | KeptWriter = KeptWriter(target, journal) if journal else Writer(target)
-            stack.enter_context(writer)
+            with shielded():
+                writer: Writer | KeptWriter = KeptWriter(target, journal) if journal else Writer(target)
+                stack.enter_context(writer)
             try:
                 scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
             except torch.OutOfMemoryError as error:
@@ -284,8 +286,9 @@ class Run:
 
     def _tell_kept(self, journal: Journal) -> None:
         """Where a run ends early, what it leaves to the next."""
-        if journal.kept.segments:
-            self._inform(f"{journal.kept.frames} frames are kept; the same command goes on after them")
+        frames = journal.left()
+        if frames:
+            self._inform(f"{frames} frames are kept; the same command goes on after them")
 
     def _items(self, restorer: Restorer, journal: Journal | None) -> Iterator[Item | Control]:
         """The stream from where it begins, or where an earlier run's ends."""
