@@ -12,6 +12,7 @@ from torch import Tensor
 from tests.restorers import small
 from vrx.errors import ModelError
 from vrx.models.causal import ConvCache
+from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 from vrx.restorers import codecs, infvsr, text
 from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart
 from vrx.restorers.parts import Parts, in_folder
@@ -291,3 +292,34 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
     with pytest.raises(ModelError, match="holds no transformer"):
         given(tmp_path)
     assert in_folder(tmp_path).files == {}
+
+
+@pytest.mark.parametrize("spent", [False, True])
+def test_a_latent_at_a_time_is_a_chunk_at_a_time(spent: bool) -> None:
+    network = WanAutoencoder(WanAutoencoderConfig(dim=4))
+    network.load_state_dict(small.autoencoder())
+    codec = codecs.WanCodec(network)
+    video, latent = torch.rand(1, 3, 17, 16, 24) * 2 - 1, torch.randn(1, 16, 6, 2, 3)
+    with torch.inference_mode():
+        parts = [ConvCache(spent=spent), ConvCache(spent=spent)]
+        found: list[list[torch.Tensor]] = [[], []]
+        for low, high, first, last in ((0, 9, 0, 3), (9, 17, 3, 6)):
+            encoded, parts[0] = codec.encode_step(video[:, :, low:high], parts[0])
+            decoded, parts[1] = codec.decode_step(latent[:, :, first:last], parts[1])
+            found[0].append(encoded)
+            found[1].append(decoded)
+        whole = network.encode_step(video, ConvCache())[0], network.decode_step(latent, ConvCache())[0].clamp(-1, 1)
+    for one, other in zip(found, whole, strict=True):
+        torch.testing.assert_close(torch.cat(one, 2), other, atol=1e-4, rtol=0)
+
+
+def test_a_spent_cache_moves_on_itself() -> None:
+    network = WanAutoencoder(WanAutoencoderConfig(dim=4))
+    kept, spent = ConvCache(), ConvCache(spent=True)
+    latent = torch.randn(1, 16, 1, 2, 3)
+    with torch.inference_mode():
+        assert network.decode_step(latent, kept)[1] is not kept
+        assert network.decode_step(latent, spent)[1] is spent
+    assert not kept.store
+    assert spent.store
+    assert spent.to(torch.device("cpu")).spent

@@ -14,13 +14,16 @@ class ConvCache:
     """Last input frames of every layer that looks back, by the layer's name; empty at a scene's start.
 
     A step takes a `fork` and returns it, so that a step that failed half-way leaves the old value good.
+    `spent` says that nobody needs the old value: steps then move the cache on itself, which takes half the
+    memory (gigabytes, for pictures of 1280x720).
     """
 
     store: dict[str, Tensor] = field(default_factory=dict)
+    spent: bool = False
 
     def fork(self) -> ConvCache:
         """A cache that can move on by itself; tensors are shared and never written into."""
-        return ConvCache(dict(self.store))
+        return self if self.spent else ConvCache(dict(self.store))
 
     def swap(self, name: str, new: Tensor) -> Tensor | None:
         """What stood under a name (None at a scene's start), and put `new` there."""
@@ -34,7 +37,7 @@ class ConvCache:
 
     def to(self, device: torch.device) -> ConvCache:
         """The same elsewhere."""
-        return ConvCache({name: x.to(device) for name, x in self.store.items()})
+        return ConvCache({name: x.to(device) for name, x in self.store.items()}, self.spent)
 
 
 def name_layers(network: nn.Module) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vrx.models.causal import ConvCache
 from vrx.models.leanvae import LeanAutoencoder
 from vrx.models.tiny import TinyAutoencoder
-from vrx.models.wan.autoencoder import WanAutoencoder
+from vrx.models.wan.autoencoder import TEMPORAL, WanAutoencoder
 
 SPATIAL = 8  # pixels a side of a latent, in every codec here
 TILE, STRIDE = 128, 110  # latents; as InfVSR's release
@@ -34,7 +34,11 @@ class Codec(Protocol):
 
 
 class WanCodec:
-    """Wan's autoencoder; with `tiny`, TAEHV decodes in its place."""
+    """Wan's autoencoder, a latent frame at a time; with `tiny`, TAEHV decodes in its place.
+
+    Its widest maps have the size of the picture: those of a whole chunk would take three times the memory, for
+    the same result.
+    """
 
     def __init__(self, network: WanAutoencoder, tiny: TinyAutoencoder | None = None) -> None:
         self.network, self.tiny = network, tiny
@@ -42,17 +46,30 @@ class WanCodec:
 
     def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
         """See `Codec`."""
-        latent, cache = self.network.encode_step(frames.to(self._dtype), cache)
-        return latent.float(), cache
+        latents = []
+        for group in by_latent(frames.to(self._dtype)):
+            latent, cache = self.network.encode_step(group, cache)
+            latents.append(latent.float())
+        return torch.cat(latents, 2), cache
 
     def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
         """See `Codec`."""
         latent = latent.to(self._dtype)
         if self.tiny is None:
-            frames, cache = self.network.decode_step(latent, cache)
-            return frames.float().clamp(-1, 1), cache
+            pictures = []
+            for part in latent.split(1, 2):
+                frames, cache = self.network.decode_step(part, cache)
+                pictures.append(frames.float().clamp_(-1, 1))
+            return torch.cat(pictures, 2), cache
         frames, cache = self.tiny.decode_step(latent.transpose(1, 2), cache)
         return frames.transpose(1, 2).float() * 2 - 1, cache
+
+
+def by_latent(frames: Tensor) -> tuple[Tensor, ...]:
+    """Frames [1, 3, T, H, W] in groups that one latent frame holds; 1 + 4 k of them begin a scene."""
+    count = frames.shape[2]
+    first = [1] if count % TEMPORAL else []
+    return frames.split([*first, *[TEMPORAL] * (count // TEMPORAL)], 2)
 
 
 class LeanCodec:
@@ -125,7 +142,7 @@ def tiled(step: Step, x: Tensor, caches: Caches, tiles: Tiles, scales: tuple[int
     after: Caches = []
     for number, (top, left) in enumerate(places):
         part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
-        cache = caches[number] if caches else ConvCache()
+        cache = caches[number] if caches else ConvCache(spent=True)
         out, cache = step(part, cache.to(x.device))
         after.append(cache.to(torch.device("cpu")) if x.is_cuda else cache)
         if not number:
@@ -157,7 +174,7 @@ class Streamed:
         tiles = tiles_for(self._tile, x.shape[-2] // self._scales[0] * SPATIAL)
         if tiles is not None:
             return tiled(self._step, x, caches, tiles, self._scales)
-        out, cache = self._step(x, caches[0] if caches else ConvCache())
+        out, cache = self._step(x, caches[0] if caches else ConvCache(spent=True))
         return out, [cache]
 
 
@@ -182,7 +199,7 @@ def restored(tensors: dict[str, Tensor], device: torch.device) -> Caches:
     for key in sorted(tensors, key=lambda k: int(k.split(".", 1)[0])):
         number, name = key.split(".", 1)
         while len(caches) <= int(number):
-            caches.append(ConvCache())
+            caches.append(ConvCache(spent=True))
         caches[int(number)].store[name] = tensors[key].to(device)
     return caches
 

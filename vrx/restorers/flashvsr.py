@@ -76,7 +76,7 @@ class EncodeState:
     """The projection's cache, and the enlarged frames [1, 3, A, H, W] that were read ahead."""
 
     scene: SceneStart
-    cache: ConvCache = field(default_factory=ConvCache)
+    cache: ConvCache = field(default_factory=lambda: ConvCache(spent=True))
     ahead: Tensor | None = None
 
 
@@ -112,7 +112,7 @@ class Encode:
         """The state that `save` gave."""
         store = {n.removeprefix("cache."): t.to(self._device) for n, t in tensors.items() if n.startswith("cache.")}
         ahead = tensors["ahead"].to(self._device) if "ahead" in tensors else None
-        return EncodeState(scene, ConvCache(store), ahead)
+        return EncodeState(scene, ConvCache(store, spent=True), ahead)
 
 
 @dataclass
@@ -201,7 +201,7 @@ class Decode:
         if isinstance(self._decoder, Streamed):
             return self._decoder.step(latent, caches)
         dtype = next(self._decoder.parameters()).dtype
-        cache = caches[0] if caches else ConvCache()
+        cache = caches[0] if caches else ConvCache(spent=True)
         frames, cache = self._decoder.decode_step(latent.transpose(1, 2).to(dtype), shown.to(dtype), cache)
         return frames.transpose(1, 2).float() * 2 - 1, [cache]
 

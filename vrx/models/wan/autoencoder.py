@@ -77,9 +77,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[B, C, T, H, W]."""
-        y = self.residual["2"](F.silu(self.residual["0"](x)), cache)
-        y = self.residual["6"](F.silu(self.residual["3"](y)), cache)
-        out: Tensor = y + self.shortcut(x)
+        y = self.residual["2"](F.silu(self.residual["0"](x), inplace=True), cache)
+        y = self.residual["6"](F.silu(self.residual["3"](y), inplace=True), cache)
+        out: Tensor = y.add_(self.shortcut(x))
         return out
 
 
@@ -169,7 +169,7 @@ class Trunk(nn.Module):
 
     def finish(self, x: Tensor, cache: ConvCache) -> Tensor:
         """Norm, SiLU, convolution."""
-        return cast(Tensor, self.head["2"](F.silu(self.head["0"](x)), cache))
+        return cast(Tensor, self.head["2"](F.silu(self.head["0"](x), inplace=True), cache))
 
     def middle_of(self, channels: int) -> nn.ModuleList:
         """Two residual blocks around attention."""
