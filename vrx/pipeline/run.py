@@ -281,7 +281,8 @@ class Run:
             differs = ", ".join(journal.differs)
             self._note(f"{path}: starting over, an earlier run's work does not fit ({differs})")
         elif journal.kept.segments:
-            self._inform(f"{path}: going on after {journal.kept.frames} frames of an earlier run")
+            frames = journal.kept.frames
+            self._inform(f"{path}: going on after {frames} frames of an earlier run, which are read again first")
         return journal
 
     def _tell_kept(self, journal: Journal) -> None:
