@@ -11,6 +11,7 @@ WORDS = {
     r"\bimport threading\b|from threading": (
         "pipeline/",
         "media/ffmpeg.py",
+        "media/shield.py",
         "weights/together.py",
         "weights/fetch.py",
         "weights/lock.py",
