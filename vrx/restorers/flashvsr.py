@@ -117,12 +117,13 @@ class Encode:
 
 @dataclass
 class GenerateState:
-    """A scene's cache over its own sparse options, and the steps done."""
+    """A scene's cache over its own sparse options, the steps done, and the next one's noise if it is drawn."""
 
     scene: SceneStart
     network: FlashTransformer
     cache: KVCache
     steps: int = 0
+    noise: Tensor | None = None
 
 
 class Generate:
@@ -150,10 +151,13 @@ class Generate:
             (name for name in chunk.carry if name.startswith(FEATURES)), key=lambda name: int(name.split(".")[1])
         )
         features = [chunk.carry.pop(name) for name in names]
-        noise = self.noise(state)
+        noise = self.noise(state) if state.noise is None else state.noise
         prediction = state.network.step(noise, features, self._conditions, state.cache)
         chunk.latents = noise - prediction
-        return chunk, GenerateState(state.scene, state.network, state.cache, state.steps + 1)
+        after = GenerateState(state.scene, state.network, state.cache, state.steps + 1)
+        if self._device.type == "cuda":  # it is still at work on this step: the next one's noise costs no time now
+            after.noise = self.noise(after)
+        return chunk, after
 
     def noise(self, state: GenerateState) -> Tensor:
         """Drawn on the processor from seed, scene and step, so that it is the same everywhere."""
@@ -161,7 +165,9 @@ class Generate:
         seed = (self._options.seed * 1_000_003 + state.scene.number) * 1_000_003 + state.steps
         generator = torch.Generator().manual_seed(seed % 2**63)
         frames = NEXT_LATENTS if state.steps else FIRST_LATENTS
-        return torch.randn(1, CHANNELS, frames, height, width, generator=generator).to(self._device)
+        pinned = self._device.type == "cuda"
+        noise = torch.randn(1, CHANNELS, frames, height, width, generator=generator, pin_memory=pinned)
+        return noise.to(self._device, non_blocking=True)
 
     def save(self, state: GenerateState) -> dict[str, Tensor]:
         """The cache and the count of steps."""
