@@ -8,6 +8,8 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -333,3 +335,29 @@ def test_the_example_script_restores_a_folder(clip: ClipMaker, tmp_path: Path) -
         )  # fmt: skip
         assert done.returncode == 7
     assert {p.name for p in (tmp_path / "restored").iterdir()} == {"one.x4.mkv"}
+
+
+@pytest.mark.parametrize("words", [("--end", "2"), ("--frames", "25")])
+@pytest.mark.parametrize("sound", ["copied", "converted"])
+def test_the_sound_of_a_part_is_that_part(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, words: tuple[str, ...], sound: str
+) -> None:
+    path = clip("in.mkv", frames=75, codec="libx264", audio=True)
+    if sound == "converted":
+        path = with_pcm(path)
+    done = vrx("deblur", path, "--sigma", 1, "--start", 1, *words, "-o", "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert [float(t) for t in read(tmp_path / "out.mp4").times] == [pytest.approx(i / 25) for i in range(25)]
+    with av.open(str(tmp_path / "out.mp4")) as box:
+        heard = [(frame.time, frame.samples / frame.sample_rate) for frame in box.decode(audio=0)]
+    assert heard[0][0] == pytest.approx(0, abs=0.3)  # packets are copied whole
+    assert heard[-1][0] + heard[-1][1] == pytest.approx(1, abs=0.3)
+
+
+def with_pcm(path: Path) -> Path:
+    """The same clip with sound that MP4 does not hold."""
+    target = path.with_name("pcm.mkv")
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    command = [program, "-v", "error", "-i", str(path), "-c:v", "copy", "-c:a", "pcm_s16be", str(target)]
+    subprocess.run(command, check=True)
+    return target

@@ -24,9 +24,11 @@ from vrx.media.write import (
     copied_words,
     count_frames,
     explained,
+    forward_words,
     partial_path,
     publish,
     rotation_words,
+    sideways,
 )
 
 JOINABLE = {"mp4", "mov", "matroska", "webm"}
@@ -137,8 +139,7 @@ def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[s
     assert target.path is not None
     absolute = replace(target, source=None if target.source is None else target.source.absolute())
     words = ["-y", "-copyts", *rotation_words(target)]
-    words += ["-itsoffset", f"{float(begin):.6f}"] if begin else []
-    words += ["-f", "concat", "-i", f"file:{LIST}"]
+    words += [*forward_words(begin + sideways(target)), "-f", "concat", "-i", f"file:{LIST}"]
     opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
     words += [*opened, "-map", "0:v:0", *mapped, "-c", "copy"]
     for place, stream in enumerate(target.carried, start=1):

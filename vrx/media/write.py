@@ -90,7 +90,8 @@ def partial_path(path: Path) -> Path:
 
 def arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts", *rotation_words(target), "-noautorotate", "-f", "nut", "-i", "pipe:0"]
+    words = ["-y", "-copyts", *rotation_words(target), *forward_words(sideways(target))]
+    words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
     copied = copied_words(target) if target.source is not None and not target.still else ([], [])
     words += [*copied[0], "-map", "0:v:0", *copied[1], "-c", "copy"]
     for place, stream in enumerate(target.carried, start=1):
@@ -107,6 +108,20 @@ def rotation_words(target: Target) -> list[str]:
     return ["-display_rotation:v:0", str(target.rotation)] if turned else []
 
 
+def sideways(target: Target) -> Fraction:
+    """Seconds by which everything moves back when it is written, and the pictures, which have moved already, forward.
+
+    The other streams of a span must keep the source's clock on their way in: ffmpeg cuts them by it.
+    """
+    copies = target.source is not None and target.span is not None and not target.still
+    return target.offset if copies else Fraction(0)
+
+
+def forward_words(seconds: Fraction) -> list[str]:
+    """The next input's times, moved."""
+    return ["-itsoffset", f"{float(seconds):.6f}"] if seconds else []
+
+
 def copied_words(target: Target) -> tuple[list[str], list[str]]:
     """The source as second input, and what is mapped from it."""
     opened, mapped = [], []
@@ -114,7 +129,6 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
         opened += ["-ss", str(float(target.span[0]))]
         if target.span[1] is not None:
             opened += ["-to", str(float(target.span[1]))]
-        opened += ["-itsoffset", str(-float(target.offset))]
     opened += ["-i", f"file:{target.source}"]
     mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
     for place, stream in enumerate(target.carried, start=1):
@@ -133,6 +147,8 @@ def container_words(target: Target) -> list[str]:
     if target.container == "avi":
         words += ["-r:v:0", str(target.rate)]
     words += ["-avoid_negative_ts", "disabled"]
+    if sideways(target):
+        words += ["-output_ts_offset", f"{-float(sideways(target)):.6f}"]
     return [*words, "-f", target.container]
 
 
