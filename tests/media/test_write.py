@@ -13,7 +13,8 @@ from vrx.media import ffmpeg
 from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import output_layout, rule_for
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.write import Target, Writer, arguments, count_frames
+from vrx.media.publish import count_frames
+from vrx.media.write import Target, Writer, arguments
 
 MILLISECOND = Fraction(1, 1000)
 RGB = Layout(Kind.RGB, 8)

@@ -254,6 +254,20 @@ def test_a_join_that_fails_keeps_the_parts(clip: ClipMaker, tmp_path: Path, monk
     same(tmp_path / "once.mkv", out)
 
 
+def test_where_files_cannot_be_locked_one_can_do_without(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(self: object, timeout: float) -> None:
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr("vrx.pipeline.journal.FileLock.acquire", acquire)
+    source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
+    with pytest.raises(OutputError, match="--no-resume"):
+        vrx.restore(job(source, out))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
+    assert vrx.restore(job(source, out, resume=False)).frames == 20
+
+
 def test_strange_names(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "it's a %d ?#\n folder"
     folder.mkdir()

@@ -54,6 +54,8 @@ app.add_typer(models.app, name="models")
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
+TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM as an exception, so that everything open is closed."""
@@ -66,13 +68,11 @@ def main() -> None:
     debug = DEBUG in arguments
     # accepted anywhere: people add it to the end of the line that failed
     arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), on_terminate)
+    for number in TERMINATING:
+        signal.signal(number, on_terminate)
     status = int(guarded(arguments, debug))
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # all is done: a signal could only garble the interpreter's end
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, *TERMINATING):  # all is done: it could only garble the interpreter's end
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status)
 
 

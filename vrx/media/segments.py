@@ -18,17 +18,16 @@ import av.error
 
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
+from vrx.media.publish import count_frames, partial_path, publish
 from vrx.media.write import (
     Target,
     container_words,
+    conversion_words,
     copied_words,
-    count_frames,
     explained,
-    forward_words,
-    partial_path,
-    publish,
+    offset_words,
     rotation_words,
-    sideways,
+    timestamp_offset,
 )
 
 JOINABLE = {"mp4", "mov", "matroska", "webm"}
@@ -139,11 +138,8 @@ def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[s
     assert target.path is not None
     absolute = replace(target, source=None if target.source is None else target.source.absolute())
     words = ["-y", "-copyts", *rotation_words(target)]
-    words += [*forward_words(begin + sideways(target)), "-f", "concat", "-i", f"file:{LIST}"]
+    words += [*offset_words(begin + timestamp_offset(target)), "-f", "concat", "-i", f"file:{LIST}"]
     opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
-    words += [*opened, "-map", "0:v:0", *mapped, "-c", "copy"]
-    for place, stream in enumerate(target.carried, start=1):
-        if stream.convert:
-            words += [f"-c:{place}", stream.convert]
+    words += [*opened, "-map", "0:v:0", *mapped, "-c", "copy", *conversion_words(target)]
     words += ["-disposition:v:0", "default"] if target.carried else []
     return [*words, *container_words(target), f"file:{destination.absolute()}"]

@@ -7,7 +7,6 @@ the same folder, counted, synced, and renamed.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import sys
@@ -24,6 +23,7 @@ from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.publish import count_frames, make_folder, partial_path, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
 
@@ -82,22 +82,13 @@ class Target:
         return self.still and self.path is not None and bool(PATTERN.search(self.path.name))
 
 
-def partial_path(path: Path) -> Path:
-    """An unused name beside `path` that ends like it and says what it is."""
-    stem = path.stem[:80]
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
-
-
 def arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts", *rotation_words(target), *forward_words(sideways(target))]
+    words = ["-y", "-copyts", *rotation_words(target), *offset_words(timestamp_offset(target))]
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
     copied = copied_words(target) if target.source is not None and not target.still else ([], [])
     words += [*copied[0], "-map", "0:v:0", *copied[1], "-c", "copy"]
-    for place, stream in enumerate(target.carried, start=1):
-        if stream.convert:
-            words += [f"-c:{place}", stream.convert]
-    words += encoder_words(target)
+    words += [*conversion_words(target), *encoder_words(target)]
     words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", "demux"]
     return [*words, *container_words(target), destination]
 
@@ -108,8 +99,8 @@ def rotation_words(target: Target) -> list[str]:
     return ["-display_rotation:v:0", str(target.rotation)] if turned else []
 
 
-def sideways(target: Target) -> Fraction:
-    """Seconds by which everything moves back when it is written, and the pictures, which have moved already, forward.
+def timestamp_offset(target: Target) -> Fraction:
+    """Seconds by which everything moves back on its way out, and the pictures, moved already, forward on their way in.
 
     The other streams of a span must keep the source's clock on their way in: ffmpeg cuts them by it.
     """
@@ -117,8 +108,8 @@ def sideways(target: Target) -> Fraction:
     return target.offset if copies else Fraction(0)
 
 
-def forward_words(seconds: Fraction) -> list[str]:
-    """The next input's times, moved."""
+def offset_words(seconds: Fraction) -> list[str]:
+    """The next input's times, so many seconds later."""
     return ["-itsoffset", f"{float(seconds):.6f}"] if seconds else []
 
 
@@ -137,6 +128,12 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
     return opened, mapped
 
 
+def conversion_words(target: Target) -> list[str]:
+    """Encoders of what the container cannot hold as it is, after `-c copy`."""
+    found = [(place, stream.convert) for place, stream in enumerate(target.carried, start=1)]
+    return [word for place, encoder in found if encoder for word in (f"-c:{place}", encoder)]
+
+
 def container_words(target: Target) -> list[str]:
     """Format, time base and offsets of the file itself."""
     if target.still:
@@ -147,8 +144,8 @@ def container_words(target: Target) -> list[str]:
     if target.container == "avi":
         words += ["-r:v:0", str(target.rate)]
     words += ["-avoid_negative_ts", "disabled"]
-    if sideways(target):
-        words += ["-output_ts_offset", f"{-float(sideways(target)):.6f}"]
+    if timestamp_offset(target):
+        words += ["-output_ts_offset", f"{-float(timestamp_offset(target)):.6f}"]
     return [*words, "-f", target.container]
 
 
@@ -348,48 +345,3 @@ def explained(error: OutputError, path: Path | None) -> OutputError:
     name = "standard output" if path is None else str(path)
     hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
     return OutputError(f"cannot write {name}: {error.message}", hint)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder, or say why it cannot be."""
-    try:
-        path.mkdir()
-    except OSError as error:
-        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
-
-
-def count_frames(path: Path) -> int:
-    """Video packets of a finished file: one a shown frame with every encoder vrx runs."""
-    try:
-        with av.open(f"file:{path}") as box:
-            stream = box.streams.video[0]
-            return sum(1 for packet in box.demux(stream) if packet.size)
-    except (av.error.FFmpegError, OSError, IndexError):
-        return 0
-
-
-def publish(partial: Path, path: Path, overwrite: bool) -> None:
-    """Sync a finished file and give it its name; an existing file is replaced only if `overwrite`."""
-    try:
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        if overwrite:
-            partial.replace(path)
-        else:
-            try:
-                os.link(partial, path)  # fails where the name was taken meanwhile, as rename does not
-            except FileExistsError:
-                raise OutputError(f"{path} appeared while it was written", "Add -y to replace it") from None
-            except OSError:
-                partial.replace(path)  # a file system without links
-            else:
-                partial.unlink()
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -60,7 +60,7 @@ def bicubic_grid(x: Tensor, scale: int) -> Tensor:
 
 
 def cubic(distance: Tensor) -> Tensor:
-    """Keys' interpolation kernel with a = -0.75 (Keys, 1981)."""
+    """Keys' interpolation kernel with a = -0.75 (Keys, 1981) at distances in pixels, of any shape."""
     t, a = distance.abs(), CUBIC_SHARPNESS
     near = (a + 2) * t**3 - (a + 3) * t**2 + 1
     far = a * (t**3 - 5 * t**2 + 8 * t - 4)

@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vrx.errors import OutputError, VrxError
+from vrx.media.publish import sync
 from vrx.media.segments import Segment
 from vrx.pipeline import snapshot
 from vrx.pipeline.stages import StreamState
@@ -80,6 +81,7 @@ class Journal:
                     f"another vrx is writing {result}", "Wait for it, or choose another name with -o"
                 ) from None
             except NotImplementedError as error:
+                self.remove()
                 raise OutputError(f"cannot lock files in {self.folder.parent}", "Use --no-resume there") from error
             try:
                 self._recall()
@@ -206,12 +208,3 @@ def told_of(folder: Path) -> Iterator[None]:
             raise
         hint = "Free some space and run the same command again" if error.errno == errno.ENOSPC else ""
         raise OutputError(f"cannot write into {folder}: {error.strerror}", hint) from error
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder outlive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

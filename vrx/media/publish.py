@@ -1,0 +1,67 @@
+"""A finished file under its final name: written beside it, counted, synced, and renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import av
+import av.error
+
+from vrx.errors import OutputError
+
+
+def partial_path(path: Path) -> Path:
+    """An unused name beside `path` that ends like it and says what it is."""
+    stem = path.stem[:80]
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, or say why it cannot be."""
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
+
+
+def count_frames(path: Path) -> int:
+    """Video packets of a finished file: one a shown frame with every encoder vrx runs."""
+    try:
+        with av.open(f"file:{path}") as box:
+            stream = box.streams.video[0]
+            return sum(1 for packet in box.demux(stream) if packet.size)
+    except (av.error.FFmpegError, OSError, IndexError):
+        return 0
+
+
+def publish(partial: Path, path: Path, overwrite: bool) -> None:
+    """Sync a finished file and give it its name; an existing file is replaced only if `overwrite`."""
+    try:
+        sync(partial)
+        if overwrite:
+            partial.replace(path)
+        else:
+            try:
+                os.link(partial, path)  # fails where the name was taken meanwhile, as rename does not
+            except FileExistsError:
+                raise OutputError(f"{path} appeared while it was written", "Add -y to replace it") from None
+            except OSError:
+                partial.replace(path)  # a file system without links
+            else:
+                partial.unlink()
+        sync(path.parent)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder outlive a power cut.  Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
