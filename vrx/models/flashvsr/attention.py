@@ -88,8 +88,11 @@ def attend_gathered(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
     out = torch.zeros_like(queries)
     for head, row in keep.any(-1).nonzero().tolist():
         kept = keep[head, row].nonzero()[:, 0]
-        seen = keys[head, kept].flatten(0, 1), values[head, kept].flatten(0, 1)
-        out[head, row] = F.scaled_dot_product_attention(queries[head, row][None], seen[0][None], seen[1][None])[0]
+        # four dimensions, or the fused kernel is not taken
+        query, key, value = (
+            x.view(1, 1, -1, x.shape[-1]) for x in (queries[head, row], keys[head, kept], values[head, kept])
+        )
+        out[head, row] = F.scaled_dot_product_attention(query, key, value)[0, 0]
     return out.flatten(1, 2)[None]
 
 
