@@ -338,13 +338,15 @@ def test_the_example_script_restores_a_folder(clip: ClipMaker, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("words", [("--end", "2"), ("--frames", "25")])
-@pytest.mark.parametrize("sound", ["copied", "converted"])
+@pytest.mark.parametrize("sound", ["copied", "converted", "early"])
 def test_the_sound_of_a_part_is_that_part(
     vrx: Command, clip: ClipMaker, tmp_path: Path, words: tuple[str, ...], sound: str
 ) -> None:
     path = clip("in.mkv", frames=75, codec="libx264", audio=True)
     if sound == "converted":
         path = with_pcm(path)
+    elif sound == "early":
+        path = with_early_sound(path)
     done = vrx("deblur", path, "--sigma", 1, "--start", 1, *words, "-o", "out.mp4")
     assert done.returncode == 0, done.stderr
     assert [float(t) for t in read(tmp_path / "out.mp4").times] == [pytest.approx(i / 25) for i in range(25)]
@@ -360,4 +362,12 @@ def with_pcm(path: Path) -> Path:
     program = imageio_ffmpeg.get_ffmpeg_exe()
     command = [program, "-v", "error", "-i", str(path), "-c:v", "copy", "-c:a", "pcm_s16be", str(target)]
     subprocess.run(command, check=True)
+    return target
+
+
+def with_early_sound(path: Path) -> Path:
+    """The same clip with sound that begins half a second before the picture."""
+    target = path.with_name("early.mkv")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-itsoffset", "0.5", "-i", str(path), "-i", str(path)]
+    subprocess.run([*command, "-map", "0:v", "-map", "1:a", "-c", "copy", str(target)], check=True)
     return target

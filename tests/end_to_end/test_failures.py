@@ -39,6 +39,8 @@ def one_line(stderr: str) -> str:
         (["upscale", "clip.mkv", "-o", "out.xyz"], 2, "cannot tell the format"),
         (["upscale", "clip.mkv", "-o", "{what}.mkv"], 2, "cannot fill the output name"),
         (["upscale", "clip.mkv", "--codec", "cinepak9"], 2, "unknown codec"),
+        (["upscale", "clip.mkv", "--codec", "vp9", "-o", "out.mov"], 2, "vp9 only supported in MP4"),
+        (["upscale", "clip.mkv", "-o", "one.png"], 2, "one.png holds one picture"),
         (["upscale", "clip.mkv", "--device", "cuda:77"], 5, "cuda:77 is not available"),
         (["upscale", "clip.mkv", "--dtype", "fp4"], 2, "unknown dtype"),
         (["upscale", "clip.mkv", "--model", "nothing"], 4, "unknown model 'nothing'"),

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -10,11 +11,13 @@ import pytest
 from tests.clips import read, scenery
 from vrx.errors import OutputError
 from vrx.media import ffmpeg
+from vrx.media.carry import Carried
 from vrx.media.color import assumed, setparams, written
-from vrx.media.encoders import output_layout, rule_for
+from vrx.media.encoders import automatic, output_layout, rule_for
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.publish import count_frames
-from vrx.media.write import Target, Writer, arguments
+from vrx.media.rehearsal import black
+from vrx.media.write import FORMATS, Target, Writer, arguments
 
 MILLISECOND = Fraction(1, 1000)
 RGB = Layout(Kind.RGB, 8)
@@ -23,7 +26,7 @@ RGB = Layout(Kind.RGB, 8)
 def target(path: Path, codec: str = "ffv1", layout: Layout = RGB, **changes: object) -> Target:
     plain = Target(
         path=path,
-        container={".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".webm": "webm"}.get(path.suffix, "image2"),
+        container=FORMATS.get(path.suffix, "image2"),
         rule=rule_for(codec),
         layout=layout,
         color=Color(matrix="rgb" if layout.kind is Kind.RGB else "bt709", full_range=layout.kind is Kind.RGB),
@@ -68,6 +71,61 @@ def test_times_survive_every_container(tmp_path: Path, times: list[int], name: s
     layout = Layout(Kind.YUV, 10, 1, 0) if codec == "prores" else Layout(Kind.YUV, 8, 1, 1)
     write(target(tmp_path / name, codec, layout), times)
     assert [float(t) for t in read(tmp_path / name).times] == pytest.approx([t / 1000 for t in times], abs=1e-9)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_container_holds_every_frame_in_order(tmp_path: Path, suffix: str) -> None:
+    path, layout = tmp_path / f"a{suffix}", Layout(Kind.YUV, 8, 1, 1)
+    write(target(path, automatic(layout, suffix), layout), list(range(0, 400, 40)))
+    found = read(path)
+    assert len(found.frames) == 10
+    steps = [float(b - a) for a, b in pairwise(found.times)]
+    assert steps == pytest.approx([0.04] * 9, abs=1e-3)
+    sent = np.stack([frame.planes[0] for frame in frames(list(range(10)), layout)]).astype(float)
+    arrived = [picture.mean(-1) for picture in found.frames]
+    nearest = [int(np.corrcoef([p.ravel(), *sent.reshape(10, -1)])[0, 1:].argmax()) for p in arrived]
+    assert nearest == list(range(10))
+
+
+def test_avi_keeps_gaps_between_frames(tmp_path: Path) -> None:
+    write(target(tmp_path / "a.avi", "ffv1", Layout(Kind.YUV, 8, 1, 1)), [0, 40, 160, 200])
+    times = read(tmp_path / "a.avi").times
+    assert [float(b - a) for a, b in pairwise(times)] == pytest.approx([0.04, 0.12, 0.04], abs=1e-3)
+
+
+def test_nut_takes_sound_that_begins_before_the_picture(tmp_path: Path) -> None:
+    source = tmp_path / "early.mkv"
+    words = ["-f", "lavfi", "-i", "sine=duration=1", "-itsoffset", "0.2", "-f", "lavfi", "-i"]
+    words += ["testsrc=size=64x48:rate=25:duration=1", "-map", "1", "-map", "0", "-c:v", "ffv1", "-c:a", "flac"]
+    ffmpeg.Encoder(["-y", *words, str(source)]).finish()
+    layout = Layout(Kind.YUV, 8, 1, 1)
+    where = target(tmp_path / "a.nut", "h264", layout, source=source, carried=(Carried(index=1, kind="audio"),))
+    write(replace(where, span=(Fraction(1, 5), None), offset=Fraction(1, 5)), [200, 240, 280])
+    found = read(tmp_path / "a.nut")
+    assert [float(t - found.times[0]) for t in found.times] == pytest.approx([0, 0.04, 0.08], abs=1e-3)
+    with av.open(str(tmp_path / "a.nut")) as box:
+        first = min(float(p.pts * p.time_base) for p in box.demux(audio=0) if p.pts is not None)
+    assert float(found.times[0]) - first == pytest.approx(0.01, abs=0.03)  # packets are copied whole
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "ffv1"])
+@pytest.mark.parametrize("size", [(65, 49), (66, 49)])
+def test_odd_sizes_are_written(tmp_path: Path, codec: str, size: tuple[int, int], depth: int) -> None:
+    layout, _ = output_layout(Layout(Kind.YUV, depth, 1, 1), rule_for(codec), size)
+    where = target(tmp_path / "a.mkv", codec, layout, size=size)
+    with Writer(where) as writer:
+        writer.write(black(where))
+        writer.finish()
+    with av.open(str(tmp_path / "a.mkv")) as box:
+        picture = next(box.decode(video=0))
+        assert (picture.width, picture.height) == size
+
+
+def test_one_picture_holds_one_frame(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="holds one picture"):
+        write(target(tmp_path / "a.png", "png"), [0, 40])
+    assert not list(tmp_path.iterdir())
 
 
 def test_tags_are_written(tmp_path: Path) -> None:
@@ -156,7 +214,7 @@ def test_local_names_are_never_protocols(tmp_path: Path) -> None:
         (Layout(Kind.YUV, 10, 1, 1), "h264", (64, 48), "yuv420p10le", ""),
         (Layout(Kind.YUV, 12, 1, 1), "h264", (64, 48), "yuv420p10le", "12 bits"),
         (Layout(Kind.YUV, 8, 1, 1), "h264", (63, 48), "yuv444p", "odd size"),
-        (Layout(Kind.YUV, 8, 1, 1), "hevc", (63, 47), "yuv420p", ""),
+        (Layout(Kind.YUV, 8, 1, 1), "hevc", (63, 47), "yuv444p", "odd size"),
         (Layout(Kind.YUV, 8, 0, 0), "av1", (64, 48), "yuv420p", "4:4:4"),
         (Layout(Kind.RGB, 8), "ffv1", (64, 48), "gbrp", ""),
         (Layout(Kind.RGB, 8), "h264", (64, 48), "yuv444p", "RGB"),

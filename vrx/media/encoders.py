@@ -42,13 +42,12 @@ RULES: dict[str, EncoderRule] = {
         depths=(8, 10, 12),
         rgb=(8, 10, 12),
         gray=(8, 10, 12),
+        even=True,
         quality=("-crf", 18),
         preset="fast",
         extra=("-tag:v:0", "hvc1"),
     ),
-    "libsvtav1": EncoderRule(
-        name="libsvtav1", chroma=("420",), depths=(8, 10), even=True, quality=("-crf", 22), preset="7"
-    ),
+    "libsvtav1": EncoderRule(name="libsvtav1", chroma=("420",), depths=(8, 10), quality=("-crf", 22), preset="7"),
     "libvpx-vp9": EncoderRule(
         name="libvpx-vp9",
         chroma=("420", "422", "444", "440"),
@@ -125,7 +124,7 @@ def automatic(layout: Layout, suffix: str) -> str:
         return "libvpx-vp9"
     if layout.alpha:
         return "prores_ks" if suffix == ".mov" else "ffv1" if suffix == ".mkv" else "libx264"
-    return "libx265" if layout.depth > 8 else "libx264"
+    return "libx265" if layout.depth > 8 and suffix != ".avi" else "libx264"  # players expect no HEVC in AVI
 
 
 def output_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
@@ -176,7 +175,9 @@ def opaque_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> t
     shift_x, shift_y = CHROMA[chroma]
     if rule.even and ((shift_x and size[0] % 2) or (shift_y and size[1] % 2)):
         if "444" not in rule.chroma:
-            raise UsageError(f"{rule.name} cannot hold the odd size {size[0]}x{size[1]}", "Use --codec hevc or ffv1")
+            raise UsageError(
+                f"{rule.name} cannot hold the odd size {size[0]}x{size[1]}", "Use --codec h264, vp9 or ffv1"
+            )
         return Layout(Kind.YUV, depth), f"the odd size {size[0]}x{size[1]} in 4:{chroma[1]}:{chroma[2]}"
     return Layout(Kind.YUV, depth, shift_x, shift_y), lost
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 from collections import deque
@@ -19,6 +20,8 @@ from vrx.settings import Environment
 
 KEPT_LINES = 40  # of what ffmpeg says, for error messages
 PROBE_SECONDS = 20
+TELLING = ("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied")
+TELLING += (" only ", "Only ", " must ", "contradict", "ncompatible")  # words of lines that name a cause
 
 
 def executable() -> str:
@@ -114,8 +117,12 @@ class Encoder:
 
     def reason(self) -> str:
         """The line that says most about a failure."""
-        telling = ("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied")
         for line in self._lines:
-            if any(word in line for word in telling):
-                return line.strip()
-        return self._lines[-1].strip() if self._lines else "it said nothing"
+            if any(word in line for word in TELLING):
+                return plainly(line)
+        return plainly(self._lines[-1]) if self._lines else "it said nothing"
+
+
+def plainly(line: str) -> str:
+    """A line of ffmpeg's without the address of who says it."""
+    return re.sub(r"^\[(\S+) @ 0x[0-9a-f]+\] ", r"\1: ", line.strip(" ."))

@@ -68,11 +68,12 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source holds."""
+    """What a source holds; `start` is the earliest time of any of its streams, in seconds."""
 
     name: str
     path: Path
     container: str
+    start: Fraction
     duration: Fraction | None
     bit_rate: int
     video: VideoInfo
@@ -217,6 +218,7 @@ def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
         name=name,
         path=path,
         container=container.format.name,
+        start=Fraction(container.start_time or 0, av.time_base),
         duration=duration,
         bit_rate=container.bit_rate or 0,
         video=video_info(stream, name),

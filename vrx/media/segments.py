@@ -21,8 +21,8 @@ from vrx.media.ffmpeg import Encoder
 from vrx.media.publish import count_frames, partial_path, publish
 from vrx.media.write import (
     Target,
+    companion_words,
     container_words,
-    conversion_words,
     copied_words,
     explained,
     offset_words,
@@ -140,6 +140,6 @@ def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[s
     words = ["-y", "-copyts", *rotation_words(target)]
     words += [*offset_words(begin + timestamp_offset(target)), "-f", "concat", "-i", f"file:{LIST}"]
     opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
-    words += [*opened, "-map", "0:v:0", *mapped, "-c", "copy", *conversion_words(target)]
+    words += [*opened, "-map", "0:v:0", *mapped, "-c:v:0", "copy", *companion_words(target)]
     words += ["-disposition:v:0", "default"] if target.carried else []
     return [*words, *container_words(target), f"file:{destination.absolute()}"]

@@ -38,6 +38,7 @@ FORMATS = {
     ".ts": "mpegts",
 }
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
+ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
 
 
@@ -45,8 +46,8 @@ TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
 class Target:
     """All that decides how a result is written.
 
-    `path` None is standard output.  `size` (width, height); `span` seconds of the source to copy the
-    other streams from, None for all; `offset` seconds by which all times of the source move back.
+    `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
+    the other streams from, None for all; `offset` seconds by which all times of the source move back.
     """
 
     path: Path | None
@@ -81,15 +82,19 @@ class Target:
         """Whether one file a frame is written."""
         return self.still and self.path is not None and bool(PATTERN.search(self.path.name))
 
+    @property
+    def single(self) -> bool:
+        """Whether it holds one picture only."""
+        return self.still and not self.sequence
+
 
 def arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
     words = ["-y", "-copyts", *rotation_words(target), *offset_words(timestamp_offset(target))]
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
     copied = copied_words(target) if target.source is not None and not target.still else ([], [])
-    words += [*copied[0], "-map", "0:v:0", *copied[1], "-c", "copy"]
-    words += [*conversion_words(target), *encoder_words(target)]
-    words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", "demux"]
+    words += [*copied[0], "-map", "0:v:0", *copied[1], *companion_words(target), *encoder_words(target)]
+    words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", encoder_time_base(target)]
     return [*words, *container_words(target), destination]
 
 
@@ -128,10 +133,10 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
     return opened, mapped
 
 
-def conversion_words(target: Target) -> list[str]:
-    """Encoders of what the container cannot hold as it is, after `-c copy`."""
-    found = [(place, stream.convert) for place, stream in enumerate(target.carried, start=1)]
-    return [word for place, encoder in found if encoder for word in (f"-c:{place}", encoder)]
+def companion_words(target: Target) -> list[str]:
+    """What goes along is copied, or converted where the container cannot hold it as it is."""
+    found = [(place, stream.convert or "copy") for place, stream in enumerate(target.carried, start=1)]
+    return [word for place, encoder in found for word in (f"-c:{place}", encoder)]
 
 
 def container_words(target: Target) -> list[str]:
@@ -141,12 +146,16 @@ def container_words(target: Target) -> list[str]:
     words = []
     if target.container in TICKED:
         words += ["-video_track_timescale", str(timescale(target.time_base)), "-movflags", "+faststart+write_colr"]
-    if target.container == "avi":
-        words += ["-r:v:0", str(target.rate)]
-    words += ["-avoid_negative_ts", "disabled"]
+    # sound may begin before the first picture; NUT has no place for times below zero
+    words += ["-avoid_negative_ts", "make_non_negative" if target.container == "nut" else "disabled"]
     if timestamp_offset(target):
         words += ["-output_ts_offset", f"{-float(timestamp_offset(target)):.6f}"]
     return [*words, "-f", target.container]
+
+
+def encoder_time_base(target: Target) -> str:
+    """Ours, in which every time is exact; AVI counts frames at a constant rate and knows no other clock."""
+    return f"{1 / target.rate}" if target.container == "avi" else "demux"
 
 
 def timescale(time_base: Fraction) -> int:
@@ -177,6 +186,8 @@ def encoder_words(target: Target) -> list[str]:
     if rule.name == "libx265":
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
     words += rule.extra if target.container in TICKED or "-tag:v:0" not in rule.extra else ()
+    if target.container == "avi":  # it has no place for the order in which frames are shown
+        words += ["-bf:v:0", "0"]
     if target.carried:
         words += ["-disposition:v:0", "default"]
     return [*words, *target.encoder_args]
@@ -256,6 +267,8 @@ class Writer:
 
     def write(self, frame: Frame) -> None:
         """Send one frame; its planes must have the target's layout and size."""
+        if self.target.single and self.frames:
+            raise OutputError(f"{self.target.path} holds one picture, and more frames come", ONE_PICTURE)
         planes = frame.planes
         if frame.layout.kind is Kind.RGB:  # ffmpeg's planar order is G, B, R
             planes = (planes[1], planes[2], planes[0], *planes[3:])
@@ -310,9 +323,9 @@ class Writer:
             held = 1 if self._partial.exists() and self._partial.stat().st_size else 0
         else:
             held = count_frames(self._partial)
-        if held != self.frames and not (self.target.still and held == 1):
+        if held != self.frames:
             raise OutputError(
-                f"{self.target.path}: {self.frames} frames were sent and {held} arrived",
+                f"{self.target.path}: {held} of {self.frames} frames arrived",
                 "Nothing was published; try another --codec or container",
             )
 
@@ -321,7 +334,7 @@ class Writer:
         assert self.target.path is not None
         members = sorted(self._folder.iterdir())
         if len(members) != self.frames:
-            raise OutputError(f"{self.target.path}: {self.frames} frames were sent and {len(members)} arrived")
+            raise OutputError(f"{self.target.path}: {len(members)} of {self.frames} frames arrived")
         for member in members:
             publish(member, self.target.path.with_name(member.name), self.target.overwrite)
         self._folder.rmdir()

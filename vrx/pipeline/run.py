@@ -24,7 +24,7 @@ from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern, sequence_members
-from vrx.media.write import Writer
+from vrx.media.write import ONE_PICTURE, Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
 from vrx.pipeline.choose import EMBEDDED, Machine, choose
@@ -110,6 +110,8 @@ class Run:
             self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
+        if self._target.single and self.frames is not None and self.frames > 1:
+            raise UsageError(f"{self._output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
         if self._reader.interlaced and selection.deinterlace == "auto":
             if which is Deinterlace.OFF:
                 self._note(f"{job.source}: interlaced video stays as it is; --deinterlace on makes it whole first")

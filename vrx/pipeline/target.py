@@ -15,6 +15,7 @@ from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.mastering import x265_parameters
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
+from vrx.media.rehearsal import rehearse
 from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.write import Target
 from vrx.pipeline import plan as planning
@@ -24,7 +25,8 @@ from vrx.settings import Job, SelectionSettings
 def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
     """The target of a job; `note` hears in one line each what it cannot hold.
 
-    Raises UsageError for an unknown encoder, OutputError for one that does not work here.
+    Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
+    encoder that does not work here.
     """
     info, scale = reader.info, job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
@@ -33,7 +35,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
     still = output is not None and output.suffix.lower() in encoders.STILL_ENCODERS
-    return Target(
+    target = Target(
         path=output,
         container=container,
         rule=rule,
@@ -46,7 +48,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         rotation=0 if info.still else reader.rotation,
         source=None if info.still else source,
         source_index=info.video.index,
-        span=times,
+        span=on_clock(times, reader.origin - info.start),
         offset=reader.origin + times[0] if times else Fraction(0),
         carried=() if still else companions(job, info, container, source, note),
         crf=job.output.crf,
@@ -56,6 +58,19 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         mastering=x265_parameters(reader.mastering) if rule.name == "libx265" else (),
         overwrite=job.output.overwrite,
     )
+    chosen = job.output.codec != "auto" or job.output.encoder_args
+    if chosen or (job.output.crf, job.output.preset, job.output.pix_fmt) != (None, None, None):
+        rehearse(target)  # what vrx itself chooses goes together
+    return target
+
+
+def on_clock(
+    times: tuple[Fraction, Fraction | None] | None, first: Fraction
+) -> tuple[Fraction, Fraction | None] | None:
+    """Times after the first picture as times after the file's start, which `first` seconds before it may be sound."""
+    if times is None:
+        return None
+    return times[0] + first, None if times[1] is None else times[1] + first
 
 
 def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[EncoderRule, Layout, Color]:
@@ -73,7 +88,7 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
     if lost:
         note(f"{job.source}: {lost}")
     color = written(reader.color, (reader.size, size), (reader.layout, layout))
-    if reader.layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
+    if reader.layout.kind is layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
         note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
     return rule, layout, color
 

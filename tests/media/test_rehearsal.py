@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from tests.media.test_write import target
+from vrx.errors import UsageError
+from vrx.media.frame import Kind, Layout
+from vrx.media.rehearsal import MOST, black, rehearse
+
+PLAIN = Layout(Kind.YUV, 8, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "layout", "changes", "reason"),
+    [
+        ("a.mov", "vp9", PLAIN, {}, "vp9 only supported in MP4"),
+        ("a.webm", "h264", PLAIN, {}, "Only VP8 or VP9 or AV1"),
+        ("a.ts", "prores", Layout(Kind.YUV, 10, 1, 0), {}, "0 of 1 frames arrived"),
+        ("a.mkv", "h264", PLAIN, {"preset": "nonsense"}, "invalid preset 'nonsense'"),
+        ("a.mkv", "hevc", PLAIN, {"crf": 60}, "51"),
+        ("a.mkv", "h264", Layout(Kind.YUV, 8), {"pix_fmt": "yuv420p", "size": (1999, 1001)}, "not divisible by 2"),
+        ("a.mkv", "h264", PLAIN, {"encoder_args": ("-no_such_option", "1")}, "no_such_option"),
+    ],
+)
+def test_what_does_not_go_together_is_said_with_nothing_written(
+    tmp_path: Path, name: str, codec: str, layout: Layout, changes: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason) as told:
+        rehearse(target(tmp_path / name, codec, layout, **changes))
+    assert str(tmp_path / name) in told.value.message
+    assert "rehearsal" not in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "layout"),
+    [
+        ("a.mp4", "av1", PLAIN),
+        ("a.mov", "prores", Layout(Kind.YUV, 10, 0, 0, alpha=True)),
+        ("a.mkv", "ffv1", Layout(Kind.RGB, 8)),
+        ("a_%03d.png", "png", Layout(Kind.GRAY, 16)),
+        ("a.jpg", "mjpeg", PLAIN),
+    ],
+)
+def test_what_goes_together_leaves_nothing_behind(tmp_path: Path, name: str, codec: str, layout: Layout) -> None:
+    rehearse(target(tmp_path / name, codec, layout))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_large_size_is_rehearsed_small_and_as_odd() -> None:
+    frame = black(target(Path("a.mkv"), "ffv1", Layout(Kind.YUV, 10, 1, 1), size=(7, 5)))
+    assert [plane.shape for plane in frame.planes] == [(5, 7), (3, 4), (3, 4)]
+    assert MOST % 4 == 0

@@ -1,0 +1,52 @@
+"""A small black picture written as a result would be: what does not go together shows before any work."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vrx.errors import OutputError, UsageError
+from vrx.media.frame import Frame, Kind
+from vrx.media.write import Target, Writer
+
+MOST = 512  # pixels a side; what is left of a larger one keeps its remainder by four
+
+
+def rehearse(target: Target) -> None:
+    """Write one frame with the target's encoder, options and container, count it, and throw it away.
+
+    Raises UsageError with what ffmpeg says where they do not go together.
+    """
+    suffix = target.path.suffix if target.path is not None else ""
+    width, height = (side if side <= MOST else MOST + side % 4 for side in target.size)
+    with tempfile.TemporaryDirectory(prefix="vrx-") as folder:
+        path = Path(folder) / f"rehearsal{suffix}"
+        small = replace(target, path=path, size=(width, height), source=None, span=None, offset=Fraction(0), carried=())
+        try:
+            with Writer(small) as writer:
+                writer.write(black(small))
+                writer.finish()
+        except OutputError as error:
+            if "No space left" in error.message:  # for the rehearsal; the result may have a disk of its own
+                return
+            name = "standard output" if target.path is None else str(target.path)
+            reason = error.message.removeprefix(f"cannot write {path}: ").removeprefix(f"{path}: ")
+            raise UsageError(
+                f"{name} cannot be written as asked: {reason}", "Try another container, or leave the options out"
+            ) from error
+
+
+def black(target: Target) -> Frame:
+    """A frame of zeros in the target's layout."""
+    layout, (width, height) = target.layout, target.size
+    kind = np.uint8 if layout.depth == 8 else np.dtype("<u2")
+    count = {Kind.GRAY: 0, Kind.RGB: 2, Kind.YUV: 2}[layout.kind]
+    columns, rows = layout.chroma_size(width, height) if layout.kind is Kind.YUV else (width, height)
+    planes = [np.zeros((height, width), kind), *(np.zeros((rows, columns), kind) for _ in range(count))]
+    if layout.alpha:
+        planes.append(np.zeros((height, width), kind))
+    return Frame(tuple(planes), layout, target.color, 0, target.time_base)
