@@ -16,6 +16,7 @@ PLAIN = Layout(Kind.YUV, 8, 1, 1)
         ("a.mov", "vp9", PLAIN, {}, "vp9 only supported in MP4"),
         ("a.webm", "h264", PLAIN, {}, "Only VP8 or VP9 or AV1"),
         ("a.ts", "prores", Layout(Kind.YUV, 10, 1, 0), {}, "0 of 1 frames arrived"),
+        ("a.avi", "hevc", PLAIN, {}, "cannot be read"),
         ("a.mkv", "h264", PLAIN, {"preset": "nonsense"}, "invalid preset 'nonsense'"),
         ("a.mkv", "hevc", PLAIN, {"crf": 60}, "51"),
         ("a.mkv", "h264", Layout(Kind.YUV, 8), {"pix_fmt": "yuv420p", "size": (1999, 1001)}, "not divisible by 2"),

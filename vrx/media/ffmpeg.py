@@ -20,8 +20,10 @@ from vrx.settings import Environment
 
 KEPT_LINES = 40  # of what ffmpeg says, for error messages
 PROBE_SECONDS = 20
-TELLING = ("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied")
-TELLING += (" only ", "Only ", " must ", "contradict", "ncompatible")  # words of lines that name a cause
+TELLING = (  # words of lines that name a cause
+    *("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied"),
+    *(" only ", "Only ", " must ", "contradict", "ncompatible"),
+)
 
 
 def executable() -> str:

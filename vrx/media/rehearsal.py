@@ -7,6 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import av.error
 import numpy as np
 
 from vrx.errors import OutputError, UsageError
@@ -17,7 +19,7 @@ MOST = 512  # pixels a side; what is left of a larger one keeps its remainder by
 
 
 def rehearse(target: Target) -> None:
-    """Write one frame with the target's encoder, options and container, count it, and throw it away.
+    """Write one frame with the target's encoder, options and container, read it, and throw it away.
 
     Raises UsageError with what ffmpeg says where they do not go together.
     """
@@ -30,6 +32,7 @@ def rehearse(target: Target) -> None:
             with Writer(small) as writer:
                 writer.write(black(small))
                 writer.finish()
+            check_readable(path)
         except OutputError as error:
             if "No space left" in error.message:  # for the rehearsal; the result may have a disk of its own
                 return
@@ -38,6 +41,20 @@ def rehearse(target: Target) -> None:
             raise UsageError(
                 f"{name} cannot be written as asked: {reason}", "Try another container, or leave the options out"
             ) from error
+
+
+def check_readable(path: Path) -> None:
+    """Decode what was written; some encoders and containers make files together that nobody reads.
+
+    Raises OutputError.
+    """
+    try:
+        with av.open(f"file:{path}") as box:
+            read = next(box.decode(video=0), None) is not None
+    except (av.error.FFmpegError, IndexError, ValueError):
+        read = False
+    if not read:
+        raise OutputError(f"cannot write {path}: what arrives cannot be read")
 
 
 def black(target: Target) -> Frame:

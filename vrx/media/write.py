@@ -122,9 +122,9 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
     """The source as second input, and what is mapped from it."""
     opened, mapped = [], []
     if target.span is not None:
-        opened += ["-ss", str(float(target.span[0]))]
+        opened += ["-ss", f"{float(target.span[0]):.6f}"]
         if target.span[1] is not None:
-            opened += ["-to", str(float(target.span[1]))]
+            opened += ["-to", f"{float(target.span[1]):.6f}"]
     opened += ["-i", f"file:{target.source}"]
     mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
     for place, stream in enumerate(target.carried, start=1):

@@ -48,7 +48,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         rotation=0 if info.still else reader.rotation,
         source=None if info.still else source,
         source_index=info.video.index,
-        span=on_clock(times, reader.origin - info.start),
+        span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
         carried=() if still else companions(job, info, container, source, note),
         crf=job.output.crf,
