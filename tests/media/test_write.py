@@ -219,6 +219,8 @@ def test_local_names_are_never_protocols(tmp_path: Path) -> None:
         (Layout(Kind.RGB, 8), "ffv1", (64, 48), "gbrp", ""),
         (Layout(Kind.RGB, 8), "h264", (64, 48), "yuv444p", "RGB"),
         (Layout(Kind.RGB, 8, alpha=True), "prores", (64, 48), "yuva444p10le", ""),
+        (Layout(Kind.YUV, 12, alpha=True), "prores", (64, 48), "yuva444p10le", "12 bits"),
+        (Layout(Kind.GRAY, 8, alpha=True), "png", (64, 48), "gbrap", ""),
         (Layout(Kind.RGB, 8, alpha=True), "h264", (64, 48), "yuv444p", "transparency"),
         (Layout(Kind.YUV, 8, 1, 1), "prores", (64, 48), "yuv422p10le", ""),
         (Layout(Kind.GRAY, 8), "vp9", (64, 48), "yuv420p", ""),

@@ -130,28 +130,28 @@ def automatic(layout: Layout, suffix: str) -> str:
 def output_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
     """The nearest layout the encoder can hold for a picture of `size`, and what is lost, in words."""
     lost = []
-    chroma = "rgb" if layout.kind is Kind.RGB else chroma_name(layout)
-    if layout.alpha:
-        if any(held == (chroma, layout.depth) for held in rule.alpha):
-            return layout, ""
-        best = alpha_fallback(layout, rule)
-        if best is not None:
-            return best, ""
-        lost.append("transparency")
-        layout = replace(layout, alpha=False)
-    result, reason = opaque_layout(layout, rule, size)
+    if layout.alpha and rule.alpha:
+        result, reason = alpha_layout(layout, rule)
+    else:
+        if layout.alpha:
+            lost.append("transparency")
+        result, reason = opaque_layout(replace(layout, alpha=False), rule, size)
     lost += [reason] if reason else []
     return result, f"{rule.name} cannot hold {' or '.join(lost)}; written as {result.pix_fmt}" if lost else ""
 
 
-def alpha_fallback(layout: Layout, rule: EncoderRule) -> Layout | None:
-    """Another layout with alpha and at least the depth, or None."""
-    for chroma, depth in rule.alpha:
-        if depth >= layout.depth:
-            if chroma == "rgb":
-                return Layout(Kind.RGB, depth, alpha=True)
-            return Layout(Kind.YUV, depth, *CHROMA[chroma], alpha=True)
-    return None
+def alpha_layout(layout: Layout, rule: EncoderRule) -> tuple[Layout, str]:
+    """As `opaque_layout`, for pictures with alpha and an encoder that holds some: its own, deeper, or the deepest."""
+    own = ("rgb" if layout.kind is Kind.RGB else chroma_name(layout), layout.depth)
+    enough = [held for held in rule.alpha if held[1] >= layout.depth]
+    chroma, depth = own if own in rule.alpha else enough[0] if enough else max(rule.alpha, key=lambda held: held[1])
+    lost = too_deep(layout.depth, depth)
+    if chroma == "rgb":
+        return Layout(Kind.RGB, depth, alpha=True), lost
+    wanted = chroma_name(layout)  # 4:4:4 for RGB
+    if layout.kind is not Kind.GRAY and not holds(chroma, wanted):
+        lost = lost or f"4:{wanted[1]}:{wanted[2]}"
+    return Layout(Kind.YUV, depth, *CHROMA[chroma], alpha=True), lost
 
 
 def opaque_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
