@@ -1,12 +1,15 @@
+import struct
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker
+from tests.clips import ClipMaker, scenery
 from vrx.errors import InputError
-from vrx.media.frame import Frame, Kind
+from vrx.media.frame import Frame, Kind, Layout
+from vrx.media.probe import plausible
 from vrx.media.read import Reader, Span, layout_of
 
 VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
@@ -143,7 +146,48 @@ def test_every_format_has_a_planar_home(pix_fmt: str, ours: str) -> None:
     assert layout_of(pix_fmt).pix_fmt == ours
 
 
-@pytest.mark.parametrize("pix_fmt", ["bayer_rggb8", "grayf32le", "monob"])
+@pytest.mark.parametrize("pix_fmt", ["bayer_rggb8", "grayf32le", "xyz12le"])
 def test_formats_without_a_home_are_refused(pix_fmt: str) -> None:
     with pytest.raises(InputError, match=pix_fmt):
         layout_of(pix_fmt)
+
+
+@pytest.mark.parametrize(("orientation", "shape"), [(None, (48, 64)), (1, (48, 64)), (3, (48, 64)), (6, (64, 48))])
+def test_a_photograph_is_read_with_what_its_camera_wrote(
+    clip: ClipMaker, tmp_path: Path, orientation: int | None, shape: tuple[int, int]
+) -> None:
+    upright = frames_of(clip("plain.png", frames=1, codec="png", pix_fmt="rgb24"))[0].planes[0].astype(float)
+    path = photograph(tmp_path / "a.jpg", orientation)
+    found = frames_of(path)[0].planes[0].astype(float)
+    assert found.shape == shape
+    turned = np.rot90(upright, {None: 0, 1: 0, 3: 2, 6: 3}[orientation])
+    assert np.corrcoef(found.ravel(), turned.ravel())[0, 1] > 0.9
+
+
+def photograph(path: Path, orientation: int | None) -> Path:
+    """A JPEG, with EXIF data that say how the camera was held."""
+    with av.open(str(path), "w", format="image2") as box:
+        stream = box.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj444p"
+        picture = av.VideoFrame.from_ndarray(scenery(0, (64, 48)), format="rgb24")
+        box.mux(stream.encode(picture))
+        box.mux(stream.encode(None))
+    if orientation is not None:
+        entry = struct.pack("<HHHIHH", 1, 0x0112, 3, 1, orientation, 0)  # one short: the orientation
+        words = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry + bytes(4)
+        plain = path.read_bytes()
+        path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(words) + 2) + words + plain[2:])
+    return path
+
+
+@pytest.mark.parametrize("pix_fmt", ["monob", "monow"])
+def test_black_and_white_become_gray(clip: ClipMaker, pix_fmt: str) -> None:
+    frame = frames_of(clip("a.nut", frames=1, codec="rawvideo", pix_fmt=pix_fmt))[0]
+    assert frame.layout == Layout(Kind.GRAY, 8)
+    assert set(np.unique(frame.planes[0])) == {0, 255}
+
+
+def test_a_rate_no_camera_has_is_not_believed() -> None:
+    assert plausible(Fraction(60000), Fraction(25)) == 25
+    assert plausible(Fraction(24000, 1001), Fraction(25)) == Fraction(24000, 1001)
+    assert plausible(None, None) == plausible(Fraction(0), None) == 25

@@ -20,6 +20,7 @@ from vrx.media.stills import STILL_SUFFIXES, is_pattern, still_options
 from vrx.settings import MAX_PIXELS
 
 ALLOWED_PROTOCOLS = "file,pipe"
+MOST_RATE, USUAL_RATE = 2000, Fraction(25)  # frames a second
 PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
 MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
 MATRICES |= {9: "bt2020nc", 10: "bt2020c", 14: "ictcp"}
@@ -175,6 +176,11 @@ def color_of(context: Any) -> Color:
     )
 
 
+def plausible(*rates: Fraction | None) -> Fraction:
+    """The first rate that a camera may have; a file of one frame can seem to hold tens of thousands a second."""
+    return next((Fraction(rate) for rate in rates if rate and rate <= MOST_RATE), USUAL_RATE)
+
+
 def video_info(stream: VideoStream, name: str) -> VideoInfo:
     """Describe a video stream from its header and its first picture."""
     context = stream.codec_context
@@ -190,7 +196,7 @@ def video_info(stream: VideoStream, name: str) -> VideoInfo:
         size=(width, height),
         pix_fmt=context.pix_fmt or "",
         color=color_of(context),
-        rate=Fraction(stream.average_rate or stream.guessed_rate or 25),
+        rate=plausible(stream.average_rate, stream.guessed_rate),
         time_base=base,
         sample_aspect=Fraction(stream.sample_aspect_ratio or 0),
         rotation=0,

@@ -28,6 +28,7 @@ DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.RGB, True): (8, 10, 12, 14, 16),
     (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
 }
+BITS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
     form = av.VideoFormat(pix_fmt)
     if form.has_palette:
         return Layout(Kind.RGB, 8, alpha=True)
+    if form.name in BITS:
+        return Layout(Kind.GRAY, 8)
     bits = max((c.bits for c in form.components), default=0)
     if form.is_bit_stream or form.name.startswith("bayer") or not 1 <= bits <= 16 or form.name.startswith("xyz"):
         raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
@@ -276,8 +279,12 @@ def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
 
 def mastering_of(frame: VideoFrame) -> dict[str, Any]:
     """Mastering display and content light level of the first picture, raw bytes by name."""
-    found = {}
-    for data in cast(Any, frame.side_data):
+    found: dict[str, Any] = {}
+    try:
+        described = list(cast(Any, frame.side_data))
+    except ValueError:  # PyAV stumbles over kinds it does not know, a photograph's EXIF among them
+        return found
+    for data in described:
         if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
             found[data.type.name] = bytes(data)
     return found
