@@ -25,7 +25,7 @@ ROWS: dict[str, set[str]] = {
 }
 PACKAGES = {
     "models": {"torch"},
-    "weights": {"huggingface_hub", "safetensors", "torch"},
+    "weights": {"huggingface_hub", "safetensors", "torch", "filelock"},
     "media": {"av", "imageio_ffmpeg", "numpy"},
     "scenes": {"scenedetect", "cv2", "numpy"},
     "restorers": {"torch", "tokenizers", "ftfy"},

@@ -14,7 +14,6 @@ WORDS = {
         "media/shield.py",
         "weights/together.py",
         "weights/fetch.py",
-        "weights/lock.py",
     ),
     r"torch\.load\b": ("weights/load.py", "train/"),
     r"os\.environ": ("settings.py",),

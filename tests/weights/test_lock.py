@@ -1,39 +1,72 @@
-import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from vrx.errors import ModelError
 from vrx.weights import lock
 
+HOLDER = """
+import sys, time, filelock
+lock = filelock.FileLock(sys.argv[1])
+lock.acquire()
+print(flush=True)
+time.sleep(60)
+"""
 
-def dead() -> int:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    return child.pid
+
+def test_nothing_is_left_and_it_can_be_held_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with lock.held(tmp_path / "x.lock", lambda: 0, 1):
+            assert (tmp_path / "x.lock").exists()
+        assert not list(tmp_path.iterdir())
 
 
-def test_a_dead_owners_lock_is_taken_over(tmp_path: Path) -> None:
+def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    path.write_text(str(dead()))
-    with lock.held(path, lambda: 0, 1):
-        assert path.read_text() == str(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        with pytest.raises(ModelError, match="downloading x and gets no further"), lock.held(path, lambda: 7, 0.3):
+            pass
+        child.kill()
+    with lock.held(path, lambda: 7, 0.3):
+        pass
+
+
+def test_one_at_a_time_and_those_who_wait_come_in(tmp_path: Path) -> None:
+    inside, most = [0], [0]
+
+    def work() -> None:
+        for _ in range(5):
+            with lock.held(tmp_path / "x.lock", lambda: 0, 30):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0.002)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
     assert not list(tmp_path.iterdir())
 
 
-def test_a_living_owners_lock_is_never_cleared(tmp_path: Path) -> None:
-    path = tmp_path / "x.lock"
-    path.write_text(str(os.getppid()))
-    lock.clear(path)
-    assert path.read_text() == str(os.getppid())
-    assert [p.name for p in tmp_path.iterdir()] == ["x.lock"]
+def test_a_holder_that_gets_on_is_waited_for(tmp_path: Path) -> None:
+    path, had = tmp_path / "x.lock", [0]
 
+    def progress() -> int:
+        had[0] += 1
+        return had[0]
 
-def test_an_owner_that_stands_still_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "x.lock"
-    path.write_text(str(os.getppid()))
-    with pytest.raises(ModelError, match=f"process {os.getppid()}"), lock.held(path, lambda: 7, 0.3):
-        pass
-    assert path.exists()
+    other = FileLock(path, thread_local=False)
+    other.acquire()
+    threading.Timer(1.0, other.release).start()
+    with lock.held(path, progress, 0.5):
+        assert had[0] > 3
