@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import replace
 from fractions import Fraction
@@ -21,26 +22,32 @@ MOST = 512  # pixels a side; what is left of a larger one keeps its remainder by
 def rehearse(target: Target) -> None:
     """Write one frame with the target's encoder, options and container, read it, and throw it away.
 
-    Raises UsageError with what ffmpeg says where they do not go together.
+    Raises UsageError with what ffmpeg says where they do not go together.  Where temporary files find no
+    place there is no rehearsal.
     """
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(prefix="vrx-") as folder:
+        play(target, Path(folder))
+
+
+def play(target: Target, folder: Path) -> None:
+    """The rehearsal itself, in a folder of its own."""
     suffix = target.path.suffix if target.path is not None else ""
     width, height = (side if side <= MOST else MOST + side % 4 for side in target.size)
-    with tempfile.TemporaryDirectory(prefix="vrx-") as folder:
-        path = Path(folder) / f"rehearsal{suffix}"
-        small = replace(target, path=path, size=(width, height), source=None, span=None, offset=Fraction(0), carried=())
-        try:
-            with Writer(small) as writer:
-                writer.write(black(small))
-                writer.finish()
-            check_readable(path)
-        except OutputError as error:
-            if "No space left" in error.message:  # for the rehearsal; the result may have a disk of its own
-                return
-            name = "standard output" if target.path is None else str(target.path)
-            reason = error.message.removeprefix(f"cannot write {path}: ").removeprefix(f"{path}: ")
-            raise UsageError(
-                f"{name} cannot be written as asked: {reason}", "Try another container, or leave the options out"
-            ) from error
+    path = folder / f"rehearsal{suffix}"
+    small = replace(target, path=path, size=(width, height), source=None, span=None, offset=Fraction(0), carried=())
+    try:
+        with Writer(small) as writer:
+            writer.write(black(small))
+            writer.finish()
+        check_readable(path)
+    except OutputError as error:
+        if "No space left" in error.message:  # for the rehearsal; the result may have a disk of its own
+            return
+        name = "standard output" if target.path is None else str(target.path)
+        reason = error.message.removeprefix(f"cannot write {path}: ").removeprefix(f"{path}: ")
+        raise UsageError(
+            f"{name} cannot be written as asked: {reason}", "Try another container, or leave the options out"
+        ) from error
 
 
 def check_readable(path: Path) -> None:

@@ -58,8 +58,8 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         mastering=x265_parameters(reader.mastering) if rule.name == "libx265" else (),
         overwrite=job.output.overwrite,
     )
-    chosen = job.output.codec != "auto" or job.output.encoder_args
-    if chosen or (job.output.crf, job.output.preset, job.output.pix_fmt) != (None, None, None):
+    asked = job.output
+    if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
         rehearse(target)  # what vrx itself chooses goes together
     return target
 
@@ -67,7 +67,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
 def on_clock(
     times: tuple[Fraction, Fraction | None] | None, first: Fraction
 ) -> tuple[Fraction, Fraction | None] | None:
-    """Times after the first picture as times after the file's start, which `first` seconds before it may be sound."""
+    """Times after the first picture as times after the file's start; `first` seconds of sound may lie between."""
     if times is None:
         return None
     return times[0] + first, None if times[1] is None else times[1] + first
