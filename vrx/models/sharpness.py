@@ -1,5 +1,6 @@
-"""How blurred a picture is: a tiny network that reads the standard deviation of a Gaussian blur from a
-picture's spectrum and from how steep its edges are.  Pure; knows no file.
+"""How blurred a picture is: tiny networks that read the standard deviation of a Gaussian blur, some from a
+picture's spectrum and from how steep its edges are, some from what a physical law says of that spectrum.
+Pure; knows no file.
 """
 
 from __future__ import annotations
@@ -20,18 +21,30 @@ WINDOWS = (9, 17, 33)  # pixels a side in which an edge's height is taken
 STRONG = 0.1  # share of the places, those with the highest edges, that count
 QUANTILES = (0.5, 0.75, 0.9, 0.97)
 ROUNDING = sum(w * w for w in LUMA) / 12 / 255**2  # power of the rounding of luma to 8 bits a channel
-CLEAR = 8.0  # times the rounding's power that a band must hold to be believed
-LOWEST = 0.035  # cycles a pixel from where on pictures follow a power law
-AGREEMENT = 0.2  # of the logarithm, within which two estimates are averaged
+CLEAR = (2.0, 8.0, 32.0)  # times the rounding's power that a band must hold to be believed
+LOWEST = (0.02, 0.035, 0.06, 0.09)  # cycles a pixel from where on pictures follow a power law
+FITTED = 4  # numbers that a fit gives
+MOST_FITTED = 12.0  # pixels of blur, and
+STEEPEST = 10.0  # the exponent of the law, beyond which a fit tells nothing
+OFFSET = 0.2  # pixels; blurs are compared relative to sigma + OFFSET
 EDGES = len(WINDOWS) * len(QUANTILES)
-FEATURES = 2 * BANDS + EDGES
+SEEN = 2 * BANDS + EDGES  # numbers for readers of one kind
+FITS = 2 * len(CLEAR) * len(LOWEST) * FITTED  # ... and of the other
+FEATURES = SEEN + FITS
+LAW = SEEN + (1 * len(CLEAR) + 1) * FITTED  # the fit that also counts by itself: liveliest tiles, middle ranges
+LAW_WEIGHT = 0.25
+AGREEMENT = 0.2  # of the logarithm, within which it does
+HIDDEN = 64
+READERS = 3  # of a kind
+LEAST = 1e-6  # pixels
 
 
 def describe(frames: Tensor) -> Tensor:
-    """Frames [T, 3, H, W] in 0..1 as FEATURES numbers: spectrum, then edges."""
+    """Frames [T, 3, H, W] in 0..1 as FEATURES numbers: spectrum, edges, fits."""
     weights = frames.new_tensor(LUMA).view(1, 3, 1, 1)
     luma = (frames * weights).sum(1)
-    return torch.cat([spectrum(luma), steepness(luma)])
+    bands = spectrum(luma)
+    return torch.cat([bands, steepness(luma), fits(bands)])
 
 
 def spectrum(luma: Tensor) -> Tensor:
@@ -79,51 +92,89 @@ def steepness(luma: Tensor) -> Tensor:
     return torch.cat(found)
 
 
+def fits(bands: Tensor) -> Tensor:
+    """What `fit` finds in both spectra of `spectrum`, on several ranges of frequency: [FITS]."""
+    found = [fit(half, lowest, clear) for half in bands.split(BANDS) for lowest in LOWEST for clear in CLEAR]
+    return torch.cat(found)
+
+
+def fit(bands: Tensor, lowest: float, clear: float) -> Tensor:
+    """Log power [BANDS] as a power law under a Gaussian, by least squares: [FITTED].
+
+    log P(w) = c - a log w - sigma^2 w^2, as pictures have it, from `lowest` down to where the rounding to
+    8 bits hides it.  Gives log(sigma + OFFSET), a / 4, the share of bands below the hidden ones, and
+    whether there were enough of them.
+    """
+    power = 10 ** bands.double()
+    frequency = (torch.arange(BANDS, dtype=torch.float64, device=bands.device) + 0.5) / (2 * BANDS)
+    hidden = ((power <= clear * ROUNDING) & (frequency > lowest)).nonzero()
+    last = int(hidden[0]) if len(hidden) else BANDS
+    chosen = (frequency > lowest) & (torch.arange(BANDS, device=bands.device) < last)
+    sigma = exponent = 0.0
+    enough = int(chosen.sum()) >= 3
+    if enough:
+        w = 2 * math.pi * frequency[chosen]
+        terms = torch.stack([torch.ones_like(w), -w.log(), -(w**2)], 1)
+        solution = torch.linalg.lstsq(terms, (power[chosen] - ROUNDING).clamp_min(FLOOR).log()[:, None]).solution
+        sigma = min(MOST_FITTED, math.sqrt(max(0.0, float(solution[2]))))
+        exponent = max(-STEEPEST, min(STEEPEST, float(solution[1])))
+    return bands.new_tensor([math.log(sigma + OFFSET), exponent / 4, last / BANDS, float(enough)])
+
+
+def reader(inputs: int) -> nn.Sequential:
+    """A network that reads one number from many; it forgets a tenth of what it sees while it learns."""
+    return nn.Sequential(
+        nn.Linear(inputs, HIDDEN),
+        nn.SiLU(),
+        nn.Dropout(0.1),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.SiLU(),
+        nn.Dropout(0.1),
+        nn.Linear(HIDDEN, 1),
+    )
+
+
 class SharpnessNetwork(nn.Module):
-    """What `describe` gives, [..., FEATURES], to sigma in pixels [...], 0 for a sharp picture."""
+    """What `describe` gives, [..., FEATURES], to sigma in pixels [...], 0 for a sharp picture.
+
+    The geometric mean of what several readers say; the errors of the two kinds have little to do with each
+    other.  `middle` and `spread` of the numbers are those of the training.
+    """
+
+    middle: Tensor
+    spread: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(FEATURES, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 1)
-        )
+        self.seen = nn.ModuleList(reader(SEEN) for _ in range(READERS))
+        self.fitted = nn.ModuleList(reader(FITS) for _ in range(READERS))
+        self.register_buffer("middle", torch.zeros(FEATURES))
+        self.register_buffer("spread", torch.ones(FEATURES))
+
+    def readings(self, features: Tensor) -> Tensor:
+        """What each reader says, in pixels: [2 x READERS, ...]."""
+        seen, fitted = ((relative(features) - self.middle) / self.spread).split((SEEN, FITS), -1)
+        said = [read(seen) for read in self.seen] + [read(fitted) for read in self.fitted]
+        return F.softplus(torch.stack(said)[..., 0])
 
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""
-        bands, edges = features[..., : 2 * BANDS], features[..., 2 * BANDS :]
-        level = bands - bands[..., 1:6].mean(-1, keepdim=True)  # contrast must not matter
-        both = torch.cat([level[..., :BANDS], bands[..., BANDS:]], -1) * 0.25
-        return F.softplus(self.layers(torch.cat([both, 2 * edges], -1))[..., 0])
+        return self.readings(features).clamp_min(LEAST).log().mean(0).exp()
 
 
-def fitted_sigma(features: Tensor) -> float:
-    """Sigma in pixels by least squares on the liveliest tiles' spectrum [FEATURES]; 0 where it fails.
-
-    log P(w) = c - a log w - sigma^2 w^2: a power law, as pictures have, under a Gaussian, down to where
-    the rounding to 8 bits hides it.
-    """
-    power = 10 ** features[:BANDS].double()
-    frequency = (torch.arange(BANDS, dtype=torch.float64) + 0.5) / (2 * BANDS)
-    hidden = ((power <= CLEAR * ROUNDING) & (frequency > LOWEST)).nonzero()
-    last = int(hidden[0]) if len(hidden) else BANDS
-    chosen = (frequency > LOWEST) & (torch.arange(BANDS) < last)
-    if int(chosen.sum()) < 3:
-        return 0.0
-    w = 2 * math.pi * frequency[chosen]
-    terms = torch.stack([torch.ones_like(w), -w.log(), -(w**2)], 1)
-    solution = torch.linalg.lstsq(terms, (power[chosen] - ROUNDING).log()[:, None]).solution
-    return math.sqrt(max(0.0, float(solution[2])))
+def relative(features: Tensor) -> Tensor:
+    """Features with the lively tiles' spectrum relative to the mean of its low end: contrast must not matter there."""
+    lively, rest = features[..., :BANDS], features[..., BANDS:]
+    return torch.cat([lively - lively[..., 1:6].mean(-1, keepdim=True), rest], -1)
 
 
 def estimate_sigma(network: SharpnessNetwork, frames: Tensor) -> float:
     """The blur of frames [T, 3, H, W] in 0..1, in pixels.
 
-    The network's word; where the fit nearly agrees, their geometric mean, since the one errs to the
-    upper side on pictures that were soft before and the other to the lower.
+    The network's word; where one fit of the law nearly agrees, that counts a little as well.
     """
     features = describe(frames)
-    learnt = float(network(features))
-    fitted = fitted_sigma(features.cpu())
-    if learnt <= 0 or fitted <= 0 or abs(math.log(fitted / learnt)) > AGREEMENT:
-        return learnt
-    return math.sqrt(learnt * fitted)
+    read, law = float(network(features)), math.exp(float(features[LAW])) - OFFSET
+    if law <= 0 or abs(math.log(law / max(read, LEAST))) > AGREEMENT:
+        return read
+    return read ** (1 - LAW_WEIGHT) * law**LAW_WEIGHT

@@ -40,8 +40,8 @@ def main() -> None:
         tensors |= {f"{helper}.{name}": tensor for name, tensor in load_file(getattr(args, helper)).items()}
     notes = dict(note.split("=", 1) for note in args.note)
     save_file(tensors, args.out, {**load.metadata(args.network[-1]), **notes})
-    load_parts(args.out)
-    count = sum(tensor.numel() for tensor in tensors.values())
+    parts = load_parts(args.out)
+    count = sum(p.numel() for net in (parts.network, parts.sharpness, parts.strength) for p in net.parameters())
     print(f"parameters = {count}\nsize = {args.out.stat().st_size}\nsha256 = {disk.sha256(args.out)!r}")  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""Train the network that reads a blur's width from a picture's spectrum.
+"""Train the networks that read a blur's width from a picture's spectrum and edges.
 
     python -m vrx.train.sharpness --photos DIR --footage DIR --out FILE [--samples 4000] [--seed 0]
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vrx.models.sharpness import SharpnessNetwork, describe
+from vrx.models.sharpness import OFFSET, SharpnessNetwork, describe, relative
 from vrx.train import degrade, sources
 from vrx.train.sources import arguments
 
@@ -25,9 +25,10 @@ MOST_SIGMA = 5.0  # pixels
 SHARP_SHARE = 0.15
 COMPRESSED_SHARE = 0.15
 SOFT_SHARE, MOST_SOFT = 0.35, 1.0  # pictures that are soft by nature, pixels
-OFFSET = 0.2  # pixels; errors count relative to sigma + OFFSET
-EPOCHS = 400
-LOWER = 0.4  # quantile that is learnt
+EPOCHS = 150
+BATCH = 256
+JITTER = 0.03  # added to every feature, of its spread
+LOWER = 0.47  # quantile that is learnt
 
 
 def pictures(photos: list[Tensor], footage: list[Tensor], rng: random.Random) -> Iterator[Tensor]:
@@ -59,6 +60,27 @@ def sample(picture: Tensor, rng: random.Random) -> tuple[Tensor, float]:
     return describe(degrade.quantise(x)), sigma
 
 
+def fitted(x: Tensor, y: Tensor) -> SharpnessNetwork:
+    """A network trained on descriptions [N, FEATURES] and their blurs [N] in pixels."""
+    network = SharpnessNetwork()
+    network.middle.copy_(relative(x).mean(0))
+    network.spread.copy_(relative(x).std(0) + 1e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    steps = EPOCHS * max(1, len(x) // BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        index = torch.randint(len(x), (BATCH,))
+        jitter = x[index] + JITTER * network.spread * torch.randn_like(x[index])
+        error = torch.log((network.readings(jitter) + OFFSET) / (y[index] + OFFSET))  # each reader learns alone
+        # too much sharpening rings, too little is only soft: err to the lower side
+        loss = (error * torch.where(error > 0, 1 - LOWER, LOWER)).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return network.eval()
+
+
 def main() -> None:
     """Make samples, fit, report the error on the last tenth, write the weights."""
     parser = arguments(__doc__.splitlines()[0])
@@ -71,23 +93,10 @@ def main() -> None:
     with torch.no_grad():
         drawn = [sample(next(source), rng) for _ in range(args.samples)]
     x, y = torch.stack([d[0] for d in drawn]), torch.tensor([d[1] for d in drawn])
-    cut = len(x) * 9 // 10
     if args.features:
         save_file({"x": x, "y": y}, args.features)
-    network = SharpnessNetwork()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
-    steps = EPOCHS * (cut // 256)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
-        index = torch.randint(cut, (256,))
-        jitter = x[index] + 0.02 * torch.randn_like(x[index])
-        error = torch.log((network(jitter) + OFFSET) / (y[index] + OFFSET))
-        # too much sharpening rings, too little is only soft: err to the lower side
-        loss = (error * torch.where(error > 0, 1 - LOWER, LOWER)).abs().mean()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+    cut = len(x) * 9 // 10
+    network = fitted(x[:cut], y[:cut])
     with torch.no_grad():
         ratio = (network(x[cut:]) + OFFSET) / (y[cut:] + OFFSET)
     middle = (y[cut:] > 1.5) & (y[cut:] < 4.5)
