@@ -187,7 +187,18 @@ def test_black_and_white_become_gray(clip: ClipMaker, pix_fmt: str) -> None:
     assert set(np.unique(frame.planes[0])) == {0, 255}
 
 
-def test_a_rate_no_camera_has_is_not_believed() -> None:
-    assert plausible(Fraction(60000), Fraction(25)) == 25
-    assert plausible(Fraction(24000, 1001), Fraction(25)) == Fraction(24000, 1001)
-    assert plausible(None, None) == plausible(Fraction(0), None) == 25
+def test_a_clock_is_not_taken_for_a_rate() -> None:
+    assert plausible(Fraction(1, 60000), Fraction(60000), Fraction(30)) == 30
+    assert plausible(Fraction(1, 1000), Fraction(1000), Fraction(1000)) == 25
+    assert plausible(Fraction(1, 16000), Fraction(1000)) == 1000
+    assert plausible(Fraction(1, 90000), Fraction(24000, 1001), Fraction(25)) == Fraction(24000, 1001)
+    assert plausible(Fraction(1, 24), Fraction(24)) == 24
+    assert plausible(Fraction(1, 24), None) == plausible(Fraction(1, 24), Fraction(0)) == 25
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_short_wmv_has_a_believable_rate(clip: ClipMaker, count: int) -> None:
+    path = clip("a.wmv", frames=count, codec="wmv2", pix_fmt="yuv420p")
+    with Reader(path, Span(), [].append) as reader:
+        assert reader.info.video.rate == 25
+        assert len(list(reader.frames())) == count

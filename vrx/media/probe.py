@@ -20,7 +20,7 @@ from vrx.media.stills import STILL_SUFFIXES, is_pattern, still_options
 from vrx.settings import MAX_PIXELS
 
 ALLOWED_PROTOCOLS = "file,pipe"
-MOST_RATE, USUAL_RATE = 2000, Fraction(25)  # frames a second
+FAST, USUAL_RATE = 500, Fraction(25)  # frames a second
 PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
 MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
 MATRICES |= {9: "bt2020nc", 10: "bt2020c", 14: "ictcp"}
@@ -176,9 +176,9 @@ def color_of(context: Any) -> Color:
     )
 
 
-def plausible(*rates: Fraction | None) -> Fraction:
-    """The first rate that a camera may have; a file of one frame can seem to hold tens of thousands a second."""
-    return next((Fraction(rate) for rate in rates if rate and rate <= MOST_RATE), USUAL_RATE)
+def plausible(time_base: Fraction, *rates: Fraction | None) -> Fraction:
+    """The first rate that is one: WMV, and files of one frame, give the fineness of their clock for it."""
+    return next((Fraction(rate) for rate in rates if rate and (rate < FAST or rate < 1 / time_base)), USUAL_RATE)
 
 
 def video_info(stream: VideoStream, name: str) -> VideoInfo:
@@ -196,7 +196,7 @@ def video_info(stream: VideoStream, name: str) -> VideoInfo:
         size=(width, height),
         pix_fmt=context.pix_fmt or "",
         color=color_of(context),
-        rate=plausible(stream.average_rate, stream.guessed_rate),
+        rate=plausible(base, stream.average_rate, stream.guessed_rate),
         time_base=base,
         sample_aspect=Fraction(stream.sample_aspect_ratio or 0),
         rotation=0,
