@@ -8,9 +8,11 @@ import pytest
 
 from tests.clips import ClipMaker, scenery
 from vrx.errors import InputError
+from vrx.media import ffmpeg
 from vrx.media.frame import Frame, Kind, Layout
 from vrx.media.probe import plausible
 from vrx.media.read import Reader, Span, layout_of
+from vrx.media.stills import is_pattern
 
 VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
 
@@ -202,3 +204,20 @@ def test_a_short_wmv_has_a_believable_rate(clip: ClipMaker, count: int) -> None:
     with Reader(path, Span(), [].append) as reader:
         assert reader.info.video.rate == 25
         assert len(list(reader.frames())) == count
+
+
+def test_a_codec_nobody_knows_is_said(clip: ClipMaker) -> None:
+    path = clip("a.mkv", frames=3, codec="libx264")
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
+    with pytest.raises(InputError, match="nothing here decodes its kind of video"):
+        frames_of(path)
+
+
+def test_an_avif_picture_is_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.avif"
+    words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=96x64", "-frames:v", "1", "-c:v", "libsvtav1", str(path)]
+    ffmpeg.Encoder(words).finish()
+    with Reader(path, Span(), [].append) as reader:
+        assert reader.info.still
+        assert [frame.planes[0].shape for frame in reader.frames()] == [(64, 96)]
+    assert not is_pattern(tmp_path / "f_%03d.avif")

@@ -150,6 +150,9 @@ def pick_video(container: InputContainer, name: str) -> VideoStream:
     if not moving:
         held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in kinds(container))
         raise InputError(f"cannot read {name}: no video stream ({held or 'no streams at all'})")
+    moving = [s for s in moving if s.codec_context is not None]
+    if not moving:
+        raise InputError(f"cannot read {name}: nothing here decodes its kind of video", "Convert it first")
     default = [s for s in moving if s.disposition & s.disposition.__class__.default]
     return max(default or moving, key=lambda s: (s.width or 0) * (s.height or 0))
 

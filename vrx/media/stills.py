@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr"}
+CONTAINED = {".avif"}  # stills in a container of their own, which opens like a video
+STILL_SUFFIXES |= CONTAINED
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif"}
 PATTERN = re.compile(r"%0?\d*d")
@@ -14,7 +16,8 @@ SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time 
 
 def is_pattern(path: Path) -> bool:
     """Whether a name is a picture sequence such as `f_%05d.png` and no file of that very name."""
-    return bool(PATTERN.search(path.name)) and path.suffix.lower() in STILL_SUFFIXES and not path.exists()
+    suffix = path.suffix.lower()
+    return bool(PATTERN.search(path.name)) and suffix in STILL_SUFFIXES - CONTAINED and not path.exists()
 
 
 def is_still(path: Path) -> bool:
@@ -49,6 +52,6 @@ def still_options(path: Path) -> tuple[str | None, dict[str, str]]:
             digits = re.findall(r"\d+", members[0].name[len(PATTERN.split(path.name)[0]) :])
             options["start_number"] = str(int(digits[0])) if digits else "0"
         return "image2", options
-    if is_still(path):
+    if is_still(path) and path.suffix.lower() not in CONTAINED:
         return "image2", {"framerate": str(SEQUENCE_RATE), "pattern_type": "none"}
     return None, {}
