@@ -1,13 +1,20 @@
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.media.test_write import target
-from vrx.errors import UsageError
+from vrx.errors import OutputError, UsageError
 from vrx.media.frame import Kind, Layout
 from vrx.media.rehearsal import MOST, black, rehearse
 
 PLAIN = Layout(Kind.YUV, 8, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files go where the tests look for leavings."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,16 @@ def test_a_large_size_is_rehearsed_small_and_as_odd() -> None:
     frame = black(target(Path("a.mkv"), "ffv1", Layout(Kind.YUV, 10, 1, 1), size=(7, 5)))
     assert [plane.shape for plane in frame.planes] == [(5, 7), (3, 4), (3, 4)]
     assert MOST % 4 == 0
+
+
+def test_without_room_for_temporary_files_there_is_no_rehearsal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    rehearse(target(tmp_path / "a.mov", "vp9", PLAIN))  # would be refused
+
+
+def test_a_missing_ffmpeg_is_not_blamed_on_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRX_FFMPEG", "no-such-program")
+    with pytest.raises(OutputError, match="VRX_FFMPEG names no-such-program"):
+        rehearse(target(tmp_path / "a.mkv", "h264", PLAIN))

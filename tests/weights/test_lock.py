@@ -70,3 +70,16 @@ def test_a_holder_that_gets_on_is_waited_for(tmp_path: Path) -> None:
     threading.Timer(1.0, other.release).start()
     with lock.held(path, progress, 0.5):
         assert had[0] > 3
+
+
+def test_a_file_system_without_locks_has_files_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    path = tmp_path / "x.lock"
+    with lock.held(path, lambda: 0, 1):
+        assert path.exists()
+        with pytest.raises(ModelError, match="gets no further"), lock.held(path, lambda: 0, 0.3):
+            pass
+    assert not path.exists()

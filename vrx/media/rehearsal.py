@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import shutil
 import tempfile
 from dataclasses import replace
 from fractions import Fraction
@@ -13,6 +13,7 @@ import av.error
 import numpy as np
 
 from vrx.errors import OutputError, UsageError
+from vrx.media.ffmpeg import executable
 from vrx.media.frame import Frame, Kind
 from vrx.media.write import Target, Writer
 
@@ -22,11 +23,19 @@ MOST = 512  # pixels a side; what is left of a larger one keeps its remainder by
 def rehearse(target: Target) -> None:
     """Write one frame with the target's encoder, options and container, read it, and throw it away.
 
-    Raises UsageError with what ffmpeg says where they do not go together.  Where temporary files find no
+    Raises UsageError with what ffmpeg says where they do not go together, OutputError where there is no
+    ffmpeg.  Where temporary files find no
     place there is no rehearsal.
     """
-    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(prefix="vrx-") as folder:
-        play(target, Path(folder))
+    executable()  # one that is not there has nothing to do with the options
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="vrx-"))
+    except OSError:
+        return
+    try:
+        play(target, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def play(target: Target, folder: Path) -> None:

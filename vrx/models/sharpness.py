@@ -31,7 +31,8 @@ EDGES = len(WINDOWS) * len(QUANTILES)
 SEEN = 2 * BANDS + EDGES  # numbers for readers of one kind
 FITS = 2 * len(CLEAR) * len(LOWEST) * FITTED  # ... and of the other
 FEATURES = SEEN + FITS
-LAW = SEEN + (1 * len(CLEAR) + 1) * FITTED  # the fit that also counts by itself: liveliest tiles, middle ranges
+# the fit that also counts by itself: the liveliest tiles', on the ranges used most often
+LAW = SEEN + (LOWEST.index(0.035) * len(CLEAR) + CLEAR.index(8.0)) * FITTED
 LAW_WEIGHT = 0.25
 AGREEMENT = 0.2  # of the logarithm, within which it does
 HIDDEN = 64
@@ -44,7 +45,8 @@ def describe(frames: Tensor) -> Tensor:
     weights = frames.new_tensor(LUMA).view(1, 3, 1, 1)
     luma = (frames * weights).sum(1)
     bands = spectrum(luma)
-    return torch.cat([bands, steepness(luma), fits(bands)])
+    fitted = fits(bands.cpu()).to(bands.device)  # a few numbers, many decisions: a GPU would be waited for each time
+    return torch.cat([bands, steepness(luma), fitted])
 
 
 def spectrum(luma: Tensor) -> Tensor:
@@ -101,9 +103,10 @@ def fits(bands: Tensor) -> Tensor:
 def fit(bands: Tensor, lowest: float, clear: float) -> Tensor:
     """Log power [BANDS] as a power law under a Gaussian, by least squares: [FITTED].
 
-    log P(w) = c - a log w - sigma^2 w^2, as pictures have it, from `lowest` down to where the rounding to
-    8 bits hides it.  Gives log(sigma + OFFSET), a / 4, the share of bands below the hidden ones, and
-    whether there were enough of them.
+    log P(w) = c - a log w - sigma^2 w^2: the power law of natural pictures (Field, 1987) blurred, from the
+    frequency `lowest` in cycles a pixel up to where the power falls below `clear` times that of the rounding
+    to 8 bits; w in radians a pixel, sigma in pixels.  Gives log(sigma + OFFSET), a / 4, the share of bands
+    below the hidden ones, and whether there were enough of them.
     """
     power = 10 ** bands.double()
     frequency = (torch.arange(BANDS, dtype=torch.float64, device=bands.device) + 0.5) / (2 * BANDS)
