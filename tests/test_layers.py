@@ -28,7 +28,7 @@ PACKAGES = {
     "weights": {"huggingface_hub", "safetensors", "torch", "filelock"},
     "media": {"av", "imageio_ffmpeg", "numpy"},
     "scenes": {"scenedetect", "cv2", "numpy"},
-    "restorers": {"torch", "tokenizers", "ftfy"},
+    "restorers": {"torch", "tokenizers", "ftfy", "cv2", "numpy"},
     "pipeline": {"torch", "numpy", "safetensors", "filelock"},
     "cli": {"typer", "rich"},
     "settings": set(),

@@ -5,23 +5,35 @@ from tests.models.networks import TINY, tiny_network
 from vrx.models.embedded import FAMILIES, MODES, SMALL, EmbeddedConfig, EmbeddedNetwork
 from vrx.models.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.windows import from_windows, to_windows, window_offsets
+from vrx.train.rollout import Rollout
+
+
+def channels(mode: str) -> int:
+    return MODES[mode].inputs + MODES[mode].hints
 
 
 def walk(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    cache = network.allocate(mode, *x.shape[-2:])
+    """Clips [B, T, C, H, W] over a rolling memory."""
+    cache = network.allocate(mode, *x.shape[-2:], batch=len(x))
     steps = [network.step(mode, x[:, t], levels, cache, t == 0) for t in range(x.shape[1])]
     return torch.stack(steps, 1)
+
+
+def rolled(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """The same as it is trained, nothing written over."""
+    rollout = Rollout(network, mode, levels)
+    return torch.stack([rollout.step(x[:, t]) for t in range(x.shape[1])], 1)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
-def test_frame_by_frame_equals_whole_clip(mode: str, frames: int) -> None:
+def test_a_rolling_memory_gives_what_was_trained(mode: str, frames: int) -> None:
     network = tiny_network()
-    x = torch.rand(1, frames, MODES[mode].inputs, 11, 9)
-    levels = torch.tensor([[0.5, 0.3, 1.0]])
-    whole = network.clip(mode, x, levels)
-    assert whole.shape == (1, frames, MODES[mode].outputs, 11, 9)
+    x = torch.rand(2, frames, channels(mode), 11, 9)
+    levels = torch.tensor([[0.5, 0.3, 1.0], [0.1, 0.0, 0.0]])
+    whole = rolled(network, mode, x, levels)
+    assert whole.shape == (2, frames, MODES[mode].outputs, 11, 9)
     torch.testing.assert_close(walk(network, mode, x, levels), whole, atol=1e-5, rtol=1e-5)
 
 
@@ -29,21 +41,20 @@ def test_frame_by_frame_equals_whole_clip(mode: str, frames: int) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (8, 8), (16, 5)])
 def test_every_size_works(size: tuple[int, int]) -> None:
     network = tiny_network()
-    x = torch.rand(1, 3, 6, *size)
+    x = torch.rand(1, 3, channels("upscale4"), *size)
     levels = torch.zeros(1, 3)
-    torch.testing.assert_close(
-        walk(network, "upscale4", x, levels), network.clip("upscale4", x, levels), atol=1e-5, rtol=1e-5
-    )
+    found = walk(network, "upscale4", x, levels)
+    torch.testing.assert_close(found, rolled(network, "upscale4", x, levels), atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_later_frames_never_change_earlier_ones() -> None:
     network = tiny_network()
-    x = torch.rand(1, 5, 6, 8, 8)
+    x = torch.rand(1, 5, channels("upscale4"), 8, 8)
     changed = x.clone()
     changed[:, 3:] += 1
     levels = torch.zeros(1, 3)
-    before, after = network.clip("upscale4", x, levels), network.clip("upscale4", changed, levels)
+    before, after = walk(network, "upscale4", x, levels), walk(network, "upscale4", changed, levels)
     torch.testing.assert_close(before[:, :3], after[:, :3], atol=1e-6, rtol=0)
     assert not torch.allclose(before[:, 3], after[:, 3])
 
@@ -51,7 +62,7 @@ def test_later_frames_never_change_earlier_ones() -> None:
 @torch.inference_mode()
 def test_earlier_frames_are_seen_as_long_as_the_memory_lasts() -> None:
     network = tiny_network()
-    x = torch.rand(1, 12, 6, 8, 8)
+    x = torch.rand(1, 12, channels("upscale4"), 8, 8)
     changed = x.clone()
     changed[:, 1] += 0.5
     levels = torch.zeros(1, 3)
@@ -66,7 +77,7 @@ def test_earlier_frames_are_seen_as_long_as_the_memory_lasts() -> None:
 @torch.inference_mode()
 def test_a_new_reference_changes_what_follows() -> None:
     network = tiny_network()
-    x, levels = torch.rand(1, 6, 8, 8), torch.zeros(1, 3)
+    x, levels = torch.rand(1, channels("upscale4"), 8, 8), torch.zeros(1, 3)
     results = []
     for fresh in (False, True):
         cache = network.allocate("upscale4", 8, 8)
@@ -79,15 +90,15 @@ def test_a_new_reference_changes_what_follows() -> None:
 def test_a_fresh_network_adds_nothing() -> None:
     network = EmbeddedNetwork(TINY)
     for mode in MODES:
-        x = torch.rand(1, 2, MODES[mode].inputs, 6, 6)
-        assert not network.clip(mode, x, torch.rand(1, 3)).any()
+        x = torch.rand(1, 2, channels(mode), 6, 6)
+        assert not walk(network, mode, x, torch.rand(1, 3)).any()
 
 
 @torch.inference_mode()
 def test_conditions_matter() -> None:
     network = tiny_network()
-    x = torch.rand(1, 1, MODES["deblur"].inputs, 6, 6)
-    low, high = (network.clip("deblur", x, torch.tensor([[s, 0.0, 0.0]])) for s in (0.2, 0.9))
+    x = torch.rand(1, 1, channels("deblur"), 6, 6)
+    low, high = (walk(network, "deblur", x, torch.tensor([[s, 0.0, 0.0]])) for s in (0.2, 0.9))
     assert not torch.allclose(low, high)
 
 
@@ -145,7 +156,7 @@ def test_impossible_sizes_are_refused() -> None:
 @torch.inference_mode()
 def test_cuda_gives_what_the_processor_gives() -> None:
     network = tiny_network()
-    x, levels = torch.rand(1, 4, 6, 16, 16), torch.zeros(1, 3)
-    expected = network.clip("upscale4", x, levels)
+    x, levels = torch.rand(1, 4, channels("upscale4"), 16, 16), torch.zeros(1, 3)
+    expected = walk(network, "upscale4", x, levels)
     found = walk(network.cuda(), "upscale4", x.cuda(), levels.cuda()).cpu()
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)

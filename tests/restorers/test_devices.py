@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.models.networks import tiny_parts
 from vrx.models.flashvsr import attention
-from vrx.restorers import flashvsr, infvsr
+from vrx.restorers import embedded, flashvsr, infvsr
 from vrx.restorers.base import Pixels, SceneStart
 from vrx.restorers.random_parts import RandomParts
 from vrx.restorers.registry import Request, build
@@ -92,3 +93,24 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
         difference = (flashvsr.in_two_passes(levels.float(), size) - expected).abs()
         assert difference.max() <= 2
         assert (difference > 0).float().mean() < 0.002
+
+
+@pytest.mark.parametrize("task", ["upscale", "deblur", "inpaint"])
+def test_the_embedded_network_does_not_mix_them_either(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "brightness", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
+    scale = 4 if task == "upscale" else 1
+    options = embedded.EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
+    with torch.inference_mode():
+        restorer = embedded.EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)
+        stages = [restorer.encode, restorer.generate, restorer.decode]
+        target = (SOURCE[0] * scale, SOURCE[1] * scale)
+        with Border() as border:
+            states = [stage.start(SceneStart(0, SOURCE, target)) for stage in stages]
+            for number in range(2):
+                marks = torch.empty(3, 1, *SOURCE, device=ELSEWHERE) if task == "inpaint" else None
+                chunk = Pixels(torch.empty(3, 3, *SOURCE, device=ELSEWHERE), marks, frozenset(() if number else {0}))
+                for place, stage in enumerate(stages):
+                    chunk, states[place] = stage.step(chunk, states[place])
+                assert chunk.frames.device == ELSEWHERE
+                assert chunk.frames.shape == (3, 3, *target)
+    assert border.crossings == []

@@ -2,15 +2,24 @@
 
 import random
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.models.networks import TINY, tiny_network
+from vrx.models.classical import bicubic
 from vrx.models.embedded import MODES, SMALL, EmbeddedNetwork
-from vrx.train import embedded, pack
+from vrx.models.grids import upscale_inputs
+from vrx.models.sharpness import SharpnessNetwork
+from vrx.models.strength import StrengthNetwork
+from vrx.restorers.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer
+from vrx.train import degrade, embedded, evaluate, pack
+from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
+from vrx.train.rollout import restored
 
 
 @pytest.fixture
@@ -47,16 +56,14 @@ def test_losses_are_of_each_clip() -> None:
 def test_a_soft_clip_counts_as_much_as_a_sharp_one() -> None:
     """A tenth of the base's error is the same loss, whatever that error was."""
 
-    class Nothing(torch.nn.Module):
-        def clip(self, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(*x.shape[:2], 48, *x.shape[3:])
+    nothing = EmbeddedNetwork(TINY)  # fresh: it adds nothing
 
     def loss(*errors: float) -> float:
         truth = torch.full((len(errors), 2, 3, 16, 16), 0.5)
         base = truth + torch.tensor(errors).view(-1, 1, 1, 1, 1) * torch.randn(truth.shape).sign()
         inputs, levels = torch.zeros(len(errors), 2, 6, 4, 4), torch.zeros(len(errors), 3)
-        batch = embedded.Batch("upscale4", inputs, levels, base, truth, None)
-        return float(embedded.losses(Nothing(), batch, torch.float32)[0])  # type: ignore[arg-type]
+        batch = embedded.Batch("upscale4", inputs, levels, base, truth, None, torch.zeros(len(errors), 1, 2, 4, 4))
+        return float(embedded.losses(nothing, batch, torch.float32)[0].detach())
 
     assert loss(0.02) == pytest.approx(loss(0.2), rel=0.01)
     assert loss(0.02, 0.2) == pytest.approx(loss(0.2), rel=0.01)
@@ -66,10 +73,13 @@ def test_a_soft_clip_counts_as_much_as_a_sharp_one() -> None:
 def test_every_use_gets_batches_whose_parts_agree(clips: Path, mode: str) -> None:
     rng = random.Random(1)
     for _ in range(4):
-        batch = embedded.make_batch(mode, embedded.draw(embedded.load_clips(clips), 1, 2, rng), rng)
+        batch = embedded.make_batch(mode, draw(load_clips(clips), 1, 2, rng), rng)
         side = {"upscale3": 3, "upscale2": 4}.get(mode, 4)  # output pixels a position
         assert batch.inputs.shape[:3] == (1, 2, MODES[mode].inputs)
         assert batch.base.shape == batch.truth.shape == (1, 2, 3, *(side * n for n in batch.inputs.shape[-2:]))
+        assert (batch.motion is None) == (MODES[mode].hints == 0)
+        if batch.motion is not None:
+            assert batch.motion.shape == (1, 1, 2, *batch.inputs.shape[-2:])
         assert torch.isfinite(batch.inputs).all()
         assert float(((batch.base - batch.truth) ** 2).mean()) < 0.05
         if batch.mask is not None and not batch.flickers:  # not compressed: what is known is right
@@ -94,7 +104,7 @@ def test_only_one_family_moves_where_that_is_asked(clips: Path, tmp_path: Path) 
     network = EmbeddedNetwork(SMALL)
     torch.nn.init.normal_(network.heads["deblur"].weight, std=0.01)  # zero, it would hold back what is before it
     save_file(network.state_dict(), start)
-    embedded.train(arguments(clips, tmp_path / "out", start=start, only="deblur"))
+    embedded.train(arguments(clips, tmp_path / "out", start=start, only=["deblur"]))
     before, after = load_file(start), load_file(tmp_path / "out" / "embedded.safetensors")
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
@@ -107,3 +117,37 @@ def test_packing_takes_the_mean_of_networks() -> None:
     second = {"a": torch.tensor([3.0, 2.0])}
     assert pack.mean([first, second])["a"].tolist() == [2.0, 2.0]
     assert set(pack.mean([second, first])) == {"a"}
+
+
+def test_a_lead_is_the_clip_played_back_and_forth_and_nothing_is_learnt_from_it(clips: Path) -> None:
+    assert embedded.back_and_forth(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert embedded.back_and_forth(1, 3) == [0, 0, 0]
+    assert embedded.back_and_forth(3, 3) == [0, 1, 2]
+    rng = random.Random(2)
+    truth = draw(load_clips(clips), 1, 3, rng)
+    batch = embedded.make_batch("upscale4", truth, rng, lead=4)
+    assert batch.truth.shape[1] == batch.inputs.shape[1] == batch.motion.shape[1] + 1 == 7  # type: ignore[union-attr]
+    assert torch.equal(batch.truth[:, 0], batch.truth[:, 4])
+    network = EmbeddedNetwork(TINY)
+    changed = replace(batch, truth=batch.truth.clone())
+    changed.truth[:, :4] = 0
+    assert torch.equal(*(embedded.losses(network, x, torch.float32)[0] for x in (batch, changed)))
+
+
+def test_what_is_trained_is_what_runs(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames, hints and all: the recipe's batches and the streamed restorer agree."""
+    rng = random.Random(3)
+    network = tiny_network()
+    truth = draw(load_clips(clips), 1, 4, rng)
+    low = degrade.quantise(degrade.shrink(truth[0], 4))
+    options = EmbeddedOptions(task="upscale", scale=4, strength=0.0)
+    parts = EmbeddedParts(network, SharpnessNetwork().eval(), StrengthNetwork().eval())
+    base, motion = bicubic(low, 4)[None], embedded.motion_of(low, 1)
+    inputs = upscale_inputs(low, 4)[None]
+    batch = embedded.Batch("upscale4", inputs, embedded.levels_of(1, 0, 0.0), base, truth, None, motion)
+    with torch.inference_mode():
+        trained = restored(network, batch, torch.float32)[0].clamp(0, 1)
+        restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
+        monkeypatch.setattr("vrx.restorers.embedded.LEAD_FRAMES", 1)  # nothing before the first frame, as in a batch
+        streamed = evaluate.restored(restorer, low, None, 4)
+    torch.testing.assert_close(streamed, trained, atol=1e-4, rtol=0)

@@ -4,8 +4,9 @@ Convolutions do the spatial work on a grid of one position per 4 x 4 output pixe
 see what their block was given one frame before (a causal convolution in time, streamed by a feature
 cache as in Wan's video autoencoder).  Two window attention layers on half that grid look into a
 rolling KV cache of earlier frames and at a few tokens of a reference frame (the streaming scheme of
-InfVSR, section 3.2, at toy size).  It predicts a residual to a classical estimate.  Knows tensors; does
-not know files, threads, chunks or scenes.
+InfVSR, section 3.2, at toy size).  It predicts a residual to a classical estimate; when enlarging it is
+told what the frame before, as restored, would add here (`vrx.models.feedback`).  Knows tensors; does not
+know files, threads, chunks or scenes.
 
 Legend: B batch, T frames, C channels, H and W grid positions, N windows x B, S tokens of a window,
 L heads, D width of a head.
@@ -35,19 +36,20 @@ SIGMA_UNIT = 4.0  # pixels; sigma enters as a fraction of this
 class Mode:
     """What one use of the network takes and gives at a grid position.
 
-    `inputs` channels in, `outputs` channels out (3 x the square of the output pixels a side), and the
-    `family` whose last blocks it shares.
+    `inputs` channels of the picture and `hints` of the frame before, `outputs` channels out (3 x the
+    square of the output pixels a side), and the `family` whose last blocks it shares.
     """
 
     inputs: int
     outputs: int
     family: str
+    hints: int = 0
 
 
 MODES: dict[str, Mode] = {
-    "upscale4": Mode(inputs=6, outputs=48, family="upscale"),
-    "upscale3": Mode(inputs=6, outputs=27, family="upscale"),
-    "upscale2": Mode(inputs=24, outputs=48, family="upscale"),
+    "upscale4": Mode(inputs=6, outputs=48, family="upscale", hints=16),
+    "upscale3": Mode(inputs=6, outputs=27, family="upscale", hints=9),
+    "upscale2": Mode(inputs=24, outputs=48, family="upscale", hints=16),
     "deblur": Mode(inputs=102, outputs=48, family="deblur"),
     "inpaint": Mode(inputs=70, outputs=48, family="inpaint"),
 }
@@ -61,7 +63,8 @@ class EmbeddedConfig:
     `fine`: channels on the grid when enlarging; `full`: when the size stays, where every position
     holds 4 x 4 pixels to keep; `coarse`: on half the grid.  `before`, `middle`, `after`: residual
     blocks on the grid, on half of it (shared by all modes), and on the grid again (a set a family).
-    `recall`: the blocks, counted in that order, that see the frame before.
+    `recall`: the blocks, counted in that order, that see the frame before; those on the grid only where a
+    family gets no hint of it.
     `heads` divide `coarse`; `window` is the side of an attention window on the half grid; `memory` the
     earlier frames kept; `reference` the side of the reference frame's token grid.
     """
@@ -118,23 +121,29 @@ SMALL = EmbeddedConfig(
 
 @dataclass
 class Memory:
-    """What the network keeps of a scene: keys and values, and features of the latest frame."""
+    """What the network keeps of a scene: keys and values, and features of the latest frame.
+
+    `shown`: that frame as restored, its brightness on the grid [B, hints, H, W], for the next one's hint.
+    """
 
     cache: KVCache
     features: FeatureCache
+    shown: Tensor | None = None
 
     def copy(self) -> Memory:
-        """An independent copy."""
-        return Memory(self.cache.copy(), self.features.copy())
+        """An independent copy; nothing writes into what was shown."""
+        return Memory(self.cache.copy(), self.features.copy(), self.shown)
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to save, by name."""
-        return self.cache.tensors() | self.features.tensors()
+        shown = {} if self.shown is None else {"shown": self.shown.contiguous().clone()}
+        return self.cache.tensors() | self.features.tensors() | shown
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave; the shapes must agree."""
         self.cache.restore(tensors)
         self.features.restore(tensors)
+        self.shown = tensors["shown"].to(self.cache.keys.device) if "shown" in tensors else None
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -242,22 +251,6 @@ class WindowAttention(nn.Module):
         mask = self.bias(ages).to(q.dtype)
         return self.merge(x, attend(q, keys, values, mask))
 
-    def clip(self, x: Tensor, frames: int) -> Tensor:
-        """All frames of clips at once, [B x T, C, H, W]; the first is the reference."""
-        batch = x.shape[0] // frames
-        anchor_k, anchor_v = self.anchor(x.view(batch, frames, *x.shape[1:])[:, 0])
-        q, k, v = (part.view(batch, frames, -1, *part.shape[1:]) for part in self.project(x))
-        results = []
-        for now in range(frames):
-            ages = list(range(min(now, self.config.memory), -1, -1))
-            keys = [anchor_k, *(k[:, now - age].flatten(0, 1) for age in ages)]
-            values = [anchor_v, *(v[:, now - age].flatten(0, 1) for age in ages)]
-            query = q[:, now].flatten(0, 1)
-            mask = self.bias(ages).to(query.dtype)
-            attended = attend(query, torch.cat(keys, 2), torch.cat(values, 2), mask)
-            results.append(attended.view(batch, -1, *query.shape[1:]))
-        return self.merge(x, torch.stack(results, 1).flatten(0, 2))
-
 
 class FineBlocks(nn.Module):
     """What a family does on the grid itself: blocks before and after the shared middle."""
@@ -265,14 +258,16 @@ class FineBlocks(nn.Module):
     def __init__(self, config: EmbeddedConfig, family: str) -> None:
         super().__init__()
         width, after = config.width(family), config.before + config.middle
-        self.before = nn.ModuleList(ResidualBlock(width, i in config.recall) for i in range(config.before))
+        told = any(mode.hints for mode in MODES.values() if mode.family == family)
+        recall = () if told else config.recall
+        self.before = nn.ModuleList(ResidualBlock(width, i in recall) for i in range(config.before))
         self.down = nn.Conv2d(width, config.coarse, 2, stride=2)
         self.up = nn.Conv2d(config.coarse, 4 * width, 1)
-        self.after = nn.ModuleList(ResidualBlock(width, after + i in config.recall) for i in range(config.after))
+        self.after = nn.ModuleList(ResidualBlock(width, after + i in recall) for i in range(config.after))
 
 
 class EmbeddedNetwork(nn.Module):
-    """The whole network; `step` walks one frame at a time, `clip` whole clips with the same layers."""
+    """The whole network; `step` walks one frame at a time over a memory."""
 
     def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__()
@@ -280,7 +275,7 @@ class EmbeddedNetwork(nn.Module):
         coarse = config.coarse
         widths = {name: config.width(mode.family) for name, mode in MODES.items()}
         self.stems = nn.ModuleDict(
-            {name: nn.Conv2d(mode.inputs, widths[name], 3, padding=1) for name, mode in MODES.items()}
+            {name: nn.Conv2d(mode.inputs + mode.hints, widths[name], 3, padding=1) for name, mode in MODES.items()}
         )
         self.families = nn.ModuleDict({family: FineBlocks(config, family) for family in FAMILIES})
         self.middle = nn.ModuleList(
@@ -309,6 +304,11 @@ class EmbeddedNetwork(nn.Module):
         config, width = self.config, self.config.width(MODES[mode].family)
         return [width] * config.before + [config.coarse] * config.middle + [width] * config.after
 
+    def recalling(self, mode: str) -> list[int]:
+        """The blocks of a mode that see the frame before."""
+        inner = range(self.config.before, self.config.before + self.config.middle)
+        return [index for index in self.config.recall if index in inner or not MODES[mode].hints]
+
     def shifts(self, mode: str, levels: Tensor) -> list[Tensor]:
         """The blocks' shifts [B, C, 1, 1] under conditions `levels` [B, LEVELS]."""
         return [s[..., None, None] for s in self.conditions[mode](levels).split(self.hidden(mode), -1)]
@@ -322,13 +322,13 @@ class EmbeddedNetwork(nn.Module):
         cache = KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
         features = []
         for index, channels in enumerate(self.hidden(mode)):
-            if index in config.recall:
+            if index in self.recalling(mode):
                 size = half if config.before <= index < config.before + config.middle else [2 * side for side in half]
                 features.append(self.weight.new_zeros(batch, channels, *size))
         return Memory(cache, FeatureCache(features))
 
     def step(self, mode: str, x: Tensor, levels: Tensor, memory: Memory, fresh: bool) -> Tensor:
-        """One frame [B, C, H, W] to its residual [B, outputs, H, W]; `memory` moves on by a frame.
+        """One frame [B, inputs + hints, H, W] to its residual [B, outputs, H, W]; `memory` moves on by a frame.
 
         `levels` [B, LEVELS]; `fresh` makes this frame the reference: always for a scene's first.
         """
@@ -341,21 +341,6 @@ class EmbeddedNetwork(nn.Module):
         memory.features.advance()
         return out
 
-    def clip(self, mode: str, x: Tensor, levels: Tensor) -> Tensor:
-        """Whole clips [B, T, C, H, W] to residuals [B, T, outputs, H, W]; conditions [B, LEVELS]."""
-        batch, frames = x.shape[:2]
-        shifts = [s.repeat_interleave(frames, 0) for s in self.shifts(mode, levels)]
-
-        def look(index: int, y: Tensor) -> Tensor:
-            return self.looking(index).clip(y, frames)
-
-        def recall(_: int, y: Tensor) -> Tensor:
-            earlier = y.view(batch, frames, *y.shape[1:])[:, :-1]
-            return F.pad(earlier, (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
-
-        out = self.walk(mode, x.flatten(0, 1), shifts, look, recall)
-        return out.view(batch, frames, *out.shape[1:])
-
     def walk(self, mode: str, x: Tensor, shifts: list[Tensor], look: Look, recall: Recall) -> Tensor:
         """The layers in order; only `look` and `recall` (of an index and a map) look beyond a frame."""
         height, width = x.shape[-2:]
@@ -363,7 +348,7 @@ class EmbeddedNetwork(nn.Module):
         x = self.stems[mode](x)
         fine = cast(FineBlocks, self.families[MODES[mode].family])
         remaining = iter(shifts)
-        recalled = iter(range(len(self.config.recall)))
+        recalled = iter(range(len(self.recalling(mode))))
 
         def run(block: nn.Module, x: Tensor) -> Tensor:
             before = None if cast(ResidualBlock, block).past is None else recall(next(recalled), x)

@@ -23,11 +23,12 @@ def operations(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> floa
     pixels_a_side = round((MODES[mode].outputs / 3) ** 0.5) if mode == "upscale3" else GRID
     positions = size[0] * size[1] / pixels_a_side**2
     width, coarse = config.width(MODES[mode].family), config.coarse
-    a_position = 9.0 * width * (MODES[mode].inputs + MODES[mode].outputs)
+    a_position = 9.0 * width * (MODES[mode].inputs + MODES[mode].hints + MODES[mode].outputs)
     a_position += 18 * width**2 * (config.before + config.after)
     a_position += 18 * coarse**2 * config.middle / 4 + 2 * width * coarse
     inner = range(config.before, config.before + config.middle)
-    a_position += sum(9 * coarse**2 / 4 if place in inner else 9 * width**2 for place in config.recall)
+    outer = 0 if MODES[mode].hints else 9 * width**2
+    a_position += sum(9 * coarse**2 / 4 if place in inner else outer for place in config.recall)
     keys = config.tokens * (config.memory + 1) + config.anchors
     a_position += 2 * (4 * coarse**2 + 2 * coarse * keys) / 4
     return 2.0 * positions * a_position

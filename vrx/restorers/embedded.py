@@ -6,20 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.errors import ModelError
 from vrx.models.classical import bicubic, bicubic_grid, smooth_fill, wiener
 from vrx.models.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
+from vrx.models.feedback import hint, luma
 from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.models.strength import StrengthNetwork, estimate_strength
 from vrx.restorers import sizes
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
+from vrx.restorers.motion import Motion, brightness
 from vrx.restorers.stages import padded
 from vrx.weights import load
 
 ESTIMATED_FRAMES = 4  # of a scene, for its blur and its compression
+LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
 # after them a few at a time: pictures of 1280x720 then stay below what the allocator keeps at hand (32 MB),
 # and the stages still need not wait for each other
 SCHEDULE = ChunkSchedule(first=ESTIMATED_FRAMES, next=2)
@@ -82,11 +86,15 @@ def load_parts(path: Path) -> EmbeddedParts:
 
 @dataclass
 class EncodeState:
-    """Blur (pixels) and damage (0..1) of the scene; None until its first chunk was seen, or never asked for."""
+    """Blur (pixels) and damage (0..1) of the scene; None until its first chunk was seen, or never asked for.
+
+    `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.
+    """
 
     scene: SceneStart
     sigma: float | None
     strength: float | None
+    latest: Tensor
 
 
 class Encode:
@@ -94,10 +102,11 @@ class Encode:
 
     def __init__(self, options: EmbeddedOptions, sharpness: SharpnessNetwork, strength: StrengthNetwork) -> None:
         self._options, self._sharpness, self._strength = options, sharpness, strength
+        self._motion = Motion()
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
-        return EncodeState(scene, self._options.sigma, self._options.strength)
+        return EncodeState(scene, self._options.sigma, self._options.strength, torch.empty(0, 0, 0, dtype=torch.uint8))
 
     def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
         """Estimate, and what the network sees of it, frame by frame."""
@@ -112,7 +121,9 @@ class Encode:
         if task == "upscale":
             enlarge = bicubic_grid if self._options.on_grid else bicubic
             chunk.carry["base"] = enlarge(chunk.frames, self._options.scale)
-            chunk.latents = upscale_inputs(padded(chunk.frames, 2), self._options.scale)
+            low = padded(chunk.frames, 2)
+            chunk.latents = upscale_inputs(low, self._options.scale)
+            self.look(chunk, low if self._options.scale > 2 else F.avg_pool2d(low, 2), state)
         elif task == "deblur":
             assert state.sigma is not None
             blurred = padded(chunk.frames, GRID)
@@ -130,27 +141,45 @@ class Encode:
         chunk.carry["levels"] = chunk.frames.new_tensor([levels])
         return chunk, state
 
+    def look(self, chunk: Pixels, pictures: Tensor, state: EncodeState) -> None:
+        """Find where each position's content was in the frame restored before it, `motion` [T, 2, H, W].
+
+        Before a scene's first frame those after it are restored, last to first; `lead` [L - 1, 2, H, W] is
+        the motion of these: where the content of each but the last will be in the next one.
+        """
+        levels = brightness(pictures)
+        if len(state.latest):
+            motion = self._motion.between(torch.cat([state.latest, levels]))
+        else:
+            lead = self._motion.between(levels[:LEAD_FRAMES].flip(0)).flip(0)
+            chunk.carry["lead"] = lead.to(pictures.device)
+            first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
+            motion = torch.cat([first, self._motion.between(levels)])
+        chunk.carry["motion"] = motion.to(pictures.device)
+        state.latest = levels[-1:]
+
     def estimate(self, frames: Tensor) -> float:
         """The blur of frames [T, 3, H, W] in pixels, 0 where they are sharp."""
         sigma = estimate_sigma(self._sharpness, frames)
         return sigma if sigma >= LEAST_SIGMA else 0.0
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """Blur and damage; NaN stands for not known."""
+        """Blur, damage (NaN stands for not known) and the latest frame."""
         found = {"sigma": state.sigma, "strength": state.strength}
-        return {n: torch.tensor(float("nan") if value is None else value) for n, value in found.items()}
+        kept = {n: torch.tensor(float("nan") if value is None else value) for n, value in found.items()}
+        return {**kept, "latest": state.latest.clone()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
-        found = (float(tensors[name]) for name in ("sigma", "strength"))
-        return EncodeState(scene, *(None if value != value else value for value in found))
+        sigma, strength = (None if value.isnan() else float(value) for value in (tensors["sigma"], tensors["strength"]))
+        return EncodeState(scene, sigma, strength, tensors["latest"])
 
 
 class Generate:
     """The network, a frame at a time, over its rolling cache."""
 
     def __init__(self, options: EmbeddedOptions, network: EmbeddedNetwork, remember: bool = True) -> None:
-        self._mode, self._network, self._remember = options.mode, network, remember
+        self._options, self._mode, self._network, self._remember = options, options.mode, network, remember
         weight = network.weight
         self._device, self._dtype = weight.device, weight.dtype
 
@@ -169,15 +198,41 @@ class Generate:
         """Residuals [T, 3 s^2, H, W] of the frames' grids, in order."""
         assert chunk.latents is not None
         levels = chunk.carry["levels"].to(self._dtype)
-        grids = chunk.latents.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        grids = chunk.latents.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
+
+        def advance(number: int, fresh: bool, motions: Tensor | None) -> Tensor:
+            """One frame, told of the one before where the mode takes hints."""
+            grid = grids[number]
+            if motions is None:
+                return self._network.step(self._mode, grid, levels, state, fresh)
+            base = self.brightness(chunk.carry["base"][number : number + 1], grid.shape)
+            told = torch.zeros_like(base)
+            if state.shown is not None:
+                told = hint(state.shown, base, motions[number : number + 1])
+            residual = self._network.step(self._mode, torch.cat([grid, told.to(grid)], 1), levels, state, fresh)
+            state.shown = luma(residual).add_(base).clamp_(0, 1)
+            return residual
+
+        references = chunk.refresh | ({0} if state.cache.end == 0 else set())
+        lead = chunk.carry.get("lead")
+        if self._remember and lead is not None:
+            for number in range(len(lead), 0, -1):
+                advance(number, number == len(lead), lead)
         residuals = []
-        for number, grid in enumerate(torch.split(grids, 1)):
+        for number, grid in enumerate(grids):
             if not self._remember:
                 state = self._network.allocate(self._mode, *grid.shape[-2:])
-            fresh = state.cache.end == 0 or number in chunk.refresh
-            residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
+            fresh = number in references or not self._remember
+            residuals.append(advance(number, fresh, chunk.carry.get("motion")))
         chunk.latents = torch.cat(residuals)
         return chunk, state
+
+    def brightness(self, base: Tensor, grid: torch.Size) -> Tensor:
+        """Of an estimate [1, 3, ...], on the whole grid [1, hints, H, W]."""
+        if not self._options.on_grid:
+            base = F.pixel_unshuffle(padded(base, GRID), GRID)
+        missing = (0, grid[-1] - base.shape[-1], 0, grid[-2] - base.shape[-2])
+        return F.pad(luma(base), missing, mode="replicate") if any(missing) else luma(base)
 
     def save(self, state: Memory) -> dict[str, Tensor]:
         """The memory."""

@@ -5,8 +5,8 @@
 `--data` holds the shards of `vrx.train.data`.  Every step draws one use of the network (enlarging by
 4, 3 or 2, deblurring, inpainting), degrades a batch, and follows Charbonnier + gradient +
 temporal-difference losses with Muon for the inner matrices, AdamW for the rest, a cosine schedule and
-a weight average.  Stops cleanly on SIGTERM; `--resume` continues where the last save stands; `--only FAMILY`
-trains the layers that belong to one family of uses and holds all others.
+a weight average.  Stops cleanly on SIGTERM; `--resume` continues where the last save stands; `--only FAMILY...`
+trains the layers that belong to these families of uses and holds all others.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vrx.models.classical import bicubic, smooth_fill, wiener
 from vrx.models.embedded import FAMILIES, MODES, SIGMA_UNIT, SMALL, EmbeddedNetwork
-from vrx.models.grids import deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
+from vrx.models.grids import deblur_inputs, inpaint_inputs, upscale_inputs
+from vrx.restorers.motion import Motion, brightness
 from vrx.train import degrade
+from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.optimise import optimisers, rate_at
+from vrx.train.rollout import restored
 
 SHARES = {"upscale4": 0.57, "upscale3": 0.05, "upscale2": 0.05, "deblur": 0.24, "inpaint": 0.09}
 CROP = 128  # pixels; the degradation happens on the whole stored clip
@@ -40,8 +44,9 @@ GRADIENT_WEIGHT = 0.2
 TEMPORAL_WEIGHT = 0.3
 FLICKER_WEIGHT = 0.8  # instead of it, where the source flickers: compressed or noisy, or a blur undone
 SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
-SOFT_SHARE = 0.4  # of the clips, softened first, as films are
-SOFT_SIGMA = (0.4, 1.5)  # pixels
+LEAD_SHARE = 0.4  # of the batches where a result is fed back: they begin long before what is learnt from
+LEAD = (4, 30)  # frames
+STILL_SHARE = (0.04, 0.3)  # of the clips, one frame again and again; in batches with a lead: it must come to rest
 DEGRADED_SHARE = {"upscale": 0.4, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
 SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
 MOTION_SHARE = 0.05  # of the blurs
@@ -60,53 +65,17 @@ class Batch:
     base: Tensor  # [B, T, 3, s H, s W]
     truth: Tensor  # as base
     mask: Tensor | None  # [B, T, 1, s H, s W]
+    motion: Tensor | None  # [B, T - 1, 2, H, W], from each frame but the first to the one before it, for hints
     flickers: bool = False  # a source that changes from frame to frame more than its picture does
+    lead: int = 0  # frames at the beginning that are restored, and nothing is learnt from
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        mask = None if self.mask is None else self.mask.to(device)
-        inputs, levels = self.inputs.to(device), self.levels.to(device)
-        return replace(
-            self, inputs=inputs, levels=levels, base=self.base.to(device), truth=self.truth.to(device), mask=mask
-        )
+        parts = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **parts)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- batches
-
-
-def load_clips(folder: Path) -> list[Tensor]:
-    """All shards of a folder, uint8 [N, T, 3, S, S] each."""
-    return [load_file(path)["clips"] for path in sorted(folder.glob("clips-*.safetensors"))]
-
-
-def augment(clip: Tensor, frames: int, rng: random.Random) -> Tensor:
-    """A run of a stored clip, flipped, turned, reversed and with its colours exchanged."""
-    stride = 2 if rng.random() < 0.2 and clip.shape[0] >= 2 * frames - 1 else 1
-    start = rng.randint(0, clip.shape[0] - (frames - 1) * stride - 1)
-    clip = clip[start : start + (frames - 1) * stride + 1 : stride].float() / 255
-    if rng.random() < 0.5:
-        clip = clip.flip(0)
-    if rng.random() < 0.5:
-        clip = clip.flip(-1)
-    if rng.random() < 0.5:
-        clip = clip.flip(-2)
-    if rng.random() < 0.5:
-        clip = clip.transpose(-1, -2)
-    if rng.random() < 0.3:
-        clip = clip[:, rng.sample(range(3), 3)]
-    return clip
-
-
-def draw(clips: list[Tensor], count: int, frames: int, rng: random.Random) -> Tensor:
-    """`count` augmented clips [B, T, 3, S, S], some of them as soft as films are."""
-    chosen = []
-    for _ in range(count):
-        shard = rng.choice(clips)
-        clip = augment(shard[rng.randrange(len(shard))], frames, rng)
-        if rng.random() < SOFT_SHARE:
-            clip = degrade.gaussian_blur(clip, rng.uniform(*SOFT_SIGMA))
-        chosen.append(clip)
-    return torch.stack(chosen)
 
 
 def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
@@ -125,14 +94,17 @@ def damage(low: Tensor, rng: random.Random, family: str) -> tuple[Tensor, float 
     return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE[family] else None, damaged
 
 
-def make_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
-    """Degrade clips [B, T, 3, S, S] for a mode and cut the same window out of everything."""
+def make_batch(mode: str, truth: Tensor, rng: random.Random, lead: int = 0) -> Batch:
+    """Degrade clips [B, T, 3, S, S] for a mode and cut the same window out of everything.
+
+    `lead` frames stand before them, the clips played back and forth.
+    """
     if mode.startswith("upscale"):
-        return upscale_batch(mode, truth, rng)
+        return upscale_batch(mode, truth, rng, lead)
     return deblur_batch(truth, rng) if mode == "deblur" else inpaint_batch(truth, rng)
 
 
-def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
+def upscale_batch(mode: str, truth: Tensor, rng: random.Random, lead: int) -> Batch:
     """Shrink by the mode's factor, then perhaps compress."""
     scale = int(mode[-1])
     count, frames, _, side, _ = truth.shape
@@ -141,13 +113,18 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
     low = low.view(count, frames, *low.shape[1:])
     low, strength, damaged = damage(low, rng, "upscale")
     base = bicubic(low.flatten(0, 1), scale).view_as(truth)
+    order = back_and_forth(frames, lead + frames)
+    low, base, truth, frames = low[:, order], base[:, order], truth[:, order], len(order)
+    motion = motion_of(F.avg_pool2d(low.flatten(0, 1), 1 if scale > 2 else 2), count)
     size = CROP // scale // 2 * 2
     top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
     low = low[..., top : top + size, left : left + size]
+    place = 1 if scale > 2 else 2  # pixels of the source a side
+    motion = motion[..., top // place : (top + size) // place, left // place : (left + size) // place]
     window = (..., slice(top * scale, (top + size) * scale), slice(left * scale, (left + size) * scale))
     inputs = upscale_inputs(low.flatten(0, 1), scale)
     inputs = inputs.view(count, frames, *inputs.shape[1:])
-    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None, damaged)
+    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None, motion, damaged, lead)
 
 
 def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
@@ -167,7 +144,7 @@ def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
     flat = blurred.flatten(0, 1)
     base = wiener(flat, assumed)
     inputs = deblur_inputs(flat, base)
-    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None, True), rng)
+    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None, None, True), rng)
 
 
 def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
@@ -178,7 +155,20 @@ def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
     flat_mask = mask.flatten(0, 1)
     base = smooth_fill(known.flatten(0, 1), flat_mask)
     inputs = inpaint_inputs(base, flat_mask)
-    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask, damaged), rng)
+    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask, None, damaged), rng)
+
+
+def back_and_forth(frames: int, count: int) -> list[int]:
+    """`count` indexes that run over a clip to its end, back to its beginning, and so on."""
+    turn = max(1, 2 * frames - 2)
+    return [min(place % turn, turn - place % turn) for place in range(count)]
+
+
+def motion_of(pictures: Tensor, count: int) -> Tensor:
+    """Where the content of each frame but the first was in the one before: `count` clips, as [B x T, 3, H, W]."""
+    levels = brightness(pictures)
+    search = Motion()
+    return torch.stack([search.between(clip) for clip in levels.view(count, -1, *levels.shape[1:])])
 
 
 def cut(batch: Batch, rng: random.Random) -> Batch:
@@ -206,15 +196,11 @@ def losses(network: EmbeddedNetwork, batch: Batch, precision: torch.dtype) -> tu
 
     Relative clip by clip, so that a soft clip counts as much as a sharp one, as it does in decibels.
     """
-    with torch.autocast(batch.truth.device.type, precision, enabled=precision != torch.float32):
-        residual = network.clip(batch.mode, batch.inputs, batch.levels)
-    pixels = to_pixels(residual.float().flatten(0, 1)).view_as(batch.base)
-    out = batch.base + (pixels if batch.mask is None else pixels * batch.mask)
-    truth = batch.truth
+    out, base, truth = (x[:, batch.lead :] for x in (restored(network, batch, precision), batch.base, batch.truth))
     weight = FLICKER_WEIGHT if batch.flickers else TEMPORAL_WEIGHT
-    loss = (distance(out, truth, weight) / distance(batch.base, truth, weight).clamp_min(FLOOR)).mean()
+    loss = (distance(out, truth, weight) / distance(base, truth, weight).clamp_min(FLOOR)).mean()
     error = ((out - truth) ** 2).mean((1, 2, 3, 4))
-    before = ((batch.base - truth) ** 2).mean((1, 2, 3, 4)).clamp_min(FLOOR**2)
+    before = ((base - truth) ** 2).mean((1, 2, 3, 4)).clamp_min(FLOOR**2)
     return loss + SQUARE_WEIGHT * (error / before).mean(), error.detach().mean()
 
 
@@ -232,7 +218,8 @@ def average(target: dict[str, Tensor], network: EmbeddedNetwork, keep: float) ->
 
 def gain(batch: Batch, error: Tensor) -> float:
     """dB over the classical base."""
-    return 10 * math.log10(float(((batch.base - batch.truth) ** 2).mean()) / float(error))
+    base, truth = batch.base[:, batch.lead :], batch.truth[:, batch.lead :]
+    return 10 * math.log10(float(((base - truth) ** 2).mean()) / float(error))
 
 
 @dataclass
@@ -291,7 +278,7 @@ def train(args: argparse.Namespace) -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     gains: dict[str, float] = {}
-    shares = {mode: share for mode, share in SHARES.items() if args.only in (None, MODES[mode].family)}
+    shares = {mode: share for mode, share in SHARES.items() if not args.only or MODES[mode].family in args.only}
     spent, begin = training.seconds, time.monotonic()
     while not stopping:
         training.seconds = spent + time.monotonic() - begin
@@ -301,9 +288,10 @@ def train(args: argparse.Namespace) -> None:
         for optim, rate in zip(training.optims, rates, strict=True):
             optim.param_groups[0]["lr"] = rate * rate_at(training.step, progress)
         mode = rng.choices(list(shares), list(shares.values()))[0]
-        frames = args.frames if progress > args.short else 2
+        frames = 2 if rng.random() < args.short else args.frames
         count = max(1, args.batch * args.frames // frames)
-        batch = make_batch(mode, draw(clips, count, frames, rng), rng).to(device)
+        lead = rng.randint(*LEAD) if MODES[mode].hints and frames > 2 and rng.random() < LEAD_SHARE else 0
+        batch = make_batch(mode, draw(clips, count, frames, rng, STILL_SHARE[lead > 0]), rng, lead).to(device)
         now = gain(batch, training.update(batch, precision))
         gains[mode] = 0.98 * gains.get(mode, now) + 0.02 * now
         if training.step % 100 == 0:
@@ -321,9 +309,9 @@ def adopt(network: EmbeddedNetwork, tensors: dict[str, Tensor]) -> None:
     network.load_state_dict({**state, **fitting})
 
 
-def hold(network: EmbeddedNetwork, family: str) -> None:
-    """Leave only what belongs to one family to be trained."""
-    own = {family, *(mode for mode in MODES if MODES[mode].family == family)}
+def hold(network: EmbeddedNetwork, families: list[str]) -> None:
+    """Leave only what belongs to some families to be trained."""
+    own = {*families, *(mode for mode in MODES if MODES[mode].family in families)}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.split(".")[1] in own)
 
@@ -356,13 +344,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="train by the clock instead of by steps")
     parser.add_argument("--batch", type=int, default=6, help="clips a step at full length")
     parser.add_argument("--frames", type=int, default=5)
-    parser.add_argument("--short", type=float, default=0.5, help="share of steps on two frames only")
+    parser.add_argument("--short", type=float, default=0.25, help="share of steps on more clips of two frames")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="a checkpoint whose fitting tensors are taken over")
-    parser.add_argument("--only", choices=FAMILIES, help="train this family's own layers, hold the others")
+    parser.add_argument("--only", choices=FAMILIES, nargs="+", help="train these families' own layers, hold the others")
     parser.add_argument("--resume", action="store_true")
     train(parser.parse_args())
 

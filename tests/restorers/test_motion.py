@@ -1,0 +1,46 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.restorers.motion import LEAST_SIDE, Motion, brightness
+
+
+def texture(height: int, width: int) -> Tensor:
+    noise = torch.rand(1, 3, height // 3, width // 3, generator=torch.Generator().manual_seed(2))
+    return F.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-5, 1)])
+def test_a_shift_is_found(shift: tuple[int, int]) -> None:
+    picture = texture(90, 120)
+    moved = torch.roll(picture, shift, (-2, -1))
+    found = Motion().between(brightness(torch.cat([picture, moved])))
+    assert found.shape == (1, 2, 90, 120)
+    inner = found[0, :, 12:-12, 12:-12].flatten(1)
+    assert inner.median(1).values.tolist() == pytest.approx([-shift[1], -shift[0]], abs=0.1)
+    assert (inner - torch.tensor([[-shift[1]], [-shift[0]]])).abs().mean() < 0.3
+
+
+def test_every_pair_is_looked_at_alone() -> None:
+    pictures = brightness(torch.cat([torch.roll(texture(48, 60), t, -1) for t in range(4)]))
+    together = Motion().between(pictures)
+    assert len(together) == 3
+    for number in range(3):
+        assert torch.equal(Motion().between(pictures[number : number + 2])[0], together[number])
+
+
+def test_one_picture_and_tiny_ones_do_not_move() -> None:
+    assert Motion().between(torch.zeros(1, 20, 30, dtype=torch.uint8)).shape == (0, 2, 20, 30)
+    for size in ((1, 1), (LEAST_SIDE - 1, 40), (40, LEAST_SIDE - 1)):
+        levels = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+        assert Motion().between(levels).shape == (2, 2, *size)
+        assert not Motion().between(levels).any()
+    for size in ((LEAST_SIDE, LEAST_SIDE), (LEAST_SIDE, 300), (13, 17)):
+        levels = torch.randint(0, 256, (2, *size), dtype=torch.uint8)
+        assert torch.isfinite(Motion().between(levels)).all()
+
+
+def test_brightness_has_256_levels() -> None:
+    picture = torch.stack([torch.full((3, 2, 2), value) for value in (0.0, 0.5, 1.0, 2.0)])
+    assert brightness(picture)[:, 0, 0].tolist() == [0, 128, 255, 255]

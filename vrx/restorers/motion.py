@@ -1,0 +1,45 @@
+"""How the content of a picture moved since the one before: dense optical flow, on the processor."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vrx.models.feedback import luma
+
+LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
+PATCH_STRIDE = 5  # pixels; patches are of 8
+
+
+def brightness(pictures: Tensor) -> Tensor:
+    """What motion is found in: uint8 [T, H, W] on the processor, of pictures [T, 3, H, W] in 0..1."""
+    return (luma(pictures)[:, 0] * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+
+
+class Motion:
+    """Dense inverse search (Kroeger et al., 2016), down to full resolution.
+
+    Without its variational refinement: that takes half of the time, and what is restored gains 0.01 dB by it.
+    """
+
+    def __init__(self) -> None:
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._search.setFinestScale(0)
+        self._search.setPatchStride(PATCH_STRIDE)
+        self._search.setVariationalRefinementIterations(0)
+
+    def between(self, levels: Tensor) -> Tensor:
+        """From each picture of uint8 [T, H, W] but the first to the one before it: where its content was.
+
+        [T - 1, 2, H, W], x and y in pixels, float32; zero in pictures too small to search.
+        """
+        count, height, width = levels.shape
+        if count < 2 or min(height, width) < LEAST_SIDE:
+            return torch.zeros(max(0, count - 1), 2, height, width)
+        pictures = levels.numpy()
+        flows = [self._search.calc(now, before, None) for before, now in pairwise(pictures)]  # type: ignore[call-overload]
+        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
