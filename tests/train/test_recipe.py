@@ -16,7 +16,7 @@ from vrx.models.grids import upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork
 from vrx.models.strength import StrengthNetwork
 from vrx.restorers.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer
-from vrx.train import degrade, embedded, evaluate, pack
+from vrx.train import batches, degrade, embedded, evaluate, pack
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.rollout import restored
@@ -62,7 +62,7 @@ def test_a_soft_clip_counts_as_much_as_a_sharp_one() -> None:
         truth = torch.full((len(errors), 2, 3, 16, 16), 0.5)
         base = truth + torch.tensor(errors).view(-1, 1, 1, 1, 1) * torch.randn(truth.shape).sign()
         inputs, levels = torch.zeros(len(errors), 2, 6, 4, 4), torch.zeros(len(errors), 3)
-        batch = embedded.Batch("upscale4", inputs, levels, base, truth, None, torch.zeros(len(errors), 1, 2, 4, 4))
+        batch = batches.Batch("upscale4", inputs, levels, base, truth, None, torch.zeros(len(errors), 1, 2, 4, 4))
         return float(embedded.losses(nothing, batch, torch.float32)[0].detach())
 
     assert loss(0.02) == pytest.approx(loss(0.2), rel=0.01)
@@ -73,7 +73,7 @@ def test_a_soft_clip_counts_as_much_as_a_sharp_one() -> None:
 def test_every_use_gets_batches_whose_parts_agree(clips: Path, mode: str) -> None:
     rng = random.Random(1)
     for _ in range(4):
-        batch = embedded.make_batch(mode, draw(load_clips(clips), 1, 2, rng), rng)
+        batch = batches.make_batch(mode, draw(load_clips(clips), 1, 2, rng), rng)
         side = {"upscale3": 3, "upscale2": 4}.get(mode, 4)  # output pixels a position
         assert batch.inputs.shape[:3] == (1, 2, MODES[mode].inputs)
         assert batch.base.shape == batch.truth.shape == (1, 2, 3, *(side * n for n in batch.inputs.shape[-2:]))
@@ -120,12 +120,12 @@ def test_packing_takes_the_mean_of_networks() -> None:
 
 
 def test_a_lead_is_the_clip_played_back_and_forth_and_nothing_is_learnt_from_it(clips: Path) -> None:
-    assert embedded.back_and_forth(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert embedded.back_and_forth(1, 3) == [0, 0, 0]
-    assert embedded.back_and_forth(3, 3) == [0, 1, 2]
+    assert batches.back_and_forth(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert batches.back_and_forth(1, 3) == [0, 0, 0]
+    assert batches.back_and_forth(3, 3) == [0, 1, 2]
     rng = random.Random(2)
     truth = draw(load_clips(clips), 1, 3, rng)
-    batch = embedded.make_batch("upscale4", truth, rng, lead=4)
+    batch = batches.make_batch("upscale4", truth, rng, lead=4)
     assert batch.truth.shape[1] == batch.inputs.shape[1] == batch.motion.shape[1] + 1 == 7  # type: ignore[union-attr]
     assert torch.equal(batch.truth[:, 0], batch.truth[:, 4])
     network = EmbeddedNetwork(TINY)
@@ -142,9 +142,9 @@ def test_what_is_trained_is_what_runs(clips: Path, monkeypatch: pytest.MonkeyPat
     low = degrade.quantise(degrade.shrink(truth[0], 4))
     options = EmbeddedOptions(task="upscale", scale=4, strength=0.0)
     parts = EmbeddedParts(network, SharpnessNetwork().eval(), StrengthNetwork().eval())
-    base, motion = bicubic(low, 4)[None], embedded.motion_of(low, 1)
+    base, motion = bicubic(low, 4)[None], batches.motion_of(low, 1)
     inputs = upscale_inputs(low, 4)[None]
-    batch = embedded.Batch("upscale4", inputs, embedded.levels_of(1, 0, 0.0), base, truth, None, motion)
+    batch = batches.Batch("upscale4", inputs, batches.levels_of(1, 0, 0.0), base, truth, None, motion)
     with torch.inference_mode():
         trained = restored(network, batch, torch.float32)[0].clamp(0, 1)
         restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)

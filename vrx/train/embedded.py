@@ -17,27 +17,21 @@ import math
 import random
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vrx.models.classical import bicubic, smooth_fill, wiener
-from vrx.models.embedded import FAMILIES, MODES, SIGMA_UNIT, SMALL, EmbeddedNetwork
-from vrx.models.grids import deblur_inputs, inpaint_inputs, upscale_inputs
-from vrx.restorers.motion import Motion, brightness
-from vrx.train import degrade
+from vrx.models.embedded import FAMILIES, MODES, SMALL, EmbeddedNetwork
+from vrx.train.batches import Batch, make_batch
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.optimise import optimisers, rate_at
 from vrx.train.rollout import restored
 
 SHARES = {"upscale4": 0.57, "upscale3": 0.05, "upscale2": 0.05, "deblur": 0.24, "inpaint": 0.09}
-CROP = 128  # pixels; the degradation happens on the whole stored clip
-BLURRED = 160  # pixels of it, where the degradation is dear
 CLIP_NORM = 1.0
 FLOOR = 4e-3  # the least distance of a base that a batch is measured against
 GRADIENT_WEIGHT = 0.2
@@ -47,148 +41,7 @@ SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
 LEAD_SHARE = 0.4  # of the batches where a result is fed back: they begin long before what is learnt from
 LEAD = (4, 30)  # frames
 STILL_SHARE = (0.04, 0.3)  # of the clips, one frame again and again; in batches with a lead: it must come to rest
-DEGRADED_SHARE = {"upscale": 0.4, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
-SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
-MOTION_SHARE = 0.05  # of the blurs
-KNOWN_STRENGTH_SHARE = {"upscale": 0.85, "deblur": 0.5, "inpaint": 0.5}  # of all batches, told to the network
-STRENGTH_ERROR = 0.06  # deviation of what it is told
 SAVE_EVERY = 200  # steps
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step needs: grid inputs, conditions, the classical base and the truth, all cropped."""
-
-    mode: str
-    inputs: Tensor  # [B, T, C, H, W]
-    levels: Tensor  # [B, 3]
-    base: Tensor  # [B, T, 3, s H, s W]
-    truth: Tensor  # as base
-    mask: Tensor | None  # [B, T, 1, s H, s W]
-    motion: Tensor | None  # [B, T - 1, 2, H, W], from each frame but the first to the one before it, for hints
-    flickers: bool = False  # a source that changes from frame to frame more than its picture does
-    lead: int = 0  # frames at the beginning that are restored, and nothing is learnt from
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
-        parts = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
-        return replace(self, **parts)  # type: ignore[arg-type]
-
-
-# ---------------------------------------------------------------- batches
-
-
-def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
-    """The conditions [B, 3] of `vrx.models.embedded`."""
-    known = strength is not None
-    return torch.tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(known)]]).repeat(count, 1)
-
-
-def damage(low: Tensor, rng: random.Random, family: str) -> tuple[Tensor, float | None, bool]:
-    """Compress some of a family's batches; returns the strength where it is told (0 when clean), and whether it was."""
-    strength = 0.0
-    damaged = rng.random() < DEGRADED_SHARE[family]
-    if damaged:
-        low, strength = degrade.compress(low, rng)
-    told = min(1.0, max(0.0, strength + rng.gauss(0, STRENGTH_ERROR)))
-    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE[family] else None, damaged
-
-
-def make_batch(mode: str, truth: Tensor, rng: random.Random, lead: int = 0) -> Batch:
-    """Degrade clips [B, T, 3, S, S] for a mode and cut the same window out of everything.
-
-    `lead` frames stand before them, the clips played back and forth.
-    """
-    if mode.startswith("upscale"):
-        return upscale_batch(mode, truth, rng, lead)
-    return deblur_batch(truth, rng) if mode == "deblur" else inpaint_batch(truth, rng)
-
-
-def upscale_batch(mode: str, truth: Tensor, rng: random.Random, lead: int) -> Batch:
-    """Shrink by the mode's factor, then perhaps compress."""
-    scale = int(mode[-1])
-    count, frames, _, side, _ = truth.shape
-    truth = truth[..., : side // scale * scale, : side // scale * scale]
-    low = degrade.shrink(truth.flatten(0, 1), scale).clamp(0, 1)
-    low = low.view(count, frames, *low.shape[1:])
-    low, strength, damaged = damage(low, rng, "upscale")
-    base = bicubic(low.flatten(0, 1), scale).view_as(truth)
-    order = back_and_forth(frames, lead + frames)
-    low, base, truth, frames = low[:, order], base[:, order], truth[:, order], len(order)
-    motion = motion_of(F.avg_pool2d(low.flatten(0, 1), 1 if scale > 2 else 2), count)
-    size = CROP // scale // 2 * 2
-    top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
-    low = low[..., top : top + size, left : left + size]
-    place = 1 if scale > 2 else 2  # pixels of the source a side
-    motion = motion[..., top // place : (top + size) // place, left // place : (left + size) // place]
-    window = (..., slice(top * scale, (top + size) * scale), slice(left * scale, (left + size) * scale))
-    inputs = upscale_inputs(low.flatten(0, 1), scale)
-    inputs = inputs.view(count, frames, *inputs.shape[1:])
-    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None, motion, damaged, lead)
-
-
-def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
-    """Gaussian blur of sigma 0.5 to 4, some of them along a line; Wiener as base."""
-    count = truth.shape[0]
-    top, left = (rng.randint(0, truth.shape[-1] - BLURRED) for _ in range(2))
-    truth = truth[..., top : top + BLURRED, left : left + BLURRED]
-    flat = truth.flatten(0, 1)
-    sigma = rng.uniform(0.5, 4.0)
-    if rng.random() < MOTION_SHARE:
-        blurred = degrade.motion_blur(flat, 3 * sigma, rng.uniform(0, math.pi))
-        sigma /= 2  # a round kernel this small sharpens across the motion without ringing
-    else:
-        blurred = degrade.gaussian_blur(flat, sigma)
-    blurred, strength, _ = damage(blurred.view_as(truth), rng, "deblur")
-    assumed = max(0.3, sigma * rng.gauss(1, SIGMA_ERROR))
-    flat = blurred.flatten(0, 1)
-    base = wiener(flat, assumed)
-    inputs = deblur_inputs(flat, base)
-    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None, None, True), rng)
-
-
-def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
-    """Masks of all kinds; smooth fill as base."""
-    count, frames, _, height, width = truth.shape
-    known, strength, damaged = damage(truth, rng, "inpaint")
-    mask = torch.stack([degrade.mask_clip(frames, height, width, rng) for _ in range(count)])
-    flat_mask = mask.flatten(0, 1)
-    base = smooth_fill(known.flatten(0, 1), flat_mask)
-    inputs = inpaint_inputs(base, flat_mask)
-    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask, None, damaged), rng)
-
-
-def back_and_forth(frames: int, count: int) -> list[int]:
-    """`count` indexes that run over a clip to its end, back to its beginning, and so on."""
-    turn = max(1, 2 * frames - 2)
-    return [min(place % turn, turn - place % turn) for place in range(count)]
-
-
-def motion_of(pictures: Tensor, count: int) -> Tensor:
-    """Where the content of each frame but the first was in the one before: `count` clips, as [B x T, 3, H, W]."""
-    levels = brightness(pictures)
-    search = Motion()
-    return torch.stack([search.between(clip) for clip in levels.view(count, -1, *levels.shape[1:])])
-
-
-def cut(batch: Batch, rng: random.Random) -> Batch:
-    """A window of CROP pixels on the grid out of a batch whose parts are still whole and flat."""
-    count, frames, _, side, _ = batch.truth.shape
-    grid = side // 4
-    size = CROP // 4
-    top, left = (rng.randint(0, grid - size) for _ in range(2))
-    inputs = batch.inputs.view(count, frames, -1, grid, grid)
-    window = (..., slice(top * 4, (top + size) * 4), slice(left * 4, (left + size) * 4))
-    return replace(
-        batch,
-        inputs=inputs[..., top : top + size, left : left + size],
-        base=batch.base.view_as(batch.truth)[window],
-        truth=batch.truth[window],
-        mask=None if batch.mask is None else batch.mask[window],
-    )
-
-
-# ---------------------------------------------------------------- the loop
 
 
 def losses(network: EmbeddedNetwork, batch: Batch, precision: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,6 @@ that are written over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,9 +13,7 @@ from torch import Tensor
 from vrx.models.embedded import MODES, EmbeddedNetwork, attend
 from vrx.models.feedback import hint, luma
 from vrx.models.grids import to_pixels
-
-if TYPE_CHECKING:
-    from vrx.train.embedded import Batch
+from vrx.train.batches import Batch
 
 
 class Rollout:
