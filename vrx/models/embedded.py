@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 import torch
@@ -92,6 +93,12 @@ class EmbeddedConfig:
     def width(self, family: str) -> int:
         """Channels on the grid."""
         return self.fine if family == "upscale" else self.full
+
+    def recalling(self, family: str) -> list[int]:
+        """The blocks of a family that see the frame before."""
+        inner = range(self.before, self.before + self.middle)
+        told = any(mode.hints for mode in MODES.values() if mode.family == family)
+        return [index for index in self.recall if index in inner or not told]
 
     @property
     def tokens(self) -> int:
@@ -258,8 +265,7 @@ class FineBlocks(nn.Module):
     def __init__(self, config: EmbeddedConfig, family: str) -> None:
         super().__init__()
         width, after = config.width(family), config.before + config.middle
-        told = any(mode.hints for mode in MODES.values() if mode.family == family)
-        recall = () if told else config.recall
+        recall = config.recalling(family)
         self.before = nn.ModuleList(ResidualBlock(width, i in recall) for i in range(config.before))
         self.down = nn.Conv2d(width, config.coarse, 2, stride=2)
         self.up = nn.Conv2d(config.coarse, 4 * width, 1)
@@ -304,11 +310,6 @@ class EmbeddedNetwork(nn.Module):
         config, width = self.config, self.config.width(MODES[mode].family)
         return [width] * config.before + [config.coarse] * config.middle + [width] * config.after
 
-    def recalling(self, mode: str) -> list[int]:
-        """The blocks of a mode that see the frame before."""
-        inner = range(self.config.before, self.config.before + self.config.middle)
-        return [index for index in self.config.recall if index in inner or not MODES[mode].hints]
-
     def shifts(self, mode: str, levels: Tensor) -> list[Tensor]:
         """The blocks' shifts [B, C, 1, 1] under conditions `levels` [B, LEVELS]."""
         return [s[..., None, None] for s in self.conditions[mode](levels).split(self.hidden(mode), -1)]
@@ -322,7 +323,7 @@ class EmbeddedNetwork(nn.Module):
         cache = KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
         features = []
         for index, channels in enumerate(self.hidden(mode)):
-            if index in self.recalling(mode):
+            if index in config.recalling(MODES[mode].family):
                 size = half if config.before <= index < config.before + config.middle else [2 * side for side in half]
                 features.append(self.weight.new_zeros(batch, channels, *size))
         return Memory(cache, FeatureCache(features))
@@ -348,7 +349,7 @@ class EmbeddedNetwork(nn.Module):
         x = self.stems[mode](x)
         fine = cast(FineBlocks, self.families[MODES[mode].family])
         remaining = iter(shifts)
-        recalled = iter(range(len(self.recalling(mode))))
+        recalled = count()
 
         def run(block: nn.Module, x: Tensor) -> Tensor:
             before = None if cast(ResidualBlock, block).past is None else recall(next(recalled), x)

@@ -41,6 +41,11 @@ def upscale_inputs(low: Tensor, scale: int) -> Tensor:
     return F.pixel_unshuffle(both, 2) if scale == 2 else both
 
 
+def a_pixel_each(low: Tensor, scale: int) -> Tensor:
+    """[N, 3, H, W] with one pixel, the mean, for each position of the grid of `upscale{scale}`."""
+    return F.avg_pool2d(low, 2) if scale == 2 else low
+
+
 def deblur_inputs(blurred: Tensor, base: Tensor) -> Tensor:
     """Grid of a blurred picture and its deconvolution, both [N, 3, H, W] with sides of whole blocks."""
     return detail_inputs(base, (base - blurred) * DETAIL_GAIN)

@@ -27,8 +27,8 @@ def operations(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> floa
     a_position += 18 * width**2 * (config.before + config.after)
     a_position += 18 * coarse**2 * config.middle / 4 + 2 * width * coarse
     inner = range(config.before, config.before + config.middle)
-    outer = 0 if MODES[mode].hints else 9 * width**2
-    a_position += sum(9 * coarse**2 / 4 if place in inner else outer for place in config.recall)
+    recalling = config.recalling(MODES[mode].family)
+    a_position += sum(9 * coarse**2 / 4 if place in inner else 9 * width**2 for place in recalling)
     keys = config.tokens * (config.memory + 1) + config.anchors
     a_position += 2 * (4 * coarse**2 + 2 * coarse * keys) / 4
     return 2.0 * positions * a_position

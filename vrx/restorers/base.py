@@ -58,7 +58,7 @@ class Pixels:
 
     `frames`: [T, 3, H, W] float in 0..1 on the device.  `masks`: [T, 1, H, W] 1 where to fill, or None.
     `ahead`: [A, 3, H, W] frames that follow, where the schedule asks for them.
-    `refresh`: frames that become the reference of the guidance, a scene's first always among them.
+    `refresh`: frames that become the reference of the guidance; a scene's first does, whether it is among them or not.
     `carry` is what decode needs of encode; `latents` what generate works on; `notes` are for the user.
     """
 

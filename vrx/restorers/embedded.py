@@ -13,7 +13,7 @@ from vrx.errors import ModelError
 from vrx.models.classical import bicubic, bicubic_grid, smooth_fill, wiener
 from vrx.models.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
 from vrx.models.feedback import hint, luma
-from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
+from vrx.models.grids import GRID, a_pixel_each, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
 from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.models.strength import StrengthNetwork, estimate_strength
 from vrx.restorers import sizes
@@ -123,7 +123,7 @@ class Encode:
             chunk.carry["base"] = enlarge(chunk.frames, self._options.scale)
             low = padded(chunk.frames, 2)
             chunk.latents = upscale_inputs(low, self._options.scale)
-            self.look(chunk, low if self._options.scale > 2 else F.avg_pool2d(low, 2), state)
+            self.look(chunk, a_pixel_each(low, self._options.scale), state)
         elif task == "deblur":
             assert state.sigma is not None
             blurred = padded(chunk.frames, GRID)
@@ -180,8 +180,7 @@ class Generate:
 
     def __init__(self, options: EmbeddedOptions, network: EmbeddedNetwork, remember: bool = True) -> None:
         self._options, self._mode, self._network, self._remember = options, options.mode, network, remember
-        weight = network.weight
-        self._device, self._dtype = weight.device, weight.dtype
+        self._dtype = network.weight.dtype
 
     def start(self, scene: SceneStart) -> Memory:
         """An empty memory for the scene's grid."""
@@ -205,7 +204,7 @@ class Generate:
             grid = grids[number]
             if motions is None:
                 return self._network.step(self._mode, grid, levels, state, fresh)
-            base = self.brightness(chunk.carry["base"][number : number + 1], grid.shape)
+            base = self.base_luma(chunk.carry["base"][number : number + 1], grid.shape)
             told = torch.zeros_like(base)
             if state.shown is not None:
                 told = hint(state.shown, base, motions[number : number + 1])
@@ -227,8 +226,8 @@ class Generate:
         chunk.latents = torch.cat(residuals)
         return chunk, state
 
-    def brightness(self, base: Tensor, grid: torch.Size) -> Tensor:
-        """Of an estimate [1, 3, ...], on the whole grid [1, hints, H, W]."""
+    def base_luma(self, base: Tensor, grid: torch.Size) -> Tensor:
+        """Brightness of an estimate [1, 3, ...] on the whole grid, [1, hints, H, W]."""
         if not self._options.on_grid:
             base = F.pixel_unshuffle(padded(base, GRID), GRID)
         missing = (0, grid[-1] - base.shape[-1], 0, grid[-2] - base.shape[-2])

@@ -7,12 +7,11 @@ import random
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.models.classical import bicubic, smooth_fill, wiener
 from vrx.models.embedded import SIGMA_UNIT
-from vrx.models.grids import deblur_inputs, inpaint_inputs, upscale_inputs
+from vrx.models.grids import a_pixel_each, deblur_inputs, inpaint_inputs, upscale_inputs
 from vrx.restorers.motion import Motion, brightness
 from vrx.train import degrade
 
@@ -82,7 +81,7 @@ def upscale_batch(mode: str, truth: Tensor, rng: random.Random, lead: int) -> Ba
     base = bicubic(low.flatten(0, 1), scale).view_as(truth)
     order = back_and_forth(frames, lead + frames)
     low, base, truth, frames = low[:, order], base[:, order], truth[:, order], len(order)
-    motion = motion_of(F.avg_pool2d(low.flatten(0, 1), 1 if scale > 2 else 2), count)
+    motion = motion_of(a_pixel_each(low.flatten(0, 1), scale), count)
     size = CROP // scale // 2 * 2
     top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
     low = low[..., top : top + size, left : left + size]
