@@ -70,6 +70,22 @@ def test_a_slow_fade_refreshes_the_reference_without_a_cut() -> None:
     assert Turn.SOFT in turns
 
 
+@pytest.mark.parametrize(("changes", "refreshed"), [(10, 16), (21, 20)])
+def test_a_reference_lasts_15_frames_and_is_looked_at_every_fourth(changes: int, refreshed: int) -> None:
+    """InfVSR, A.3.  The change takes six frames, so that it is not a cut."""
+
+    def fade() -> Iterator[Frame]:
+        for number in range(40):
+            share = np.clip((number - changes + 6) / 6, 0, 1)
+            picture = (scenery(0, SIZE, 0) * (1 - share) + scenery(0, SIZE, 1) * share).astype(np.uint8)
+            planes = tuple(np.ascontiguousarray(picture[..., c]) for c in range(3))
+            yield Frame(planes, Layout(Kind.RGB, 8), Color(), number * 40, Fraction(1, 1000))
+
+    turns = [m.turn for m in mark(fade())]
+    assert Turn.HARD not in turns
+    assert turns.index(Turn.SOFT) == refreshed
+
+
 @pytest.mark.parametrize(
     ("layout", "level", "full"),
     [

@@ -22,6 +22,7 @@ from scenedetect import ContentDetector, FrameTimecode
 from vrx.errors import InputError, UsageError
 from vrx.media.color import COEFFICIENTS, assumed
 from vrx.media.frame import Frame, Kind
+from vrx.scenes.color_noise import ColorTrust, denoise
 
 CUT_THRESHOLD = 27.0  # content score; PySceneDetect's default
 LEAST_SCENE = 15  # frames; PySceneDetect's default: flashes closer together are one cut
@@ -96,28 +97,68 @@ def fires(detector: ContentDetector, frame: int, picture: NDArray[np.uint8]) -> 
     return [cut.frame_num for cut in found]
 
 
+class CutFinder:
+    """Finds cuts by color and by brightness at once; `is_cut` says which of the two counts at a frame."""
+
+    def __init__(self, threshold: float) -> None:
+        self.trust = ColorTrust(LEAST_SCENE)
+        self._by_color = CutDetector(threshold, luma_only=False)
+        self._by_luma = CutDetector(threshold, luma_only=True)
+
+    def add(self, number: int, picture: NDArray[np.uint8]) -> None:
+        """Take in the next frame's thumbnail."""
+        self.trust.add(number, picture)
+        self._by_color.add(number, picture)
+        self._by_luma.add(number, denoise(picture))
+
+    def finish(self, number: int) -> None:
+        """Find what the last frame, `number`, leaves open."""
+        self._by_color.finish(number)
+        self._by_luma.finish(number)
+
+    def is_cut(self, number: int) -> bool:
+        """Whether a scene begins at a frame at most LEAST_SCENE before the newest."""
+        detector = self._by_color if self.trust.trusted(number) else self._by_luma
+        return number > 0 and number in detector.cuts
+
+
+class CutDetector:
+    """PySceneDetect's content detector of one kind, and the cuts it has found, as frame numbers."""
+
+    def __init__(self, threshold: float, luma_only: bool) -> None:
+        self.cuts: set[int] = set()
+        self._steady = ContentDetector(threshold, min_scene_len=LEAST_SCENE, luma_only=luma_only)
+        self._opening = ContentDetector(threshold, min_scene_len=0, luma_only=luma_only)  # the first scene may be short
+
+    def add(self, number: int, picture: NDArray[np.uint8]) -> None:
+        """Take in the next frame's thumbnail."""
+        self.cuts.update(fires(self._steady, number, picture))
+        if number < LEAST_SCENE:
+            self.cuts.update(fires(self._opening, number, picture))
+        self.cuts = {cut for cut in self.cuts if cut > number - 2 * LEAST_SCENE}
+
+    def finish(self, number: int) -> None:
+        """Find what the last frame leaves open."""
+        self.cuts.update(cut.frame_num for cut in self._steady.post_process(FrameTimecode(number, NOMINAL_RATE)))
+
+
 def mark(frames: Iterator[Frame], threshold: float = CUT_THRESHOLD) -> Iterator[Marked]:
     """Mark hard cuts and worn-out references; at most LEAST_SCENE + 1 frames wait.
 
     The first frame begins a scene and is not marked.
     """
-    detector = ContentDetector(threshold=threshold, min_scene_len=LEAST_SCENE)
-    opening = ContentDetector(threshold=threshold, min_scene_len=0)  # cuts before the first scene is long
     waiting: deque[tuple[int, Frame, NDArray[np.uint8]]] = deque()
-    cuts: set[int] = set()
-    references = References(threshold)
+    finder, references = CutFinder(threshold), References(threshold)
     number = 0
     for number, frame in enumerate(frames):
         picture = thumbnail(frame)
-        cuts.update(fires(detector, number, picture))
-        if number < LEAST_SCENE:
-            cuts.update(fires(opening, number, picture))
+        finder.add(number, picture)
         waiting.append((number, frame, picture))
         if len(waiting) > LEAST_SCENE:
-            yield references.judge(*waiting.popleft(), cuts)
-    cuts.update(cut.frame_num for cut in detector.post_process(FrameTimecode(number, NOMINAL_RATE)))
+            yield references.judge(*waiting.popleft(), finder)
+    finder.finish(number)
     while waiting:
-        yield references.judge(*waiting.popleft(), cuts)
+        yield references.judge(*waiting.popleft(), finder)
 
 
 class References:
@@ -128,27 +169,27 @@ class References:
         self._at = 0
         self._picture: NDArray[np.uint8] | None = None
 
-    def judge(self, number: int, frame: Frame, picture: NDArray[np.uint8], cuts: set[int]) -> Marked:
+    def judge(self, number: int, frame: Frame, picture: NDArray[np.uint8], finder: CutFinder) -> Marked:
         """Mark a frame, given all cuts known so far."""
         turn = Turn.NONE
-        if number in cuts and number:
+        if finder.is_cut(number):
             turn = Turn.HARD
-            cuts.discard(number)
-        elif self._worn(number, picture):
+        elif self._worn(number, picture, colors=finder.trust.trusted(number)):
             turn = Turn.SOFT
         if turn is not Turn.NONE or self._picture is None:
             self._at, self._picture = number, picture
         return Marked(frame, turn)
 
-    def _worn(self, number: int, picture: NDArray[np.uint8]) -> bool:
+    def _worn(self, number: int, picture: NDArray[np.uint8], colors: bool) -> bool:
         age = number - self._at
         if self._picture is None or age < REFRESH_AFTER or age % REFRESH_EVERY:
             return False
         if self._picture.shape != picture.shape:
             return True
-        judge = ContentDetector(threshold=self._threshold, min_scene_len=0)
-        fires(judge, 0, self._picture)
-        return bool(fires(judge, 1, picture))
+        judge = ContentDetector(threshold=self._threshold, min_scene_len=0, luma_only=not colors)
+        before, now = (p if colors else denoise(p) for p in (self._picture, picture))
+        fires(judge, 0, before)
+        return bool(fires(judge, 1, now))
 
 
 def mark_at(frames: Iterator[Frame], cuts: frozenset[int]) -> Iterator[Marked]:
