@@ -1,6 +1,8 @@
 import struct
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -10,7 +12,7 @@ from tests.clips import ClipMaker, scenery
 from vrx.errors import InputError
 from vrx.media import ffmpeg
 from vrx.media.frame import Frame, Kind, Layout
-from vrx.media.probe import plausible
+from vrx.media.probe import plausible, video_info
 from vrx.media.read import Reader, Span, layout_of
 from vrx.media.stills import is_pattern
 
@@ -221,3 +223,16 @@ def test_an_avif_picture_is_a_picture(tmp_path: Path) -> None:
         assert reader.info.still
         assert [frame.planes[0].shape for frame in reader.frames()] == [(64, 96)]
     assert not is_pattern(tmp_path / "f_%03d.avif")
+
+
+@pytest.mark.parametrize(("size", "taken"), [((16384, 16384), True), ((16385, 16384), False)])
+def test_pictures_of_more_pixels_than_memory_should_hold_are_refused(size: tuple[int, int], taken: bool) -> None:
+    names = ("colorspace", "color_primaries", "color_trc", "color_range")
+    context = SimpleNamespace(width=size[0], height=size[1], name="png", pix_fmt="rgb24", **dict.fromkeys(names, 0))
+    names = ("time_base", "average_rate", "guessed_rate", "sample_aspect_ratio", "start_time", "duration")
+    stream: Any = SimpleNamespace(codec_context=context, index=0, frames=1, **dict.fromkeys(names))
+    if taken:
+        assert video_info(stream, "p.png").size == size
+    else:
+        with pytest.raises(InputError, match="16385x16384"):
+            video_info(stream, "p.png")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,3 +89,16 @@ def test_bicubic_on_the_grid_is_bicubic(scale: int, size: tuple[int, int]) -> No
     again = to_pixels(bicubic_grid(x, scale))
     assert torch.equal(again, found)
     assert again.is_contiguous()
+
+
+def test_deconvolution_gives_in_where_noise_would_be_amplified() -> None:
+    """A fine grating under a blur that leaves a fiftieth of it: H / (H^2 + 4e-4) is 25, not 50."""
+    sigma, remains = 2.0, 0.02
+    cycles = math.sqrt(-math.log(remains) / 2) / (math.pi * sigma)  # a pixel; H = exp(-2 (pi sigma f)^2)
+    period = round(1 / cycles, 1)
+    columns = torch.arange(401, dtype=torch.float64)
+    left = math.exp(-2 * (math.pi * sigma / period) ** 2)
+    grating = 0.5 + left * 0.1 * torch.cos(2 * math.pi * columns / period)
+    found = wiener(grating.expand(1, 1, 65, -1).contiguous(), sigma)[0, 0, 32, 150:250] - 0.5
+    gain = float(found.abs().max()) / (left * 0.1)
+    assert gain == pytest.approx(left / (left**2 + 4e-4), rel=0.05)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import vrx
 from vrx.models.classical import bicubic
+from vrx.restorers import embedded
 from vrx.restorers.base import Pixels, SceneStart
 from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.train.degrade import quantise, shrink
@@ -82,3 +83,16 @@ def test_short_scenes_have_a_shorter_lead(picture: Tensor, frames: int) -> None:
     found = gains(quantise(torch.stack([view(picture, t) for t in range(frames)])))
     assert len(found) == frames
     assert found.min() > 1.0
+
+
+@pytest.mark.parametrize(("estimate", "undone"), [(0.1, 0.0), (0.29, 0.0), (0.31, 0.31), (2.0, 2.0)])
+def test_a_blur_too_weak_to_see_is_left_alone(monkeypatch: pytest.MonkeyPatch, estimate: float, undone: float) -> None:
+    """Below 0.3 pixels the picture itself is the base: an inverse filter would only ring."""
+    monkeypatch.setattr(embedded, "estimate_sigma", lambda network, frames: estimate)
+    parts = load_parts(CHECKPOINT)
+    encode = embedded.Encode(EmbeddedOptions(task="deblur"), parts.sharpness, parts.strength)
+    frames = torch.rand(1, 3, 16, 16)
+    scene = SceneStart(0, (16, 16), (16, 16))
+    chunk, state = encode.step(Pixels(frames, None, frozenset()), encode.start(scene))
+    assert state.sigma == undone
+    assert torch.equal(chunk.carry["base"], frames) is (undone == 0)

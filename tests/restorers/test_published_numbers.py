@@ -1,0 +1,123 @@
+"""Every number a published system was released with, named once more beside its source.
+
+The golden cases take their sizes from their own configuration, so these are the only tests that read what
+a user's run reads.  A number that changes here is wrong unless the authors changed it.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from vrx.models import ram, tiny, umt5
+from vrx.models.flashvsr import attention, projection
+from vrx.models.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
+from vrx.models.ram import RamConfig
+from vrx.models.wan import autoencoder, rope, schedule, transformer
+from vrx.restorers import causal_wan, codecs, flashvsr, infvsr, instantvir, text
+from vrx.restorers.base import ChunkSchedule, SceneStart
+from vrx.restorers.causal_wan import OneStep
+from vrx.restorers.flashvsr import FlashVsrOptions, GenerateState
+from vrx.scenes import detect
+
+
+def test_infvsr() -> None:
+    """arXiv 2510.00948 and its release at a5b9342."""
+    assert OneStep(timestep=399, shift=5.0, window=3, pad=False) == infvsr.RULE  # the chunk before only; 3.2
+    assert infvsr.RULE.sigma == pytest.approx(0.3985014, abs=1e-6)  # of 1000 steps, the entry nearest to 399 / 1000
+    assert infvsr.CHANGE == detect.CUT_THRESHOLD == 27.0  # content score, appendix A.3
+    assert infvsr.PATIENCE == detect.REFRESH_AFTER == 15  # frames, appendix A.3
+    assert (codecs.TILED_FROM, codecs.TILE, codecs.STRIDE) == (1024, 128, 110)  # rows, latents, latents: 18 overlap
+
+
+def test_causal_wan_works_in_blocks_of_three_latent_frames() -> None:
+    """InfVSR 3.2 and InstantViR 3.3: 9 frames first, then 12."""
+    assert causal_wan.BLOCK == 3
+    assert ChunkSchedule(first=9, next=12, multiple=4, first_offset=1) == causal_wan.SCHEDULE
+    assert causal_wan.PIXEL_MULTIPLE == 16
+    assert codecs.SPATIAL == 8
+
+
+def test_guidance_of_infvsr() -> None:
+    """RAM's Swin-L with DAPE, as SeeSR has them (arXiv 2311.16518)."""
+    config = RamConfig()
+    assert config.image_size == 384
+    assert (config.embed_dim, config.depths, config.num_heads) == (192, (2, 2, 18, 2), (6, 12, 24, 48))
+    assert config.window_size == 12
+    assert ram.MEAN == (0.485, 0.456, 0.406)  # ImageNet's
+    assert ram.DEVIATION == (0.229, 0.224, 0.225)
+    assert ram.ADAPTER_SCALE == 1 / 8  # of the low-rank change, in two groups
+    assert ram.HIDDEN == -100.0
+
+
+def test_instantvir() -> None:
+    """arXiv 2511.14208 and its release: 21 latent frames are remembered, the chunk's own three among them."""
+    assert OneStep(timestep=522, shift=8.0, window=18, pad=True) == instantvir.RULE
+    assert instantvir.RULE.sigma == pytest.approx(0.5217391, abs=1e-6)  # entry 880 of the shifted schedule
+    assert instantvir.RULE.window + causal_wan.BLOCK == 21
+    assert instantvir.GREY == 0.5  # missing pixels are 0 in -1..1
+    assert instantvir.SCALE == 4
+    assert text.LENGTH == 512  # tokens, the end among them
+    assert umt5.FARTHEST == 128
+    assert codecs.LEAN_RANGE == 0.5  # LeanVAE works in -0.5..0.5
+
+
+def test_schedule_and_rotation_of_wan() -> None:
+    """Wan 2.1 (arXiv 2503.20314)."""
+    assert schedule.TRAIN_STEPS == 1000
+    assert rope.BASE == transformer.SINUSOID_BASE == 10000.0
+    expected = {0: 1.0, 880: 0.5217391, 999: 0.0079443}  # 8 s / (1 + 7 s), s = 1 - k / 1000
+    for k, sigma in expected.items():
+        assert float(schedule.shifted_sigmas(8.0)[k]) == pytest.approx(sigma, abs=1e-6)
+
+
+def test_latents_of_wan_are_normalized_by_sixteen_published_numbers() -> None:
+    """Wan 2.1's autoencoder: mean and deviation of each channel."""
+    mean = [-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508]
+    mean += [0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921]
+    deviation = [2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743]
+    deviation += [3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160]
+    assert list(autoencoder.MEAN) == mean
+    assert list(autoencoder.DEVIATION) == deviation
+    assert (autoencoder.SPATIAL, autoencoder.TEMPORAL) == (8, 4)
+
+
+def test_flashvsr() -> None:
+    """arXiv 2510.12747 and its release, version 1.1."""
+    assert TIMESTEP == 1000.0  # pure noise, sigma 1
+    assert (flashvsr.FIRST, flashvsr.NEXT, flashvsr.AHEAD) == (21, 8, 4)  # frames a step gives, and needs ahead
+    assert (flashvsr.FIRST_LATENTS, flashvsr.NEXT_LATENTS, flashvsr.CHANNELS) == (6, 2, 16)
+    assert flashvsr.MULTIPLE == 128  # 8 of the autoencoder, 2 of a patch, 8 of a window
+    assert attention.WINDOW == (2, 8, 8)
+    assert FIRST_PAIRS == 3
+    assert SparseOptions(ratio=1.0) == SparseOptions(ratio=1.0, reach=11, pairs=3)  # "more stable"; kv_ratio 3
+    defaults = FlashVsrOptions(scale=4, context=torch.zeros(1, 1, 1))
+    assert (defaults.reach, defaults.pairs, defaults.color, defaults.seed) == (11, 3, "auto", 0)
+    assert flashvsr.TRANSFERS["auto"] is flashvsr.TRANSFERS["adain"]  # the release corrects colors by AdaIN
+    assert (projection.GROUP, projection.BACK) == (4, 2)
+    assert tiny.LIMIT == 3.0
+
+
+@pytest.mark.parametrize(("height", "width"), [(768, 1280), (768, 1408), (1152, 1920), (384, 512)])
+def test_flashvsr_attends_to_120_windows_at_any_size(height: int, width: int) -> None:
+    """The released scripts: a ratio of 2.0 x 768 x 1280 / (H W), so that n^2 ratio is 120 n."""
+    windows = height * width // 128**2
+    assert windows**2 * released_ratio(height, width) == pytest.approx(120 * windows)
+
+
+def test_noise_of_flashvsr_differs_in_every_step_and_scene_and_repeats_with_the_seed() -> None:
+    """One noise tensor covers a scene in the release, so no two steps share theirs."""
+
+    def noise(seed: int, scene: int, steps: int) -> torch.Tensor:
+        network: Any = SimpleNamespace(patch_embedding=torch.nn.Conv3d(1, 1, 1))
+        stage = flashvsr.Generate(network, FlashVsrOptions(scale=4, context=torch.zeros(1, 1, 1), seed=seed))
+        start = SceneStart(scene, (32, 32), (128, 128))
+        return stage.noise(GenerateState(start, None, None, steps))  # type: ignore[arg-type]
+
+    first = noise(0, 0, 1)
+    assert torch.equal(first, noise(0, 0, 1))
+    for other in (noise(1, 0, 1), noise(0, 1, 1), noise(0, 0, 2)):
+        assert not torch.equal(first, other)
+    assert noise(0, 0, 0).shape[2] == 6
+    assert first.shape[2] == 2
