@@ -53,3 +53,17 @@ def test_the_conditional_decoder(case: Case, whole: bool) -> None:
         frames, cache = net.decode_step(latent, condition, cache)
         parts.append(frames)
     close(torch.cat(parts, 1), io["decode.video"], case.tolerance)
+
+
+@torch.inference_mode()
+def test_many_latents_take_no_more_memory_than_two() -> None:
+    case = cases("tcdecoder")[0].values[0]
+    net = filled(ConditionalDecoder(ConditionalConfig(**case.model)), case.weights())
+    io = case.io()
+    pictures: list[int] = []
+    for layer in net.decoder.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda module, inputs, output: pictures.append(output.shape[0]))
+    net.decode_step(io["latent"], io["condition"], ConvCache())
+    assert io["latent"].shape[1] > 2
+    assert max(pictures) <= 2 * net.temporal

@@ -245,5 +245,8 @@ class ConditionalDecoder(nn.Module):
         cache = cache.fork()
         missing = -condition.shape[2] % self.config.condition_unshuffle[0]
         condition = torch.cat([condition[:, :, :1]] * missing + [condition], 2)
-        frames = run(self.decoder, torch.cat([self.fold(condition), latent], 2), cache)
+        x = torch.cat([self.fold(condition), latent], 2)
+        # two latents at a time: a scene's first six at once would take three times the memory of all later
+        # steps, in maps of more than 2^31 values from 1080p on
+        frames = torch.cat([run(self.decoder, part, cache) for part in x.split(2, 1)], 1)
         return trimmed(frames, cache, TEMPORAL - 1), cache

@@ -221,4 +221,6 @@ def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: fe
 
 def build(entry: Entry, request: Request) -> Restorer:
     """The restorer of an entry.  Raises ModelError where files are missing, damaged or of another family."""
+    if request.dtype is torch.float32:
+        torch.backends.cudnn.allow_tf32 = False  # convolutions would round to 10 bits: float32 was asked for
     return FAMILIES[entry.family].build(request)
