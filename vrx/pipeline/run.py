@@ -29,6 +29,7 @@ from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
 from vrx.pipeline.choose import EMBEDDED, Machine, choose
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
+from vrx.pipeline.companions import container_reason
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
@@ -108,6 +109,9 @@ class Run:
         self._mask = None
         if job.restore.mask is not None:
             self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
+        reason = container_reason(job, self._reader.info, self._output)
+        if reason:
+            self._note(f"{job.source}: {reason}")
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
         if self._target.single and self.frames is not None and self.frames > 1:
