@@ -51,6 +51,24 @@ def written(source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layou
     return source
 
 
+def changes(first: Color, now: Color) -> list[str]:
+    """What differs in a later picture of a video, in words: what is converted, and what cannot be."""
+    lines = []
+    if (now.matrix, now.full_range) != (first.matrix, first.full_range):
+        described = f"{now.matrix or 'untagged'}, {'full' if now.full_range else 'limited'} range"
+        lines.append(f"the color changes to {described}; converted to the first")
+    if (now.primaries, now.transfer) != (first.primaries, first.transfer):
+        described = ", ".join(part or "untagged" for part in (now.primaries, now.transfer))
+        lines.append(f"primaries and transfer change to {described}; the result is tagged as the first picture")
+    return lines
+
+
+def same_samples(one: Color, other: Color, layout: Layout, size: tuple[int, int]) -> bool:
+    """Whether samples of a layout mean the same in both colors; `size` is (width, height)."""
+    first, second = assumed(one, layout, size), assumed(other, layout, size)
+    return (first.matrix, first.full_range) == (second.matrix, second.full_range)
+
+
 def setparams(color: Color) -> str:
     """The ffmpeg filter that puts the tags onto raw frames."""
     parts = []

@@ -15,6 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.media.color import changes
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
@@ -243,7 +244,18 @@ class Reader:
             )
         else:
             planes = planes_of(picture, layout)
-        return Frame(planes, layout, self.color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+        color = self._color_now(picture)
+        return Frame(planes, layout, color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+
+    def _color_now(self, picture: VideoFrame) -> Color:
+        """A picture's own color; joined recordings change theirs, and samples mean what their own tags say."""
+        color = merged(color_of(picture), self.color, picture.format.name)
+        if not self.info.still:
+            for change in changes(self.color, color):
+                self._note(f"{self.name}: {change}")
+            if layout_of(picture.format.name, self.name) != self.layout:
+                self._note(f"{self.name}: the pixel format changes to {picture.format.name}; converted to the first")
+        return color
 
     def _compare(self, end: Fraction) -> None:
         """Say where a source ends before its header says, and how many packets were damaged."""
