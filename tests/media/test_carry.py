@@ -1,31 +1,11 @@
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
-from tests.clips import scenery
+from tests.clips import write_sounding
 from vrx.media.carry import Carried, carry
 from vrx.media.losses import conversion_lines, stream_lines
 from vrx.media.probe import StreamInfo, describe, opened
-
-
-def sounding(path: Path, video: str, audio: str) -> list[StreamInfo]:
-    """Three frames and their sound in the codecs named; returns what else than the picture is in the file."""
-    with av.open(str(path), "w") as box:
-        picture = box.add_stream(video, rate=25)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = box.add_stream(audio, rate=44100)
-        sound.bit_rate = 128_000  # WMA begins with none
-        sound.layout = "mono"
-        for number in range(3):
-            box.mux(picture.encode(av.VideoFrame.from_ndarray(scenery(number, (64, 48)), format="rgb24")))
-        box.mux(picture.encode(None))
-        chunk = av.AudioFrame.from_ndarray(np.zeros((1, 6000), np.int16), format="s16", layout="mono")
-        chunk.sample_rate, chunk.pts = 44100, 0
-        box.mux(sound.encode(chunk))
-        box.mux(sound.encode(None))
-    return others(path)
 
 
 def others(path: Path) -> list[StreamInfo]:
@@ -47,7 +27,7 @@ def others(path: Path) -> list[StreamInfo]:
 def test_sound_goes_along_where_it_can_be_read_again(
     tmp_path: Path, name: str, video: str, audio: str, container: str, kept: bool, codec: str | None
 ) -> None:
-    streams = sounding(tmp_path / name, video, audio)
+    streams = others(write_sounding(tmp_path / name, video, audio))
     carried, lost = carry(tmp_path / name, container, streams)
     assert [item.convert for item in carried] == [codec] * kept
     assert lost == streams * (not kept)
