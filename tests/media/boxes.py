@@ -56,16 +56,17 @@ def dolby_vision(profile: int) -> bytes:
     return box(b"dvvC" if profile > 7 else b"dvcC", struct.pack(">BBHB", 1, 0, bits, compatible), bytes(19))
 
 
-def captioned(path: Path) -> Path:
-    """The H.264 file in Annex B at `path` with a caption (CEA-608, `Hi`) before each of its pictures."""
+def captioned(path: Path, first: int = 0) -> Path:
+    """The H.264 file in Annex B at `path` with a caption (CEA-608, `Hi`) before each picture from `first` on."""
     triples = bytes([0xFC, 0xC8, 0xE9])  # field one, H and i with odd parity
     captions = b"\xb5\x00\x31GA94\x03" + bytes([0x40 | 1, 0xFF]) + triples + b"\xff"
     message = b"\x00\x00\x00\x01\x06\x04" + bytes([len(captions)]) + captions + b"\x80"
     pieces = path.read_bytes().split(b"\x00\x00\x01")
-    out = pieces[0]
+    out, pictures = pieces[0], 0
     for piece in pieces[1:]:
-        if piece[0] & 0x1F in (1, 5):
-            out += message
+        if piece[0] & 0x1F in (1, 5):  # slices, one a picture
+            out += message if pictures >= first else b""
+            pictures += 1
         out += b"\x00\x00\x01" + piece
     path.write_bytes(out)
     return path

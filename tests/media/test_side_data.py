@@ -5,7 +5,8 @@ import pytest
 from tests.clips import ClipMaker
 from tests.media.boxes import captioned, dolby_vision, spherical, stereo, video
 from vrx.media.losses import keeps_stereo, side_data_lines
-from vrx.media.side_data import Extra, SideData, header_entries, look
+from vrx.media.read import Reader, Span
+from vrx.media.side_data import LOOK, Extra, SideData, header_entries, look
 
 HEADER = """Input #0, matroska,webm, from 'a.mkv':
   Metadata:
@@ -46,6 +47,15 @@ def test_a_sphere_in_two_views_is_seen(clip: ClipMaker) -> None:
 def test_captions_inside_the_video_are_seen(clip: ClipMaker) -> None:
     found = seen(captioned(clip("a.h264", frames=3, codec="libx264", options={"bf": "0"})))
     assert found.extras == {Extra.CAPTIONS}
+
+
+def test_captions_that_begin_later_are_said_when_they_begin(clip: ClipMaker) -> None:
+    path = captioned(clip("a.h264", frames=LOOK + 6, codec="libx264", options={"bf": "0", "slices": "1"}), LOOK + 3)
+    notes: list[str] = []
+    with Reader(path, Span(), notes.append) as reader:
+        assert reader.side_data() == SideData()
+        assert len(list(reader.frames())) == LOOK + 6
+    assert len([note for note in notes if Extra.CAPTIONS.value in note]) == 1
 
 
 def test_entries_of_one_stream_are_read_and_tags_are_none() -> None:

@@ -19,6 +19,7 @@ from vrx.media.color import changes
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.side_data import Extra, SideData, frame_extras, look
 from vrx.media.timing import Clock
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
@@ -114,6 +115,7 @@ class Reader:
         self.rotation, self.interlaced = 0, False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
         self.mastering: dict[str, Any] = {}
+        self._announced: set[Extra] | None = None  # what `side_data` found; later pictures may bring more
         try:
             self._container = self._stack.enter_context(opened(source, self.name))
             self.info: SourceInfo = describe(self._container, self.name, source)
@@ -148,6 +150,12 @@ class Reader:
             interlaced="yes" if self.interlaced else "",
         )
         return replace(self.info, video=video)
+
+    def side_data(self) -> SideData:
+        """What the video says beside its pictures.  What shows in later pictures only, `frames` notes from then on."""
+        found = SideData() if self.info.still else look(self.info.path, self._stream.index, self.name)
+        self._announced = set() if self.info.still else set(found.extras)
+        return found
 
     def __enter__(self) -> Reader:
         return self
@@ -222,6 +230,7 @@ class Reader:
         """Every picture in the size of the first."""
         yield self._first
         for picture in self._pictures:
+            self._watch_side_data(picture)
             if (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
@@ -229,6 +238,14 @@ class Reader:
                 self.interlaced = True
                 self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
             yield picture
+
+    def _watch_side_data(self, picture: VideoFrame) -> None:
+        """Say what begins after the pictures that `side_data` looked at; stills are not touched (PyAV crashes)."""
+        if self._announced is None or self.info.still:
+            return
+        for extra in frame_extras(picture) - self._announced:
+            self._announced.add(extra)
+            self._note(f"{self.name}: from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
 
     def _past(self, time: Fraction, count: int) -> bool:
         span = self._span

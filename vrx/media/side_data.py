@@ -87,7 +87,7 @@ def look(source: Path, index: int, name: str) -> SideData:
     with opened(source, name) as container:
         pictures = first_pictures(container, index)
         found = [kinds for picture in pictures if (kinds := frame_kinds(picture))]
-    extras = {extra for kinds in found for kind, extra in IN_FRAMES.items() if kind in kinds}
+    extras = {IN_FRAMES[kind] for kinds in found for kind in kinds if kind in IN_FRAMES}
     extras |= {extra for entry in entries for start, extra in IN_HEADER.items() if entry.lower().startswith(start)}
     stereo = next((layout for kinds in found if (layout := stereo_of(kinds)) is not None), None)
     if stereo is not None or any(stereo_entry(entry) for entry in entries):
@@ -113,6 +113,11 @@ def frame_kinds(picture: VideoFrame) -> dict[str, bytes]:
         return {data.type.name: bytes(data) for data in cast(Any, picture.side_data)}
     except ValueError:
         return {}
+
+
+def frame_extras(picture: VideoFrame) -> set[Extra]:
+    """What a picture carries beside its samples."""
+    return {IN_FRAMES[kind] for kind in frame_kinds(picture) if kind in IN_FRAMES}
 
 
 def stereo_of(kinds: dict[str, bytes]) -> str | None:

@@ -15,7 +15,6 @@ from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
-from vrx.media.side_data import SideData, look
 from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.tags import Tags
 from vrx.media.write import Target
@@ -40,7 +39,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         job=job,
         info=info,
         source=source,
-        found=SideData() if info.still else look(source, info.video.index, reader.name),
+        found=reader.side_data(),
         container=container,
         layout=layout,
         part=times is not None,
