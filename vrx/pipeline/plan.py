@@ -13,7 +13,7 @@ from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, ru
 from vrx.media.probe import describe, opened
 from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
 from vrx.media.write import FORMATS
-from vrx.pipeline.companions import other_streams
+from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, OutputSettings, Task
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries

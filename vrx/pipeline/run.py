@@ -29,7 +29,6 @@ from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
 from vrx.pipeline.choose import EMBEDDED, Machine, choose
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
-from vrx.pipeline.companions import container_reason
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
@@ -39,6 +38,7 @@ from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.target import expected_frames, make_target
+from vrx.pipeline.transfer import container_reason
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts

@@ -19,7 +19,7 @@ from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.tags import Tags
 from vrx.media.write import Target
 from vrx.pipeline import plan as planning
-from vrx.pipeline.companions import Transfer
+from vrx.pipeline.transfer import Transfer, other_streams
 from vrx.settings import Job, SelectionSettings
 
 
@@ -39,6 +39,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         job=job,
         info=info,
         source=source,
+        others=other_streams(info, job.output.audio),
         found=reader.side_data(),
         container=container,
         layout=layout,

@@ -4,9 +4,9 @@ import pytest
 
 from tests.clips import ClipMaker
 from tests.media.boxes import captioned, dolby_vision, spherical, stereo, video
+from vrx.media.extras import LOOK, Extra, SideData, header_entries, look
 from vrx.media.losses import keeps_stereo, side_data_lines
 from vrx.media.read import Reader, Span
-from vrx.media.side_data import LOOK, Extra, SideData, header_entries, look
 
 HEADER = """Input #0, matroska,webm, from 'a.mkv':
   Metadata:

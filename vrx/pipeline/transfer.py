@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.media import losses
 from vrx.media.carry import Carried, carry, conversion, trial
 from vrx.media.containers import choose_container
+from vrx.media.extras import SideData
 from vrx.media.frame import Layout, Note
 from vrx.media.probe import SourceInfo, StreamInfo
-from vrx.media.side_data import SideData
 from vrx.media.tags import KEYED, KEYED_FLAG, OF_THE_FILE, Tags, lost_tags, removed, stale, survival
 from vrx.settings import Job
 
@@ -18,6 +19,7 @@ ROOMIER = {"matroska": ".mkv", "mov": ".mov"}  # what is advised where a contain
 TIMECODED = {"mp4", "mov", "matroska", "webm"}  # containers that keep a timecode as a tag of the picture
 CHAPTERED = {"mp4", "mov", "matroska", "webm", "nut"}
 PICTURES = "image2"
+LONGEST_WORD = 30_000  # letters that a command line takes for one word everywhere
 
 
 def other_streams(info: SourceInfo, audio: bool) -> list[StreamInfo]:
@@ -30,12 +32,14 @@ def other_streams(info: SourceInfo, audio: bool) -> list[StreamInfo]:
 class Transfer:
     """From a source into a container, with the restored picture in `layout`.
 
+    `others` are the streams to go along, in the file `source`, which need not be the one that `info` describes.
     `part`: only a part of the source is restored; `late`: one that does not begin where it does.
     """
 
     job: Job
     info: SourceInfo
     source: Path
+    others: Sequence[StreamInfo]
     found: SideData
     container: str
     layout: Layout
@@ -50,11 +54,10 @@ class Transfer:
 
     def streams(self) -> tuple[Carried, ...]:
         """The source's other streams, as far as the container holds them."""
-        others = other_streams(self.info, self.job.output.audio)
         if self.container == PICTURES:
-            self.tell(losses.picture_lines(others, self.info.chapters))
+            self.tell(losses.picture_lines(self.others, self.info.chapters))
             return ()
-        wanted = [stream for stream in others if not self._written_anew(stream)]
+        wanted = [stream for stream in self.others if not self._written_anew(stream)]
         carried, gone = carry(self.source, self.container, wanted)
         self.tell(losses.stream_lines(self.container, [(stream, self._roomier(stream)) for stream in gone]))
         self.tell(losses.conversion_lines(self.container, wanted, carried))
@@ -94,26 +97,31 @@ class Transfer:
             wrong.append("timecode")
             self.tell(["the timecode is left out, since the result begins elsewhere"])
         words = list(removed(":s:0", wrong))
-        streams = {stream.index: stream for stream in self.info.streams}
+        streams = {stream.index: stream for stream in self.others}
         for place, item in enumerate(carried, start=1):
             words += removed(f":s:{place}", stale(streams[item.index].metadata))
         words += removed("", [name for name in self.info.metadata if name.lower() in OF_THE_FILE])
         if losses.keeps_stereo(self.found, self.container):
             words += ["-metadata:s:0", f"stereo_mode={self.found.stereo}"]
-        return Tags(words=tuple(words), movflag=self._file_tags(carried))
+        flag = self._file_tags(carried)
+        if flag:  # again from here, since a file between may hold less
+            for name, value in self.info.metadata.items():
+                if name.lower() not in OF_THE_FILE and len(value) < LONGEST_WORD:
+                    words += ["-metadata", f"{name}={value}"]
+        return Tags(words=tuple(words), movflag=flag)
 
     def _file_tags(self, carried: tuple[Carried, ...]) -> str:
         """Tell which tags of the file are lost; returns the muxer's flag that saves most of them."""
         if not set(map(str.lower, self.info.metadata)) - OF_THE_FILE:
             return ""
-        survived = survival(self.source, self.container)
+        survived = survival(self.info.path, self.container)
         if survived is None:
             return ""
         flag, lost = "", lost_tags(self.info, survived)
         # by key, all are kept, but many players look for the common ones elsewhere only; and covers are lost
         covered = any(item.kind == "cover" for item in carried)
         if lost and self.container in KEYED and "mov" in self.info.container and not covered:
-            keyed = survival(self.source, self.container, KEYED_FLAG)
+            keyed = survival(self.info.path, self.container, KEYED_FLAG)
             if keyed is not None and len(fewer := lost_tags(self.info, keyed)) < len(lost):
                 flag, lost = KEYED_FLAG, fewer
         self.tell(losses.tag_lines(self.container, lost))
