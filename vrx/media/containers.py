@@ -16,11 +16,11 @@ MP4_HOLDS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; nam
         *("pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le"),
     },
     "subtitle": {"mov_text"},
-    "video": {"av1", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "vvc"},
+    "video": {"av1", "libdav1d", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "vvc"},
     "cover": {"mjpeg", "png"},
     "attachment": set(),
 }
-NOWHERE = {"dvb_teletext", "eia_608"}  # subtitles that Matroska cannot hold either
+NOWHERE = {"cc_dec", "dvb_teletext", "eia_608"}  # subtitles that Matroska cannot hold either
 VARIANTS = ("float", "fixed")  # ends of decoder names: mp3float reads mp3
 
 

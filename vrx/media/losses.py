@@ -9,7 +9,7 @@ from vrx.media.extras import Extra, SideData
 from vrx.media.mastering import Mastering, can_hold
 from vrx.media.probe import StreamInfo
 
-STYLED = {"ass": "fonts, colors and places", "ssa": "fonts, colors and places", "webvtt": "places"}
+STYLED = {"ass": "fonts, colors and places", "ssa": "fonts, colors and places", "webvtt": "places", "cc_dec": "places"}
 STEREO_MODES = {  # Matroska's names of 3D layouts that a container holds; None: all of them
     "matroska": None,
     "webm": {"left_right", "right_left", "top_bottom", "bottom_top"},

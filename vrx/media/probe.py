@@ -30,6 +30,7 @@ PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "
 TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
 TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
 TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
+NAMELESS = {"", "none", "bin_data"}  # codec names that say nothing
 RANGES = {1: False, 2: True}
 
 
@@ -44,10 +45,11 @@ class StreamInfo:
     kind: str
     codec: str
     language: str = ""
+    detail: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        named = self.codec or self.metadata.get("handler_name", "") or "unknown"
+        named = self.codec if self.codec not in NAMELESS else self.metadata.get("handler_name", "unknown")
         return f"{self.kind} {self.index} ({named})"
 
 
@@ -234,7 +236,7 @@ def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
         StreamInfo(
             index=s.index,
             kind=kind_of(s),
-            codec=getattr(s.codec_context, "name", "") if s.codec_context else "",
+            codec=(s.codec_context.name if s.codec_context else s.name) or "",
             language=s.language or "",
             metadata=dict(s.metadata),
         )
