@@ -51,14 +51,18 @@ def written(source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layou
     return source
 
 
-def changes(first: Color, now: Color) -> list[str]:
-    """What differs in a later picture of a video, in words: what is converted, and what cannot be."""
+def changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> list[str]:
+    """What differs in a later picture of a video, in words: what is converted, and what cannot be.
+
+    Tags that appear late and say what was assumed are no change.
+    """
     lines = []
-    if (now.matrix, now.full_range) != (first.matrix, first.full_range):
+    if not same_samples(first, now, layout, size):
         described = f"{now.matrix or 'untagged'}, {'full' if now.full_range else 'limited'} range"
         lines.append(f"the color changes to {described}; converted to the first")
-    if (now.primaries, now.transfer) != (first.primaries, first.transfer):
-        described = ", ".join(part or "untagged" for part in (now.primaries, now.transfer))
+    pairs = ((first.primaries, now.primaries), (first.transfer, now.transfer))
+    if any(before and before != after for before, after in pairs):
+        described = ", ".join(after or "untagged" for _, after in pairs)
         lines.append(f"primaries and transfer change to {described}; the result is tagged as the first picture")
     return lines
 

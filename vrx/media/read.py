@@ -269,7 +269,7 @@ class Reader:
         """A picture's own color; joined recordings change theirs, and samples mean what their own tags say."""
         color = merged(color_of(picture), self.color, picture.format.name)
         if not self.info.still:
-            for change in changes(self.color, color):
+            for change in changes(self.color, color, self.layout, self._stored):
                 self._note(f"{self.name}: {change}")
             if layout_of(picture.format.name, self.name) != self.layout:
                 self._note(f"{self.name}: the pixel format changes to {picture.format.name}; converted to the first")
