@@ -1,7 +1,13 @@
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
 
 from vrx.media.color import changes, same_samples
 from vrx.media.frame import Color, Kind, Layout
+from vrx.media.read import Reader, Span
 
 VIDEO = Color("bt709", "bt709", "bt709", False)
 YUV = Layout(Kind.YUV, 8, 1, 1)
@@ -27,3 +33,34 @@ def test_samples_mean_the_same_where_tags_come_to_the_same() -> None:
     assert not same_samples(untagged, VIDEO, YUV, (640, 480))  # taken for BT.601
     assert not same_samples(VIDEO, replace(VIDEO, full_range=True), YUV, SIZE)
     assert same_samples(VIDEO, replace(VIDEO, transfer="smpte2084"), YUV, SIZE)
+
+
+def joined_recordings(folder: Path) -> Path:
+    """One gray picture four times in TS: limited BT.709 first, then the same look in full-range BT.601."""
+    path = folder / "joined.ts"
+    with path.open("wb") as file:
+        for number, (fmt, level, colors) in enumerate((("yuv420p", 126, 1), ("yuvj420p", 128, 6))):
+            part = folder / f"{number}.ts"
+            with av.open(str(part), "w") as box:
+                stream = box.add_stream("libx264", rate=25, options={"qp": "0", "bf": "0"})
+                stream.width, stream.height, stream.pix_fmt = 64, 48, fmt
+                stream.codec_context.colorspace = colors
+                stream.codec_context.color_range = 2 if level == 128 else 1
+                for index in range(2):
+                    planes = np.full((72, 64), 128, np.uint8)
+                    planes[:48] = level
+                    picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+                    picture.pts, picture.time_base = number * 2 + index, Fraction(1, 25)
+                    box.mux(stream.encode(picture))
+                box.mux(stream.encode(None))
+            file.write(part.read_bytes())
+    return path
+
+
+def test_each_picture_keeps_the_color_it_is_tagged_with(tmp_path: Path) -> None:
+    notes: list[str] = []
+    with Reader(joined_recordings(tmp_path), Span(), notes.append) as reader:
+        frames = list(reader.frames())
+    assert [frame.color.full_range for frame in frames] == [False, False, True, True]
+    assert [frame.color.matrix for frame in frames] == ["bt709"] * 2 + ["smpte170m"] * 2
+    assert any("color changes to smpte170m, full range" in note for note in notes)

@@ -236,33 +236,3 @@ def test_pictures_of_more_pixels_than_memory_should_hold_are_refused(size: tuple
     else:
         with pytest.raises(InputError, match="16385x16384"):
             video_info(stream, "p.png")
-
-
-def joined_recordings(folder: Path) -> Path:
-    """One gray picture four times in TS: limited BT.709 first, then the same look in full-range BT.601."""
-    path = folder / "joined.ts"
-    with path.open("wb") as file:
-        for number, (fmt, level, colors) in enumerate((("yuv420p", 126, 1), ("yuvj420p", 128, 6))):
-            part = folder / f"{number}.ts"
-            with av.open(str(part), "w") as box:
-                stream = box.add_stream("libx264", rate=25, options={"qp": "0", "bf": "0"})
-                stream.width, stream.height, stream.pix_fmt = 64, 48, fmt
-                stream.codec_context.colorspace = colors
-                stream.codec_context.color_range = 2 if level == 128 else 1
-                for index in range(2):
-                    planes = np.full((72, 64), 128, np.uint8)
-                    planes[:48] = level
-                    picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-                    picture.pts, picture.time_base = number * 2 + index, Fraction(1, 25)
-                    box.mux(stream.encode(picture))
-                box.mux(stream.encode(None))
-            file.write(part.read_bytes())
-    return path
-
-
-def test_each_picture_keeps_the_color_it_is_tagged_with(tmp_path: Path) -> None:
-    notes: list[str] = []
-    frames = frames_of(joined_recordings(tmp_path), notes=notes)
-    assert [frame.color.full_range for frame in frames] == [False, False, True, True]
-    assert [frame.color.matrix for frame in frames] == ["bt709"] * 2 + ["smpte170m"] * 2
-    assert any("color changes to smpte170m, full range" in note for note in notes)
