@@ -39,12 +39,10 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         job=job,
         info=info,
         source=source,
-        others=other_streams(info, job.output.audio),
+        others=[] if info.still else other_streams(info, job.output.audio),
         found=reader.side_data(),
         container=container,
         layout=layout,
-        part=times is not None,
-        late=bool(selection.start),
         note=note,
     )
     carried = transfer.streams()

@@ -33,7 +33,6 @@ class Transfer:
     """From a source into a container, with the restored picture in `layout`.
 
     `others` are the streams to go along, in the file `source`, which need not be the one that `info` describes.
-    `part`: only a part of the source is restored; `late`: one that does not begin where it does.
     """
 
     job: Job
@@ -43,9 +42,18 @@ class Transfer:
     found: SideData
     container: str
     layout: Layout
-    part: bool
-    late: bool
     note: Note
+
+    @property
+    def part(self) -> bool:
+        """Whether only a part of the source is restored."""
+        selection = self.job.selection
+        return any(limit is not None for limit in (selection.start, selection.end, selection.frames))
+
+    @property
+    def late(self) -> bool:
+        """Whether that part does not begin where the source does."""
+        return bool(self.job.selection.start)
 
     def tell(self, lines: list[str]) -> None:
         """Hand lines on with the name of the source."""
