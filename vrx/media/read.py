@@ -18,6 +18,7 @@ from vrx.errors import InputError
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.side_data import mastering_of
 from vrx.media.timing import Clock
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
@@ -112,7 +113,7 @@ class Reader:
         self._span, self._note = span, on_note
         self.rotation, self.interlaced = 0, False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
-        self.mastering: dict[str, Any] = {}
+        self.mastering: dict[str, bytes] = {}
         try:
             self._container = self._stack.enter_context(opened(source, self.name))
             self.info: SourceInfo = describe(self._container, self.name, source)
@@ -133,7 +134,7 @@ class Reader:
         self.size = self._stored
         self.interlaced = bool(self._first.interlaced_frame)
         self.rotation = int(self._first.rotation or 0)
-        self.mastering = mastering_of(self._first)
+        self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
         if self.info.still and self.rotation:
             self._turn_still()
 
@@ -275,16 +276,3 @@ def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
         full_range=full,
         chroma_location=frame.chroma_location or stream.chroma_location,
     )
-
-
-def mastering_of(frame: VideoFrame) -> dict[str, Any]:
-    """Mastering display and content light level of the first picture, raw bytes by name."""
-    found: dict[str, Any] = {}
-    try:
-        described = list(cast(Any, frame.side_data))
-    except ValueError:  # PyAV stumbles over kinds it does not know, a photograph's EXIF among them
-        return found
-    for data in described:
-        if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
-            found[data.type.name] = bytes(data)
-    return found
