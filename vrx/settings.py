@@ -104,7 +104,10 @@ class RestoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSettings:
-    """Which part of the source: times in seconds from its start, how cuts are found, and what is deinterlaced."""
+    """Which part of the source: times in seconds from its start, how cuts are found, and what is deinterlaced.
+
+    `stream` is the index in the file of the video stream, None for the one that players show.
+    """
 
     start: Fraction | None = None
     end: Fraction | None = None
@@ -112,6 +115,7 @@ class SelectionSettings:
     scenes: str = "auto"
     scene_threshold: float | None = None
     deinterlace: str = "auto"
+    stream: int | None = None
 
     def __post_init__(self) -> None:
         if self.start is not None and self.end is not None and self.end <= self.start:
@@ -120,6 +124,8 @@ class SelectionSettings:
             raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
         if self.scene_threshold is not None and not 0 < self.scene_threshold <= 255:
             raise UsageError(f"--scene-threshold {self.scene_threshold:g} is out of range", "Use 0 to 255")
+        if self.stream is not None and self.stream < 0:
+            raise UsageError(f"--stream {self.stream} is out of range", "See the streams with: vrx info")
         if self.deinterlace not in ("auto", "on", "off"):
             raise UsageError(f"unknown --deinterlace {self.deinterlace!r}", "Choose auto, on or off")
 

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from vrx.errors import InputError
 from vrx.media.frame import Color
 from vrx.media.stills import STILL_SUFFIXES, is_pattern, still_options
+from vrx.media.tracks import described, is_cover
 from vrx.settings import MAX_PIXELS
 
 ALLOWED_PROTOCOLS = "file,pipe"
@@ -144,29 +145,6 @@ def check_regular(path: Path, name: str) -> None:
         raise InputError(f"cannot read {name}: the file is empty")
 
 
-def pick_video(container: InputContainer, name: str) -> VideoStream:
-    """The stream a player would show: the default one, else the largest; cover pictures never."""
-    moving = [s for s in container.streams.video if not is_cover(s)]
-    if not moving:
-        held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in kinds(container))
-        raise InputError(f"cannot read {name}: no video stream ({held or 'no streams at all'})")
-    moving = [s for s in moving if s.codec_context is not None]
-    if not moving:
-        raise InputError(f"cannot read {name}: nothing here decodes its kind of video", "Convert it first")
-    default = [s for s in moving if s.disposition & s.disposition.__class__.default]
-    return max(default or moving, key=lambda s: (s.width or 0) * (s.height or 0))
-
-
-def kinds(container: InputContainer) -> list[str]:
-    """Kinds of streams, each once, in the file's order."""
-    return list(dict.fromkeys(stream.type for stream in container.streams))
-
-
-def is_cover(stream: VideoStream) -> bool:
-    """Whether a video stream is an attached picture."""
-    return bool(stream.disposition & stream.disposition.__class__.attached_pic)
-
-
 def color_of(context: Any) -> Color:
     """Colour tags of a codec context or a frame."""
     location = getattr(context, "chroma_location", None)
@@ -210,15 +188,15 @@ def video_info(stream: VideoStream, name: str) -> VideoInfo:
     )
 
 
-def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
-    """Describe an open container; the frame position is not used afterwards."""
-    stream = pick_video(container, name)
+def describe(container: InputContainer, name: str, path: Path, stream: VideoStream) -> SourceInfo:
+    """Describe an open container and the video stream that is restored."""
     streams = tuple(
         StreamInfo(
             index=s.index,
             kind="cover" if isinstance(s, VideoStream) and is_cover(s) else s.type,
             codec=getattr(s.codec_context, "name", "") if s.codec_context else "",
             language=s.language or "",
+            detail=described(s) if isinstance(s, VideoStream) else "",
         )
         for s in container.streams
     )

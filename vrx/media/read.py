@@ -17,9 +17,10 @@ from av.video.frame import VideoFrame
 from vrx.errors import InputError
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
-from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
 from vrx.media.side_data import mastering_of
 from vrx.media.timing import Clock
+from vrx.media.tracks import choice_note, pick_video
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
 DEPTHS = {  # what planar formats exist in, by kind and alpha
@@ -34,11 +35,12 @@ BITS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
 
 @dataclass(frozen=True)
 class Span:
-    """Which part is wanted: seconds from the first frame, and a number of frames."""
+    """Which part is wanted: seconds from the first frame, a number of frames, and a stream by its index in the file."""
 
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     frames: int | None = None
+    stream: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -116,8 +118,10 @@ class Reader:
         self.mastering: dict[str, bytes] = {}
         try:
             self._container = self._stack.enter_context(opened(source, self.name))
-            self.info: SourceInfo = describe(self._container, self.name, source)
-            self._stream = pick_video(self._container, self.name)
+            self._stream = pick_video(self._container, self.name, span.stream)
+            self.info: SourceInfo = describe(self._container, self.name, source, self._stream)
+            if span.stream is None and not self.info.still and (choice := choice_note(self._container, self._stream)):
+                on_note(f"{self.name}: {choice}")
             self._stream.thread_type = "AUTO"
             self._seekable = not self.info.still
             self._clock = Clock(self.info.video.time_base, self.info.video.rate)

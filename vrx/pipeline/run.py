@@ -98,7 +98,7 @@ class Run:
         self._cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
         source = self._spooled() if named is None else named
         selection = job.selection
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames)
+        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream)
         name = PIPE_NAME if named is None else None
         which = Deinterlace(selection.deinterlace)
         if job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
