@@ -21,6 +21,7 @@ from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
 from vrx.media.side_data import mastering_of
 from vrx.media.timing import Clock
 from vrx.media.tracks import choice_note, pick_video
+from vrx.media.transparency import alpha_decoder, stored_apart
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
 DEPTHS = {  # what planar formats exist in, by kind and alpha
@@ -138,6 +139,8 @@ class Reader:
         self.size = self._stored
         self.interlaced = bool(self._first.interlaced_frame)
         self.rotation = int(self._first.rotation or 0)
+        if stored_apart(self._stream) and not self.layout.alpha:
+            on_note(f"{self.name}: its transparency cannot be decoded here and is lost")
         self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
         if self.info.still and self.rotation:
             self._turn_still()
@@ -169,10 +172,11 @@ class Reader:
     def _decode(self) -> Generator[VideoFrame]:
         """Pictures one by one; damaged packets are passed over and counted."""
         packets = self._container.demux(self._stream)
+        decoder = alpha_decoder(self._stream) or self._stream  # one for each start: nothing of before a seek is left
         while True:
             try:
                 packet = next(packets)
-                pictures = packet.decode()
+                pictures = decoder.decode(packet)
             except (StopIteration, EOFError):
                 return
             except av.error.InvalidDataError:

@@ -26,6 +26,7 @@ from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.publish import count_frames, make_folder, partial_path, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
+from vrx.media.transparency import ALPHA_TAG
 
 FORMATS = {
     ".mp4": "mp4",
@@ -126,11 +127,17 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
         if target.span[1] is not None:
             opened += ["-to", f"{float(target.span[1]):.6f}"]
     opened += ["-i", f"file:{target.source}"]
-    mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
+    mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}", "-metadata:s:0", alpha_tag(target)]
     for place, stream in enumerate(target.carried, start=1):
         mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
     mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
     return opened, mapped
+
+
+def alpha_tag(target: Target) -> str:
+    """Whether the picture's transparency is stored apart, in place of what the source's tags say about theirs."""
+    apart = target.layout.alpha and target.rule.name == "libvpx-vp9"
+    return f"{ALPHA_TAG}={1 if apart else ''}"
 
 
 def companion_words(target: Target) -> list[str]:

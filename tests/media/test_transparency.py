@@ -1,0 +1,84 @@
+"""Transparency is kept, or its loss is said."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.clips import scenery
+from vrx import api, events
+from vrx.media.read import Reader, Span
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+
+OPAQUE_COLUMNS = 32  # of 64; the others are see-through
+
+
+def see_through(path: Path, codec: str, pix_fmt: str, frames: int = 4) -> Path:
+    """A clip whose left half is opaque, 25 frames a second."""
+    alpha = np.full((48, 64, 1), 255, np.uint8)
+    alpha[:, OPAQUE_COLUMNS:] = 40
+    options = {"auto-alt-ref": "0", "crf": "10", "b": "0"} if "vpx" in codec else {}
+    with av.open(str(path), "w") as box:
+        video = box.add_stream(codec, rate=25, options=options)
+        video.width, video.height, video.pix_fmt = 64, 48, pix_fmt
+        for number in range(frames):
+            picture = np.concatenate([scenery(number, (64, 48)), alpha], -1)
+            box.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=pix_fmt)))
+        box.mux(video.encode(None))
+    return path
+
+
+def job(source: Path, output: Path, **changes: str) -> Job:
+    return Job(
+        source=str(source),
+        model=ModelSettings(device="cpu"),
+        restore=RestoreSettings(task=Task.UPSCALE, scale=2),
+        selection=SelectionSettings(),
+        output=OutputSettings(path=str(output), overwrite=True, **changes),
+    )
+
+
+def alphas(path: Path, span: Span | None = None) -> list[np.ndarray]:
+    """The alpha planes of a file in 0..1; an empty list where it has none."""
+    with Reader(path, span or Span(), [].append) as reader:
+        return [f.planes[-1] / f.layout.peak for f in reader.frames()] if reader.layout.alpha else []
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libvpx", "webm"), ("libvpx-vp9", "webm"), ("libvpx-vp9", "mkv")])
+def test_alpha_that_is_stored_apart_is_read(tmp_path: Path, codec: str, suffix: str) -> None:
+    path = see_through(tmp_path / f"a.{suffix}", codec, "yuva420p")
+    for span, count in ((Span(), 4), (Span(start=Fraction(2, 25)), 2)):
+        found = alphas(path, span)
+        assert len(found) == count
+        assert all(a[:, : OPAQUE_COLUMNS - 8].min() > 0.95 for a in found)
+        assert all(abs(float(a[:, OPAQUE_COLUMNS + 8 :].mean()) - 40 / 255) < 0.03 for a in found)
+
+
+@pytest.mark.parametrize(("name", "tag"), [("b.webm", "1"), ("b.mov", None)])
+def test_alpha_of_webm_is_kept(tmp_path: Path, name: str, tag: str | None) -> None:
+    source, result = see_through(tmp_path / "a.webm", "libvpx-vp9", "yuva420p"), tmp_path / name
+    noted: list[events.Event] = []
+    api.restore(job(source, result), noted.append)
+    found = alphas(result)
+    assert len(found) == 4
+    assert all(a[:, :48].min() > 0.95 for a in found)
+    assert all(a[:, 80:].max() < 0.25 for a in found)
+    assert tags(result).get("alpha_mode") == tag
+    assert not [e for e in noted if isinstance(e, events.Noted) and "transparency" in e.text]
+
+
+def test_alpha_that_the_result_cannot_hold_is_said_and_its_tag_left_out(tmp_path: Path) -> None:
+    source, result = see_through(tmp_path / "a.webm", "libvpx-vp9", "yuva420p"), tmp_path / "b.mkv"
+    noted: list[events.Event] = []
+    api.restore(job(source, result, codec="h264"), noted.append)
+    assert [e for e in noted if isinstance(e, events.Noted) and "cannot hold transparency" in e.text]
+    assert "alpha_mode" not in tags(result)
+    assert alphas(result) == []
+
+
+def tags(path: Path) -> dict[str, str]:
+    """The video stream's tags, keys in lower case."""
+    with av.open(str(path)) as box:
+        return {key.lower(): value for key, value in box.streams.video[0].metadata.items()}
