@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.clips import scenery
+from tests.pictures import png_bytes
 from vrx import api, events
 from vrx.media.read import Reader, Span
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
@@ -82,3 +83,22 @@ def tags(path: Path) -> dict[str, str]:
     """The video stream's tags, keys in lower case."""
     with av.open(str(path)) as box:
         return {key.lower(): value for key, value in box.streams.video[0].metadata.items()}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
+def test_gray_pictures_keep_their_transparency(tmp_path: Path, kind: type, suffix: str) -> None:
+    peak = np.iinfo(kind).max
+    pixels = np.full((24, 32, 2), peak // 2, kind)
+    pixels[..., 1] = np.where(np.arange(32) < 16, peak, 0)
+    (tmp_path / "a.png").write_bytes(png_bytes(pixels))
+    assert np.array_equal(alphas(tmp_path / "a.png")[0], pixels[..., 1] / peak)
+    result = tmp_path / f"b.{suffix}"
+    api.restore(job(tmp_path / "a.png", result))
+    found = alphas(result)[0]
+    assert found.shape == (48, 64)
+    assert found[:, :28].min() > 0.95
+    assert found[:, 36:].max() < 0.05
+    with Reader(result, Span(), [].append) as reader:
+        luma = next(reader.frames()).planes[0] / reader.layout.peak
+    assert abs(float(luma[8:-8, 8:24].mean()) - 0.5) < (0.06 if suffix == "webp" else 0.02)

@@ -30,6 +30,7 @@ DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.RGB, False): (8, 9, 10, 12, 14, 16),
     (Kind.RGB, True): (8, 10, 12, 14, 16),
     (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
+    (Kind.GRAY, True): (8, 16),
 }
 BITS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
 
@@ -67,7 +68,7 @@ def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
     if form.is_rgb:
         kind, shift_x, shift_y = Kind.RGB, 0, 0
     elif colors == 1:
-        kind, shift_x, shift_y, alpha = Kind.GRAY, 0, 0, False
+        kind, shift_x, shift_y = Kind.GRAY, 0, 0
     else:
         kind = Kind.YUV
         shift_x = (4 // max(1, form.chroma_width(4))).bit_length() - 1
@@ -89,7 +90,10 @@ def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
         kind: Any = np.uint8 if layout.depth == 8 else np.dtype("<u2")
         rows = np.frombuffer(plane, dtype=kind)  # type: ignore[call-overload]
         rows = rows.reshape(plane.height, plane.line_size // rows.itemsize)
-        planes.append(rows[:, : plane.width].copy())
+        if layout.kind is Kind.GRAY and layout.alpha:  # two samples a pixel in one plane
+            planes += [rows[:, place : 2 * plane.width : 2].copy() for place in (0, 1)]
+        else:
+            planes.append(rows[:, : plane.width].copy())
     if layout.kind is Kind.RGB:  # stored as G, B, R
         planes = [planes[2], planes[0], planes[1], *planes[3:]]
     return tuple(planes)

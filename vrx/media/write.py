@@ -13,16 +13,18 @@ import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
+import numpy as np
 
 from vrx.errors import OutputError
 from vrx.media.carry import Carried
 from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
 from vrx.media.ffmpeg import Encoder
-from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.media.publish import count_frames, make_folder, partial_path, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
@@ -215,6 +217,7 @@ def encoder_pix_fmt(target: Target) -> str:
             ("tiff", 8, False): "rgb24",
             ("tiff", 8, True): "rgba",
             ("tiff", 16, False): "rgb48le",
+            ("tiff", 16, True): "rgba64le",
             ("bmp", 8, False): "bgr24",
             ("ppm", 8, False): "rgb24",
             ("ppm", 16, False): "rgb48be",
@@ -279,6 +282,8 @@ class Writer:
         planes = frame.planes
         if frame.layout.kind is Kind.RGB:  # ffmpeg's planar order is G, B, R
             planes = (planes[1], planes[2], planes[0], *planes[3:])
+        elif frame.layout.kind is Kind.GRAY and frame.layout.alpha:
+            planes = (cast(Plane, np.stack(planes, -1)),)
         packet = av.Packet(b"".join(plane.tobytes() for plane in planes))
         packet.stream = self._stream
         packet.time_base = self.target.time_base
