@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -95,10 +95,10 @@ class Picture:
     turns: int = 0
     mirror: int | None = None
     crop: tuple[int, int] | None = None
+    thumbnail: Coded | None = None
     icc: bytes = b""
     exif: bytes = b""
     brand: bytes = b"heic"
-    properties: list[bytes] = field(default_factory=list)
 
 
 def write(path: Path, picture: Picture) -> Path:
@@ -115,6 +115,9 @@ def write(path: Path, picture: Picture) -> Path:
     if grid:
         numbers = [number for number, _, _ in items[1:]]
         references.append(box(b"dimg", struct.pack(f">2H{len(numbers)}H", 1, len(numbers), *numbers)))
+    if picture.thumbnail is not None:
+        items.append((80, picture.thumbnail.kind, picture.thumbnail.data))
+        references.append(box(b"thmb", struct.pack(">3H", 80, 1, 1)))
     if picture.exif:
         items.append((90, b"Exif", struct.pack(">I", 0) + picture.exif))
         references.append(box(b"cdsc", struct.pack(">3H", 90, 1, 1)))
@@ -149,10 +152,13 @@ def properties(
     if picture.mirror is not None:
         found.append(box(b"imir", bytes([picture.mirror])))
         whole.append(0x80 | len(found))
-    parts = [2, 0x80 | 3, 4, 5]
-    if not grid:
-        return found, {1: [0x80 | 3, *whole]}
-    return found, {1: whole} | {first + n: parts for n in range(len(picture.tiles))}
+    owned = {1: whole if grid else [0x80 | 3, *whole]}
+    if grid:
+        owned |= {first + n: [2, 0x80 | 3, 4, 5] for n in range(len(picture.tiles))}
+    if picture.thumbnail is not None:
+        found += [full(b"ispe", struct.pack(">2I", *picture.thumbnail.size)), picture.thumbnail.configuration]
+        owned[80] = [len(found) - 1, 0x80 | len(found), 4, 5]
+    return found, owned
 
 
 def meta_box(
@@ -165,13 +171,8 @@ def meta_box(
     """`meta`, with the items' data beginning at `start` of the file."""
     places = b""
     for number, _, data in items:
-        places += struct.pack(">4H2I", number, 0, 0, 1, start, len(data))[:-8] + struct.pack(">2I", start, len(data))
+        places += struct.pack(">3H2I", number, 0, 1, start, len(data))
         start += len(data)
-    places = b""
-    offset = start - sum(len(data) for _, _, data in items)
-    for number, _, data in items:
-        places += struct.pack(">3H2I", number, 0, 1, offset, len(data))
-        offset += len(data)
     infos = [full(b"infe", struct.pack(">2H4s", number, 0, kind), b"\0", version=2) for number, kind, _ in items]
     ipma = struct.pack(">I", len(associations))
     for number, indices in associations.items():

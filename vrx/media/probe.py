@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,17 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vrx.errors import InputError
+from vrx.media.animations import animation_frames, is_animation
+from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
+from vrx.media.composed import original, readable
 from vrx.media.frame import Color
-from vrx.media.stills import STILL_SUFFIXES, is_pattern, still_options
+from vrx.media.stills import is_pattern, is_still, still_options
 from vrx.media.tracks import described, is_cover
 from vrx.settings import MAX_PIXELS
 
 ALLOWED_PROTOCOLS = "file,pipe"
 FAST, USUAL_RATE = 500, Fraction(25)  # frames a second
 PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
-MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
-MATRICES |= {9: "bt2020nc", 10: "bt2020c", 14: "ictcp"}
-PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film"}
-PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "jedec-p22"}
-TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
-TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
-TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
 RANGES = {1: False, 2: True}
 
 
@@ -70,7 +66,10 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source holds; `start` is the earliest time of any of its streams, in seconds."""
+    """What a source holds; `start` is the earliest time of any of its streams, in seconds.
+
+    `still` where it is a picture or a sequence of them; `animated` where it is a picture file that moves.
+    """
 
     name: str
     path: Path
@@ -82,11 +81,8 @@ class SourceInfo:
     streams: tuple[StreamInfo, ...]
     chapters: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def still(self) -> bool:
-        """Whether it is a picture or a sequence of them, not a video file."""
-        return is_pattern(self.path) or self.path.suffix.lower() in STILL_SUFFIXES
+    still: bool = False
+    animated: bool = False
 
     @property
     def estimated_frames(self) -> int | None:
@@ -115,13 +111,16 @@ def opened(source: Path, name: str) -> Iterator[InputContainer]:
     """Open a local file with PyAV; only the file and pipe protocols are allowed."""
     if not is_pattern(source):
         check_regular(source, name)
-    form, extra = still_options(source)
-    options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
-    try:
-        container = av.open(f"file:{source}", format=form, options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise explain(error, name) from error
-    with container:
+    with ExitStack() as stack:
+        file = source if is_pattern(source) else stack.enter_context(readable(source, name))
+        form, extra = still_options(file)
+        options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
+        try:
+            container = stack.enter_context(
+                av.open(f"file:{file}", format=form, options=options, metadata_errors="replace")
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise explain(error, name) from error
         if PLAYLISTS & set(container.format.name.split(",")):
             raise InputError(f"cannot read {name}: playlists are not followed", "Give the video file itself")
         yield container
@@ -200,16 +199,25 @@ def describe(container: InputContainer, name: str, path: Path, stream: VideoStre
         )
         for s in container.streams
     )
+    video, form = video_info(stream, name), container.format.name
+    if container.name != f"file:{path}":
+        source = original(path)
+        form, video = source.container, replace(video, codec=source.codec, color=source.color or video.color)
+    animated = is_animation(path)
+    if animated:
+        video = replace(video, frames=video.frames or animation_frames(path))
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
     return SourceInfo(
         name=name,
         path=path,
-        container=container.format.name,
+        container=form,
         start=Fraction(container.start_time or 0, av.time_base),
         duration=duration,
         bit_rate=container.bit_rate or 0,
-        video=video_info(stream, name),
+        video=video,
         streams=streams,
         chapters=len(container.chapters()),
         metadata=dict(container.metadata),
+        still=is_pattern(path) or is_still(path),
+        animated=animated,
     )

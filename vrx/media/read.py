@@ -125,7 +125,8 @@ class Reader:
             self._container = self._stack.enter_context(opened(source, self.name))
             self._stream = pick_video(self._container, self.name, span.stream)
             self.info: SourceInfo = describe(self._container, self.name, source, self._stream)
-            if span.stream is None and not self.info.still and (choice := choice_note(self._container, self._stream)):
+            pictures = self.info.still or self.info.animated  # their further streams are parts of the picture
+            if span.stream is None and not pictures and (choice := choice_note(self._container, self._stream)):
                 on_note(f"{self.name}: {choice}")
             self._stream.thread_type = "AUTO"
             self._seekable = not self.info.still

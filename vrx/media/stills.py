@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vrx.media.animations import HEIF_SUFFIXES, is_animation
+
 STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr"}
-CONTAINED = {".avif"}  # stills in a container of their own, which opens like a video
+CONTAINED = HEIF_SUFFIXES  # stills in a container of their own, which opens like a video
 STILL_SUFFIXES |= CONTAINED
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
-VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif"}
+VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif", ".apng"}
 PATTERN = re.compile(r"%0?\d*d")
 SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own
 
@@ -21,8 +23,8 @@ def is_pattern(path: Path) -> bool:
 
 
 def is_still(path: Path) -> bool:
-    """Whether a name is one picture or a sequence of them."""
-    return path.suffix.lower() in STILL_SUFFIXES
+    """Whether a name is one picture or a sequence of them; animations are not."""
+    return path.suffix.lower() in STILL_SUFFIXES and not is_animation(path)
 
 
 def is_media(path: Path) -> bool:

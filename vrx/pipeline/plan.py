@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import InputError, OutputError, UsageError
+from vrx.media.animations import is_animation
 from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, rule_for
 from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
 from vrx.media.write import FORMATS
@@ -91,6 +92,8 @@ def default_suffix(source: Path | None) -> str:
     if source is None:
         return FALLBACK_SUFFIX
     suffix = source.suffix.lower()
+    if is_animation(source):
+        return FALLBACK_SUFFIX  # it has the times of a video, and may be transparent
     if suffix in STILL_ENCODERS or suffix in {".mp4", ".mkv", ".mov", ".webm"}:
         return suffix
     return ".png" if suffix not in VIDEO_SUFFIXES and is_media(source) else ".mp4"
