@@ -14,7 +14,8 @@ from vrx.errors import UsageError
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
 LEAST_TILE = 256  # pixels a side
-MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
+MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
+LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
 
 
 def parse_time(text: str) -> Fraction:
@@ -32,6 +33,11 @@ def parse_time(text: str) -> Fraction:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
     raise UsageError(f"cannot read the time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+
+
+def too_large(width: int, height: int) -> bool:
+    """Whether FFmpeg refuses a picture of that size (av_image_check_size2 in libavutil)."""
+    return (width + 128) * (height + 128) >= MAX_PIXELS
 
 
 class Task(StrEnum):

@@ -214,3 +214,30 @@ def nearest(depth: int, depths: tuple[int, ...]) -> int:
 def too_deep(wanted: int, held: int) -> str:
     """What is lost when `wanted` bits become `held`."""
     return f"{wanted} bits" if held < wanted else ""
+
+
+def pixel_format(layout: Layout, name: str) -> str:
+    """The pixel format that an encoder, by its ffmpeg name, takes for a layout."""
+    if layout.kind is Kind.RGB:
+        packed = {
+            ("ffv1", 8, False): "bgr0",
+            ("ffv1", 8, True): "bgra",
+            ("ffv1", 16, True): "gbrap16le",
+            ("png", 8, False): "rgb24",
+            ("png", 8, True): "rgba",
+            ("png", 16, False): "rgb48be",
+            ("png", 16, True): "rgba64be",
+            ("tiff", 8, False): "rgb24",
+            ("tiff", 8, True): "rgba",
+            ("tiff", 16, False): "rgb48le",
+            ("tiff", 16, True): "rgba64le",
+            ("bmp", 8, False): "bgr24",
+            ("ppm", 8, False): "rgb24",
+            ("ppm", 16, False): "rgb48be",
+        }
+        return packed.get((name, layout.depth, layout.alpha), layout.pix_fmt)
+    if name == "png" and layout.depth == 16:
+        return "gray16be"
+    if name == "mjpeg":
+        return layout.pix_fmt.replace("yuv", "yuvj") if layout.kind is Kind.YUV else "gray"
+    return layout.pix_fmt

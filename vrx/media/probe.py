@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,9 @@ from vrx.media.animations import animation_frames, is_animation
 from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
 from vrx.media.composed import original, readable
 from vrx.media.frame import Color
-from vrx.media.stills import is_pattern, is_still, still_options
+from vrx.media.stills import ALIASES, is_pattern, is_still, picture_suffix, still_options
 from vrx.media.tracks import described, is_cover
-from vrx.settings import MAX_PIXELS
+from vrx.settings import LIMIT, too_large
 
 ALLOWED_PROTOCOLS = "file,pipe"
 FAST, USUAL_RATE = 500, Fraction(25)  # frames a second
@@ -161,14 +162,30 @@ def plausible(time_base: Fraction, *rates: Fraction | None) -> Fraction:
     return next((Fraction(rate) for rate in rates if rate and (rate < FAST or rate < 1 / time_base)), USUAL_RATE)
 
 
-def video_info(stream: VideoStream, name: str) -> VideoInfo:
+def sizeless(path: Path, name: str) -> InputError:
+    """Why a decoder gives no size: the file is of another kind, too large for FFmpeg, or damaged."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except OSError:
+        head = b""
+    suffix = picture_suffix(head)
+    if suffix and is_still(path) and suffix != ALIASES.get(path.suffix.lower(), path.suffix.lower()):
+        return InputError(f"cannot read {name}: its contents are those of a {suffix} file", f"Rename it to {suffix}")
+    if suffix == ".png" and len(head) == 24 and too_large(*struct.unpack_from(">2I", head, 16)):
+        width, height = struct.unpack_from(">2I", head, 16)
+        return InputError(f"cannot read {name}: {width}x{height} is {LIMIT}")
+    return InputError(f"cannot read {name}: it has no size, or one that is {LIMIT}")
+
+
+def video_info(stream: VideoStream, name: str, path: Path) -> VideoInfo:
     """Describe a video stream from its header and its first picture."""
     context = stream.codec_context
     width, height = context.width, context.height
     if not width or not height:
-        raise InputError(f"cannot read {name}: the video stream has no size")
-    if width * height > MAX_PIXELS:
-        raise InputError(f"cannot read {name}: {width}x{height} is more than {MAX_PIXELS} pixels")
+        raise sizeless(path, name)
+    if too_large(width, height):
+        raise InputError(f"cannot read {name}: {width}x{height} is {LIMIT}")
     base = stream.time_base or Fraction(1, 1000)
     return VideoInfo(
         index=stream.index,
@@ -199,7 +216,7 @@ def describe(container: InputContainer, name: str, path: Path, stream: VideoStre
         )
         for s in container.streams
     )
-    video, form = video_info(stream, name), container.format.name
+    video, form = video_info(stream, name, path), container.format.name
     if container.name != f"file:{path}":
         source = original(path)
         form, video = source.container, replace(video, codec=source.codec, color=source.color or video.color)

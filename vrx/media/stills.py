@@ -16,6 +16,28 @@ PATTERN = re.compile(r"%0?\d*d")
 SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own
 
 
+MAGIC = (  # first bytes of picture files
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"BM", ".bmp"),
+    (b"\xff\x0a", ".jxl"),
+    (b"\0\0\0\x0cJXL ", ".jxl"),
+)
+ALIASES = {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic", ".hif": ".heic"}
+BRANDS = {b"avif": ".avif", b"avis": ".avif"} | dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1", b"heim"), ".heic")
+
+
+def picture_suffix(head: bytes) -> str:
+    """The suffix of the picture that a file's first 16 bytes begin, empty where they begin none."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return ".webp"
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12], "")
+    return next((suffix for mark, suffix in MAGIC if head.startswith(mark)), "")
+
+
 def is_pattern(path: Path) -> bool:
     """Whether a name is a picture sequence such as `f_%05d.png` and no file of that very name."""
     suffix = path.suffix.lower()

@@ -23,7 +23,7 @@ from vrx.media.deinterlace import Deinterlace
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.shield import shielded
-from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.stills import is_pattern, picture_suffix, sequence_members
 from vrx.media.write import ONE_PICTURE, Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
@@ -150,7 +150,9 @@ class Run:
                     file.write(block)
         except OSError as error:
             raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
-        return spool
+        with spool.open("rb") as file:
+            suffix = picture_suffix(file.read(16))
+        return spool.rename(spool.with_suffix(suffix)) if suffix else spool
 
     def _note(self, text: str) -> None:
         """Tell a warning once."""

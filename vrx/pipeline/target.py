@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.errors import OutputError
+from vrx.errors import OutputError, UsageError
 from vrx.media import encoders
 from vrx.media.carry import Carried, carry
 from vrx.media.color import written
@@ -13,13 +14,14 @@ from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable
 from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.mastering import x265_parameters
+from vrx.media.picture_metadata import fitted, read_metadata
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
-from vrx.media.stills import is_pattern, sequence_members
-from vrx.media.write import Target
+from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
+from vrx.media.write import PIPED_PICTURE, Target
 from vrx.pipeline import plan as planning
-from vrx.settings import Job, SelectionSettings
+from vrx.settings import LIMIT, Job, SelectionSettings, too_large
 
 
 def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
@@ -30,11 +32,14 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     """
     info, scale = reader.info, job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
-    rule, layout, color = picture(job, reader, output, note)
-    container = planning.container_of(output)
+    if too_large(*size):
+        raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
+    form = output if output is not None or not one_picture(info) else Path(PIPED_PICTURE)
+    rule, layout, color = picture(job, reader, form, note)
+    container = planning.container_of(form)
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
-    still = output is not None and output.suffix.lower() in encoders.STILL_ENCODERS
+    still = form is not None and form.suffix.lower() in encoders.STILL_ENCODERS
     target = Target(
         path=output,
         container=container,
@@ -57,11 +62,37 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         encoder_args=job.output.encoder_args,
         mastering=x265_parameters(reader.mastering) if rule.name == "libx265" else (),
         overwrite=job.output.overwrite,
+        pictures=pictures(info, selection),
     )
+    note_metadata(job, target, form, note)
     asked = job.output
     if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
         rehearse(target)  # what vrx itself chooses goes together
     return target
+
+
+def one_picture(info: SourceInfo) -> bool:
+    """Whether a source is a single picture."""
+    return info.still and not is_pattern(info.path)
+
+
+def pictures(info: SourceInfo, selection: SelectionSettings) -> tuple[Path, ...]:
+    """The files of the chosen pictures, in the order of the frames that come of them."""
+    if not is_pattern(info.path):
+        return (info.path,) if info.still or info.animated else ()
+    first = math.ceil((selection.start or 0) * SEQUENCE_RATE)
+    return tuple(sequence_members(info.path)[first:])
+
+
+def note_metadata(job: Job, target: Target, form: Path | None, note: Note) -> None:
+    """Say what the result cannot hold of what the first picture says of itself."""
+    if not target.pictures:
+        return
+    suffix = form.suffix.lower() if form is not None else planning.FALLBACK_SUFFIX
+    found = read_metadata(target.pictures[0])
+    _, lost = fitted(found, suffix, target.size, target.layout.kind is Kind.GRAY)
+    if lost:
+        note(f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}")
 
 
 def on_clock(
