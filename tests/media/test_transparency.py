@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.clips import scenery
 from tests.pictures import png_bytes
@@ -102,3 +103,51 @@ def test_gray_pictures_keep_their_transparency(tmp_path: Path, kind: type, suffi
     with Reader(result, Span(), [].append) as reader:
         luma = next(reader.frames()).planes[0] / reader.layout.peak
     assert abs(float(luma[8:-8, 8:24].mean()) - 0.5) < (0.06 if suffix == "webp" else 0.02)
+
+
+def moving(path: Path, holes: bool) -> Path:
+    """An animation of two pictures, opaque or with a hole: in a GIF in both of them, else in the second one."""
+    pictures = []
+    for number in range(2):
+        pixels = np.concatenate([scenery(number, (64, 48)), np.full((48, 64, 1), 255, np.uint8)], -1)
+        if holes and (number or path.suffix == ".gif"):
+            pixels[8:24, 8:24, 3] = 0
+        pictures.append(Image.fromarray(pixels))
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, disposal=2)
+    return path
+
+
+def notes_of(source: Path, output: Path, **changes: str) -> tuple[str, list[str]]:
+    """The planned pixel format, and what is said."""
+    noted: list[events.Event] = []
+    plan = api.plan(job(source, output, **changes), noted.append)
+    return plan.pix_fmt, [e.text for e in noted if isinstance(e, events.Noted) and e.level == "warning"]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png"])
+def test_an_opaque_animation_is_not_called_transparent(tmp_path: Path, name: str) -> None:
+    source = moving(tmp_path / name, holes=False)
+    form, notes = notes_of(source, tmp_path / "b.mp4")
+    assert form == "yuv420p"
+    assert [note for note in notes if "browsers" in note]
+    assert not [note for note in notes if "transparency" in note]
+    assert notes_of(source, tmp_path / "b.mkv", codec="ffv1")[0] == "gbrp"
+    assert notes_of(source, tmp_path / "b.mp4", pix_fmt="yuv444p")[0] == "yuv444p"
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png"])
+def test_an_animation_with_a_hole_in_any_picture_is_transparent(tmp_path: Path, name: str) -> None:
+    source = moving(tmp_path / name, holes=True)
+    assert [note for note in notes_of(source, tmp_path / "b.mp4")[1] if "cannot hold transparency" in note]
+    assert notes_of(source, tmp_path / "b.mkv")[0] == "gbrap"
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "form"),
+    [("P", "a.png", "gbrp"), ("RGBA", "a.png", "gbrap"), ("CMYK", "a.jpg", "gbrp"), ("RGBA", "a.webp", "gbrap")],
+)
+def test_alpha_that_nothing_uses_is_no_transparency(tmp_path: Path, mode: str, name: str, form: str) -> None:
+    Image.fromarray(scenery(0, (64, 48))).convert(mode).save(tmp_path / name, lossless=True, quality=95)
+    assert notes_of(tmp_path / name, tmp_path / "b.png")[0] == form
+    assert not [note for note in notes_of(tmp_path / name, tmp_path / "b.jpg")[1] if "transpar" in note]
+    assert not [note for note in notes_of(tmp_path / name, tmp_path / "b.mkv", codec="h264")[1] if "transpar" in note]

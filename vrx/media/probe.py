@@ -86,6 +86,11 @@ class SourceInfo:
     animated: bool = False
 
     @property
+    def moving_picture(self) -> bool:
+        """Whether it is of a format for short moving pictures, GIF among them."""
+        return self.animated or self.video.codec in ("gif", "apng")
+
+    @property
     def estimated_frames(self) -> int | None:
         """The container's frame count, or duration times rate, or None."""
         if self.video.frames:

@@ -19,9 +19,10 @@ from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
 from vrx.media.side_data import mastering_of
+from vrx.media.stills import is_pattern
 from vrx.media.timing import Clock
 from vrx.media.tracks import choice_note, pick_video
-from vrx.media.transparency import alpha_decoder, stored_apart
+from vrx.media.transparency import alpha_decoder, see_through, stored_apart, used_anywhere
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
 DEPTHS = {  # what planar formats exist in, by kind and alpha
@@ -144,6 +145,9 @@ class Reader:
         self.size = self._stored
         self.interlaced = bool(self._first.interlaced_frame)
         self.rotation = int(self._first.rotation or 0)
+        self.transparent = self._transparent()
+        if not self.transparent and self._alpha_by_format():
+            self.layout = replace(self.layout, alpha=False)
         if stored_apart(self._stream) and not self.layout.alpha:
             on_note(f"{self.name}: its transparency cannot be decoded here and is lost")
         self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
@@ -167,6 +171,19 @@ class Reader:
     def __exit__(self, *exc: object) -> None:
         self._pictures.close()
         self._stack.close()
+
+    def _transparent(self) -> bool:
+        """Whether the alpha plane is used: looked at in a single picture and in animations, believed elsewhere."""
+        if not self.layout.alpha:
+            return False
+        if self.info.moving_picture:
+            return used_anywhere(self._container.name, self._stream.index)
+        return is_pattern(self.info.path) or not self.info.still or see_through(self._first)
+
+    def _alpha_by_format(self) -> bool:
+        """Whether there is an alpha plane because the format always has one, not because somebody wanted it."""
+        palette = self._first.format.has_palette
+        return self.info.moving_picture or (self.info.still and (palette or self.info.video.codec == "mjpeg"))
 
     def _turn_still(self) -> None:
         """Pictures have no place to keep a rotation that everyone reads: turn the pixels instead."""

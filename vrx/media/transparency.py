@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import av
+import av.error
 from av.codec.codec import codecs_available
 from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 ALPHA_TAG = "alpha_mode"  # WebM: the alpha plane is a second VP8 or VP9 stream beside the blocks of the first
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders pass the second stream over
+
+OPAQUE = 255
+
+
+def see_through(frame: VideoFrame) -> bool:
+    """Whether any pixel is not opaque."""
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < OPAQUE)
+
+
+def used_anywhere(url: str, index: int) -> bool:
+    """Whether any picture of a stream has a pixel that is not opaque; all are decoded until one has.
+
+    For animations: their formats have an alpha plane or palette, whether it is used or not.
+    """
+    try:
+        with av.open(url) as box:
+            return any(see_through(frame) for frame in box.decode(box.streams[index]) if isinstance(frame, VideoFrame))
+    except (av.error.FFmpegError, OSError):
+        return True  # the reader says what is wrong
 
 
 def stored_apart(stream: VideoStream) -> bool:

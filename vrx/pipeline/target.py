@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.write import PIPED_PICTURE, Target
 from vrx.pipeline import plan as planning
 from vrx.settings import LIMIT, Job, SelectionSettings, too_large
+
+PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265"))  # what browsers and phones play
 
 
 def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
@@ -115,13 +118,22 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
         trouble = can_encode(executable(), name, "yuv420p")
         if trouble:
             raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
-    layout, lost = encoders.output_layout(reader.layout, rule, size)
+    source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
+    if shown_in_browsers(job, reader, rule, suffix) and source.kind is Kind.RGB:
+        note(f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color")
+        source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
+    layout, lost = encoders.output_layout(source, rule, size)
     if lost:
         note(f"{job.source}: {lost}")
     color = written(reader.color, (reader.size, size), (reader.layout, layout))
     if reader.layout.kind is layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
         note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
     return rule, layout, color
+
+
+def shown_in_browsers(job: Job, reader: Reader, rule: EncoderRule, suffix: str) -> bool:
+    """Whether a result takes the place of a GIF or another moving picture on pages: few players there take 4:4:4."""
+    return reader.info.moving_picture and suffix in PLAYED and rule.name in PLAYED[suffix] and not job.output.pix_fmt
 
 
 def companions(job: Job, info: SourceInfo, container: str, source: Path, note: Note) -> tuple[Carried, ...]:
