@@ -86,7 +86,7 @@ class Picture:
     """What is written: tiles in reading order, `columns` of them side by side; one tile is no grid.
 
     `size` of the whole; `turns` quarters to the left (irot), `mirror` the axis of imir, `crop` to a size
-    from the middle (clap).
+    from the middle (clap); `others` are pictures of their own beside it.
     """
 
     tiles: Sequence[Coded]
@@ -96,6 +96,7 @@ class Picture:
     mirror: int | None = None
     crop: tuple[int, int] | None = None
     thumbnail: Coded | None = None
+    others: Sequence[Coded] = ()
     icc: bytes = b""
     exif: bytes = b""
     brand: bytes = b"heic"
@@ -115,6 +116,7 @@ def write(path: Path, picture: Picture) -> Path:
     if grid:
         numbers = [number for number, _, _ in items[1:]]
         references.append(box(b"dimg", struct.pack(f">2H{len(numbers)}H", 1, len(numbers), *numbers)))
+    items += [(60 + n, other.kind, other.data) for n, other in enumerate(picture.others)]
     if picture.thumbnail is not None:
         items.append((80, picture.thumbnail.kind, picture.thumbnail.data))
         references.append(box(b"thmb", struct.pack(">3H", 80, 1, 1)))
@@ -155,6 +157,7 @@ def properties(
     owned = {1: whole if grid else [0x80 | 3, *whole]}
     if grid:
         owned |= {first + n: [2, 0x80 | 3, 4, 5] for n in range(len(picture.tiles))}
+    owned |= {60 + n: [0x80 | 3, *whole] for n in range(len(picture.others))}
     if picture.thumbnail is not None:
         found += [full(b"ispe", struct.pack(">2I", *picture.thumbnail.size)), picture.thumbnail.configuration]
         owned[80] = [len(found) - 1, 0x80 | len(found), 4, 5]

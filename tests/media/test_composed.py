@@ -143,3 +143,17 @@ def test_files_that_are_no_pictures_are_no_animations(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
             assert not is_animation(tmp_path / name)
     assert not is_animation(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.heic", "a.jpg"])
+def test_further_pictures_in_a_file_are_said(tmp_path: Path, moving: list[Image.Image], name: str) -> None:
+    path, images = tmp_path / name, [image.convert("RGB") for image in moving[:3]]
+    if name == "a.heic":
+        heif.write(path, heif.Picture(tiles=tiles("yuv420p")[:1], others=tiles("yuv420p")[1:3]))
+    else:
+        kind = "MPO" if name == "a.jpg" else None
+        images[0].save(path, kind, save_all=True, append_images=images[1:])
+    notes: list[str] = []
+    with Reader(path, Span(), notes.append) as reader:
+        assert len(list(reader.frames())) == 1
+    assert [note for note in notes if "holds 3 pictures" in note]

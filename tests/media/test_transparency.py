@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.clips import scenery
+from tests.media.test_write import target
 from tests.pictures import png_bytes
 from vrx import api, events
 from vrx.media.read import Reader, Span
+from vrx.media.segments import Segment, join, target_of
+from vrx.media.write import Writer
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 OPAQUE_COLUMNS = 32  # of 64; the others are see-through
@@ -69,6 +72,25 @@ def test_alpha_of_webm_is_kept(tmp_path: Path, name: str, tag: str | None) -> No
     assert all(a[:, 80:].max() < 0.25 for a in found)
     assert tags(result).get("alpha_mode") == tag
     assert not [e for e in noted if isinstance(e, events.Noted) and "transparency" in e.text]
+
+
+def test_parts_of_a_transparent_result_are_joined_with_it(tmp_path: Path) -> None:
+    source = see_through(tmp_path / "a.webm", "libvpx-vp9", "yuva420p", frames=6)
+    with Reader(source, Span(), [].append) as reader:
+        frames, layout = list(reader.frames()), reader.layout
+    whole = target(tmp_path / "b.webm", "vp9", layout, source=source)
+    parts = []
+    for first in (0, 3):
+        part = target_of(whole, tmp_path / f"part{first}.webm", frames[first].time)
+        with Writer(part) as writer:
+            for frame in frames[first : first + 3]:
+                writer.write(frame)
+            writer.finish()
+        parts.append(Segment(tmp_path / f"part{first}.webm", 3, frames[first].time))
+    join(parts, whole)
+    assert tags(tmp_path / "b.webm").get("alpha_mode") == "1"
+    assert len(alphas(tmp_path / "b.webm")) == 6
+    assert max(float(a[:, 40:].max()) for a in alphas(tmp_path / "b.webm")) < 0.3
 
 
 def test_alpha_that_the_result_cannot_hold_is_said_and_its_tag_left_out(tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ class Heif:
             width, height = wide // max(1, wide_by), high // max(1, high_by)
         return (height, width) if item.content("irot")[:1] in (b"\1", b"\3") else (width, height)
 
+    @property
+    def count(self) -> int:
+        """The pictures of their own: no tiles, thumbnails, transparency, depth or gain maps."""
+        parts = {target for kind, _, target in self.references if kind == "dimg"}
+        parts |= {source for kind, source, _ in self.references if kind in ("auxl", "thmb", "cdsc")}
+        shown = {number for number, item in self.items.items() if item.kind in CODED | {"grid", "iovl", "iden"}}
+        return len((shown - parts) | {self.primary})
+
     def alpha(self) -> int | None:
         """The item that holds the picture's transparency."""
         for kind, source, target in self.references:

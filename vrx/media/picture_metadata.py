@@ -21,6 +21,9 @@ from vrx.media.heif import read_heif
 
 EXIF_WORD = b"Exif\0\0"
 FORMATS = ("JPEG", "WEBP", "TIFF", "BMP")  # that Pillow reads here; PNG may keep its EXIF data behind the samples
+DAMAGED = (ValueError, struct.error, zlib.error, SyntaxError, KeyError, EOFError)  # what Pillow and ours raise for it
+UNREADABLE = (OSError, Image.DecompressionBombError, *DAMAGED)
+SEVERAL = {".tif", ".tiff", ".jpg", ".jpeg"}  # a photograph may hold its gain map or depth as another picture
 MOST_BYTES = 16 << 20  # of one part; more is no profile
 JPEG_PART = 65533 - 64  # bytes that a segment holds besides the word that names them
 SUBFILE, GPS = 0x8769, 0x8825  # EXIF's own directory, and that of the place
@@ -62,8 +65,25 @@ def read_metadata(path: Path) -> PictureMetadata:
             warnings.simplefilter("ignore")  # about sizes and damage, which the decoder judges
             with Image.open(path, formats=FORMATS) as image:
                 return pillow_metadata(image)
-    except (OSError, ValueError, struct.error, zlib.error, SyntaxError, KeyError, Image.DecompressionBombError):
+    except UNREADABLE:
         return PictureMetadata()
+
+
+def pictures_in(path: Path) -> int:
+    """The pictures of a file that may hold several, of which one is shown: pages, views, a series."""
+    suffix = path.suffix.lower()
+    if suffix in HEIF_SUFFIXES:
+        heif = read_heif(path)
+        return 1 if heif is None else heif.count
+    if suffix not in SEVERAL:
+        return 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                return int(getattr(image, "n_frames", 1))
+    except UNREADABLE:
+        return 1
 
 
 def heif_metadata(path: Path) -> PictureMetadata:

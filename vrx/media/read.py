@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from vrx.errors import InputError
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
+from vrx.media.picture_metadata import pictures_in
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
 from vrx.media.side_data import mastering_of
 from vrx.media.stills import is_pattern
@@ -126,9 +127,7 @@ class Reader:
             self._container = self._stack.enter_context(opened(source, self.name))
             self._stream = pick_video(self._container, self.name, span.stream)
             self.info: SourceInfo = describe(self._container, self.name, source, self._stream)
-            pictures = self.info.still or self.info.animated  # their further streams are parts of the picture
-            if span.stream is None and not pictures and (choice := choice_note(self._container, self._stream)):
-                on_note(f"{self.name}: {choice}")
+            self._say_choice(source)
             self._stream.thread_type = "AUTO"
             self._seekable = not self.info.still
             self._clock = Clock(self.info.video.time_base, self.info.video.rate)
@@ -171,6 +170,17 @@ class Reader:
     def __exit__(self, *exc: object) -> None:
         self._pictures.close()
         self._stack.close()
+
+    def _say_choice(self, source: Path) -> None:
+        """Say which of several streams or pictures is read."""
+        if self.info.still:
+            count = 1 if is_pattern(source) else pictures_in(source)
+            if count > 1:
+                self._note(f"{self.name}: it holds {count} pictures; the main one is restored, the others are left out")
+        elif not self.info.animated and self._span.stream is None:  # an animation's further streams are parts of it
+            choice = choice_note(self._container, self._stream)
+            if choice:
+                self._note(f"{self.name}: {choice}")
 
     def _transparent(self) -> bool:
         """Whether the alpha plane is used: looked at in a single picture and in animations, believed elsewhere."""
