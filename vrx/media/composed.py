@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from vrx.media.animations import HEIF_SUFFIXES, webp_frames
 from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color
-from vrx.media.heif import CODED, Heif, read_heif
+from vrx.media.heif import CODED, Heif, Item, read_heif
+from vrx.settings import LIMIT, too_large
 
 NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
 LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
@@ -46,36 +47,45 @@ def composition(path: Path, name: str) -> Composition | None:
     if suffix == ".webp" and path.is_file() and webp_frames(path) > 1:
         return Composition()
     heif = read_heif(path) if suffix in HEIF_SUFFIXES else None
-    item = heif.picture if heif is not None else None
-    if heif is None or item is None:
+    if heif is None or heif.picture is None:
         return None
     if heif.moving:
-        return moving_composition(path, heif)
+        return moving_composition(path, heif, name)
+    return still_composition(path, heif, heif.picture, name)
+
+
+def still_composition(path: Path, heif: Heif, item: Item, name: str) -> Composition | None:
+    """For one picture: its tiles, and its transparency, which is a picture of its own."""
     streams, alpha = picture_streams(path), heif.alpha()
-    trouble = ""
+    form = alpha_form(streams.get(item.number, ""))
+    if too_large(*heif.size):
+        raise InputError(f"cannot read {name}: {heif.size[0]}x{heif.size[1]} is {LIMIT}")
     if item.kind not in CODED and item.kind != "grid":
-        trouble = f"its picture is of the kind {item.kind!r}"
-    elif item.kind == "grid" and item.content("clap"):
-        trouble = "its picture is made of tiles and cut to a part of them"
-    elif alpha is not None and not streams.get(item.number, "").startswith("yuv"):
-        trouble = "its transparency is stored apart from tiles, gray or RGB"
-    if trouble:
-        raise InputError(f"cannot read {name}: {trouble}, which is not supported", "Convert it to PNG first")
+        raise unsupported(name, f"its picture is of the kind {item.kind!r}")
+    if item.kind == "grid" and item.content("clap"):
+        raise unsupported(name, "its picture is made of tiles and cut to a part of them")
+    if alpha is not None and (not form or alpha not in streams):
+        raise unsupported(name, "its transparency is stored apart from tiles, gray or RGB")
     if alpha is not None:
-        return Composition(merging((f"i:{item.number}", f"i:{alpha}"), streams[item.number]), heif.size)
+        return Composition(merging((f"i:{item.number}", f"i:{alpha}"), form), heif.size)
     return Composition(UNTOUCHED, heif.size) if item.kind == "grid" or item.content("clap") else None
 
 
-def moving_composition(path: Path, heif: Heif) -> Composition | None:
+def moving_composition(path: Path, heif: Heif, name: str) -> Composition | None:
     """For an animation: its transparency is a track of its own."""
     if not heif.alpha_tracks:
         return None
     with av.open(f"file:{path}") as box:
         tracks = [s for s in box.streams.video if s.duration is not None or s.frames > 1]
-        if len(tracks) <= heif.alpha_tracks[0] or not (tracks[0].codec_context.pix_fmt or "").startswith("yuv"):
-            return None
-        pair = (str(tracks[0].index), str(tracks[heif.alpha_tracks[0]].index))
-        return Composition(merging(pair, tracks[0].codec_context.pix_fmt or ""))
+        form = alpha_form(tracks[0].codec_context.pix_fmt or "") if tracks else ""
+        if not form or len(tracks) <= heif.alpha_tracks[0]:
+            raise unsupported(name, "its transparency is stored apart from gray or RGB")
+        return Composition(merging((str(tracks[0].index), str(tracks[heif.alpha_tracks[0]].index)), form))
+
+
+def unsupported(name: str, why: str) -> InputError:
+    """A picture that nothing here puts together."""
+    return InputError(f"cannot read {name}: {why}, which is not supported", "Convert it to PNG first")
 
 
 def picture_streams(path: Path) -> dict[int, str]:
@@ -87,9 +97,17 @@ def picture_streams(path: Path) -> dict[int, str]:
         return {}
 
 
-def merging(streams: tuple[str, str], opaque: str) -> tuple[str, ...]:
-    """ffmpeg's words that lay the second stream's luma over the first, of format `opaque`, as its alpha plane."""
+def alpha_form(opaque: str) -> str:
+    """The planar YUV format that has an alpha plane besides, empty where there is none."""
     form = opaque.replace("yuvj", "yuv").replace("yuv", "yuva", 1)
+    try:
+        return str(av.VideoFormat(form).name) if opaque.startswith("yuv") else ""
+    except ValueError:
+        return ""
+
+
+def merging(streams: tuple[str, str], form: str) -> tuple[str, ...]:
+    """ffmpeg's words that lay the second stream's luma over the first as the alpha plane of `form`."""
     depth = av.VideoFormat(form).components[0].bits
     gray = "gray" if depth == 8 else f"gray{depth}le"
     same = "scale=in_range=pc:out_range=pc"  # whatever the range is: no change of values
@@ -137,17 +155,31 @@ def readable(path: Path, name: str) -> Iterator[Path]:
     if made is None:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="vrx-") as folder:
-        whole = Path(folder) / "whole"
+    with ExitStack() as stack:
         try:
-            Encoder(["-y", "-i", f"file:{path}", *LOSSLESS, *made.words, f"file:{whole}"]).finish()
-        except OutputError as error:
-            raise InputError(
-                f"cannot read {name}: ffmpeg cannot put its picture together ({error.message})",
-                "Convert it first, or install a newer imageio-ffmpeg",
-            ) from error
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))
+        except OSError as error:
+            raise InputError(f"cannot read {name}: no temporary folder ({error.strerror})", "Set TMPDIR") from error
+        whole = Path(folder) / "whole"
+        compose(path, made, whole, name)
         check_size(whole, made.size, name)
         yield whole
+
+
+def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
+    """Let ffmpeg write the temporary file.  Raises InputError."""
+    words = ["-y", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}", *LOSSLESS, *made.words, f"file:{whole}"]
+    encoder = Encoder(words)
+    try:
+        encoder.finish()
+    except OutputError as error:
+        raise InputError(
+            f"cannot read {name}: ffmpeg cannot put its picture together ({error.message})",
+            "Convert it first, or install a newer imageio-ffmpeg",
+        ) from error
+    except BaseException:
+        encoder.abort()
+        raise
 
 
 def check_size(whole: Path, size: tuple[int, int], name: str) -> None:

@@ -24,7 +24,7 @@ from vrx.media.write import PIPED_PICTURE, Target
 from vrx.pipeline import plan as planning
 from vrx.settings import LIMIT, Job, SelectionSettings, too_large
 
-PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265"))  # what browsers and phones play
+PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
 
 def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
