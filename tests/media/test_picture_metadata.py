@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from tests import heif
 from tests.clips import scenery
@@ -116,6 +117,26 @@ def test_what_a_result_cannot_hold_is_said_before_work(tmp_path: Path) -> None:
         api.plan(job(source, tmp_path / name), noted.append)
         texts = [event.text for event in noted if isinstance(event, events.Noted)]
         assert [text for text in texts if "cannot hold its color profile, EXIF data, XMP data, resolution" in text]
+
+
+def test_text_of_png_and_iptc_data_of_jpeg_files_stay_there_and_are_said_elsewhere(tmp_path: Path) -> None:
+    image, words = Image.fromarray(scenery(0, SIZE)), PngInfo()
+    words.add_text("parameters", "a cat, 20 steps")
+    words.add_itxt("Title", "Ünï", zip=True)
+    image.save(tmp_path / "a.png", pnginfo=words)
+    image.save(tmp_path / "a.jpg")
+    embed(tmp_path / "a.jpg", PictureMetadata(iptc=b"\x1c\x02\x50\0\x03who"), SIZE)
+    for name, other, word in (("a.png", ".jpg", "text"), ("a.jpg", ".png", "IPTC data")):
+        found = read_metadata(tmp_path / name)
+        assert fitted(found, other, SIZE, gray=False) == (PictureMetadata(), [word])
+        metadata, lost = fitted(found, Path(name).suffix, SIZE, gray=False)
+        assert lost == []
+        image.save(tmp_path / f"b{Path(name).suffix}")
+        embed(tmp_path / f"b{Path(name).suffix}", metadata, SIZE)
+    with Image.open(tmp_path / "b.png") as png, Image.open(tmp_path / "b.jpg") as jpeg:
+        png.load()
+        assert (png.info["parameters"], png.info["Title"]) == ("a cat, 20 steps", "Ünï")
+        assert jpeg.info["photoshop"] == {0x0404: b"\x1c\x02\x50\0\x03who"}
 
 
 def test_profiles_of_other_color_spaces_are_not_attached() -> None:

@@ -16,6 +16,7 @@ from vrx.media.picture_metadata import (
     EXIF_WORD,
     GPS,
     INCH,
+    IPTC_RECORD,
     SUBFILE,
     PictureMetadata,
     fitted,
@@ -72,6 +73,7 @@ def png_with(data: bytes, metadata: PictureMetadata) -> bytes:
         added.append((b"eXIf", metadata.exif))
     if metadata.xmp:
         added.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
+    added += metadata.texts
     parts = [PNG_MARK]
     for name, content in png_chunks(data):
         if name not in replaced:
@@ -99,6 +101,9 @@ def jpeg_with(data: bytes, metadata: PictureMetadata) -> bytes:
         head += jpeg_segment(0xE1, EXIF_WORD + metadata.exif)
     if metadata.xmp:
         head += jpeg_segment(0xE1, XMP_WORD + metadata.xmp)
+    if metadata.iptc:
+        record = struct.pack(">4sHHI", b"8BIM", IPTC_RECORD, 0, len(metadata.iptc)) + metadata.iptc
+        head += jpeg_segment(0xED, b"Photoshop 3.0\0" + record + b"\0" * (len(record) % 2))
     pieces = [metadata.icc[place : place + ICC_PIECE] for place in range(0, len(metadata.icc), ICC_PIECE)]
     for number, piece in enumerate(pieces, start=1):
         head += jpeg_segment(0xE2, b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece)

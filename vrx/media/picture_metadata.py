@@ -24,6 +24,8 @@ FORMATS = ("JPEG", "WEBP", "TIFF", "BMP")  # that Pillow reads here; PNG may kee
 DAMAGED = (ValueError, struct.error, zlib.error, SyntaxError, KeyError, EOFError)  # what Pillow and ours raise for it
 UNREADABLE = (OSError, Image.DecompressionBombError, *DAMAGED)
 SEVERAL = {".tif", ".tiff", ".jpg", ".jpeg"}  # a photograph may hold its gain map or depth as another picture
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+IPTC_RECORD = 0x0404  # its number among Photoshop's resources
 MOST_BYTES = 16 << 20  # of one part; more is no profile
 JPEG_PART = 65533 - 64  # bytes that a segment holds besides the word that names them
 SUBFILE, GPS = 0x8769, 0x8825  # EXIF's own directory, and that of the place
@@ -37,18 +39,22 @@ INCH = 0.0254  # meters
 class PictureMetadata:
     """Parts are empty where a file has none.
 
-    `exif` is a TIFF structure without the word Exif before it; `resolution` in pixels an inch, across and down.
+    `exif` is a TIFF structure without the word Exif before it; `resolution` in pixels an inch, across and down;
+    `iptc` is a newspaper's record in a JPEG file; `texts` are a PNG file's chunks of words, by name.
     """
 
     icc: bytes = b""
     exif: bytes = b""
     xmp: bytes = b""
     resolution: tuple[float, float] | None = None
+    iptc: bytes = b""
+    texts: tuple[tuple[bytes, bytes], ...] = ()
 
     def names(self) -> list[str]:
         """The parts there are, in words."""
         found = [(self.icc, "color profile"), (self.exif, "EXIF data"), (self.xmp, "XMP data")]
-        return [word for part, word in found if part] + (["resolution"] if self.resolution else [])
+        more = [(self.resolution, "resolution"), (self.iptc, "IPTC data"), (self.texts, "text")]
+        return [word for part, word in (*found, *more) if part]
 
 
 def read_metadata(path: Path) -> PictureMetadata:
@@ -123,6 +129,8 @@ def png_metadata(path: Path) -> PictureMetadata:
             found = replace(found, resolution=(across * INCH, down * INCH))
         elif name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0\0"):
             found = replace(found, xmp=content.split(b"\0", 5)[5])
+        elif name in TEXTS and not content.startswith(b"Raw profile type"):  # EXIF data and profiles of old programs
+            found = replace(found, texts=(*found.texts, (name, content)))
     return found
 
 
@@ -137,6 +145,7 @@ def pillow_metadata(image: Image.Image) -> PictureMetadata:
         icc=info.get("icc_profile") or b"",
         exif=exif,
         xmp=info.get("xmp") or b"",
+        iptc=info["photoshop"].get(IPTC_RECORD, b"") if isinstance(info.get("photoshop"), dict) else b"",
         resolution=(float(resolution[0]), float(resolution[1])) if resolution and min(resolution) > 1 else None,
     )
 
@@ -161,6 +170,12 @@ def fitted(
         space = metadata.icc[16:20].decode("latin-1").strip()
         lost.append(f"color profile (it describes {space}, the result is {'gray' if gray else 'RGB'})")
         metadata = replace(metadata, icc=b"")
+    if suffix not in (".jpg", ".jpeg") or len(metadata.iptc) > JPEG_PART:
+        lost += ["IPTC data"] if metadata.iptc else []
+        metadata = replace(metadata, iptc=b"")
+    if suffix != ".png":
+        lost += ["text"] if metadata.texts else []
+        metadata = replace(metadata, texts=())
     metadata = replace(metadata, exif=upright_exif(metadata.exif, size), xmp=upright_xmp(metadata.xmp))
     if suffix in (".jpg", ".jpeg"):
         if len(metadata.exif) > JPEG_PART:
