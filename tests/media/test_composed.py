@@ -1,5 +1,6 @@
 """Tiled and transparent HEIC and AVIF pictures, and animations, are read whole."""
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -143,6 +144,8 @@ def test_files_that_are_no_pictures_are_no_animations(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
             assert not is_animation(tmp_path / name)
     assert not is_animation(tmp_path / "none.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert not is_animation(tmp_path / "pipe.png")  # and it does not wait for a writer
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.heic", "a.jpg"])

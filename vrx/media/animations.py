@@ -15,7 +15,9 @@ WEBP_MOVES = 2  # bit of the VP8X chunk's first byte
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a picture file holds several pictures that are shown one after the other."""
+    """Whether a picture file holds several pictures that are shown one after the other; pipes are not looked into."""
+    if not path.is_file():
+        return False
     if path.suffix.lower() in HEIF_SUFFIXES:
         heif = read_heif(path)
         return heif is not None and heif.moving
