@@ -26,7 +26,7 @@ ROWS: dict[str, set[str]] = {
 PACKAGES = {
     "models": {"torch"},
     "weights": {"huggingface_hub", "safetensors", "torch", "filelock"},
-    "media": {"av", "imageio_ffmpeg", "numpy"},
+    "media": {"av", "imageio_ffmpeg", "numpy", "PIL"},  # PIL reads and writes what is said beside samples
     "scenes": {"scenedetect", "cv2", "numpy"},
     "restorers": {"torch", "tokenizers", "ftfy", "cv2", "numpy"},
     "pipeline": {"torch", "numpy", "safetensors", "filelock"},

@@ -13,7 +13,7 @@ from vrx.errors import Exit
 RESTORING = {
     "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--offline",
     "--strength", "--blend",
-    "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace",
+    "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
     "-i", "-n",  # hidden, ffmpeg's habits
@@ -22,8 +22,8 @@ OPTIONS = {
     "upscale": RESTORING | {"--scale"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--dilate"},
-    "info": {"--scenes", "--json"},
-    "scenes": {"--csv", "--json", "--scene-threshold"},
+    "info": {"--scenes", "--stream", "--json"},
+    "scenes": {"--csv", "--json", "--scene-threshold", "--stream"},
     "bench": {
         "--size",
         "--frames",

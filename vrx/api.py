@@ -43,20 +43,23 @@ def expand(inputs: Sequence[str]) -> list[str]:
     return expand_inputs(list(inputs))
 
 
-def probe(source: Path) -> SourceInfo:
-    """What a file holds.  Raises InputError."""
+def probe(source: Path, stream: int | None = None) -> SourceInfo:
+    """What a file holds, with the video stream of that index, or the one that players show.
+
+    Raises InputError, UsageError for an index that is no video stream.
+    """
     from vrx.media import read
 
-    with read.Reader(source, read.Span(), lambda text: None) as reader:
+    with read.Reader(source, read.Span(stream=stream), lambda text: None) as reader:
         return reader.described()
 
 
-def find_scenes(source: Path, threshold: float | None = None) -> list[Scene]:
-    """The scenes of a video.  Raises InputError."""
+def find_scenes(source: Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:
+    """The scenes of a video.  Raises InputError, UsageError for an index that is no video stream."""
     from vrx.media import read
     from vrx.scenes import detect
 
-    with read.Reader(source, read.Span(), lambda text: None) as reader:
+    with read.Reader(source, read.Span(stream=stream), lambda text: None) as reader:
         return list(detect.scenes(detect.mark(reader.frames(), threshold or detect.CUT_THRESHOLD)))
 
 

@@ -14,7 +14,8 @@ from vrx.errors import UsageError
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
 LEAST_TILE = 256  # pixels a side
-MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
+MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
+LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
 
 
 def parse_time(text: str) -> Fraction:
@@ -32,6 +33,11 @@ def parse_time(text: str) -> Fraction:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
     raise UsageError(f"cannot read the time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+
+
+def too_large(width: int, height: int) -> bool:
+    """Whether FFmpeg refuses a picture of that size (av_image_check_size2 in libavutil)."""
+    return (width + 128) * (height + 128) >= MAX_PIXELS
 
 
 class Task(StrEnum):
@@ -104,7 +110,10 @@ class RestoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSettings:
-    """Which part of the source: times in seconds from its start, how cuts are found, and what is deinterlaced."""
+    """Which part of the source: times in seconds from its start, how cuts are found, and what is deinterlaced.
+
+    `stream` is the index in the file of the video stream, None for the one that players show.
+    """
 
     start: Fraction | None = None
     end: Fraction | None = None
@@ -112,6 +121,7 @@ class SelectionSettings:
     scenes: str = "auto"
     scene_threshold: float | None = None
     deinterlace: str = "auto"
+    stream: int | None = None
 
     def __post_init__(self) -> None:
         if self.start is not None and self.end is not None and self.end <= self.start:
@@ -120,6 +130,8 @@ class SelectionSettings:
             raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
         if self.scene_threshold is not None and not 0 < self.scene_threshold <= 255:
             raise UsageError(f"--scene-threshold {self.scene_threshold:g} is out of range", "Use 0 to 255")
+        if self.stream is not None and self.stream < 0:
+            raise UsageError(f"--stream {self.stream} is out of range", "See the streams with: vrx info")
         if self.deinterlace not in ("auto", "on", "off"):
             raise UsageError(f"unknown --deinterlace {self.deinterlace!r}", "Choose auto, on or off")
 

@@ -6,11 +6,12 @@ from tests.clips import write_sounding
 from vrx.media.carry import Carried, carry
 from vrx.media.losses import conversion_lines, stream_lines
 from vrx.media.probe import StreamInfo, describe, opened
+from vrx.media.tracks import pick_video
 
 
 def others(path: Path) -> list[StreamInfo]:
     with opened(path, path.name) as box:
-        info = describe(box, path.name, path)
+        info = describe(box, path.name, path, pick_video(box, path.name))
     return [stream for stream in info.streams if stream.index != info.video.index]
 
 

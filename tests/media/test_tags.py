@@ -5,6 +5,7 @@ import av
 from tests.clips import scenery
 from vrx.media.probe import SourceInfo, describe, opened
 from vrx.media.tags import KEYED_FLAG, lost_tags, removed, stale, survival
+from vrx.media.tracks import pick_video
 
 PHONE = {"title": "T", "com.apple.quicktime.model": "Phone 9", "mykey": "my value"}
 
@@ -18,7 +19,7 @@ def phone(path: Path) -> SourceInfo:
         box.mux(stream.encode(av.VideoFrame.from_ndarray(scenery(0, (64, 48)), format="rgb24")))
         box.mux(stream.encode(None))
     with opened(path, path.name) as container:
-        return describe(container, path.name, path)
+        return describe(container, path.name, path, pick_video(container, path.name))
 
 
 def lost(info: SourceInfo, container: str, flag: str = "") -> set[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def info(
     inputs: Annotated[list[str], typer.Argument(help="Videos, pictures, folders or globs.")],
     scenes: Annotated[bool, typer.Option("--scenes", help="Find the scenes too: decodes the whole file.")] = False,
+    stream: Annotated[int | None, typer.Option("--stream", help="Video stream to describe, by its number.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show what files hold."""
@@ -25,8 +26,8 @@ def info(
     sources = api.expand(inputs)
     for source in sources:
         try:
-            found = api.probe(Path(source))
-            count = len(api.find_scenes(Path(source))) if scenes else None
+            found = api.probe(Path(source), stream)
+            count = len(api.find_scenes(Path(source), stream=stream)) if scenes else None
         except VrxError as error:
             if len(sources) == 1:
                 raise
@@ -49,7 +50,7 @@ def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:
     tags = ", ".join(part or "unspecified" for part in (color.matrix, color.primaries, color.transfer))
     result = [
         ("container", f"{info.container}, {render.seconds(info.duration)}"),
-        ("video", f"{video.codec}, {video.size[0]}x{video.size[1]}, {video.pix_fmt}"),
+        ("video", f"stream {video.index}, {video.codec}, {video.size[0]}x{video.size[1]}, {video.pix_fmt}"),
         ("frames", f"{info.estimated_frames or 'unknown'} at {float(video.rate):.3f} fps"),
         ("color", f"{tags}, {full} range"),
     ]
@@ -62,7 +63,7 @@ def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:
     for stream in info.streams:
         if stream.index != video.index:
             language = f" ({stream.language})" if stream.language else ""
-            result.append((f"stream {stream.index}", f"{stream.kind}, {stream.codec}{language}"))
+            result.append((f"stream {stream.index}", f"{stream.kind}, {stream.detail or stream.codec}{language}"))
     if info.chapters:
         result.append(("chapters", str(info.chapters)))
     if scenes is not None:

@@ -54,6 +54,10 @@ Deinterlace = Annotated[
         rich_help_panel=SELECTION,
     ),
 ]
+Stream = Annotated[
+    int | None,
+    typer.Option("--stream", help="Video stream to restore, by its number in vrx info.", rich_help_panel=SELECTION),
+]
 Output = Annotated[
     str | None,
     typer.Option(

@@ -40,6 +40,7 @@ def shared(
     scenes: o.Scenes = "auto",
     scene_threshold: o.SceneThreshold = None,
     deinterlace: o.Deinterlace = "auto",
+    stream: o.Stream = None,
     output: o.Output = None,
     codec: o.Codec = "auto",
     crf: o.Crf = None,
@@ -78,6 +79,7 @@ def shared(
             scenes=scenes,
             scene_threshold=scene_threshold,
             deinterlace=deinterlace,
+            stream=stream,
         ),
         output=OutputSettings(
             path=output,

@@ -16,9 +16,10 @@ def scenes(
     csv: Annotated[bool, typer.Option("--csv", help="As CSV; --scenes FILE reads it back.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     scene_threshold: Annotated[float | None, typer.Option(help="Content change that is a cut (27).")] = None,
+    stream: Annotated[int | None, typer.Option("--stream", help="Video stream, by its number in vrx info.")] = None,
 ) -> None:
     """List the scenes of a video."""
-    found = api.find_scenes(Path(source), scene_threshold)
+    found = api.find_scenes(Path(source), scene_threshold, stream)
     if json:
         for scene in found:
             render.emit_json({"type": "scene", **render.plain(scene)})

@@ -6,6 +6,14 @@ from dataclasses import replace
 
 from vrx.media.frame import Color, Kind, Layout
 
+# ffmpeg's names of the codes of ITU-T H.273
+MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
+MATRICES |= {9: "bt2020nc", 10: "bt2020c", 14: "ictcp"}
+PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film"}
+PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "jedec-p22"}
+TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
+TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
+TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
 SD_HEIGHT = 576  # rows; players take untagged pictures up to here for BT.601, larger ones for BT.709
 COEFFICIENTS = {  # red and blue weight of luma: ITU-R BT.601-7, BT.709-6, BT.2020-2, SMPTE 240M, FCC
     "bt709": (0.2126, 0.0722),

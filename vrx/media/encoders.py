@@ -32,6 +32,7 @@ class EncoderRule:
 
 
 ALL = ("420", "422", "444")
+PICTURE_ALPHA = (("rgb", 8), ("rgb", 16), ("gray", 8))  # the pipe to ffmpeg (NUT) has no name for 16 bits of gray
 RULES: dict[str, EncoderRule] = {
     "libx264": EncoderRule(
         name="libx264", chroma=ALL, depths=(8, 10), gray=(8, 10), even=True, quality=("-crf", 17), preset="medium"
@@ -69,8 +70,8 @@ RULES: dict[str, EncoderRule] = {
         alpha=(("420", 8), ("422", 8), ("444", 8), ("420", 10), ("422", 10), ("444", 10), ("rgb", 8), ("rgb", 16)),
         extra=("-level", "3", "-slices", "4", "-slicecrc", "1", "-g", "1"),
     ),
-    "png": EncoderRule(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=(("rgb", 8), ("rgb", 16))),
-    "tiff": EncoderRule(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=(("rgb", 8),)),
+    "png": EncoderRule(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
+    "tiff": EncoderRule(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "mjpeg": EncoderRule(name="mjpeg", chroma=ALL, depths=(8,), extra=("-q:v", "2", "-huffman", "optimal")),
     "bmp": EncoderRule(name="bmp", chroma=(), depths=(), rgb=(8,), gray=(8,)),
     "ppm": EncoderRule(name="ppm", chroma=(), depths=(), rgb=(8, 16)),
@@ -142,10 +143,16 @@ def output_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> t
 
 def alpha_layout(layout: Layout, rule: EncoderRule) -> tuple[Layout, str]:
     """As `opaque_layout`, for pictures with alpha and an encoder that holds some: its own, deeper, or the deepest."""
-    own = ("rgb" if layout.kind is Kind.RGB else chroma_name(layout), layout.depth)
-    enough = [held for held in rule.alpha if held[1] >= layout.depth]
-    chroma, depth = own if own in rule.alpha else enough[0] if enough else max(rule.alpha, key=lambda held: held[1])
+    kinds = {Kind.RGB: "rgb", Kind.GRAY: "gray"}
+    own = (kinds.get(layout.kind) or chroma_name(layout), layout.depth)
+    fitting = [held for held in rule.alpha if (held[0] == "gray") <= (layout.kind is Kind.GRAY)]
+    if layout.kind is Kind.GRAY:
+        fitting.sort(key=lambda held: held[0] != "gray")
+    enough = [held for held in fitting if held[1] >= layout.depth]
+    chroma, depth = own if own in fitting else enough[0] if enough else max(fitting, key=lambda held: held[1])
     lost = too_deep(layout.depth, depth)
+    if chroma == "gray":
+        return Layout(Kind.GRAY, depth, alpha=True), lost
     if chroma == "rgb":
         return Layout(Kind.RGB, depth, alpha=True), lost
     wanted = chroma_name(layout)  # 4:4:4 for RGB
@@ -207,3 +214,30 @@ def nearest(depth: int, depths: tuple[int, ...]) -> int:
 def too_deep(wanted: int, held: int) -> str:
     """What is lost when `wanted` bits become `held`."""
     return f"{wanted} bits" if held < wanted else ""
+
+
+def pixel_format(layout: Layout, name: str) -> str:
+    """The pixel format that an encoder, by its ffmpeg name, takes for a layout."""
+    if layout.kind is Kind.RGB:
+        packed = {
+            ("ffv1", 8, False): "bgr0",
+            ("ffv1", 8, True): "bgra",
+            ("ffv1", 16, True): "gbrap16le",
+            ("png", 8, False): "rgb24",
+            ("png", 8, True): "rgba",
+            ("png", 16, False): "rgb48be",
+            ("png", 16, True): "rgba64be",
+            ("tiff", 8, False): "rgb24",
+            ("tiff", 8, True): "rgba",
+            ("tiff", 16, False): "rgb48le",
+            ("tiff", 16, True): "rgba64le",
+            ("bmp", 8, False): "bgr24",
+            ("ppm", 8, False): "rgb24",
+            ("ppm", 16, False): "rgb48be",
+        }
+        return packed.get((name, layout.depth, layout.alpha), layout.pix_fmt)
+    if name == "png" and layout.depth == 16:
+        return "gray16be"
+    if name == "mjpeg":
+        return layout.pix_fmt.replace("yuv", "yuvj") if layout.kind is Kind.YUV else "gray"
+    return layout.pix_fmt

@@ -41,10 +41,10 @@ class Layout:
 
     @property
     def pix_fmt(self) -> str:
-        """ffmpeg's name of the planar format."""
+        """ffmpeg's name of the planar format; gray with alpha has a packed one only."""
         end = f"{self.depth}le" if self.depth > 8 else ""
         if self.kind is Kind.GRAY:
-            return f"gray{end}"
+            return "ya" + (end or "8") if self.alpha else f"gray{end}"
         if self.kind is Kind.RGB:
             return ("gbrap" if self.alpha else "gbrp") + end
         ratio = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (0, 1): "440", (2, 0): "411", (2, 2): "410"}

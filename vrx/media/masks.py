@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from vrx.errors import InputError, UsageError
 from vrx.media.frame import Note
-from vrx.media.probe import opened, pick_video
+from vrx.media.probe import opened
 from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
+from vrx.media.tracks import pick_video
 
 Mask = NDArray[np.bool_]
 LOSSLESS = {"png", "bmp", "tiff", "ppm", "pgm", "gif", "ffv1", "qtrle", "webp"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,17 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from vrx.errors import InputError
+from vrx.media.animations import animation_frames, is_animation
+from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
+from vrx.media.composed import original, readable
 from vrx.media.frame import Color
-from vrx.media.stills import STILL_SUFFIXES, is_pattern, still_options
-from vrx.settings import MAX_PIXELS
+from vrx.media.stills import ALIASES, is_pattern, is_still, picture_suffix, still_options
+from vrx.media.tracks import described, is_cover
+from vrx.settings import LIMIT, too_large
 
 ALLOWED_PROTOCOLS = "file,pipe"
 FAST, USUAL_RATE = 500, Fraction(25)  # frames a second
 PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
-MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
-MATRICES |= {9: "bt2020nc", 10: "bt2020c", 14: "ictcp"}
-PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film"}
-PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "jedec-p22"}
-TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
-TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
-TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
 NAMELESS = {"", "none", "bin_data"}  # codec names that say nothing
 RANGES = {1: False, 2: True}
 
@@ -79,7 +77,10 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source holds; `start` is the earliest time of any of its streams, in seconds."""
+    """What a source holds; `start` is the earliest time of any of its streams, in seconds.
+
+    `still` where it is a picture or a sequence of them; `animated` where it is a picture file that moves.
+    """
 
     name: str
     path: Path
@@ -91,11 +92,13 @@ class SourceInfo:
     streams: tuple[StreamInfo, ...]
     chapters: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
+    still: bool = False
+    animated: bool = False
 
     @property
-    def still(self) -> bool:
-        """Whether it is a picture or a sequence of them, not a video file."""
-        return is_pattern(self.path) or self.path.suffix.lower() in STILL_SUFFIXES
+    def moving_picture(self) -> bool:
+        """Whether it is of a format for short moving pictures, GIF among them."""
+        return self.animated or self.video.codec in ("gif", "apng")
 
     @property
     def estimated_frames(self) -> int | None:
@@ -124,13 +127,16 @@ def opened(source: Path, name: str) -> Iterator[InputContainer]:
     """Open a local file with PyAV; only the file and pipe protocols are allowed."""
     if not is_pattern(source):
         check_regular(source, name)
-    form, extra = still_options(source)
-    options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
-    try:
-        container = av.open(f"file:{source}", format=form, options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise explain(error, name) from error
-    with container:
+    with ExitStack() as stack:
+        file = source if is_pattern(source) else stack.enter_context(readable(source, name))
+        form, extra = still_options(file)
+        options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
+        try:
+            container = stack.enter_context(
+                av.open(f"file:{file}", format=form, options=options, metadata_errors="replace")
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise explain(error, name) from error
         if PLAYLISTS & set(container.format.name.split(",")):
             raise InputError(f"cannot read {name}: playlists are not followed", "Give the video file itself")
         yield container
@@ -152,29 +158,6 @@ def check_regular(path: Path, name: str) -> None:
         raise explain(error, name) from error
     if size == 0:
         raise InputError(f"cannot read {name}: the file is empty")
-
-
-def pick_video(container: InputContainer, name: str) -> VideoStream:
-    """The stream a player would show: the default one, else the largest; cover pictures never."""
-    moving = [s for s in container.streams.video if not is_cover(s)]
-    if not moving:
-        held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in kinds(container))
-        raise InputError(f"cannot read {name}: no video stream ({held or 'no streams at all'})")
-    moving = [s for s in moving if s.codec_context is not None]
-    if not moving:
-        raise InputError(f"cannot read {name}: nothing here decodes its kind of video", "Convert it first")
-    default = [s for s in moving if s.disposition & s.disposition.__class__.default]
-    return max(default or moving, key=lambda s: (s.width or 0) * (s.height or 0))
-
-
-def kinds(container: InputContainer) -> list[str]:
-    """Kinds of streams, each once, in the file's order."""
-    return list(dict.fromkeys(stream.type for stream in container.streams))
-
-
-def is_cover(stream: VideoStream) -> bool:
-    """Whether a video stream is an attached picture."""
-    return bool(stream.disposition & stream.disposition.__class__.attached_pic)
 
 
 def kind_of(stream: Stream) -> str:
@@ -203,14 +186,30 @@ def plausible(time_base: Fraction, *rates: Fraction | None) -> Fraction:
     return next((Fraction(rate) for rate in rates if rate and (rate < FAST or rate < 1 / time_base)), USUAL_RATE)
 
 
-def video_info(stream: VideoStream, name: str) -> VideoInfo:
+def sizeless(path: Path, name: str) -> InputError:
+    """Why a decoder gives no size: the file is of another kind, too large for FFmpeg, or damaged."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except OSError:
+        head = b""
+    suffix = picture_suffix(head)
+    if suffix and is_still(path) and suffix != ALIASES.get(path.suffix.lower(), path.suffix.lower()):
+        return InputError(f"cannot read {name}: its contents are those of a {suffix} file", f"Rename it to {suffix}")
+    if suffix == ".png" and len(head) == 24 and too_large(*struct.unpack_from(">2I", head, 16)):
+        width, height = struct.unpack_from(">2I", head, 16)
+        return InputError(f"cannot read {name}: {width}x{height} is {LIMIT}")
+    return InputError(f"cannot read {name}: it has no size, or one that is {LIMIT}")
+
+
+def video_info(stream: VideoStream, name: str, path: Path) -> VideoInfo:
     """Describe a video stream from its header and its first picture."""
     context = stream.codec_context
     width, height = context.width, context.height
     if not width or not height:
-        raise InputError(f"cannot read {name}: the video stream has no size")
-    if width * height > MAX_PIXELS:
-        raise InputError(f"cannot read {name}: {width}x{height} is more than {MAX_PIXELS} pixels")
+        raise sizeless(path, name)
+    if too_large(width, height):
+        raise InputError(f"cannot read {name}: {width}x{height} is {LIMIT}")
     base = stream.time_base or Fraction(1, 1000)
     return VideoInfo(
         index=stream.index,
@@ -229,9 +228,8 @@ def video_info(stream: VideoStream, name: str) -> VideoInfo:
     )
 
 
-def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
-    """Describe an open container; the frame position is not used afterwards."""
-    stream = pick_video(container, name)
+def describe(container: InputContainer, name: str, path: Path, stream: VideoStream) -> SourceInfo:
+    """Describe an open container and the video stream that is restored."""
     streams = tuple(
         StreamInfo(
             index=s.index,
@@ -239,19 +237,29 @@ def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
             codec=(s.codec_context.name if s.codec_context else s.name) or "",
             language=s.language or "",
             metadata=dict(s.metadata),
+            detail=described(s) if isinstance(s, VideoStream) else "",
         )
         for s in container.streams
     )
+    video, form = video_info(stream, name, path), container.format.name
+    if container.name != f"file:{path}":
+        source = original(path)
+        form, video = source.container, replace(video, codec=source.codec, color=source.color or video.color)
+    animated = is_animation(path)
+    if animated:
+        video = replace(video, frames=video.frames or animation_frames(path))
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
     return SourceInfo(
         name=name,
         path=path,
-        container=container.format.name,
+        container=form,
         start=Fraction(container.start_time or 0, av.time_base),
         duration=duration,
         bit_rate=container.bit_rate or 0,
-        video=video_info(stream, name),
+        video=video,
         streams=streams,
         chapters=len(container.chapters()),
         metadata=dict(container.metadata),
+        still=is_pattern(path) or is_still(path),
+        animated=animated,
     )

@@ -19,9 +19,13 @@ from vrx.media.color import changes
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.extras import Extra, SideData, frame_extras, look
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
-from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.picture_metadata import pictures_in
+from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
 from vrx.media.side_data import mastering_of
+from vrx.media.stills import is_pattern
 from vrx.media.timing import Clock
+from vrx.media.tracks import choice_note, pick_video
+from vrx.media.transparency import alpha_decoder, see_through, stored_apart, used_anywhere
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
 DEPTHS = {  # what planar formats exist in, by kind and alpha
@@ -30,17 +34,19 @@ DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.RGB, False): (8, 9, 10, 12, 14, 16),
     (Kind.RGB, True): (8, 10, 12, 14, 16),
     (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
+    (Kind.GRAY, True): (8, 16),
 }
 BITS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
 
 
 @dataclass(frozen=True)
 class Span:
-    """Which part is wanted: seconds from the first frame, and a number of frames."""
+    """Which part is wanted: seconds from the first frame, a number of frames, and a stream by its index in the file."""
 
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     frames: int | None = None
+    stream: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -66,7 +72,7 @@ def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
     if form.is_rgb:
         kind, shift_x, shift_y = Kind.RGB, 0, 0
     elif colors == 1:
-        kind, shift_x, shift_y, alpha = Kind.GRAY, 0, 0, False
+        kind, shift_x, shift_y = Kind.GRAY, 0, 0
     else:
         kind = Kind.YUV
         shift_x = (4 // max(1, form.chroma_width(4))).bit_length() - 1
@@ -88,7 +94,10 @@ def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
         kind: Any = np.uint8 if layout.depth == 8 else np.dtype("<u2")
         rows = np.frombuffer(plane, dtype=kind)  # type: ignore[call-overload]
         rows = rows.reshape(plane.height, plane.line_size // rows.itemsize)
-        planes.append(rows[:, : plane.width].copy())
+        if layout.kind is Kind.GRAY and layout.alpha:  # two samples a pixel in one plane
+            planes += [rows[:, place : 2 * plane.width : 2].copy() for place in (0, 1)]
+        else:
+            planes.append(rows[:, : plane.width].copy())
     if layout.kind is Kind.RGB:  # stored as G, B, R
         planes = [planes[2], planes[0], planes[1], *planes[3:]]
     return tuple(planes)
@@ -119,8 +128,9 @@ class Reader:
         self._announced: set[Extra] | None = None  # what `side_data` found; later pictures may bring more
         try:
             self._container = self._stack.enter_context(opened(source, self.name))
-            self.info: SourceInfo = describe(self._container, self.name, source)
-            self._stream = pick_video(self._container, self.name)
+            self._stream = pick_video(self._container, self.name, span.stream)
+            self.info: SourceInfo = describe(self._container, self.name, source, self._stream)
+            self._say_choice(source)
             self._stream.thread_type = "AUTO"
             self._seekable = not self.info.still
             self._clock = Clock(self.info.video.time_base, self.info.video.rate)
@@ -137,6 +147,11 @@ class Reader:
         self.size = self._stored
         self.interlaced = bool(self._first.interlaced_frame)
         self.rotation = int(self._first.rotation or 0)
+        self.transparent = self._transparent()
+        if not self.transparent and self._alpha_by_format():
+            self.layout = replace(self.layout, alpha=False)
+        if stored_apart(self._stream) and not self.layout.alpha:
+            on_note(f"{self.name}: its transparency cannot be decoded here and is lost")
         self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
         if self.info.still and self.rotation:
             self._turn_still()
@@ -154,8 +169,9 @@ class Reader:
 
     def side_data(self) -> SideData:
         """What the video says beside its pictures.  What shows in later pictures only, `frames` notes from then on."""
-        found = SideData() if self.info.still else look(self.info.path, self._stream.index, self.name)
-        self._announced = set() if self.info.still else set(found.extras)
+        plain = self.info.still or self.info.animated
+        found = SideData() if plain else look(self.info.path, self._stream.index, self.name)
+        self._announced = set(found.extras)
         return found
 
     def __enter__(self) -> Reader:
@@ -164,6 +180,30 @@ class Reader:
     def __exit__(self, *exc: object) -> None:
         self._pictures.close()
         self._stack.close()
+
+    def _say_choice(self, source: Path) -> None:
+        """Say which of several streams or pictures is read."""
+        if self.info.still:
+            count = 1 if is_pattern(source) else pictures_in(source)
+            if count > 1:
+                self._note(f"{self.name}: it holds {count} pictures; the main one is restored, the others are left out")
+        elif not self.info.animated and self._span.stream is None:  # an animation's further streams are parts of it
+            choice = choice_note(self._container, self._stream)
+            if choice:
+                self._note(f"{self.name}: {choice}")
+
+    def _transparent(self) -> bool:
+        """Whether the alpha plane is used: looked at in a single picture and in animations, believed elsewhere."""
+        if not self.layout.alpha:
+            return False
+        if self.info.moving_picture:
+            return used_anywhere(self._container.name, self._stream.index)
+        return is_pattern(self.info.path) or not self.info.still or see_through(self._first)
+
+    def _alpha_by_format(self) -> bool:
+        """Whether there is an alpha plane because the format always has one, not because somebody wanted it."""
+        palette = self._first.format.has_palette
+        return self.info.moving_picture or (self.info.still and (palette or self.info.video.codec == "mjpeg"))
 
     def _turn_still(self) -> None:
         """Pictures have no place to keep a rotation that everyone reads: turn the pixels instead."""
@@ -174,10 +214,11 @@ class Reader:
     def _decode(self) -> Generator[VideoFrame]:
         """Pictures one by one; damaged packets are passed over and counted."""
         packets = self._container.demux(self._stream)
+        decoder = alpha_decoder(self._stream) or self._stream  # one for each start: nothing of before a seek is left
         while True:
             try:
                 packet = next(packets)
-                pictures = packet.decode()
+                pictures = decoder.decode(packet)
             except (StopIteration, EOFError):
                 return
             except av.error.InvalidDataError:

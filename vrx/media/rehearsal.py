@@ -43,7 +43,8 @@ def play(target: Target, folder: Path) -> None:
     suffix = target.path.suffix if target.path is not None else ""
     width, height = (side if side <= MOST else MOST + side % 4 for side in target.size)
     path = folder / f"rehearsal{suffix}"
-    small = replace(target, path=path, size=(width, height), source=None, span=None, offset=Fraction(0), carried=())
+    alone = replace(target, source=None, span=None, offset=Fraction(0), carried=(), pictures=())
+    small = replace(alone, path=path, size=(width, height))
     try:
         with Writer(small) as writer:
             writer.write(black(small))

@@ -5,13 +5,37 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vrx.media.animations import HEIF_SUFFIXES, is_animation
+
 STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr"}
-CONTAINED = {".avif"}  # stills in a container of their own, which opens like a video
+CONTAINED = HEIF_SUFFIXES  # stills in a container of their own, which opens like a video
 STILL_SUFFIXES |= CONTAINED
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
-VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif"}
+VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif", ".apng"}
 PATTERN = re.compile(r"%0?\d*d")
 SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own
+
+
+MAGIC = (  # first bytes of picture files
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"BM", ".bmp"),
+    (b"\xff\x0a", ".jxl"),
+    (b"\0\0\0\x0cJXL ", ".jxl"),
+)
+ALIASES = {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic", ".hif": ".heic"}
+BRANDS = {b"avif": ".avif", b"avis": ".avif"} | dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1", b"heim"), ".heic")
+
+
+def picture_suffix(head: bytes) -> str:
+    """The suffix of the picture that a file's first 16 bytes begin, empty where they begin none."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return ".webp"
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12], "")
+    return next((suffix for mark, suffix in MAGIC if head.startswith(mark)), "")
 
 
 def is_pattern(path: Path) -> bool:
@@ -21,8 +45,8 @@ def is_pattern(path: Path) -> bool:
 
 
 def is_still(path: Path) -> bool:
-    """Whether a name is one picture or a sequence of them."""
-    return path.suffix.lower() in STILL_SUFFIXES
+    """Whether a name is one picture or a sequence of them; animations are not."""
+    return path.suffix.lower() in STILL_SUFFIXES and not is_animation(path)
 
 
 def is_media(path: Path) -> bool:

@@ -10,23 +10,29 @@ import contextlib
 import secrets
 import shutil
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
+import numpy as np
 
 from vrx.errors import OutputError
 from vrx.media.carry import Carried
 from vrx.media.color import setparams
-from vrx.media.encoders import STILL_ENCODERS, EncoderRule
+from vrx.media.embed import embed_all
+from vrx.media.encoders import EncoderRule, pixel_format
 from vrx.media.ffmpeg import Encoder
-from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.media.publish import count_frames, make_folder, partial_path, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
 from vrx.media.tags import Tags
+from vrx.media.transparency import ALPHA_TAG
 
 FORMATS = {
     ".mp4": "mp4",
@@ -39,6 +45,7 @@ FORMATS = {
     ".ts": "mpegts",
 }
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
+PIPED_PICTURE = "picture.png"  # what a picture on its way to standard output is called
 ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
 
@@ -50,6 +57,7 @@ class Target:
     `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
     the other streams from, None for all; `offset` seconds by which all times of the source move back.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
+    `pictures` are the still sources of the frames, in their order: what they say of themselves goes along.
     """
 
     path: Path | None
@@ -75,11 +83,12 @@ class Target:
     hdr10: tuple[str, ...] = ()
     tags: Tags = field(default_factory=Tags)
     overwrite: bool = False
+    pictures: tuple[Path, ...] = ()
 
     @property
     def still(self) -> bool:
         """Whether pictures are written, not a video."""
-        return self.path is not None and self.path.suffix.lower() in STILL_ENCODERS
+        return self.container == "image2"
 
     @property
     def sequence(self) -> bool:
@@ -135,12 +144,18 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
         if target.span[1] is not None:
             opened += ["-to", f"{float(target.span[1]):.6f}"]
     opened += ["-i", f"file:{target.source}"]
-    mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
+    mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}", "-metadata:s:0", alpha_tag(target)]
     for place, stream in enumerate(target.carried, start=1):
         mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
     mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
     mapped += target.tags.words
     return opened, mapped
+
+
+def alpha_tag(target: Target) -> str:
+    """Whether the picture's transparency is stored apart, in place of what the source's tags say about theirs."""
+    apart = target.layout.alpha and target.rule.name == "libvpx-vp9"
+    return f"{ALPHA_TAG}={1 if apart else ''}"
 
 
 def companion_words(target: Target) -> list[str]:
@@ -186,7 +201,7 @@ def encoder_words(target: Target) -> list[str]:
     filters += [setparams(target.color)] if setparams(target.color) else []
     if filters:
         words += ["-filter:v:0", ",".join(filters)]
-    words += ["-pix_fmt:v:0", target.pix_fmt or encoder_pix_fmt(target)]
+    words += ["-pix_fmt:v:0", target.pix_fmt or pixel_format(target.layout, rule.name)]
     if rule.quality is not None:
         words += [f"{rule.quality[0]}:v:0", str(target.crf if target.crf is not None else rule.quality[1])]
     preset = target.preset or rule.preset
@@ -204,33 +219,6 @@ def encoder_words(target: Target) -> list[str]:
     return [*words, *target.encoder_args]
 
 
-def encoder_pix_fmt(target: Target) -> str:
-    """The pixel format the encoder itself takes for the layout."""
-    layout, name = target.layout, target.rule.name
-    if layout.kind is Kind.RGB:
-        packed = {
-            ("ffv1", 8, False): "bgr0",
-            ("ffv1", 8, True): "bgra",
-            ("ffv1", 16, True): "gbrap16le",
-            ("png", 8, False): "rgb24",
-            ("png", 8, True): "rgba",
-            ("png", 16, False): "rgb48be",
-            ("png", 16, True): "rgba64be",
-            ("tiff", 8, False): "rgb24",
-            ("tiff", 8, True): "rgba",
-            ("tiff", 16, False): "rgb48le",
-            ("bmp", 8, False): "bgr24",
-            ("ppm", 8, False): "rgb24",
-            ("ppm", 16, False): "rgb48be",
-        }
-        return packed.get((name, layout.depth, layout.alpha), layout.pix_fmt)
-    if name == "png" and layout.depth == 16:
-        return "gray16be"
-    if name == "mjpeg":
-        return layout.pix_fmt.replace("yuv", "yuvj") if layout.kind is Kind.YUV else "gray"
-    return layout.pix_fmt
-
-
 class Writer:
     """A result being written.  A context manager: leaving it by an exception removes what there is."""
 
@@ -240,7 +228,12 @@ class Writer:
         self.kept = self.scene = 0  # frames of an earlier run and its scene: a result in one piece goes on from none
         path = target.path
         self._folder: Path | None = None
-        if path is None:
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        if target.single and path is None:  # what goes along is added when the picture is complete
+            self._spool = tempfile.TemporaryDirectory(prefix="vrx-")
+            self._partial = Path(self._spool.name) / PIPED_PICTURE
+            destination = f"file:{self._partial}"
+        elif path is None:
             destination = "pipe:1"
         elif target.sequence:
             self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
@@ -249,7 +242,7 @@ class Writer:
         else:
             self._partial = partial_path(path)
             destination = f"file:{self._partial}"
-        stdout = sys.stdout.buffer if path is None else None
+        stdout = sys.stdout.buffer if path is None and not target.single else None
         try:
             self._encoder = Encoder(arguments(target, destination), stdout)
         except OutputError:
@@ -283,6 +276,8 @@ class Writer:
         planes = frame.planes
         if frame.layout.kind is Kind.RGB:  # ffmpeg's planar order is G, B, R
             planes = (planes[1], planes[2], planes[0], *planes[3:])
+        elif frame.layout.kind is Kind.GRAY and frame.layout.alpha:
+            planes = (cast(Plane, np.stack(planes, -1)),)
         packet = av.Packet(b"".join(plane.tobytes() for plane in planes))
         packet.stream = self._stream
         packet.time_base = self.target.time_base
@@ -318,13 +313,13 @@ class Writer:
                 self._encoder.finish()
             except OutputError as error:
                 raise explained(error, self.target.path) from error
-            if self.target.path is None:
+            if self.target.path is None and self._spool is None:
                 return
             if self._folder is not None:
                 self._publish_sequence()
             else:
                 self._check()
-                publish(self._partial, self.target.path, self.target.overwrite)
+                self._publish_file()
         except BaseException:
             self._discard()
             raise
@@ -340,12 +335,31 @@ class Writer:
                 "Nothing was published; try another --codec or container",
             )
 
+    def _publish_file(self) -> None:
+        """Give the finished file its name, or send it to standard output."""
+        self._embed([self._partial])
+        if self.target.path is not None:
+            publish(self._partial, self.target.path, self.target.overwrite)
+            return
+        try:
+            sys.stdout.buffer.write(self._partial.read_bytes())
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write standard output: {error.strerror}") from error
+        self._discard()
+
+    def _embed(self, files: Sequence[Path]) -> None:
+        target = self.target
+        if target.still:
+            embed_all(files, target.pictures, target.size, target.layout.kind is Kind.GRAY)
+
     def _publish_sequence(self) -> None:
         assert self._folder is not None
         assert self.target.path is not None
         members = sorted(self._folder.iterdir())
         if len(members) != self.frames:
             raise OutputError(f"{self.target.path}: {len(members)} of {self.frames} frames arrived")
+        self._embed(members)
         for member in members:
             publish(member, self.target.path.with_name(member.name), self.target.overwrite)
         self._folder.rmdir()
@@ -360,6 +374,8 @@ class Writer:
     def _discard(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        elif self._spool is not None:
+            self._spool.cleanup()
         elif self.target.path is not None:
             self._partial.unlink(missing_ok=True)
 

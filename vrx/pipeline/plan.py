@@ -8,10 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import InputError, OutputError, UsageError
+from vrx.media.animations import is_animation
 from vrx.media.containers import OWN, choose_container
 from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, rule_for
 from vrx.media.probe import describe, opened
 from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
+from vrx.media.tracks import pick_video
 from vrx.media.write import FORMATS
 from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, OutputSettings, Task
@@ -89,22 +91,25 @@ def tag(job: Job) -> str:
     return f"x{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
 
 
-def default_suffix(source: Path | None, audio: bool = True) -> str:
+def default_suffix(source: Path | None, audio: bool = True, stream: int | None = None) -> str:
     """The container of a result without -o: as the source's where it can be written, else MP4 or MKV.
 
-    `audio` says whether the result is to have the source's sound.  A source that cannot be opened is
-    told of by who reads it.
+    `audio` says whether the result is to have the source's sound, `stream` which of several videos is
+    restored.  A source that cannot be opened is told of by who reads it.
     """
     if source is None:
         return FALLBACK_SUFFIX
     suffix = source.suffix.lower()
+    if is_animation(source):
+        return FALLBACK_SUFFIX  # it has the times of a video, and may be transparent
     if suffix in {*STILL_ENCODERS, *OWN}:
         return suffix
     if suffix not in VIDEO_SUFFIXES and is_media(source):
         return ".png"
     try:
         with opened(source, str(source)) as container:
-            others = other_streams(describe(container, str(source), source), audio)
+            video = pick_video(container, str(source), stream)
+            others = other_streams(describe(container, str(source), source, video), audio)
     except InputError:
         others = []
     return choose_container(others, suffix)[0]
@@ -115,7 +120,7 @@ def output_path(job: Job, source: Path | None, model: str) -> Path | None:
     wanted = job.output.path
     if wanted == STDOUT or (wanted is None and source is None):
         return None
-    suffix = default_suffix(source, job.output.audio)
+    suffix = default_suffix(source, job.output.audio, job.selection.stream)
     stem = source.stem if source is not None else "stdin"
     named = f"{stem}.{tag(job)}{suffix}"
     if wanted is None:

@@ -23,7 +23,7 @@ from vrx.media.deinterlace import Deinterlace
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.shield import shielded
-from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.stills import is_pattern, picture_suffix, sequence_members
 from vrx.media.write import ONE_PICTURE, Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline import plan as planning
@@ -99,7 +99,7 @@ class Run:
         self._cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
         source = self._spooled() if named is None else named
         selection = job.selection
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames)
+        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream)
         name = PIPE_NAME if named is None else None
         which = Deinterlace(selection.deinterlace)
         if job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
@@ -154,7 +154,9 @@ class Run:
                     file.write(block)
         except OSError as error:
             raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
-        return spool
+        with spool.open("rb") as file:
+            suffix = picture_suffix(file.read(16))
+        return spool.rename(spool.with_suffix(suffix)) if suffix else spool
 
     def _note(self, text: str) -> None:
         """Tell a warning once."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.errors import OutputError
+from vrx.errors import OutputError, UsageError
 from vrx.media import encoders, losses, mastering
 from vrx.media.color import written
 from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable, has_option
 from vrx.media.frame import Color, Kind, Layout, Note
+from vrx.media.picture_metadata import fitted, read_metadata
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
-from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.tags import Tags
-from vrx.media.write import Target
+from vrx.media.write import PIPED_PICTURE, Target
 from vrx.pipeline import plan as planning
 from vrx.pipeline.transfer import Transfer, other_streams
-from vrx.settings import Job, SelectionSettings
+from vrx.settings import LIMIT, Job, SelectionSettings, too_large
+
+PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
 
 def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
@@ -31,15 +35,18 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     """
     info, scale = reader.info, job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
-    rule, layout, color = picture(job, reader, output, note)
-    container = planning.container_of(output)
+    if too_large(*size):
+        raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
+    form = output if output is not None or not one_picture(info) else Path(PIPED_PICTURE)
+    rule, layout, color = picture(job, reader, form, note)
+    container = planning.container_of(form)
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
     transfer = Transfer(
         job=job,
         info=info,
         source=source,
-        others=[] if info.still else other_streams(info, job.output.audio),
+        others=[] if info.still or info.animated else other_streams(info, job.output.audio),
         found=reader.side_data(),
         container=container,
         layout=layout,
@@ -58,7 +65,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         rate=info.video.rate,
         sample_aspect=info.video.sample_aspect,
         rotation=0 if info.still else reader.rotation,
-        source=None if info.still else source,
+        source=None if info.still or info.animated else source,
         source_index=info.video.index,
         span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
@@ -71,11 +78,37 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         hdr10=light.options,
         tags=Tags() if info.still else transfer.tags(carried),
         overwrite=job.output.overwrite,
+        pictures=pictures(info, selection),
     )
+    note_metadata(job, target, form, note)
     asked = job.output
     if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
         rehearse(target)  # what vrx itself chooses goes together
     return target
+
+
+def one_picture(info: SourceInfo) -> bool:
+    """Whether a source is a single picture."""
+    return info.still and not is_pattern(info.path)
+
+
+def pictures(info: SourceInfo, selection: SelectionSettings) -> tuple[Path, ...]:
+    """The files of the chosen pictures, in the order of the frames that come of them."""
+    if not is_pattern(info.path):
+        return (info.path,) if info.still or info.animated else ()
+    first = math.ceil((selection.start or 0) * SEQUENCE_RATE)
+    return tuple(sequence_members(info.path)[first:])
+
+
+def note_metadata(job: Job, target: Target, form: Path | None, note: Note) -> None:
+    """Say what the result cannot hold of what the first picture says of itself."""
+    if not target.pictures:
+        return
+    suffix = form.suffix.lower() if form is not None else planning.FALLBACK_SUFFIX
+    found = read_metadata(target.pictures[0])
+    _, lost = fitted(found, suffix, target.size, target.layout.kind is Kind.GRAY)
+    if lost:
+        note(f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}")
 
 
 def on_clock(
@@ -98,7 +131,11 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
         trouble = can_encode(executable(), name, "yuv420p")
         if trouble:
             raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
-    layout, lost = encoders.output_layout(reader.layout, rule, size)
+    source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
+    if shown_in_browsers(job, reader, rule, suffix) and source.kind is Kind.RGB:
+        note(f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color")
+        source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
+    layout, lost = encoders.output_layout(source, rule, size)
     if lost:
         note(f"{job.source}: {lost}")
     color = written(reader.color, (reader.size, size), (reader.layout, layout))
@@ -125,6 +162,11 @@ def hdr10(transfer: Transfer, reader: Reader, encoder: str) -> Light:
     if options:
         return Light(options=mastering.input_options(light))
     return Light(x265=mastering.x265_parameters(light) if encoder == "libx265" else ())
+
+
+def shown_in_browsers(job: Job, reader: Reader, rule: EncoderRule, suffix: str) -> bool:
+    """Whether a result takes the place of a GIF or another moving picture on pages: few players there take 4:4:4."""
+    return reader.info.moving_picture and suffix in PLAYED and rule.name in PLAYED[suffix] and not job.output.pix_fmt
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:

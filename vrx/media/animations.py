@@ -1,0 +1,70 @@
+"""Picture files that move: animated PNG, WebP and AVIF, told from still ones by their own headers."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from vrx.media.heif import read_heif
+
+PNG_MARK = b"\x89PNG\r\n\x1a\n"
+PNG_SUFFIXES = {".png", ".apng"}
+HEIF_SUFFIXES = {".avif", ".heic", ".heif", ".hif"}
+WEBP_MOVES = 2  # bit of the VP8X chunk's first byte
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a picture file holds several pictures that are shown one after the other; pipes are not looked into."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        heif = read_heif(path)
+        return heif is not None and heif.moving
+    return animation_frames(path) > 1
+
+
+def animation_frames(path: Path) -> int:
+    """The pictures that an animated PNG or WebP file counts, 0 for any other file."""
+    suffix = path.suffix.lower()
+    try:
+        return apng_frames(path) if suffix in PNG_SUFFIXES else webp_frames(path) if suffix == ".webp" else 0
+    except (OSError, struct.error):
+        return 0
+
+
+def apng_frames(path: Path) -> int:
+    """What the `acTL` chunk counts; it stands before the samples."""
+    with path.open("rb") as file:
+        if file.read(8) != PNG_MARK:
+            return 0
+        while len(head := file.read(8)) == 8:
+            size, name = struct.unpack(">I4s", head)
+            if name == b"acTL":
+                return int(struct.unpack(">I", file.read(4))[0])
+            if name == b"IDAT":
+                return 0
+            file.seek(size + 4, 1)
+    return 0
+
+
+def webp_frames(path: Path) -> int:
+    """The `ANMF` chunks of a file that says it moves."""
+    chunks = riff_chunks(path)
+    first = next(chunks, None)
+    if first is None or first[0] != b"VP8X" or not first[1][:1] or not first[1][0] & WEBP_MOVES:
+        return 0
+    return sum(name == b"ANMF" for name, _ in chunks)
+
+
+def riff_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Names of a WebP file's chunks with their first 16 bytes."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WEBP":
+            return
+        while len(chunk := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", chunk)
+            begin = file.read(min(16, size))
+            yield name, begin
+            file.seek(size + size % 2 - len(begin), 1)

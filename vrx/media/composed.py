@@ -1,0 +1,197 @@
+"""Pictures that ffmpeg puts together: tiles, transparency stored apart, animations that PyAV cannot read.
+
+They are decoded into a temporary file without loss, which is read in their place.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+
+from vrx.errors import InputError, OutputError
+from vrx.media.animations import HEIF_SUFFIXES, webp_frames
+from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
+from vrx.media.ffmpeg import Encoder
+from vrx.media.frame import Color
+from vrx.media.heif import CODED, Heif, Item, read_heif
+from vrx.settings import LIMIT, too_large
+
+NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
+LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
+UNTOUCHED = ("-c:v", "rawvideo", "-f", "nut")  # no change of range, and tiles take no filter of ours
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How ffmpeg makes the whole picture: words after its input, and the size that must come out.
+
+    `size` is (0, 0) where the file does not say.
+    """
+
+    words: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+
+
+def composition(path: Path, name: str) -> Composition | None:
+    """What has to be done before a file can be read; None where PyAV reads all of it by itself.
+
+    Raises InputError for a file whose picture nothing here can put together.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".webp" and path.is_file() and webp_frames(path) > 1:
+        return Composition()
+    heif = read_heif(path) if suffix in HEIF_SUFFIXES else None
+    if heif is None or heif.picture is None:
+        return None
+    if heif.moving:
+        return moving_composition(path, heif, name)
+    return still_composition(path, heif, heif.picture, name)
+
+
+def still_composition(path: Path, heif: Heif, item: Item, name: str) -> Composition | None:
+    """For one picture: its tiles, and its transparency, which is a picture of its own."""
+    streams, alpha = picture_streams(path), heif.alpha()
+    form = alpha_form(streams.get(item.number, ""))
+    if too_large(*heif.size):
+        raise InputError(f"cannot read {name}: {heif.size[0]}x{heif.size[1]} is {LIMIT}")
+    if item.kind not in CODED and item.kind != "grid":
+        raise unsupported(name, f"its picture is of the kind {item.kind!r}")
+    if item.kind == "grid" and item.content("clap"):
+        raise unsupported(name, "its picture is made of tiles and cut to a part of them")
+    if alpha is not None and (not form or alpha not in streams):
+        raise unsupported(name, "its transparency is stored apart from tiles, gray or RGB")
+    if alpha is not None:
+        return Composition(merging((f"i:{item.number}", f"i:{alpha}"), form), heif.size)
+    return Composition(UNTOUCHED, heif.size) if item.kind == "grid" or item.content("clap") else None
+
+
+def moving_composition(path: Path, heif: Heif, name: str) -> Composition | None:
+    """For an animation: its transparency is a track of its own."""
+    if not heif.alpha_tracks:
+        return None
+    with av.open(f"file:{path}") as box:
+        tracks = [s for s in box.streams.video if s.duration is not None or s.frames > 1]
+        form = alpha_form(tracks[0].codec_context.pix_fmt or "") if tracks else ""
+        if not form or len(tracks) <= heif.alpha_tracks[0]:
+            raise unsupported(name, "its transparency is stored apart from gray or RGB")
+        return Composition(merging((str(tracks[0].index), str(tracks[heif.alpha_tracks[0]].index)), form))
+
+
+def unsupported(name: str, why: str) -> InputError:
+    """A picture that nothing here puts together."""
+    return InputError(f"cannot read {name}: {why}, which is not supported", "Convert it to PNG first")
+
+
+def picture_streams(path: Path) -> dict[int, str]:
+    """The pixel formats of a file's streams, by the numbers of their items."""
+    try:
+        with av.open(f"file:{path}") as box:
+            return {s.id: s.codec_context.pix_fmt or "" for s in box.streams.video if s.codec_context is not None}
+    except (av.error.FFmpegError, OSError, ValueError):
+        return {}
+
+
+def alpha_form(opaque: str) -> str:
+    """The planar YUV format that has an alpha plane besides, empty where there is none."""
+    form = opaque.replace("yuvj", "yuv").replace("yuv", "yuva", 1)
+    try:
+        return str(av.VideoFormat(form).name) if opaque.startswith("yuv") else ""
+    except ValueError:
+        return ""
+
+
+def merging(streams: tuple[str, str], form: str) -> tuple[str, ...]:
+    """ffmpeg's words that lay the second stream's luma over the first as the alpha plane of `form`."""
+    depth = av.VideoFormat(form).components[0].bits
+    gray = "gray" if depth == 8 else f"gray{depth}le"
+    same = "scale=in_range=pc:out_range=pc"  # whatever the range is: no change of values
+    graph = (
+        f"[0:{streams[0]}]{same},format={form.replace('yuva', 'yuv', 1)}[c];"
+        f"[0:{streams[1]}]extractplanes=y,{same},format={gray}[a];[c][a]mergeplanes=0x00010210:{form}"
+    )
+    return "-filter_complex", graph, *UNTOUCHED
+
+
+def color_in(heif: Heif) -> Color | None:
+    """The color tags of the container, None where it has none."""
+    codes = heif.color_codes()
+    if codes is None:
+        return None
+    matrix, primaries, transfer = MATRICES.get(codes[2], ""), PRIMARIES.get(codes[0], ""), TRANSFERS.get(codes[1], "")
+    return Color(matrix=matrix, primaries=primaries, transfer=transfer, full_range=codes[3])
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a source says of itself where a temporary file is read in its place; `color` None where it says nothing."""
+
+    container: str
+    codec: str
+    color: Color | None = None
+
+
+def original(path: Path) -> Original:
+    """Of a source that was put together."""
+    heif = read_heif(path)
+    if heif is None:
+        return Original("webp", "webp")
+    codec = next((NAMES[item.kind] for item in heif.items.values() if item.kind in NAMES), "")
+    return Original("heif", codec, color_in(heif))
+
+
+@contextmanager
+def readable(path: Path, name: str) -> Iterator[Path]:
+    """The file to open in place of a source: itself, or a temporary one that holds its whole picture.
+
+    Raises InputError where ffmpeg cannot make that.
+    """
+    made = composition(path, name)
+    if made is None:
+        yield path
+        return
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))
+        except OSError as error:
+            raise InputError(f"cannot read {name}: no temporary folder ({error.strerror})", "Set TMPDIR") from error
+        whole = Path(folder) / "whole"
+        compose(path, made, whole, name)
+        check_size(whole, made.size, name)
+        yield whole
+
+
+def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
+    """Let ffmpeg write the temporary file.  Raises InputError."""
+    words = ["-y", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}", *LOSSLESS, *made.words, f"file:{whole}"]
+    encoder = Encoder(words)
+    try:
+        encoder.finish()
+    except OutputError as error:
+        raise InputError(
+            f"cannot read {name}: ffmpeg cannot put its picture together ({error.message})",
+            "Convert it first, or install a newer imageio-ffmpeg",
+        ) from error
+    except BaseException:
+        encoder.abort()
+        raise
+
+
+def check_size(whole: Path, size: tuple[int, int], name: str) -> None:
+    """Refuse a part of the picture, or none.  Raises InputError."""
+    try:
+        with av.open(f"file:{whole}") as box:
+            stream = box.streams.video[0]
+            found = (stream.width, stream.height)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise InputError(f"cannot read {name}: truncated or damaged") from error
+    if (0, 0) != size != found:
+        raise InputError(
+            f"cannot read {name}: ffmpeg makes {found[0]}x{found[1]} of it, not {size[0]}x{size[1]}",
+            "Convert it first, or install a newer imageio-ffmpeg",
+        )

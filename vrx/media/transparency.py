@@ -1,0 +1,51 @@
+"""Transparency that needs more than a decoder's usual output: where it is stored apart, and whether it is used."""
+
+from __future__ import annotations
+
+import av
+import av.error
+from av.codec.codec import codecs_available
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+ALPHA_TAG = "alpha_mode"  # WebM: the alpha plane is a second VP8 or VP9 stream beside the blocks of the first
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders pass the second stream over
+
+OPAQUE = 255
+
+
+def see_through(frame: VideoFrame) -> bool:
+    """Whether any pixel is not opaque."""
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < OPAQUE)
+
+
+def used_anywhere(url: str, index: int) -> bool:
+    """Whether any picture of a stream has a pixel that is not opaque; all are decoded until one has.
+
+    For animations: their formats have an alpha plane or palette, whether it is used or not.
+    """
+    try:
+        with av.open(url) as box:
+            return any(see_through(frame) for frame in box.decode(box.streams[index]) if isinstance(frame, VideoFrame))
+    except (av.error.FFmpegError, OSError):
+        return True  # the reader says what is wrong
+
+
+def stored_apart(stream: VideoStream) -> bool:
+    """Whether a stream's transparency is a second stream that its usual decoder passes over."""
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    return stream.codec_context.name in ALPHA_DECODERS and tags.get(ALPHA_TAG) == "1"
+
+
+def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """A decoder that gives a stream's transparency too; None where the usual one does, or none here can."""
+    if not stored_apart(stream):
+        return None
+    name = ALPHA_DECODERS[stream.codec_context.name]
+    if name not in codecs_available:
+        return None
+    decoder = CodecContext.create(name, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
