@@ -38,7 +38,7 @@ def plan(job: Job, watch: Watcher = ignore) -> Plan:
 
 def expand(inputs: Sequence[str]) -> list[str]:
     """Files of folders, globs and names."""
-    from vrx.pipeline.plan import expand_inputs
+    from vrx.pipeline.inputs import expand_inputs
 
     return expand_inputs(list(inputs))
 

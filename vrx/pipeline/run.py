@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,38 +14,27 @@ import torch
 import torch.nn.functional as F
 
 from vrx import events
-from vrx.errors import DeviceError, InputError, OutputError, UsageError
+from vrx.errors import DeviceError
 from vrx.events import Watcher
-from vrx.media import encoders
-from vrx.media.deinterlace import Deinterlace
-from vrx.media.masks import MaskTrack
-from vrx.media.read import Reader, Span
 from vrx.media.shield import shielded
-from vrx.media.stills import is_pattern, sequence_members
-from vrx.media.write import ONE_PICTURE, Writer
-from vrx.models.embedded import SMALL
-from vrx.pipeline import plan as planning
-from vrx.pipeline.choose import EMBEDDED, Machine, choose
+from vrx.media.stills import is_pattern
+from vrx.media.write import Writer
+from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
-from vrx.pipeline.cost import REACHED, matrix_rate, operations
-from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
+from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
 from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.plan import Plan
+from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
-from vrx.pipeline.target import expected_frames, make_target
-from vrx.pipeline.transfer import container_reason
 from vrx.restorers.base import Restorer, SceneStart
-from vrx.restorers.registry import FAMILIES, Request, build, parts_of
-from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
+from vrx.restorers.registry import Request, build, parts_of
+from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
-from vrx.weights import catalogue, locate, network
 from vrx.weights.fetch import Shop
 
-PIPE_NAME = "standard input"
-SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
 REPORT_EVERY = 0.1  # seconds between two progress events
 
 
@@ -67,143 +54,23 @@ class Run:
 
     def __init__(self, job: Job, watch: Watcher) -> None:
         self.job, self._watch = job, watch
-        self._stack = ExitStack()
-        self._notes: list[str] = []
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
+        self._session = Session(job, watch)
+        self._catalogue, self._entry, self._model = self._session.catalogue, self._session.entry, self._session.model
+        self._device, self._target, self.frames = self._session.device, self._session.target, self._session.frames
+        self._inform, self._note = self._session.inform, self._session.note
 
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stack.close()
-
-    # ------------------------------------------------------------ opening
-
-    def _open(self) -> None:
-        job = self.job
-        self._catalogue = catalogue.known()
-        self._device = pick_device(job.model.device)
-        choice = choose(job.model, self._catalogue, job.restore, self._machine())
-        self._entry, self._model = choice.entry, choice.entry.name
-        if choice.note:
-            self._inform(choice.note)
-        named = None if job.source == "-" else Path(job.source)
-        self._output = planning.output_path(job, named, self._model)
-        if self._output is not None:
-            self._check_output(self._output, named)
-        cuts = job.selection.scenes
-        self._cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
-        source = self._spooled() if named is None else named
-        selection = job.selection
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames)
-        name = PIPE_NAME if named is None else None
-        which = Deinterlace(selection.deinterlace)
-        if job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
-            which = Deinterlace.OFF  # what is known stays as it was
-        self._reader = self._stack.enter_context(Reader(source, span, self._note, name, which))
-        self._source = source
-        self._mask = None
-        if job.restore.mask is not None:
-            self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
-        reason = container_reason(job, self._reader.info, self._output)
-        if reason:
-            self._note(f"{job.source}: {reason}")
-        self._target = make_target(job, self._reader, source, self._output, self._note)
-        self.frames = expected_frames(self._reader.info, selection)
-        if self._target.single and self.frames is not None and self.frames > 1:
-            raise UsageError(f"{self._output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
-        if self._reader.interlaced and selection.deinterlace == "auto":
-            if which is Deinterlace.OFF:
-                self._note(f"{job.source}: interlaced video stays as it is; --deinterlace on makes it whole first")
-            else:
-                self._inform("interlaced: made into whole pictures first; --deinterlace off leaves it as it is")
-
-    def _machine(self) -> Machine:
-        """What the choice of a model depends on; on a processor none of it is looked for."""
-        memory = gpu_memory(self._device)
-        if memory is None:
-            return Machine()
-        folder = Environment.read().models
-        here = [name for name, entry in self._catalogue.items() if entry.parts and not locate.missing(entry, folder)]
-        offline = self.job.model.offline or network.offline()
-        return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not offline)
-
-    def _check_output(self, path: Path, source: Path | None) -> None:
-        if is_pattern(path):
-            planning.check_output(path, None, self.job.output)
-            taken = sequence_members(path)
-            if taken and not self.job.output.overwrite:
-                raise OutputError(f"{taken[0]} exists", "Add -y to replace the sequence")
-            return
-        if source is not None and is_pattern(source) and path.suffix.lower() in encoders.STILL_ENCODERS:
-            raise UsageError(f"a sequence of pictures does not fit into {path}", "Name a video or a pattern (%05d)")
-        planning.check_output(path, source, self.job.output)
-
-    def _spooled(self) -> Path:
-        """Standard input as a file: its header may stand at the end, and its sound is read once more."""
-        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
-        try:
-            with spool.open("wb") as file:
-                while block := sys.stdin.buffer.read(SPOOL_BLOCK):
-                    file.write(block)
-        except OSError as error:
-            raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
-        return spool
-
-    def _note(self, text: str) -> None:
-        """Tell a warning once."""
-        if text not in self._notes:
-            self._notes.append(text)
-            self._watch(events.Noted(input=self.job.source, level="warning", text=text))
-
-    def _inform(self, text: str, level: str = "info") -> None:
-        self._watch(events.Noted(input=self.job.source, level=level, text=text))
-
-    def _fetching(self, part: str, done: int, size: int | None) -> None:
-        self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
-
-    # ------------------------------------------------------------ planning
+        self._session.__exit__(*exc)
 
     def plan(self) -> Plan:
         """What `stream` would do."""
-        dtype = pick_dtype(self.job.model.dtype, self._device)
-        target, reader = self._target, self._reader
-        parts = ", ".join(p.path for p in self._entry.parts if not p.optional)
-        frames, seconds = self.frames, None
-        memory = self._entry.memory
-        if self._entry.family == EMBEDDED:
-            memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
-            restore = self.job.restore
-            mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
-            work = operations(SMALL, mode, target.size)
-            seconds = None if frames is None else frames * work / matrix_rate(self._device, dtype) / REACHED
-        return Plan(
-            source=self.job.source,
-            output=str(target.path) if target.path else "standard output",
-            model=self._model,
-            checkpoint=str(self._entry.local or parts),
-            device=str(self._device),
-            dtype=str(dtype).removeprefix("torch."),
-            frames=frames,
-            source_size=reader.size,
-            target_size=target.size,
-            encoder=target.rule.name,
-            pix_fmt=target.layout.pix_fmt,
-            container=target.container,
-            chunk=FAMILIES[self._entry.family].schedule.next,
-            scenes=self.job.selection.scenes,
-            memory=memory,
-            seconds=seconds,
-            notes=tuple(self._notes),
-        )
+        return self._session.plan()
 
-    # ------------------------------------------------------------ working
+    def _fetching(self, part: str, done: int, size: int | None) -> None:
+        self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
 
     def stream(self) -> Outcome:
         """Restore every frame that no earlier run has restored, and publish the result."""
@@ -223,7 +90,7 @@ class Run:
                     input=job.source,
                     output=str(target.path) if target.path else "-",
                     frames=self.frames,
-                    source_size=self._reader.size,
+                    source_size=self._session.reader.size,
                     target_size=target.size,
                     model=self._model,
                     device=str(self._device),
@@ -353,11 +220,11 @@ class Run:
         )
 
     def _marked(self) -> Iterator[Marked]:
-        frames = self._reader.frames()
-        if self._reader.info.still and not (self._source and is_pattern(self._source)):
+        frames = self._session.reader.frames()
+        if self._session.reader.info.still and not (self._session.source and is_pattern(self._session.source)):
             return mark_at(frames, frozenset())
-        if self._cuts is not None:
-            return mark_at(frames, self._cuts)
+        if self._session.cuts is not None:
+            return mark_at(frames, self._session.cuts)
         return mark(frames, self.job.selection.scene_threshold or CUT_THRESHOLD)
 
     def _sources(self, first: int) -> Iterator[Source]:
@@ -365,10 +232,10 @@ class Run:
         origin: Fraction | None = None
         for number, item in enumerate(self._marked()):
             mask = None
-            if self._mask is not None:
+            if self._session.mask is not None:
                 origin = item.frame.time if origin is None else origin
                 start = self.job.selection.start or Fraction(0)
-                mask = grown(self._mask.at(item.frame.time - origin + start), self.job.restore.dilate)
+                mask = grown(self._session.mask.at(item.frame.time - origin + start), self.job.restore.dilate)
             if number >= first:
                 yield Source(item.frame, mask, item.turn)
 

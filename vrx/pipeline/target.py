@@ -18,6 +18,7 @@ from vrx.media.rehearsal import rehearse
 from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.tags import Tags
 from vrx.media.write import Target
+from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
 from vrx.pipeline.transfer import Transfer, other_streams
 from vrx.settings import Job, SelectionSettings
@@ -32,7 +33,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     info, scale = reader.info, job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
     rule, layout, color = picture(job, reader, output, note)
-    container = planning.container_of(output)
+    container = paths.container_of(output)
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
     transfer = Transfer(
@@ -91,7 +92,7 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
     """Encoder, layout and colour of the result."""
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
-    suffix = output.suffix.lower() if output is not None else planning.FALLBACK_SUFFIX
+    suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
     name = planning.choose_encoder(job.output, output, encoders.automatic(reader.layout, suffix))
     rule = encoders.rule_for(name)
     if name not in encoders.RULES:
