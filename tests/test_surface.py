@@ -15,14 +15,14 @@ RESTORING = {
     "--strength", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
-    "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
-    "-i", "-n",  # hidden, ffmpeg's habits
+    "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
+    "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
     "upscale": RESTORING | {"--scale"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--dilate"},
-    "info": {"--scenes", "--json"},
+    "info": {"--scenes", "--recursive", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold"},
     "bench": {
         "--size",
@@ -44,6 +44,7 @@ EVENTS = {
     "scene": {"input", "number", "frame", "soft"},
     "progress": {"input", "done", "frames", "scene", "fps", "queues"},
     "finished": {"input", "output", "frames", "scenes", "seconds", "kept"},
+    "skipped": {"input", "output"},
     "failed": {"input", "message", "hint", "exit_code"},
 }
 

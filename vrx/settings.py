@@ -13,6 +13,7 @@ from vrx.errors import UsageError
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
+MAX_THRESHOLD = 255  # the largest content change there is
 LEAST_TILE = 256  # pixels a side
 MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
 
@@ -32,6 +33,12 @@ def parse_time(text: str) -> Fraction:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
     raise UsageError(f"cannot read the time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+
+
+def check_threshold(value: float | None) -> None:
+    """Refuse a cut threshold that finds a cut everywhere or nowhere.  Raises UsageError."""
+    if value is not None and not 0 < value <= MAX_THRESHOLD:
+        raise UsageError(f"--scene-threshold {value:g} is out of range", f"Use more than 0, up to {MAX_THRESHOLD}")
 
 
 class Task(StrEnum):
@@ -118,15 +125,17 @@ class SelectionSettings:
             raise UsageError("--end is not after --start")
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
-        if self.scene_threshold is not None and not 0 < self.scene_threshold <= 255:
-            raise UsageError(f"--scene-threshold {self.scene_threshold:g} is out of range", "Use 0 to 255")
+        check_threshold(self.scene_threshold)
         if self.deinterlace not in ("auto", "on", "off"):
             raise UsageError(f"unknown --deinterlace {self.deinterlace!r}", "Choose auto, on or off")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """How the result is written; `resume` keeps finished parts of a long one until all is done."""
+    """How the result is written: `overwrite` replaces one that is there, `skip_existing` leaves it and does nothing.
+
+    `resume` keeps finished parts of a long one until all is done.
+    """
 
     path: str | None = None
     codec: str = "auto"
@@ -136,9 +145,14 @@ class OutputSettings:
     encoder_args: tuple[str, ...] = ()
     audio: bool = True
     overwrite: bool = False
+    skip_existing: bool = False
     resume: bool = True
 
     def __post_init__(self) -> None:
+        if self.path == "":
+            raise UsageError("-o is an empty word", "Name a file or a folder; a variable of the shell may be unset")
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite (-y) and --skip-existing (-n) exclude each other", "Leave one out")
         if self.crf is not None and not 0 <= self.crf <= 63:
             raise UsageError(f"--crf {self.crf} is out of range", "Use 0 (best) to 63")
 

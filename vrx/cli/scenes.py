@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ def scenes(
     scene_threshold: Annotated[float | None, typer.Option(help="Content change that is a cut (27).")] = None,
 ) -> None:
     """List the scenes of a video."""
-    found = api.find_scenes(Path(source), scene_threshold)
+    found = api.find_scenes(source, scene_threshold)
     if json:
         for scene in found:
             render.emit_json({"type": "scene", **render.plain(scene)})

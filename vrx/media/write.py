@@ -7,6 +7,7 @@ the same folder, counted, synced, and renamed.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import sys
@@ -50,6 +51,7 @@ class Target:
     `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
     the other streams from, None for all; `offset` seconds by which all times of the source move back.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
+    `sequence`: `path` is a pattern, and a picture a frame is written, numbered from `first_number`.
     """
 
     path: Path | None
@@ -75,16 +77,13 @@ class Target:
     hdr10: tuple[str, ...] = ()
     tags: Tags = field(default_factory=Tags)
     overwrite: bool = False
+    sequence: bool = False
+    first_number: int = 1
 
     @property
     def still(self) -> bool:
         """Whether pictures are written, not a video."""
         return self.path is not None and self.path.suffix.lower() in STILL_ENCODERS
-
-    @property
-    def sequence(self) -> bool:
-        """Whether one file a frame is written."""
-        return self.still and self.path is not None and bool(PATTERN.search(self.path.name))
 
     @property
     def single(self) -> bool:
@@ -152,7 +151,7 @@ def companion_words(target: Target) -> list[str]:
 def container_words(target: Target) -> list[str]:
     """Format, time base and offsets of the file itself."""
     if target.still:
-        return ["-f", "image2", *([] if target.sequence else ["-update", "1"])]
+        return ["-f", "image2", *(["-start_number", str(target.first_number)] if target.sequence else ["-update", "1"])]
     words = []
     if target.container in TICKED:
         words += ["-video_track_timescale", str(timescale(target.time_base))]
@@ -245,7 +244,7 @@ class Writer:
         elif target.sequence:
             self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
             make_folder(self._folder)
-            destination = f"file:{self._folder / path.name}"
+            destination = f"file:{pattern_words(self._folder / path.name)}"
         else:
             self._partial = partial_path(path)
             destination = f"file:{self._partial}"
@@ -362,6 +361,14 @@ class Writer:
             shutil.rmtree(self._folder, ignore_errors=True)
         elif self.target.path is not None:
             self._partial.unlink(missing_ok=True)
+
+
+def pattern_words(path: Path) -> str:
+    """A pattern of numbered pictures as ffmpeg reads one: any other percent sign in its name is doubled."""
+    match = PATTERN.search(path.name)
+    assert match is not None
+    around = [part.replace("%", "%%") for part in (path.name[: match.start()], path.name[match.end() :])]
+    return os.path.join(str(path.parent).replace("%", "%%"), match[0].join(around))  # noqa: PTH118 - no path any more
 
 
 def explained(error: OutputError, path: Path | None) -> OutputError:

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import re
+import stat
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrx.errors import OutputError, UsageError
 from vrx.media.encoders import STILL_ENCODERS
-from vrx.media.stills import VIDEO_SUFFIXES, is_media
+from vrx.media.stills import PATTERN, VIDEO_SUFFIXES, is_media, is_pattern, sequence_members
 from vrx.media.write import FORMATS
-from vrx.settings import Job, OutputSettings, Task
+from vrx.settings import Job, Task
 
 FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
 STDOUT = "-"
-TEMPLATE_KEYS = ("stem", "task", "model", "ext")
+FIELD = re.compile(r"\{\{|\}\}|\{(stem|task|model|ext)\}|[{}]")
+FIELDS = "{stem}, {task}, {model}, {ext}"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a result goes.  A `sequence` is a pattern that names one picture a frame.
+
+    `new_folder`: its folder is made where it is not there yet.
+    """
+
+    path: Path
+    sequence: bool = False
+    new_folder: bool = False
+
+    def existing(self) -> list[Path]:
+        """The files that stand there now.  Raises OutputError for names the file system refuses."""
+        try:
+            if self.sequence:
+                return sequence_members(self.path)
+            self.path.lstat()
+            return [self.path]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
 
 
 def tag(job: Job) -> str:
@@ -31,49 +60,128 @@ def default_suffix(source: Path | None) -> str:
     return ".png" if suffix not in VIDEO_SUFFIXES and is_media(source) else ".mp4"
 
 
-def output_path(job: Job, source: Path | None, model: str) -> Path | None:
-    """Where the result goes; None is standard output.  Raises UsageError and OutputError."""
+def find_destination(job: Job, source: Path | None, model: str) -> Destination | None:
+    """Where the result goes; None is standard output.  Raises UsageError and OutputError.
+
+    A `%d` in a source's own name makes no pattern of its result's: only one in -o does, or a source that is one.
+    """
     wanted = job.output.path
     if wanted == STDOUT or (wanted is None and source is None):
         return None
     suffix = default_suffix(source)
     stem = source.stem if source is not None else "stdin"
+    numbered = source is not None and is_pattern(source)
     named = f"{stem}.{tag(job)}{suffix}"
     if wanted is None:
         assert source is not None
-        return source.with_name(named)
-    if "{" in wanted:
-        try:
-            wanted = wanted.format(stem=stem, task=tag(job), model=model, ext=suffix[1:])
-        except (KeyError, IndexError, ValueError) as error:
-            known = ", ".join(f"{{{key}}}" for key in TEMPLATE_KEYS)
-            raise UsageError(f"cannot fill the output name {wanted!r}", f"Known parts: {known}") from error
-    path = Path(wanted)
-    if wanted.endswith("/") or path.is_dir():
-        return path / named
+        return Destination(source.with_name(named), numbered and is_numbered(named))
+    if Path(wanted).is_dir():
+        return Destination(Path(wanted) / named, numbered and is_numbered(named))
+    values = {"stem": stem, "task": tag(job), "model": model, "ext": suffix[1:]}
+    text = fill(wanted, values) if "{" in wanted else wanted
+    if wanted.endswith("/") or Path(text).is_dir():
+        return Destination(Path(text) / named, numbered and is_numbered(named), new_folder=True)
+    path = Path(text)
     if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
         known = " ".join(sorted(FORMATS | STILL_ENCODERS))
-        raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}")
-    return path
+        folder = f"; a folder that is to be made ends with a slash: {wanted}/" if not path.suffix else ""
+        raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}{folder}")
+    own = fill(wanted, dict.fromkeys(values, "")) if "{" in wanted else wanted
+    sequence = is_numbered(path.name) and (numbered or bool(PATTERN.search(Path(own).name)))
+    return Destination(follow_link(path), sequence)
 
 
-def check_output(path: Path, source: Path | None, settings: OutputSettings) -> None:
-    """Refuse what would fail at the end or destroy something.  Raises OutputError."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"cannot write {path}: the folder {folder} does not exist", f"Make it: mkdir -p {folder}")
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise OutputError(f"the output {path} is the input", "Choose another name with -o")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
-    if path.exists() and not settings.overwrite:
-        raise OutputError(f"{path} exists", "Add -y to replace it")
-    probe = folder / f".vrx-{path.name[:40]}.probe"
+def in_subfolder(job: Job, subfolder: str) -> Job:
+    """A job whose result stands in the same place of the folder for results as its input does in the input's."""
+    wanted = job.output.path
+    if not subfolder or wanted is None or not is_folder(wanted):
+        return job
+    return replace(job, output=replace(job.output, path=f"{Path(wanted) / subfolder}/"))
+
+
+def is_folder(wanted: str | None) -> bool:
+    """Whether -o names a folder: one that is there, or that is to be made."""
+    return wanted is not None and wanted != STDOUT and (wanted.endswith("/") or Path(wanted).is_dir())
+
+
+def results_folder(wanted: str | None) -> Path | None:
+    """The folder that -o sends results to, as far as it is the same for all."""
+    if wanted is None or wanted == STDOUT:
+        return None
+    folder = Path(wanted) if is_folder(wanted) else Path(wanted).parent
+    return None if "{" in str(folder) else folder
+
+
+def fill(template: str, values: dict[str, str]) -> str:
+    """A template with its fields filled in; `{{` and `}}` are braces.  Raises UsageError for any other field."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1]:
+            return values[match[1]]
+        if len(match[0]) == 2:
+            return match[0][0]
+        raise UsageError(f"cannot fill the output name {template!r}", f"Known fields: {FIELDS}")
+
+    return FIELD.sub(value, template)
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a name is one for many pictures, such as `f_%05d.png`."""
+    return bool(PATTERN.search(name)) and Path(name).suffix.lower() in STILL_ENCODERS
+
+
+def follow_link(path: Path) -> Path:
+    """The file that a link names, as a result is written through it.  Raises OutputError where that cannot be."""
+    if not path.is_symlink():
+        return path
     try:
-        probe.touch()
-        probe.unlink()
+        real = path.resolve()
+    except RuntimeError as error:  # a loop of links
+        raise OutputError(f"cannot write {path}: it is a link to itself") from error
+    if real.suffix.lower() != path.suffix.lower() or real.is_symlink():
+        raise OutputError(f"cannot write {path}: it is a link to {real}", "Name the file itself with -o")
+    return real
+
+
+def check_folder(destination: Destination) -> None:
+    """Refuse a folder that nothing can be written into.  Raises OutputError."""
+    path, folder = destination.path, destination.path.parent
+    if not folder.is_dir():
+        if not destination.new_folder:
+            hint = f"Make it: mkdir -p {folder}"
+            raise OutputError(f"cannot write {path}: the folder {folder} does not exist", hint)
+        folder = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise OutputError(f"cannot make the folder {path.parent}: {folder} is a file")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def check_kind(destination: Destination) -> None:
+    """Refuse to replace what is not a plain file: a folder, a pipe, a device.  Raises OutputError."""
+    for path in destination.existing():
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:  # a broken link
+            raise OutputError(f"cannot write {path}: it is a link to a file that does not exist") from None
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"cannot write {path}: it is a folder")
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"cannot write {path}: it is a pipe or a device", "Use -o - and redirect that")
+
+
+def make_folder(destination: Destination) -> None:
+    """Make the folder that a result is to stand in.  Raises OutputError."""
+    if destination.new_folder:
+        try:
+            destination.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {destination.path.parent}: {error.strerror}") from error
 
 
 def container_of(path: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from vrx.settings import OutputSettings
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
 BYTES_A_PIXEL = 690  # of output, all stages and queues together; measured from 640x360 to 1920x1080
+
+
+class Action(StrEnum):
+    """What a run does about its result: something may stand there already."""
+
+    WRITE = "write"
+    REPLACE = "replace"
+    SKIP = "skip"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +44,7 @@ class Plan:
     scenes: str
     memory: int | None
     seconds: float | None
+    action: Action
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:

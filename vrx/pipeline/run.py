@@ -26,11 +26,11 @@ from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
 from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
-from vrx.pipeline.plan import Plan
+from vrx.pipeline.paths import make_folder
+from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.restorers.base import Restorer, SceneStart
-from vrx.restorers.registry import Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
 from vrx.weights.fetch import Shop
@@ -47,17 +47,36 @@ class Outcome:
     scenes: int
     seconds: float
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    skipped: bool = False  # the result was there already
 
 
 class Run:
     """A job opened and planned.  A context manager; `stream` does the work, once."""
 
-    def __init__(self, job: Job, watch: Watcher) -> None:
-        self.job, self._watch = job, watch
-        self._session = Session(job, watch)
-        self._catalogue, self._entry, self._model = self._session.catalogue, self._session.entry, self._session.model
-        self._device, self._target, self.frames = self._session.device, self._session.target, self._session.frames
+    def __init__(self, job: Job, watch: Watcher, pool: ModelPool | None = None) -> None:
+        self.job, self._watch, self._pool = job, watch, pool or ModelPool()
+        self._session = Session(job, watch, self._pool)
+        self._entry, self._device = self._session.entry, self._session.device
         self._inform, self._note = self._session.inform, self._session.note
+        try:
+            self.skipped = self._opened_and_skipped()
+        except BaseException:
+            self._session.__exit__()
+            raise
+
+    def _opened_and_skipped(self) -> bool:
+        """Open all; whether the result is there already and to be left.  Raises OutputError for one that is not."""
+        session, skip = self._session, self.job.output.skip_existing
+        if skip and session.is_there():
+            return True
+        if self.job.source == "-":  # all of it is read before the rest can be known
+            session.check_result()
+        session.open()
+        self._target, self.frames = session.target, session.frames
+        if skip and session.is_whole():
+            return True
+        session.check_result()
+        return False
 
     def __enter__(self) -> Run:
         return self
@@ -65,26 +84,32 @@ class Run:
     def __exit__(self, *exc: object) -> None:
         self._session.__exit__(*exc)
 
-    def plan(self) -> Plan:
-        """What `stream` would do."""
-        return self._session.plan()
+    def skip(self) -> Outcome:
+        """Leave the result that is there."""
+        output = self._session.output
+        self._watch(events.Skipped(input=self.job.source, output=str(output)))
+        return Outcome(output, 0, 0, 0.0, skipped=True)
 
     def _fetching(self, part: str, done: int, size: int | None) -> None:
         self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
 
     def stream(self) -> Outcome:
         """Restore every frame that no earlier run has restored, and publish the result."""
+        if self.skipped:
+            return self.skip()
         job, target = self.job, self._target
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
-        torch.manual_seed(job.model.seed)
         shop = Shop(
             models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching
         )
-        parts = parts_of(self._entry, job.model, self._catalogue, shop)
+        parts = self._pool.parts(job.model, job.restore, shop)
+        if self._session.destination is not None:
+            make_folder(self._session.destination)
         with ExitStack() as stack:
             journal = self._journal(stack, parts.paths(), dtype)
-            restorer = build(self._entry, Request(parts, job.restore, job.model, self._device, dtype))
+            restorer = self._pool.restorer(job.model, job.restore, shop)
+            torch.manual_seed(job.model.seed)
             self._watch(
                 events.Started(
                     input=job.source,
@@ -92,7 +117,7 @@ class Run:
                     frames=self.frames,
                     source_size=self._session.reader.size,
                     target_size=target.size,
-                    model=self._model,
+                    model=self._entry.name,
                     device=str(self._device),
                     dtype=str(dtype).removeprefix("torch."),
                     kept=journal.kept.frames if journal else 0,
@@ -147,7 +172,7 @@ class Run:
                 with Journal(path, {}):  # of no run: whatever is there is cleared away
                     self._inform(f"{path}: an earlier run's work is thrown away")
             return None
-        marks = fingerprint(job, self._model, checkpoints, (self._device, dtype))
+        marks = fingerprint(job, self._entry.name, checkpoints, (self._device, dtype))
         journal = stack.enter_context(Journal(path, marks))
         stack.callback(self._tell_kept, journal)
         if journal.differs:
@@ -225,7 +250,7 @@ class Run:
             return mark_at(frames, frozenset())
         if self._session.cuts is not None:
             return mark_at(frames, self._session.cuts)
-        return mark(frames, self.job.selection.scene_threshold or CUT_THRESHOLD)
+        return mark(frames, CUT_THRESHOLD if (wanted := self.job.selection.scene_threshold) is None else wanted)
 
     def _sources(self, first: int) -> Iterator[Source]:
         """Frames with their marks and masks, from number `first` on; those before it are looked at for cuts."""

@@ -15,40 +15,43 @@ from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
-from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.stills import is_pattern
 from vrx.media.write import ONE_PICTURE
 from vrx.models.embedded import SMALL
 from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
-from vrx.pipeline.choose import EMBEDDED, Machine, choose
+from vrx.pipeline.choose import EMBEDDED
+from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
-from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
-from vrx.pipeline.plan import Plan
+from vrx.pipeline.devices import pick_dtype
+from vrx.pipeline.plan import Action, Plan
+from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.target import expected_frames, make_target
 from vrx.restorers.registry import FAMILIES
 from vrx.scenes.detect import read_cuts
-from vrx.settings import Environment, Job, Task
-from vrx.weights import catalogue, locate, network
+from vrx.settings import Job, Task
 
 PIPE_NAME = "standard input"
 SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
 
 
 class Session:
-    """A job whose files are open.  A context manager.
+    """A job: its model and the name of its result at once, its source and all else once it is opened.
 
-    `frames` is how many will come, None where that is unknown; `cuts` None where they are to be found.
+    A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
+    are to be found; `destination` None for standard output.  Raises UsageError where the result would
+    replace something that the job reads.
     """
 
-    def __init__(self, job: Job, watch: Watcher) -> None:
+    def __init__(self, job: Job, watch: Watcher, pool: ModelPool) -> None:
         self.job, self._watch = job, watch
         self._stack = ExitStack()
         self._notes: list[str] = []
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
+        self._selection = pool.select(job.model, job.restore)
+        self.entry, self.device = self._selection.entry, self._selection.device
+        self._named = None if job.source == "-" else Path(job.source)
+        self.destination = paths.find_destination(job, self._named, self.entry.name)
+        refuse_clashes([(job, self.destination)])
 
     def __enter__(self) -> Session:
         return self
@@ -56,25 +59,58 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def _open(self) -> None:
+    @property
+    def output(self) -> Path | None:
+        """The file, or the pattern of files, that is written; None for standard output."""
+        return None if self.destination is None else self.destination.path
+
+    def open(self) -> None:
+        """Open the source, and decide all about the result.  Raises VrxError for whatever cannot be."""
         job = self.job
-        self.catalogue = catalogue.known()
-        self.device = pick_device(job.model.device)
-        choice = choose(job.model, self.catalogue, job.restore, self._machine())
-        self.entry, self.model = choice.entry, choice.entry.name
-        if choice.note:
-            self.inform(choice.note)
-        named = None if job.source == "-" else Path(job.source)
-        self.output = paths.output_path(job, named, self.model)
-        if self.output is not None:
-            self._check_output(self.output, named)
+        if self._selection.note:
+            self.inform(self._selection.note)
         cuts = job.selection.scenes
         self.cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
-        self._open_source(named)
-        self.target = make_target(job, self.reader, self.source, self.output, self.note)
+        if self.destination is not None:
+            self._check_pictures(self.destination)
+            if self._named is None:  # what cannot be written is refused before all of a pipe is read
+                paths.check_folder(self.destination)
+        self._open_source(self._named)
+        self.target = make_target(job, self.reader, self.source, self.destination, self.note)
         self.frames = expected_frames(self.reader.info, job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
+        if self.destination is not None:
+            paths.check_folder(self.destination)
+            paths.check_kind(self.destination)
+
+    def is_there(self) -> bool:
+        """Whether the result stands there already, as far as can be told before the source is opened."""
+        if self.destination is None or self.destination.sequence:
+            return False
+        paths.check_kind(self.destination)
+        return bool(self.destination.existing())
+
+    def is_whole(self) -> bool:
+        """Whether the result stands there already; of numbered pictures, all of them."""
+        if self.destination is None:
+            return False
+        there = len(self.destination.existing())
+        return there > 0 and (not self.destination.sequence or (self.frames is not None and there >= self.frames))
+
+    def check_result(self) -> None:
+        """Refuse to replace a result that nobody asked to replace.  Raises OutputError."""
+        there = [] if self.destination is None or self.job.output.overwrite else self.destination.existing()
+        if there:
+            hint = "Add -y to replace it, or -n to skip what is there"
+            raise OutputError(f"{there[0]} exists", "Add -y to replace the sequence" if len(there) > 1 else hint)
+
+    def _check_pictures(self, destination: paths.Destination) -> None:
+        single = destination.path.suffix.lower() in encoders.STILL_ENCODERS and not destination.sequence
+        if single and self._named is not None and is_pattern(self._named):
+            raise UsageError(
+                f"a sequence of pictures does not fit into {destination.path}", "Name a video or a pattern (%05d)"
+            )
 
     def _open_source(self, named: Path | None) -> None:
         """Open the source, standard input where none is named, and the mask beside it."""
@@ -93,31 +129,12 @@ class Session:
             else:
                 self.inform("interlaced: made into whole pictures first; --deinterlace off leaves it as it is")
 
-    def _machine(self) -> Machine:
-        """What the choice of a model depends on; on a processor none of it is looked for."""
-        memory = gpu_memory(self.device)
-        if memory is None:
-            return Machine()
-        folder = Environment.read().models
-        here = [name for name, entry in self.catalogue.items() if entry.parts and not locate.missing(entry, folder)]
-        offline = self.job.model.offline or network.offline()
-        return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not offline)
-
-    def _check_output(self, path: Path, source: Path | None) -> None:
-        if is_pattern(path):
-            paths.check_output(path, None, self.job.output)
-            taken = sequence_members(path)
-            if taken and not self.job.output.overwrite:
-                raise OutputError(f"{taken[0]} exists", "Add -y to replace the sequence")
-            return
-        if source is not None and is_pattern(source) and path.suffix.lower() in encoders.STILL_ENCODERS:
-            raise UsageError(f"a sequence of pictures does not fit into {path}", "Name a video or a pattern (%05d)")
-        paths.check_output(path, source, self.job.output)
-
     def _spooled(self) -> Path:
         """Standard input as a file: its header may stand at the end, and its sound is read once more."""
         spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
-        if sys.stdin is None or sys.stdin.isatty():
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", "Pipe a video into it, or name a file")
+        if sys.stdin.isatty():
             raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
         try:
             with spool.open("wb") as file:
@@ -137,7 +154,7 @@ class Session:
         self._watch(events.Noted(input=self.job.source, level=level, text=text))
 
     def plan(self) -> Plan:
-        """What `stream` would do."""
+        """What a run would do."""
         dtype = pick_dtype(self.job.model.dtype, self.device)
         target, reader = self.target, self.reader
         parts = ", ".join(p.path for p in self.entry.parts if not p.optional)
@@ -152,7 +169,7 @@ class Session:
         return Plan(
             source=self.job.source,
             output=str(target.path) if target.path else "standard output",
-            model=self.model,
+            model=self.entry.name,
             checkpoint=str(self.entry.local or parts),
             device=str(self.device),
             dtype=str(dtype).removeprefix("torch."),
@@ -166,5 +183,14 @@ class Session:
             scenes=self.job.selection.scenes,
             memory=memory,
             seconds=seconds,
+            action=self._action(),
             notes=tuple(self._notes),
         )
+
+    def _action(self) -> Action:
+        """What becomes of a result that stands there already."""
+        if self.destination is None or not self.destination.existing():
+            return Action.WRITE
+        if self.job.output.overwrite:
+            return Action.REPLACE
+        return Action.SKIP if self.job.output.skip_existing and self.is_whole() else Action.REFUSE
