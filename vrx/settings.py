@@ -13,6 +13,9 @@ from vrx.errors import UsageError
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
+MAX_SECONDS = 10**9  # of a time in a video, over thirty years
 MAX_THRESHOLD = 255  # the largest content change there is
 LEAST_TILE = 256  # pixels a side
 MAX_PIXELS = 16384 * 16384  # of one frame; more is refused before memory is taken
@@ -64,6 +67,10 @@ class ModelSettings:
     tile: str = "auto"
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise UsageError("--model is an empty word", "Use auto, a NAME, or the PATH of a checkpoint")
+        if not DEVICE.fullmatch(self.device):
+            raise UsageError(f"unknown device {self.device!r}", "Use auto, cpu, cuda, cuda:N or mps")
         if self.decoder not in ("auto", "full", "tiny"):
             raise UsageError(f"unknown decoder {self.decoder!r}", "Choose auto, full or tiny")
         if self.color_fix not in ("auto", "none", "adain", "wavelet"):
@@ -121,10 +128,16 @@ class SelectionSettings:
     deinterlace: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise UsageError("--end is not after --start")
-        if self.frames is not None and self.frames < 1:
-            raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
+        for name, time in (("start", self.start), ("end", self.end)):
+            if time is not None and not 0 <= time <= MAX_SECONDS:
+                raise UsageError(f"--{name} {float(time):g} is out of range", f"Use 0 to {MAX_SECONDS} seconds")
+        if self.end is not None and self.end <= (self.start or 0):
+            after = "--start" if self.start else "the beginning"
+            raise UsageError(f"--end is not after {after}", "Nothing would be left to restore")
+        if self.frames is not None and not 1 <= self.frames <= MAX_FRAMES:
+            raise UsageError(f"--frames {self.frames} is out of range", f"Use 1 to {MAX_FRAMES}")
+        if not self.scenes:
+            raise UsageError("--scenes is an empty word", "Use auto, off, or a FILE with cuts")
         check_threshold(self.scene_threshold)
         if self.deinterlace not in ("auto", "on", "off"):
             raise UsageError(f"unknown --deinterlace {self.deinterlace!r}", "Choose auto, on or off")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrx import api, events
@@ -51,6 +52,7 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
 
     Raises the failure of a single input; a batch with failures exits with 7.
     """
+    check_working_folder()
     console = render.err_console()
     look = Look(style=options.progress, quiet=options.quiet or options.dry_run, verbose=options.verbose)
     with watcher(console, look, options.json) as watch:
@@ -61,6 +63,14 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
         render.closing_table(console, rows)
     if any(failed(row) for row in rows):
         raise SystemExit(int(Exit.BATCH))
+
+
+def check_working_folder() -> None:
+    """Refuse to work in a folder that was removed: libraries end the process there.  Raises UsageError."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the current folder does not exist any more", "Change into one that does") from error
 
 
 def expanded(words: Sequence[str], template: Job, options: RunOptions, watch: events.Watcher) -> Sequence[Input]:
