@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vrx.errors import VrxError
+from vrx.errors import UsageError, VrxError
 from vrx.events import Watcher, ignore
 from vrx.settings import Job, ModelSettings, check_threshold
 
@@ -37,6 +37,8 @@ def batch(jobs: Sequence[Job], watch: Watcher = ignore) -> Batch:
     """Jobs that run one after the other.  Raises UsageError where their results would replace something."""
     from vrx.pipeline.batch import Batch
 
+    if not all(isinstance(job, Job) for job in jobs):
+        raise UsageError("what is restored is described by a vrx.settings.Job", "See the README for an example")
     return Batch(jobs, watch)
 
 
@@ -117,11 +119,25 @@ def model_state(entry: Entry) -> tuple[str, str]:
 
 
 def model_fits(entry: Entry) -> bool | None:
-    """Whether the memory that a model is known to take is there on the device it would run on; None if unknown."""
+    """Whether a model could be chosen for the device here: its memory is there, and it is not slow.
+
+    None where its memory is not known.
+    """
     from vrx.pipeline.devices import memory_of, pick_device
 
-    held = memory_of(pick_device("auto")) if entry.memory is not None else None
-    return None if held is None or entry.memory is None else entry.memory <= held
+    if entry.memory is None:
+        return None
+    if not entry.available or model_is_slow(entry):
+        return False
+    there = memory_of(pick_device("auto"))
+    return None if there is None else entry.memory <= there
+
+
+def model_is_slow(entry: Entry) -> bool:
+    """Whether a model is large for the device here: without a GPU it takes minutes for a second of video."""
+    from vrx.pipeline.devices import pick_device
+
+    return entry.family != "embedded" and pick_device("auto").type == "cpu"
 
 
 def entries_of(names: Sequence[str]) -> list[Entry]:

@@ -53,7 +53,7 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[place]}"),
             console=console,
-            transient=False,
+            transient=True,  # the line about the result stays, not a full bar
         )
         self._task: Any = None
         self._parts: dict[str, Part] = {}
@@ -81,8 +81,7 @@ class Bar:
                 place=f"scene {event.scene + 1} [dim]{queues}[/dim]",
             )
         elif isinstance(event, events.Finished):
-            count = f"{event.frames}/{event.frames} frames"
-            self._bar.update(self._task, completed=event.frames, total=event.frames, count=count)
+            self._bar.remove_task(self._task)
             self._console.print(finished(event), highlight=False, markup=False)
         elif isinstance(event, events.Fetching):
             if event.part not in self._parts:
