@@ -84,7 +84,8 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
     path = Path(text)
     if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
         known = " ".join(sorted(FORMATS | STILL_ENCODERS))
-        folder = f"; a folder that is to be made ends with a slash: {wanted}/" if not path.suffix else ""
+        new = not path.suffix and not path.exists()
+        folder = f"; a folder that is to be made ends with a slash: {wanted}/" if new else ""
         raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}{folder}")
     own = fill(wanted, dict.fromkeys(values, "")) if "{" in wanted else wanted
     sequence = is_numbered(path.name) and (numbered or bool(PATTERN.search(Path(own).name)))

@@ -19,6 +19,7 @@ from vrx.events import Watcher
 from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern
 from vrx.media.write import Writer
+from vrx.pipeline import published
 from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
 from vrx.pipeline.devices import pick_dtype
@@ -28,6 +29,7 @@ from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.paths import make_folder
 from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.published import Publication
 from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.restorers.base import Restorer, SceneStart
@@ -58,6 +60,7 @@ class Run:
         self._session = Session(job, watch, self._pool)
         self._entry, self._device = self._session.entry, self._session.device
         self._inform, self._note = self._session.inform, self._session.note
+        self._done: Publication | None = None
         try:
             self.skipped = self._opened_and_skipped()
         except BaseException:
@@ -75,8 +78,21 @@ class Run:
         self._target, self.frames = session.target, session.frames
         if skip and session.is_whole():
             return True
-        session.check_result()
+        self._done = self._published()
+        if self._done is None:
+            session.check_result()
         return False
+
+    def _published(self) -> Publication | None:
+        """The result, where an earlier run of this command made it and was killed before it cleared up."""
+        path, job = self._session.output, self.job
+        found = None if path is None or not job.output.resume else published.find(path)
+        if found is None:
+            return None
+        parts = self._pool.parts(job.model, job.restore, self._shop())
+        dtype = pick_dtype(job.model.dtype, self._device)
+        marks = fingerprint(job, self._entry.name, parts.paths(), (self._device, dtype))
+        return found if marks == found.fingerprint else None
 
     def __enter__(self) -> Run:
         return self
@@ -84,25 +100,56 @@ class Run:
     def __exit__(self, *exc: object) -> None:
         self._session.__exit__(*exc)
 
-    def skip(self) -> Outcome:
+    def _clear(self, result: Path) -> None:
+        """Remove what a killed run left of a result that is whole."""
+        with Journal(result, {}):  # of no run: whatever is there is cleared away
+            self._inform(f"{result}: finished by an earlier run, which was stopped before it cleared up")
+        published.forget(result)
+
+    def _finish_again(self, done: Publication) -> Outcome:
+        """Clear up after a run that published the result."""
+        path = self._session.output
+        assert path is not None
+        self._clear(path)
+        frames, scenes = done.frames, done.scenes
+        self._watch(
+            events.Finished(
+                input=self.job.source, output=str(path), frames=frames, scenes=scenes, seconds=0.0, kept=frames
+            )
+        )
+        return Outcome(path, frames, scenes, 0.0)
+
+    def _skip(self) -> Outcome:
         """Leave the result that is there."""
         output = self._session.output
+        assert output is not None
+        if published.find(output) is not None:
+            self._clear(output)
         self._watch(events.Skipped(input=self.job.source, output=str(output)))
         return Outcome(output, 0, 0, 0.0, skipped=True)
 
     def _fetching(self, part: str, done: int, size: int | None) -> None:
         self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
 
+    def _shop(self) -> Shop:
+        """Where checkpoints come from."""
+        return Shop(
+            models=Environment.read().models,
+            offline=self.job.model.offline,
+            note=self._inform,
+            progress=self._fetching,
+        )
+
     def stream(self) -> Outcome:
         """Restore every frame that no earlier run has restored, and publish the result."""
         if self.skipped:
-            return self.skip()
+            return self._skip()
+        if self._done is not None:
+            return self._finish_again(self._done)
         job, target = self.job, self._target
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
-        shop = Shop(
-            models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching
-        )
+        shop = self._shop()
         parts = self._pool.parts(job.model, job.restore, shop)
         if self._session.destination is not None:
             make_folder(self._session.destination)
@@ -143,7 +190,10 @@ class Run:
                 raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
             except MemoryError as error:
                 raise DeviceError("memory ran out", "Use a smaller video") from error
-            writer.finish()
+            if isinstance(writer, KeptWriter):
+                writer.finish(scenes)
+            else:
+                writer.finish()
         seconds = perf_counter() - begin
         outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))
         name = str(target.path) if target.path else "-"
@@ -165,6 +215,8 @@ class Run:
         """What an earlier run left and this one adds to; None where the result is made in one go."""
         job, path = self.job, self._target.path
         long = self.frames is None or self.frames > SPAN
+        if path is not None:
+            published.forget(path)  # it is of another result
         if path is None or job.source == "-" or not (long and can_keep(self._target)):
             return None
         if not job.output.resume:
