@@ -51,7 +51,7 @@ class Target:
     `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
     the other streams from, None for all; `offset` seconds by which all times of the source move back.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
-    `sequence`: `path` is a pattern, and a picture a frame is written, numbered from `first_number`.
+    A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
     """
 
     path: Path | None
@@ -77,13 +77,18 @@ class Target:
     hdr10: tuple[str, ...] = ()
     tags: Tags = field(default_factory=Tags)
     overwrite: bool = False
-    sequence: bool = False
+    literal: bool = False
     first_number: int = 1
 
     @property
     def still(self) -> bool:
         """Whether pictures are written, not a video."""
         return self.path is not None and self.path.suffix.lower() in STILL_ENCODERS
+
+    @property
+    def sequence(self) -> bool:
+        """Whether one file a frame is written."""
+        return self.still and not self.literal and self.path is not None and bool(PATTERN.search(self.path.name))
 
     @property
     def single(self) -> bool:

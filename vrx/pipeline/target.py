@@ -53,7 +53,7 @@ def make_target(job: Job, reader: Reader, source: Path, destination: Destination
     light = hdr10(transfer, reader, rule.name)
     target = Target(
         path=output,
-        sequence=destination is not None and destination.sequence,
+        literal=destination is not None and not destination.sequence,
         first_number=first_number(info.path, selection),
         container=container,
         rule=rule,
