@@ -96,7 +96,6 @@ def test_cut_lists_and_checkpoints_are_not_replaced() -> None:
         [job("a.mp4", "out/"), job("d/a.mp4", "way/out/")],
         [job("a.mp4", "new/"), job("d/a.mp4", "way/new/")],
         [job("a.avi"), job("a.flv")],
-        [job("a.mkv"), job("./a.mkv")],
         [job("a.mkv", "o_%03d.png"), job("a.mp4", "way/o_%d.png")],
         [job("a.mkv", "o_%03d.png"), job("f_001.png", "o_004.png")],
         [job("f_001.png", "o_004.png"), job("a.mkv", "o_%03d.png")],
@@ -107,6 +106,11 @@ def test_cut_lists_and_checkpoints_are_not_replaced() -> None:
 def test_two_results_are_not_one_file(jobs: list[Job]) -> None:
     with pytest.raises(UsageError, match="cannot share"):
         compare(*jobs)
+
+
+def test_an_input_is_named_once() -> None:
+    with pytest.raises(UsageError, match=r"a\.mkv is named twice"):
+        compare(job("a.mkv"), job("way/a.mkv"))
 
 
 def test_a_result_is_not_another_input_whatever_their_order() -> None:

@@ -77,9 +77,10 @@ def test_a_percent_sign_in_a_source_makes_no_sequence(here: Path) -> None:
         destination("f_%04d.png", "new/"),
         destination("f_%04d.png", "{stem}.jpg"),
         destination("a.mkv", "o_%03d.png"),
+        destination("p.jpg", "{stem}_%03d.{ext}"),
         destination("a.mkv", "o_%03d.mkv"),
     ]
-    assert [one is not None and one.sequence for one in found] == [False, False, True, True, True, True, True, False]
+    assert [one is not None and one.sequence for one in found] == [False, False, *[True] * 6, False]
 
 
 def test_a_link_is_written_through(here: Path) -> None:

@@ -109,6 +109,8 @@ class Taken:
         earlier = self._exact.get(whole) or self._numbered(destination, folder)
         if earlier is None and folded in self._folded and ignores_case(path.parent):
             earlier = self._folded[folded]
+        if earlier is not None and identity(Path(earlier)) == identity(Path(source)):
+            raise UsageError(f"{source} is named twice", "Name every input once")
         if earlier is not None:
             raise UsageError(
                 f"{earlier} and {source} cannot share the output {path}",

@@ -70,26 +70,33 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
         return None
     suffix = default_suffix(source)
     stem = source.stem if source is not None else "stdin"
-    numbered = source is not None and is_pattern(source)
     named = f"{stem}.{tag(job)}{suffix}"
+    numbered, folder = source is not None and is_pattern(source), is_folder(wanted)
     if wanted is None:
         assert source is not None
-        return Destination(source.with_name(named), numbered and is_numbered(named))
-    if Path(wanted).is_dir():
-        return Destination(Path(wanted) / named, numbered and is_numbered(named))
-    values = {"stem": stem, "task": tag(job), "model": model, "ext": suffix[1:]}
-    text = fill(wanted, values) if "{" in wanted else wanted
-    if wanted.endswith("/") or Path(text).is_dir():
-        return Destination(Path(text) / named, numbered and is_numbered(named), new_folder=True)
-    path = Path(text)
+        path = source.with_name(named)
+    elif folder and Path(wanted).is_dir():
+        path = Path(wanted) / named
+    else:
+        values = {"stem": stem, "task": tag(job), "model": model, "ext": suffix[1:]}
+        path = Path(fill(wanted, values)) / named if folder else Path(fill(wanted, values))
+        if not folder and path.is_dir():
+            path, folder = path / named, True
+        if not folder:
+            check_suffix(path, wanted)
+            numbered = numbered or bool(PATTERN.search(Path(fill(wanted, dict.fromkeys(values, ""))).name))
+    if numbered and is_numbered(path.name):
+        return Destination(path, sequence=True, new_folder=folder)
+    return Destination(follow_link(path), new_folder=folder)
+
+
+def check_suffix(path: Path, wanted: str) -> None:
+    """Refuse a name that does not say what is to be written.  Raises UsageError."""
     if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
         known = " ".join(sorted(FORMATS | STILL_ENCODERS))
         new = not path.suffix and not path.exists()
         folder = f"; a folder that is to be made ends with a slash: {wanted}/" if new else ""
         raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}{folder}")
-    own = fill(wanted, dict.fromkeys(values, "")) if "{" in wanted else wanted
-    sequence = is_numbered(path.name) and (numbered or bool(PATTERN.search(Path(own).name)))
-    return Destination(follow_link(path), sequence)
 
 
 def in_subfolder(job: Job, subfolder: str) -> Job:
@@ -114,7 +121,12 @@ def results_folder(wanted: str | None) -> Path | None:
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """A template with its fields filled in; `{{` and `}}` are braces.  Raises UsageError for any other field."""
+    """A template with its fields filled in; `{{` and `}}` are braces.  Raises UsageError for any other field.
+
+    A name without an opening brace is no template.
+    """
+    if "{" not in template:
+        return template
 
     def value(match: re.Match[str]) -> str:
         if match[1]:
