@@ -22,8 +22,11 @@ def info(
 ) -> None:
     """Show what files hold."""
     expansion = api.expand_all(inputs, recursive)
-    for _, note in expansion.notes:
-        render.note_line(note)
+    for word, note in expansion.notes:
+        if json:
+            render.emit_json({"type": "note", "input": word, "level": "info", "text": note})
+        else:
+            render.note_line(note)
     alone = len(expansion.inputs) + len(expansion.problems) == 1
     failed: list[VrxError] = [problem for _, problem in expansion.problems]
     for found in expansion.inputs:

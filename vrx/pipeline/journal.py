@@ -67,7 +67,7 @@ class Journal:
     """
 
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
-        self.folder, self.fingerprint = folder_of(result), fingerprint
+        self.folder, self._fingerprint = folder_of(result), fingerprint
         self.kept = Kept()
         self.differs: tuple[str, ...] = ()
         self._parts: list[dict[str, Any]] = []
@@ -100,6 +100,11 @@ class Journal:
         if not (self.folder / JOURNAL).exists():
             self.remove()
         self._lock.release()
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What decides how the result looks."""
+        return self._fingerprint
 
     def left(self) -> int:
         """Frames that stand in the journal now: whatever interrupted this run, they are what the next one has."""
@@ -141,8 +146,8 @@ class Journal:
 
     def _differences(self, told: dict[str, Any]) -> tuple[str, ...]:
         before = told["fingerprint"] if told["format"] == FORMAT else {}
-        names = before.keys() | self.fingerprint.keys()
-        return tuple(sorted(n for n in names if before.get(n) != self.fingerprint.get(n)))
+        names = before.keys() | self._fingerprint.keys()
+        return tuple(sorted(n for n in names if before.get(n) != self._fingerprint.get(n)))
 
     def _understood(self, told: dict[str, Any]) -> Kept:
         segments = []
@@ -170,7 +175,7 @@ class Journal:
             sync(self.folder / name)
         told = {
             "format": FORMAT,
-            "fingerprint": self.fingerprint,
+            "fingerprint": self._fingerprint,
             "segments": parts,
             "scene": state.scene.number,
             "frame": state.frame,
