@@ -49,6 +49,7 @@ def test_a_recursive_folder_gives_the_place_of_each_input_and_not_what_goes_ther
     assert [text.split(" (")[0] for _, text in found.notes] == [
         "in: results of earlier runs are left out",
         f"in: {tmp_path}/in/out is left out: results go there",
+        "in: links to folders are left out: loop",
     ]
 
 

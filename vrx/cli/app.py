@@ -84,7 +84,7 @@ def refuse_empty(arguments: list[str]) -> None:
     Raises UsageError.
     """
     for place, word in enumerate(arguments):
-        option = word[:-1] if word.startswith("--") and word.endswith("=") else ""
+        option = word[:-1] if word.startswith("--") and word.find("=") == len(word) - 1 else ""
         if not word and place and arguments[place - 1].startswith("-"):
             option = arguments[place - 1]
         if option == MAY_BE_EMPTY or (word and not option):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from vrx.errors import InputError, UsageError
 from vrx.media.stills import is_media, is_pattern, sequence_members
@@ -110,22 +111,24 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
     media: list[Path] = []
     others: list[str] = []
     folders: list[str] = []
-    for folder, names, subfolders in walk(top, choice):
+    for folder, names, passed in walk(top, choice):
         taken = [name for name in names if is_media(Path(name)) and (folder / name).is_file()]
         media += [folder / name for name in taken]
         others += [name for name in names if name not in taken]
-        folders += [] if choice.recursive else subfolders
+        folders += passed
     results = set() if choice.results else results_among(path.name for path in media)
     found = [Input(str(path), inside(path.parent, top)) for path in media if path.name not in results]
     if not found:
-        hint = f"{listed(folders)} in it may: add -r" if folders else ""
+        hint = f"{listed(folders)} in it may: add -r" if folders and not choice.recursive else ""
         raise InputError(f"cannot read {word}: the folder holds no videos or pictures", hint)
     notes = [earlier(word, [path.name for path in media if path.name in results])] if results else []
     if others:
         notes.append(f"{word}: left out, not videos or pictures by their names: {listed(others)}")
     if choice.recursive and choice.beside is not None and holds(top, choice.beside):
         notes.append(f"{word}: {choice.beside} is left out: results go there")
-    if folders:
+    if folders and choice.recursive:
+        notes.append(f"{word}: links to folders are left out: {listed(folders)}")
+    elif folders:
         notes.append(f"{word}: folders in it are left out ({listed(folders)}); add -r for them")
     return Expansion(tuple(found), tuple((word, note) for note in notes))
 
@@ -147,17 +150,24 @@ def earlier(word: str, names: Sequence[str]) -> str:
 
 
 def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """A folder and, if asked, those in it: each with the names of its files and of its folders.
+    """A folder and, if asked, those in it: each with its files, and with the folders in it that are passed by.
 
-    In natural order, without hidden ones; links to folders are not followed, as they may lead back.
+    Names in natural order, without hidden ones.  Links to folders are passed by, as they may lead back.
+    Raises OSError for a folder that cannot be read.
     """
-    for base, folders, files in os.walk(top):
+    for base, folders, files in os.walk(top, onerror=fail):
         folder = Path(base)
         shown = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         if choice.beside is not None:
             shown = [name for name in shown if not same_folder(folder / name, choice.beside)]
-        yield folder, sorted((n for n in files if not n.startswith(".")), key=natural_key), shown
         folders[:] = [name for name in shown if choice.recursive and not (folder / name).is_symlink()]
+        passed = [name for name in shown if name not in folders]
+        yield folder, sorted((n for n in files if not n.startswith(".")), key=natural_key), passed
+
+
+def fail(error: OSError) -> NoReturn:
+    """Raise rather than leave a folder out in silence."""
+    raise error
 
 
 def expand_glob(word: str, choice: Choice) -> Expansion:
