@@ -1,12 +1,21 @@
 """Where results go."""
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from vrx.errors import OutputError, UsageError
-from vrx.pipeline.paths import Destination, check_folder, check_kind, find_destination, in_subfolder, make_folder
+from vrx.pipeline.paths import (
+    Destination,
+    check_folder,
+    check_kind,
+    find_destination,
+    first_number,
+    in_subfolder,
+    make_folder,
+)
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 
@@ -126,3 +135,11 @@ def test_subfolders_are_kept_in_a_folder_for_results_only() -> None:
     assert in_subfolder(job("in/s/a.mkv", "out/"), "s").output.path == "out/s/"
     assert in_subfolder(job("in/s/a.mkv", "{stem}.mkv"), "s").output.path == "{stem}.mkv"
     assert in_subfolder(job("in/s/a.mkv"), "s").output.path is None
+
+
+@pytest.mark.parametrize(("start", "expected"), [(None, 1001), (Fraction(1, 24), 1002), (Fraction(1), 1025)])
+def test_pictures_are_numbered_as_those_of_the_source(here: Path, start: Fraction | None, expected: int) -> None:
+    for number in range(1001, 1040):
+        (here / f"f_{number}.png").touch()
+    assert first_number(Path("f_%04d.png"), start) == expected
+    assert first_number(Path("a.mkv"), start) == 1

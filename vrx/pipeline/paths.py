@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 import stat
 import tempfile
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import OutputError, UsageError
 from vrx.media.encoders import STILL_ENCODERS
-from vrx.media.stills import PATTERN, VIDEO_SUFFIXES, is_media, is_pattern, sequence_members
+from vrx.media.stills import (
+    PATTERN,
+    SEQUENCE_RATE,
+    VIDEO_SUFFIXES,
+    is_media,
+    is_pattern,
+    sequence_members,
+    sequence_numbers,
+)
 from vrx.media.write import FORMATS
 from vrx.settings import Job, Task
 
@@ -141,6 +151,12 @@ def fill(template: str, values: dict[str, str]) -> str:
 def is_numbered(name: str) -> bool:
     """Whether a name is one for many pictures, such as `f_%05d.png`."""
     return bool(PATTERN.search(name)) and Path(name).suffix.lower() in STILL_ENCODERS
+
+
+def first_number(source: Path, start: Fraction | None) -> int:
+    """What numbered pictures are numbered from: as the source's pictures from `start` seconds on are, else from 1."""
+    numbers = sequence_numbers(source) if is_pattern(source) else []
+    return numbers[0] + math.ceil((start or 0) * SEQUENCE_RATE) if numbers else 1
 
 
 def follow_link(path: Path) -> Path:

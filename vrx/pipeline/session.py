@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -76,7 +77,10 @@ class Session:
             if self._named is None:  # what cannot be written is refused before all of a pipe is read
                 paths.check_folder(self.destination)
         self._open_source(self._named)
-        self.target = make_target(job, self.reader, self.source, self.destination, self.note)
+        self.target = make_target(job, self.reader, self.source, self.output, self.note)
+        if self.destination is not None:
+            number = paths.first_number(self.source, job.selection.start)
+            self.target = replace(self.target, literal=not self.destination.sequence, first_number=number)
         self.frames = expected_frames(self.reader.info, job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} holds one picture, and {self.frames} frames come", ONE_PICTURE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,24 +15,22 @@ from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
-from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members, sequence_numbers
 from vrx.media.tags import Tags
 from vrx.media.write import Target
 from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
-from vrx.pipeline.paths import Destination
 from vrx.pipeline.transfer import Transfer, other_streams
+from vrx.media.stills import is_pattern, sequence_members
 from vrx.settings import Job, SelectionSettings
 
 
-def make_target(job: Job, reader: Reader, source: Path, destination: Destination | None, note: Note) -> Target:
+def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
     """The target of a job; `note` hears in one line each what it cannot hold.
 
     Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
     encoder that does not work here.
     """
     info, scale = reader.info, job.restore.scale
-    output = None if destination is None else destination.path
     size = (reader.size[0] * scale, reader.size[1] * scale)
     rule, layout, color = picture(job, reader, output, note)
     container = paths.container_of(output)
@@ -53,8 +50,6 @@ def make_target(job: Job, reader: Reader, source: Path, destination: Destination
     light = hdr10(transfer, reader, rule.name)
     target = Target(
         path=output,
-        literal=destination is not None and not destination.sequence,
-        first_number=first_number(info.path, selection),
         container=container,
         rule=rule,
         layout=layout,
@@ -82,15 +77,6 @@ def make_target(job: Job, reader: Reader, source: Path, destination: Destination
     if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
         rehearse(target)  # what vrx itself chooses goes together
     return target
-
-
-def first_number(source: Path, selection: SelectionSettings) -> int:
-    """What numbered pictures are numbered from: as the source's pictures are, else from 1."""
-    if not is_pattern(source):
-        return 1
-    numbers = sequence_numbers(source)
-    skipped = math.ceil((selection.start or Fraction(0)) * SEQUENCE_RATE)
-    return numbers[0] + skipped if numbers else 1
 
 
 def on_clock(
