@@ -33,6 +33,7 @@ from vrx.pipeline.published import Publication
 from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.restorers.base import Restorer, SceneStart
+from vrx.restorers.parts import Parts
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
 from vrx.weights.fetch import Shop
@@ -157,25 +158,7 @@ class Run:
             journal = self._journal(stack, parts.paths(), dtype)
             restorer = self._pool.restorer(job.model, job.restore, shop)
             torch.manual_seed(job.model.seed)
-            self._watch(
-                events.Started(
-                    input=job.source,
-                    output=str(target.path) if target.path else "-",
-                    frames=self.frames,
-                    source_size=self._session.reader.size,
-                    target_size=target.size,
-                    model=self._entry.name,
-                    device=str(self._device),
-                    dtype=str(dtype).removeprefix("torch."),
-                    kept=journal.kept.frames if journal else 0,
-                )
-            )
-            for line in (
-                f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
-                f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
-                f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
-            ):
-                self._inform(line, events.DETAIL)
+            self._announce(parts, restorer, dtype, journal.kept.frames if journal else 0)
             known = job.restore.task is Task.INPAINT
             finish = Finish(
                 layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
@@ -210,6 +193,29 @@ class Run:
             )
         )
         return outcome
+
+    def _announce(self, parts: Parts, restorer: Restorer, dtype: torch.dtype, kept: int) -> None:
+        """Say that the work begins, and with what; `kept` frames were made by an earlier run."""
+        target = self._target
+        self._watch(
+            events.Started(
+                input=self.job.source,
+                output=str(target.path) if target.path else "-",
+                frames=self.frames,
+                source_size=self._session.reader.size,
+                target_size=target.size,
+                model=self._entry.name,
+                device=str(self._device),
+                dtype=str(dtype).removeprefix("torch."),
+                kept=kept,
+            )
+        )
+        for line in (
+            f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
+            f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
+            f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
+        ):
+            self._inform(line, events.DETAIL)
 
     def _journal(self, stack: ExitStack, checkpoints: list[Path], dtype: torch.dtype) -> Journal | None:
         """What an earlier run left and this one adds to; None where the result is made in one go."""
