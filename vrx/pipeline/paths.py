@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.errors import OutputError, UsageError
+from vrx.errors import InputError, OutputError, UsageError
+from vrx.media.containers import OWN, choose_container
 from vrx.media.encoders import STILL_ENCODERS
+from vrx.media.probe import describe, opened
 from vrx.media.stills import (
     PATTERN,
     SEQUENCE_RATE,
@@ -22,6 +24,7 @@ from vrx.media.stills import (
     sequence_numbers,
 )
 from vrx.media.write import FORMATS
+from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, Task
 
 FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
@@ -60,14 +63,25 @@ def tag(job: Job) -> str:
     return f"x{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
 
 
-def default_suffix(source: Path | None) -> str:
-    """The container of a result without -o: as the source's where it can be written, else MP4 or MKV."""
+def default_suffix(source: Path | None, audio: bool = True) -> str:
+    """The container of a result without -o: as the source's where it can be written, else MP4 or MKV.
+
+    `audio` says whether the result is to have the source's sound.  A source that cannot be opened is
+    told of by who reads it.
+    """
     if source is None:
         return FALLBACK_SUFFIX
     suffix = source.suffix.lower()
-    if suffix in STILL_ENCODERS or suffix in {".mp4", ".mkv", ".mov", ".webm"}:
+    if suffix in {*STILL_ENCODERS, *OWN}:
         return suffix
-    return ".png" if suffix not in VIDEO_SUFFIXES and is_media(source) else ".mp4"
+    if suffix not in VIDEO_SUFFIXES and is_media(source):
+        return ".png"
+    try:
+        with opened(source, str(source)) as container:
+            others = other_streams(describe(container, str(source), source), audio)
+    except InputError:
+        others = []
+    return choose_container(others, suffix)[0]
 
 
 def find_destination(job: Job, source: Path | None, model: str) -> Destination | None:
@@ -78,7 +92,7 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
     wanted = job.output.path
     if wanted == STDOUT or (wanted is None and source is None):
         return None
-    suffix = default_suffix(source)
+    suffix = default_suffix(source, job.output.audio)
     stem = source.stem if source is not None else "stdin"
     named = f"{stem}.{tag(job)}{suffix}"
     numbered, folder = source is not None and is_pattern(source), is_folder(wanted)

@@ -28,6 +28,7 @@ from vrx.pipeline.fingerprint import fingerprint
 from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.paths import make_folder
+from vrx.pipeline.plan import Plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.published import Publication
 from vrx.pipeline.session import Session
@@ -100,6 +101,10 @@ class Run:
 
     def __exit__(self, *exc: object) -> None:
         self._session.__exit__(*exc)
+
+    def plan(self) -> Plan:
+        """What `stream` would do."""
+        return self._session.plan()
 
     def _clear(self, result: Path) -> None:
         """Remove what a killed run left of a result that is whole."""

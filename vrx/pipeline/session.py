@@ -28,6 +28,7 @@ from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.plan import Action, Plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.target import expected_frames, make_target
+from vrx.pipeline.transfer import container_reason
 from vrx.restorers.registry import FAMILIES
 from vrx.scenes.detect import read_cuts
 from vrx.settings import Job, Task
@@ -77,6 +78,9 @@ class Session:
             if self._named is None:  # what cannot be written is refused before all of a pipe is read
                 paths.check_folder(self.destination)
         self._open_source(self._named)
+        reason = container_reason(job, self.reader.info, self.output)
+        if reason:
+            self.note(f"{job.source}: {reason}")
         self.target = make_target(job, self.reader, self.source, self.output, self.note)
         if self.destination is not None:
             number = paths.first_number(self.source, job.selection.start)

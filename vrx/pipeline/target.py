@@ -15,12 +15,12 @@ from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
+from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.tags import Tags
 from vrx.media.write import Target
 from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
 from vrx.pipeline.transfer import Transfer, other_streams
-from vrx.media.stills import is_pattern, sequence_members
 from vrx.settings import Job, SelectionSettings
 
 
