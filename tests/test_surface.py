@@ -15,14 +15,14 @@ RESTORING = {
     "--strength", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
-    "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
-    "-i", "-n",  # hidden, ffmpeg's habits
+    "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
+    "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
     "upscale": RESTORING | {"--scale"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--dilate"},
-    "info": {"--scenes", "--stream", "--json"},
+    "info": {"--scenes", "--recursive", "--stream", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold", "--stream"},
     "bench": {
         "--size",
@@ -44,6 +44,7 @@ EVENTS = {
     "scene": {"input", "number", "frame", "soft"},
     "progress": {"input", "done", "frames", "scene", "fps", "queues"},
     "finished": {"input", "output", "frames", "scenes", "seconds", "kept"},
+    "skipped": {"input", "output"},
     "failed": {"input", "message", "hint", "exit_code"},
 }
 
@@ -81,4 +82,5 @@ def test_events() -> None:
 def test_public_names() -> None:
     assert set(vrx.__all__) == {"__version__", "restore", "plan", "probe", "find_scenes", "bench", "doctor"}
     assert all(callable(getattr(vrx, name)) for name in vrx.PUBLIC)
+    assert set(vrx.PUBLIC) <= set(dir(vrx))
     assert typer is not None

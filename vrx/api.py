@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vrx.errors import UsageError, VrxError
 from vrx.events import Watcher, ignore
-from vrx.settings import Job, ModelSettings
+from vrx.settings import Job, ModelSettings, check_threshold
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from vrx.media.probe import SourceInfo
+    from vrx.pipeline.batch import Batch
+    from vrx.pipeline.inputs import Expansion
     from vrx.pipeline.measure import Benchmark, Check
     from vrx.pipeline.measure_large import LargeBenchmark
     from vrx.pipeline.plan import Plan
@@ -22,45 +25,79 @@ if TYPE_CHECKING:
 
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
     """Run one job.  Raises VrxError; whatever stood under the output's name then still stands."""
-    from vrx.pipeline.run import Run
-
-    with Run(job, watch) as run:
-        return run.stream()
+    return batch([job], watch).restore(0)
 
 
 def plan(job: Job, watch: Watcher = ignore) -> Plan:
     """What `restore` would do, without doing it."""
-    from vrx.pipeline.run import Run
-
-    with Run(job, watch) as run:
-        return run.plan()
+    return batch([job], watch).plan(0)
 
 
-def expand(inputs: Sequence[str]) -> list[str]:
-    """Files of folders, globs and names."""
-    from vrx.pipeline.plan import expand_inputs
+def batch(jobs: Sequence[Job], watch: Watcher = ignore) -> Batch:
+    """Jobs that run one after the other.  Raises UsageError where their results would replace something."""
+    from vrx.pipeline.batch import Batch
 
-    return expand_inputs(list(inputs))
+    if not all(isinstance(job, Job) for job in jobs):
+        raise UsageError("what is restored is described by a vrx.settings.Job", "See the README for an example")
+    return Batch(jobs, watch)
 
 
-def probe(source: Path, stream: int | None = None) -> SourceInfo:
+def as_failure(error: Exception, job: Job) -> VrxError:
+    """A bug that one input of a batch brought out, as a failure of that input."""
+    from vrx.pipeline.batch import as_failure
+
+    return as_failure(error, job)
+
+
+def in_subfolder(job: Job, subfolder: str) -> Job:
+    """A job whose result stands in the folder for results where its input stands in the named folder."""
+    from vrx.pipeline.paths import in_subfolder
+
+    return in_subfolder(job, subfolder)
+
+
+def expand(inputs: Sequence[str], recursive: bool = False, output: str | None = None) -> Expansion:
+    """What the words of a restoring command stand for; `output` is where results go.  Raises UsageError."""
+    from vrx.pipeline.inputs import Choice, expand_inputs
+    from vrx.pipeline.paths import results_folder
+
+    return expand_inputs(inputs, Choice(recursive=recursive, beside=results_folder(output)))
+
+
+def expand_all(inputs: Sequence[str], recursive: bool = False) -> Expansion:
+    """What words stand for, the results of earlier runs among them.  Raises UsageError."""
+    from vrx.pipeline.inputs import Choice, expand_inputs
+
+    return expand_inputs(inputs, Choice(recursive=recursive, results=True))
+
+
+def probe(source: str | Path, stream: int | None = None) -> SourceInfo:
     """What a file holds, with the video stream of that index, or the one that players show.
 
-    Raises InputError, UsageError for an index that is no video stream.
+    Raises InputError, and UsageError for an index that is no video stream.
     """
+    from pathlib import Path
+
     from vrx.media import read
 
-    with read.Reader(source, read.Span(stream=stream), lambda text: None) as reader:
+    with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
         return reader.described()
 
 
-def find_scenes(source: Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:
-    """The scenes of a video.  Raises InputError, UsageError for an index that is no video stream."""
+def find_scenes(source: str | Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:
+    """The scenes of a video.
+
+    Raises InputError, and UsageError for a threshold out of range or an index that is no video stream.
+    """
+    from pathlib import Path
+
     from vrx.media import read
     from vrx.scenes import detect
 
-    with read.Reader(source, read.Span(stream=stream), lambda text: None) as reader:
-        return list(detect.scenes(detect.mark(reader.frames(), threshold or detect.CUT_THRESHOLD)))
+    check_threshold(threshold)
+    with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
+        wanted = detect.CUT_THRESHOLD if threshold is None else threshold
+        return list(detect.scenes(detect.mark(reader.frames(), wanted)))
 
 
 def models() -> dict[str, Entry]:
@@ -88,11 +125,25 @@ def model_state(entry: Entry) -> tuple[str, str]:
 
 
 def model_fits(entry: Entry) -> bool | None:
-    """Whether the memory that a model is known to take is there on the device it would run on; None if unknown."""
+    """Whether a model could be chosen for the device here: its memory is there, and it is not slow.
+
+    None where its memory is not known.
+    """
     from vrx.pipeline.devices import memory_of, pick_device
 
-    held = memory_of(pick_device("auto")) if entry.memory is not None else None
-    return None if held is None or entry.memory is None else entry.memory <= held
+    if entry.memory is None:
+        return None
+    if not entry.available or model_is_slow(entry):
+        return False
+    there = memory_of(pick_device("auto"))
+    return None if there is None else entry.memory <= there
+
+
+def model_is_slow(entry: Entry) -> bool:
+    """Whether a model is large for the device here: without a GPU it takes minutes for a second of video."""
+    from vrx.pipeline.devices import pick_device
+
+    return entry.family != "embedded" and pick_device("auto").type == "cpu"
 
 
 def entries_of(names: Sequence[str]) -> list[Entry]:

@@ -89,6 +89,14 @@ class Finished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skipped(Event):
+    """Nothing was done: the result was there already."""
+
+    kind: ClassVar[str] = "skipped"
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed(Event):
     """A file failed; nothing stands under its final name that was not there before."""
 

@@ -13,6 +13,10 @@ from vrx.errors import UsageError
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
+MAX_SECONDS = 10**9  # of a time in a video, over thirty years
+MAX_THRESHOLD = 255  # the largest content change there is
 LEAST_TILE = 256  # pixels a side
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
 LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
@@ -40,6 +44,12 @@ def too_large(width: int, height: int) -> bool:
     return (width + 128) * (height + 128) >= MAX_PIXELS
 
 
+def check_threshold(value: float | None) -> None:
+    """Refuse a cut threshold that finds a cut everywhere or nowhere.  Raises UsageError."""
+    if value is not None and not 0 < value <= MAX_THRESHOLD:
+        raise UsageError(f"--scene-threshold {value:g} is out of range", f"Use more than 0, up to {MAX_THRESHOLD}")
+
+
 class Task(StrEnum):
     """What is restored; also the word in the output's name and on the command line."""
 
@@ -63,6 +73,10 @@ class ModelSettings:
     tile: str = "auto"
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise UsageError("--model is an empty word", "Use auto, a NAME, or the PATH of a checkpoint")
+        if not DEVICE.fullmatch(self.device):
+            raise UsageError(f"unknown device {self.device!r}", "Use auto, cpu, cuda, cuda:N or mps")
         if self.decoder not in ("auto", "full", "tiny"):
             raise UsageError(f"unknown decoder {self.decoder!r}", "Choose auto, full or tiny")
         if self.color_fix not in ("auto", "none", "adain", "wavelet"):
@@ -124,12 +138,17 @@ class SelectionSettings:
     stream: int | None = None
 
     def __post_init__(self) -> None:
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise UsageError("--end is not after --start")
-        if self.frames is not None and self.frames < 1:
-            raise UsageError(f"--frames {self.frames} leaves nothing", "Use 1 or more")
-        if self.scene_threshold is not None and not 0 < self.scene_threshold <= 255:
-            raise UsageError(f"--scene-threshold {self.scene_threshold:g} is out of range", "Use 0 to 255")
+        for name, time in (("start", self.start), ("end", self.end)):
+            if time is not None and not 0 <= time <= MAX_SECONDS:
+                raise UsageError(f"--{name} {float(time):g} is out of range", f"Use 0 to {MAX_SECONDS} seconds")
+        if self.end is not None and self.end <= (self.start or 0):
+            after = "--start" if self.start else "the beginning"
+            raise UsageError(f"--end is not after {after}", "Nothing would be left to restore")
+        if self.frames is not None and not 1 <= self.frames <= MAX_FRAMES:
+            raise UsageError(f"--frames {self.frames} is out of range", f"Use 1 to {MAX_FRAMES}")
+        if not self.scenes:
+            raise UsageError("--scenes is an empty word", "Use auto, off, or a FILE with cuts")
+        check_threshold(self.scene_threshold)
         if self.stream is not None and self.stream < 0:
             raise UsageError(f"--stream {self.stream} is out of range", "See the streams with: vrx info")
         if self.deinterlace not in ("auto", "on", "off"):
@@ -138,7 +157,10 @@ class SelectionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """How the result is written; `resume` keeps finished parts of a long one until all is done."""
+    """How the result is written: `overwrite` replaces one that is there, `skip_existing` leaves it and does nothing.
+
+    `resume` keeps finished parts of a long one until all is done.
+    """
 
     path: str | None = None
     codec: str = "auto"
@@ -148,9 +170,14 @@ class OutputSettings:
     encoder_args: tuple[str, ...] = ()
     audio: bool = True
     overwrite: bool = False
+    skip_existing: bool = False
     resume: bool = True
 
     def __post_init__(self) -> None:
+        if self.path == "":
+            raise UsageError("-o is an empty word", "Name a file or a folder; a variable of the shell may be unset")
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite (-y) and --skip-existing (-n) exclude each other", "Leave one out")
         if self.crf is not None and not 0 <= self.crf <= 63:
             raise UsageError(f"--crf {self.crf} is out of range", "Use 0 (best) to 63")
 

@@ -231,6 +231,14 @@ def test_stills_and_sequences(tmp_path: Path) -> None:
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def test_percent_signs_that_are_no_number_stay_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "50%done %d"
+    folder.mkdir()
+    write(target(folder / "100%_%04d.png", "png", first_number=1001), [0, 40])
+    write(target(folder / "r%03d x.png", "png", literal=True), [0])
+    assert sorted(p.name for p in folder.iterdir()) == ["100%_1001.png", "100%_1002.png", "r%03d x.png"]
+
+
 def test_frames_are_counted(tmp_path: Path) -> None:
     write(target(tmp_path / "a.webm", "vp9", Layout(Kind.YUV, 8, 1, 1)), list(range(0, 1200, 40)))
     assert count_frames(tmp_path / "a.webm") == 30

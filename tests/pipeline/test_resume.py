@@ -17,7 +17,7 @@ from tests.restorers import small
 from vrx import events
 from vrx.errors import InputError, OutputError
 from vrx.events import Event
-from vrx.pipeline import kept, run
+from vrx.pipeline import journal, kept, run
 from vrx.pipeline.chunks import Chunk, chunked
 from vrx.pipeline.journal import JOURNAL, folder_of
 from vrx.pipeline.kept import with_saves
@@ -337,3 +337,49 @@ def test_fractions_and_tensors_come_back(tmp_path: Path) -> None:
         assert again is not None
         assert (again.scene, again.index, again.frame) == (state.scene, 7, 250)
         assert torch.equal(again.stages["encode"]["x"], tensor)
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def killed_before_clearing(wanted: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(journal: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "remove", kill)
+        with pytest.raises(KilledError):
+            vrx.restore(wanted)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"overwrite": False}, {"overwrite": True}, {"overwrite": False, "skip_existing": True}]
+)
+def test_a_result_that_its_run_published_counts_as_done_and_the_rest_is_cleared(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, bool]
+) -> None:
+    wanted = job(clip(frames=2 * SPAN + 2, size=(32, 24)), tmp_path / "out.mkv", **changes)
+    killed_before_clearing(wanted, monkeypatch)
+    made = (tmp_path / "out.mkv").read_bytes()
+    assert folder_of(tmp_path / "out.mkv").is_dir()
+    said, outcome = notes_of(wanted)
+    assert "finished by an earlier run" in said
+    assert outcome.frames == (0 if outcome.skipped else 2 * SPAN + 2)
+    assert {p.name for p in tmp_path.iterdir()} == {"clip.mkv", "out.mkv"}
+    assert (tmp_path / "out.mkv").read_bytes() == made
+
+
+def test_another_file_or_another_command_is_not_taken_for_a_published_result(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = job(clip(frames=2 * SPAN + 2, size=(32, 24)), tmp_path / "out.mkv", overwrite=False)
+    killed_before_clearing(wanted, monkeypatch)
+    with pytest.raises(OutputError, match="exists"):
+        vrx.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", overwrite=False, crf=30))
+    (tmp_path / "out.mkv").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists"):
+        vrx.restore(wanted)
+    assert (tmp_path / "out.mkv").read_bytes() == b"mine"
+    vrx.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", resume=False))
+    assert {p.name for p in tmp_path.iterdir()} == {"clip.mkv", "out.mkv"}

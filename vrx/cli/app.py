@@ -18,6 +18,8 @@ from vrx.cli.render import error_line
 from vrx.errors import Exit, StoppedError, TerminatedError, UsageError, VrxError
 
 DEBUG = "--debug"
+MAY_BE_EMPTY = "--encoder-args"
+RESTORING = {"upscale", "deblur", "inpaint"}
 
 app = typer.Typer(
     name="vrx",
@@ -59,7 +61,7 @@ TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if h
 
 def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM as an exception, so that everything open is closed."""
-    raise TerminatedError("terminated", "Nothing was published; run the same command again")
+    raise TerminatedError("terminated")
 
 
 def main() -> None:
@@ -76,22 +78,49 @@ def main() -> None:
     sys.exit(status)
 
 
+def refuse_empty(arguments: list[str]) -> None:
+    """Refuse empty words: what comes of a variable that is not set must not mean the current folder, or nothing.
+
+    Raises UsageError.
+    """
+    for place, word in enumerate(arguments):
+        option = word[:-1] if word.startswith("--") and word.find("=") == len(word) - 1 else ""
+        if not word and place and arguments[place - 1].startswith("-"):
+            option = arguments[place - 1]
+        if option == MAY_BE_EMPTY or (word and not option):
+            continue
+        what = f"the value of {option}" if option.strip("-") else "one of the words"
+        raise UsageError(f"{what} is empty", "A variable of the shell may be unset")
+
+
+def call(arguments: list[str]) -> int:
+    """Run the program; typer's own failures become ours.  Raises VrxError."""
+    refuse_empty(arguments)
+    try:
+        status = app(arguments, prog_name="vrx", standalone_mode=False)
+        if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
+            raise KeyboardInterrupt
+        return status if isinstance(status, int) else Exit.DONE
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        raise StoppedError("interrupted") from stop
+    except TyperException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        if not message:  # nothing was asked, and the help has been shown
+            return Exit.USAGE
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "vrx"
+        raise UsageError(message.rstrip("."), f"See: {command} --help") from error
+
+
 def guarded(arguments: list[str], debug: bool) -> int:
     """Run the program; turn every failure into one line and a status."""
     try:
-        try:
-            status = app(arguments, prog_name="vrx", standalone_mode=False)
-            if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
-                raise KeyboardInterrupt
-            return status if isinstance(status, int) else Exit.DONE
-        except (KeyboardInterrupt, typer.Abort) as stop:
-            raise StoppedError("interrupted", "Nothing was published; run the same command again") from stop
-        except TyperException as error:
-            message = getattr(error, "format_message", error.__str__)()
-            raise UsageError(message.rstrip("."), "See: vrx --help") from error
+        return call(arguments)
     except VrxError as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, StoppedError) and not RESTORING.isdisjoint(arguments):
+            error.hint = error.hint or "Nothing was published; run the same command again"
         error_line(error)
         return error.exit_code
     except BrokenPipeError:

@@ -31,8 +31,8 @@ def bench(
     json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Measure speed and memory of the engine, x4; large models stage by stage with --random-weights."""
+    wishes = ModelSettings(device=device, dtype=dtype, decoder=decoder)
     if random_weights:
-        wishes = ModelSettings(device=device, dtype=dtype, decoder=decoder)
         large([parse_size(text) for text in size or LARGE_SIZES], model, chunks, wishes, json)
         return
     if model != "embedded":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,28 +17,40 @@ if TYPE_CHECKING:
 def info(
     inputs: Annotated[list[str], typer.Argument(help="Videos, pictures, folders or globs.")],
     scenes: Annotated[bool, typer.Option("--scenes", help="Find the scenes too: decodes the whole file.")] = False,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Folders with all their subfolders.")] = False,
     stream: Annotated[int | None, typer.Option("--stream", help="Video stream to describe, by its number.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show what files hold."""
-    failed: list[VrxError] = []
-    sources = api.expand(inputs)
-    for source in sources:
-        try:
-            found = api.probe(Path(source), stream)
-            count = len(api.find_scenes(Path(source), stream=stream)) if scenes else None
-        except VrxError as error:
-            if len(sources) == 1:
-                raise
-            render.error_line(error)
-            failed.append(error)
-            continue
+    expansion = api.expand_all(inputs, recursive)
+    for word, note in expansion.notes:
         if json:
-            render.emit_json({"type": "info", **render.plain(found), "scenes": count})
+            render.emit_json({"type": "note", "input": word, "level": "info", "text": note})
         else:
-            render.emit_table(("", ""), rows(found, count), title=source)
+            render.note_line(note)
+    alone = len(expansion.inputs) + len(expansion.problems) == 1
+    failed: list[VrxError] = [problem for _, problem in expansion.problems]
+    for found in expansion.inputs:
+        try:
+            show(found.source, stream, scenes, json)
+        except VrxError as error:
+            failed.append(error)
+    if alone and failed:
+        raise failed[0]
+    for failure in failed:
+        render.error_line(failure)
     if failed:
         raise SystemExit(int(Exit.BATCH))
+
+
+def show(source: str, stream: int | None, scenes: bool, json: bool) -> None:
+    """One source.  Raises InputError, UsageError for an index that is no video stream."""
+    found = api.probe(source, stream)
+    count = len(api.find_scenes(source, stream=stream)) if scenes else None
+    if json:
+        render.emit_json({"type": "info", **render.plain(found), "scenes": count})
+    else:
+        render.emit_table(("", ""), rows(found, count), title=source)
 
 
 def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:

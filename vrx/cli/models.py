@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 from vrx import api, events
 from vrx.cli import render
 from vrx.cli.progress import Look, watcher
+from vrx.errors import ModelError
 
 if TYPE_CHECKING:
     from vrx.weights.catalogue import Entry
@@ -34,7 +35,7 @@ def list_models(json: AsJson = False) -> None:
             ", ".join(e.tasks),
             at_least(e),
             e.license.split(" (")[0],
-            FITS[api.model_fits(e)],
+            fits(e),
             api.model_state(e)[0],
         )
         for e in entries
@@ -46,6 +47,13 @@ def at_least(entry: Entry) -> str:
     """The size of a model's files, or of those whose size is known."""
     known = entry.known_size
     return f"over {render.size(known)}" if known and entry.size is None else render.size(entry.size)
+
+
+def fits(entry: Entry) -> str:
+    """Whether `--model auto` could choose a model here: it leaves large ones on a processor to those who name them."""
+    if not entry.available:
+        return "-"
+    return "slow (CPU)" if api.model_is_slow(entry) else FITS[api.model_fits(entry)]
 
 
 def emit(entry: Entry) -> None:
@@ -73,7 +81,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("parameters", f"{entry.parameters:,}" if entry.parameters else "unknown"),
         ("size", at_least(entry)),
         ("memory", render.size(entry.memory)),
-        ("fits this device", FITS[api.model_fits(entry)]),
+        ("fits this device", fits(entry)),
         ("state", ", ".join(filter(None, api.model_state(entry)))),
     ]
     for part in entry.parts:
@@ -124,20 +132,31 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Hash every file of a model that is here and compare."""
-    rows = [(name, role, str(path), "good") for name in names for role, path in api.verify(name).items()]
+    rows = [(name, role, str(path), "good") for name in names for role, path in present(name, api.verify(name))]
     report(("model", "part", "file", "state"), rows, json)
 
 
 @app.command("path")
 def path(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
     """Show where a model's files are."""
-    report(("part", "file"), [(role, str(path)) for role, path in api.located(name).items()], json)
+    report(("part", "file"), [(role, str(path)) for role, path in present(name, api.located(name))], json)
+
+
+def present(name: str, files: dict[str, Path]) -> Iterable[tuple[str, Path]]:
+    """The files of a model by role.  Raises ModelError where there are none."""
+    if not files:
+        raise ModelError(f"nothing of {name} is here", f"See how to get it: vrx models show {name}")
+    return files.items()
 
 
 @app.command("rm")
 def remove(names: Annotated[list[str], typer.Argument(help="Models to remove.")], json: AsJson = False) -> None:
     """Remove what was downloaded for a model; files that another one here needs stay, and those put by hand."""
-    report(("model", "removed"), [(name, str(path)) for name in names for path in api.remove(name)], json)
+    rows = [(name, str(path)) for name in names for path in api.remove(name)]
+    if not rows:
+        render.note_line(f"nothing was downloaded for {', '.join(names)}")
+        return
+    report(("model", "removed"), rows, json)
 
 
 def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> None:

@@ -61,7 +61,10 @@ Stream = Annotated[
 Output = Annotated[
     str | None,
     typer.Option(
-        "-o", "--output", help="File, folder, template ({stem} {task} {model} {ext}) or -.", rich_help_panel=OUTPUT
+        "-o",
+        "--output",
+        help="File, folder (DIR/ is made), template ({stem} {task} {model} {ext}), -.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Codec = Annotated[
@@ -78,7 +81,16 @@ EncoderArgs = Annotated[
 ]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.", rich_help_panel=OUTPUT)]
 Overwrite = Annotated[bool, typer.Option("-y", "--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
-Never = Annotated[bool, typer.Option("-n", hidden=True)]  # ffmpeg's word for what is the default here
+SkipExisting = Annotated[
+    bool,
+    typer.Option("-n", "--skip-existing", help="Leave results that are there already.", rich_help_panel=OUTPUT),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "-r", "--recursive", help="Folders with all their subfolders; -o DIR/ keeps the layout.", rich_help_panel=OUTPUT
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option("--resume/--no-resume", help="Go on where a run of the same command stopped.", rich_help_panel=RUN),

@@ -53,7 +53,7 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[place]}"),
             console=console,
-            transient=False,
+            transient=True,  # the line about the result stays, not a full bar
         )
         self._task: Any = None
         self._parts: dict[str, Part] = {}
@@ -81,8 +81,7 @@ class Bar:
                 place=f"scene {event.scene + 1} [dim]{queues}[/dim]",
             )
         elif isinstance(event, events.Finished):
-            count = f"{event.frames}/{event.frames} frames"
-            self._bar.update(self._task, completed=event.frames, total=event.frames, count=count)
+            self._bar.remove_task(self._task)
             self._console.print(finished(event), highlight=False, markup=False)
         elif isinstance(event, events.Fetching):
             if event.part not in self._parts:
@@ -92,6 +91,8 @@ class Bar:
             count = f"{event.done / 1e6:.1f}/{event.size / 1e6:.1f} MB" if event.size else f"{event.done / 1e6:.1f} MB"
             rate = f"{(event.done - part.done) / 1e6 / max(monotonic() - part.since, 1e-3):.1f} MB/s"
             self._bar.update(part.task, completed=event.done, total=event.size, count=count, rate=rate)
+        elif isinstance(event, events.Skipped):
+            self._console.print(skipped(event), highlight=False, markup=False)
         elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._console.print(event.text, highlight=False, markup=False)
 
@@ -125,6 +126,8 @@ class Plain:
             self._fetching(event)
         elif isinstance(event, events.Finished):
             self._say(finished(event))
+        elif isinstance(event, events.Skipped):
+            self._say(skipped(event))
         elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._say(event.text)
 
@@ -164,6 +167,11 @@ def finished(event: events.Finished) -> str:
     kept = f" ({event.kept} of an earlier run)" if event.kept else ""
     facts = [counted(event.frames, "frame") + kept, counted(event.scenes, "scene")]
     return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
+
+
+def skipped(event: events.Skipped) -> str:
+    """The line about a result that was there."""
+    return f"{event.input}: skipped, {event.output} is there already"
 
 
 @contextmanager

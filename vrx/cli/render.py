@@ -68,8 +68,14 @@ def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
-    good = sum(not result.startswith("failed") for _, result in rows)
-    console.print(f"{good} of {len(rows)} done", highlight=False)
+    good = sum(not result.startswith("failed: ") for _, result in rows)
+    skipped = sum(result.startswith("skipped: ") for _, result in rows)
+    console.print(f"{good} of {len(rows)} done" + (f", {skipped} of them before" if skipped else ""), highlight=False)
+
+
+def note_line(text: str) -> None:
+    """A line on standard error about something that ends nothing."""
+    sys.stderr.write(text.translate(CONTROL) + "\n")
 
 
 def error_line(error: VrxError) -> None:

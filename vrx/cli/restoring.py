@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, get_type_hints
 
 from vrx.cli import batch
 from vrx.cli import options as o
-from vrx.errors import UsageError
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings
 
 
@@ -49,7 +47,8 @@ def shared(
     encoder_args: o.EncoderArgs = None,
     no_audio: o.NoAudio = False,
     overwrite: o.Overwrite = False,
-    never: o.Never = False,
+    skip_existing: o.SkipExisting = False,
+    recursive: o.Recursive = False,
     resume: o.Resume = True,
     dry_run: o.DryRun = False,
     json: o.Json = False,
@@ -58,8 +57,6 @@ def shared(
     progress: o.Progress = "auto",
 ) -> Shared:
     """Options to settings; its parameters are the options."""
-    if overwrite and never:
-        raise UsageError("-y and -n cannot both be", "Leave one out")
     return Shared(
         model=ModelSettings(
             name=model,
@@ -90,9 +87,12 @@ def shared(
             encoder_args=o.words(encoder_args),
             audio=not no_audio,
             overwrite=overwrite,
+            skip_existing=skip_existing,
             resume=resume,
         ),
-        run=batch.RunOptions(dry_run=dry_run, json=json, quiet=quiet, verbose=verbose, progress=progress),
+        run=batch.RunOptions(
+            dry_run=dry_run, json=json, quiet=quiet, verbose=verbose, progress=progress, recursive=recursive
+        ),
     )
 
 
@@ -114,8 +114,9 @@ def restoring(settings: Callable[..., RestoreSettings]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         restore = settings(**{p.name: values[p.name] for p in own})
         rest = shared(**{p.name: values[p.name] for p in common})
-        job = partial(Job, model=rest.model, restore=restore, selection=rest.selection, output=rest.output)
-        batch.run([*(values["inputs"] or []), *(values["more"] or [])], lambda source: job(source=source), rest.run)
+        words = [*(values["inputs"] or []), *(values["more"] or [])]
+        job = Job(source="-", model=rest.model, restore=restore, selection=rest.selection, output=rest.output)
+        batch.run(words, job, rest.run)
 
     everything = [*parameters(inputs_only), *own, *common]
     command.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def scenes(
     stream: Annotated[int | None, typer.Option("--stream", help="Video stream, by its number in vrx info.")] = None,
 ) -> None:
     """List the scenes of a video."""
-    found = api.find_scenes(Path(source), scene_threshold, stream)
+    found = api.find_scenes(source, scene_threshold, stream)
     if json:
         for scene in found:
             render.emit_json({"type": "scene", **render.plain(scene)})

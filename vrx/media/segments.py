@@ -7,7 +7,7 @@ from durations, which variable frame rates spoil.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
@@ -65,9 +65,10 @@ def target_of(target: Target, path: Path, begin: Fraction) -> Target:
     )
 
 
-def join(segments: Sequence[Segment], target: Target) -> None:
+def join(segments: Sequence[Segment], target: Target, on_finished: Callable[[Path], None]) -> None:
     """Join parts that stand in one folder into the result, with the source's other streams, and publish it.
 
+    `on_finished` is given the whole file just before it gets its name.
     Raises OutputError where they do not fit together or cannot be written; the parts stay.
     """
     assert target.path is not None
@@ -91,6 +92,7 @@ def join(segments: Sequence[Segment], target: Target) -> None:
                 f"{target.path}: {sent} frames were joined and {arrived} arrived",
                 "Run the same command with --no-resume",
             )
+        on_finished(partial)
         publish(partial, target.path, target.overwrite)
     finally:
         partial.unlink(missing_ok=True)

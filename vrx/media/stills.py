@@ -12,6 +12,9 @@ CONTAINED = HEIF_SUFFIXES  # stills in a container of their own, which opens lik
 STILL_SUFFIXES |= CONTAINED
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif", ".apng"}
+VIDEO_SUFFIXES |= {".3g2", ".asf", ".divx", ".dv", ".f4v", ".m1v", ".m2p", ".m2t", ".m2v", ".mjpeg", ".mjpg"}
+VIDEO_SUFFIXES |= {".mk3d", ".mod", ".mpe", ".mpv", ".ogm", ".qt", ".rm", ".rmvb", ".tod", ".trp", ".vro", ".wtv"}
+VIDEO_SUFFIXES |= {".264", ".265", ".amv", ".av1", ".gxf", ".h264", ".h265", ".hevc", ".ivf", ".obu", ".xvid"}
 PATTERN = re.compile(r"%0?\d*d")
 SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own
 
@@ -54,8 +57,8 @@ def is_media(path: Path) -> bool:
     return path.suffix.lower() in STILL_SUFFIXES | VIDEO_SUFFIXES
 
 
-def sequence_members(path: Path) -> list[Path]:
-    """The files of a numbered sequence, in the order of their numbers."""
+def numbered_members(path: Path) -> list[tuple[int, Path]]:
+    """The files of a numbered sequence with their numbers, in order."""
     head, tail = PATTERN.split(path.name, maxsplit=1)
     number = re.compile(re.escape(head) + r"(\d+)" + re.escape(tail) + "$")
     found = []
@@ -64,7 +67,17 @@ def sequence_members(path: Path) -> list[Path]:
             match = number.match(member.name)
             if match:
                 found.append((int(match.group(1)), member))
-    return [member for _, member in sorted(found)]
+    return sorted(found)
+
+
+def sequence_members(path: Path) -> list[Path]:
+    """The files of a numbered sequence, in the order of their numbers."""
+    return [member for _, member in numbered_members(path)]
+
+
+def sequence_numbers(path: Path) -> list[int]:
+    """The numbers of a numbered sequence, in order."""
+    return [number for number, _ in numbered_members(path)]
 
 
 def still_options(path: Path) -> tuple[str | None, dict[str, str]]:

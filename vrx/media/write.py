@@ -7,6 +7,7 @@ the same folder, counted, synced, and renamed.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import sys
@@ -58,6 +59,7 @@ class Target:
     the other streams from, None for all; `offset` seconds by which all times of the source move back.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
     `pictures` are the still sources of the frames, in their order: what they say of themselves goes along.
+    A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
     """
 
     path: Path | None
@@ -84,6 +86,8 @@ class Target:
     tags: Tags = field(default_factory=Tags)
     overwrite: bool = False
     pictures: tuple[Path, ...] = ()
+    literal: bool = False
+    first_number: int = 1
 
     @property
     def still(self) -> bool:
@@ -93,7 +97,7 @@ class Target:
     @property
     def sequence(self) -> bool:
         """Whether one file a frame is written."""
-        return self.still and self.path is not None and bool(PATTERN.search(self.path.name))
+        return self.still and not self.literal and self.path is not None and bool(PATTERN.search(self.path.name))
 
     @property
     def single(self) -> bool:
@@ -167,7 +171,7 @@ def companion_words(target: Target) -> list[str]:
 def container_words(target: Target) -> list[str]:
     """Format, time base and offsets of the file itself."""
     if target.still:
-        return ["-f", "image2", *([] if target.sequence else ["-update", "1"])]
+        return ["-f", "image2", *(["-start_number", str(target.first_number)] if target.sequence else ["-update", "1"])]
     words = []
     if target.container in TICKED:
         words += ["-video_track_timescale", str(timescale(target.time_base))]
@@ -238,7 +242,7 @@ class Writer:
         elif target.sequence:
             self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
             make_folder(self._folder)
-            destination = f"file:{self._folder / path.name}"
+            destination = f"file:{pattern_words(self._folder / path.name)}"
         else:
             self._partial = partial_path(path)
             destination = f"file:{self._partial}"
@@ -378,6 +382,14 @@ class Writer:
             self._spool.cleanup()
         elif self.target.path is not None:
             self._partial.unlink(missing_ok=True)
+
+
+def pattern_words(path: Path) -> str:
+    """A pattern of numbered pictures as ffmpeg reads one: any other percent sign in its name is doubled."""
+    match = PATTERN.search(path.name)
+    assert match is not None
+    around = [part.replace("%", "%%") for part in (path.name[: match.start()], path.name[match.end() :])]
+    return os.path.join(str(path.parent).replace("%", "%%"), match[0].join(around))  # noqa: PTH118 - no path any more
 
 
 def explained(error: OutputError, path: Path | None) -> OutputError:

@@ -90,7 +90,8 @@ def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], res
     if model.prompt is not None and not entry.hears_prompts:
         listeners = ", ".join(n for n, e in catalogue.items() if e.hears_prompts and task in e.tasks)
         raise UsageError(
-            f"the model {entry.name} does not hear prompts", f"Models that do, for {task}: {listeners or 'none'}"
+            f"the model {entry.name} does not hear prompts",
+            f"Models that do, for {task}: {listeners or 'none'}. Their sizes, and how to get one: vrx models show NAME",
         )
     if task not in entry.tasks:
         raise ModelError(f"the model {entry.name} does not {task}", "See: vrx models list")

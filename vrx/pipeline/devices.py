@@ -21,8 +21,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if works(torch.device("cuda")) else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"unknown device {name!r}", "Use auto, cpu, cuda, cuda:N or mps") from error
+    except RuntimeError as error:  # a number no device can have
+        raise DeviceError(f"the device {name} is not available", "See what is with: vrx doctor") from error
     if not works(device):
         raise DeviceError(f"the device {name} is not available", "See what is with: vrx doctor")
     return device

@@ -17,7 +17,7 @@ from vrx.settings import Job
 
 # wishes whose outcome is compared instead, or that change nothing in the picture
 IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline"}
-IRRELEVANT |= {"output.path", "output.overwrite", "output.resume"}
+IRRELEVANT |= {"output.path", "output.overwrite", "output.skip_existing", "output.resume"}
 FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
 
 

@@ -101,6 +101,11 @@ class Journal:
             self.remove()
         self._lock.release()
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What decides how the result looks."""
+        return self._fingerprint
+
     def left(self) -> int:
         """Frames that stand in the journal now: whatever interrupted this run, they are what the next one has."""
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from vrx.media.frame import Frame
 from vrx.media.segments import JOINABLE, Segment, join, target_of
 from vrx.media.shield import shielded
 from vrx.media.write import Target, Writer
+from vrx.pipeline import published
 from vrx.pipeline.chunks import Item
 from vrx.pipeline.journal import Journal
 from vrx.pipeline.stages import Control, Save, StreamState
@@ -80,11 +82,18 @@ class KeptWriter:
         with shielded():
             self._journal.add(segment, state)
 
-    def finish(self) -> None:
-        """End the last part, join all of them, and publish the result.  Raises OutputError."""
+    def finish(self, scenes: int) -> None:
+        """End the last part, join all of them, and publish the result of `scenes` scenes.  Raises OutputError."""
+        result = self._target.path
+        assert result is not None
         last = self._ended()
-        join([*self._journal.kept.segments, *([last] if last else [])], self._target)
+
+        def note(finished: Path) -> None:
+            published.note(result, finished, self._journal.fingerprint, (self.frames, scenes))
+
+        join([*self._journal.kept.segments, *([last] if last else [])], self._target, note)
         self._journal.remove()
+        published.forget(result)
 
     def _ended(self) -> Segment | None:
         """The part that was being written, finished; None where none was begun."""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.errors import InputError, OutputError, UsageError
-from vrx.media.animations import is_animation
-from vrx.media.containers import OWN, choose_container
-from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, rule_for
-from vrx.media.probe import describe, opened
-from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
-from vrx.media.tracks import pick_video
-from vrx.media.write import FORMATS
-from vrx.pipeline.transfer import other_streams
-from vrx.settings import Job, OutputSettings, Task
+from vrx.errors import UsageError
+from vrx.media.encoders import SHORT_NAMES, STILL_ENCODERS, rule_for
+from vrx.settings import OutputSettings
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
 BYTES_A_PIXEL = 690  # of output, all stages and queues together; measured from 640x360 to 1920x1080
-FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
-STDOUT = "-"
-TEMPLATE_KEYS = ("stem", "task", "model", "ext")
+
+
+class Action(StrEnum):
+    """What a run does about its result: something may stand there already."""
+
+    WRITE = "write"
+    REPLACE = "replace"
+    SKIP = "skip"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,126 +44,12 @@ class Plan:
     scenes: str
     memory: int | None
     seconds: float | None
+    action: Action
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
-
-
-def expand_inputs(words: list[str]) -> list[str]:
-    """Files of folders, globs and names; a pattern of numbered pictures stays one input.
-
-    The results of earlier runs inside a folder are left out.  Raises InputError for a folder or glob
-    that holds nothing.
-    """
-    found: list[str] = []
-    for word in words:
-        path = Path(word)
-        if word == "-" or is_pattern(path) or path.is_file():
-            found.append(word)
-        elif path.is_dir():
-            members = sorted(p for p in path.iterdir() if p.is_file() and is_media(p) and not p.name.startswith("."))
-            members = [p for p in members if not is_result(p)]
-            if not members:
-                raise InputError(f"cannot read {word}: the folder holds no videos or pictures")
-            found += [str(p) for p in members]
-        elif glob.has_magic(word):
-            members = sorted(Path(name) for name in glob.iglob(word))  # noqa: PTH207 - a pattern may be absolute
-            if not members:
-                raise InputError(f"cannot read {word}: nothing matches")
-            found += [str(p) for p in members if p.is_file()]
-        else:
-            found.append(word)
-    return found
-
-
-def is_result(path: Path) -> bool:
-    """Whether a name is one that vrx gives."""
-    marks = {".x2", ".x3", ".x4", ".deblur", ".inpaint"}
-    return Path(path.stem).suffix in marks
-
-
-def tag(job: Job) -> str:
-    """`x4`, `deblur` or `inpaint`: the middle of a result's name."""
-    restore = job.restore
-    return f"x{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
-
-
-def default_suffix(source: Path | None, audio: bool = True, stream: int | None = None) -> str:
-    """The container of a result without -o: as the source's where it can be written, else MP4 or MKV.
-
-    `audio` says whether the result is to have the source's sound, `stream` which of several videos is
-    restored.  A source that cannot be opened is told of by who reads it.
-    """
-    if source is None:
-        return FALLBACK_SUFFIX
-    suffix = source.suffix.lower()
-    if is_animation(source):
-        return FALLBACK_SUFFIX  # it has the times of a video, and may be transparent
-    if suffix in {*STILL_ENCODERS, *OWN}:
-        return suffix
-    if suffix not in VIDEO_SUFFIXES and is_media(source):
-        return ".png"
-    try:
-        with opened(source, str(source)) as container:
-            video = pick_video(container, str(source), stream)
-            others = other_streams(describe(container, str(source), source, video), audio)
-    except InputError:
-        others = []
-    return choose_container(others, suffix)[0]
-
-
-def output_path(job: Job, source: Path | None, model: str) -> Path | None:
-    """Where the result goes; None is standard output.  Raises UsageError and OutputError."""
-    wanted = job.output.path
-    if wanted == STDOUT or (wanted is None and source is None):
-        return None
-    suffix = default_suffix(source, job.output.audio, job.selection.stream)
-    stem = source.stem if source is not None else "stdin"
-    named = f"{stem}.{tag(job)}{suffix}"
-    if wanted is None:
-        assert source is not None
-        return source.with_name(named)
-    if "{" in wanted:
-        try:
-            wanted = wanted.format(stem=stem, task=tag(job), model=model, ext=suffix[1:])
-        except (KeyError, IndexError, ValueError) as error:
-            known = ", ".join(f"{{{key}}}" for key in TEMPLATE_KEYS)
-            raise UsageError(f"cannot fill the output name {wanted!r}", f"Known parts: {known}") from error
-    path = Path(wanted)
-    if wanted.endswith("/") or path.is_dir():
-        return path / named
-    if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
-        known = " ".join(sorted(FORMATS | STILL_ENCODERS))
-        raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}")
-    return path
-
-
-def check_output(path: Path, source: Path | None, settings: OutputSettings) -> None:
-    """Refuse what would fail at the end or destroy something.  Raises OutputError."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"cannot write {path}: the folder {folder} does not exist", f"Make it: mkdir -p {folder}")
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise OutputError(f"the output {path} is the input", "Choose another name with -o")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
-    if path.exists() and not settings.overwrite:
-        raise OutputError(f"{path} exists", "Add -y to replace it")
-    probe = folder / f".vrx-{path.name[:40]}.probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
-
-
-def container_of(path: Path | None) -> str:
-    """ffmpeg's name of the container; pipes get Matroska, which needs no seeking."""
-    if path is None:
-        return "matroska"
-    return FORMATS.get(path.suffix.lower(), "image2")
 
 
 def choose_encoder(settings: OutputSettings, path: Path | None, automatic_name: str) -> str:
@@ -199,6 +84,3 @@ def span_of(
         by_count = begin + frames / rate
         limit = by_count if limit is None else min(limit, by_count)
     return begin, limit
-
-
-__all__ = ["RULES", "Plan", "automatic", "expand_inputs", "output_path"]

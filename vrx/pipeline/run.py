@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,38 +14,31 @@ import torch
 import torch.nn.functional as F
 
 from vrx import events
-from vrx.errors import DeviceError, InputError, OutputError, UsageError
+from vrx.errors import DeviceError
 from vrx.events import Watcher
-from vrx.media import encoders
-from vrx.media.deinterlace import Deinterlace
-from vrx.media.masks import MaskTrack
-from vrx.media.read import Reader, Span
 from vrx.media.shield import shielded
-from vrx.media.stills import is_pattern, picture_suffix, sequence_members
-from vrx.media.write import ONE_PICTURE, Writer
-from vrx.models.embedded import SMALL
-from vrx.pipeline import plan as planning
-from vrx.pipeline.choose import EMBEDDED, Machine, choose
+from vrx.media.stills import is_pattern
+from vrx.media.write import Writer
+from vrx.pipeline import published
+from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
-from vrx.pipeline.cost import REACHED, matrix_rate, operations
-from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
+from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
 from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
+from vrx.pipeline.paths import make_folder
 from vrx.pipeline.plan import Plan
+from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.published import Publication
+from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
-from vrx.pipeline.target import expected_frames, make_target
-from vrx.pipeline.transfer import container_reason
 from vrx.restorers.base import Restorer, SceneStart
-from vrx.restorers.registry import FAMILIES, Request, build, parts_of
-from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
+from vrx.restorers.parts import Parts
+from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
-from vrx.weights import catalogue, locate, network
 from vrx.weights.fetch import Shop
 
-PIPE_NAME = "standard input"
-SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
 REPORT_EVERY = 0.1  # seconds between two progress events
 
 
@@ -60,185 +51,119 @@ class Outcome:
     scenes: int
     seconds: float
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    skipped: bool = False  # the result was there already
 
 
 class Run:
     """A job opened and planned.  A context manager; `stream` does the work, once."""
 
-    def __init__(self, job: Job, watch: Watcher) -> None:
-        self.job, self._watch = job, watch
-        self._stack = ExitStack()
-        self._notes: list[str] = []
+    def __init__(self, job: Job, watch: Watcher, pool: ModelPool | None = None) -> None:
+        self.job, self._watch, self._pool = job, watch, pool or ModelPool()
+        self._session = Session(job, watch, self._pool)
+        self._entry, self._device = self._session.entry, self._session.device
+        self._inform, self._note = self._session.inform, self._session.note
+        self._done: Publication | None = None
         try:
-            self._open()
+            self.skipped = self._opened_and_skipped()
         except BaseException:
-            self._stack.close()
+            self._session.__exit__()
             raise
+
+    def _opened_and_skipped(self) -> bool:
+        """Open all; whether the result is there already and to be left.  Raises OutputError for one that is not."""
+        session, skip = self._session, self.job.output.skip_existing
+        if skip and session.is_there():
+            return True
+        if self.job.source == "-":  # all of it is read before the rest can be known
+            session.check_result()
+        session.open()
+        self._target, self.frames = session.target, session.frames
+        if skip and session.is_whole():
+            return True
+        self._done = self._published()
+        if self._done is None:
+            session.check_result()
+        return False
+
+    def _published(self) -> Publication | None:
+        """The result, where an earlier run of this command made it and was killed before it cleared up."""
+        path, job = self._session.output, self.job
+        found = None if path is None or not job.output.resume else published.find(path)
+        if found is None:
+            return None
+        parts = self._pool.parts(job.model, job.restore, self._shop())
+        dtype = pick_dtype(job.model.dtype, self._device)
+        marks = fingerprint(job, self._entry.name, parts.paths(), (self._device, dtype))
+        return found if marks == found.fingerprint else None
 
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stack.close()
+        self._session.__exit__(*exc)
 
-    # ------------------------------------------------------------ opening
+    def plan(self) -> Plan:
+        """What `stream` would do."""
+        return self._session.plan()
 
-    def _open(self) -> None:
-        job = self.job
-        self._catalogue = catalogue.known()
-        self._device = pick_device(job.model.device)
-        choice = choose(job.model, self._catalogue, job.restore, self._machine())
-        self._entry, self._model = choice.entry, choice.entry.name
-        if choice.note:
-            self._inform(choice.note)
-        named = None if job.source == "-" else Path(job.source)
-        self._output = planning.output_path(job, named, self._model)
-        if self._output is not None:
-            self._check_output(self._output, named)
-        cuts = job.selection.scenes
-        self._cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
-        source = self._spooled() if named is None else named
-        selection = job.selection
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream)
-        name = PIPE_NAME if named is None else None
-        which = Deinterlace(selection.deinterlace)
-        if job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
-            which = Deinterlace.OFF  # what is known stays as it was
-        self._reader = self._stack.enter_context(Reader(source, span, self._note, name, which))
-        self._source = source
-        self._mask = None
-        if job.restore.mask is not None:
-            self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
-        reason = container_reason(job, self._reader.info, self._output)
-        if reason:
-            self._note(f"{job.source}: {reason}")
-        self._target = make_target(job, self._reader, source, self._output, self._note)
-        self.frames = expected_frames(self._reader.info, selection)
-        if self._target.single and self.frames is not None and self.frames > 1:
-            raise UsageError(f"{self._output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
-        if self._reader.interlaced and selection.deinterlace == "auto":
-            if which is Deinterlace.OFF:
-                self._note(f"{job.source}: interlaced video stays as it is; --deinterlace on makes it whole first")
-            else:
-                self._inform("interlaced: made into whole pictures first; --deinterlace off leaves it as it is")
+    def _clear(self, result: Path) -> None:
+        """Remove what a killed run left of a result that is whole."""
+        with Journal(result, {}):  # of no run: whatever is there is cleared away
+            self._inform(f"{result}: finished by an earlier run, which was stopped before it cleared up")
+        published.forget(result)
 
-    def _machine(self) -> Machine:
-        """What the choice of a model depends on; on a processor none of it is looked for."""
-        memory = gpu_memory(self._device)
-        if memory is None:
-            return Machine()
-        folder = Environment.read().models
-        here = [name for name, entry in self._catalogue.items() if entry.parts and not locate.missing(entry, folder)]
-        offline = self.job.model.offline or network.offline()
-        return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not offline)
+    def _finish_again(self, done: Publication) -> Outcome:
+        """Clear up after a run that published the result."""
+        path = self._session.output
+        assert path is not None
+        self._clear(path)
+        frames, scenes = done.frames, done.scenes
+        self._watch(
+            events.Finished(
+                input=self.job.source, output=str(path), frames=frames, scenes=scenes, seconds=0.0, kept=frames
+            )
+        )
+        return Outcome(path, frames, scenes, 0.0)
 
-    def _check_output(self, path: Path, source: Path | None) -> None:
-        if is_pattern(path):
-            planning.check_output(path, None, self.job.output)
-            taken = sequence_members(path)
-            if taken and not self.job.output.overwrite:
-                raise OutputError(f"{taken[0]} exists", "Add -y to replace the sequence")
-            return
-        if source is not None and is_pattern(source) and path.suffix.lower() in encoders.STILL_ENCODERS:
-            raise UsageError(f"a sequence of pictures does not fit into {path}", "Name a video or a pattern (%05d)")
-        planning.check_output(path, source, self.job.output)
-
-    def _spooled(self) -> Path:
-        """Standard input as a file: its header may stand at the end, and its sound is read once more."""
-        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
-        try:
-            with spool.open("wb") as file:
-                while block := sys.stdin.buffer.read(SPOOL_BLOCK):
-                    file.write(block)
-        except OSError as error:
-            raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
-        with spool.open("rb") as file:
-            suffix = picture_suffix(file.read(16))
-        return spool.rename(spool.with_suffix(suffix)) if suffix else spool
-
-    def _note(self, text: str) -> None:
-        """Tell a warning once."""
-        if text not in self._notes:
-            self._notes.append(text)
-            self._watch(events.Noted(input=self.job.source, level="warning", text=text))
-
-    def _inform(self, text: str, level: str = "info") -> None:
-        self._watch(events.Noted(input=self.job.source, level=level, text=text))
+    def _skip(self) -> Outcome:
+        """Leave the result that is there."""
+        output = self._session.output
+        assert output is not None
+        if published.find(output) is not None:
+            self._clear(output)
+        self._watch(events.Skipped(input=self.job.source, output=str(output)))
+        return Outcome(output, 0, 0, 0.0, skipped=True)
 
     def _fetching(self, part: str, done: int, size: int | None) -> None:
         self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
 
-    # ------------------------------------------------------------ planning
-
-    def plan(self) -> Plan:
-        """What `stream` would do."""
-        dtype = pick_dtype(self.job.model.dtype, self._device)
-        target, reader = self._target, self._reader
-        parts = ", ".join(p.path for p in self._entry.parts if not p.optional)
-        frames, seconds = self.frames, None
-        memory = self._entry.memory
-        if self._entry.family == EMBEDDED:
-            memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
-            restore = self.job.restore
-            mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
-            work = operations(SMALL, mode, target.size)
-            seconds = None if frames is None else frames * work / matrix_rate(self._device, dtype) / REACHED
-        return Plan(
-            source=self.job.source,
-            output=str(target.path) if target.path else "standard output",
-            model=self._model,
-            checkpoint=str(self._entry.local or parts),
-            device=str(self._device),
-            dtype=str(dtype).removeprefix("torch."),
-            frames=frames,
-            source_size=reader.size,
-            target_size=target.size,
-            encoder=target.rule.name,
-            pix_fmt=target.layout.pix_fmt,
-            container=target.container,
-            chunk=FAMILIES[self._entry.family].schedule.next,
-            scenes=self.job.selection.scenes,
-            memory=memory,
-            seconds=seconds,
-            notes=tuple(self._notes),
+    def _shop(self) -> Shop:
+        """Where checkpoints come from."""
+        return Shop(
+            models=Environment.read().models,
+            offline=self.job.model.offline,
+            note=self._inform,
+            progress=self._fetching,
         )
-
-    # ------------------------------------------------------------ working
 
     def stream(self) -> Outcome:
         """Restore every frame that no earlier run has restored, and publish the result."""
+        if self.skipped:
+            return self._skip()
+        if self._done is not None:
+            return self._finish_again(self._done)
         job, target = self.job, self._target
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
-        torch.manual_seed(job.model.seed)
-        shop = Shop(
-            models=Environment.read().models, offline=job.model.offline, note=self._inform, progress=self._fetching
-        )
-        parts = parts_of(self._entry, job.model, self._catalogue, shop)
+        shop = self._shop()
+        parts = self._pool.parts(job.model, job.restore, shop)
+        if self._session.destination is not None:
+            make_folder(self._session.destination)
         with ExitStack() as stack:
             journal = self._journal(stack, parts.paths(), dtype)
-            restorer = build(self._entry, Request(parts, job.restore, job.model, self._device, dtype))
-            self._watch(
-                events.Started(
-                    input=job.source,
-                    output=str(target.path) if target.path else "-",
-                    frames=self.frames,
-                    source_size=self._reader.size,
-                    target_size=target.size,
-                    model=self._model,
-                    device=str(self._device),
-                    dtype=str(dtype).removeprefix("torch."),
-                    kept=journal.kept.frames if journal else 0,
-                )
-            )
-            for line in (
-                f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
-                f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
-                f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
-            ):
-                self._inform(line, events.DETAIL)
+            restorer = self._pool.restorer(job.model, job.restore, shop)
+            torch.manual_seed(job.model.seed)
+            self._announce(parts, restorer, dtype, journal.kept.frames if journal else 0)
             known = job.restore.task is Task.INPAINT
             finish = Finish(
                 layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
@@ -253,7 +178,10 @@ class Run:
                 raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
             except MemoryError as error:
                 raise DeviceError("memory ran out", "Use a smaller video") from error
-            writer.finish()
+            if isinstance(writer, KeptWriter):
+                writer.finish(scenes)
+            else:
+                writer.finish()
         seconds = perf_counter() - begin
         outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))
         name = str(target.path) if target.path else "-"
@@ -271,10 +199,35 @@ class Run:
         )
         return outcome
 
+    def _announce(self, parts: Parts, restorer: Restorer, dtype: torch.dtype, kept: int) -> None:
+        """Say that the work begins, and with what; `kept` frames were made by an earlier run."""
+        target = self._target
+        self._watch(
+            events.Started(
+                input=self.job.source,
+                output=str(target.path) if target.path else "-",
+                frames=self.frames,
+                source_size=self._session.reader.size,
+                target_size=target.size,
+                model=self._entry.name,
+                device=str(self._device),
+                dtype=str(dtype).removeprefix("torch."),
+                kept=kept,
+            )
+        )
+        for line in (
+            f"checkpoint: {', '.join(str(path) for path in parts.paths())}",
+            f"encoder: {target.rule.name}, {target.layout.pix_fmt}, {target.container}",
+            f"chunks of {restorer.schedule.first}, then {restorer.schedule.next} frames",
+        ):
+            self._inform(line, events.DETAIL)
+
     def _journal(self, stack: ExitStack, checkpoints: list[Path], dtype: torch.dtype) -> Journal | None:
         """What an earlier run left and this one adds to; None where the result is made in one go."""
         job, path = self.job, self._target.path
         long = self.frames is None or self.frames > SPAN
+        if path is not None:
+            published.forget(path)  # it is of another result
         if path is None or job.source == "-" or not (long and can_keep(self._target)):
             return None
         if not job.output.resume:
@@ -282,7 +235,7 @@ class Run:
                 with Journal(path, {}):  # of no run: whatever is there is cleared away
                     self._inform(f"{path}: an earlier run's work is thrown away")
             return None
-        marks = fingerprint(job, self._model, checkpoints, (self._device, dtype))
+        marks = fingerprint(job, self._entry.name, checkpoints, (self._device, dtype))
         journal = stack.enter_context(Journal(path, marks))
         stack.callback(self._tell_kept, journal)
         if journal.differs:
@@ -355,22 +308,22 @@ class Run:
         )
 
     def _marked(self) -> Iterator[Marked]:
-        frames = self._reader.frames()
-        if self._reader.info.still and not (self._source and is_pattern(self._source)):
+        frames = self._session.reader.frames()
+        if self._session.reader.info.still and not (self._session.source and is_pattern(self._session.source)):
             return mark_at(frames, frozenset())
-        if self._cuts is not None:
-            return mark_at(frames, self._cuts)
-        return mark(frames, self.job.selection.scene_threshold or CUT_THRESHOLD)
+        if self._session.cuts is not None:
+            return mark_at(frames, self._session.cuts)
+        return mark(frames, CUT_THRESHOLD if (wanted := self.job.selection.scene_threshold) is None else wanted)
 
     def _sources(self, first: int) -> Iterator[Source]:
         """Frames with their marks and masks, from number `first` on; those before it are looked at for cuts."""
         origin: Fraction | None = None
         for number, item in enumerate(self._marked()):
             mask = None
-            if self._mask is not None:
+            if self._session.mask is not None:
                 origin = item.frame.time if origin is None else origin
                 start = self.job.selection.start or Fraction(0)
-                mask = grown(self._mask.at(item.frame.time - origin + start), self.job.restore.dilate)
+                mask = grown(self._session.mask.at(item.frame.time - origin + start), self.job.restore.dilate)
             if number >= first:
                 yield Source(item.frame, mask, item.turn)
 

@@ -20,6 +20,7 @@ from vrx.media.rehearsal import rehearse
 from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.tags import Tags
 from vrx.media.write import PIPED_PICTURE, Target
+from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
 from vrx.pipeline.transfer import Transfer, other_streams
 from vrx.settings import LIMIT, Job, SelectionSettings, too_large
@@ -39,7 +40,7 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
     form = output if output is not None or not one_picture(info) else Path(PIPED_PICTURE)
     rule, layout, color = picture(job, reader, form, note)
-    container = planning.container_of(form)
+    container = paths.container_of(form)
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
     transfer = Transfer(
@@ -104,7 +105,7 @@ def note_metadata(job: Job, target: Target, form: Path | None, note: Note) -> No
     """Say what the result cannot hold of what the first picture says of itself."""
     if not target.pictures:
         return
-    suffix = form.suffix.lower() if form is not None else planning.FALLBACK_SUFFIX
+    suffix = form.suffix.lower() if form is not None else paths.FALLBACK_SUFFIX
     found = read_metadata(target.pictures[0])
     _, lost = fitted(found, suffix, target.size, target.layout.kind is Kind.GRAY)
     if lost:
@@ -124,7 +125,7 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
     """Encoder, layout and colour of the result."""
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
-    suffix = output.suffix.lower() if output is not None else planning.FALLBACK_SUFFIX
+    suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
     name = planning.choose_encoder(job.output, output, encoders.automatic(reader.layout, suffix))
     rule = encoders.rule_for(name)
     if name not in encoders.RULES:

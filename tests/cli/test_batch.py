@@ -1,0 +1,181 @@
+"""Commands over many inputs, from the words to the exit status, in this process."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipMaker
+from vrx.cli import app
+from vrx.pipeline import pool
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit status and both streams."""
+
+    status: int
+    out: str
+    err: str
+
+
+Main = Callable[..., Done]
+
+
+@pytest.fixture
+def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Main:
+    """Runs the command line in the test's folder on the processor."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VRX_HOME", str(tmp_path / ".home"))
+
+    def run(*words: str) -> Done:
+        capfd.readouterr()
+        options = ["--device", "cpu", "--dtype", "fp32"] if words[0] in app.RESTORING else []
+        status = app.guarded([words[0], *options, *words[1:]], False)
+        return Done(int(status), *capfd.readouterr())
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_batch_gives_the_bytes_of_single_runs_and_loads_its_model_once(
+    main: Main, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip("a.mp4", frames=2, codec="mpeg4", size=(32, 24))
+    clip("b.mp4", frames=2, codec="mpeg4", size=(32, 24), cuts=[1])
+    names = ("b.mp4", "a.mp4")
+    builds = []
+    build = pool.build
+    monkeypatch.setattr(pool, "build", lambda entry, request: builds.append(entry.name) or build(entry, request))
+    assert main("upscale", *names, "-s", "2", "-o", "together/").status == 0
+    assert builds == ["embedded"]
+    for name in names:
+        assert main("upscale", name, "-s", "2", "-o", "alone/").status == 0
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+
+
+def test_a_finished_folder_is_skipped_and_its_layout_kept(main: Main, clip: ClipMaker, tmp_path: Path) -> None:
+    (tmp_path / "in" / "s").mkdir(parents=True)
+    clip("in/a.mkv", frames=1)
+    clip("in/s/a.mkv", frames=1)
+    words = ("upscale", "in", "-r", "-s", "2", "-o", "in/out/", "-n")
+    planned = main(*words, "--dry-run")
+    assert planned.status == 0
+    assert not (tmp_path / "in" / "out").exists()
+    assert main(*words).status == 0
+    before = contents(tmp_path)
+    assert {"in/out/a.x2.mkv", "in/out/s/a.x2.mkv"} <= set(before)
+    done = main(*words)
+    assert (done.status, contents(tmp_path)) == (0, before)
+    assert "in/s/a.mkv: skipped, in/out/s/a.x2.mkv is there already" in done.err
+    assert done.err.count("skipped: there already") == 2
+    assert "2 of 2 done" in done.err
+    events = [json.loads(line) for line in main(*words, "--json").out.splitlines()]
+    assert [e["output"] for e in events if e["type"] == "skipped"] == ["in/out/a.x2.mkv", "in/out/s/a.x2.mkv"]
+    assert main(*words, "--dry-run").out.count("there already") == 2
+
+
+def test_what_is_bad_is_told_before_the_first_is_restored(main: Main, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("a.mkv", frames=1)
+    clip("taken.mkv", frames=1)
+    (tmp_path / "bad.mkv").write_text("no video")
+    (tmp_path / "taken.x2.mkv").touch()
+    done = main("upscale", "a.mkv", "bad.mkv", "taken.mkv", "-s", "2", "--progress", "plain")
+    assert done.status == 7
+    lines = done.err.splitlines()
+    assert "bad.mkv: truncated" in lines[0]
+    assert "taken.x2.mkv exists" in lines[1]
+    assert lines[2].startswith("a.mkv: 1 frame")
+    assert lines[-1] == "1 of 3 done"
+    assert (tmp_path / "a.x2.mkv").stat().st_size
+
+
+def test_words_that_name_nothing_stop_all_of_a_batch(main: Main, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("a.mkv", frames=1)
+    done = main("upscale", "a.mkv", "none.mkv", "https://example.com/b.mp4", "out.mp4", "-s", "2")
+    assert done.status == 3
+    assert [line.split(":")[1] for line in done.err.splitlines()] == [
+        " cannot read none.mkv", " cannot read https", " cannot read out.mp4"
+    ]  # fmt: skip
+    assert "Results are named with -o: a.mkv -o out.mp4" in done.err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+    events = main("upscale", "a.mkv", "none.mkv", "gone.mkv", "--json").out.splitlines()
+    assert [json.loads(line)["exit_code"] for line in events] == [3, 3]
+
+
+def test_what_is_wrong_with_all_is_told_once(main: Main, clip: ClipMaker) -> None:
+    clip("a.mkv", frames=1)
+    clip("b.mkv", frames=1)
+    done = main("inpaint", "a.mkv", "b.mkv", "--mask", "none.png")
+    assert (done.status, done.err.count("none.png")) == (3, 1)
+
+
+@pytest.mark.parametrize("extra", [(), ("--dry-run",)])
+def test_clashes_are_usage_errors_and_nothing_is_written(
+    main: Main, clip: ClipMaker, tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("a.mkv", "a.mp4", "d/a.mp4", "a.x2.mkv"):
+        clip(name, frames=1, codec="mpeg4")
+    clip("p_01.png", frames=1, codec="png", pix_fmt="rgb24")
+    before = contents(tmp_path)
+    for words in (
+        ("a.mkv", "a.mp4", "-o", "{stem}.mp4"),
+        ("a.mp4", "d/a.mp4", "-o", "out/"),
+        ("a.mkv", "a.x2.mkv"),
+        ("p_%02d.png", "-o", "p_%02d.png"),
+        ("a.mkv", "-o", "d/../a.mkv"),
+        ("a.mkv", "d/a.mp4", "-o", "one.mkv"),
+    ):
+        done = main("upscale", *words, "-s", "2", "-y", *extra)
+        assert (done.status, done.out) == (2, ""), words
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("upscale", ""),
+        ("upscale", "a.mkv", ""),
+        ("upscale", "a.mkv", "-o", ""),
+        ("upscale", "a.mkv", "-o", "{stem.x}.mkv"),
+        ("upscale", "a.mkv", "-o", "-", "--json"),
+        ("upscale", "a.mkv", "-y", "-n"),
+        ("upscale", "a.mkv", "--scenes", ""),
+        ("upscale", "a.mkv", "--model", ""),
+        ("upscale", "a.mkv", "--prompt", ""),
+        ("upscale", "a.mkv", "--preset", ""),
+        ("upscale", "a.mkv", "--pix-fmt", ""),
+        ("upscale", "a.mkv", "--codec", ""),
+        ("upscale", "a.mkv", "--start", ""),
+        ("upscale", "a.mkv", "--end", "0"),
+        ("upscale", "a.mkv", "--start", "1", "--end", "1"),
+        ("upscale", "a.mkv", "--frames", "99999999999999999999"),
+        ("upscale", "a.mkv", "--frames", "0"),
+        ("upscale", "a.mkv", "--device", "gpu"),
+        ("upscale", "a.mkv", "--device", "cpu:9"),
+        ("upscale", "a.mkv", "--device", ""),
+        ("upscale", "a.mkv", "--scene-threshold", "0"),
+        ("inpaint", "a.mkv", "--mask", ""),
+        ("scenes", "a.mkv", "--scene-threshold", "0"),
+        ("scenes", ""),
+        ("info", ""),
+        ("models", "show", ""),
+        ("bench", "--device", "gpu"),
+    ],
+)
+def test_wrong_words_end_with_two_and_one_line(
+    main: Main, clip: ClipMaker, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    clip("a.mkv", frames=1)
+    (tmp_path / "a.x4.mkv").touch()  # wrong usage is told before what is there
+    done = main(*words)
+    assert done.status == 2, done.err
+    assert len([line for line in done.err.splitlines() if line.startswith("vrx: ")]) == 1
+    assert done.out == ""

@@ -1,0 +1,228 @@
+"""The words of a command line to inputs: files, numbered pictures, and what folders and globs hold."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from vrx.errors import InputError, UsageError
+from vrx.media.stills import is_media, is_pattern, sequence_members
+
+STDIN = "-"
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+RESULT_MARKS = {".x2", ".x3", ".x4", ".deblur", ".inpaint"}  # what vrx puts before the suffix of a result
+LISTED = 3  # names in a line about files that are left out
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a run; `subfolder` is where in the named folder it was found."""
+
+    source: str
+    subfolder: str = ""
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """What words stand for: inputs in natural order, and by word what is left out and what cannot be read."""
+
+    inputs: tuple[Input, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    problems: tuple[tuple[str, InputError], ...] = ()
+
+    @classmethod
+    def join(cls, parts: Sequence[Expansion]) -> Expansion:
+        """Several in one."""
+        return cls(
+            tuple(found for part in parts for found in part.inputs),
+            tuple(note for part in parts for note in part.notes),
+            tuple(problem for part in parts for problem in part.problems),
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a folder is taken: files of subfolders if `recursive`, results of earlier runs if `results`.
+
+    A folder `beside` the inputs that results go to is passed over.
+    """
+
+    recursive: bool = False
+    results: bool = False
+    beside: Path | None = None
+
+
+def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
+    """The inputs that words name.  Raises UsageError for an empty word, and for two that stand for standard input.
+
+    A missing file, an address, and a folder or a glob that holds nothing are problems of the expansion, so
+    that all of them can be reported.
+    """
+    if not all(words):
+        raise UsageError("an input is an empty word", "Name a file; a variable of the shell may be unset")
+    if list(words).count(STDIN) > 1:
+        raise UsageError("standard input is named twice", "Leave one - out")
+    parts = []
+    for place, word in enumerate(words):
+        try:
+            parts.append(expand_word(word, choice))
+        except InputError as error:
+            wished = 0 < place == len(words) - 1 and is_media(Path(word)) and "no such file" in error.message
+            hint = f"Results are named with -o: {words[0]} -o {word}" if wished else error.hint
+            parts.append(Expansion(problems=((word, InputError(error.message, hint)),)))
+        except OSError as error:  # a name too long, a folder that may not be entered
+            parts.append(Expansion(problems=((word, InputError(f"cannot read {word}: {error.strerror}")),)))
+    return Expansion.join(parts)
+
+
+def expand_word(word: str, choice: Choice) -> Expansion:
+    """The inputs that one word names.  Raises InputError and OSError."""
+    path = Path(word)
+    if word == STDIN:
+        return Expansion((Input(word),))
+    if path.is_dir():
+        return expand_folder(word, choice)
+    if ADDRESS.match(word) and not path.exists():
+        raise InputError(
+            f"cannot read {word}: addresses are not opened",
+            "Download it first, or pipe it in: curl ADDRESS | vrx upscale > out.mkv",
+        )
+    if is_pattern(path):
+        if not sequence_members(path):
+            raise InputError(f"cannot read {word}: no such files")
+        return Expansion((Input(word),))
+    if path.exists():
+        return Expansion((Input(word),))
+    if glob.has_magic(word):
+        return expand_glob(word, choice)
+    if path.is_symlink():
+        raise InputError(f"cannot read {word}: it is a link to a file that does not exist")
+    raise InputError(f"cannot read {word}: no such file")
+
+
+def expand_folder(word: str, choice: Choice) -> Expansion:
+    """The videos and pictures of a folder.  Raises InputError where there are none."""
+    top = Path(word)
+    media: list[Path] = []
+    others: list[str] = []
+    folders: list[str] = []
+    for folder, names, passed in walk(top, choice):
+        taken = [name for name in names if is_media(Path(name)) and (folder / name).is_file()]
+        media += [folder / name for name in taken]
+        others += [name for name in names if name not in taken]
+        folders += passed
+    results = set() if choice.results else results_among(path.name for path in media)
+    found = [Input(str(path), inside(path.parent, top)) for path in media if path.name not in results]
+    if not found:
+        hint = f"{listed(folders)} in it may: add -r" if folders and not choice.recursive else ""
+        raise InputError(f"cannot read {word}: the folder holds no videos or pictures", hint)
+    notes = [earlier(word, [path.name for path in media if path.name in results])] if results else []
+    if others:
+        notes.append(f"{word}: left out, not videos or pictures by their names: {listed(others)}")
+    if choice.recursive and choice.beside is not None and holds(top, choice.beside):
+        notes.append(f"{word}: {choice.beside} is left out: results go there")
+    if folders and choice.recursive:
+        notes.append(f"{word}: links to folders are left out: {listed(folders)}")
+    elif folders:
+        notes.append(f"{word}: folders in it are left out ({listed(folders)}); add -r for them")
+    return Expansion(tuple(found), tuple((word, note) for note in notes))
+
+
+def holds(top: Path, folder: Path) -> bool:
+    """Whether a folder that is not empty is somewhere in another one."""
+    inner, outer = os.path.realpath(folder), os.path.realpath(top)
+    return inner.startswith(os.path.join(outer, "")) and inner != outer and any(Path(inner).glob("*"))  # noqa: PTH118
+
+
+def inside(folder: Path, top: Path) -> str:
+    """Where in `top` a folder is; empty for itself."""
+    return "" if folder == top else str(folder.relative_to(top))
+
+
+def earlier(word: str, names: Sequence[str]) -> str:
+    """The line about results of earlier runs."""
+    return f"{word}: results of earlier runs are left out ({listed(names)}); name them to restore them"
+
+
+def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """A folder and, if asked, those in it: each with its files, and with the folders in it that are passed by.
+
+    Names in natural order, without hidden ones.  Links to folders are passed by, as they may lead back.
+    Raises OSError for a folder that cannot be read.
+    """
+    for base, folders, files in os.walk(top, onerror=fail):
+        folder = Path(base)
+        shown = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        if choice.beside is not None:
+            shown = [name for name in shown if not same_folder(folder / name, choice.beside)]
+        folders[:] = [name for name in shown if choice.recursive and not (folder / name).is_symlink()]
+        passed = [name for name in shown if name not in folders]
+        yield folder, sorted((n for n in files if not n.startswith(".")), key=natural_key), passed
+
+
+def fail(error: OSError) -> NoReturn:
+    """Raise rather than leave a folder out in silence."""
+    raise error
+
+
+def expand_glob(word: str, choice: Choice) -> Expansion:
+    """The files that a glob matches, and the contents of the folders it matches.  Raises InputError for none."""
+    matches = sorted(glob.iglob(literal_folders(word), recursive=True), key=natural_key)  # noqa: PTH207 - may be absolute
+    if not matches:
+        raise InputError(f"cannot read {word}: nothing matches")
+    files = [name for name in matches if not Path(name).is_dir()]
+    results = set() if choice.results else results_among(files)
+    parts = [Expansion(tuple(Input(name) for name in files if name not in results))]
+    if results:
+        parts.append(Expansion(notes=((word, earlier(word, [name for name in files if name in results])),)))
+    parts += [expand_folder(name, choice) for name in matches if Path(name).is_dir() and "**" not in word]
+    expansion = Expansion.join(parts)
+    if not expansion.inputs:
+        raise InputError(f"cannot read {word}: nothing matches")
+    return expansion
+
+
+def literal_folders(word: str) -> str:
+    """A glob in which folders that exist by their literal name, such as `[Group] Show`, are that."""
+    parts = Path(word).parts
+    count = 0
+    while count < len(parts) - 1 and Path(*parts[: count + 1]).is_dir():
+        count += 1
+    return str(Path(*map(glob.escape, parts[:count]), *parts[count:]))
+
+
+def results_among(names: Iterable[str]) -> set[str]:
+    """Those of some names that vrx gave to results of others of them: `a.x2.mp4` where an `a.*` is among them."""
+    names = list(names)
+    stems = {os.path.splitext(name)[0] for name in names}  # noqa: PTH122 - as text, with its folder
+    found = set()
+    for name in names:
+        source, mark = os.path.splitext(os.path.splitext(name)[0])  # noqa: PTH122
+        if mark in RESULT_MARKS and source in stems:
+            found.add(name)
+    return found
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    """Whether two names are those of one folder that exists."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """What names are sorted by, so that `clip2` comes before `clip10`."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

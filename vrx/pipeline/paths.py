@@ -1,0 +1,239 @@
+"""Where results go: their names, and whether they can be written there."""
+
+from __future__ import annotations
+
+import math
+import re
+import stat
+import tempfile
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from vrx.errors import InputError, OutputError, UsageError
+from vrx.media.animations import is_animation
+from vrx.media.containers import OWN, choose_container
+from vrx.media.encoders import STILL_ENCODERS
+from vrx.media.probe import describe, opened
+from vrx.media.stills import (
+    PATTERN,
+    SEQUENCE_RATE,
+    VIDEO_SUFFIXES,
+    is_media,
+    is_pattern,
+    sequence_members,
+    sequence_numbers,
+)
+from vrx.media.tracks import pick_video
+from vrx.media.write import FORMATS
+from vrx.pipeline.transfer import other_streams
+from vrx.settings import Job, Task
+
+FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
+STDOUT = "-"
+FIELD = re.compile(r"\{\{|\}\}|\{(stem|task|model|ext)\}|[{}]")
+FIELDS = "{stem}, {task}, {model}, {ext}"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a result goes.  A `sequence` is a pattern that names one picture a frame.
+
+    `new_folder`: its folder is made where it is not there yet.
+    """
+
+    path: Path
+    sequence: bool = False
+    new_folder: bool = False
+
+    def existing(self) -> list[Path]:
+        """The files that stand there now.  Raises OutputError for names the file system refuses."""
+        try:
+            if self.sequence:
+                return sequence_members(self.path)
+            self.path.lstat()
+            return [self.path]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def tag(job: Job) -> str:
+    """`x4`, `deblur` or `inpaint`: the middle of a result's name."""
+    restore = job.restore
+    return f"x{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
+
+
+def default_suffix(source: Path | None, audio: bool = True, stream: int | None = None) -> str:
+    """The container of a result without -o: as the source's where it can be written, else MP4 or MKV.
+
+    `audio` says whether the result is to have the source's sound, `stream` which of several videos is
+    restored.  A source that cannot be opened is told of by who reads it.
+    """
+    if source is None:
+        return FALLBACK_SUFFIX
+    suffix = source.suffix.lower()
+    if is_animation(source):
+        return FALLBACK_SUFFIX  # it has the times of a video, and may be transparent
+    if suffix in {*STILL_ENCODERS, *OWN}:
+        return suffix
+    if suffix not in VIDEO_SUFFIXES and is_media(source):
+        return ".png"
+    try:
+        with opened(source, str(source)) as container:
+            video = pick_video(container, str(source), stream)
+            others = other_streams(describe(container, str(source), source, video), audio)
+    except InputError:
+        others = []
+    return choose_container(others, suffix)[0]
+
+
+def find_destination(job: Job, source: Path | None, model: str) -> Destination | None:
+    """Where the result goes; None is standard output.  Raises UsageError and OutputError.
+
+    A `%d` in a source's own name makes no pattern of its result's: only one in -o does, or a source that is one.
+    """
+    wanted = job.output.path
+    if wanted == STDOUT or (wanted is None and source is None):
+        return None
+    suffix = default_suffix(source, job.output.audio, job.selection.stream)
+    stem = source.stem if source is not None else "stdin"
+    named = f"{stem}.{tag(job)}{suffix}"
+    numbered, folder = source is not None and is_pattern(source), is_folder(wanted)
+    if wanted is None:
+        assert source is not None
+        path = source.with_name(named)
+    elif folder and Path(wanted).is_dir():
+        path = Path(wanted) / named
+    else:
+        values = {"stem": stem, "task": tag(job), "model": model, "ext": suffix[1:]}
+        path = Path(fill(wanted, values)) / named if folder else Path(fill(wanted, values))
+        if not folder and path.is_dir():
+            path, folder = path / named, True
+        if not folder:
+            check_suffix(path, wanted)
+            numbered = numbered or bool(PATTERN.search(Path(fill(wanted, dict.fromkeys(values, ""))).name))
+    if numbered and is_numbered(path.name):
+        return Destination(path, sequence=True, new_folder=folder)
+    return Destination(follow_link(path), new_folder=folder)
+
+
+def check_suffix(path: Path, wanted: str) -> None:
+    """Refuse a name that does not say what is to be written.  Raises UsageError."""
+    if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
+        known = " ".join(sorted(FORMATS | STILL_ENCODERS))
+        new = not path.suffix and not path.exists()
+        folder = f"; a folder that is to be made ends with a slash: {wanted}/" if new else ""
+        raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}{folder}")
+
+
+def in_subfolder(job: Job, subfolder: str) -> Job:
+    """A job whose result stands in the same place of the folder for results as its input does in the input's."""
+    wanted = job.output.path
+    if not subfolder or wanted is None or not is_folder(wanted):
+        return job
+    return replace(job, output=replace(job.output, path=f"{Path(wanted) / subfolder}/"))
+
+
+def is_folder(wanted: str | None) -> bool:
+    """Whether -o names a folder: one that is there, or that is to be made."""
+    return wanted is not None and wanted != STDOUT and (wanted.endswith("/") or Path(wanted).is_dir())
+
+
+def results_folder(wanted: str | None) -> Path | None:
+    """The folder that -o sends results to, as far as it is the same for all."""
+    if wanted is None or wanted == STDOUT:
+        return None
+    folder = Path(wanted) if is_folder(wanted) else Path(wanted).parent
+    return None if "{" in str(folder) else folder
+
+
+def fill(template: str, values: dict[str, str]) -> str:
+    """A template with its fields filled in; `{{` and `}}` are braces.  Raises UsageError for any other field.
+
+    A name without an opening brace is no template.
+    """
+    if "{" not in template:
+        return template
+
+    def value(match: re.Match[str]) -> str:
+        if match[1]:
+            return values[match[1]]
+        if len(match[0]) == 2:
+            return match[0][0]
+        raise UsageError(f"cannot fill the output name {template!r}", f"Known fields: {FIELDS}")
+
+    return FIELD.sub(value, template)
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a name is one for many pictures, such as `f_%05d.png`."""
+    return bool(PATTERN.search(name)) and Path(name).suffix.lower() in STILL_ENCODERS
+
+
+def first_number(source: Path, start: Fraction | None) -> int:
+    """What numbered pictures are numbered from: as the source's pictures from `start` seconds on are, else from 1."""
+    numbers = sequence_numbers(source) if is_pattern(source) else []
+    return numbers[0] + math.ceil((start or 0) * SEQUENCE_RATE) if numbers else 1
+
+
+def follow_link(path: Path) -> Path:
+    """The file that a link names, as a result is written through it.  Raises OutputError where that cannot be."""
+    if not path.is_symlink():
+        return path
+    try:
+        real = path.resolve()
+    except RuntimeError as error:  # a loop of links
+        raise OutputError(f"cannot write {path}: it is a link to itself") from error
+    if real.suffix.lower() != path.suffix.lower() or real.is_symlink():
+        raise OutputError(f"cannot write {path}: it is a link to {real}", "Name the file itself with -o")
+    return real
+
+
+def check_folder(destination: Destination) -> None:
+    """Refuse a folder that nothing can be written into.  Raises OutputError."""
+    path, folder = destination.path, destination.path.parent
+    if not folder.is_dir():
+        if not destination.new_folder:
+            hint = f"Make it: mkdir -p {folder}"
+            raise OutputError(f"cannot write {path}: the folder {folder} does not exist", hint)
+        folder = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise OutputError(f"cannot make the folder {path.parent}: {folder} is a file")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def check_kind(destination: Destination) -> None:
+    """Refuse to replace what is not a plain file: a folder, a pipe, a device.  Raises OutputError."""
+    for path in destination.existing():
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:  # a broken link
+            raise OutputError(f"cannot write {path}: it is a link to a file that does not exist") from None
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"cannot write {path}: it is a folder")
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"cannot write {path}: it is a pipe or a device", "Use -o - and redirect that")
+
+
+def make_folder(destination: Destination) -> None:
+    """Make the folder that a result is to stand in.  Raises OutputError."""
+    if destination.new_folder:
+        try:
+            destination.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {destination.path.parent}: {error.strerror}") from error
+
+
+def container_of(path: Path | None) -> str:
+    """ffmpeg's name of the container; pipes get Matroska, which needs no seeking."""
+    if path is None:
+        return "matroska"
+    return FORMATS.get(path.suffix.lower(), "image2")

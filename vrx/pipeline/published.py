@@ -1,0 +1,72 @@
+"""What shows that a result is the work of an earlier run of the same command, killed before it cleared up.
+
+A run that joins parts notes the finished file, by its hash, in its hidden folder just before the file gets
+its name.  The note is the last thing in the folder that is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vrx.errors import OutputError
+from vrx.media.publish import sync
+from vrx.pipeline.journal import Fingerprint, folder_of
+from vrx.weights import disk
+
+NOTE = "published.json"
+LARGEST = 1 << 20  # bytes of a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """A finished file, and of what run it is the result."""
+
+    fingerprint: Fingerprint
+    frames: int
+    scenes: int
+    size: int
+    sha256: str
+
+
+def note(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[int, int]) -> None:
+    """Note that `finished` is about to become `result`; `counts` are its frames and scenes.  Raises OutputError."""
+    folder = folder_of(result)
+    frames, scenes = counts
+    try:
+        found = Publication(
+            fingerprint=fingerprint,
+            frames=frames,
+            scenes=scenes,
+            size=finished.stat().st_size,
+            sha256=disk.sha256(finished),
+        )
+        (folder / NOTE).write_text(json.dumps(asdict(found)))
+        sync(folder / NOTE)
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def find(result: Path) -> Publication | None:
+    """The note about the file that stands under the result's name; None where there is none, or of another file."""
+    place = folder_of(result) / NOTE
+    try:
+        if place.is_symlink() or not place.is_file() or place.stat().st_size > LARGEST:
+            return None
+        found = Publication(**json.loads(place.read_text()))
+        if not (isinstance(found.frames, int) and isinstance(found.scenes, int)):
+            return None
+        same = result.is_file() and result.stat().st_size == found.size and disk.sha256(result) == found.sha256
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return found if same else None
+
+
+def forget(result: Path) -> None:
+    """Remove the note, and the folder where nothing else is in it."""
+    folder = folder_of(result)
+    with contextlib.suppress(OSError):
+        (folder / NOTE).unlink()
+        folder.rmdir()
