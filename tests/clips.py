@@ -120,3 +120,19 @@ def read(path: Path) -> Read:
             [s.type for s in box.streams],
             float(box.duration or 0) / av.time_base,
         )
+
+
+def turned_clip(
+    path: Path, turns: int, mirrored: bool, pix_fmt: str = "yuv420p", size: tuple[int, int] = (48, 32)
+) -> Path:
+    """Two frames of a bright patch at the stored top left, with a display matrix that asks to turn and mirror them."""
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
+        video.set_display_rotation(90 * turns, hflip=mirrored)
+        for number in range(2):
+            frame = av.VideoFrame.from_ndarray(scenery(number, size), format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+    return path

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import av
@@ -15,6 +15,7 @@ from vrx.media.carry import Carried
 from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
 from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.publish import count_frames
 from vrx.media.rehearsal import black
 from vrx.media.write import FORMATS, Target, Writer, arguments
@@ -142,10 +143,13 @@ def test_tags_are_written(tmp_path: Path) -> None:
         assert stream.sample_aspect_ratio == Fraction(2896, 2889)
 
 
-def test_rotation_is_written(tmp_path: Path) -> None:
-    write(target(tmp_path / "a.mp4", "h264", Layout(Kind.YUV, 8, 1, 1), rotation=90), [0, 40])
-    with av.open(str(tmp_path / "a.mp4")) as box:
-        assert next(box.decode(video=0)).rotation == 90
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_orientations_are_written(tmp_path: Path, suffix: str) -> None:
+    for turns, mirrored in product(range(4), (False, True)):
+        path = tmp_path / f"{turns}{mirrored}{suffix}"
+        write(target(path, "h264", Layout(Kind.YUV, 8, 1, 1), orientation=Orientation(turns, mirrored)), [0, 40])
+        with av.open(str(path)) as box:
+            assert read_orientation(next(box.decode(video=0))) == Orientation(turns, mirrored)
 
 
 def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ class StreamInfo:
 class VideoInfo:
     """The video stream that is restored.
 
-    `size` is (width, height) as stored; `rotation` in degrees as a player turns it; `sample_aspect`
-    0 where unknown; `frames` is the container's count, 0 where it has none; times in seconds.
+    `size` is (width, height) as stored; `rotation` counterclockwise in degrees as a player turns it, which
+    then mirrors it left to right if `mirrored`; `sample_aspect` 0 where unknown; `frames` is the container's
+    count, 0 where it has none; times in seconds.
     """
 
     index: int
@@ -65,6 +66,7 @@ class VideoInfo:
     start: Fraction | None
     duration: Fraction | None
     attached: bool = False
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ def explain(error: Exception, name: str) -> InputError:
 @contextmanager
 def opened(source: Path, name: str) -> Iterator[InputContainer]:
     """Open a local file with PyAV; only the file and pipe protocols are allowed."""
-    if not is_pattern(source):
-        check_regular(source, name)
+    check_regular(source, name)
     form, extra = still_options(source)
     options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
     try:

@@ -15,9 +15,14 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.media.color import filled_matrix
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
+from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.sequence import TICK, PictureSequence, common_layout, convert, ends_early
+from vrx.media.side_data import side_data
+from vrx.media.stills import is_pattern
 from vrx.media.timing import Clock
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
@@ -94,8 +99,10 @@ def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
 class Reader:
     """An open source.  A context manager; `frames` may be walked once.
 
-    `info` describes the source, `layout` and `color` its first picture.  `on_note` hears of damage,
-    of repaired times and of a source that ends early; the same words once.
+    `info` describes the source; `layout`, `color`, `size` and `sample_aspect` the frames it gives, which are
+    to be shown in `orientation`: upright for pictures, whose pixels are turned here, as the file says for
+    videos until `make_upright`.  `on_note` hears of damage, of repaired times and of a source that ends
+    early; the same words once.
     """
 
     def __init__(
@@ -110,18 +117,20 @@ class Reader:
         self.name = name or str(source)
         self._deinterlace = deinterlace
         self._span, self._note = span, on_note
-        self.rotation, self.interlaced = 0, False
+        self.interlaced = False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
-        self.mastering: dict[str, Any] = {}
+        self.mastering: dict[str, bytes] = {}
         try:
-            self._container = self._stack.enter_context(opened(source, self.name))
+            self._sequence = PictureSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
+            first = self._sequence.members[0].path if self._sequence else source
+            self._container = self._stack.enter_context(opened(first, self.name))
             self.info: SourceInfo = describe(self._container, self.name, source)
             self._stream = pick_video(self._container, self.name)
             self._stream.thread_type = "AUTO"
             self._seekable = not self.info.still
             self._clock = Clock(self.info.video.time_base, self.info.video.rate)
             self._damaged = 0
-            self._pictures = self._decode()
+            self._pictures = self._decode() if self._sequence is None else self._sequence.pictures()
             self._first: VideoFrame = self._open_first()
         except BaseException:
             self._stack.close()
@@ -131,11 +140,30 @@ class Reader:
         self.color = merged(color_of(self._first), video.color, self._first.format.name)
         self._stored = (self._first.width, self._first.height)
         self.size = self._stored
+        self.sample_aspect = video.sample_aspect
         self.interlaced = bool(self._first.interlaced_frame)
-        self.rotation = int(self._first.rotation or 0)
         self.mastering = mastering_of(self._first)
-        if self.info.still and self.rotation:
-            self._turn_still()
+        self.turned = UPRIGHT
+        self.orientation = self._read_orientation()
+        if self.info.still:  # pictures have no place to keep an orientation that everyone reads
+            self.make_upright()
+        if self._sequence is not None:
+            self._describe_sequence(self._sequence)
+        elif self.info.still and ends_early(source):
+            self._note(f"{self.name}: the picture ends too early; what is there of it is used")
+
+    def _describe_sequence(self, sequence: PictureSequence) -> None:
+        """What only all pictures together tell."""
+        headers = [(member.path, member.header) for member in sequence.members]
+        self.layout = common_layout(h.turn.layout(layout_of(h.pix_fmt, str(path))) for path, h in headers)
+        self.origin = Fraction(0)
+        self._clock.begin(0)
+        length = len(headers) * TICK
+        video = replace(self.info.video, frames=len(headers), duration=length)
+        self.info = replace(self.info, video=video, duration=length)
+        for path, _ in headers:
+            if ends_early(path):
+                self._note(f"{path}: the picture ends too early; what is there of it is used")
 
     def described(self) -> SourceInfo:
         """The source with what only its first picture tells."""
@@ -143,7 +171,8 @@ class Reader:
             self.info.video,
             size=self.size,
             color=self.color,
-            rotation=self.rotation,
+            rotation=self.orientation.rotation,
+            mirrored=self.orientation.mirrored,
             interlaced="yes" if self.interlaced else "",
         )
         return replace(self.info, video=video)
@@ -155,11 +184,23 @@ class Reader:
         self._pictures.close()
         self._stack.close()
 
-    def _turn_still(self) -> None:
-        """Pictures have no place to keep a rotation that everyone reads: turn the pixels instead."""
-        if self.rotation % 180:
-            self.size = self.size[::-1]
-            self.layout = replace(self.layout, shift_x=self.layout.shift_y, shift_y=self.layout.shift_x)
+    def _read_orientation(self) -> Orientation:
+        """How the first picture is to be shown."""
+        found = read_orientation(self._first)
+        if found is None:
+            self._note(f"{self.name}: asks to be shown at an angle; only quarter turns and mirrors are kept")
+        return found or UPRIGHT
+
+    def make_upright(self) -> None:
+        """Turn the pixels of all frames to how they are to be shown; before `frames` is walked."""
+        if self.orientation == UPRIGHT:
+            return
+        turn, size = self.orientation, self.size
+        self.size, self.sample_aspect = turn.size(size), turn.aspect(self.sample_aspect)
+        # what untagged colors are taken for depends on the size: decided before it changes
+        self.color = turn.color(filled_matrix(self.color, self.layout, size, self.size), self.layout)
+        self.layout = turn.layout(self.layout)
+        self.turned, self.orientation = turn, UPRIGHT
 
     def _decode(self) -> Generator[VideoFrame]:
         """Pictures one by one; damaged packets are passed over and counted."""
@@ -221,7 +262,7 @@ class Reader:
         """Every picture in the size of the first."""
         yield self._first
         for picture in self._pictures:
-            if (picture.width, picture.height) != self._stored:
+            if self._sequence is None and (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
             if self._deinterlace is Deinterlace.FLAGGED and picture.interlaced_frame and not self.interlaced:
@@ -234,16 +275,18 @@ class Reader:
         return (span.end is not None and time >= span.end) or (span.frames is not None and count >= span.frames)
 
     def _frame(self, picture: VideoFrame, pts: int) -> Frame:
-        layout = self.layout
-        if self.info.still and self.rotation:
-            stored = replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.rotation % 180 else layout
-            turns = round(self.rotation / 90)
-            planes: tuple[Plane, ...] = tuple(
-                cast(Plane, np.ascontiguousarray(np.rot90(p, turns))) for p in planes_of(picture, stored)
-            )
-        else:
-            planes = planes_of(picture, layout)
-        return Frame(planes, layout, self.color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+        planes = self._planes(picture)
+        return Frame(planes, self.layout, self.color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+
+    def _planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
+        """The samples as shown, in the layout of all frames."""
+        turn, layout = self.turned, self.layout
+        if self._sequence is not None:
+            turn = self._sequence.turn_at(picture.pts or 0)
+            own = turn.layout(layout_of(picture.format.name, self.name))
+            layout = layout if own.kind is Kind.YUV else own
+        planes = tuple(cast(Plane, turn.turn(plane)) for plane in planes_of(picture, turn.inverse.layout(layout)))
+        return planes if layout == self.layout else convert(planes, layout, self.layout)
 
     def _compare(self, end: Fraction) -> None:
         """Say where a source ends before its header says, and how many packets were damaged."""
@@ -277,14 +320,7 @@ def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
     )
 
 
-def mastering_of(frame: VideoFrame) -> dict[str, Any]:
+def mastering_of(frame: VideoFrame) -> dict[str, bytes]:
     """Mastering display and content light level of the first picture, raw bytes by name."""
-    found: dict[str, Any] = {}
-    try:
-        described = list(cast(Any, frame.side_data))
-    except ValueError:  # PyAV stumbles over kinds it does not know, a photograph's EXIF among them
-        return found
-    for data in described:
-        if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
-            found[data.type.name] = bytes(data)
-    return found
+    found = side_data(frame)
+    return {name: found[name] for name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL") if name in found}

@@ -37,7 +37,7 @@ from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
-from vrx.pipeline.target import expected_frames, make_target
+from vrx.pipeline.target import expected_frames, make_target, orient
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
@@ -104,12 +104,16 @@ class Run:
         if job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
             which = Deinterlace.OFF  # what is known stays as it was
         self._reader = self._stack.enter_context(Reader(source, span, self._note, name, which))
+        orient(self._reader, self._output, self._inform)
         self._source = source
         self._mask = None
         if job.restore.mask is not None:
-            self._mask = self._stack.enter_context(MaskTrack(job.restore.mask, self._reader.size, self._note))
+            track = MaskTrack(job.restore.mask, self._reader.size, self._note, self._reader.orientation)
+            self._mask = self._stack.enter_context(track)
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
+        if self._mask is not None and self._reader.info.video.frames and span.start == 0 and span.end is None:
+            self._mask.check_count(self.frames or 0)
         if self._target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self._output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
         if self._reader.interlaced and selection.deinterlace == "auto":

@@ -13,10 +13,10 @@ from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable
 from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.mastering import x265_parameters
+from vrx.media.orientation import HOLDING, UPRIGHT
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
-from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.write import Target
 from vrx.pipeline import plan as planning
 from vrx.settings import Job, SelectionSettings
@@ -44,8 +44,8 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         size=size,
         time_base=info.video.time_base,
         rate=info.video.rate,
-        sample_aspect=info.video.sample_aspect,
-        rotation=0 if info.still else reader.rotation,
+        sample_aspect=reader.sample_aspect,
+        orientation=reader.orientation,
         source=None if info.still else source,
         source_index=info.video.index,
         span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
@@ -62,6 +62,14 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
         rehearse(target)  # what vrx itself chooses goes together
     return target
+
+
+def orient(reader: Reader, output: Path | None, inform: Note) -> None:
+    """Turn the pixels where the result cannot say, or not to all players, how they are to be shown."""
+    if planning.container_of(output) not in HOLDING:
+        reader.make_upright()
+    if reader.turned != UPRIGHT:
+        inform(f"shown {reader.turned}: the pixels themselves are turned so, and the result needs no such tag")
 
 
 def on_clock(
@@ -107,7 +115,7 @@ def companions(job: Job, info: SourceInfo, container: str, source: Path, note: N
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:
     """How many frames will come, as far as the header tells."""
     if info.still:
-        return len(sequence_members(info.path)) if is_pattern(info.path) else 1
+        return info.video.frames or 1
     total = info.estimated_frames
     if selection.start is None and selection.end is None:
         return min(total, selection.frames) if total and selection.frames else total
