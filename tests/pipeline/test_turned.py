@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.clips import turned_clip
+from tests.clips import save_picture, turned_clip
 from vrx.api import restore
 from vrx.errors import UsageError
 from vrx.events import Event, Noted
@@ -21,11 +21,7 @@ def mask_of(path: Path, size: tuple[int, int]) -> Path:
     """White in the top left as it is shown."""
     pixels = np.zeros(size[::-1], np.uint8)
     pixels[4:12, 2:10] = 255
-    with av.open(str(path), "w", format="image2") as box:
-        stream = box.add_stream("png", rate=1)
-        stream.width, stream.height, stream.pix_fmt = *size, "gray"
-        box.mux([*stream.encode(av.VideoFrame.from_ndarray(pixels, format="gray")), *stream.encode(None)])
-    return path
+    return save_picture(path, pixels)
 
 
 def job(folder: Path, output: str, size: tuple[int, int] = SHOWN) -> Job:
