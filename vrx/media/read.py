@@ -185,11 +185,10 @@ class Reader:
         self._stack.close()
 
     def _read_orientation(self) -> Orientation:
-        """How the first picture is to be shown."""
-        found = read_orientation(self._first)
-        if found is None:
+        """How the file's first picture asks to be shown."""
+        if self._asked is None:
             self._note(f"{self.name}: asks to be shown at an angle; only quarter turns and mirrors are kept")
-        return found or UPRIGHT
+        return self._asked or UPRIGHT
 
     def make_upright(self) -> None:
         """Turn the pixels of all frames to how they are to be shown; before `frames` is walked."""
@@ -225,6 +224,8 @@ class Reader:
         if first is None:
             why = "its video cannot be decoded" if self._damaged else "it holds no frames"
             raise InputError(f"cannot read {self.name}: {why}")
+        self._rotation = first.rotation
+        self._asked = read_orientation(first)  # H.264 and HEVC say it on some pictures only
         self.origin = (first.pts or 0) * Fraction(first.time_base or self.info.video.time_base)
         if not self._span.start or not self._seekable:
             return first
@@ -265,6 +266,8 @@ class Reader:
             if self._sequence is None and (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
+            if self._sequence is None and picture.rotation and picture.rotation != self._rotation:
+                self._note(f"{self.name}: the orientation changes at {picture.time or 0:.2f} s; the first one holds")
             if self._deinterlace is Deinterlace.FLAGGED and picture.interlaced_frame and not self.interlaced:
                 self.interlaced = True
                 self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
