@@ -71,6 +71,9 @@ def test_a_part_without_a_hole_is_read(tmp_path: Path) -> None:
     for span in (Span(frames=5), Span(Fraction(4, 24), frames=2), Span(Fraction(6, 24))):
         with pytest.raises(InputError, match="missing"):
             Reader(pattern, span, [].append)
+    save_picture(tmp_path / f"f_{10**40}.png", np.zeros((12, 16), np.uint8))
+    with pytest.raises(InputError, match=r"missing: f_005\.png"):
+        Reader(pattern, Span(), [].append)
     with pytest.raises(InputError, match="no frames in the chosen part"):
         Reader(pattern, Span(Fraction(10), end=Fraction(11)), [].append)
 

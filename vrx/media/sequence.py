@@ -29,6 +29,7 @@ TICK = Fraction(1, SEQUENCE_RATE)  # seconds from one number to the next
 NAMED = 5  # files that an error names; of more it gives the number
 PIXEL_FORMATS: set[str] = cast(Any, av.video.format).names
 ENDS = 1 << 16  # bytes at either end of a picture that are searched for EXIF data and its end
+NUMBER = r"(\d+)"  # splits a name so that every other part is a number
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_FORMATS = {  # FFmpeg's formats, by color type and whether samples have 16 bits
     (0, False): "gray", (0, True): "gray16be", (2, False): "rgb24", (2, True): "rgb48be", (3, False): "pal8",
@@ -72,7 +73,6 @@ class PictureSequence:
     """
 
     def __init__(self, pattern: Path, start: Fraction, end: Fraction | None, frames: int | None) -> None:
-        self._pattern = pattern
         found = distinct(pattern, sequence_members(pattern))
         if not found:
             raise InputError(f"cannot read {pattern}: no such files")
@@ -89,11 +89,6 @@ class PictureSequence:
         self.members = [Member(number, path, read_header(path)) for number, path in wanted]
         same_sizes(str(pattern), self.members)
         self._turns = {member.number - self.first: member.header.turn for member in self.members}
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of all pictures as shown."""
-        return self.members[0].header.shown
 
     def turn_at(self, ticks: int) -> Orientation:
         """How the picture of a time is turned."""
@@ -130,35 +125,31 @@ def in_order(where: str, paths: Iterable[Path]) -> list[Path]:
 
     Raises InputError where the names differ in one number only and that leaves some out or comes twice.
     """
-    split = sorted((natural(path.name), path) for path in paths)
-    ordered = [path for _, path in split]
-    parts = [re.split(r"(\d+)", path.name) for path in ordered]
-    if len({tuple(part[::2]) for part in parts}) != 1:
+    ordered = [path for _, path in sorted((natural(path.name), path) for path in paths)]
+    names = [re.split(NUMBER, path.name) for path in ordered]  # text, digits, text, ...
+    if len({tuple(parts[::2]) for parts in names}) != 1:
         return ordered
-    places = [place for place in range(1, len(parts[0]), 2) if len({int(part[place]) for part in parts}) > 1]
-    if len(places) == 1 or (not places and len(ordered) > 1):
-        place = places[0] if places else 1
-        numbers = [int(part[place]) for part in parts]
-        for before, after in pairwise(range(len(numbers))):
-            if numbers[before] == numbers[after]:
-                raise InputError(
-                    f"cannot read {where}: {ordered[before].name} and {ordered[after].name} have one number",
-                    "Remove one of them",
-                )
-        before_it, after_it = "".join(parts[0][:place]), "".join(parts[0][place + 1 :])
-        refuse_missing(where, numbers, lambda n: f"{before_it}{n:0{len(parts[0][place])}d}{after_it}")
+    places = [place for place in range(1, len(names[0]), 2) if len({parts[place] for parts in names}) > 1]
+    if len(places) != 1:
+        return ordered
+    numbers = [int(parts[places[0]]) for parts in names]
+    before, digits, after = "".join(names[0][: places[0]]), names[0][places[0]], "".join(names[0][places[0] + 1 :])
+    for one, other in pairwise(zip(numbers, ordered, strict=True)):
+        if one[0] == other[0]:
+            raise InputError(f"cannot read {where}: {one[1].name} and {other[1].name} have one number", "Remove one")
+    refuse_missing(where, numbers, lambda number: f"{before}{number:0{len(digits)}d}{after}")
     return ordered
 
 
 def natural(name: str) -> list[tuple[int, str]]:
     """What names are sorted by so that numbers in them count."""
-    return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in re.split(NUMBER, name)]
 
 
 def refuse_missing(where: str, numbers: Sequence[int], name: Callable[[int], str]) -> None:
     """Refuse rising numbers that leave some out.  Raises InputError, which names the files that are missing."""
     holes = [range(before + 1, after) for before, after in pairwise(numbers) if after > before + 1]
-    count = sum(len(hole) for hole in holes)
+    count = sum(hole.stop - hole.start for hole in holes)
     if not count:
         return
     names = [name(number) for hole in holes for number in hole[:NAMED]][:NAMED]
