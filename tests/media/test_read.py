@@ -1,4 +1,3 @@
-import gc
 import struct
 import zlib
 from fractions import Fraction
@@ -207,18 +206,6 @@ def exif(orientation: int) -> bytes:
     """EXIF data of one entry."""
     entry = struct.pack("<HHHIHH", 1, 0x0112, 3, 1, orientation, 0)  # one short: the orientation
     return b"II*\0" + struct.pack("<I", 8) + entry + bytes(4)
-
-
-def test_a_color_profile_in_a_png_does_not_crash(clip: ClipMaker) -> None:
-    """PyAV frees the name of such a profile twice, some time after somebody looked at it."""
-    path = clip("a.png", frames=1, codec="png", pix_fmt="rgb24")
-    chunk = b"iCCP" + b"name\0\0" + zlib.compress(bytes(128))
-    whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    path.write_bytes(path.read_bytes()[:33] + whole + path.read_bytes()[33:])
-    for _ in range(3):
-        with Reader(path, Span(), [].append) as reader:
-            assert reader.mastering == {}
-        gc.collect()
 
 
 def photograph(path: Path, orientation: int | None) -> Path:

@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import atan2, degrees
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
+import av.filter
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from vrx.media.frame import Color, Kind, Layout
-from vrx.media.side_data import side_data
 
 HOLDING = {"mp4", "mov", "matroska"}  # containers whose orientation players follow; few follow that of WebM
 SLACK = 1.0  # degrees from a right angle that still count as one, as in ffmpeg's own player
 TRANSPOSED_CHROMA = {"": "top", "left": "top", "top": "left"}  # where chroma sits; untagged means left
+KNOWN = {kind.value for kind in Type} - {Type.ICC_PROFILE.value}  # a profile's name would be freed twice
+UNREADABLE = sorted(set(range(40)) - KNOWN)  # FFmpeg 8 has 32 kinds of side data; PyAV raises for those it lacks
 Sample = TypeVar("Sample", bound=np.generic)
 
 
@@ -109,5 +112,26 @@ def from_matrix(matrix: Sequence[int]) -> Orientation | None:
 
 def read_orientation(picture: VideoFrame) -> Orientation | None:
     """How a decoded picture is to be shown; None where it is turned by no right angle."""
-    data = side_data(picture).get("DISPLAYMATRIX")
-    return UPRIGHT if data is None else from_matrix(np.frombuffer(data, "<i4").tolist())
+    matrix = display_matrix(picture)
+    return UPRIGHT if matrix is None else from_matrix(matrix)
+
+
+def display_matrix(picture: VideoFrame) -> list[int] | None:
+    """The nine numbers of a picture's display matrix, of which PyAV itself tells no more than an angle.
+
+    PyAV makes objects of all side data at once, stumbles over kinds it does not know (a photograph's EXIF
+    data among them) and crashes later over the color profiles of PNG pictures: FFmpeg takes those away first.
+    """
+    graph = av.filter.Graph()
+    tick = Fraction(1, 25)  # seconds; a filter wants a time base, and these do not use it
+    last = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=tick)
+    for kind in UNREADABLE:
+        deletion = graph.add("sidedata", f"mode=delete:type={kind}")
+        last.link_to(deletion)
+        last = deletion
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    graph.vpush(picture)
+    found = cast(Any, graph.vpull()).side_data
+    wanted = [bytes(data) for data in found if data.type is Type.DISPLAYMATRIX]
+    return np.frombuffer(wanted[0], "<i4").tolist() if wanted else None

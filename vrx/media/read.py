@@ -21,7 +21,6 @@ from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
 from vrx.media.sequence import TICK, PictureSequence, common_layout, convert, ends_early
-from vrx.media.side_data import side_data
 from vrx.media.stills import is_pattern
 from vrx.media.timing import Clock
 
@@ -119,7 +118,7 @@ class Reader:
         self._span, self._note = span, on_note
         self.interlaced = False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
-        self.mastering: dict[str, bytes] = {}
+        self.mastering: dict[str, Any] = {}
         try:
             self._sequence = PictureSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
             first = self._sequence.members[0].path if self._sequence else source
@@ -323,7 +322,14 @@ def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
     )
 
 
-def mastering_of(frame: VideoFrame) -> dict[str, bytes]:
+def mastering_of(frame: VideoFrame) -> dict[str, Any]:
     """Mastering display and content light level of the first picture, raw bytes by name."""
-    found = side_data(frame)
-    return {name: found[name] for name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL") if name in found}
+    found: dict[str, Any] = {}
+    try:
+        described = list(cast(Any, frame.side_data))
+    except ValueError:  # PyAV stumbles over kinds it does not know, a photograph's EXIF among them
+        return found
+    for data in described:
+        if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
+            found[data.type.name] = bytes(data)
+    return found
