@@ -157,10 +157,17 @@ class MaskTrack:
         """A mask as it lies on the stored pixels."""
         return self._inverse.turn(fitted(mask, self._size, self.name))
 
+    def skip(self, masks: int) -> None:
+        """Pass over so many of a folder's masks before the first is asked for."""
+        for _ in range(masks):
+            if self._next is not None:
+                self._advance()
+        self._calls = masks
+
     def check_count(self, frames: int) -> None:
-        """Tell before work begins that there are fewer masks than the `frames` to come."""
-        if self.count is not None and self.count < frames:
-            self._tell_short(f"{counted(self.count)} for {frames} frames")
+        """Tell before work begins that there are fewer masks left than the `frames` to come."""
+        if self.count is not None and self.count < self._calls + frames:
+            self._tell_short(f"{counted(self.count)} for {self._calls + frames} frames")
 
     def _tell_short(self, how: str) -> None:
         if not self._short:

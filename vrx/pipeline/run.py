@@ -20,7 +20,6 @@ from vrx.errors import DeviceError, InputError, OutputError, UsageError
 from vrx.events import Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
-from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern, sequence_members
@@ -35,6 +34,7 @@ from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
 from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
+from vrx.pipeline.masking import open_mask
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.target import expected_frames, make_target, orient
@@ -108,12 +108,9 @@ class Run:
         self._source = source
         self._mask = None
         if job.restore.mask is not None:
-            track = MaskTrack(job.restore.mask, self._reader.size, self._note, self._reader.orientation)
-            self._mask = self._stack.enter_context(track)
+            self._mask = self._stack.enter_context(open_mask(job, self._reader, job.restore.mask, self._note))
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
-        if self._mask is not None and self._reader.info.video.frames and span.start == 0 and span.end is None:
-            self._mask.check_count(self.frames or 0)
         if self._target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self._output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
         if self._reader.interlaced and selection.deinterlace == "auto":
