@@ -196,6 +196,11 @@ def test_labels_of_16_bits_are_filled(tmp_path: Path) -> None:
     assert marked(save_picture(tmp_path / "c.png", colors, "rgb24")) == [False, True, *[False] * 6]
 
 
+def test_labels_without_black_are_all_filled(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="all white"):
+        marked(save_picture(tmp_path / "m.png", bars([1, 2, 3, 4, 5, 6, 7, 30])))
+
+
 def test_lossy_black_is_not_filled_and_lossy_gray_is(tmp_path: Path) -> None:
     values = [0, 12, 100, 0, 60, 5, 255, 20]
     path = save_picture(tmp_path / "m.jpg", bars(values), "yuvj444p", "mjpeg")

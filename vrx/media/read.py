@@ -158,7 +158,9 @@ class Reader:
         self.origin = Fraction(0)
         self._clock.begin(0)
         length = len(headers) * TICK
-        video = replace(self.info.video, frames=len(headers), duration=length)
+        formats = {header.pix_fmt for _, header in headers}
+        name = formats.pop() if len(formats) == 1 else self.layout.pix_fmt
+        video = replace(self.info.video, frames=len(headers), duration=length, pix_fmt=name)
         self.info = replace(self.info, video=video, duration=length)
         for path, _ in headers:
             if ends_early(path):

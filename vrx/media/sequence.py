@@ -85,7 +85,8 @@ class PictureSequence:
         if not wanted:
             raise InputError(f"cannot read {pattern}: no frames in the chosen part")
         numbers = [number for number, _ in wanted]
-        refuse_missing(str(pattern), [begin - 1, *numbers, min(limits)], lambda n: named(pattern, n))
+        hint = "Add what is missing, or choose a part without it with --start and --frames"
+        refuse_missing(str(pattern), [begin - 1, *numbers, min(limits)], lambda n: named(pattern, n), hint)
         self.members = [Member(number, path, read_header(path)) for number, path in wanted]
         same_sizes(str(pattern), self.members)
         self._turns = {member.number - self.first: member.header.turn for member in self.members}
@@ -146,7 +147,9 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in re.split(NUMBER, name)]
 
 
-def refuse_missing(where: str, numbers: Sequence[int], name: Callable[[int], str]) -> None:
+def refuse_missing(
+    where: str, numbers: Sequence[int], name: Callable[[int], str], hint: str = "Add what is missing"
+) -> None:
     """Refuse rising numbers that leave some out.  Raises InputError, which names the files that are missing."""
     holes = [range(before + 1, after) for before, after in pairwise(numbers) if after > before + 1]
     count = sum(hole.stop - hole.start for hole in holes)
@@ -155,7 +158,7 @@ def refuse_missing(where: str, numbers: Sequence[int], name: Callable[[int], str
     names = [name(number) for hole in holes for number in hole[:NAMED]][:NAMED]
     listed = ", ".join(names) + (", ..." if count > NAMED else "")
     said = f"{listed} is missing" if count == 1 else f"{count} pictures are missing: {listed}"
-    raise InputError(f"cannot read {where}: {said}", "Add them, or number the pictures without holes")
+    raise InputError(f"cannot read {where}: {said}", hint)
 
 
 def same_sizes(where: str, members: Sequence[Member]) -> None:
