@@ -18,6 +18,7 @@ from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.publish import count_frames
 from vrx.media.rehearsal import black
+from vrx.media.segments import Segment, join, target_of
 from vrx.media.write import FORMATS, Target, Writer, arguments
 
 MILLISECOND = Fraction(1, 1000)
@@ -150,6 +151,23 @@ def test_orientations_are_written(tmp_path: Path, suffix: str) -> None:
         write(target(path, "h264", Layout(Kind.YUV, 8, 1, 1), orientation=Orientation(turns, mirrored)), [0, 40])
         with av.open(str(path)) as box:
             assert read_orientation(next(box.decode(video=0))) == Orientation(turns, mirrored)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_orientations_outlive_a_result_made_in_parts(tmp_path: Path, suffix: str) -> None:
+    whole = target(
+        tmp_path / f"a{suffix}", "h264", Layout(Kind.YUV, 8, 1, 1), orientation=Orientation(1, mirrored=True)
+    )
+    segments = []
+    for number in range(2):
+        begin = Fraction(80 * number, 1000)
+        part = target_of(whole, tmp_path / f"part{number}{suffix}", begin)
+        write(part, [80 * number, 80 * number + 40])
+        segments.append(Segment(tmp_path / f"part{number}{suffix}", 2, begin))
+    join(segments, whole)
+    with av.open(str(tmp_path / f"a{suffix}")) as box:
+        found = [read_orientation(picture) for picture in box.decode(video=0)]
+    assert found == [whole.orientation] * 4
 
 
 def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:
