@@ -74,6 +74,25 @@ class ClipMaker:
         return path
 
 
+def write_sounding(path: Path, video: str, audio: str) -> Path:
+    """Three frames with a sound in codecs of old players and discs."""
+    with av.open(str(path), "w") as box:
+        picture = box.add_stream(video, rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        sound = box.add_stream(audio, rate=44100)
+        sound.bit_rate = 128_000  # WMA begins with none
+        sound.layout = "mono"
+        for number in range(3):
+            box.mux(picture.encode(av.VideoFrame.from_ndarray(scenery(number, (64, 48)), format="rgb24")))
+        box.mux(picture.encode(None))
+        wave = np.sin(np.arange(6000) / 8) * 8000
+        chunk = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+        chunk.sample_rate, chunk.pts = 44100, 0
+        box.mux(sound.encode(chunk))
+        box.mux(sound.encode(None))
+    return path
+
+
 def stripes(time: float) -> np.ndarray:
     """Upright bars on their way to the left, [H, W, 3]; `time` in frames."""
     x = np.arange(INTERLACED_SIZE[0]) + SPEED * time

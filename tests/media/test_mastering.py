@@ -1,17 +1,54 @@
 import struct
 
-from vrx.media.mastering import x265_parameters
+import pytest
+
+from vrx.media.losses import mastering_lines
+from vrx.media.mastering import Mastering, input_options, parse, x265_parameters
+
+RATIONALS = [(34000, 50000), (16000, 50000), (13250, 50000), (34500, 50000), (7500, 50000), (3000, 50000)]
+RATIONALS += [(15635, 50000), (16450, 50000), (50, 10000), (10_000_000, 10000)]
+NUMBERS = [n for pair in RATIONALS for n in pair]
+DISPLAY = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+FULL = Mastering(DISPLAY, "1000,400")
+
+
+def side_data(primaries: int = 1, luminance: int = 1) -> dict[str, bytes]:
+    display = struct.pack("=20i2i", *NUMBERS, primaries, luminance)
+    return {"MASTERING_DISPLAY_METADATA": display, "CONTENT_LIGHT_LEVEL": struct.pack("=2I", 1000, 400)}
 
 
 def test_side_data_becomes_words() -> None:
-    rationals = [(34000, 50000), (16000, 50000), (13250, 50000), (34500, 50000), (7500, 50000), (3000, 50000)]
-    rationals += [(15635, 50000), (16450, 50000), (50, 10000), (10_000_000, 10000)]
-    data = struct.pack("=20i2i", *[n for pair in rationals for n in pair], 1, 1)
-    words = x265_parameters({"MASTERING_DISPLAY_METADATA": data, "CONTENT_LIGHT_LEVEL": struct.pack("=2I", 1000, 400)})
-    assert "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)" in words
-    assert "max-cll=1000,400" in words
+    assert parse(side_data()) == FULL
+    assert x265_parameters(FULL) == ("hdr10=1", "repeat-headers=1", f"master-display={DISPLAY}", "max-cll=1000,400")
+    assert input_options(FULL) == ("-mastering_display:v:0", DISPLAY, "-content_light:v:0", "1000,400")
 
 
 def test_nothing_and_nonsense_give_nothing() -> None:
-    assert x265_parameters({}) == ()
-    assert x265_parameters({"MASTERING_DISPLAY_METADATA": b"short", "CONTENT_LIGHT_LEVEL": b""}) == ()
+    for raw in ({}, {"MASTERING_DISPLAY_METADATA": b"short", "CONTENT_LIGHT_LEVEL": b""}):
+        nothing = parse(raw)
+        assert not nothing
+        assert x265_parameters(nothing) == input_options(nothing) == ()
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "word"),
+    [
+        (("libsvtav1", "matroska"), True, ""),
+        (("libx264", "mpegts"), True, ""),  # in the video itself
+        (("prores_ks", "mov"), True, ""),  # in the container
+        (("ffv1", "nut"), True, "ffv1 in nut"),
+        (("png", "image2"), True, "pictures"),
+        (("libx265", "mp4"), False, ""),
+        (("libsvtav1", "mp4"), False, "newer ffmpeg"),
+    ],
+)
+def test_what_does_not_arrive_is_said(where: tuple[str, str], options: bool, word: str) -> None:
+    lines = mastering_lines(True, FULL, where, options)
+    assert len(lines) == bool(word)
+    assert word in "".join(lines)
+
+
+def test_half_a_mastering_display_is_said() -> None:
+    half = parse(side_data(luminance=0))
+    assert half == Mastering("", "1000,400")
+    assert "incomplete" in mastering_lines(True, half, ("libx265", "mp4"), True)[0]

@@ -15,6 +15,7 @@ from vrx.media.carry import Carried
 from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
 from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.mastering import Mastering, can_hold, input_options
 from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.publish import count_frames
 from vrx.media.rehearsal import black
@@ -168,6 +169,41 @@ def test_orientations_outlive_a_result_made_in_parts(tmp_path: Path, suffix: str
     with av.open(str(tmp_path / f"a{suffix}")) as box:
         found = [read_orientation(picture) for picture in box.decode(video=0)]
     assert found == [whole.orientation] * 4
+
+
+HDR10 = Mastering("G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)", "1000,400")
+
+
+def brightness(path: Path) -> set[str]:
+    with av.open(str(path)) as box:
+        kinds = {data.type.name for data in next(box.decode(video=0)).side_data}
+    return kinds & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "hevc"), ("a.ts", "h264"), ("a.mkv", "ffv1"), ("a.webm", "vp9"), ("a.mov", "prores"), ("a.nut", "ffv1")],
+)
+def test_hdr10_reaches_what_can_hold_it(tmp_path: Path, name: str, codec: str) -> None:
+    layout = Layout(Kind.YUV, 10, *((1, 0) if codec == "prores" else (1, 1)))
+    where = target(tmp_path / name, codec, layout, hdr10=input_options(HDR10))
+    with Writer(where) as writer:
+        writer.write(black(where))
+        writer.finish()
+    assert len(brightness(tmp_path / name)) == (2 if can_hold(where.rule.name, where.container) else 0)
+
+
+def test_hdr10_survives_joining(tmp_path: Path) -> None:
+    whole = target(tmp_path / "a.webm", "vp9", Layout(Kind.YUV, 10, 1, 1), hdr10=input_options(HDR10))
+    parts = []
+    for number in range(2):
+        part = target_of(whole, tmp_path / f"{number}.webm", Fraction(number, 25))
+        with Writer(part) as writer:
+            writer.write(replace(black(part), pts=round(Fraction(number, 25) / part.time_base)))
+            writer.finish()
+        parts.append(Segment(tmp_path / f"{number}.webm", 1, Fraction(number, 25)))
+    join(parts, whole)
+    assert len(brightness(tmp_path / "a.webm")) == 2
 
 
 def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:

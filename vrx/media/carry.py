@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+import av.error
+
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
+from vrx.media.probe import StreamInfo
 
 TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
+LOSSLESS_SOUND = {"matroska": "flac"}  # for what even the roomiest container has no code for (PCM of discs)
+TRIAL_SECONDS = "0.5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,26 +30,66 @@ class Carried:
     convert: str | None = None
 
 
-def trial(source: Path, index: int, container: str, convert: str | None) -> bool:
-    """Whether a stream of the source can go into a container: its header is written for real."""
-    words = ["-y", "-i", f"file:{source}", "-map", f"0:{index}", "-c", convert or "copy", "-t", "0.5"]
-    encoder = None
+def trial(source: Path, stream: StreamInfo, container: str, convert: str | None = None) -> bool:
+    """Whether a stream of the source can go into a container: its beginning is written for real, and read again.
+
+    Some containers take streams that nobody reads from them.  Where temporary files find no place, only
+    whether they take it is known.
+    """
+    words = ["-y", "-i", f"file:{source}", "-map", f"0:{stream.index}", "-c", convert or "copy", "-t", TRIAL_SECONDS]
     try:
-        encoder = Encoder([*words, "-f", container, os.devnull])
-        encoder.finish()
+        folder = Path(tempfile.mkdtemp(prefix="vrx-"))
+    except OSError:
+        return runs([*words, "-f", container, os.devnull])
+    try:
+        written = folder / "trial"
+        return runs([*words, "-f", container, f"file:{written}"]) and readable(written, stream.kind)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def runs(words: Sequence[str]) -> bool:
+    """Whether ffmpeg does what it is asked."""
+    try:
+        Encoder(words).finish()
     except OutputError:
         return False
     return True
 
 
-def carry(source: Path, container: str, streams: Sequence[tuple[int, str, str]]) -> tuple[list[Carried], list[str]]:
-    """What goes along into `container`, of streams (index, kind, codec), and what cannot, in words."""
+def readable(path: Path, kind: str) -> bool:
+    """Whether the one stream of a file is there; sound that has packets must decode, too."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as box:
+            if kind != "audio":
+                return len(box.streams) > 0
+            if not box.streams.audio or box.streams.audio[0].codec_context is None:
+                return False
+            packets = 0
+            for packet in box.demux(audio=0):
+                packets += bool(packet.size)
+                if packet.decode():
+                    return True
+            return not packets
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
+
+
+def carry(source: Path, container: str, streams: Sequence[StreamInfo]) -> tuple[list[Carried], list[StreamInfo]]:
+    """What goes along into `container`, and which streams cannot."""
     carried, lost = [], []
-    for index, kind, codec in streams:
-        if trial(source, index, container, None):
-            carried.append(Carried(index=index, kind=kind))
-        elif kind == "subtitle" and trial(source, index, container, TEXT_SUBTITLES.get(container, "srt")):
-            carried.append(Carried(index=index, kind=kind, convert=TEXT_SUBTITLES.get(container, "srt")))
+    for stream in streams:
+        if trial(source, stream, container):
+            carried.append(Carried(index=stream.index, kind=stream.kind))
+        elif (codec := conversion(stream, container)) and trial(source, stream, container, codec):
+            carried.append(Carried(index=stream.index, kind=stream.kind, convert=codec))
         else:
-            lost.append(f"{kind} {index} ({codec})")
+            lost.append(stream)
     return carried, lost
+
+
+def conversion(stream: StreamInfo, container: str) -> str | None:
+    """The codec that a stream is converted to for a container that cannot hold it as it is; None: it is lost."""
+    if stream.kind == "subtitle":
+        return TEXT_SUBTITLES.get(container, "srt")
+    return LOSSLESS_SOUND.get(container) if stream.kind == "audio" else None

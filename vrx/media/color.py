@@ -56,6 +56,28 @@ def filled_matrix(color: Color, layout: Layout, before: tuple[int, int], after: 
     return replace(color, matrix=assumed(color, layout, before).matrix)
 
 
+def changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> list[str]:
+    """What differs in a later picture of a video, in words: what is converted, and what cannot be.
+
+    Tags that appear late and say what was assumed are no change.
+    """
+    lines = []
+    if not same_samples(first, now, layout, size):
+        described = f"{now.matrix or 'untagged'}, {'full' if now.full_range else 'limited'} range"
+        lines.append(f"the color changes to {described}; converted to the first")
+    pairs = ((first.primaries, now.primaries), (first.transfer, now.transfer))
+    if any(before and before != after for before, after in pairs):
+        described = ", ".join(after or "untagged" for _, after in pairs)
+        lines.append(f"primaries and transfer change to {described}; the result is tagged as the first picture")
+    return lines
+
+
+def same_samples(one: Color, other: Color, layout: Layout, size: tuple[int, int]) -> bool:
+    """Whether samples of a layout mean the same in both colors; `size` is (width, height)."""
+    first, second = assumed(one, layout, size), assumed(other, layout, size)
+    return (first.matrix, first.full_range) == (second.matrix, second.full_range)
+
+
 def setparams(color: Color) -> str:
     """The ffmpeg filter that puts the tags onto raw frames."""
     parts = []

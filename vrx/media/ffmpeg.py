@@ -62,6 +62,27 @@ def can_encode(program: str, encoder: str, pix_fmt: str) -> str:
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
 
 
+def header(program: str, source: Path) -> list[str]:
+    """What ffmpeg prints about a local file and its streams, a line each; empty where it does not run."""
+    command = [program, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", f"file:{source}"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stderr.decode(errors="replace").splitlines()  # its status says only that no output was named
+
+
+@cache
+def has_option(program: str, option: str) -> bool:
+    """Whether this ffmpeg knows a command-line option, given without its dash."""
+    command = [program, "-hide_banner", "-nostdin", "-h", "long"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return re.search(rf"^-{option}\b", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
+
+
 class Encoder:
     """A running ffmpeg that takes a stream on its standard input.
 

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import av.error
 from av.container import InputContainer
+from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from vrx.errors import InputError
@@ -29,18 +30,27 @@ PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "
 TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
 TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
 TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
+NAMELESS = {"", "none", "bin_data"}  # codec names that say nothing
 RANGES = {1: False, 2: True}
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """One stream: `index` in the file, `kind` (video, audio, subtitle, attachment, data), codec name."""
+    """One stream: `index` in the file, codec name, its own tags.
+
+    `kind` is video, cover, audio, subtitle, attachment, data, or chapters (QuickTime's track of their titles).
+    """
 
     index: int
     kind: str
     codec: str
     language: str = ""
     detail: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        named = self.codec if self.codec not in NAMELESS else self.metadata.get("handler_name", "unknown")
+        return f"{self.kind} {self.index} ({named})"
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,15 @@ def is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & stream.disposition.__class__.attached_pic)
 
 
+def kind_of(stream: Stream) -> str:
+    """A stream's kind, as `StreamInfo` has it."""
+    if isinstance(stream, VideoStream) and is_cover(stream):
+        return "cover"
+    if stream.type == "data" and stream.discard is Discard.all:
+        return "chapters"  # the demuxer has read it already and passes no packets on
+    return stream.type
+
+
 def color_of(context: Any) -> Color:
     """Colour tags of a codec context or a frame."""
     location = getattr(context, "chroma_location", None)
@@ -217,9 +236,10 @@ def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
     streams = tuple(
         StreamInfo(
             index=s.index,
-            kind="cover" if isinstance(s, VideoStream) and is_cover(s) else s.type,
-            codec=getattr(s.codec_context, "name", "") if s.codec_context else "",
+            kind=kind_of(s),
+            codec=(s.codec_context.name if s.codec_context else s.name) or "",
             language=s.language or "",
+            metadata=dict(s.metadata),
         )
         for s in container.streams
     )

@@ -15,12 +15,14 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
-from vrx.media.color import filled_matrix
+from vrx.media.color import changes, filled_matrix
 from vrx.media.deinterlace import Deinterlace, deinterlaced
+from vrx.media.extras import Extra, SideData, frame_extras, look
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
 from vrx.media.sequence import TICK, PictureSequence, common_layout, convert, ends_early
+from vrx.media.side_data import mastering_of
 from vrx.media.stills import is_pattern
 from vrx.media.timing import Clock
 
@@ -118,7 +120,8 @@ class Reader:
         self._span, self._note = span, on_note
         self.interlaced = False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
-        self.mastering: dict[str, Any] = {}
+        self.mastering: dict[str, bytes] = {}
+        self._announced: set[Extra] | None = None  # what `side_data` found; later pictures may bring more
         try:
             self._sequence = PictureSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
             first = self._sequence.members[0].path if self._sequence else source
@@ -141,7 +144,7 @@ class Reader:
         self.size = self._stored
         self.sample_aspect = video.sample_aspect
         self.interlaced = bool(self._first.interlaced_frame)
-        self.mastering = mastering_of(self._first)
+        self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
         self.turned = UPRIGHT
         self.orientation = self._read_orientation()
         if self.info.still:  # pictures have no place to keep an orientation that everyone reads
@@ -177,6 +180,12 @@ class Reader:
             interlaced="yes" if self.interlaced else "",
         )
         return replace(self.info, video=video)
+
+    def side_data(self) -> SideData:
+        """What the video says beside its pictures.  What shows in later pictures only, `frames` notes from then on."""
+        found = SideData() if self.info.still else look(self.info.path, self._stream.index, self.name)
+        self._announced = set() if self.info.still else set(found.extras)
+        return found
 
     def __enter__(self) -> Reader:
         return self
@@ -264,6 +273,7 @@ class Reader:
         """Every picture in the size of the first."""
         yield self._first
         for picture in self._pictures:
+            self._watch_side_data(picture)
             if self._sequence is None and (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
@@ -274,13 +284,21 @@ class Reader:
                 self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
             yield picture
 
+    def _watch_side_data(self, picture: VideoFrame) -> None:
+        """Say what begins after the pictures that `side_data` looked at."""
+        if self._announced is None or self.info.still:
+            return
+        for extra in frame_extras(picture, self.info.video.codec) - self._announced:
+            self._announced.add(extra)
+            self._note(f"{self.name}: from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
+
     def _past(self, time: Fraction, count: int) -> bool:
         span = self._span
         return (span.end is not None and time >= span.end) or (span.frames is not None and count >= span.frames)
 
     def _frame(self, picture: VideoFrame, pts: int) -> Frame:
-        planes = self._planes(picture)
-        return Frame(planes, self.layout, self.color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+        planes, color = self._planes(picture), self._color_now(picture)
+        return Frame(planes, self.layout, color, pts, self._clock.time_base, bool(picture.interlaced_frame))
 
     def _planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
         """The samples as shown, in the layout of all frames."""
@@ -291,6 +309,16 @@ class Reader:
             layout = layout if own.kind is Kind.YUV else own
         planes = tuple(cast(Plane, turn.turn(plane)) for plane in planes_of(picture, turn.inverse.layout(layout)))
         return planes if layout == self.layout else convert(planes, layout, self.layout)
+
+    def _color_now(self, picture: VideoFrame) -> Color:
+        """A picture's own color; joined recordings change theirs, and samples mean what their own tags say."""
+        color = merged(color_of(picture), self.color, picture.format.name)
+        if not self.info.still:
+            for change in changes(self.color, color, self.layout, self._stored):
+                self._note(f"{self.name}: {change}")
+            if self.turned.layout(layout_of(picture.format.name, self.name)) != self.layout:
+                self._note(f"{self.name}: the pixel format changes to {picture.format.name}; converted to the first")
+        return color
 
     def _compare(self, end: Fraction) -> None:
         """Say where a source ends before its header says, and how many packets were damaged."""
@@ -322,16 +350,3 @@ def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
         full_range=full,
         chroma_location=frame.chroma_location or stream.chroma_location,
     )
-
-
-def mastering_of(frame: VideoFrame) -> dict[str, Any]:
-    """Mastering display and content light level of the first picture, raw bytes by name."""
-    found: dict[str, Any] = {}
-    try:
-        described = list(cast(Any, frame.side_data))
-    except ValueError:  # PyAV stumbles over kinds it does not know, a photograph's EXIF among them
-        return found
-    for data in described:
-        if data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
-            found[data.type.name] = bytes(data)
-    return found

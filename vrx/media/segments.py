@@ -26,6 +26,7 @@ from vrx.media.write import (
     container_words,
     copied_words,
     explained,
+    light_words,
     offset_words,
     orientation_words,
     timestamp_offset,
@@ -138,7 +139,7 @@ def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[s
     """The ffmpeg command, for the folder of the parts as working directory."""
     assert target.path is not None
     absolute = replace(target, source=None if target.source is None else target.source.absolute())
-    words = ["-y", "-copyts", *orientation_words(target)]
+    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
     words += [*offset_words(begin + timestamp_offset(target)), "-f", "concat", "-i", f"file:{LIST}"]
     opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
     words += [*opened, "-map", "0:v:0", *mapped, "-c:v:0", "copy", *companion_words(target)]

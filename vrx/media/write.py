@@ -27,6 +27,7 @@ from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.publish import count_frames, make_folder, partial_path, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
+from vrx.media.tags import Tags
 
 FORMATS = {
     ".mp4": "mp4",
@@ -49,6 +50,7 @@ class Target:
 
     `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
     the other streams from, None for all; `offset` seconds by which all times of the source move back.
+    `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
     """
 
     path: Path | None
@@ -70,7 +72,9 @@ class Target:
     preset: str | None = None
     pix_fmt: str | None = None
     encoder_args: tuple[str, ...] = ()
-    mastering: tuple[str, ...] = field(default_factory=tuple)
+    mastering: tuple[str, ...] = ()
+    hdr10: tuple[str, ...] = ()
+    tags: Tags = field(default_factory=Tags)
     overwrite: bool = False
 
     @property
@@ -91,7 +95,8 @@ class Target:
 
 def arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts", *orientation_words(target), *offset_words(timestamp_offset(target))]
+    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
+    words += offset_words(timestamp_offset(target))
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
     copied = copied_words(target) if target.source is not None and not target.still else ([], [])
     words += [*copied[0], "-map", "0:v:0", *copied[1], *companion_words(target), *encoder_words(target)]
@@ -104,6 +109,11 @@ def orientation_words(target: Target) -> list[str]:
     wanted = target.orientation
     words = ["-display_rotation:v:0", str(wanted.rotation)] if wanted != UPRIGHT else []
     return [*words, *(["-display_hflip:v:0"] if wanted.mirrored else [])]
+
+
+def light_words(target: Target) -> list[str]:
+    """What HDR10 says of the picture's brightness, said before its input."""
+    return [] if target.still else [*target.hdr10]
 
 
 def timestamp_offset(target: Target) -> Fraction:
@@ -132,6 +142,7 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
     for place, stream in enumerate(target.carried, start=1):
         mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
     mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
+    mapped += target.tags.words
     return opened, mapped
 
 
@@ -147,7 +158,8 @@ def container_words(target: Target) -> list[str]:
         return ["-f", "image2", *([] if target.sequence else ["-update", "1"])]
     words = []
     if target.container in TICKED:
-        words += ["-video_track_timescale", str(timescale(target.time_base)), "-movflags", "+faststart+write_colr"]
+        words += ["-video_track_timescale", str(timescale(target.time_base))]
+        words += ["-movflags", "+faststart+write_colr" + target.tags.movflag]
     # sound may begin before the first picture; NUT has no place for times below zero
     words += ["-avoid_negative_ts", "make_non_negative" if target.container == "nut" else "disabled"]
     if timestamp_offset(target):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.media.color import same_samples
 from vrx.media.frame import Color, Frame, Layout
 from vrx.pipeline.chunks import Chunk
 from vrx.pipeline.pixels import Conversion, from_rgb, keep_known, to_rgb
@@ -65,7 +66,8 @@ def leave(chunk: Chunk, restored: Tensor, finish: Finish) -> list[Frame]:
             picture = torch.lerp(plain, picture, finish.blend)
         size = (picture.shape[-1], picture.shape[-2])
         planes = from_rgb(picture, alpha, Conversion(finish.layout, finish.color, size))
-        if finish.known and source.mask is not None and frame.layout == finish.layout:
+        alike = frame.layout == finish.layout and same_samples(frame.color, finish.color, frame.layout, size)
+        if finish.known and source.mask is not None and alike:
             planes = keep_known(planes, frame.planes, source.mask)
         frames.append(Frame(planes, finish.layout, finish.color, frame.pts, frame.time_base))
     return frames

@@ -8,9 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import InputError, OutputError, UsageError
+from vrx.media.containers import OWN, choose_container
 from vrx.media.encoders import RULES, SHORT_NAMES, STILL_ENCODERS, automatic, rule_for
+from vrx.media.probe import describe, opened
 from vrx.media.stills import VIDEO_SUFFIXES, is_media, is_pattern
 from vrx.media.write import FORMATS
+from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, OutputSettings, Task
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
@@ -86,14 +89,25 @@ def tag(job: Job) -> str:
     return f"x{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
 
 
-def default_suffix(source: Path | None) -> str:
-    """The container of a result without -o: as the source's where it can be written, else MP4 or MKV."""
+def default_suffix(source: Path | None, audio: bool = True) -> str:
+    """The container of a result without -o: as the source's where it can be written, else MP4 or MKV.
+
+    `audio` says whether the result is to have the source's sound.  A source that cannot be opened is
+    told of by who reads it.
+    """
     if source is None:
         return FALLBACK_SUFFIX
     suffix = source.suffix.lower()
-    if suffix in STILL_ENCODERS or suffix in {".mp4", ".mkv", ".mov", ".webm"}:
+    if suffix in {*STILL_ENCODERS, *OWN}:
         return suffix
-    return ".png" if suffix not in VIDEO_SUFFIXES and is_media(source) else ".mp4"
+    if suffix not in VIDEO_SUFFIXES and is_media(source):
+        return ".png"
+    try:
+        with opened(source, str(source)) as container:
+            others = other_streams(describe(container, str(source), source), audio)
+    except InputError:
+        others = []
+    return choose_container(others, suffix)[0]
 
 
 def output_path(job: Job, source: Path | None, model: str) -> Path | None:
@@ -101,7 +115,7 @@ def output_path(job: Job, source: Path | None, model: str) -> Path | None:
     wanted = job.output.path
     if wanted == STDOUT or (wanted is None and source is None):
         return None
-    suffix = default_suffix(source)
+    suffix = default_suffix(source, job.output.audio)
     stem = source.stem if source is not None else "stdin"
     named = f"{stem}.{tag(job)}{suffix}"
     if wanted is None:

@@ -38,6 +38,7 @@ from vrx.pipeline.masking import open_mask
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.target import expected_frames, make_target, orient
+from vrx.pipeline.transfer import container_reason
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
@@ -109,6 +110,9 @@ class Run:
         self._mask = None
         if job.restore.mask is not None:
             self._mask = self._stack.enter_context(open_mask(job, self._reader, job.restore.mask, self._note))
+        reason = container_reason(job, self._reader.info, self._output)
+        if reason:
+            self._note(f"{job.source}: {reason}")
         self._target = make_target(job, self._reader, source, self._output, self._note)
         self.frames = expected_frames(self._reader.info, selection)
         if self._target.single and self.frames is not None and self.frames > 1:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import OutputError
-from vrx.media import encoders
-from vrx.media.carry import Carried, carry
+from vrx.media import encoders, losses, mastering
 from vrx.media.color import written
 from vrx.media.encoders import EncoderRule
-from vrx.media.ffmpeg import can_encode, executable
+from vrx.media.ffmpeg import can_encode, executable, has_option
 from vrx.media.frame import Color, Kind, Layout, Note
-from vrx.media.mastering import x265_parameters
 from vrx.media.orientation import HOLDING, UPRIGHT
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
+from vrx.media.tags import Tags
 from vrx.media.write import Target
 from vrx.pipeline import plan as planning
+from vrx.pipeline.transfer import Transfer, other_streams
 from vrx.settings import Job, SelectionSettings
 
 
@@ -34,7 +35,18 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     container = planning.container_of(output)
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
-    still = output is not None and output.suffix.lower() in encoders.STILL_ENCODERS
+    transfer = Transfer(
+        job=job,
+        info=info,
+        source=source,
+        others=[] if info.still else other_streams(info, job.output.audio),
+        found=reader.side_data(),
+        container=container,
+        layout=layout,
+        note=note,
+    )
+    carried = transfer.streams()
+    light = hdr10(transfer, reader, rule.name)
     target = Target(
         path=output,
         container=container,
@@ -50,12 +62,14 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         source_index=info.video.index,
         span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
-        carried=() if still else companions(job, info, container, source, note),
+        carried=carried,
         crf=job.output.crf,
         preset=job.output.preset,
         pix_fmt=job.output.pix_fmt,
         encoder_args=job.output.encoder_args,
-        mastering=x265_parameters(reader.mastering) if rule.name == "libx265" else (),
+        mastering=light.x265,
+        hdr10=light.options,
+        tags=Tags() if info.still else transfer.tags(carried),
         overwrite=job.output.overwrite,
     )
     asked = job.output
@@ -101,15 +115,24 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
     return rule, layout, color
 
 
-def companions(job: Job, info: SourceInfo, container: str, source: Path, note: Note) -> tuple[Carried, ...]:
-    """The source's other streams, as far as the container holds them."""
-    streams = [(s.index, s.kind, s.codec) for s in info.streams if s.index != info.video.index]
-    if not job.output.audio:
-        streams = [s for s in streams if s[1] != "audio"]
-    carried, gone = carry(source, container, streams)
-    if gone:
-        note(f"{job.source}: {container} cannot hold {', '.join(gone)}; use -o NAME.mkv to keep it")
-    return tuple(carried)
+@dataclass(frozen=True)
+class Light:
+    """How HDR10's mastering display and light level are said: to ffmpeg, or to x265 alone."""
+
+    options: tuple[str, ...] = ()
+    x265: tuple[str, ...] = ()
+
+
+def hdr10(transfer: Transfer, reader: Reader, encoder: str) -> Light:
+    """The words for an encoder; what cannot be said to it, or held by the container, is told."""
+    light = mastering.parse(reader.mastering)
+    options = bool(light) and has_option(executable(), mastering.OPTION)
+    raw = "MASTERING_DISPLAY_METADATA" in reader.mastering
+    transfer.tell(losses.mastering_lines(raw, light, (encoder, transfer.container), options))
+    transfer.tell(losses.side_data_lines(transfer.found, transfer.container))
+    if options:
+        return Light(options=mastering.input_options(light))
+    return Light(x265=mastering.x265_parameters(light) if encoder == "libx265" else ())
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:

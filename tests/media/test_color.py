@@ -1,0 +1,66 @@
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vrx.media.color import changes, same_samples
+from vrx.media.frame import Color, Kind, Layout
+from vrx.media.read import Reader, Span
+
+VIDEO = Color("bt709", "bt709", "bt709", False)
+YUV = Layout(Kind.YUV, 8, 1, 1)
+SIZE = (1280, 720)
+
+
+def test_changes_are_told_apart_from_what_cannot_be_converted() -> None:
+    assert changes(VIDEO, VIDEO, YUV, SIZE) == []
+    assert "converted" in changes(VIDEO, replace(VIDEO, full_range=True), YUV, SIZE)[0]
+    hdr = changes(VIDEO, Color("bt2020nc", "bt2020", "smpte2084", False), YUV, SIZE)
+    assert len(hdr) == 2
+    assert "bt2020, smpte2084" in hdr[1]
+
+
+def test_tags_that_appear_late_are_no_change() -> None:
+    assert changes(Color(), VIDEO, YUV, SIZE) == []
+    assert changes(Color(), VIDEO, YUV, (640, 480)) != []  # taken for BT.601 until then
+
+
+def test_samples_mean_the_same_where_tags_come_to_the_same() -> None:
+    untagged = Color()
+    assert same_samples(untagged, VIDEO, YUV, SIZE)
+    assert not same_samples(untagged, VIDEO, YUV, (640, 480))  # taken for BT.601
+    assert not same_samples(VIDEO, replace(VIDEO, full_range=True), YUV, SIZE)
+    assert same_samples(VIDEO, replace(VIDEO, transfer="smpte2084"), YUV, SIZE)
+
+
+def joined_recordings(folder: Path) -> Path:
+    """One gray picture four times in TS: limited BT.709 first, then the same look in full-range BT.601."""
+    path = folder / "joined.ts"
+    with path.open("wb") as file:
+        for number, (fmt, level, colors) in enumerate((("yuv420p", 126, 1), ("yuvj420p", 128, 6))):
+            part = folder / f"{number}.ts"
+            with av.open(str(part), "w") as box:
+                stream = box.add_stream("libx264", rate=25, options={"qp": "0", "bf": "0"})
+                stream.width, stream.height, stream.pix_fmt = 64, 48, fmt
+                stream.codec_context.colorspace = colors
+                stream.codec_context.color_range = 2 if level == 128 else 1
+                for index in range(2):
+                    planes = np.full((72, 64), 128, np.uint8)
+                    planes[:48] = level
+                    picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+                    picture.pts, picture.time_base = number * 2 + index, Fraction(1, 25)
+                    box.mux(stream.encode(picture))
+                box.mux(stream.encode(None))
+            file.write(part.read_bytes())
+    return path
+
+
+def test_each_picture_keeps_the_color_it_is_tagged_with(tmp_path: Path) -> None:
+    notes: list[str] = []
+    with Reader(joined_recordings(tmp_path), Span(), notes.append) as reader:
+        frames = list(reader.frames())
+    assert [frame.color.full_range for frame in frames] == [False, False, True, True]
+    assert [frame.color.matrix for frame in frames] == ["bt709"] * 2 + ["smpte170m"] * 2
+    assert any("color changes to smpte170m, full range" in note for note in notes)

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import av
+
+from tests.clips import scenery
+from vrx.media.probe import SourceInfo, describe, opened
+from vrx.media.tags import KEYED_FLAG, lost_tags, removed, stale, survival
+
+PHONE = {"title": "T", "com.apple.quicktime.model": "Phone 9", "mykey": "my value"}
+
+
+def phone(path: Path) -> SourceInfo:
+    """A clip with the tags of a phone, written by key."""
+    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as box:
+        box.metadata.update(PHONE)
+        stream = box.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        box.mux(stream.encode(av.VideoFrame.from_ndarray(scenery(0, (64, 48)), format="rgb24")))
+        box.mux(stream.encode(None))
+    with opened(path, path.name) as container:
+        return describe(container, path.name, path)
+
+
+def lost(info: SourceInfo, container: str, flag: str = "") -> set[str]:
+    survived = survival(info.path, container, flag)
+    assert survived is not None
+    return set(lost_tags(info, survived))
+
+
+def test_the_tags_that_each_container_keeps_are_seen(tmp_path: Path) -> None:
+    info = phone(tmp_path / "phone.mov")
+    assert PHONE.items() <= info.metadata.items()
+    assert lost(info, "matroska") == set()
+    assert lost(info, "mp4") == PHONE.keys() - {"title"}
+    assert lost(info, "mp4", KEYED_FLAG) == set()
+    assert lost(info, "mpegts") == PHONE.keys()
+
+
+def test_statistics_of_the_source_are_stale_in_any_language() -> None:
+    names = ["BPS", "BPS-eng", "DURATION", "NUMBER_OF_FRAMES-fra", "number_of_bytes", "_STATISTICS_WRITING_DATE_UTC"]
+    kept = ["title", "language", "BPSX", "DURATION_OF_SHOOTING", "ENCODER"]
+    assert stale([*names, *kept]) == names
+    assert removed(":s:0", ["BPS"]) == ("-metadata:s:0", "BPS=")

@@ -1,0 +1,120 @@
+"""What a run says about what it cannot keep, before any work, and what the result holds."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.clips import ClipMaker, write_sounding
+from tests.media.boxes import dolby_vision, spherical, stereo, video
+from vrx import events
+from vrx.pipeline.plan import Plan
+from vrx.pipeline.run import Run
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+
+
+def job(source: Path, output: str | None = None, start: Fraction | None = None, **changes: object) -> Job:
+    return Job(
+        source=str(source),
+        model=ModelSettings(device="cpu"),
+        restore=RestoreSettings(task=Task.UPSCALE, scale=2),
+        selection=SelectionSettings(start=start),
+        output=OutputSettings(path=None if output is None else str(source.with_name(output)), **changes),  # type: ignore[arg-type]
+    )
+
+
+def planned(job: Job) -> Plan:
+    """A plan; its notes were all told before any work, once each."""
+    heard: list[events.Event] = []
+    with Run(job, heard.append) as run:
+        plan = run.plan()
+    warned = [event.text for event in heard if isinstance(event, events.Noted) and event.level == "warning"]
+    assert warned == list(plan.notes)
+    return plan
+
+
+def chaptered(path: Path) -> Path:
+    """A QuickTime file with two chapters, a timecode and tags by key, as cameras write."""
+    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as box:
+        box.metadata.update({"title": "T", "com.apple.quicktime.model": "Phone 9"})
+        stream = box.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["timecode"] = "01:00:00:00"
+        half = {"time_base": Fraction(1, 25), "metadata": {}}
+        box.set_chapters([{"id": 0, "start": 0, "end": 2, **half}, {"id": 1, "start": 2, "end": 4, **half}])
+        for _ in range(4):
+            box.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        box.mux(stream.encode(None))
+    return path
+
+
+def test_a_plain_video_is_planned_without_a_word(clip: ClipMaker) -> None:
+    assert planned(job(clip("a.mp4", codec="libx264", audio=True))).notes == ()
+
+
+@pytest.mark.parametrize("output", [None, "{stem}.new.{ext}"])
+def test_a_container_that_vrx_chooses_keeps_the_sound(tmp_path: Path, output: str | None) -> None:
+    source = job(write_sounding(tmp_path / "a.flv", "flv", "adpcm_swf"), output)
+    assert any("written as Matroska" in note for note in planned(source).notes)
+    with Run(source, lambda event: None) as run:
+        result = run.stream().output
+    assert result == tmp_path / ("a.x2.mkv" if output is None else "a.new.mkv")
+    with av.open(str(result)) as box:
+        assert sum(frame.samples for frame in box.decode(audio=0)) >= 6000
+
+
+def test_a_container_that_the_user_names_is_taken_and_the_loss_said(tmp_path: Path) -> None:
+    plan = planned(job(write_sounding(tmp_path / "a.avi", "mpeg4", "adpcm_ms"), "b.mp4"))
+    assert plan.container == "mp4"
+    assert plan.notes[0].endswith("mp4 cannot hold audio 1 (adpcm_ms); use -o NAME.mkv to keep it")
+
+
+def test_statistics_of_the_source_are_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata.update({"BPS-eng": "44266", "_STATISTICS_TAGS": "BPS", "ALPHA_MODE": "1", "MYTAG": "mine"})
+        box.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        box.mux(stream.encode(None))
+    with Run(job(path, "b.mkv"), lambda event: None) as run:
+        assert run.plan().notes == ()
+        run.stream()
+    with av.open(str(tmp_path / "b.mkv")) as box:
+        tags = box.streams.video[0].metadata
+        assert tags.keys() & {"BPS-eng", "_STATISTICS_TAGS", "ALPHA_MODE"} == set()
+        assert tags["MYTAG"] == "mine"
+
+
+def test_data_beside_the_pictures_is_named_before_work(clip: ClipMaker) -> None:
+    path = video(clip, "vr.mp4", spherical() + stereo() + dolby_vision(8))
+    notes = "\n".join(planned(job(path, "b.mp4")).notes)
+    assert all(word in notes for word in ("360° projection", "stereo 3D", "Dolby Vision"))
+    assert "stereo 3D" not in "\n".join(planned(job(path, "b.mkv")).notes)
+
+
+@pytest.mark.parametrize("name", ["b.mov", "b.mp4", "b.mkv"])
+def test_chapters_timecode_and_tags_by_key_are_kept(tmp_path: Path, name: str) -> None:
+    source = job(chaptered(tmp_path / "a.mov"), name)
+    with Run(source, lambda event: None) as run:
+        assert run.plan().notes == ()
+        run.stream()
+    with av.open(str(tmp_path / name)) as box:
+        tags = {key.lower(): value for key, value in box.metadata.items()}
+        assert tags["com.apple.quicktime.model"] == "Phone 9"
+        assert tags["title"] == "T"
+        assert len(box.chapters()) == 2
+        picture = {key.lower(): value for key, value in box.streams.video[0].metadata.items()}
+        assert picture["timecode"] == "01:00:00:00"
+
+
+def test_a_part_says_that_chapters_and_timecode_are_left_out(tmp_path: Path) -> None:
+    notes = planned(job(chaptered(tmp_path / "a.mov"), "b.mov", start=Fraction(1, 25))).notes
+    assert ["chapters are left out" in note for note in notes] == [True, False]
+    assert "the timecode is left out" in notes[1]
+
+
+def test_pictures_say_what_they_leave_out(clip: ClipMaker) -> None:
+    (note,) = planned(job(clip("a.mkv", audio=True), "f_%03d.png")).notes
+    assert "pictures cannot hold audio 1 (flac)" in note

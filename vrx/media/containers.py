@@ -1,0 +1,48 @@
+"""Which container a result gets where nobody named one: one that holds the source's other streams as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vrx.media.probe import StreamInfo
+
+USUAL = ".mp4"  # what every player and website takes
+ROOMY = ".mkv"  # holds nearly every sound, subtitle and attachment
+OWN = {".mp4", ".mkv", ".mov", ".webm"}  # sources whose own container is written again
+MP4_HOLDS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; names as its decoders give them
+    "audio": {
+        *("aac", "ac3", "alac", "dca", "eac3", "flac", "mp1", "mp2", "mp3", "opus", "vorbis"),
+        *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le"),
+        *("pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le"),
+    },
+    "subtitle": {"mov_text"},
+    "video": {"av1", "libdav1d", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "vvc"},
+    "cover": {"mjpeg", "png"},
+    "attachment": set(),
+}
+NOWHERE = {"cc_dec", "dvb_teletext", "eia_608"}  # subtitles that Matroska cannot hold either
+VARIANTS = ("float", "fixed")  # ends of decoder names: mp3float reads mp3
+
+
+def choose_container(others: Sequence[StreamInfo], source_suffix: str) -> tuple[str, str]:
+    """The suffix of a result whose name leaves it open, and why, in words; empty where it is the usual one.
+
+    `others` are the source's streams but the one that is restored.  Timed data (positions of a phone,
+    for example) fits neither container, so it decides nothing.
+    """
+    if source_suffix.lower() in OWN:
+        return source_suffix.lower(), ""
+    misfits = [stream for stream in others if not fits_mp4(stream)]
+    if not misfits:
+        return USUAL, ""
+    return ROOMY, f"MP4 cannot hold {', '.join(map(str, misfits))} as it is; written as Matroska"
+
+
+def fits_mp4(stream: StreamInfo) -> bool:
+    """Whether MP4 holds a stream unchanged, or no container does."""
+    codec = stream.codec
+    for variant in VARIANTS:
+        codec = codec.removesuffix(variant)
+    if stream.kind == "subtitle" and codec in NOWHERE:
+        return True
+    return codec in MP4_HOLDS.get(stream.kind, {codec})

@@ -1,0 +1,145 @@
+"""What of the source goes into the result beside the restored picture, and what cannot: said before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrx.media import losses
+from vrx.media.carry import Carried, carry, conversion, trial
+from vrx.media.containers import choose_container
+from vrx.media.extras import SideData
+from vrx.media.frame import Layout, Note
+from vrx.media.probe import SourceInfo, StreamInfo
+from vrx.media.tags import KEYED, KEYED_FLAG, OF_THE_FILE, Tags, lost_tags, removed, stale, survival
+from vrx.settings import Job
+
+ROOMIER = {"matroska": ".mkv", "mov": ".mov"}  # what is advised where a container cannot hold a stream
+TIMECODED = {"mp4", "mov", "matroska", "webm"}  # containers that keep a timecode as a tag of the picture
+CHAPTERED = {"mp4", "mov", "matroska", "webm", "nut"}
+PICTURES = "image2"
+LONGEST_WORD = 30_000  # letters that a command line takes for one word everywhere
+
+
+def other_streams(info: SourceInfo, audio: bool) -> list[StreamInfo]:
+    """The source's streams but the restored one, and but the sound where none is wanted."""
+    found = [stream for stream in info.streams if stream.index != info.video.index]
+    return found if audio else [stream for stream in found if stream.kind != "audio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """From a source into a container, with the restored picture in `layout`.
+
+    `others` are the streams to go along, in the file `source`, which need not be the one that `info` describes.
+    """
+
+    job: Job
+    info: SourceInfo
+    source: Path
+    others: Sequence[StreamInfo]
+    found: SideData
+    container: str
+    layout: Layout
+    note: Note
+
+    @property
+    def part(self) -> bool:
+        """Whether only a part of the source is restored."""
+        selection = self.job.selection
+        return any(limit is not None for limit in (selection.start, selection.end, selection.frames))
+
+    @property
+    def late(self) -> bool:
+        """Whether that part does not begin where the source does."""
+        return bool(self.job.selection.start)
+
+    def tell(self, lines: list[str]) -> None:
+        """Hand lines on with the name of the source."""
+        for line in lines:
+            self.note(f"{self.job.source}: {line}")
+
+    def streams(self) -> tuple[Carried, ...]:
+        """The source's other streams, as far as the container holds them."""
+        if self.container == PICTURES:
+            self.tell(losses.picture_lines(self.others, self.info.chapters))
+            return ()
+        wanted = [stream for stream in self.others if not self._written_anew(stream)]
+        carried, gone = carry(self.source, self.container, wanted)
+        self.tell(losses.stream_lines(self.container, [(stream, self._roomier(stream)) for stream in gone]))
+        self.tell(losses.conversion_lines(self.container, wanted, carried))
+        self.tell(losses.chapter_lines(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
+        return tuple(carried)
+
+    def _written_anew(self, stream: StreamInfo) -> bool:
+        """Whether the muxer makes a stream itself: titles of chapters, and the timecode that a tag gives."""
+        if stream.kind == "chapters":
+            return True
+        tagged = "timecode" in stream.metadata and "timecode" in self._picture_tags()
+        return stream.kind == "data" and tagged and (self.late or self.container in TIMECODED)
+
+    def _roomier(self, stream: StreamInfo) -> str:
+        """The suffix of a container that would keep a stream, or an empty string."""
+        for form, suffix in ROOMIER.items():
+            codec = conversion(stream, form)
+            if form != self.container and (
+                trial(self.source, stream, form) or (codec is not None and trial(self.source, stream, form, codec))
+            ):
+                return suffix
+        return ""
+
+    def _picture_tags(self) -> dict[str, str]:
+        """The tags of the restored stream."""
+        video = self.info.video.index
+        return next((stream.metadata for stream in self.info.streams if stream.index == video), {})
+
+    def tags(self, carried: tuple[Carried, ...]) -> Tags:
+        """How the source's tags are written, without those that would be wrong in the result."""
+        if self.container == PICTURES:
+            return Tags()
+        own = self._picture_tags()
+        wrong = stale(own)
+        wrong += [name for name in own if name.lower() == "alpha_mode" and not self.layout.alpha]
+        if self.late and "timecode" in own:
+            wrong.append("timecode")
+            self.tell(["the timecode is left out, since the result begins elsewhere"])
+        words = list(removed(":s:0", wrong))
+        streams = {stream.index: stream for stream in self.others}
+        for place, item in enumerate(carried, start=1):
+            words += removed(f":s:{place}", stale(streams[item.index].metadata))
+        words += removed("", [name for name in self.info.metadata if name.lower() in OF_THE_FILE])
+        if losses.keeps_stereo(self.found, self.container):
+            words += ["-metadata:s:0", f"stereo_mode={self.found.stereo}"]
+        flag = self._file_tags(carried)
+        if flag:  # again from here, since a file between may hold less
+            for name, value in self.info.metadata.items():
+                if name.lower() not in OF_THE_FILE and len(value) < LONGEST_WORD:
+                    words += ["-metadata", f"{name}={value}"]
+        return Tags(words=tuple(words), movflag=flag)
+
+    def _file_tags(self, carried: tuple[Carried, ...]) -> str:
+        """Tell which tags of the file are lost; returns the muxer's flag that saves most of them."""
+        if not set(map(str.lower, self.info.metadata)) - OF_THE_FILE:
+            return ""
+        survived = survival(self.info.path, self.container)
+        if survived is None:
+            return ""
+        flag, lost = "", lost_tags(self.info, survived)
+        # by key, all are kept, but many players look for the common ones elsewhere only; and covers are lost
+        covered = any(item.kind == "cover" for item in carried)
+        if lost and self.container in KEYED and "mov" in self.info.container and not covered:
+            keyed = survival(self.info.path, self.container, KEYED_FLAG)
+            if keyed is not None and len(fewer := lost_tags(self.info, keyed)) < len(lost):
+                flag, lost = KEYED_FLAG, fewer
+        self.tell(losses.tag_lines(self.container, lost))
+        return flag
+
+
+def container_reason(job: Job, info: SourceInfo, output: Path | None) -> str:
+    """Why the result has another container than usual, where vrx chose it; else an empty string."""
+    wanted = job.output.path
+    if output is None or (wanted is not None and "{ext}" not in wanted and Path(wanted) == output):
+        return ""
+    suffix, reason = choose_container(other_streams(info, job.output.audio), Path(job.source).suffix)
+    return reason if suffix == output.suffix else ""
