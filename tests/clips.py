@@ -139,3 +139,38 @@ def read(path: Path) -> Read:
             [s.type for s in box.streams],
             float(box.duration or 0) / av.time_base,
         )
+
+
+def turned_clip(
+    path: Path,
+    turns: int,
+    mirrored: bool,
+    pix_fmt: str = "yuv420p",
+    size: tuple[int, int] = (48, 32),
+    pixels: np.ndarray | None = None,
+) -> Path:
+    """Two frames of a bright patch at the stored top left, with a display matrix that asks to turn and mirror them."""
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
+        video.set_display_rotation(90 * turns, hflip=mirrored)
+        for number in range(2):
+            picture = scenery(number, size) if pixels is None else pixels
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+    return path
+
+
+def save_picture(path: Path, pixels: np.ndarray, pix_fmt: str = "gray", codec: str = "png") -> Path:
+    """Pixels [H, W], [H, W, 3] or [H, W, 4], uint8 or uint16, as one picture."""
+    deep = {np.dtype(np.uint8): ("gray", "rgb24", "rgba"), np.dtype(np.uint16): ("gray16le", "rgb48le", "rgba64le")}
+    form = deep[pixels.dtype][0 if pixels.ndim == 2 else pixels.shape[2] - 2]
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as box:
+        stream = box.add_stream(codec, rate=1)
+        stream.height, stream.width = pixels.shape[:2]
+        stream.pix_fmt = pix_fmt
+        frame = av.VideoFrame.from_ndarray(pixels, format=form)
+        box.mux([*stream.encode(frame if form == pix_fmt else frame.reformat(format=pix_fmt)), *stream.encode(None)])
+    return path

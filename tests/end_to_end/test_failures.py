@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker, read
+from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import EXAMPLES, ROOT, Command
-from tests.media.test_masks import save
 
 
 def one_line(stderr: str) -> str:
@@ -83,8 +82,8 @@ def test_bad_words_and_files_get_one_line(
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "hollow").mkdir()
     (tmp_path / "link.mkv").symlink_to(tmp_path / "clip.mkv")
-    save(tmp_path / "square.png", np.eye(32, dtype=np.uint8) * 255)
-    save(tmp_path / "white.png", np.full((48, 64), 255, np.uint8))
+    save_picture(tmp_path / "square.png", np.eye(32, dtype=np.uint8) * 255)
+    save_picture(tmp_path / "white.png", np.full((48, 64), 255, np.uint8))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     done = vrx(*words)
     assert done.returncode == status, done.stderr

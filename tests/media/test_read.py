@@ -1,4 +1,5 @@
 import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from tests.clips import ClipMaker, scenery
 from vrx.errors import InputError
 from vrx.media import ffmpeg
 from vrx.media.frame import Frame, Kind, Layout
+from vrx.media.orientation import UPRIGHT
 from vrx.media.probe import plausible, video_info
 from vrx.media.read import Reader, Span, layout_of
 from vrx.media.stills import is_pattern
@@ -157,16 +159,54 @@ def test_formats_without_a_home_are_refused(pix_fmt: str) -> None:
         layout_of(pix_fmt)
 
 
-@pytest.mark.parametrize(("orientation", "shape"), [(None, (48, 64)), (1, (48, 64)), (3, (48, 64)), (6, (64, 48))])
+EXIF = {  # how a viewer shows what is stored, by the orientation of EXIF 2.3, table 4.6.4
+    None: lambda p: p,
+    1: lambda p: p,
+    2: np.fliplr,
+    3: lambda p: p[::-1, ::-1],
+    4: np.flipud,
+    5: lambda p: p.T,
+    6: lambda p: p[::-1].T,
+    7: lambda p: p[::-1, ::-1].T,
+    8: lambda p: p.T[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", EXIF)
 def test_a_photograph_is_read_with_what_its_camera_wrote(
-    clip: ClipMaker, tmp_path: Path, orientation: int | None, shape: tuple[int, int]
+    clip: ClipMaker, tmp_path: Path, orientation: int | None
 ) -> None:
     upright = frames_of(clip("plain.png", frames=1, codec="png", pix_fmt="rgb24"))[0].planes[0].astype(float)
     path = photograph(tmp_path / "a.jpg", orientation)
-    found = frames_of(path)[0].planes[0].astype(float)
-    assert found.shape == shape
-    turned = np.rot90(upright, {None: 0, 1: 0, 3: 2, 6: 3}[orientation])
+    with Reader(path, Span(), [].append) as reader:
+        assert reader.orientation == UPRIGHT
+        found = next(reader.frames()).planes[0].astype(float)
+        assert reader.size == found.shape[::-1]
+    turned = EXIF[orientation](upright)
+    assert found.shape == turned.shape
     assert np.corrcoef(found.ravel(), turned.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("orientation", [2, 5, 8])
+def test_png_pictures_say_it_too(clip: ClipMaker, orientation: int) -> None:
+    path = clip("a.png", frames=1, codec="png", pix_fmt="rgb24")
+    stored = frames_of(path)[0].planes
+    path.write_bytes(with_exif(path.read_bytes(), orientation))
+    for found, plane in zip(frames_of(path)[0].planes, stored, strict=True):
+        assert np.array_equal(found, EXIF[orientation](plane))
+
+
+def with_exif(png: bytes, orientation: int) -> bytes:
+    """A PNG file with EXIF data behind its header."""
+    chunk = b"eXIf" + exif(orientation)
+    whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png[:33] + whole + png[33:]
+
+
+def exif(orientation: int) -> bytes:
+    """EXIF data of one entry."""
+    entry = struct.pack("<HHHIHH", 1, 0x0112, 3, 1, orientation, 0)  # one short: the orientation
+    return b"II*\0" + struct.pack("<I", 8) + entry + bytes(4)
 
 
 def photograph(path: Path, orientation: int | None) -> Path:
@@ -178,8 +218,7 @@ def photograph(path: Path, orientation: int | None) -> Path:
         box.mux(stream.encode(picture))
         box.mux(stream.encode(None))
     if orientation is not None:
-        entry = struct.pack("<HHHIHH", 1, 0x0112, 3, 1, orientation, 0)  # one short: the orientation
-        words = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry + bytes(4)
+        words = b"Exif\0\0" + exif(orientation)
         plain = path.read_bytes()
         path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(words) + 2) + words + plain[2:])
     return path

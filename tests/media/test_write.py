@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import av
@@ -16,6 +16,7 @@ from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.mastering import Mastering, can_hold, input_options
+from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.publish import count_frames
 from vrx.media.rehearsal import black
 from vrx.media.segments import Segment, join, target_of
@@ -144,6 +145,32 @@ def test_tags_are_written(tmp_path: Path) -> None:
         assert stream.sample_aspect_ratio == Fraction(2896, 2889)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_orientations_are_written(tmp_path: Path, suffix: str) -> None:
+    for turns, mirrored in product(range(4), (False, True)):
+        path = tmp_path / f"{turns}{mirrored}{suffix}"
+        write(target(path, "h264", Layout(Kind.YUV, 8, 1, 1), orientation=Orientation(turns, mirrored)), [0, 40])
+        with av.open(str(path)) as box:
+            assert read_orientation(next(box.decode(video=0))) == Orientation(turns, mirrored)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_orientations_outlive_a_result_made_in_parts(tmp_path: Path, suffix: str) -> None:
+    whole = target(
+        tmp_path / f"a{suffix}", "h264", Layout(Kind.YUV, 8, 1, 1), orientation=Orientation(1, mirrored=True)
+    )
+    segments = []
+    for number in range(2):
+        begin = Fraction(80 * number, 1000)
+        part = target_of(whole, tmp_path / f"part{number}{suffix}", begin)
+        write(part, [80 * number, 80 * number + 40])
+        segments.append(Segment(tmp_path / f"part{number}{suffix}", 2, begin))
+    join(segments, whole)
+    with av.open(str(tmp_path / f"a{suffix}")) as box:
+        found = [read_orientation(picture) for picture in box.decode(video=0)]
+    assert found == [whole.orientation] * 4
+
+
 HDR10 = Mastering("G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)", "1000,400")
 
 
@@ -177,12 +204,6 @@ def test_hdr10_survives_joining(tmp_path: Path) -> None:
         parts.append(Segment(tmp_path / f"{number}.webm", 1, Fraction(number, 25)))
     join(parts, whole)
     assert len(brightness(tmp_path / "a.webm")) == 2
-
-
-def test_rotation_is_written(tmp_path: Path) -> None:
-    write(target(tmp_path / "a.mp4", "h264", Layout(Kind.YUV, 8, 1, 1), rotation=90), [0, 40])
-    with av.open(str(tmp_path / "a.mp4")) as box:
-        assert next(box.decode(video=0)).rotation == 90
 
 
 def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:

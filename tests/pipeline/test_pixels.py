@@ -118,3 +118,45 @@ def test_known_samples_are_put_back_exactly() -> None:
     kept = keep_known(new, old, mask)
     assert [int((p == 9).sum()) for p in kept] == [1, 1, 1]
     assert all(p[0, 0] == 9 for p in kept)
+
+
+@pytest.mark.parametrize("layout", [x for x in LAYOUTS if x.shift_x or x.shift_y], ids=lambda x: x.pix_fmt)
+@pytest.mark.parametrize("size", [(32, 24), (31, 23)])
+def test_chroma_that_a_marked_pixel_shares_is_not_believed(layout: Layout, size: tuple[int, int]) -> None:
+    """A mark in another color on an even ground, stored as encoders store it: blocks at its edge are mixed."""
+    color = Color(matrix="bt709")
+    mask = np.zeros(size[::-1], bool)
+    mask[7:14, 9:20] = True
+    mask[3, 5] = True
+    picture = torch.full((3, size[1], size[0]), 0.4)
+    picture[0] += 0.2
+    plain = from_rgb(picture, None, Conversion(layout, color, size))
+    picture[:, torch.from_numpy(mask)] = torch.tensor([0.1, 0.9, 0.2])[:, None]
+    marked = from_rgb(picture, None, Conversion(layout, color, size))
+    # what a wider filter mixed in beyond the blocks is no part of this
+    stored = tuple(np.where(block(mask, new.shape), new, old) for new, old in zip(marked, plain, strict=True))
+    ground, _ = to_rgb(frame_of(plain, layout, color), CPU)
+    found, _ = to_rgb(frame_of(stored, layout, color), CPU, mask)
+    known = torch.from_numpy(~mask)
+    torch.testing.assert_close(found[:, known], ground[:, known], atol=1e-4, rtol=0)
+    believed, _ = to_rgb(frame_of(stored, layout, color), CPU)
+    assert (believed - ground)[:, known].abs().max() > 0.05
+    torch.testing.assert_close(to_rgb(frame_of(stored, layout, color), CPU, np.zeros_like(mask))[0], believed)
+
+
+def block(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Samples of a plane that any marked pixel shares, one by one."""
+    found = np.zeros(shape, bool)
+    rows, columns = -(-mask.shape[0] // shape[0]), -(-mask.shape[1] // shape[1])
+    for y, x in np.argwhere(mask):
+        found[y // rows, x // columns] = True
+    return found
+
+
+def test_where_all_chroma_is_unknown_it_is_gray() -> None:
+    layout, color = Layout(Kind.YUV, 8, 1, 1), Color(matrix="bt709")
+    planes = (np.full((4, 6), 120, np.uint8), *(np.full((2, 3), 200, np.uint8) for _ in range(2)))
+    mask = np.zeros((4, 6), bool)
+    mask[::2, ::2] = True
+    found, _ = to_rgb(frame_of(planes, layout, color), CPU, mask)
+    torch.testing.assert_close(found, found[:1].expand(3, -1, -1), atol=1e-5, rtol=0)

@@ -67,8 +67,8 @@ def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:
     ]
     if video.sample_aspect not in (0, 1):
         result.append(("pixels", f"{video.sample_aspect.numerator}:{video.sample_aspect.denominator}"))
-    if video.rotation:
-        result.append(("rotation", f"{video.rotation} degrees"))
+    if video.rotation or video.mirrored:
+        result.append(("rotation", f"{video.rotation} degrees{', mirrored' if video.mirrored else ''}"))
     if video.interlaced:
         result.append(("interlaced", "yes"))
     for stream in info.streams:

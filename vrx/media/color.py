@@ -54,9 +54,14 @@ def written(source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layou
     if before.kind is Kind.RGB:
         matrix = "smpte170m" if is_sd(*sizes[1]) else "bt709"
         return replace(source, matrix=matrix, full_range=False, chroma_location="")
-    if not source.matrix and is_sd(*sizes[0]) != is_sd(*sizes[1]):
-        return replace(source, matrix=assumed(source, before, sizes[0]).matrix)
-    return source
+    return filled_matrix(source, before, *sizes)
+
+
+def filled_matrix(color: Color, layout: Layout, before: tuple[int, int], after: tuple[int, int]) -> Color:
+    """The color with its matrix said where a new size would let untagged pictures be taken for something else."""
+    if color.matrix or layout.kind is Kind.RGB or is_sd(*before) == is_sd(*after):
+        return color
+    return replace(color, matrix=assumed(color, layout, before).matrix)
 
 
 def changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> list[str]:

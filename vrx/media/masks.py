@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -13,14 +14,17 @@ from numpy.typing import NDArray
 
 from vrx.errors import InputError, UsageError
 from vrx.media.frame import Note
+from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import opened
+from vrx.media.sequence import distinct, in_order, named, read_header, refuse_missing
 from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
 from vrx.media.tracks import pick_video
 
 Mask = NDArray[np.bool_]
-LOSSLESS = {"png", "bmp", "tiff", "ppm", "pgm", "gif", "ffv1", "qtrle", "webp"}
-ANY_LIGHT = 1  # gray values from here on are filled: soft edges belong to what is marked
+ANY_LIGHT = 1  # values from here on are filled: soft edges and labels belong to what is marked
 SOME_LIGHT = 32  # the same for lossy files, whose black is not quite black
+STUDIO_BLACK = 16  # of limited range, as it comes into gray pictures that know no range
+DARK, CONTRAST = 64, 64  # what is no darker than this, or no less below white, is marked and not black
 OPAQUE = 128  # alpha from here on counts
 
 
@@ -32,58 +36,106 @@ def read_still_mask(path: Path) -> Mask:
             picture = next(container.decode(stream))
         except (av.error.FFmpegError, StopIteration, EOFError) as error:
             raise InputError(f"cannot read the mask {path}: no picture in it") from error
-    return as_mask(picture, stream.codec_context.name)
+    return (read_orientation(picture) or UPRIGHT).turn(as_mask(picture, stream.codec_context.codec))
 
 
-def as_mask(picture: av.VideoFrame, codec: str) -> Mask:
-    """A decoded picture, turned as it wants to be shown, as a mask."""
-    light = ANY_LIGHT if codec in LOSSLESS else SOME_LIGHT
-    pixels = picture.to_ndarray(format="rgba").astype(np.uint16)
-    luma = (pixels[..., 0] * 77 + pixels[..., 1] * 150 + pixels[..., 2] * 29) >> 8
-    mask: Mask = (luma >= light) & (pixels[..., 3] >= OPAQUE)
-    turns = round((picture.rotation or 0) / 90)
-    turned: Mask = np.ascontiguousarray(np.rot90(mask, turns) if turns else mask)
-    return turned
+def as_mask(picture: av.VideoFrame, codec: av.Codec) -> Mask:
+    """A decoded picture, as it is stored, as a mask."""
+    form = picture.format
+    exact = not codec.lossy or (codec.name == "webp" and form.is_rgb)  # several codecs are both, and mostly lossy
+    gray = sum(not part.is_alpha for part in form.components) == 1
+    deep = (form.is_rgb or gray) and max(part.bits for part in form.components) > 8
+    pixels = picture.to_ndarray(format="rgba64le" if deep else "rgba")
+    unit = 257 if deep else 1
+    light, opaque = pixels[..., :3].max(-1), pixels[..., 3] >= OPAQUE * unit
+    least = black_of(light, opaque, unit) + (ANY_LIGHT if exact else SOME_LIGHT * unit)
+    return cast(Mask, (light >= least) & opaque)
+
+
+def black_of(light: NDArray[np.uint8 | np.uint16], opaque: Mask, unit: int) -> int:
+    """The value that stands for black: that of limited range, or what is darkest in a picture without black."""
+    darkest, brightest = int(light.min()), int(light.max())
+    studio = darkest // max(1, unit - 1) == STUDIO_BLACK  # of 16 bits: 16 * 256 or 16 * 257
+    lifted = darkest < DARK * unit and brightest - darkest >= CONTRAST * unit
+    return darkest if opaque.all() and (studio or lifted) else 0
+
+
+def fits(mask: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a mask of a (width, height) has the shape of a picture of another; rounding is forgiven."""
+    (width, height), (wide, high) = mask, size
+    return abs(width * high - height * wide) <= max(size) * max(1, max(mask) // max(size))
 
 
 def fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
-    """A mask at the video's size (width, height): unchanged, or scaled where the shape is the same.
+    """A mask at the size (width, height) in which the video is shown: unchanged, or scaled where the shape is the same.
 
     Raises UsageError where the shapes differ: a stretched mask marks the wrong things.
     """
     height, width = mask.shape
     if (width, height) == size:
         return mask
-    if abs(width * size[1] - height * size[0]) > max(size) * max(1, max(width, height) // max(size)):
-        raise UsageError(
-            f"the mask {name} is {width}x{height}, the video {size[0]}x{size[1]}", "Give a mask of the video's shape"
-        )
+    if not fits((width, height), size):
+        raise unfit(name, (width, height), size)
     rows = (np.arange(size[1]) * height) // size[1]
     columns = (np.arange(size[0]) * width) // size[0]
     scaled: Mask = mask[rows[:, None], columns[None, :]]
     return scaled
 
 
+def unfit(name: str, mask: tuple[int, int], size: tuple[int, int]) -> UsageError:
+    """The error of a mask whose shape is not that of the video."""
+    return UsageError(
+        f"the mask {name} is {mask[0]}x{mask[1]}, the video {size[0]}x{size[1]} as it is shown",
+        "Give a mask of the video's shape",
+    )
+
+
+def mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
+    """The pictures of a folder or a pattern, one a frame, in the order of their numbers.
+
+    Hidden files, as other systems leave them, are no masks.  Raises UsageError for a folder without any and
+    for one whose shape is not `size`, InputError where numbers are missing or one cannot be opened.
+    """
+    if path.is_dir():
+        files = [p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES and not p.name.startswith(".")]
+        found = in_order(f"the mask {path}", [p for p in files if p.is_file()])
+        if not found:
+            raise UsageError(f"the mask folder {path} holds no pictures", "Put one PNG a frame into it")
+    else:
+        members = distinct(path, sequence_members(path))
+        if not members:
+            raise InputError(f"cannot read the mask {path}: no such files")
+        refuse_missing(f"the mask {path}", [number for number, _ in members], lambda n: named(path, n))
+        found = [file for _, file in members]
+    for file in found:
+        shown = read_header(file).shown
+        if not fits(shown, size):
+            raise unfit(str(file), shown, size)
+    return found
+
+
+def counted(masks: int) -> str:
+    """A number of masks, in words."""
+    return f"{masks} mask{'' if masks == 1 else 's'}"
+
+
 class MaskTrack:
     """The mask at a time of the video.  A context manager; times must not go back.
 
-    A still holds for all frames.  A folder gives one mask a frame, a video the one shown at that time;
-    when they end, the last one holds and the user is told once.
+    Masks are in the orientation in which the video is shown, and given in that of its stored pixels.  A still
+    holds for all frames.  A folder gives one mask a frame, a video the one shown at that time; when they
+    end, the last one holds and the user is told once.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], on_note: Note) -> None:
-        self.name, self._size, self._note = str(path), size, on_note
+    def __init__(self, path: Path, stored: tuple[int, int], on_note: Note, orientation: Orientation = UPRIGHT) -> None:
+        self.name, self._size, self._note = str(path), orientation.size(stored), on_note
+        self._inverse = orientation.inverse
+        self.count: int | None = None  # how many masks there are, where that is known
         self._timed: Iterator[tuple[Fraction | None, Mask]] | None = None
-        if path.is_dir():
-            members = sorted(p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES)
-            if not members:
-                raise UsageError(f"the mask folder {path} holds no pictures", "Put one PNG a frame into it")
-            self._timed = ((None, read_still_mask(p)) for p in members)
-        elif is_pattern(path):
-            found = sequence_members(path)
-            if not found:
-                raise InputError(f"cannot read the mask {path}: no such files")
-            self._timed = ((None, read_still_mask(p)) for p in found)
+        if path.is_dir() or is_pattern(path):
+            files = mask_files(path, self._size)
+            self.count = len(files)
+            self._timed = ((None, read_still_mask(file)) for file in files)
         elif not path.exists():
             raise InputError(f"cannot read the mask {path}: no such file")
         elif not is_still(path):
@@ -92,14 +144,36 @@ class MaskTrack:
         first = (None, read_still_mask(path)) if self._timed is None else next(self._timed, None)
         if first is None:
             raise InputError(f"cannot read the mask {path}: no frames in it")
-        self._now = fitted(first[1], size, self.name)
+        self._now = self._stored(first[1])
         self._next = next(self._timed, None) if self._timed else None
         self._calls, self._given = 0, 1
         self._shown, self._step = first[0] or Fraction(0), Fraction(0)
+        self._short = False
         if self.static and self._now.all():
             raise UsageError(f"the mask {path} is all white: nothing would be left to fill from")
         if self.static and not self._now.any():
             on_note(f"the mask {path} is all black: nothing is filled")
+
+    def _stored(self, mask: Mask) -> Mask:
+        """A mask as it lies on the stored pixels."""
+        return self._inverse.turn(fitted(mask, self._size, self.name))
+
+    def skip(self, masks: int) -> None:
+        """Pass over so many of a folder's masks before the first is asked for."""
+        for _ in range(masks):
+            if self._next is not None:
+                self._advance()
+        self._calls = masks
+
+    def check_count(self, frames: int) -> None:
+        """Tell before work begins that there are fewer masks left than the `frames` to come."""
+        if self.count is not None and self.count < self._calls + frames:
+            self._tell_short(f"{counted(self.count)} for {self._calls + frames} frames")
+
+    def _tell_short(self, how: str) -> None:
+        if not self._short:
+            self._short = True
+            self._note(f"the mask {self.name} ends before the video: {how}; the last one holds")
 
     def __enter__(self) -> MaskTrack:
         return self
@@ -112,16 +186,23 @@ class MaskTrack:
     def _video(self, path: Path) -> Iterator[tuple[Fraction | None, Mask]]:
         with opened(path, str(path)) as container:
             stream = pick_video(container, str(path))
+            codec = stream.codec_context.codec
             origin: Fraction | None = None
-            for picture in container.decode(stream):
+            turn: Orientation | None = None
+            for picture in self._decoded(container.decode(stream)):
+                turn = turn or read_orientation(picture) or UPRIGHT
                 time = (
                     None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base or 1)
                 )
                 origin = time if origin is None else origin
-                yield (
-                    (None if time is None or origin is None else time - origin),
-                    as_mask(picture, stream.codec_context.name),
-                )
+                begins = None if time is None or origin is None else time - origin
+                yield begins, turn.turn(as_mask(picture, codec))
+
+    def _decoded(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        try:
+            yield from pictures
+        except (av.error.FFmpegError, OSError) as error:
+            raise InputError(f"cannot read the mask {self.name}: it is damaged") from error
 
     def at(self, time: Fraction) -> Mask:
         """The mask [H, W] at `time` seconds after the video's first frame."""
@@ -131,7 +212,7 @@ class MaskTrack:
         while self._next is not None and self._due(self._next[0], time):
             self._advance()
         if self._next is None and self._overdue(time):
-            self._note(f"the mask {self.name} ends before the video; its last picture holds")
+            self._tell_short(f"{counted(self._given)}, and frame {self._calls} has none")
         return self._now
 
     def _due(self, begins: Fraction | None, time: Fraction) -> bool:
@@ -147,6 +228,6 @@ class MaskTrack:
         begins = self._next[0]
         if begins is not None:
             self._step, self._shown = begins - self._shown, begins
-        self._now = fitted(self._next[1], self._size, self.name)
+        self._now = self._stored(self._next[1])
         self._given += 1
         self._next = next(self._timed, None)

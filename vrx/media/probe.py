@@ -55,8 +55,9 @@ class StreamInfo:
 class VideoInfo:
     """The video stream that is restored.
 
-    `size` is (width, height) as stored; `rotation` in degrees as a player turns it; `sample_aspect`
-    0 where unknown; `frames` is the container's count, 0 where it has none; times in seconds.
+    `size` is (width, height) as stored; `rotation` counterclockwise in degrees as a player turns it, which
+    then mirrors it left to right if `mirrored`; `sample_aspect` 0 where unknown; `frames` is the container's
+    count, 0 where it has none; times in seconds.
     """
 
     index: int
@@ -73,6 +74,7 @@ class VideoInfo:
     start: Fraction | None
     duration: Fraction | None
     attached: bool = False
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,9 @@ def explain(error: Exception, name: str) -> InputError:
 @contextmanager
 def opened(source: Path, name: str) -> Iterator[InputContainer]:
     """Open a local file with PyAV; only the file and pipe protocols are allowed."""
-    if not is_pattern(source):
-        check_regular(source, name)
+    check_regular(source, name)
     with ExitStack() as stack:
-        file = source if is_pattern(source) else stack.enter_context(readable(source, name))
+        file = stack.enter_context(readable(source, name))
         form, extra = still_options(file)
         options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
         try:

@@ -15,12 +15,14 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
-from vrx.media.color import changes
+from vrx.media.color import changes, filled_matrix
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.extras import Extra, SideData, frame_extras, look
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
+from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import pictures_in
 from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
+from vrx.media.sequence import TICK, PictureSequence, common_layout, convert, ends_early
 from vrx.media.side_data import mastering_of
 from vrx.media.stills import is_pattern
 from vrx.media.timing import Clock
@@ -106,8 +108,10 @@ def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
 class Reader:
     """An open source.  A context manager; `frames` may be walked once.
 
-    `info` describes the source, `layout` and `color` its first picture.  `on_note` hears of damage,
-    of repaired times and of a source that ends early; the same words once.
+    `info` describes the source; `layout`, `color`, `size` and `sample_aspect` the frames it gives, which are
+    to be shown in `orientation`: upright for pictures, whose pixels are turned here, as the file says for
+    videos until `make_upright`.  `on_note` hears of damage, of repaired times and of a source that ends
+    early; the same words once.
     """
 
     def __init__(
@@ -122,12 +126,14 @@ class Reader:
         self.name = name or str(source)
         self._deinterlace = deinterlace
         self._span, self._note = span, on_note
-        self.rotation, self.interlaced = 0, False
+        self.interlaced = False
         self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
         self.mastering: dict[str, bytes] = {}
         self._announced: set[Extra] | None = None  # what `side_data` found; later pictures may bring more
         try:
-            self._container = self._stack.enter_context(opened(source, self.name))
+            self._sequence = PictureSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
+            first = self._sequence.members[0].path if self._sequence else source
+            self._container = self._stack.enter_context(opened(first, self.name))
             self._stream = pick_video(self._container, self.name, span.stream)
             self.info: SourceInfo = describe(self._container, self.name, source, self._stream)
             self._say_choice(source)
@@ -135,7 +141,7 @@ class Reader:
             self._seekable = not self.info.still
             self._clock = Clock(self.info.video.time_base, self.info.video.rate)
             self._damaged = 0
-            self._pictures = self._decode()
+            self._pictures = self._decode() if self._sequence is None else self._sequence.pictures()
             self._first: VideoFrame = self._open_first()
         except BaseException:
             self._stack.close()
@@ -145,16 +151,38 @@ class Reader:
         self.color = merged(color_of(self._first), video.color, self._first.format.name)
         self._stored = (self._first.width, self._first.height)
         self.size = self._stored
+        self.sample_aspect = video.sample_aspect
         self.interlaced = bool(self._first.interlaced_frame)
-        self.rotation = int(self._first.rotation or 0)
         self.transparent = self._transparent()
         if not self.transparent and self._alpha_by_format():
             self.layout = replace(self.layout, alpha=False)
         if stored_apart(self._stream) and not self.layout.alpha:
             on_note(f"{self.name}: its transparency cannot be decoded here and is lost")
         self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
-        if self.info.still and self.rotation:
-            self._turn_still()
+        self.turned = UPRIGHT
+        self.orientation = self._read_orientation()
+        if self.info.still:  # pictures have no place to keep an orientation that everyone reads
+            self.make_upright()
+        if self._sequence is not None:
+            self._describe_sequence(self._sequence)
+        elif self.info.still and ends_early(source):
+            self._note(f"{self.name}: the picture ends too early; what is there of it is used")
+
+    def _describe_sequence(self, sequence: PictureSequence) -> None:
+        """What only all pictures together tell."""
+        headers = [(member.path, member.header) for member in sequence.members]
+        self.layout = common_layout(h.turn.layout(layout_of(h.pix_fmt, str(path))) for path, h in headers)
+        self.transparent = self.layout.alpha
+        self.origin = Fraction(0)
+        self._clock.begin(0)
+        length = len(headers) * TICK
+        formats = {header.pix_fmt for _, header in headers}
+        name = formats.pop() if len(formats) == 1 else self.layout.pix_fmt
+        video = replace(self.info.video, frames=len(headers), duration=length, pix_fmt=name)
+        self.info = replace(self.info, video=video, duration=length)
+        for path, _ in headers:
+            if ends_early(path):
+                self._note(f"{path}: the picture ends too early; what is there of it is used")
 
     def described(self) -> SourceInfo:
         """The source with what only its first picture tells."""
@@ -162,7 +190,8 @@ class Reader:
             self.info.video,
             size=self.size,
             color=self.color,
-            rotation=self.rotation,
+            rotation=self.orientation.rotation,
+            mirrored=self.orientation.mirrored,
             interlaced="yes" if self.interlaced else "",
         )
         return replace(self.info, video=video)
@@ -205,11 +234,22 @@ class Reader:
         palette = self._first.format.has_palette
         return self.info.moving_picture or (self.info.still and (palette or self.info.video.codec == "mjpeg"))
 
-    def _turn_still(self) -> None:
-        """Pictures have no place to keep a rotation that everyone reads: turn the pixels instead."""
-        if self.rotation % 180:
-            self.size = self.size[::-1]
-            self.layout = replace(self.layout, shift_x=self.layout.shift_y, shift_y=self.layout.shift_x)
+    def _read_orientation(self) -> Orientation:
+        """How the file's first picture asks to be shown."""
+        if self._asked is None:
+            self._note(f"{self.name}: asks to be shown at an angle; only quarter turns and mirrors are kept")
+        return self._asked or UPRIGHT
+
+    def make_upright(self) -> None:
+        """Turn the pixels of all frames to how they are to be shown; before `frames` is walked."""
+        if self.orientation == UPRIGHT:
+            return
+        turn, size = self.orientation, self.size
+        self.size, self.sample_aspect = turn.size(size), turn.aspect(self.sample_aspect)
+        # what untagged colors are taken for depends on the size: decided before it changes
+        self.color = turn.color(filled_matrix(self.color, self.layout, size, self.size), self.layout)
+        self.layout = turn.layout(self.layout)
+        self.turned, self.orientation = turn, UPRIGHT
 
     def _decode(self) -> Generator[VideoFrame]:
         """Pictures one by one; damaged packets are passed over and counted."""
@@ -235,6 +275,8 @@ class Reader:
         if first is None:
             why = "its video cannot be decoded" if self._damaged else "it holds no frames"
             raise InputError(f"cannot read {self.name}: {why}")
+        self._rotation = first.rotation
+        self._asked = read_orientation(first)  # H.264 and HEVC say it on some pictures only
         self.origin = (first.pts or 0) * Fraction(first.time_base or self.info.video.time_base)
         if not self._span.start or not self._seekable:
             return first
@@ -273,9 +315,11 @@ class Reader:
         yield self._first
         for picture in self._pictures:
             self._watch_side_data(picture)
-            if (picture.width, picture.height) != self._stored:
+            if self._sequence is None and (picture.width, picture.height) != self._stored:
                 self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
+            if self._sequence is None and picture.rotation and picture.rotation != self._rotation:
+                self._note(f"{self.name}: the orientation changes at {picture.time or 0:.2f} s; the first one holds")
             if self._deinterlace is Deinterlace.FLAGGED and picture.interlaced_frame and not self.interlaced:
                 self.interlaced = True
                 self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
@@ -294,17 +338,18 @@ class Reader:
         return (span.end is not None and time >= span.end) or (span.frames is not None and count >= span.frames)
 
     def _frame(self, picture: VideoFrame, pts: int) -> Frame:
-        layout = self.layout
-        if self.info.still and self.rotation:
-            stored = replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.rotation % 180 else layout
-            turns = round(self.rotation / 90)
-            planes: tuple[Plane, ...] = tuple(
-                cast(Plane, np.ascontiguousarray(np.rot90(p, turns))) for p in planes_of(picture, stored)
-            )
-        else:
-            planes = planes_of(picture, layout)
-        color = self._color_now(picture)
-        return Frame(planes, layout, color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+        planes, color = self._planes(picture), self._color_now(picture)
+        return Frame(planes, self.layout, color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+
+    def _planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
+        """The samples as shown, in the layout of all frames."""
+        turn, layout = self.turned, self.layout
+        if self._sequence is not None:
+            turn = self._sequence.turn_at(picture.pts or 0)
+            own = turn.layout(layout_of(picture.format.name, self.name))
+            layout = layout if own.kind is Kind.YUV else own
+        planes = tuple(cast(Plane, turn.turn(plane)) for plane in planes_of(picture, turn.inverse.layout(layout)))
+        return planes if layout == self.layout else convert(planes, layout, self.layout)
 
     def _color_now(self, picture: VideoFrame) -> Color:
         """A picture's own color; joined recordings change theirs, and samples mean what their own tags say."""
@@ -312,7 +357,7 @@ class Reader:
         if not self.info.still:
             for change in changes(self.color, color, self.layout, self._stored):
                 self._note(f"{self.name}: {change}")
-            if layout_of(picture.format.name, self.name) != self.layout:
+            if self.turned.layout(layout_of(picture.format.name, self.name)) != self.layout:
                 self._note(f"{self.name}: the pixel format changes to {picture.format.name}; converted to the first")
         return color
 

@@ -18,6 +18,7 @@ import av.error
 
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
+from vrx.media.orientation import UPRIGHT
 from vrx.media.publish import count_frames, partial_path, publish
 from vrx.media.write import (
     Target,
@@ -27,7 +28,7 @@ from vrx.media.write import (
     explained,
     light_words,
     offset_words,
-    rotation_words,
+    orientation_words,
     timestamp_offset,
 )
 
@@ -58,7 +59,7 @@ def target_of(target: Target, path: Path, begin: Fraction) -> Target:
         source=None,
         carried=(),
         span=None,
-        rotation=0,
+        orientation=UPRIGHT,
         overwrite=True,
         time_base=base,
         offset=target.offset + held(begin, target),
@@ -140,7 +141,7 @@ def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[s
     """The ffmpeg command, for the folder of the parts as working directory."""
     assert target.path is not None
     absolute = replace(target, source=None if target.source is None else target.source.absolute())
-    words = ["-y", "-copyts", *rotation_words(target), *light_words(target)]
+    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
     words += [*offset_words(begin + timestamp_offset(target)), "-f", "concat", "-i", f"file:{LIST}"]
     opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
     words += [*opened, "-map", "0:v:0", *mapped, "-c:v:0", "copy", *companion_words(target)]

@@ -82,13 +82,6 @@ def sequence_numbers(path: Path) -> list[int]:
 
 def still_options(path: Path) -> tuple[str | None, dict[str, str]]:
     """Format and options with which a local name must be opened."""
-    if is_pattern(path):
-        members = sequence_members(path)
-        options = {"framerate": str(SEQUENCE_RATE), "pattern_type": "sequence"}
-        if members:
-            digits = re.findall(r"\d+", members[0].name[len(PATTERN.split(path.name)[0]) :])
-            options["start_number"] = str(int(digits[0])) if digits else "0"
-        return "image2", options
     if is_still(path) and path.suffix.lower() not in CONTAINED:
         return "image2", {"framerate": str(SEQUENCE_RATE), "pattern_type": "none"}
     return None, {}

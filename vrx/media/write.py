@@ -29,6 +29,7 @@ from vrx.media.embed import embed_all
 from vrx.media.encoders import EncoderRule, pixel_format
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
+from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.publish import count_frames, make_folder, partial_path, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
@@ -71,7 +72,7 @@ class Target:
     time_base: Fraction
     rate: Fraction
     sample_aspect: Fraction
-    rotation: int = 0
+    orientation: Orientation = UPRIGHT
     source: Path | None = None
     source_index: int = 0
     span: tuple[Fraction, Fraction | None] | None = None
@@ -107,7 +108,8 @@ class Target:
 
 def arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts", *rotation_words(target), *light_words(target), *offset_words(timestamp_offset(target))]
+    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
+    words += offset_words(timestamp_offset(target))
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
     copied = copied_words(target) if target.source is not None and not target.still else ([], [])
     words += [*copied[0], "-map", "0:v:0", *copied[1], *companion_words(target), *encoder_words(target)]
@@ -115,10 +117,11 @@ def arguments(target: Target, destination: str) -> list[str]:
     return [*words, *container_words(target), destination]
 
 
-def rotation_words(target: Target) -> list[str]:
-    """How players are to turn the picture, said before its input."""
-    turned = target.rotation and not target.still
-    return ["-display_rotation:v:0", str(target.rotation)] if turned else []
+def orientation_words(target: Target) -> list[str]:
+    """How players are to turn and mirror the picture, said before its input."""
+    wanted = target.orientation
+    words = ["-display_rotation:v:0", str(wanted.rotation)] if wanted != UPRIGHT else []
+    return [*words, *(["-display_hflip:v:0"] if wanted.mirrored else [])]
 
 
 def light_words(target: Target) -> list[str]:

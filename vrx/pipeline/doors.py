@@ -39,14 +39,16 @@ def make_doors(device: torch.device, finish: Finish) -> Doors:
 
 def enter(chunk: Chunk, device: torch.device) -> Pixels:
     """A chunk's frames on the device, the last one repeated for the padding."""
-    pictures = [to_rgb(source.frame, device)[0] for source in chunk.frames]
+    pictures = [to_rgb(source.frame, device, source.mask)[0] for source in chunk.frames]
     pictures += [pictures[-1]] * chunk.padding
     masks = None
     if chunk.frames[0].mask is not None:
         arrays = [source.mask for source in chunk.frames if source.mask is not None]
         arrays += [arrays[-1]] * chunk.padding
         masks = torch.from_numpy(np.stack(arrays)).to(device).float()[:, None]
-    ahead = torch.stack([to_rgb(source.frame, device)[0] for source in chunk.ahead]) if chunk.ahead else None
+    ahead = (
+        torch.stack([to_rgb(source.frame, device, source.mask)[0] for source in chunk.ahead]) if chunk.ahead else None
+    )
     return Pixels(torch.stack(pictures), masks, chunk.refresh, ahead)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vrx.media.color import COEFFICIENTS, assumed
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
+from vrx.models.classical import smooth_fill
 
 CENTRED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
 TOP = {"topleft", "top", "3", "5"}  # ... and on the upper row
@@ -60,8 +61,12 @@ def upload(planes: tuple[Plane, ...], device: torch.device) -> list[Tensor]:
     return tensors
 
 
-def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """A frame as [3, H, W] in 0..1, and its alpha [1, H, W] where it has one."""
+def to_rgb(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = None) -> tuple[Tensor, Tensor | None]:
+    """A frame as [3, H, W] in 0..1, and its alpha [1, H, W] where it has one.
+
+    Where `mask` [H, W] marks a pixel, what its chroma sample says of the unmarked pixels that share it is
+    not believed: their chroma is filled in from around.
+    """
     layout = frame.layout
     planes = upload(frame.planes, device)
     alpha = planes.pop()[0] / layout.peak if layout.alpha else None
@@ -72,8 +77,11 @@ def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
     y = unscale_luma(planes[0], layout.depth, full)
     if layout.kind is Kind.GRAY:
         return y[0].expand(3, -1, -1), alpha
-    chroma = raise_chroma(torch.cat(planes[1:], 1), conversion, (frame.height, frame.width))
-    u, v = torch.split(unscale_chroma(chroma, layout.depth, full), 1, 1)
+    chroma = unscale_chroma(torch.cat(planes[1:], 1), layout.depth, full)
+    if mask is not None and mask.any() and (layout.shift_x or layout.shift_y):
+        unknown = torch.from_numpy(touched(mask, frame.planes[1].shape)).to(device)[None, None]
+        chroma = smooth_fill(chroma + 0.5, unknown.float()) - 0.5
+    u, v = torch.split(raise_chroma(chroma, conversion, (frame.height, frame.width)), 1, 1)
     red, blue = COEFFICIENTS[conversion.filled.matrix]
     r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
     g = (y - red * r - blue * b) / (1 - red - blue)
@@ -213,18 +221,22 @@ def halve(x: Tensor, cosited: bool) -> Tensor:
     return sums.div_(4)
 
 
+def touched(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which samples of a plane (rows, columns) belong to a marked pixel of `mask` [H, W], among others or alone."""
+    if shape == mask.shape:
+        return mask
+    rows, columns = -(-mask.shape[0] // shape[0]), -(-mask.shape[1] // shape[1])
+    extra = ((0, shape[0] * rows - mask.shape[0]), (0, shape[1] * columns - mask.shape[1]))
+    blocks = np.pad(mask, extra, mode="edge").reshape(shape[0], rows, shape[1], columns)
+    return cast(NDArray[np.bool_], np.any(blocks, axis=(1, 3)))
+
+
 def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArray[np.bool_]) -> tuple[Plane, ...]:
     """The source's own samples wherever none of their pixels is masked; `mask` [H, W] bool.
 
     Both plane sets must share layout and size.
     """
-    kept: list[Plane] = []
-    for new, old in zip(result, source, strict=True):
-        touched: NDArray[np.bool_] = mask
-        if new.shape != mask.shape:
-            rows, columns = -(-mask.shape[0] // new.shape[0]), -(-mask.shape[1] // new.shape[1])
-            extra = ((0, new.shape[0] * rows - mask.shape[0]), (0, new.shape[1] * columns - mask.shape[1]))
-            blocks = np.pad(mask, extra, mode="edge").reshape(new.shape[0], rows, new.shape[1], columns)
-            touched = np.any(blocks, axis=(1, 3))
-        kept.append(cast(Plane, np.where(touched, new, old).astype(new.dtype)))
-    return tuple(kept)
+    return tuple(
+        cast(Plane, np.where(touched(mask, new.shape), new, old).astype(new.dtype))
+        for new, old in zip(result, source, strict=True)
+    )

@@ -25,9 +25,10 @@ from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import pick_dtype
+from vrx.pipeline.masking import open_mask
 from vrx.pipeline.plan import Action, Plan
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.target import expected_frames, make_target
+from vrx.pipeline.target import expected_frames, make_target, orient
 from vrx.pipeline.transfer import container_reason
 from vrx.restorers.registry import FAMILIES
 from vrx.scenes.detect import read_cuts
@@ -49,6 +50,7 @@ class Session:
         self.job, self._watch = job, watch
         self._stack = ExitStack()
         self._notes: list[str] = []
+        self.mask: MaskTrack | None = None
         self._selection = pool.select(job.model, job.restore)
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
@@ -130,7 +132,9 @@ class Session:
             which = Deinterlace.OFF  # what is known stays as it was
         name = PIPE_NAME if named is None else None
         self.reader = self._stack.enter_context(Reader(self.source, span, self.note, name, which))
-        self.mask = None if mask is None else self._stack.enter_context(MaskTrack(mask, self.reader.size, self.note))
+        orient(self.reader, self.output, self.inform)
+        if mask is not None:
+            self.mask = self._stack.enter_context(open_mask(self.job, self.reader, mask, self.note))
         if self.reader.interlaced and selection.deinterlace == "auto":
             if which is Deinterlace.OFF:
                 self.note(f"{self.job.source}: interlaced video stays as it is; --deinterlace on makes it whole first")

@@ -13,6 +13,7 @@ from vrx.media.color import written
 from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable, has_option
 from vrx.media.frame import Color, Kind, Layout, Note
+from vrx.media.orientation import HOLDING, UPRIGHT
 from vrx.media.picture_metadata import fitted, read_metadata
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
@@ -64,8 +65,8 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         size=size,
         time_base=info.video.time_base,
         rate=info.video.rate,
-        sample_aspect=info.video.sample_aspect,
-        rotation=0 if info.still else reader.rotation,
+        sample_aspect=reader.sample_aspect,
+        orientation=reader.orientation,
         source=None if info.still or info.animated else source,
         source_index=info.video.index,
         span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
@@ -110,6 +111,14 @@ def note_metadata(job: Job, target: Target, form: Path | None, note: Note) -> No
     _, lost = fitted(found, suffix, target.size, target.layout.kind is Kind.GRAY)
     if lost:
         note(f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}")
+
+
+def orient(reader: Reader, output: Path | None, inform: Note) -> None:
+    """Turn the pixels where the result cannot say, or not to all players, how they are to be shown."""
+    if paths.container_of(output) not in HOLDING:
+        reader.make_upright()
+    if reader.turned != UPRIGHT:
+        inform(f"shown {reader.turned}: the pixels themselves are turned so, and the result needs no such tag")
 
 
 def on_clock(
@@ -173,7 +182,7 @@ def shown_in_browsers(job: Job, reader: Reader, rule: EncoderRule, suffix: str) 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:
     """How many frames will come, as far as the header tells."""
     if info.still:
-        return len(sequence_members(info.path)) if is_pattern(info.path) else 1
+        return info.video.frames or 1
     total = info.estimated_frames
     if selection.start is None and selection.end is None:
         return min(total, selection.frames) if total and selection.frames else total
