@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from vrx.errors import InputError, UsageError
 from vrx.media.frame import Note
+from vrx.media.pictures import Pictures
 from vrx.media.probe import opened, pick_video
 from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
+from vrx.media.timeline import moves_in
 
 Mask = NDArray[np.bool_]
 LOSSLESS = {"png", "bmp", "tiff", "ppm", "pgm", "gif", "ffv1", "qtrle", "webp"}
@@ -112,7 +114,7 @@ class MaskTrack:
         with opened(path, str(path)) as container:
             stream = pick_video(container, str(path))
             origin: Fraction | None = None
-            for picture in container.decode(stream):
+            for picture in Pictures(container, stream, str(path), moves_in(path, container, stream)).decode():
                 time = (
                     None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base or 1)
                 )

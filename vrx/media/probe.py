@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import av
 import av.error
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
@@ -203,6 +204,12 @@ def plausible(time_base: Fraction, *rates: Fraction | None) -> Fraction:
     return next((Fraction(rate) for rate in rates if rate and (rate < FAST or rate < 1 / time_base)), USUAL_RATE)
 
 
+def own_rate(stream: VideoStream) -> Fraction | None:
+    """The rate that a raw stream itself gives; its container has no clock, and ffmpeg takes 25 frames a second."""
+    rate = stream.codec_context.framerate
+    return Fraction(rate) if rate else None
+
+
 def video_info(stream: VideoStream, name: str) -> VideoInfo:
     """Describe a video stream from its header and its first picture."""
     context = stream.codec_context
@@ -243,6 +250,9 @@ def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
         for s in container.streams
     )
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
+    video = video_info(stream, name)
+    if Flags.no_timestamps & Flags(container.format.flags):
+        video = replace(video, rate=plausible(video.time_base, own_rate(stream), video.rate))
     return SourceInfo(
         name=name,
         path=path,
@@ -250,7 +260,7 @@ def describe(container: InputContainer, name: str, path: Path) -> SourceInfo:
         start=Fraction(container.start_time or 0, av.time_base),
         duration=duration,
         bit_rate=container.bit_rate or 0,
-        video=video_info(stream, name),
+        video=video,
         streams=streams,
         chapters=len(container.chapters()),
         metadata=dict(container.metadata),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +21,14 @@ from vrx.media.color import changes
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.extras import Extra, SideData, frame_extras, look
 from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
-from vrx.media.probe import SourceInfo, color_of, describe, explain, opened, pick_video
+from vrx.media.pictures import Pictures
+from vrx.media.probe import SourceInfo, color_of, describe, opened, pick_video
 from vrx.media.side_data import mastering_of
-from vrx.media.timing import Clock
+from vrx.media.timeline import timeline_of
+from vrx.media.timing import FREE_RUNNING, Clock, Moves, Timeline
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
+TELL_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that tell how long each picture is shown
 DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.YUV, False): (8, 9, 10, 12, 14, 16),
     (Kind.YUV, True): (8, 9, 10, 12, 16),
@@ -114,19 +119,18 @@ class Reader:
         self._deinterlace = deinterlace
         self._span, self._note = span, on_note
         self.rotation, self.interlaced = 0, False
-        self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
         self.mastering: dict[str, bytes] = {}
         self._announced: set[Extra] | None = None  # what `side_data` found; later pictures may bring more
+        self.end = Fraction(0)  # when the last picture read so far stops being shown, in seconds
+        self._source, self._said = source, set[str]()
+        self._last_duration, self._cut = 0, False
         try:
-            self._container = self._stack.enter_context(opened(source, self.name))
-            self.info: SourceInfo = describe(self._container, self.name, source)
-            self._stream = pick_video(self._container, self.name)
-            self._stream.thread_type = "AUTO"
-            self._seekable = not self.info.still
-            self._clock = Clock(self.info.video.time_base, self.info.video.rate)
-            self._damaged = 0
-            self._pictures = self._decode()
+            self._pictures = self._open()
             self._first: VideoFrame = self._open_first()
+            base = Fraction(self._first.time_base or self.info.video.time_base)
+            self._began = (self._first.pts or 0) * base
+            if span.start:
+                self._go_to_start()
         except BaseException:
             self._stack.close()
             raise
@@ -154,7 +158,7 @@ class Reader:
 
     def side_data(self) -> SideData:
         """What the video says beside its pictures.  What shows in later pictures only, `frames` notes from then on."""
-        found = SideData() if self.info.still else look(self.info.path, self._stream.index, self.name)
+        found = SideData() if self.info.still else look(self.info.path, self.info.video.index, self.name)
         self._announced = set() if self.info.still else set(found.extras)
         return found
 
@@ -162,7 +166,6 @@ class Reader:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._pictures.close()
         self._stack.close()
 
     def _turn_still(self) -> None:
@@ -171,73 +174,102 @@ class Reader:
             self.size = self.size[::-1]
             self.layout = replace(self.layout, shift_x=self.layout.shift_y, shift_y=self.layout.shift_x)
 
-    def _decode(self) -> Generator[VideoFrame]:
-        """Pictures one by one; damaged packets are passed over and counted."""
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-                pictures = packet.decode()
-            except (StopIteration, EOFError):
-                return
-            except av.error.InvalidDataError:
-                self._damaged += 1
-                if self._damaged > 10_000:
-                    return
-                continue
-            except (av.error.FFmpegError, OSError) as error:
-                raise explain(error, self.name) from error
-            yield from pictures
+    @cached_property
+    def timeline(self) -> Timeline | None:
+        """The continuous clock of a source whose own runs freely; looked for when it is first needed."""
+        free = self.info.container in FREE_RUNNING
+        return timeline_of(self._source, self.name, self.info.video) if free else None
+
+    @property
+    def zero(self) -> Fraction:
+        """The time of the source's first part, in seconds, that is zero here."""
+        return Fraction(0) if self.timeline is None else self.timeline.zero(self._began)
+
+    @property
+    def origin(self) -> Fraction:
+        """When the first picture of the file is shown, in seconds."""
+        return self._began - self.zero
+
+    @property
+    def shown_until(self) -> Fraction | None:
+        """When the last picture read stops being shown, in seconds; None where the container does not tell."""
+        return self.end if self._cut or self.info.container in TELL_DURATIONS else None
+
+    def timed(self) -> SourceInfo:
+        """The source with the duration that its continuous clock has, which headers of joined files do not tell."""
+        if self.timeline is None:
+            return self.info
+        duration = self.timeline.end - self.zero
+        video = replace(self.info.video, start=self.origin, duration=self.timeline.end - self._began, frames=0)
+        return replace(self.info, start=Fraction(0), duration=duration, video=video)
+
+    def _open(self, moves: Moves | None = None) -> Iterator[VideoFrame]:
+        """Open the source, again where it is open, and decode from its start."""
+        self._stack.close()
+        self._container = self._stack.enter_context(opened(self._source, self.name))
+        self.info: SourceInfo = describe(self._container, self.name, self._source)
+        stream = pick_video(self._container, self.name)
+        stream.thread_type = "AUTO"
+        self._decoder = Pictures(self._container, stream, self.name, moves)
+        return self._decoder.decode()
 
     def _open_first(self) -> VideoFrame:
         first = next(self._pictures, None)
         if first is None:
-            why = "its video cannot be decoded" if self._damaged else "it holds no frames"
+            why = "its video cannot be decoded" if self._decoder.damaged else "it holds no frames"
             raise InputError(f"cannot read {self.name}: {why}")
-        self.origin = (first.pts or 0) * Fraction(first.time_base or self.info.video.time_base)
-        if not self._span.start or not self._seekable:
-            return first
-        target = int((self.origin + self._span.start) / (self._stream.time_base or Fraction(1, 1000)))
-        self._clock.begin(first.pts)
-        self._container.seek(target, stream=self._stream, backward=True)
-        self._pictures = self._decode()
-        return next(self._pictures, None) or first
+        return first
+
+    def _go_to_start(self) -> None:
+        """Go to the chosen part, or where the clock restarts inside, back to the start with a repaired one."""
+        moves = None if self.timeline is None or self.timeline.plain else self.timeline.moves[self.info.video.index]
+        if moves is not None:
+            self._pictures = self._open(moves)
+        elif self._span.start and not self.info.still:
+            keys = self.timeline.keys if self.timeline is not None else {}
+            found = self._decoder.seek(self._began + self._span.start, self._began, keys)
+            self._pictures = self._open() if found is None else found
+        else:
+            return
+        self._first = self._open_first()
 
     def frames(self) -> Iterator[Frame]:
         """Every wanted frame in order of time."""
-        count, last_end = 0, Fraction(0)
-        complete = True
-        origin: Fraction | None = self._clock.origin
+        count = 0
+        if not self._span.start:
+            self._go_to_start()
+        clock = Clock(self.info.video.time_base, self.info.video.rate)
+        zero = round(self.zero / clock.time_base)
         for picture in deinterlaced(self._all(), self._deinterlace):
-            pts, repaired = self._clock.stamp(picture.pts)
+            pts, repaired = clock.stamp(None if picture.pts is None else picture.pts - zero)
             if repaired:
-                self._note(f"{self.name}: {repaired}")
-            time = pts * self._clock.time_base
-            origin = time if origin is None else origin
-            if time - origin < self._span.start:
+                self._say(repaired)
+            time = pts * clock.time_base
+            if time - self.origin < self._span.start:
                 continue
-            if self._past(time - origin, count):
-                complete = False
+            if self._past(time - self.origin, count):
+                self._cut = True
+                self.end = time if self._span.end is None else min(time, self.origin + self._span.end)
                 break
             count += 1
-            last_end = time + self._clock.step * self._clock.time_base
+            self.end = time + (self._last_duration or clock.step) * clock.time_base
             yield self._frame(picture, pts)
         if count == 0:
             raise InputError(f"cannot read {self.name}: no frames in the chosen part")
-        if complete:
-            self._compare(last_end)
+        if not self._cut:
+            self._compare(self.end)
 
     def _all(self) -> Iterator[VideoFrame]:
         """Every picture in the size of the first."""
-        yield self._first
-        for picture in self._pictures:
+        for picture in chain([self._first], self._pictures):
+            self._last_duration = picture.duration
             self._watch_side_data(picture)
             if (picture.width, picture.height) != self._stored:
-                self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
+                self._say(f"the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
             if self._deinterlace is Deinterlace.FLAGGED and picture.interlaced_frame and not self.interlaced:
                 self.interlaced = True
-                self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
+                self._say(f"interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
             yield picture
 
     def _watch_side_data(self, picture: VideoFrame) -> None:
@@ -246,7 +278,13 @@ class Reader:
             return
         for extra in frame_extras(picture, self.info.video.codec) - self._announced:
             self._announced.add(extra)
-            self._note(f"{self.name}: from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
+            self._say(f"from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
+
+    def _say(self, text: str) -> None:
+        """Tell about the source, the same words once."""
+        if text not in self._said:
+            self._said.add(text)
+            self._note(f"{self.name}: {text}")
 
     def _past(self, time: Fraction, count: int) -> bool:
         span = self._span
@@ -263,34 +301,31 @@ class Reader:
         else:
             planes = planes_of(picture, layout)
         color = self._color_now(picture)
-        return Frame(planes, layout, color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+        return Frame(planes, layout, color, pts, self.info.video.time_base, bool(picture.interlaced_frame))
 
     def _color_now(self, picture: VideoFrame) -> Color:
         """A picture's own color; joined recordings change theirs, and samples mean what their own tags say."""
         color = merged(color_of(picture), self.color, picture.format.name)
         if not self.info.still:
             for change in changes(self.color, color, self.layout, self._stored):
-                self._note(f"{self.name}: {change}")
+                self._say(change)
             if layout_of(picture.format.name, self.name) != self.layout:
-                self._note(f"{self.name}: the pixel format changes to {picture.format.name}; converted to the first")
+                self._say(f"the pixel format changes to {picture.format.name}; converted to the first")
         return color
 
     def _compare(self, end: Fraction) -> None:
         """Say where a source ends before its header says, and how many packets were damaged."""
-        if self._damaged:
-            self._note(f"{self.name}: {self._damaged} damaged packets were passed over")
-        video = self.info.video
-        said = video.duration if video.duration else self.info.duration
-        if said is None or self.info.still:
+        if self._decoder.damaged:
+            self._say(f"{self._decoder.damaged} damaged packets were passed over")
+        info = self.timed()
+        said = info.video.duration or info.duration
+        if said is None or info.still:
             return
-        began = self._clock.origin if self._clock.origin is not None else Fraction(0)
-        if not video.duration and "matroska" in self.info.container:
+        began = self.origin
+        if not info.video.duration and "matroska" in info.container:
             began = min(began, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
-        if said - (end - began) > max(SHORTFALL, 3 / (video.rate or 25)):
-            self._note(
-                f"{self.name}: the video ends at {float(end - began):.2f} of {float(said):.2f} s; "
-                "the file may be truncated"
-            )
+        if said - (end - began) > max(SHORTFALL, 3 / (info.video.rate or 25)):
+            self._say(f"the video ends at {float(end - began):.2f} of {float(said):.2f} s; the file may be truncated")
 
 
 def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:

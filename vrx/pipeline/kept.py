@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 from vrx.media.frame import Frame
 from vrx.media.segments import JOINABLE, Segment, join, target_of
@@ -80,10 +81,13 @@ class KeptWriter:
         with shielded():
             self._journal.add(segment, state)
 
-    def finish(self) -> None:
-        """End the last part, join all of them, and publish the result.  Raises OutputError."""
+    def finish(self, end: Fraction | None = None) -> None:
+        """End the last part, join all of them, and publish the result.  Raises OutputError.
+
+        `end` is when the last frame stops being shown, in seconds of the source, where that is known.
+        """
         last = self._ended()
-        join([*self._journal.kept.segments, *([last] if last else [])], self._target)
+        join([*self._journal.kept.segments, *([last] if last else [])], self._target, end)
         self._journal.remove()
 
     def _ended(self) -> Segment | None:

@@ -37,7 +37,7 @@ from vrx.pipeline.journal import Journal, folder_of
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
-from vrx.pipeline.target import expected_frames, make_target
+from vrx.pipeline.target import companions_of, expected_frames, make_target
 from vrx.pipeline.transfer import container_reason
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
@@ -112,8 +112,9 @@ class Run:
         reason = container_reason(job, self._reader.info, self._output)
         if reason:
             self._note(f"{job.source}: {reason}")
-        self._target = make_target(job, self._reader, source, self._output, self._note)
-        self.frames = expected_frames(self._reader.info, selection)
+        copied = companions_of(job, self._reader, self._folder)
+        self._target = make_target(job, self._reader, copied, self._output, self._note)
+        self.frames = expected_frames(self._reader.timed(), selection)
         if self._target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self._output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
         if self._reader.interlaced and selection.deinterlace == "auto":
@@ -143,9 +144,13 @@ class Run:
             raise UsageError(f"a sequence of pictures does not fit into {path}", "Name a video or a pattern (%05d)")
         planning.check_output(path, source, self.job.output)
 
+    def _folder(self) -> Path:
+        """A folder for as long as the run lasts."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
+
     def _spooled(self) -> Path:
         """Standard input as a file: its header may stand at the end, and its sound is read once more."""
-        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
+        spool = self._folder() / "stdin"
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
         try:
@@ -251,7 +256,7 @@ class Run:
                 raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
             except MemoryError as error:
                 raise DeviceError("memory ran out", "Use a smaller video") from error
-            writer.finish()
+            writer.finish(self._reader.shown_until)
         seconds = perf_counter() - begin
         outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))
         name = str(target.path) if target.path else "-"
@@ -362,13 +367,10 @@ class Run:
 
     def _sources(self, first: int) -> Iterator[Source]:
         """Frames with their marks and masks, from number `first` on; those before it are looked at for cuts."""
-        origin: Fraction | None = None
         for number, item in enumerate(self._marked()):
             mask = None
             if self._mask is not None:
-                origin = item.frame.time if origin is None else origin
-                start = self.job.selection.start or Fraction(0)
-                mask = grown(self._mask.at(item.frame.time - origin + start), self.job.restore.dilate)
+                mask = grown(self._mask.at(item.frame.time - self._reader.origin), self.job.restore.dilate)
             if number >= first:
                 yield Source(item.frame, mask, item.turn)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import OutputError
 from vrx.media import encoders, losses, mastering
 from vrx.media.color import written
+from vrx.media.companions import Companions, repaired, unchanged
 from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable, has_option
 from vrx.media.frame import Color, Kind, Layout, Note
@@ -23,7 +25,7 @@ from vrx.pipeline.transfer import Transfer, other_streams
 from vrx.settings import Job, SelectionSettings
 
 
-def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
+def make_target(job: Job, reader: Reader, copied: Companions, output: Path | None, note: Note) -> Target:
     """The target of a job; `note` hears in one line each what it cannot hold.
 
     Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
@@ -38,13 +40,14 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     transfer = Transfer(
         job=job,
         info=info,
-        source=source,
-        others=[] if info.still else other_streams(info, job.output.audio),
+        source=copied.path,
+        others=[] if info.still else [s for s in copied.streams if job.output.audio or s.kind != "audio"],
         found=reader.side_data(),
         container=container,
         layout=layout,
         note=note,
     )
+    transfer.tell([f"{stream} is left out: its clock cannot be repaired" for stream in copied.lost])
     carried = transfer.streams()
     light = hdr10(transfer, reader, rule.name)
     target = Target(
@@ -58,11 +61,12 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         rate=info.video.rate,
         sample_aspect=info.video.sample_aspect,
         rotation=0 if info.still else reader.rotation,
-        source=None if info.still else source,
-        source_index=info.video.index,
-        span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
+        source=None if info.still else copied.path,
+        source_index=copied.video,
+        span=None if copied.cut else on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
         carried=carried,
+        delay=copied.delay,
         crf=job.output.crf,
         preset=job.output.preset,
         pix_fmt=job.output.pix_fmt,
@@ -125,6 +129,18 @@ def hdr10(transfer: Transfer, reader: Reader, encoder: str) -> Light:
     if options:
         return Light(options=mastering.input_options(light))
     return Light(x265=mastering.x265_parameters(light) if encoder == "libx265" else ())
+
+
+def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> Companions:
+    """Where the other streams are copied from; `folder` makes one for temporary files where one is needed."""
+    selection, timeline = job.selection, reader.timeline
+    times = planning.span_of(selection.start, selection.end, selection.frames, reader.info.video.rate)
+    if timeline is None or (times is None and timeline.plain):
+        return unchanged(reader.info, reader.zero)
+    if times is not None:
+        times = on_clock(times, reader.origin)
+    wanted = replace(reader.info, streams=tuple(other_streams(reader.info, job.output.audio)))
+    return repaired(wanted, timeline, reader.zero, times, folder())
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:
