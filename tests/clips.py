@@ -10,9 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 
+from vrx.media.ffmpeg import Encoder
+
 INTERLACED_SIZE = (96, 64)
 TIMES = [0, 40, 80, 200, 240, 280, 410]  # a gap, too
 SPEED = 8  # pixels from frame to frame
+BLACK, LEVEL = 40, 4  # gray of a counted clip's frame 0, and from frame to frame
+LOUD = 1e-3  # of full scale
 
 
 def scenery(number: int, size: tuple[int, int], shot: int = 0) -> np.ndarray:
@@ -114,6 +118,51 @@ def write_interlaced(path: Path, flagged: bool) -> None:
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             box.mux(video.encode(frame))
         box.mux(video.encode(None))
+
+
+def write_counted(
+    path: Path, first: int = 0, frames: int = 12, *, rate: int = 12, tone: int = 500, words: str = ""
+) -> None:
+    """A clip whose gray level tells each frame's number, from `first` on, and whose tone tells the clip.
+
+    `words` are further ones for ffmpeg; codecs are those that it takes for the container unless they name others.
+    """
+    seconds = frames / rate
+    picture = (
+        f"color=black:size=64x48:rate={rate}:duration={seconds},geq=lum='{BLACK}+{LEVEL}*({first}+N)':cb=128:cr=128"
+    )
+    sound = f"sine={tone}:duration={seconds}:sample_rate=48000"
+    begin = ["-y", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-pix_fmt", "yuv420p", "-qscale:v", "2"]
+    Encoder([*begin, *words.split(), str(path)]).finish()
+    return path
+
+
+def joined(path: Path, *parts: Path) -> Path:
+    """Files one after the other, as `cat` joins them."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def number_of(luma: np.ndarray) -> int:
+    """The number of a frame of a counted clip."""
+    return round((float(luma.mean()) - BLACK) / LEVEL)
+
+
+def tones(path: Path) -> list[tuple[int, float, float]]:
+    """The tones of a file's first sound, to 100 Hz, with the seconds at which each begins and ends."""
+    found: list[tuple[int, float, float]] = []
+    with av.open(str(path)) as box:
+        for frame in box.decode(audio=0):
+            samples = frame.to_ndarray().astype(float)
+            wave = samples[0] if frame.format.is_planar else samples[0][:: frame.layout.nb_channels]
+            spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+            tone = round(int(spectrum.argmax()) * frame.sample_rate / len(wave) / 100) * 100
+            begin, end = float(frame.time), float(frame.time) + frame.samples / frame.sample_rate
+            if found and found[-1][0] == tone:
+                found[-1] = (tone, found[-1][1], end)
+            elif spectrum.max() > len(wave) * LOUD:
+                found.append((tone, begin, end))
+    return found
 
 
 @dataclass(frozen=True)

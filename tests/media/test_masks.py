@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker, save_picture, turned_clip
+from tests.clips import ClipMaker, joined, save_picture, turned_clip, write_counted
 from vrx.errors import InputError, UsageError
 from vrx.media.masks import MaskTrack
 from vrx.media.orientation import Orientation
@@ -246,3 +246,11 @@ def test_missing_and_empty_masks_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(InputError):
         MaskTrack(tmp_path / "bad.png", SIZE, [].append)
+
+
+def test_a_mask_of_joined_parts_goes_on_where_its_clock_restarts(tmp_path: Path) -> None:
+    words = "-an -c:v libx264 -crf 4"
+    black = write_counted(tmp_path / "1.ts", -6, 6, words=words)
+    white = write_counted(tmp_path / "2.ts", 40, 6, words=words)
+    with MaskTrack(joined(tmp_path / "both.ts", black, white), (64, 48), lambda text: None) as track:
+        assert [bool(track.at(Fraction(n, 12)).all()) for n in range(12)] == [False] * 6 + [True] * 6

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from vrx.errors import InputError, UsageError
 from vrx.media.frame import Note
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
+from vrx.media.pictures import Pictures
 from vrx.media.probe import opened
 from vrx.media.sequence import distinct, in_order, named, read_header, refuse_missing
 from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
+from vrx.media.timeline import moves_in
 from vrx.media.tracks import pick_video
 
 Mask = NDArray[np.bool_]
@@ -189,7 +191,8 @@ class MaskTrack:
             codec = stream.codec_context.codec
             origin: Fraction | None = None
             turn: Orientation | None = None
-            for picture in self._decoded(container.decode(stream)):
+            pictures = Pictures(container, stream, str(path), moves_in(path, container, stream))
+            for picture in self._decoded(pictures.decode()):
                 turn = turn or read_orientation(picture) or UPRIGHT
                 time = (
                     None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base or 1)

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import av.error
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
@@ -187,6 +188,12 @@ def plausible(time_base: Fraction, *rates: Fraction | None) -> Fraction:
     return next((Fraction(rate) for rate in rates if rate and (rate < FAST or rate < 1 / time_base)), USUAL_RATE)
 
 
+def own_rate(stream: VideoStream) -> Fraction | None:
+    """The rate that a raw stream itself gives; its container has no clock, and ffmpeg takes 25 frames a second."""
+    rate = stream.codec_context.framerate
+    return Fraction(rate) if rate else None
+
+
 def sizeless(path: Path, name: str) -> InputError:
     """Why a decoder gives no size: the file is of another kind, too large for FFmpeg, or damaged."""
     try:
@@ -250,6 +257,8 @@ def describe(container: InputContainer, name: str, path: Path, stream: VideoStre
     if animated:
         video = replace(video, frames=video.frames or animation_frames(path))
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
+    if Flags.no_timestamps & Flags(container.format.flags):
+        video = replace(video, rate=plausible(video.time_base, own_rate(stream), video.rate))
     return SourceInfo(
         name=name,
         path=path,

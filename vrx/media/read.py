@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import av
-import av.error
-import numpy as np
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
 from vrx.media.color import changes, filled_matrix
 from vrx.media.deinterlace import Deinterlace, deinterlaced
 from vrx.media.extras import Extra, SideData, frame_extras, look
-from vrx.media.frame import Color, Frame, Kind, Layout, Note, Plane
+from vrx.media.frame import Color, Frame, Kind, Note, Plane
+from vrx.media.layouts import layout_of, merged, planes_of
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import pictures_in
-from vrx.media.probe import SourceInfo, color_of, describe, explain, opened
+from vrx.media.pictures import Pictures
+from vrx.media.probe import SourceInfo, color_of, describe, opened
 from vrx.media.sequence import TICK, PictureSequence, common_layout, convert, ends_early
 from vrx.media.side_data import mastering_of
 from vrx.media.stills import is_pattern
-from vrx.media.timing import Clock
+from vrx.media.timeline import timeline_of
+from vrx.media.timing import FREE_RUNNING, Clock, Moves, Timeline
 from vrx.media.tracks import choice_note, pick_video
-from vrx.media.transparency import alpha_decoder, see_through, stored_apart, used_anywhere
+from vrx.media.transparency import see_through, stored_apart, used_anywhere
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
-DEPTHS = {  # what planar formats exist in, by kind and alpha
-    (Kind.YUV, False): (8, 9, 10, 12, 14, 16),
-    (Kind.YUV, True): (8, 9, 10, 12, 16),
-    (Kind.RGB, False): (8, 9, 10, 12, 14, 16),
-    (Kind.RGB, True): (8, 10, 12, 14, 16),
-    (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
-    (Kind.GRAY, True): (8, 16),
-}
-BITS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
+TELL_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that tell how long each picture is shown
 
 
 @dataclass(frozen=True)
@@ -56,63 +50,14 @@ class Span:
         return not self.start and self.end is None and self.frames is None
 
 
-def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
-    """The planar layout that holds a pixel format without loss.
-
-    Raises InputError for formats that have none (floats, Bayer patterns).
-    """
-    form = av.VideoFormat(pix_fmt)
-    if form.has_palette:
-        return Layout(Kind.RGB, 8, alpha=True)
-    if form.name in BITS:
-        return Layout(Kind.GRAY, 8)
-    bits = max((c.bits for c in form.components), default=0)
-    if form.is_bit_stream or form.name.startswith("bayer") or not 1 <= bits <= 16 or form.name.startswith("xyz"):
-        raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
-    alpha = any(c.is_alpha for c in form.components)
-    colors = len(form.components) - alpha
-    if form.is_rgb:
-        kind, shift_x, shift_y = Kind.RGB, 0, 0
-    elif colors == 1:
-        kind, shift_x, shift_y = Kind.GRAY, 0, 0
-    else:
-        kind = Kind.YUV
-        shift_x = (4 // max(1, form.chroma_width(4))).bit_length() - 1
-        shift_y = (4 // max(1, form.chroma_height(4))).bit_length() - 1
-    depth = next(d for d in DEPTHS[kind, alpha] if d >= bits)
-    if alpha and kind is Kind.YUV and shift_x + shift_y > 2:
-        raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
-    return Layout(kind, depth, shift_x, shift_y, alpha=alpha)
-
-
-def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
-    """The samples of a decoded picture as arrays of their own."""
-    target = layout.pix_fmt
-    name = frame.format.name.replace("yuvj", "yuv")
-    if name != target:
-        frame = frame.reformat(format=target)
-    planes = []
-    for plane in frame.planes:
-        kind: Any = np.uint8 if layout.depth == 8 else np.dtype("<u2")
-        rows = np.frombuffer(plane, dtype=kind)  # type: ignore[call-overload]
-        rows = rows.reshape(plane.height, plane.line_size // rows.itemsize)
-        if layout.kind is Kind.GRAY and layout.alpha:  # two samples a pixel in one plane
-            planes += [rows[:, place : 2 * plane.width : 2].copy() for place in (0, 1)]
-        else:
-            planes.append(rows[:, : plane.width].copy())
-    if layout.kind is Kind.RGB:  # stored as G, B, R
-        planes = [planes[2], planes[0], planes[1], *planes[3:]]
-    return tuple(planes)
-
-
 class Reader:
     """An open source.  A context manager; `frames` may be walked once.
 
-    `info` describes the source; `layout`, `color`, `size` and `sample_aspect` the frames it gives, which are
-    to be shown in `orientation`: upright for pictures, whose pixels are turned here, as the file says for
-    videos until `make_upright`.  `on_note` hears of damage, of repaired times and of a source that ends
-    early; the same words once.
+    `info` describes the source, `layout` and `color` its first picture.  `on_note` hears of damage,
+    of repaired times and of a source that ends early; the same words once.
     """
+
+    info: SourceInfo
 
     def __init__(
         self,
@@ -126,23 +71,22 @@ class Reader:
         self.name = name or str(source)
         self._deinterlace = deinterlace
         self._span, self._note = span, on_note
-        self.interlaced = False
-        self.origin = Fraction(0)  # when the first picture of the file is shown, in seconds
         self.mastering: dict[str, bytes] = {}
         self._announced: set[Extra] | None = None  # what `side_data` found; later pictures may bring more
+        self.end = Fraction(0)  # when the last picture read so far stops being shown, in seconds
+        self._source, self._said = source, set[str]()
+        self._last_duration, self._cut = 0, False
         try:
             self._sequence = PictureSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
-            first = self._sequence.members[0].path if self._sequence else source
-            self._container = self._stack.enter_context(opened(first, self.name))
-            self._stream = pick_video(self._container, self.name, span.stream)
-            self.info: SourceInfo = describe(self._container, self.name, source, self._stream)
+            self._pictures = self._open()
             self._say_choice(source)
-            self._stream.thread_type = "AUTO"
-            self._seekable = not self.info.still
-            self._clock = Clock(self.info.video.time_base, self.info.video.rate)
-            self._damaged = 0
-            self._pictures = self._decode() if self._sequence is None else self._sequence.pictures()
             self._first: VideoFrame = self._open_first()
+            self._rotation = self._first.rotation
+            self._asked = read_orientation(self._first)  # H.264 and HEVC say it on some pictures only
+            base = Fraction(self._first.time_base or self.info.video.time_base)
+            self._began = (self._first.pts or 0) * base if self._sequence is None else Fraction(0)
+            if span.start:
+                self._go_to_start()
         except BaseException:
             self._stack.close()
             raise
@@ -157,7 +101,7 @@ class Reader:
         if not self.transparent and self._alpha_by_format():
             self.layout = replace(self.layout, alpha=False)
         if stored_apart(self._stream) and not self.layout.alpha:
-            on_note(f"{self.name}: its transparency cannot be decoded here and is lost")
+            self._say("its transparency cannot be decoded here and is lost")
         self.mastering = {} if self.info.still else mastering_of(self._first, video.codec)
         self.turned = UPRIGHT
         self.orientation = self._read_orientation()
@@ -166,15 +110,13 @@ class Reader:
         if self._sequence is not None:
             self._describe_sequence(self._sequence)
         elif self.info.still and ends_early(source):
-            self._note(f"{self.name}: the picture ends too early; what is there of it is used")
+            self._say("the picture ends too early; what is there of it is used")
 
     def _describe_sequence(self, sequence: PictureSequence) -> None:
         """What only all pictures together tell."""
         headers = [(member.path, member.header) for member in sequence.members]
         self.layout = common_layout(h.turn.layout(layout_of(h.pix_fmt, str(path))) for path, h in headers)
         self.transparent = self.layout.alpha
-        self.origin = Fraction(0)
-        self._clock.begin(0)
         length = len(headers) * TICK
         formats = {header.pix_fmt for _, header in headers}
         name = formats.pop() if len(formats) == 1 else self.layout.pix_fmt
@@ -199,7 +141,7 @@ class Reader:
     def side_data(self) -> SideData:
         """What the video says beside its pictures.  What shows in later pictures only, `frames` notes from then on."""
         plain = self.info.still or self.info.animated
-        found = SideData() if plain else look(self.info.path, self._stream.index, self.name)
+        found = SideData() if plain else look(self.info.path, self.info.video.index, self.name)
         self._announced = set(found.extras)
         return found
 
@@ -207,7 +149,6 @@ class Reader:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._pictures.close()
         self._stack.close()
 
     def _say_choice(self, source: Path) -> None:
@@ -215,11 +156,11 @@ class Reader:
         if self.info.still:
             count = 1 if is_pattern(source) else pictures_in(source)
             if count > 1:
-                self._note(f"{self.name}: it holds {count} pictures; the main one is restored, the others are left out")
+                self._say(f"it holds {count} pictures; the main one is restored, the others are left out")
         elif not self.info.animated and self._span.stream is None:  # an animation's further streams are parts of it
             choice = choice_note(self._container, self._stream)
             if choice:
-                self._note(f"{self.name}: {choice}")
+                self._say(choice)
 
     def _transparent(self) -> bool:
         """Whether the alpha plane is used: looked at in a single picture and in animations, believed elsewhere."""
@@ -237,7 +178,7 @@ class Reader:
     def _read_orientation(self) -> Orientation:
         """How the file's first picture asks to be shown."""
         if self._asked is None:
-            self._note(f"{self.name}: asks to be shown at an angle; only quarter turns and mirrors are kept")
+            self._say("asks to be shown at an angle; only quarter turns and mirrors are kept")
         return self._asked or UPRIGHT
 
     def make_upright(self) -> None:
@@ -251,78 +192,105 @@ class Reader:
         self.layout = turn.layout(self.layout)
         self.turned, self.orientation = turn, UPRIGHT
 
-    def _decode(self) -> Generator[VideoFrame]:
-        """Pictures one by one; damaged packets are passed over and counted."""
-        packets = self._container.demux(self._stream)
-        decoder = alpha_decoder(self._stream) or self._stream  # one for each start: nothing of before a seek is left
-        while True:
-            try:
-                packet = next(packets)
-                pictures = decoder.decode(packet)
-            except (StopIteration, EOFError):
-                return
-            except av.error.InvalidDataError:
-                self._damaged += 1
-                if self._damaged > 10_000:
-                    return
-                continue
-            except (av.error.FFmpegError, OSError) as error:
-                raise explain(error, self.name) from error
-            yield from pictures
+    @cached_property
+    def timeline(self) -> Timeline | None:
+        """The continuous clock of a source whose own runs freely; looked for when it is first needed."""
+        free = self.info.container in FREE_RUNNING
+        return timeline_of(self._source, self.name, self.info.video) if free else None
+
+    @property
+    def zero(self) -> Fraction:
+        """The time of the source's first part, in seconds, that is zero here."""
+        return Fraction(0) if self.timeline is None else self.timeline.zero(self._began)
+
+    @property
+    def origin(self) -> Fraction:
+        """When the first picture of the file is shown, in seconds."""
+        return self._began - self.zero
+
+    @property
+    def shown_until(self) -> Fraction | None:
+        """When the last picture read stops being shown, in seconds; None where the container does not tell."""
+        return self.end if self._cut or self.info.container in TELL_DURATIONS else None
+
+    def timed(self) -> SourceInfo:
+        """The source with the duration that its continuous clock has, which headers of joined files do not tell."""
+        if self.timeline is None:
+            return self.info
+        duration = self.timeline.end - self.zero
+        video = replace(self.info.video, start=self.origin, duration=self.timeline.end - self._began, frames=0)
+        return replace(self.info, start=Fraction(0), duration=duration, video=video)
+
+    def _open(self, moves: Moves | None = None) -> Iterator[VideoFrame]:
+        """Open the source, again where it is open, and decode from its start."""
+        self._stack.close()
+        first = self._sequence.members[0].path if self._sequence else self._source
+        self._container = self._stack.enter_context(opened(first, self.name))
+        self._stream = pick_video(self._container, self.name, self._span.stream)
+        self.info = describe(self._container, self.name, self._source, self._stream)
+        self._stream.thread_type = "AUTO"
+        self._decoder = Pictures(self._container, self._stream, self.name, moves)
+        return self._decoder.decode() if self._sequence is None else self._sequence.pictures()
 
     def _open_first(self) -> VideoFrame:
         first = next(self._pictures, None)
         if first is None:
-            why = "its video cannot be decoded" if self._damaged else "it holds no frames"
+            why = "its video cannot be decoded" if self._decoder.damaged else "it holds no frames"
             raise InputError(f"cannot read {self.name}: {why}")
-        self._rotation = first.rotation
-        self._asked = read_orientation(first)  # H.264 and HEVC say it on some pictures only
-        self.origin = (first.pts or 0) * Fraction(first.time_base or self.info.video.time_base)
-        if not self._span.start or not self._seekable:
-            return first
-        target = int((self.origin + self._span.start) / (self._stream.time_base or Fraction(1, 1000)))
-        self._clock.begin(first.pts)
-        self._container.seek(target, stream=self._stream, backward=True)
-        self._pictures = self._decode()
-        return next(self._pictures, None) or first
+        return first
+
+    def _go_to_start(self) -> None:
+        """Go to the chosen part, or where the clock restarts inside, back to the start with a repaired one."""
+        moves = None if self.timeline is None or self.timeline.plain else self.timeline.moves[self.info.video.index]
+        if moves is not None:
+            self._pictures = self._open(moves)
+        elif self._span.start and not self.info.still:
+            keys = self.timeline.keys if self.timeline is not None else {}
+            found = self._decoder.seek(self._began + self._span.start, self._began, keys)
+            self._pictures = self._open() if found is None else found
+        else:
+            return
+        self._first = self._open_first()
 
     def frames(self) -> Iterator[Frame]:
         """Every wanted frame in order of time."""
-        count, last_end = 0, Fraction(0)
-        complete = True
-        origin: Fraction | None = self._clock.origin
+        count = 0
+        if not self._span.start:
+            self._go_to_start()
+        clock = Clock(self.info.video.time_base, self.info.video.rate)
+        zero = round(self.zero / clock.time_base)
         for picture in deinterlaced(self._all(), self._deinterlace):
-            pts, repaired = self._clock.stamp(picture.pts)
+            pts, repaired = clock.stamp(None if picture.pts is None else picture.pts - zero)
             if repaired:
-                self._note(f"{self.name}: {repaired}")
-            time = pts * self._clock.time_base
-            origin = time if origin is None else origin
-            if time - origin < self._span.start:
+                self._say(repaired)
+            time = pts * clock.time_base
+            if time - self.origin < self._span.start:
                 continue
-            if self._past(time - origin, count):
-                complete = False
+            if self._past(time - self.origin, count):
+                self._cut = True
+                self.end = time if self._span.end is None else min(time, self.origin + self._span.end)
                 break
             count += 1
-            last_end = time + self._clock.step * self._clock.time_base
+            self.end = time + (self._last_duration or clock.step) * clock.time_base
             yield self._frame(picture, pts)
         if count == 0:
             raise InputError(f"cannot read {self.name}: no frames in the chosen part")
-        if complete:
-            self._compare(last_end)
+        if not self._cut:
+            self._compare(self.end)
 
     def _all(self) -> Iterator[VideoFrame]:
         """Every picture in the size of the first."""
-        yield self._first
-        for picture in self._pictures:
+        for picture in chain([self._first], self._pictures):
+            self._last_duration = picture.duration
             self._watch_side_data(picture)
             if self._sequence is None and (picture.width, picture.height) != self._stored:
-                self._note(f"{self.name}: the size changes to {picture.width}x{picture.height}; scaled to the first")
+                self._say(f"the size changes to {picture.width}x{picture.height}; scaled to the first")
                 picture = picture.reformat(width=self._stored[0], height=self._stored[1])
             if self._sequence is None and picture.rotation and picture.rotation != self._rotation:
-                self._note(f"{self.name}: the orientation changes at {picture.time or 0:.2f} s; the first one holds")
+                self._say(f"the orientation changes at {picture.time or 0:.2f} s; the first one holds")
             if self._deinterlace is Deinterlace.FLAGGED and picture.interlaced_frame and not self.interlaced:
                 self.interlaced = True
-                self._note(f"{self.name}: interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
+                self._say(f"interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
             yield picture
 
     def _watch_side_data(self, picture: VideoFrame) -> None:
@@ -331,7 +299,13 @@ class Reader:
             return
         for extra in frame_extras(picture, self.info.video.codec) - self._announced:
             self._announced.add(extra)
-            self._note(f"{self.name}: from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
+            self._say(f"from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
+
+    def _say(self, text: str) -> None:
+        """Tell about the source, the same words once."""
+        if text not in self._said:
+            self._said.add(text)
+            self._note(f"{self.name}: {text}")
 
     def _past(self, time: Fraction, count: int) -> bool:
         span = self._span
@@ -339,7 +313,7 @@ class Reader:
 
     def _frame(self, picture: VideoFrame, pts: int) -> Frame:
         planes, color = self._planes(picture), self._color_now(picture)
-        return Frame(planes, self.layout, color, pts, self._clock.time_base, bool(picture.interlaced_frame))
+        return Frame(planes, self.layout, color, pts, self.info.video.time_base, bool(picture.interlaced_frame))
 
     def _planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
         """The samples as shown, in the layout of all frames."""
@@ -356,38 +330,21 @@ class Reader:
         color = merged(color_of(picture), self.color, picture.format.name)
         if not self.info.still:
             for change in changes(self.color, color, self.layout, self._stored):
-                self._note(f"{self.name}: {change}")
+                self._say(change)
             if self.turned.layout(layout_of(picture.format.name, self.name)) != self.layout:
-                self._note(f"{self.name}: the pixel format changes to {picture.format.name}; converted to the first")
+                self._say(f"the pixel format changes to {picture.format.name}; converted to the first")
         return color
 
     def _compare(self, end: Fraction) -> None:
         """Say where a source ends before its header says, and how many packets were damaged."""
-        if self._damaged:
-            self._note(f"{self.name}: {self._damaged} damaged packets were passed over")
-        video = self.info.video
-        said = video.duration if video.duration else self.info.duration
-        if said is None or self.info.still:
+        if self._decoder.damaged:
+            self._say(f"{self._decoder.damaged} damaged packets were passed over")
+        info = self.timed()
+        said = info.video.duration or info.duration
+        if said is None or info.still:
             return
-        began = self._clock.origin if self._clock.origin is not None else Fraction(0)
-        if not video.duration and "matroska" in self.info.container:
+        began = self.origin
+        if not info.video.duration and "matroska" in info.container:
             began = min(began, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
-        if said - (end - began) > max(SHORTFALL, 3 / (video.rate or 25)):
-            self._note(
-                f"{self.name}: the video ends at {float(end - began):.2f} of {float(said):.2f} s; "
-                "the file may be truncated"
-            )
-
-
-def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
-    """A frame's tags, and the stream's where the frame has none."""
-    full = frame.full_range if frame.full_range is not None else stream.full_range
-    if full is None and pix_fmt.startswith("yuvj"):
-        full = True
-    return Color(
-        matrix=frame.matrix or stream.matrix,
-        primaries=frame.primaries or stream.primaries,
-        transfer=frame.transfer or stream.transfer,
-        full_range=full,
-        chroma_location=frame.chroma_location or stream.chroma_location,
-    )
+        if said - (end - began) > max(SHORTFALL, 3 / (info.video.rate or 25)):
+            self._say(f"the video ends at {float(end - began):.2f} of {float(said):.2f} s; the file may be truncated")

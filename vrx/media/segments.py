@@ -1,6 +1,6 @@
 """A result kept in parts while it is made, and joined at the end without being encoded again.
 
-Parts have the container of the result, so that it holds in parts what it holds whole.  Each begins at
+Parts have the container of the result, so that it holds in parts what it holds whole.  Each begins near
 time zero, and ffmpeg's concat demuxer is told how far apart they begin: it would otherwise guess that
 from durations, which variable frame rates spoil.
 """
@@ -26,6 +26,7 @@ from vrx.media.write import (
     container_words,
     copied_words,
     explained,
+    hold_last_of,
     light_words,
     offset_words,
     orientation_words,
@@ -62,13 +63,16 @@ def target_of(target: Target, path: Path, begin: Fraction) -> Target:
         orientation=UPRIGHT,
         overwrite=True,
         time_base=base,
-        offset=target.offset + held(begin, target),
+        offset=target.offset + part_zero(begin, target),
     )
 
 
-def join(segments: Sequence[Segment], target: Target, on_finished: Callable[[Path], None]) -> None:
+def join(
+    segments: Sequence[Segment], target: Target, end: Fraction | None, on_finished: Callable[[Path], None]
+) -> None:
     """Join parts that stand in one folder into the result, with the source's other streams, and publish it.
 
+    `end` is when the last frame stops being shown, in seconds of the source, where that is known.
     `on_finished` is given the whole file just before it gets its name.
     Raises OutputError where they do not fit together or cannot be written; the parts stay.
     """
@@ -93,10 +97,21 @@ def join(segments: Sequence[Segment], target: Target, on_finished: Callable[[Pat
                 f"{target.path}: {sent} frames were joined and {arrived} arrived",
                 "Run the same command with --no-resume",
             )
+        hold_last_of(target, partial, end)
         on_finished(partial)
         publish(partial, target.path, target.overwrite)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def part_zero(begin: Fraction, target: Target) -> Fraction:
+    """The time of the result that is zero in a part which begins at `begin`.
+
+    Whole milliseconds where the container rounds to them, and none of the part's times is below zero: the pipe to
+    ffmpeg holds no such times.  ffmpeg takes the part's first time off again where it joins.
+    """
+    time = begin - target.offset
+    return time // MILLISECOND * MILLISECOND if target.container in MILLISECONDS else time
 
 
 def held(time: Fraction, target: Target) -> Fraction:

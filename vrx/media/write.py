@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -27,6 +27,7 @@ from vrx.media.carry import Carried
 from vrx.media.color import setparams
 from vrx.media.embed import embed_all
 from vrx.media.encoders import EncoderRule, pixel_format
+from vrx.media.ending import hold_last
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.media.orientation import UPRIGHT, Orientation
@@ -57,7 +58,9 @@ class Target:
     """All that decides how a result is written.
 
     `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
-    the other streams from, None for all; `offset` seconds by which all times of the source move back.
+    the other streams from, None for all; `offset` seconds by which all times move back, and `delay` seconds by
+    which those of the copied streams are later than the pictures'.  `source_index` None: the restored stream is
+    not in `source`.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
     `pictures` are the still sources of the frames, in their order: what they say of themselves goes along.
     A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
@@ -74,9 +77,10 @@ class Target:
     sample_aspect: Fraction
     orientation: Orientation = UPRIGHT
     source: Path | None = None
-    source_index: int = 0
+    source_index: int | None = 0
     span: tuple[Fraction, Fraction | None] | None = None
     offset: Fraction = Fraction(0)
+    delay: Fraction = Fraction(0)
     carried: tuple[Carried, ...] = ()
     crf: int | None = None
     preset: str | None = None
@@ -150,8 +154,10 @@ def copied_words(target: Target) -> tuple[list[str], list[str]]:
         opened += ["-ss", f"{float(target.span[0]):.6f}"]
         if target.span[1] is not None:
             opened += ["-to", f"{float(target.span[1]):.6f}"]
-    opened += ["-i", f"file:{target.source}"]
-    mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}", "-metadata:s:0", alpha_tag(target)]
+    opened += [*offset_words(-target.delay), "-i", f"file:{target.source}"]
+    if target.source_index is not None:
+        mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
+    mapped += ["-metadata:s:0", alpha_tag(target)]
     for place, stream in enumerate(target.carried, start=1):
         mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
     mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
@@ -305,8 +311,8 @@ class Writer:
             return explained(error, self.target.path)
         return OutputError("ffmpeg ended before the last frame")
 
-    def finish(self) -> None:
-        """End the file, check it, and give it its name.
+    def finish(self, end: Fraction | None = None) -> None:
+        """End the file, check it, and give it its name; `end` is when the last frame stops being shown, if known.
 
         Raises OutputError where ffmpeg failed or the file does not hold what was sent.
         """
@@ -326,6 +332,7 @@ class Writer:
                 self._publish_sequence()
             else:
                 self._check()
+                hold_last_of(self.target, self._partial, end)
                 self._publish_file()
         except BaseException:
             self._discard()
@@ -393,6 +400,12 @@ def pattern_words(path: Path) -> str:
     assert match is not None
     around = [part.replace("%", "%%") for part in (path.name[: match.start()], path.name[match.end() :])]
     return os.path.join(str(path.parent).replace("%", "%%"), match[0].join(around))  # noqa: PTH118 - no path any more
+
+
+def hold_last_of(target: Target, partial: Path, end: Fraction | None) -> None:
+    """Let the last frame of a finished result be shown until `end` seconds of the source, where that is known."""
+    if end is not None and not target.still:
+        hold_last(partial, target.container, container_words(replace(target, source=None)), end - target.offset)
 
 
 def explained(error: OutputError, path: Path | None) -> OutputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from vrx.media.frame import Frame
@@ -82,8 +83,11 @@ class KeptWriter:
         with shielded():
             self._journal.add(segment, state)
 
-    def finish(self, scenes: int) -> None:
-        """End the last part, join all of them, and publish the result of `scenes` scenes.  Raises OutputError."""
+    def finish(self, scenes: int, end: Fraction | None = None) -> None:
+        """End the last part, join all of them, and publish the result of `scenes` scenes.  Raises OutputError.
+
+        `end` is when the last frame stops being shown, in seconds of the source, where that is known.
+        """
         result = self._target.path
         assert result is not None
         last = self._ended()
@@ -91,7 +95,7 @@ class KeptWriter:
         def note(finished: Path) -> None:
             published.note(result, finished, self._journal.fingerprint, (self.frames, scenes))
 
-        join([*self._journal.kept.segments, *([last] if last else [])], self._target, note)
+        join([*self._journal.kept.segments, *([last] if last else [])], self._target, end, note)
         self._journal.remove()
         published.forget(result)
 

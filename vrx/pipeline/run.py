@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
@@ -178,10 +177,11 @@ class Run:
                 raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
             except MemoryError as error:
                 raise DeviceError("memory ran out", "Use a smaller video") from error
+            end = self._session.reader.shown_until
             if isinstance(writer, KeptWriter):
-                writer.finish(scenes)
+                writer.finish(scenes, end)
             else:
-                writer.finish()
+                writer.finish(end)
         seconds = perf_counter() - begin
         outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))
         name = str(target.path) if target.path else "-"
@@ -317,13 +317,11 @@ class Run:
 
     def _sources(self, first: int) -> Iterator[Source]:
         """Frames with their marks and masks, from number `first` on; those before it are looked at for cuts."""
-        origin: Fraction | None = None
         for number, item in enumerate(self._marked()):
             mask = None
             if self._session.mask is not None:
-                origin = item.frame.time if origin is None else origin
-                start = self.job.selection.start or Fraction(0)
-                mask = grown(self._session.mask.at(item.frame.time - origin + start), self.job.restore.dilate)
+                time = item.frame.time - self._session.reader.origin
+                mask = grown(self._session.mask.at(time), self.job.restore.dilate)
             if number >= first:
                 yield Source(item.frame, mask, item.turn)
 

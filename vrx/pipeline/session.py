@@ -28,7 +28,7 @@ from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.masking import open_mask
 from vrx.pipeline.plan import Action, Plan
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.target import expected_frames, make_target, orient
+from vrx.pipeline.target import companions_of, expected_frames, make_target, orient
 from vrx.pipeline.transfer import container_reason
 from vrx.restorers.registry import FAMILIES
 from vrx.scenes.detect import read_cuts
@@ -83,11 +83,12 @@ class Session:
         reason = container_reason(job, self.reader.info, self.output)
         if reason:
             self.note(f"{job.source}: {reason}")
-        self.target = make_target(job, self.reader, self.source, self.output, self.note)
+        copied = companions_of(job, self.reader, self._folder)
+        self.target = make_target(job, self.reader, copied, self.output, self.note)
         if self.destination is not None:
             number = paths.first_number(self.source, job.selection.start)
             self.target = replace(self.target, literal=not self.destination.sequence, first_number=number)
-        self.frames = expected_frames(self.reader.info, job.selection)
+        self.frames = expected_frames(self.reader.timed(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
         if self.destination is not None:
@@ -141,9 +142,13 @@ class Session:
             else:
                 self.inform("interlaced: made into whole pictures first; --deinterlace off leaves it as it is")
 
+    def _folder(self) -> Path:
+        """A folder for as long as the job is open."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
+
     def _spooled(self) -> Path:
         """Standard input as a file: its header may stand at the end, and its sound is read once more."""
-        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
+        spool = self._folder() / "stdin"
         if sys.stdin is None:
             raise UsageError("standard input is closed", "Pipe a video into it, or name a file")
         if sys.stdin.isatty():

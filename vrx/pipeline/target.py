@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from vrx.errors import OutputError, UsageError
 from vrx.media import encoders, losses, mastering
 from vrx.media.color import written
+from vrx.media.companions import Companions, repaired, unchanged
 from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable, has_option
 from vrx.media.frame import Color, Kind, Layout, Note
@@ -29,7 +31,7 @@ from vrx.settings import LIMIT, Job, SelectionSettings, too_large
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
 
-def make_target(job: Job, reader: Reader, source: Path, output: Path | None, note: Note) -> Target:
+def make_target(job: Job, reader: Reader, copied: Companions, output: Path | None, note: Note) -> Target:
     """The target of a job; `note` hears in one line each what it cannot hold.
 
     Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
@@ -44,16 +46,18 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
     container = paths.container_of(form)
     selection = job.selection
     times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
+    others = [] if info.still or info.animated else [s for s in copied.streams if job.output.audio or s.kind != "audio"]
     transfer = Transfer(
         job=job,
         info=info,
-        source=source,
-        others=[] if info.still or info.animated else other_streams(info, job.output.audio),
+        source=copied.path,
+        others=others,
         found=reader.side_data(),
         container=container,
         layout=layout,
         note=note,
     )
+    transfer.tell([f"{stream} is left out: its clock cannot be repaired" for stream in copied.lost])
     carried = transfer.streams()
     light = hdr10(transfer, reader, rule.name)
     target = Target(
@@ -67,11 +71,12 @@ def make_target(job: Job, reader: Reader, source: Path, output: Path | None, not
         rate=info.video.rate,
         sample_aspect=reader.sample_aspect,
         orientation=reader.orientation,
-        source=None if info.still or info.animated else source,
-        source_index=info.video.index,
-        span=on_clock(times, max(Fraction(0), reader.origin - info.start)),
+        source=None if info.still or info.animated else copied.path,
+        source_index=copied.video,
+        span=None if copied.cut else on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
         carried=carried,
+        delay=copied.delay,
         crf=job.output.crf,
         preset=job.output.preset,
         pix_fmt=job.output.pix_fmt,
@@ -177,6 +182,18 @@ def hdr10(transfer: Transfer, reader: Reader, encoder: str) -> Light:
 def shown_in_browsers(job: Job, reader: Reader, rule: EncoderRule, suffix: str) -> bool:
     """Whether a result takes the place of a GIF or another moving picture on pages: few players there take 4:4:4."""
     return reader.info.moving_picture and suffix in PLAYED and rule.name in PLAYED[suffix] and not job.output.pix_fmt
+
+
+def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> Companions:
+    """Where the other streams are copied from; `folder` makes one for temporary files where one is needed."""
+    selection, timeline = job.selection, reader.timeline
+    times = planning.span_of(selection.start, selection.end, selection.frames, reader.info.video.rate)
+    if timeline is None or (times is None and timeline.plain):
+        return unchanged(reader.info, reader.zero)
+    if times is not None:
+        times = on_clock(times, reader.origin)
+    wanted = replace(reader.info, streams=tuple(other_streams(reader.info, job.output.audio)))
+    return repaired(wanted, timeline, reader.zero, times, folder())
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:

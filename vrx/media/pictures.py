@@ -1,0 +1,107 @@
+"""Decoded pictures of a video stream: in the order they are shown, from a wanted time on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+from typing import TypeVar
+
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vrx.media.probe import explain
+from vrx.media.timeline import DAMAGED, moved
+from vrx.media.timing import Moves, ShownOrder
+from vrx.media.transparency import alpha_decoder
+
+UNTIMED = {"h264", "hevc", "vvc"}  # codecs whose packets get wrong times from ffmpeg where AVI has none
+Result = TypeVar("Result")
+FIRST_STEP = Fraction(1)  # seconds by which a seek that came too late is tried earlier; doubled every time
+
+
+class Pictures:
+    """What a video stream shows, decoded forward.  `damaged` counts packets that could not be decoded.
+
+    `moves` put the packets on the source's continuous clock.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, name: str, moves: Moves | None = None) -> None:
+        self._container, self._stream, self._name = container, stream, name
+        self._moves = moves
+        self.ordered = container.format.name == "avi" and stream.codec_context.name in UNTIMED
+        self.damaged = 0
+
+    def decode(self, packets: Iterable[Packet[VideoStream]] | None = None) -> Generator[VideoFrame]:
+        """Pictures one by one, of all packets or of those given; damaged ones are passed over."""
+        order = ShownOrder() if self.ordered else None
+        decoder = alpha_decoder(self._stream) or self._stream  # one for each start: nothing of before a seek is left
+        for number, packet in enumerate(self._packets() if packets is None else packets):
+            if self._moves is not None:
+                moved(packet, self._moves, number)
+            if order is not None and packet.dts is not None:
+                packet.pts = order.sent(packet.dts)
+            for picture in self._attempt(partial(decoder.decode, packet)) or ():
+                if order is not None and picture.pts is not None:
+                    picture.pts = order.shown(picture.pts)
+                yield picture
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Packets of the stream, and an empty one at the end that flushes the decoder."""
+        packets = self._container.demux(self._stream)
+        while self.damaged <= DAMAGED:
+            before = self.damaged
+            packet = self._attempt(lambda: next(packets, None))
+            if packet is not None:
+                yield packet
+            elif self.damaged == before:
+                return
+
+    def _attempt(self, work: Callable[[], Result]) -> Result | None:
+        """What libav gives; None at the end of the source and for what is damaged, which is counted."""
+        try:
+            return work()
+        except EOFError:
+            return None
+        except av.error.InvalidDataError:
+            self.damaged += 1
+            return None
+        except (av.error.FFmpegError, OSError) as error:
+            raise explain(error, self._name) from error
+
+    def seek(self, target: Fraction, first: Fraction, keys: Mapping[int, int]) -> Iterator[VideoFrame] | None:
+        """Pictures from one on that is shown at `target` seconds or before; the file's first is shown at `first`.
+
+        What a seek gives is looked at: many containers lead to a later picture, and then an earlier place is
+        tried.  `keys` are the sizes of key frames by time where they are known: some containers lead to packets
+        with times of others.  None where nothing but decoding from the start leads there.
+        """
+        if self.ordered or self._moves is not None:
+            return None
+        base = self._stream.time_base or Fraction(1, 1000)
+        back = Fraction(0)
+        while target - back > first:
+            try:
+                self._container.seek(int((target - back) / base), stream=self._stream, backward=True)
+            except (av.error.FFmpegError, OSError):
+                return None
+            pictures = self.decode(self._from_key(keys))
+            found = next(pictures, None)
+            if found is not None and found.pts is not None and found.pts * base <= target:
+                return chain([found], pictures)
+            back = 2 * back or FIRST_STEP
+        return None
+
+    def _from_key(self, keys: Mapping[int, int]) -> Iterator[Packet[VideoStream]]:
+        """Packets from the next key frame on; none where that one is not as `keys` say."""
+        packets = self._packets()
+        for packet in packets:
+            if packet.is_keyframe:
+                if not keys or (packet.pts is not None and keys.get(packet.pts) == packet.size):
+                    yield packet
+                    yield from packets
+                return
