@@ -68,7 +68,10 @@ def target_of(target: Target, path: Path, begin: Fraction) -> Target:
 
 
 def join(
-    segments: Sequence[Segment], target: Target, end: Fraction | None, on_finished: Callable[[Path], None]
+    segments: Sequence[Segment],
+    target: Target,
+    end: Fraction | None = None,
+    on_finished: Callable[[Path], None] = lambda finished: None,
 ) -> None:
     """Join parts that stand in one folder into the result, with the source's other streams, and publish it.
 
