@@ -331,7 +331,8 @@ class Reader:
         if not self.info.still:
             for change in changes(self.color, color, self.layout, self._stored):
                 self._say(change)
-            if self.turned.layout(layout_of(picture.format.name, self.name)) != self.layout:
+            own, first = (layout_of(p.format.name, self.name) for p in (picture, self._first))
+            if own != first:
                 self._say(f"the pixel format changes to {picture.format.name}; converted to the first")
         return color
 
