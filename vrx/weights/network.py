@@ -57,5 +57,10 @@ def reached(what: object, server: str) -> Iterator[None]:
     except ModelError:
         raise
     except troubles() as error:
-        text = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"cannot get {what} from {server}: {text}", REPEAT) from error
+        raise ModelError(f"cannot get {what} from {server}: {in_words(error)}", REPEAT) from error
+
+
+def in_words(error: Exception) -> str:
+    """The first line of what the client says, without the full stop: the line goes on after it."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__

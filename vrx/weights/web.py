@@ -46,7 +46,7 @@ def asked(url: str) -> int | None:
     answer = session().head(url, headers=plain_headers(), follow_redirects=True, timeout=ASK_SECONDS)
     refused(url, answer.status_code)
     stated = answer.headers.get("content-length", "")
-    return int(stated) if stated.isdecimal() else None
+    return (int(stated) or None) if stated.isdecimal() else None  # 0 is how servers that do not know answer HEAD
 
 
 def refused(url: str, status: int) -> None:
