@@ -72,7 +72,7 @@ def storage(source: Source) -> Path:
 def cached(source: Source) -> Path | None:
     """The file in the cache, where it is."""
     found = huggingface_hub.try_to_load_from_cache(
-        source.repo, source.path, revision=source.revision, repo_type=source.kind
+        source.repo, source.path, cache_dir=cache_folder(), revision=source.revision, repo_type=source.kind
     )
     return Path(found) if isinstance(found, str) else None
 
