@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.run import Outcome
     from vrx.scenes.detect import Scene
     from vrx.weights.catalogue import Entry, Part
+    from vrx.weights.removal import Removal
 
 
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
@@ -78,9 +79,11 @@ def model_state(entry: Entry) -> tuple[str, str]:
     lacking = locate.missing(entry, folder)
     if not lacking:
         return "ready", ""
-    by_hand = [part.path for part in lacking if not part.fetchable]
+    by_hand = [part for part in lacking if not part.fetchable]
     if by_hand:
-        return "by hand", f"put {', '.join(by_hand)} into {folder / entry.name}"
+        return "by hand", "; ".join(
+            f"put {part.path} into {locate.place_by_hand(entry, part, folder).parent}" for part in by_hand
+        )
     return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
 
 
@@ -152,7 +155,7 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     from vrx.errors import ModelError
     from vrx.restorers.parts import part_in
     from vrx.settings import Environment
-    from vrx.weights import disk, load, shards
+    from vrx.weights import disk, load, locate, shards
 
     (entry,) = entries_of([name])
     if path.is_dir():
@@ -164,14 +167,13 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     if not files:
         raise ModelError(f"the folder {path} holds no checkpoint", "Name a .safetensors, .pt, .pth or .ckpt file")
     parts = [(file, part_in(entry, file)) for file in files]
-    folder = Environment.read().models / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"cannot write into {folder}: {error.strerror}", "Set VRX_HOME") from error
     brought = []
     for file, part in parts:
-        target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(disk.SAFE)
+        target = locate.place_by_hand(entry, part, Environment.read().models).with_suffix(disk.SAFE)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"cannot write into {target.parent}: {error.strerror}", "Set VRX_HOME") from error
         load.write(target, load.tensors(file)[0], {})
         brought.append((part.role, target))
     return brought
@@ -202,11 +204,11 @@ def located(name: str) -> dict[str, Path]:
     return {role: path for role, path in found.items() if path is not None}
 
 
-def remove(name: str) -> list[Path]:
+def remove(name: str) -> Removal:
     """Remove a model's downloaded parts, but for those that another model here needs.  Raises ModelError."""
     from vrx.errors import ModelError
     from vrx.settings import Environment
-    from vrx.weights import locate
+    from vrx.weights import locate, removal
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
@@ -216,7 +218,7 @@ def remove(name: str) -> list[Path]:
     complete = [other for other in others if other.parts and not locate.missing(other, folder)]
     files = [locate.held(other, part, folder) for other in complete for part in other.parts]
     keep = {path.resolve() for found in files for path in found.values()}
-    return locate.remove(entry, folder, keep)
+    return removal.remove(entry, folder, keep)
 
 
 def convert(folder: Path, target: Path) -> str:

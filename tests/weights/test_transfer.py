@@ -149,7 +149,7 @@ def test_a_server_that_never_continues_is_given_up(pull: Pull, server: Hub) -> N
 def test_five_answers_in_a_row_that_bring_nothing_are_enough(pull: Pull, server: Hub) -> None:
     facts = hub.find(SOURCE)
     server.status = [503] * 50
-    with pytest.raises(ModelError, match="the server answers 503. Check the network") as raised:
+    with pytest.raises(ModelError, match=r"the server answers 503\. Check the network") as raised:
         transfer.complete(hub.order(SOURCE, facts, ""), lambda *_: None)
     assert ".." not in str(raised.value)
     assert sum(method == "GET" for method, _, _ in server.asked) == transfer.ATTEMPTS == 5

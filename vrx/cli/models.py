@@ -136,8 +136,12 @@ def path(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
 
 @app.command("rm")
 def remove(names: Annotated[list[str], typer.Argument(help="Models to remove.")], json: AsJson = False) -> None:
-    """Remove what was downloaded for a model; files that another one here needs stay, and those put by hand."""
-    report(("model", "removed"), [(name, str(path)) for name in names for path in api.remove(name)], json)
+    """Remove what was downloaded for a model; files that another one here needs stay, and those that you added."""
+    done = [(name, api.remove(name)) for name in names]
+    left = [(name, str(path), why) for name, removal in done for path, why in removal.left]
+    report(("model", "removed"), [(name, str(path)) for name, removal in done for path in removal.removed], json)
+    if left:
+        report(("model", "left alone", "why"), left, json)
 
 
 def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> None:

@@ -87,9 +87,19 @@ class BusyError(OSError):
     """The server is busy or in trouble, and may not be in a moment."""
 
 
+def partial_mark(name: str) -> str:
+    """How the names of partial files end that were asked for as `name`."""
+    return f".{hashlib.sha256(name.encode()).hexdigest()[:MARK]}{PARTIAL}"
+
+
 def partial_name(target: str, name: str) -> str:
     """The name of a partial file: which file it becomes, and a mark of what it was asked for as."""
-    return f"{target}.{hashlib.sha256(name.encode()).hexdigest()[:MARK]}{PARTIAL}"
+    return f"{target}{partial_mark(name)}"
+
+
+def guard_of(partial: Path) -> Path:
+    """The lock of those who bring the file that a partial one becomes."""
+    return partial.with_name(f"{partial.name.removesuffix(PARTIAL)[: -MARK - 1]}{LOCK}")
 
 
 def length(path: Path) -> int:
