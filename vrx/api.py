@@ -73,8 +73,12 @@ def model_state(entry: Entry) -> tuple[str, str]:
     from vrx.settings import Environment
     from vrx.weights import locate
 
+    if entry.fault:
+        return "broken", entry.fault
     if not entry.available:
         return "not in this version", ""
+    if entry.lacking:
+        return "incomplete", f"the entry has no part with the role {', '.join(entry.lacking)}"
     folder = Environment.read().models
     lacking = locate.missing(entry, folder)
     if not lacking:
@@ -103,6 +107,8 @@ def entries_of(names: Sequence[str]) -> list[Entry]:
     for name in names:
         if name not in known:
             raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
+        if known[name].fault:
+            raise ModelError(known[name].fault)
     return [known[name] for name in names]
 
 
@@ -215,7 +221,7 @@ def remove(name: str) -> Removal:
         raise ModelError("the embedded model is part of vrx", "Nothing was removed")
     folder = Environment.read().models
     others = [other for other in models().values() if other.name != name and other.family != "embedded"]
-    complete = [other for other in others if other.parts and not locate.missing(other, folder)]
+    complete = [other for other in others if not other.fault and other.parts and not locate.missing(other, folder)]
     files = [locate.held(other, part, folder) for other in complete for part in other.parts]
     keep = {path.resolve() for found in files for path in found.values()}
     return removal.remove(entry, folder, keep)

@@ -35,11 +35,17 @@ def list_models(json: AsJson = False) -> None:
             at_least(e),
             e.license.split(" (")[0],
             FITS[api.model_fits(e)],
-            api.model_state(e)[0],
+            state(e),
         )
         for e in entries
     ]
     render.emit_table(("model", "tasks", "size", "license", "fits", "state"), rows)
+
+
+def state(entry: Entry) -> str:
+    """Whether a model can run, in a word; what is wrong with an entry of the catalogue in full."""
+    word, why = api.model_state(entry)
+    return f"{word}: {why}" if entry.fault else word
 
 
 def at_least(entry: Entry) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
+from vrx.files import read_text
 from vrx.models.flashvsr.projection import LqProjection
 from vrx.models.leanvae import LeanAutoencoder
 from vrx.models.ram import VisualGuidance, merge_adapter
@@ -41,6 +42,8 @@ PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are
 }
 TOKENIZER = "tokenizer"  # the one part that holds no tensors
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".json")
+LARGEST_TOKENIZER = 200_000_000  # bytes; UMT5's has 17 million
+LARGEST_CONFIG = 1_000_000  # bytes
 CONFIG = "config.json"  # in a folder: sizes by role, for networks smaller than the published ones
 WIDE = "text_embedding.0.weight"
 FOREIGN_WIDTHS = {"infvsr": 4096, "instantvir": 512, "flashvsr": 512}  # UMT5's rows, and RAM's
@@ -92,9 +95,9 @@ class Parts:
         if path == self.combined:
             return load.metadata(path).get(TOKENIZER, "")
         try:
-            return path.read_text(encoding="utf-8")
+            return read_text(path, LARGEST_TOKENIZER)
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"cannot read the tokenizer {path}: {error}") from error
+            raise ModelError(f"cannot read the tokenizer {path}: {getattr(error, 'strerror', error)}") from error
 
     def network(
         self, role: str, config: Callable[[sizes.Shapes, sizes.Sizes], Any], build: Callable[[Any], Network]
@@ -190,9 +193,11 @@ def stated(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_text(path, LARGEST_CONFIG))
+    except RecursionError as error:
+        raise ModelError(f"cannot read {path}: it is nested too deeply") from error
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
+        raise ModelError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
     return by_role(table)
 
 
