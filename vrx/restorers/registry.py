@@ -177,10 +177,10 @@ def given(path: Path) -> Entry:
 def family_of(path: Path) -> str:
     """By its metadata, the files of a folder, or the names and shapes of its tensors.  Raises ModelError."""
     if path.is_dir():
-        files = in_folder(path).files
-        if "transformer" not in files:
+        parts = in_folder(path)
+        if not parts.has("transformer"):
             raise ModelError(f"the folder {path} holds no transformer", "See the parts with: vrx models show NAME")
-        return "flashvsr" if "projection" in files else "infvsr" if "guidance" in files else "instantvir"
+        return "flashvsr" if parts.has("projection") else "infvsr" if parts.has("guidance") else "instantvir"
     if path.suffix == disk.SAFE:
         stated = load.metadata(path).get("family")
         if stated:

@@ -63,6 +63,13 @@ def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return names.native(sharded(path) if shards.is_index(path) else saved(path)), {}
 
 
+def tensor_names(path: Path) -> set[str]:
+    """Our networks' names for the tensors of a checkpoint in any format, without their values.  Raises ModelError."""
+    if path.suffix == SAFE:
+        return set(names.native(header(path)))
+    return set(names.native(shards.members(path)) if shards.is_index(path) else tensors(path)[0])
+
+
 def sharded(path: Path) -> dict[str, Tensor]:
     """The tensors of all files that an index names.  Raises ModelError where they hold other names than it says."""
     placed = shards.members(path)
