@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
-from vrx.files import check_file, read_bytes, read_text
+from vrx.files import check_file, is_there, read_bytes, read_text
 from vrx.restorers.parts import in_folder
 from vrx.restorers.registry import given
 from vrx.scenes.detect import read_cuts
@@ -87,3 +87,11 @@ def test_a_pipe_among_the_notes_of_the_cache_is_left_alone(tmp_path: Path) -> No
     path = tmp_path / "m.bin"
     path.write_bytes(b"x")
     assert len(Ledger(tmp_path).check("m", path, None, "")) == 64
+
+
+@pytest.mark.parametrize("name", ["a" * 5000 + ".pt", "a" * 300, "a\0b"])
+def test_names_that_no_disk_holds_lead_nowhere(name: str) -> None:
+    assert not is_there(Path(name))
+    for read in (given, lambda path: api.bring("infvsr", path)):
+        with pytest.raises(ModelError, match="no such file"):
+            read(Path(name))

@@ -159,11 +159,14 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     checked before the first is written.  Raises ModelError.
     """
     from vrx.errors import ModelError
+    from vrx.files import is_there
     from vrx.restorers.parts import part_in
     from vrx.settings import Environment
     from vrx.weights import disk, load, locate, shards
 
     (entry,) = entries_of([name])
+    if not is_there(path):
+        raise ModelError(f"cannot read the checkpoint {path}: no such file")
     if path.is_dir():
         files = shards.checkpoints(path)
     elif shards.is_index(path) or path.suffix in shards.SUFFIXES:
@@ -230,10 +233,11 @@ def remove(name: str) -> Removal:
 def convert(folder: Path, target: Path) -> str:
     """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
     from vrx.errors import ModelError, OutputError
+    from vrx.files import is_there
     from vrx.restorers.parts import combine, in_folder
     from vrx.restorers.registry import family_of
 
-    if not folder.is_dir():
+    if not is_there(folder) or not folder.is_dir():
         raise ModelError(f"{folder} is no folder", "Name the folder that holds the model's parts")
     if target.suffix != ".safetensors":
         raise OutputError(f"cannot write {target}: its name must end in .safetensors")

@@ -22,6 +22,15 @@ class NotAFileError(OSError):
     """A pipe, device, socket or folder where a file is meant, or a file larger than anything of its kind."""
 
 
+def is_there(path: Path) -> bool:
+    """Whether a name that somebody typed leads to anything; no disk holds some names, and those lead nowhere."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def check_file(path: Path) -> os.stat_result:
     """The status of a regular file.  Raises OSError for one that is not there, NotAFileError for another kind."""
     status = path.stat()

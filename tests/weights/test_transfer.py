@@ -84,6 +84,22 @@ def test_bytes_that_move_on_to_another_port_arrive_without_the_token(pull: Pull,
     assert other.tokens == [""]
 
 
+def test_a_token_that_no_header_takes_is_one_line(pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_t\u00f6ken")
+    with pytest.raises(ModelError, match="token holds characters that no token has"):
+        pull()
+
+
+@pytest.mark.parametrize("address", ["http://[bad/x", "ftp://x/y", "http://h:99999/x", "file:///etc/passwd", "http://"])
+def test_an_address_that_is_none_is_one_line(pull: Pull, server: Hub, address: str) -> None:
+    server.renamed = {f"/cdn/{REPO}/x.bin": address}
+    with pytest.raises(ModelError):
+        pull()
+    facts = hub.Facts(COMMIT, "abc", 1, address)
+    with pytest.raises(ModelError):
+        transfer.complete(hub.order(SOURCE, facts, ""), lambda *_: None)
+
+
 def test_a_mirror_over_plain_http_gets_no_token(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     for endpoint, expected in (("http://mirror.lan", {}), ("https://mirror.lan", {"Authorization": f"Bearer {TOKEN}"})):
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)

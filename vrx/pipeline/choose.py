@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
+from vrx.files import is_there
 from vrx.restorers.registry import FAMILIES, given
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
@@ -47,7 +48,7 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
         faults = [f"left out of the choice: {entry.fault}" for entry in catalogue.values() if entry.fault]
         return replace(choice, note="; ".join(filter(None, [choice.note, *faults])))
     path = Path(name)
-    if name not in catalogue and (path.suffix in CHECKPOINTS or path.exists()):
+    if name not in catalogue and (path.suffix in CHECKPOINTS or is_there(path)):
         entry = given(path)
     elif name in catalogue:
         entry = catalogue[name]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
+from vrx.files import is_there
 from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import causal_wan, codecs, flashvsr, text
 from vrx.restorers.base import ChunkSchedule, Restorer
@@ -150,7 +151,7 @@ FAMILIES: dict[str, Family] = {
 
 def given(path: Path) -> Entry:
     """What a checkpoint given by its path is: a file, or a folder of parts.  Raises ModelError."""
-    if not path.exists():
+    if not is_there(path):
         raise ModelError(f"cannot read the checkpoint {path}: no such file")
     family = family_of(path)
     if family not in FAMILIES:

@@ -163,10 +163,12 @@ def on_hub(address: str) -> bool:
 
 
 def token_headers(address: str) -> dict[str, str]:
-    """The user's token, where there is one, it may be sent unasked, and the address may have it."""
+    """The user's token, where there is one, it may be sent unasked, and the address may have it.  Raises ModelError."""
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN or not may_have_token(address, constants.ENDPOINT):
         return {}
     token = huggingface_hub.get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise ModelError("the Hub's token holds characters that no token has", "Set HF_TOKEN anew, or unset it")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

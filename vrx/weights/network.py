@@ -37,7 +37,9 @@ def offline() -> bool:
 def troubles() -> tuple[type[Exception], ...]:
     """What the HTTP client raises when the network fails; the library under it changed more than once."""
     client = type(session())
-    bases = {base for name in ("HTTPError", "TransportError") if (base := exported(client.__module__, name))}
+    bases = {
+        base for name in ("HTTPError", "TransportError", "InvalidURL") if (base := exported(client.__module__, name))
+    }
     return (*bases, OSError)
 
 
