@@ -30,7 +30,7 @@ class VrxError(Exception):
         self.message, self.hint = message, hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        return f"{self.message.rstrip('. ')}. {self.hint}" if self.hint else self.message
 
 
 class UsageError(VrxError, ValueError):
