@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import av
 import av.error
 
 from vrx.errors import OutputError
-
-
-def partial_path(path: Path) -> Path:
-    """An unused name beside `path` that ends like it and says what it is."""
-    stem = path.stem[:80]
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 def make_folder(path: Path) -> None:

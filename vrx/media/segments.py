@@ -18,7 +18,8 @@ import av.error
 
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
-from vrx.media.publish import count_frames, partial_path, publish
+from vrx.media.partials import partial_path
+from vrx.media.publish import count_frames, publish
 from vrx.media.write import (
     Target,
     companion_words,

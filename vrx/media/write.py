@@ -7,7 +7,6 @@ the same folder, counted, synced, and renamed.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.publish import count_frames, make_folder, partial_path, publish
+from vrx.media.partials import partial_folder, partial_path
+from vrx.media.publish import count_frames, make_folder, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
 from vrx.media.tags import Tags
@@ -243,7 +243,7 @@ class Writer:
         if path is None:
             destination = "pipe:1"
         elif target.sequence:
-            self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
+            self._folder = partial_folder(path)
             make_folder(self._folder)
             destination = f"file:{self._folder / path.name}"
         else:

@@ -33,12 +33,13 @@ from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
-from vrx.pipeline.journal import Journal, folder_of
+from vrx.pipeline.journal import Journal
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.target import expected_frames, make_target
 from vrx.pipeline.transfer import container_reason
+from vrx.pipeline.workspace import claimed
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.registry import FAMILIES, Request, build, parts_of
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at, read_cuts
@@ -273,12 +274,13 @@ class Run:
         """What an earlier run left and this one adds to; None where the result is made in one go."""
         job, path = self.job, self._target.path
         long = self.frames is None or self.frames > SPAN
-        if path is None or job.source == "-" or not (long and can_keep(self._target)):
+        if path is None:
             return None
-        if not job.output.resume:
-            if folder_of(path).is_dir():
-                with Journal(path, {}):  # of no run: whatever is there is cleared away
-                    self._inform(f"{path}: an earlier run's work is thrown away")
+        if job.source == "-" or not (long and can_keep(self._target) and job.output.resume):
+            workspace = stack.enter_context(claimed(path))
+            if workspace is not None and workspace.holds_parts() and not job.output.resume:
+                workspace.discard()
+                self._inform(f"{path}: an earlier run's work is thrown away")
             return None
         marks = fingerprint(job, self._model, checkpoints, (self._device, dtype))
         journal = stack.enter_context(Journal(path, marks))
