@@ -75,6 +75,14 @@ def test_times_survive_every_container(tmp_path: Path, times: list[int], name: s
     assert [float(t) for t in read(tmp_path / name).times] == pytest.approx([t / 1000 for t in times], abs=1e-9)
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4", ".nut"])
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    layout = Layout(Kind.YUV, 8, 1, 1)
+    for name in ("a", "b"):
+        write(target(tmp_path / f"{name}{suffix}", automatic(layout, suffix), layout), [0, 40])
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_container_holds_every_frame_in_order(tmp_path: Path, suffix: str) -> None:
     path, layout = tmp_path / f"a{suffix}", Layout(Kind.YUV, 8, 1, 1)

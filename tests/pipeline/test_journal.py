@@ -256,7 +256,7 @@ def test_a_disk_that_fills_while_the_state_is_written(result: Path, monkeypatch:
         path.write_bytes(b"part")
         monkeypatch.setattr(Path, "write_bytes", full)
         state = StreamState(SceneStart(0, (4, 6), (8, 12)), 2, 20, {"encode": {"x": torch.zeros(3)}})
-        with pytest.raises(OutputError, match="No space left on device. Free some space"):
+        with pytest.raises(OutputError, match=r"No space left on device\. Free some space"):
             journal.add(Segment(path, 3, Fraction(1)), state)
     with Journal(result, MARKS) as journal:
         assert journal.kept.frames == 17

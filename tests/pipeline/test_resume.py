@@ -82,6 +82,7 @@ def notes_of(wanted: Job) -> tuple[str, run.Outcome]:
 
 
 def same(first: Path, second: Path) -> None:
+    assert first.read_bytes() == second.read_bytes()
     a, b = read(first), read(second)
     assert a.times == b.times
     assert a.kinds == b.kinds

@@ -41,6 +41,7 @@ FORMATS = {
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
 ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
+NUMBERED = {"matroska", "webm"}  # containers that ffmpeg gives random numbers unless it is asked for exact bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,8 @@ def container_words(target: Target) -> list[str]:
     if target.container in TICKED:
         words += ["-video_track_timescale", str(timescale(target.time_base))]
         words += ["-movflags", "+faststart+write_colr" + target.tags.movflag]
+    if target.container in NUMBERED:
+        words += ["-fflags", "+bitexact"]
     # sound may begin before the first picture; NUT has no place for times below zero
     words += ["-avoid_negative_ts", "make_non_negative" if target.container == "nut" else "disabled"]
     if timestamp_offset(target):
