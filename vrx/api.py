@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from vrx.weights.catalogue import Entry, Part
 
 
+THREADS = "vrx "  # what the names of threads at work begin with
+
+
+def kill_encoders() -> None:
+    """End every encoder at once; for a process that leaves in a hurry."""
+    from vrx.media import ffmpeg
+
+    ffmpeg.kill_running()
+
+
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
     """Run one job.  Raises VrxError; whatever stood under the output's name then still stands."""
     from vrx.pipeline.run import Run

@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +13,7 @@ import pytest
 
 from tests.clips import read, scenery
 from vrx.errors import OutputError
-from vrx.media import ffmpeg
+from vrx.media import ffmpeg, shield
 from vrx.media.carry import Carried
 from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
@@ -302,3 +305,30 @@ def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("VRX_FFMPEG", "/no/such/program")
     with pytest.raises(OutputError, match="VRX_FFMPEG"):
         ffmpeg.executable()
+
+
+def test_an_encoder_that_stands_still_does_not_hold_up_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shield, "GRACE", 0.2)
+    with pytest.raises(KeyboardInterrupt), Writer(target(tmp_path / "a.mkv")) as writer:
+        child = writer._encoder._process.pid
+        os.kill(child, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        for frame in frames(list(range(0, 400_000, 40))):  # more than any pipe holds
+            writer.write(frame)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_the_encoder_ends_ends_it_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Writer(target(tmp_path / "a.mkv")) as writer:
+        writer.write(next(frames([0])))
+        child = writer._encoder._process.pid
+        os.kill(child, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        writer.finish()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert list(tmp_path.iterdir()) == []

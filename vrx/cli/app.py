@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__
-from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, upscale
+from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, signals, upscale
 from vrx.cli.render import error_line
-from vrx.errors import Exit, StoppedError, TerminatedError, UsageError, VrxError
+from vrx.errors import Exit, StoppedError, UsageError, VrxError
 
 DEBUG = "--debug"
 
@@ -54,13 +52,6 @@ app.add_typer(models.app, name="models")
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
-TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
-def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM as an exception, so that everything open is closed."""
-    raise TerminatedError("terminated", "Nothing was published; run the same command again")
-
 
 def main() -> None:
     """Run the command line and exit with its status."""
@@ -68,12 +59,8 @@ def main() -> None:
     debug = DEBUG in arguments
     # accepted anywhere: people add it to the end of the line that failed
     arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
-    for number in TERMINATING:
-        signal.signal(number, on_terminate)
-    status = int(guarded(arguments, debug))
-    for number in (signal.SIGINT, *TERMINATING):  # all is done: it could only garble the interpreter's end
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(status)
+    signals.install()
+    signals.leave(int(guarded(arguments, debug)))
 
 
 def guarded(arguments: list[str], debug: bool) -> int:

@@ -292,7 +292,7 @@ class Writer:
         packet.pts = packet.dts = round((frame.time - self.target.offset) / self.target.time_base)
         packet.is_keyframe = True
         try:
-            with shielded():
+            with shielded(self._encoder.kill):
                 self._box.mux_one(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._broken() from error
@@ -313,7 +313,7 @@ class Writer:
         """
         try:
             try:
-                with shielded():
+                with shielded(self._encoder.kill):
                     self._box.close()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._broken() from error

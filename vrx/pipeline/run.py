@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from vrx import events
-from vrx.errors import DeviceError, InputError, OutputError, UsageError
+from vrx.errors import DeviceError, InputError, OutputError, StoppedError, UsageError
 from vrx.events import Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
@@ -313,27 +313,38 @@ class Run:
     ) -> int:
         """Write what the stages give; returns the number of scenes."""
         scene, last = writer.scene, 0.0
-        for item in pipeline.results(items):
-            if isinstance(item, SceneStart):
-                scene = item.number
-                self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False))
-            elif isinstance(item, Work):
-                self._tell_refreshes(item.chunk, scene)
-                for text in item.notes:
-                    self._inform(text)
-                start = perf_counter()
-                for frame in item.restored:
-                    writer.write(frame)
-                now = perf_counter()
-                pipeline.timings.seconds["write"] += now - start
-                if now - last > REPORT_EVERY:
-                    last = now
-                    self._report(pipeline, writer, scene, begin)
-            else:
-                assert isinstance(writer, KeptWriter)
-                writer.keep(item.state)
+        with closing(pipeline.results(items)) as results:
+            try:
+                for item in results:
+                    if isinstance(item, SceneStart):
+                        scene = item.number
+                        self._watch(
+                            events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False)
+                        )
+                    elif isinstance(item, Work):
+                        self._write(pipeline, item, writer, scene)
+                        now = perf_counter()
+                        if now - last > REPORT_EVERY:
+                            last = now
+                            self._report(pipeline, writer, scene, begin)
+                    else:
+                        assert isinstance(writer, KeptWriter)
+                        writer.keep(item.state)
+            except (KeyboardInterrupt, StoppedError):
+                pipeline.hurry()
+                raise
         self._report(pipeline, writer, scene, begin)
         return scene + 1
+
+    def _write(self, pipeline: Pipeline, work: Work, writer: Writer | KeptWriter, scene: int) -> None:
+        """Write a chunk's frames, and pass on what was noticed about them."""
+        self._tell_refreshes(work.chunk, scene)
+        for text in work.notes:
+            self._inform(text)
+        start = perf_counter()
+        for frame in work.restored:
+            writer.write(frame)
+        pipeline.timings.seconds["write"] += perf_counter() - start
 
     def _tell_refreshes(self, chunk: Chunk, scene: int) -> None:
         for place, source in enumerate(chunk.frames):
