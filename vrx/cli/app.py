@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from vrx import __version__
 from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, signals, upscale
 from vrx.cli.render import error_line
-from vrx.errors import Exit, StoppedError, UsageError, VrxError
+from vrx.errors import Exit, StoppedError, UsageError, VrxError, memory_errors
 
 DEBUG = "--debug"
 
@@ -67,7 +67,8 @@ def guarded(arguments: list[str], debug: bool) -> int:
     """Run the program; turn every failure into one line and a status."""
     try:
         try:
-            status = app(arguments, prog_name="vrx", standalone_mode=False)
+            with memory_errors():
+                status = app(arguments, prog_name="vrx", standalone_mode=False)
             if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
                 raise KeyboardInterrupt
             return status if isinstance(status, int) else Exit.DONE

@@ -114,6 +114,7 @@ class Encoder:
                 stderr=subprocess.PIPE,
                 cwd=folder,
                 start_new_session=True,
+                restore_signals=False,  # so that it says itself that a file is too large, or a pipe broken
             )
         except OSError as error:
             raise OutputError(f"cannot start ffmpeg: {error}", "Check it with: vrx doctor") from error

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import av.error
 
-from vrx.errors import OutputError
+from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
 from vrx.media.carry import Carried
 from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
@@ -39,6 +39,13 @@ FORMATS = {
     ".ts": "mpegts",
 }
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
+HINTS = {  # what ffmpeg says, and what to do about it
+    "No space left": "Free some space and run the same command again",
+    "quota exceeded": "Free some space and run the same command again",
+    "File too large": "Raise the limit of file sizes (ulimit -f), or write to another disk",
+    "SIGXFSZ": "Raise the limit of file sizes (ulimit -f), or write to another disk",
+    "SIGKILL": "It was killed from outside, as systems do that run out of memory",
+}
 ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
 NUMBERED = {"matroska", "webm"}  # containers that ffmpeg gives random numbers unless it is asked for exact bytes
@@ -298,7 +305,7 @@ class Writer:
             raise self._broken() from error
         self.frames += 1
 
-    def _broken(self) -> OutputError:
+    def _broken(self) -> VrxError:
         """The encoder is gone: why, in its own words."""
         try:
             self._encoder.finish()
@@ -367,8 +374,11 @@ class Writer:
             self._partial.unlink(missing_ok=True)
 
 
-def explained(error: OutputError, path: Path | None) -> OutputError:
-    """What ffmpeg said, as a failure to write `path` (None: standard output)."""
+def explained(error: OutputError, path: Path | None) -> VrxError:
+    """What ffmpeg said, as a failure to write `path` (None: standard output), or of memory."""
     name = "standard output" if path is None else str(path)
-    hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
+    said = str(error)
+    if speaks_of_memory(said):
+        return DeviceError(f"memory ran out while writing {name}: {error.message}", "Use a smaller video or --scale")
+    hint = next((hint for words, hint in HINTS.items() if words in said), "")
     return OutputError(f"cannot write {name}: {error.message}", hint)

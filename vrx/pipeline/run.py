@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from vrx import events
-from vrx.errors import DeviceError, InputError, OutputError, StoppedError, UsageError
+from vrx.errors import InputError, OutputError, StoppedError, UsageError, memory_errors
 from vrx.events import Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
@@ -26,6 +26,7 @@ from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern, sequence_members
 from vrx.media.write import ONE_PICTURE, Writer
 from vrx.models.embedded import SMALL
+from vrx.pipeline import memory
 from vrx.pipeline import plan as planning
 from vrx.pipeline.choose import EMBEDDED, Machine, choose
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
@@ -125,13 +126,13 @@ class Run:
 
     def _machine(self) -> Machine:
         """What the choice of a model depends on; on a processor none of it is looked for."""
-        memory = gpu_memory(self._device)
-        if memory is None:
+        held = gpu_memory(self._device)
+        if held is None:
             return Machine()
         folder = Environment.read().models
         here = [name for name, entry in self._catalogue.items() if entry.parts and not locate.missing(entry, folder)]
         offline = self.job.model.offline or network.offline()
-        return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not offline)
+        return Machine(gpu_memory=held, on_disk=frozenset(here), online=not offline)
 
     def _check_output(self, path: Path, source: Path | None) -> None:
         if is_pattern(path):
@@ -177,9 +178,10 @@ class Run:
         target, reader = self._target, self._reader
         parts = ", ".join(p.path for p in self._entry.parts if not p.optional)
         frames, seconds = self.frames, None
-        memory = self._entry.memory
+        needed, fears = self._entry.memory, ""
         if self._entry.family == EMBEDDED:
-            memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+            needed = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+            fears = memory.note(needed, self._device)
             restore = self.job.restore
             mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
             work = operations(SMALL, mode, target.size)
@@ -199,15 +201,25 @@ class Run:
             container=target.container,
             chunk=FAMILIES[self._entry.family].schedule.next,
             scenes=self.job.selection.scenes,
-            memory=memory,
+            memory=needed,
             seconds=seconds,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *([fears] if fears else [])),
         )
 
     # ------------------------------------------------------------ working
 
     def stream(self) -> Outcome:
-        """Restore every frame that no earlier run has restored, and publish the result."""
+        """Restore every frame that no earlier run has restored, and publish the result.
+
+        Raises DeviceError where memory runs out, or cannot be enough.
+        """
+        if self._entry.family == EMBEDDED:
+            reader = self._reader
+            memory.check(planning.memory_needed(self._target.size, reader.size, reader.layout.depth), self._device)
+        with memory_errors(str(self._device)):
+            return self._stream()
+
+    def _stream(self) -> Outcome:
         job, target = self.job, self._target
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
@@ -246,12 +258,7 @@ class Run:
             with shielded():
                 writer: Writer | KeptWriter = KeptWriter(target, journal) if journal else Writer(target)
                 stack.enter_context(writer)
-            try:
-                scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
-            except torch.OutOfMemoryError as error:
-                raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
-            except MemoryError as error:
-                raise DeviceError("memory ran out", "Use a smaller video") from error
+            scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
             writer.finish()
         seconds = perf_counter() - begin
         outcome = Outcome(target.path, writer.frames, scenes, seconds, dict(pipeline.timings.seconds))

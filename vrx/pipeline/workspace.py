@@ -7,7 +7,6 @@ refused; only files under vrx's own names are ever removed.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import stat
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vrx.errors import OutputError, VrxError
+from vrx.errors import DISK_FULL, OutputError, VrxError
 from vrx.media.partials import TOKEN, clear_leftovers, short_name
 
 LOCK, JOURNAL = "lock", "journal.json"
@@ -27,7 +26,6 @@ OWN_NAMES = re.compile(
 )
 PRIVATE = 0o700
 ATTEMPTS = 5  # a run that ends removes the folder; whoever opens it at that moment makes it again
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def folder_of(result: Path) -> Path:
