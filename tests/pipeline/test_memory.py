@@ -81,9 +81,7 @@ def test_this_machine_says_something_sensible() -> None:
 
 def test_what_cannot_fit_is_refused_and_what_may_not_is_noted(machine: Path) -> None:
     memory.check(20 * GB - 10**6, CPU)
-    with pytest.raises(
-        DeviceError, match=r"179\.2 GB .* this machine has 20\.0 GB\. Use a smaller"
-    ):
+    with pytest.raises(DeviceError, match=r"179\.2 GB .* this machine has 20\.0 GB\. Use a smaller"):
         memory.check(int(179.2 * GB), CPU)
     assert "it would be refused" in memory.note(int(179.2 * GB), CPU)
     assert "14.0 GB are free: it may run out" in memory.note(18 * GB, CPU)

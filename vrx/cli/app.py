@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__
-from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, signals, upscale
+from vrx.cli import bench, deblur, doctor, info, inpaint, models, output, scenes, signals, upscale
 from vrx.cli.render import error_line
 from vrx.errors import Exit, StoppedError, UsageError, VrxError, memory_errors
 
@@ -59,6 +58,7 @@ def main() -> None:
     debug = DEBUG in arguments
     # accepted anywhere: people add it to the end of the line that failed
     arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
+    output.prepare()
     signals.install()
     signals.leave(int(guarded(arguments, debug)))
 
@@ -69,6 +69,7 @@ def guarded(arguments: list[str], debug: bool) -> int:
         try:
             with memory_errors():
                 status = app(arguments, prog_name="vrx", standalone_mode=False)
+                output.flush()
             if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
                 raise KeyboardInterrupt
             return status if isinstance(status, int) else Exit.DONE
@@ -83,9 +84,7 @@ def guarded(arguments: list[str], debug: bool) -> int:
         error_line(error)
         return error.exit_code
     except BrokenPipeError:
-        # whoever read our output has left; nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAULT
+        return Exit.FAULT  # whoever read our output has left; nobody is there to be told
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else Exit.FAULT
     except Exception as error:  # noqa: BLE001 - the boundary: said to the user

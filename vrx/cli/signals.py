@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from vrx import api
+from vrx.cli import output
 from vrx.errors import Exit, TerminatedError
 
 TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -49,8 +50,10 @@ def leave(status: int) -> NoReturn:
     """Exit; the interpreter's end can no longer be garbled, and steps that a stop left under way do not hold it up."""
     for number in STATUS:
         signal.signal(number, signal.SIG_IGN)
+    try:
+        output.flush()
+    except OSError:  # said already, or nobody is there to be told
+        output.drop()
     if any(thread.name.startswith(api.THREADS) for thread in threading.enumerate()):
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
         os._exit(status)
     sys.exit(status)

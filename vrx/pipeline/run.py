@@ -83,8 +83,6 @@ class Run:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    # ------------------------------------------------------------ opening
-
     def _open(self) -> None:
         job = self.job
         self._catalogue = catalogue.known()
@@ -180,7 +178,7 @@ class Run:
         frames, seconds = self.frames, None
         needed, fears = self._entry.memory, ""
         if self._entry.family == EMBEDDED:
-            needed = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+            needed = self._memory()
             fears = memory.note(needed, self._device)
             restore = self.job.restore
             mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
@@ -206,6 +204,10 @@ class Run:
             notes=(*self._notes, *([fears] if fears else [])),
         )
 
+    def _memory(self) -> int:
+        reader = self._reader
+        return memory.needed(self._target, reader.size, reader.layout.depth, self.job.restore.task, self.frames)
+
     # ------------------------------------------------------------ working
 
     def stream(self) -> Outcome:
@@ -214,8 +216,7 @@ class Run:
         Raises DeviceError where memory runs out, or cannot be enough.
         """
         if self._entry.family == EMBEDDED:
-            reader = self._reader
-            memory.check(planning.memory_needed(self._target.size, reader.size, reader.layout.depth), self._device)
+            memory.check(self._memory(), self._device)
         with memory_errors(str(self._device)):
             return self._stream()
 
