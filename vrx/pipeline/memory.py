@@ -27,9 +27,9 @@ GROUP_FILES = (
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 SMALLER = "Use a smaller video or --scale, or a machine with more memory"
-# bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 4 megapixels:
-# 203 to 254 enlarged by two, 480 deblurred
-STILL_BYTES = {Task.UPSCALE: 260, Task.DEBLUR: 490, Task.INPAINT: 490}
+# bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 8 megapixels:
+# 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 480 deblurred (1 megapixel)
+STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 450, Task.INPAINT: 450}
 
 
 def needed(target: Target, source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:

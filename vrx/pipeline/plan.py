@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import tempfile
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -59,6 +61,7 @@ def expand_inputs(words: list[str]) -> list[str]:
     found: list[str] = []
     for word in words:
         path = Path(word)
+        check_input_name(path)
         if word == "-" or is_pattern(path) or path.is_file():
             found.append(word)
         elif path.is_dir():
@@ -75,6 +78,16 @@ def expand_inputs(words: list[str]) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def check_input_name(path: Path) -> None:
+    """Refuse a name that no file can have.  Raises InputError."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES):
+            reason = getattr(error, "strerror", None) or "no file can have such a name"
+            raise InputError(f"cannot read {path!s:.300}: {reason}") from error
 
 
 def is_result(path: Path) -> bool:
@@ -138,6 +151,7 @@ def output_path(job: Job, source: Path | None, model: str) -> Path | None:
 
 def check_output(path: Path, source: Path | None, settings: OutputSettings) -> None:
     """Refuse what would fail at the end or destroy something.  Raises OutputError."""
+    check_name(path)
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: the folder {folder} does not exist", f"Make it: mkdir -p {folder}")
@@ -147,12 +161,23 @@ def check_output(path: Path, source: Path | None, settings: OutputSettings) -> N
         raise OutputError(f"cannot write {path}: it is a folder")
     if path.exists() and not settings.overwrite:
         raise OutputError(f"{path} exists", "Add -y to replace it")
-    probe = folder / f".vrx-{path.name[:40]}.probe"
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have there.  Raises OutputError."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "Choose another name with -o") from error
+    except ValueError as error:  # a zero byte, or what is no character
+        raise OutputError(f"cannot write {path!s:.80}: no file can have such a name") from error
 
 
 def container_of(path: Path | None) -> str:

@@ -145,15 +145,17 @@ class Run:
 
     def _spooled(self) -> Path:
         """Standard input as a file: its header may stand at the end, and its sound is read once more."""
-        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
         try:
+            spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))) / "stdin"
             with spool.open("wb") as file:
                 while block := sys.stdin.buffer.read(SPOOL_BLOCK):
                     file.write(block)
         except OSError as error:
-            raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
+            raise InputError(
+                f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a folder with enough space"
+            ) from error
         return spool
 
     def _note(self, text: str) -> None:
@@ -167,8 +169,6 @@ class Run:
 
     def _fetching(self, part: str, done: int, size: int | None) -> None:
         self._watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
-
-    # ------------------------------------------------------------ planning
 
     def plan(self) -> Plan:
         """What `stream` would do."""
@@ -207,8 +207,6 @@ class Run:
     def _memory(self) -> int:
         reader = self._reader
         return memory.needed(self._target, reader.size, reader.layout.depth, self.job.restore.task, self.frames)
-
-    # ------------------------------------------------------------ working
 
     def stream(self) -> Outcome:
         """Restore every frame that no earlier run has restored, and publish the result.
