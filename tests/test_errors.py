@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vrx.errors import DeviceError, InputError, memory_errors, out_of_memory
+from vrx.errors import DeviceError, InputError, OutputError, VrxError, out_of_memory, resource_errors
 
 FAILURES = {
     "python": MemoryError(),
@@ -32,18 +32,18 @@ FAILURES = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_it_is_known_and_becomes_a_device_error(name: str) -> None:
     assert out_of_memory(FAILURES[name])
-    with pytest.raises(DeviceError, match="memory ran out"), memory_errors():
+    with pytest.raises(DeviceError, match="memory ran out"), resource_errors():
         raise FAILURES[name]
 
 
 def test_a_real_one_is_known() -> None:
     for take in (lambda: np.empty(1 << 60, np.uint8), lambda: torch.empty(1 << 60, dtype=torch.uint8)):
-        with pytest.raises(DeviceError), memory_errors():
+        with pytest.raises(DeviceError), resource_errors():
             take()
 
 
 def test_it_is_known_behind_another_failure() -> None:
-    with pytest.raises(DeviceError), memory_errors():
+    with pytest.raises(DeviceError), resource_errors():
         try:
             raise MemoryError
         except MemoryError as error:
@@ -61,11 +61,23 @@ def test_it_is_known_behind_another_failure() -> None:
     ],
 )
 def test_other_failures_pass(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, memory_errors():
+    with pytest.raises(type(error)) as caught, resource_errors():
         raise error
     assert caught.value is error
 
 
 def test_a_gpu_is_named() -> None:
-    with pytest.raises(DeviceError, match=r"cuda:1 ran out of memory\. Use --device cpu"), memory_errors("cuda:1"):
+    with pytest.raises(DeviceError, match=r"cuda:1 ran out of memory\. Use --device cpu"), resource_errors("cuda:1"):
         raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        *((number, OutputError) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+        (errno.ENAMETOOLONG, InputError),
+    ],
+)
+def test_what_a_disk_lacks_is_said(number: int, kind: type[VrxError]) -> None:
+    with pytest.raises(kind, match="some.file"), resource_errors():
+        raise OSError(number, os.strerror(number), "some.file")

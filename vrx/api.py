@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vrx.errors import memory_errors
+from vrx.errors import resource_errors
 from vrx.events import Watcher, ignore
 from vrx.settings import Job, ModelSettings
 
@@ -35,7 +35,7 @@ def restore(job: Job, watch: Watcher = ignore) -> Outcome:
     """Run one job.  Raises VrxError; whatever stood under the output's name then still stands."""
     from vrx.pipeline.run import Run
 
-    with memory_errors(), Run(job, watch) as run:
+    with resource_errors(), Run(job, watch) as run:
         return run.stream()
 
 
@@ -43,7 +43,7 @@ def plan(job: Job, watch: Watcher = ignore) -> Plan:
     """What `restore` would do, without doing it."""
     from vrx.pipeline.run import Run
 
-    with memory_errors(), Run(job, watch) as run:
+    with resource_errors(), Run(job, watch) as run:
         return run.plan()
 
 

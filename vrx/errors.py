@@ -110,15 +110,31 @@ def speaks_of_memory(text: str) -> bool:
 
 
 @contextmanager
-def memory_errors(device: str = "") -> Iterator[None]:
-    """Memory that runs out inside, in whatever words, as DeviceError."""
+def resource_errors(device: str = "") -> Iterator[None]:
+    """What the machine lacks, where nothing nearer has said so: memory, space on a disk, room for a name.
+
+    Raises DeviceError for memory that runs out inside, in whatever words, OutputError for a full disk and
+    InputError for names too long; everything else passes.
+    """
     try:
         yield
     except DeviceError:
         raise
     except Exception as error:
-        if not out_of_memory(error):
-            raise
-        if device.startswith("cuda"):
-            raise DeviceError(f"{device} ran out of memory", "Use --device cpu or a smaller video") from error
-        raise DeviceError("memory ran out", "Use a smaller video or --scale, or a machine with more memory") from error
+        if out_of_memory(error):
+            raise exhausted(device) from error
+        if isinstance(error, OSError) and not isinstance(error, VrxError):
+            name, reason = error.filename or "a file", error.strerror
+            if error.errno in DISK_FULL:
+                hint = "Free some space and run the same command again"
+                raise OutputError(f"cannot write {name}: {reason}", hint) from error
+            if error.errno == errno.ENAMETOOLONG:
+                raise InputError(f"cannot read {name}: {reason}") from error
+        raise
+
+
+def exhausted(device: str) -> DeviceError:
+    """A device, or the machine where none is named, that ran out of memory."""
+    if device.startswith("cuda"):
+        return DeviceError(f"{device} ran out of memory", "Use --device cpu or a smaller video")
+    return DeviceError("memory ran out", "Use a smaller video or --scale, or a machine with more memory")

@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 from vrx import __version__
 from vrx.cli import bench, deblur, doctor, info, inpaint, models, output, scenes, signals, upscale
 from vrx.cli.render import error_line
-from vrx.errors import Exit, StoppedError, UsageError, VrxError, memory_errors
+from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
 
 DEBUG = "--debug"
 
@@ -67,7 +67,7 @@ def guarded(arguments: list[str], debug: bool) -> int:
     """Run the program; turn every failure into one line and a status."""
     try:
         try:
-            with memory_errors():
+            with resource_errors():
                 status = app(arguments, prog_name="vrx", standalone_mode=False)
                 output.flush()
             if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C

@@ -141,6 +141,7 @@ def output_path(job: Job, source: Path | None, model: str) -> Path | None:
             known = ", ".join(f"{{{key}}}" for key in TEMPLATE_KEYS)
             raise UsageError(f"cannot fill the output name {wanted!r}", f"Known parts: {known}") from error
     path = Path(wanted)
+    check_name(path)
     if wanted.endswith("/") or path.is_dir():
         return path / named
     if path.suffix.lower() not in FORMATS | STILL_ENCODERS:

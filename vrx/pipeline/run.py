@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from vrx import events
-from vrx.errors import InputError, OutputError, StoppedError, UsageError, memory_errors
+from vrx.errors import InputError, OutputError, StoppedError, UsageError, resource_errors
 from vrx.events import Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
@@ -215,7 +215,7 @@ class Run:
         """
         if self._entry.family == EMBEDDED:
             memory.check(self._memory(), self._device)
-        with memory_errors(str(self._device)):
+        with resource_errors(str(self._device)):
             return self._stream()
 
     def _stream(self) -> Outcome:
