@@ -16,7 +16,7 @@ from vrx.errors import Exit, TerminatedError
 
 TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 LAST_RESORT = 10.0  # seconds after the first signal; all orderly ways to stop take less
-STATUS = {signal.SIGINT: Exit.INTERRUPTED} | dict.fromkeys(TERMINATING, Exit.TERMINATED)
+STATUS: dict[int, Exit] = {signal.SIGINT: Exit.INTERRUPTED} | dict.fromkeys(TERMINATING, Exit.TERMINATED)
 
 
 def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -39,7 +39,7 @@ def watch(reading: int) -> None:
     """Leave LAST_RESORT seconds after the first signal, whatever the main thread is held up by."""
     status = None
     while status is None:
-        status = STATUS.get(signal.Signals(os.read(reading, 1)[0]))
+        status = STATUS.get(os.read(reading, 1)[0])
     time.sleep(LAST_RESORT)
     sys.stderr.write("vrx: stopped while something did not answer. What is left behind goes with the next run\n")
     api.kill_encoders()

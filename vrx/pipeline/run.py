@@ -338,6 +338,8 @@ class Run:
                         writer.keep(item.state)
             except (KeyboardInterrupt, StoppedError):
                 pipeline.hurry()
+                lost = "" if isinstance(writer, KeptWriter) else "; the same command starts again"
+                self._inform(f"stopped after {writer.frames} of {self.frames or 'unknown'} frames{lost}")
                 raise
         self._report(pipeline, writer, scene, begin)
         return scene + 1

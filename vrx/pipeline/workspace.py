@@ -17,8 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vrx.errors import DISK_FULL, OutputError, VrxError
+from vrx.errors import OutputError, VrxError
 from vrx.media.partials import TOKEN, clear_leftovers, short_name
+from vrx.media.publish import cannot_write
 
 LOCK, JOURNAL = "lock", "journal.json"
 OWN_NAMES = re.compile(
@@ -132,15 +133,15 @@ def make_private(folder: Path) -> None:
         return
     except FileExistsError:
         found = folder.lstat()
-    advice = f"Remove it, or choose another name with -o: {folder}"
+    advice = "Remove it, or choose another name with -o"
     if stat.S_ISLNK(found.st_mode):
-        raise OutputError(f"refused to work in {folder.name}, which is a link", advice)
+        raise OutputError(f"refused to work in {folder}, which is a link", advice)
     if not stat.S_ISDIR(found.st_mode):
-        raise OutputError(f"cannot work in {folder.name}, which is a file", advice)
+        raise OutputError(f"cannot work in {folder}, which is a file", advice)
     if hasattr(os, "geteuid") and found.st_uid not in (os.geteuid(), owner_of_new_files(folder.parent)):
-        raise OutputError(f"refused to work in {folder.name}, which belongs to another user", advice)
+        raise OutputError(f"refused to work in {folder}, which belongs to another user", advice)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise OutputError(f"cannot work in {folder.name}: Permission denied", advice)
+        raise OutputError(f"cannot work in {folder}: Permission denied", advice)
 
 
 def owner_of_new_files(folder: Path) -> int:
@@ -175,5 +176,4 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, VrxError):
             raise
-        hint = "Free some space and run the same command again" if error.errno in DISK_FULL else ""
-        raise OutputError(f"cannot write into {folder}: {error.strerror}", hint) from error
+        raise cannot_write(folder, error) from error
