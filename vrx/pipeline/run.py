@@ -11,9 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 from vrx import events
 from vrx.errors import InputError, OutputError, StoppedError, UsageError, resource_errors
@@ -36,6 +34,7 @@ from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
 from vrx.pipeline.journal import Journal
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
+from vrx.pipeline.pixels import grown
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.target import expected_frames, make_target
@@ -392,13 +391,3 @@ class Run:
                 mask = grown(self._mask.at(item.frame.time - origin + start), self.job.restore.dilate)
             if number >= first:
                 yield Source(item.frame, mask, item.turn)
-
-
-def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """A mask [H, W] bool made larger by `pixels` in every direction."""
-    if not pixels:
-        return mask
-    x = torch.from_numpy(mask).float()[None, None]
-    x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
-    x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
-    return x[0, 0].numpy() > 0
