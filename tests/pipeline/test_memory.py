@@ -8,6 +8,8 @@ import torch
 from vrx.errors import DeviceError
 from vrx.pipeline import memory
 from vrx.pipeline.memory import HostMemory
+from vrx.pipeline.plan import memory_needed
+from vrx.settings import Task
 
 CPU = torch.device("cpu")
 GB = 1_000_000_000
@@ -77,6 +79,16 @@ def test_this_machine_says_something_sensible() -> None:
     found = memory.host_memory()
     if found is not None:
         assert 0 < found.available <= found.total
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "measured"),
+    [(Task.UPSCALE, (3200, 2400), 1.77), (Task.UPSCALE, (2400, 1800), 1.24), (Task.DEBLUR, (2000, 1500), 1.51)],
+)
+def test_one_picture_takes_what_was_measured(task: Task, size: tuple[int, int], measured: float) -> None:
+    found = memory.needed(size, (64, 48), 8, task, frames=1)
+    assert found / 1e9 == pytest.approx(measured, rel=0.15)
+    assert memory.needed(size, (64, 48), 8, task, frames=None) == memory_needed(size, (64, 48), 8)
 
 
 def test_what_cannot_fit_is_refused_and_what_may_not_is_noted(machine: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from vrx.errors import DeviceError
-from vrx.media.write import Target
 from vrx.pipeline.plan import BASE_MEMORY, memory_needed
 from vrx.settings import Task
 
@@ -28,15 +27,15 @@ GROUP_FILES = (
 )
 SMALLER = "Use a smaller video or --scale, or a machine with more memory"
 # bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 8 megapixels:
-# 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 480 deblurred (1 megapixel)
-STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 450, Task.INPAINT: 450}
+# 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
+STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
 
 
-def needed(target: Target, source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
-    """Bytes that a run of the embedded model takes, roughly; `source` (width, height), `depth` bits of a sample."""
+def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
+    """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
     if frames == 1:
-        return BASE_MEMORY + STILL_BYTES[task] * target.size[0] * target.size[1]
-    return memory_needed(target.size, source, depth)
+        return BASE_MEMORY + STILL_BYTES[task] * target[0] * target[1]
+    return memory_needed(target, source, depth)
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ class Run:
 
     def _memory(self) -> int:
         reader = self._reader
-        return memory.needed(self._target, reader.size, reader.layout.depth, self.job.restore.task, self.frames)
+        return memory.needed(self._target.size, reader.size, reader.layout.depth, self.job.restore.task, self.frames)
 
     def stream(self) -> Outcome:
         """Restore every frame that no earlier run has restored, and publish the result.
