@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from vrx.weights.removal import Removal
 
 
+THREADS = "vrx "  # what the names of threads at work begin with
+
+
+def kill_encoders() -> None:
+    """End every encoder at once; for a process that leaves in a hurry."""
+    from vrx.media import ffmpeg
+
+    ffmpeg.kill_running()
+
+
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
     """Run one job.  Raises VrxError; whatever stood under the output's name then still stands."""
     return batch([job], watch).restore(0)
@@ -204,7 +214,7 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     """A file, or the files of a folder, as parts of a model: checked against its networks, converted to safetensors.
 
     A checkpoint in several files is one part.  Returns each part's role and where it stands now; all are
-    checked before the first is written.  Raises ModelError.
+    checked before the first is written.  Raises ModelError, and OutputError for a full disk.
     """
     from vrx.errors import ModelError
     from vrx.files import is_there

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from tests.models.networks import TINY, tiny_parts
 from vrx import api
-from vrx.errors import ModelError
+from vrx.errors import ModelError, OutputError
 from vrx.restorers import registry
 from vrx.restorers.embedded import load_parts
 from vrx.restorers.parts import PUBLISHED
@@ -218,3 +218,15 @@ def test_every_entry_of_the_catalogue_is_whole() -> None:
     assert {"infvsr", "flashvsr", "instantvir-deblur"} <= set(entries)
     for entry in entries.values():
         assert set(entry.tasks) <= {"upscale", "deblur", "inpaint"}
+
+
+def test_a_full_disk_is_a_failure_of_the_output(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OutputError, match="Free some space"):
+            load.write(tmp_path / "a.safetensors", {"x": torch.zeros(1 << 14)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any(tmp_path.iterdir())

@@ -18,7 +18,8 @@ import av.error
 
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
-from vrx.media.publish import count_frames, partial_path, publish
+from vrx.media.partials import partial_path
+from vrx.media.publish import cannot_write, count_frames, publish
 from vrx.media.write import (
     Target,
     companion_words,
@@ -133,7 +134,7 @@ def write_list(path: Path, segments: Sequence[Segment], begins: Sequence[Fractio
     try:
         path.write_text("\n".join(lines) + "\n")
     except OSError as error:
-        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
 
 
 def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[str]:

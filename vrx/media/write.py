@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ from pathlib import Path
 import av
 import av.error
 
-from vrx.errors import OutputError
+from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
 from vrx.media.carry import Carried
 from vrx.media.color import setparams
 from vrx.media.encoders import STILL_ENCODERS, EncoderRule
 from vrx.media.ffmpeg import Encoder
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.publish import count_frames, make_folder, partial_path, publish
+from vrx.media.partials import partial_folder, partial_path
+from vrx.media.publish import count_frames, make_folder, publish
 from vrx.media.shield import shielded
 from vrx.media.stills import PATTERN
 from vrx.media.tags import Tags
@@ -40,8 +40,16 @@ FORMATS = {
     ".ts": "mpegts",
 }
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
+HINTS = {  # what ffmpeg says, and what to do about it
+    "No space left": "Free some space and run the same command again",
+    "quota exceeded": "Free some space and run the same command again",
+    "File too large": "Raise the limit of file sizes (ulimit -f), or write to another disk",
+    "SIGXFSZ": "Raise the limit of file sizes (ulimit -f), or write to another disk",
+    "SIGKILL": "It was killed from outside, as systems do that run out of memory",
+}
 ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
+NUMBERED = {"matroska", "webm"}  # containers that ffmpeg gives random numbers unless it is asked for exact bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +169,8 @@ def container_words(target: Target) -> list[str]:
     if target.container in TICKED:
         words += ["-video_track_timescale", str(timescale(target.time_base))]
         words += ["-movflags", "+faststart+write_colr" + target.tags.movflag]
+    if target.container in NUMBERED:
+        words += ["-fflags", "+bitexact"]
     # sound may begin before the first picture; NUT has no place for times below zero
     words += ["-avoid_negative_ts", "make_non_negative" if target.container == "nut" else "disabled"]
     if timestamp_offset(target):
@@ -247,7 +257,7 @@ class Writer:
         if path is None:
             destination = "pipe:1"
         elif target.sequence:
-            self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
+            self._folder = partial_folder(path)
             make_folder(self._folder)
             destination = f"file:{pattern_words(self._folder / path.name)}"
         else:
@@ -293,13 +303,13 @@ class Writer:
         packet.pts = packet.dts = round((frame.time - self.target.offset) / self.target.time_base)
         packet.is_keyframe = True
         try:
-            with shielded():
+            with shielded(self._encoder.kill):
                 self._box.mux_one(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._broken() from error
         self.frames += 1
 
-    def _broken(self) -> OutputError:
+    def _broken(self) -> VrxError:
         """The encoder is gone: why, in its own words."""
         try:
             self._encoder.finish()
@@ -314,7 +324,7 @@ class Writer:
         """
         try:
             try:
-                with shielded():
+                with shielded(self._encoder.kill):
                     self._box.close()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._broken() from error
@@ -376,8 +386,11 @@ def pattern_words(path: Path) -> str:
     return os.path.join(str(path.parent).replace("%", "%%"), match[0].join(around))  # noqa: PTH118 - no path any more
 
 
-def explained(error: OutputError, path: Path | None) -> OutputError:
-    """What ffmpeg said, as a failure to write `path` (None: standard output)."""
+def explained(error: OutputError, path: Path | None) -> VrxError:
+    """What ffmpeg said, as a failure to write `path` (None: standard output), or of memory."""
     name = "standard output" if path is None else str(path)
-    hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
+    said = str(error)
+    if speaks_of_memory(said):
+        return DeviceError(f"memory ran out while writing {name}: {error.message}", "Use a smaller video or --scale")
+    hint = next((hint for words, hint in HINTS.items() if words in said), "")
     return OutputError(f"cannot write {name}: {error.message}", hint)

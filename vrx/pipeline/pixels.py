@@ -228,3 +228,13 @@ def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArr
             touched = np.any(blocks, axis=(1, 3))
         kept.append(cast(Plane, np.where(touched, new, old).astype(new.dtype)))
     return tuple(kept)
+
+
+def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """A mask [H, W] bool made larger by `pixels` in every direction."""
+    if not pixels:
+        return mask
+    x = torch.from_numpy(mask).float()[None, None]
+    x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
+    x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
+    return x[0, 0].numpy() > 0

@@ -23,6 +23,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
+from vrx.settings import user_home
 from vrx.weights import transfer
 from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
 from vrx.weights.origin import may_have_token, same_server
@@ -61,7 +62,8 @@ class Facts:
 
 def cache_folder() -> Path:
     """The Hub's cache."""
-    return Path(constants.HF_HUB_CACHE)
+    found = Path(constants.HF_HUB_CACHE)
+    return user_home() / found.relative_to("~") if found.parts[:1] == ("~",) else found  # a user without a home
 
 
 def storage(source: Source) -> Path:

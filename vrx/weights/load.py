@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vrx.errors import ModelError
+from vrx.errors import DISK_FULL, ModelError, OutputError
 from vrx.files import check_file
 from vrx.weights import names, pickled, shards
 from vrx.weights.disk import SAFE
@@ -133,14 +133,24 @@ def section(path: Path, prefix: str) -> dict[str, Tensor]:
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file; it appears whole or not at all.  Raises ModelError."""
+    """A safetensors file; it appears whole or not at all.  Raises OutputError for a full disk, ModelError."""
     partial = path.with_name(path.name + ".part")
     try:
         save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
+        if is_disk_full(error):
+            hint = "Free some space and run the same command again"
+            raise OutputError(f"cannot write {path}: {error}", hint) from error
         raise ModelError(f"cannot write {path}: {error}") from error
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a disk had no room; the format's own library says so in words alone."""
+    return any(f"(os error {number})" in str(error) for number in DISK_FULL) or (
+        isinstance(error, OSError) and error.errno in DISK_FULL
+    )
 
 
 def metadata(path: Path) -> dict[str, str]:
