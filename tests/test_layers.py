@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
-VALUES = {"errors", "settings", "events"}
+VALUES = {"errors", "settings", "events", "files"}  # what every room may know
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
     "settings": {"errors"},
+    "files": set(),
     "models": {"models"},
     "weights": {"weights", *VALUES},
     "media": {"media", *VALUES},
@@ -34,6 +35,7 @@ PACKAGES = {
     "settings": set(),
     "errors": set(),
     "events": set(),
+    "files": set(),
     "api": set(),
 }
 STANDARD = __import__("sys").stdlib_module_names

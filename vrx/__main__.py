@@ -2,4 +2,5 @@
 
 from vrx.cli.app import main
 
-main()
+if __name__ == "__main__":  # the processes that `bench` starts import this too
+    main()

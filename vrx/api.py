@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from vrx.pipeline.run import Outcome
     from vrx.scenes.detect import Scene
     from vrx.weights.catalogue import Entry, Part
+    from vrx.weights.removal import Removal
+
+
+THREADS = "vrx "  # what the names of threads at work begin with
+
+
+def kill_encoders() -> None:
+    """End every encoder at once; for a process that leaves in a hurry."""
+    from vrx.media import ffmpeg
+
+    ffmpeg.kill_running()
 
 
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
@@ -112,15 +123,21 @@ def model_state(entry: Entry) -> tuple[str, str]:
     from vrx.settings import Environment
     from vrx.weights import locate
 
+    if entry.fault:
+        return "broken", entry.fault
     if not entry.available:
         return "not in this version", ""
+    if entry.lacking:
+        return "incomplete", f"the entry has no part with the role {', '.join(entry.lacking)}"
     folder = Environment.read().models
     lacking = locate.missing(entry, folder)
     if not lacking:
         return "ready", ""
-    by_hand = [part.path for part in lacking if not part.fetchable]
+    by_hand = [part for part in lacking if not part.fetchable]
     if by_hand:
-        return "by hand", f"put {', '.join(by_hand)} into {folder / entry.name}"
+        return "by hand", "; ".join(
+            f"put {part.path} into {locate.place_by_hand(entry, part, folder).parent}" for part in by_hand
+        )
     return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
 
 
@@ -154,6 +171,8 @@ def entries_of(names: Sequence[str]) -> list[Entry]:
     for name in names:
         if name not in known:
             raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
+        if known[name].fault:
+            raise ModelError(known[name].fault)
     return [known[name] for name in names]
 
 
@@ -201,14 +220,17 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     """A file, or the files of a folder, as parts of a model: checked against its networks, converted to safetensors.
 
     A checkpoint in several files is one part.  Returns each part's role and where it stands now; all are
-    checked before the first is written.  Raises ModelError.
+    checked before the first is written.  Raises ModelError, and OutputError for a full disk.
     """
     from vrx.errors import ModelError
+    from vrx.files import is_there
     from vrx.restorers.parts import part_in
     from vrx.settings import Environment
-    from vrx.weights import disk, load, shards
+    from vrx.weights import disk, load, locate, shards
 
     (entry,) = entries_of([name])
+    if not is_there(path):
+        raise ModelError(f"cannot read the checkpoint {path}: no such file")
     if path.is_dir():
         files = shards.checkpoints(path)
     elif shards.is_index(path) or path.suffix in shards.SUFFIXES:
@@ -218,14 +240,13 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     if not files:
         raise ModelError(f"the folder {path} holds no checkpoint", "Name a .safetensors, .pt, .pth or .ckpt file")
     parts = [(file, part_in(entry, file)) for file in files]
-    folder = Environment.read().models / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"cannot write into {folder}: {error.strerror}", "Set VRX_HOME") from error
     brought = []
     for file, part in parts:
-        target = (folder / part.path.rsplit("/", 1)[-1]).with_suffix(disk.SAFE)
+        target = locate.place_by_hand(entry, part, Environment.read().models).with_suffix(disk.SAFE)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"cannot write into {target.parent}: {error.strerror}", "Set VRX_HOME") from error
         load.write(target, load.tensors(file)[0], {})
         brought.append((part.role, target))
     return brought
@@ -256,30 +277,31 @@ def located(name: str) -> dict[str, Path]:
     return {role: path for role, path in found.items() if path is not None}
 
 
-def remove(name: str) -> list[Path]:
+def remove(name: str) -> Removal:
     """Remove a model's downloaded parts, but for those that another model here needs.  Raises ModelError."""
     from vrx.errors import ModelError
     from vrx.settings import Environment
-    from vrx.weights import locate
+    from vrx.weights import locate, removal
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         raise ModelError("the embedded model is part of vrx", "Nothing was removed")
     folder = Environment.read().models
     others = [other for other in models().values() if other.name != name and other.family != "embedded"]
-    complete = [other for other in others if other.parts and not locate.missing(other, folder)]
+    complete = [other for other in others if not other.fault and other.parts and not locate.missing(other, folder)]
     files = [locate.held(other, part, folder) for other in complete for part in other.parts]
     keep = {path.resolve() for found in files for path in found.values()}
-    return locate.remove(entry, folder, keep)
+    return removal.remove(entry, folder, keep)
 
 
 def convert(folder: Path, target: Path) -> str:
     """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
     from vrx.errors import ModelError, OutputError
+    from vrx.files import is_there
     from vrx.restorers.parts import combine, in_folder
     from vrx.restorers.registry import family_of
 
-    if not folder.is_dir():
+    if not is_there(folder) or not folder.is_dir():
         raise ModelError(f"{folder} is no folder", "Name the folder that holds the model's parts")
     if target.suffix != ".safetensors":
         raise OutputError(f"cannot write {target}: its name must end in .safetensors")

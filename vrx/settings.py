@@ -18,6 +18,7 @@ MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
 MAX_SECONDS = 10**9  # of a time in a video, over thirty years
 MAX_THRESHOLD = 255  # the largest content change there is
 LEAST_TILE = 256  # pixels a side
+NO_HOME = Path("/nonexistent")  # as Debian names the home of users without one
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
 LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
 
@@ -213,10 +214,21 @@ class Environment:
         """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `CI`, `TERM`, and `VRX_HOME` or the platform's (XDG) folders."""
         plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
         home = os.environ.get("VRX_HOME")
-        data = Path(home or os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-        cache = Path(home or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        data = Path(home or os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share")
+        cache = Path(home or os.environ.get("XDG_CACHE_HOME") or user_home() / ".cache")
         folders = (data / "models", cache / "cache") if home else (data / "vrx" / "models", cache / "vrx")
-        config = Path(home or os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        config = Path(home or os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config")
         named = os.environ.get("VRX_WEIGHTS_FILE")
         weights = Path(named) if named else config / ("weights.toml" if home else "vrx/weights.toml")
         return cls(os.environ.get("VRX_FFMPEG") or None, plain, *folders, weights, bool(named))
+
+
+def user_home() -> Path:
+    """The user's folder; where there is none (a container's unnamed user), one that does not exist.
+
+    Nothing is found there, and whoever must write there says so and names VRX_HOME.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return NO_HOME

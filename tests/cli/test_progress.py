@@ -1,4 +1,6 @@
 import io
+import re
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
@@ -29,3 +31,33 @@ def test_logs_get_a_line_every_twentieth_of_a_file() -> None:
         plain(events.Advanced(input="in", done=done, frames=64, scene=0, fps=2.0, queues={}))
     lines = file.getvalue().splitlines()[1:]
     assert [int(line.split()[1]) for line in lines] == list(range(4, 65, 4))  # 4 of 64 are over a twentieth, 3 are not
+
+
+HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202egpj.\n\x7f\u2066"
+SHOWN = r"a\x1b]0;owned\x07\x9b31m\u202egpj.\x0a\x7f\u2066"
+
+
+@pytest.mark.parametrize("kind", [Plain, Bar])
+def test_names_from_outside_cannot_steer_the_terminal(kind: type) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=300, force_terminal=kind is Bar, color_system=None)
+    watch = Plain(console, Look()) if kind is Plain else Bar(console, False)
+    with watch if isinstance(watch, Bar) else nullcontext():
+        watch(events.Fetching(input="m", part=HOSTILE, done=5, size=5))
+        watch(events.Noted(input="m", level="info", text=f"note {HOSTILE}"))
+        watch(
+            events.Started(
+                input=HOSTILE,
+                output=HOSTILE,
+                frames=1,
+                source_size=(1, 1),
+                target_size=(1, 1),
+                model=HOSTILE,
+                device="cpu",
+                dtype="float32",
+            )
+        )
+        watch(events.Finished(input=HOSTILE, output=HOSTILE, frames=1, scenes=1, seconds=1.0))
+    text = file.getvalue()
+    assert text.count(SHOWN) >= 4
+    assert not re.search("\x1b\\]|\x07|\x9b|\u202e|\u2066|\x7f", text)

@@ -53,6 +53,10 @@ def one_line(stderr: str) -> str:
         (["upscale", "clip.mkv", "--strength", "3"], 2, "--strength 3 is out of range"),
         (["upscale", "clip.mkv", "there.mkv", "-o", "one.mkv"], 2, "cannot share the output"),
         (["upscale", "nothing*.mp4"], 3, "nothing matches"),
+        (["upscale", "a" * 300 + ".mkv"], 3, "File name too long"),
+        (["info", "動" * 100 + ".mkv"], 3, "File name too long"),
+        (["upscale", "clip.mkv", "-o", "動" * 100 + ".mkv"], 6, "File name too long"),
+        (["upscale", "clip.mkv", "--scenes", "a" * 300], 3, "File name too long"),
         (["upscale", "hollow"], 3, "holds no videos"),
         (["deblur", "clip.mkv", "--sigma", "99"], 2, "sigma 99 is out of range"),
         (["deblur", "clip.mkv", "--sigma", "much"], 2, "--sigma is 'much'"),
@@ -157,8 +161,8 @@ def start(tmp_path: Path, *words: object) -> subprocess.Popen[bytes]:
     return child
 
 
-def encoders_in(folder: Path) -> list[str]:
-    """Command lines of living ffmpeg processes at work in a folder."""
+def encoders_in(folder: Path) -> list[int]:
+    """Living ffmpeg processes at work in a folder."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -166,18 +170,26 @@ def encoders_in(folder: Path) -> list[str]:
         except OSError:
             continue
         if b"ffmpeg" in words and place.is_relative_to(folder):
-            found.append(words.decode(errors="replace"))
+            found.append(int(entry.name))
     return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see child processes")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status", "stands_still"),
+    [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGTERM, 143, True)],
+)
 def test_a_stopped_run_leaves_nothing_behind(
-    clip: ClipMaker, tmp_path: Path, number: signal.Signals, status: int
+    clip: ClipMaker, tmp_path: Path, number: signal.Signals, status: int, stands_still: bool
 ) -> None:
+    """One signal is enough, even where the encoder takes nothing more."""
     clip("long.mkv", frames=400, size=(160, 120))
     child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4")
     time.sleep(0.5)
+    if stands_still:
+        for encoder in encoders_in(tmp_path):
+            os.kill(encoder, signal.SIGSTOP)
+        time.sleep(1.5)
     child.send_signal(number)
     _, stderr = child.communicate(timeout=20)
     assert child.returncode == status, stderr

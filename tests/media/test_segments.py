@@ -11,7 +11,8 @@ from tests.clips import read
 from tests.media.test_write import frames, target
 from vrx.media.frame import Frame, Kind, Layout
 from vrx.media.segments import Segment, join, target_of
-from vrx.media.write import Target, Writer
+from vrx.media.target import Target
+from vrx.media.write import Writer
 
 YUV = Layout(Kind.YUV, 8, 1, 1)
 BASE = Fraction(1, 90_000)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vrx.media import shield
 from vrx.media.shield import shielded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,6 +34,26 @@ def test_a_second_signal_does_not_wait() -> None:
         done.append(1)
     assert done == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_body_that_waits_is_released(monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
+    """After a while by one signal, at once by a second."""
+    monkeypatch.setattr(shield, "GRACE", 0.05 if signals == 1 else 60.0)
+    released = threading.Event()
+    with pytest.raises(KeyboardInterrupt), shielded(released.set):
+        for _ in range(signals):
+            interrupt()
+        assert released.wait(30)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_body_that_ends_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shield, "GRACE", 0.05)
+    released = threading.Event()
+    with pytest.raises(KeyboardInterrupt), shielded(released.set):
+        interrupt()
+    assert not released.wait(0.2)
 
 
 def test_a_signal_is_heard_even_where_the_work_fails() -> None:

@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -10,17 +13,19 @@ import pytest
 
 from tests.clips import read, scenery
 from vrx.errors import OutputError
-from vrx.media import ffmpeg
+from vrx.media import ffmpeg, shield
 from vrx.media.carry import Carried
 from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
+from vrx.media.ffmpeg_args import arguments
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.mastering import Mastering, can_hold, input_options
 from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.publish import count_frames
 from vrx.media.rehearsal import black
 from vrx.media.segments import Segment, join, target_of
-from vrx.media.write import FORMATS, Target, Writer, arguments
+from vrx.media.target import FORMATS, Target
+from vrx.media.write import Writer
 
 MILLISECOND = Fraction(1, 1000)
 RGB = Layout(Kind.RGB, 8)
@@ -74,6 +79,14 @@ def test_times_survive_every_container(tmp_path: Path, times: list[int], name: s
     layout = Layout(Kind.YUV, 10, 1, 0) if codec == "prores" else Layout(Kind.YUV, 8, 1, 1)
     write(target(tmp_path / name, codec, layout), times)
     assert [float(t) for t in read(tmp_path / name).times] == pytest.approx([t / 1000 for t in times], abs=1e-9)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4", ".nut"])
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    layout = Layout(Kind.YUV, 8, 1, 1)
+    for name in ("a", "b"):
+        write(target(tmp_path / f"{name}{suffix}", automatic(layout, suffix), layout), [0, 40])
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -202,7 +215,7 @@ def test_hdr10_survives_joining(tmp_path: Path) -> None:
             writer.write(replace(black(part), pts=round(Fraction(number, 25) / part.time_base)))
             writer.finish()
         parts.append(Segment(tmp_path / f"{number}.webm", 1, Fraction(number, 25)))
-    join(parts, whole)
+    join(parts, whole, lambda path: None)
     assert len(brightness(tmp_path / "a.webm")) == 2
 
 
@@ -327,3 +340,30 @@ def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("VRX_FFMPEG", "/no/such/program")
     with pytest.raises(OutputError, match="VRX_FFMPEG"):
         ffmpeg.executable()
+
+
+def test_an_encoder_that_stands_still_does_not_hold_up_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shield, "GRACE", 0.2)
+    with pytest.raises(KeyboardInterrupt), Writer(target(tmp_path / "a.mkv")) as writer:
+        child = writer._encoder._process.pid
+        os.kill(child, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        for frame in frames(list(range(0, 400_000, 40))):  # more than any pipe holds
+            writer.write(frame)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_the_encoder_ends_ends_it_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Writer(target(tmp_path / "a.mkv")) as writer:
+        writer.write(next(frames([0])))
+        child = writer._encoder._process.pid
+        os.kill(child, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        writer.finish()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,12 @@
 from pathlib import Path
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.restorers import small
-from vrx.pipeline.measure_large import ON_PROCESSOR, measured, parameters
+from vrx.pipeline.measure_large import ON_PROCESSOR, Meter, measured, parameters
 from vrx.restorers.registry import Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.locate import Shop
@@ -31,6 +32,19 @@ def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
         assert row.frames == 8
         assert row.seconds > 0
     assert rows[1].bytes > sum(p.nbytes for p in parameters(restorer.generate))  # its cache
+
+
+def test_a_chunk_is_timed_once_the_cache_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small.instantvir(tmp_path / "m")
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    entry, model = given(path), ModelSettings()
+    restore = RestoreSettings(task=Task.DEBLUR)
+    request = Request(parts_of(entry, model, {}, SHOP), restore, model, CPU, torch.float32)
+    meter = Meter(build(entry, request), (32, 32), CPU)
+    with torch.inference_mode():
+        meter.fill_caches()
+        cache = meter.states["generate"].cache
+        assert cache.end == cache.window == 18 * 4  # latent frames of 2x2 tokens: RULE's window, six chunks
 
 
 @torch.inference_mode()

@@ -19,9 +19,9 @@ from vrx.errors import InputError, OutputError
 from vrx.events import Event
 from vrx.pipeline import journal, kept, run
 from vrx.pipeline.chunks import Chunk, chunked
-from vrx.pipeline.journal import JOURNAL, folder_of
 from vrx.pipeline.kept import with_saves
 from vrx.pipeline.stages import Save
+from vrx.pipeline.workspace import JOURNAL, folder_of
 from vrx.restorers.base import ChunkSchedule
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
@@ -82,6 +82,7 @@ def notes_of(wanted: Job) -> tuple[str, run.Outcome]:
 
 
 def same(first: Path, second: Path) -> None:
+    assert first.read_bytes() == second.read_bytes()
     a, b = read(first), read(second)
     assert a.times == b.times
     assert a.kinds == b.kinds
@@ -213,7 +214,7 @@ def test_what_a_kill_left_under_way_is_cleared(
 ) -> None:
     source, out = clip("in.mkv", frames=26), tmp_path / "out.mkv"
     interrupted(job(source, out), 9, monkeypatch)
-    left = folder_of(out) / ".000001.abcd.part.mkv"
+    left = folder_of(out) / ".000001.0123abcd.part.mkv"
     left.write_bytes(b"half a part")
     interrupted(job(source, out), 17, monkeypatch)
     assert not left.exists()
@@ -257,10 +258,10 @@ def test_a_join_that_fails_keeps_the_parts(clip: ClipMaker, tmp_path: Path, monk
 def test_where_files_cannot_be_locked_one_can_do_without(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def acquire(self: object, timeout: float) -> None:
+    def acquire(self: object) -> None:
         raise NotImplementedError("no flock here")
 
-    monkeypatch.setattr("vrx.pipeline.journal.FileLock.acquire", acquire)
+    monkeypatch.setattr("vrx.pipeline.workspace.FileLock.acquire", acquire)
     source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
     with pytest.raises(OutputError, match="--no-resume"):
         vrx.restore(job(source, out))

@@ -10,7 +10,7 @@ from tests.models.networks import tiny_parts
 from tests.pipeline.frames import RGB, stream
 from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame
-from vrx.pipeline import snapshot
+from vrx.pipeline import snapshot, stages
 from vrx.pipeline.chunks import Place, Source, chunked
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.stages import Control, Item, Pipeline, Resume, Save, StreamState, Work
@@ -239,3 +239,33 @@ def test_values_that_are_no_numbers_are_named() -> None:
     restorer.generate = Broken()
     with pytest.raises(Exception, match="no numbers near frame 0"):
         walk(restorer, chunked(stream(3), Nothing.schedule, 1))
+
+
+def test_a_stop_does_not_wait_for_a_long_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step on a processor may take minutes; it is left to end by itself."""
+    monkeypatch.setattr(stages, "STOP_SECONDS", 1.0)
+    begun, over = threading.Event(), threading.Event()
+    restorer = restorer_for()
+
+    class Slow:
+        def start(self, scene: SceneStart) -> None:
+            return None
+
+        def step(self, frames: Pixels, state: State) -> tuple[Pixels, State]:
+            begun.set()
+            assert over.wait(60)
+            raise ModelError("too late for anyone")
+
+    monkeypatch.setattr(restorer, "generate", Slow())
+    pipeline = Pipeline(restorer, make_doors(CPU, doors_for(restorer.scale)))
+    results = pipeline.results(chunked(stream(40), restorer.schedule, restorer.scale))
+    assert isinstance(next(results), SceneStart)
+    assert begun.wait(60)
+    pipeline.hurry()
+    results.close()
+    assert "vrx generate" in vrx_threads()
+    over.set()
+    for thread in threading.enumerate():
+        if thread.name == "vrx generate":
+            thread.join(60)
+    assert vrx_threads() == []

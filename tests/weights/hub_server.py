@@ -35,6 +35,11 @@ class Hub:
     signed: list[str] = field(default_factory=list)  # those that are good
     renamed: dict[str, str] = field(default_factory=dict)  # paths that moved, and where to
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
+    tokens: list[str] = field(default_factory=list)  # that came with a request, "" without one
+    linked: bool = True  # a redirect states the size of the file
+    stated: bool = True  # bytes come with their length
+    begins: list[int] = field(default_factory=list)  # where the next answers to a range begin, wherever was asked
+    encoding: str = ""  # of the bytes
     address: str = ""
 
 
@@ -54,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         hub = self.hub
         hub.asked.append((self.command, self.path, self.headers.get("Range", "")))
+        hub.tokens.append(self.headers.get("Authorization", ""))
         if hub.status:
             return self.plain(hub.status.pop(0))
         if self.path in hub.renamed:
@@ -87,7 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("X-Repo-Commit", COMMIT)
         digest = hashlib.sha256(content).hexdigest() if hub.hashed else "abc123"
         self.send_header("X-Linked-Etag", f'"{digest}"')
-        self.send_header("X-Linked-Size", str(len(content)))
+        if hub.linked:
+            self.send_header("X-Linked-Size", str(len(content)))
         self.send_header("Content-Length", "0")
         self.end_headers()
         return None
@@ -104,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range", "")
         if wanted and hub.ranges:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            start = hub.begins.pop(0) if hub.begins else start
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
@@ -111,7 +119,13 @@ class Handler(BaseHTTPRequestHandler):
         rest = content[start:]
         if hub.wrong:
             rest = rest[:-1] + bytes([rest[-1] ^ 1])
-        self.send_header("Content-Length", str(len(rest)))
+        if hub.stated:
+            self.send_header("Content-Length", str(len(rest)))
+        else:
+            self.close_connection = True
+            self.send_header("Connection", "close")
+        if hub.encoding:
+            self.send_header("Content-Encoding", hub.encoding)
         self.end_headers()
         if not body:
             return
@@ -133,7 +147,7 @@ def serving() -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     hub.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield hub

@@ -1,5 +1,6 @@
 """Files from outside that are no catalogue and no checkpoint: one clear error, and no memory to speak of."""
 
+import copy
 import io
 import json
 import os
@@ -7,7 +8,9 @@ import re
 import resource
 import subprocess
 import sys
+import time
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,7 @@ from tests.restorers import small
 from vrx.errors import ModelError
 from vrx.restorers.embedded import load_parts
 from vrx.restorers.parts import Parts, in_folder
-from vrx.weights import catalogue, load
+from vrx.weights import catalogue, load, pickle_cost, shards
 
 KEYS = st.sampled_from(
     ["family", "tasks", "scales", "license", "source", "parts", "path", "size", "sizes", "repo", "x"]
@@ -184,6 +187,19 @@ def repeated() -> bytes:
     return memory.getvalue()
 
 
+def overlapping() -> bytes:
+    """An archive of stored members that share their bytes: it unpacks to more than it holds."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as box:
+        box.writestr("archive/data.pkl", b"\x80\x02}.")
+        box.writestr("archive/data/0", bytes(100_000))
+        for number in range(1, 20):
+            twin = copy.copy(box.filelist[1])
+            twin.filename = f"archive/data/{number}"
+            box.filelist.append(twin)
+    return memory.getvalue()
+
+
 BYTE_ARRAY = b"\x80\x02cbuiltins\nbytearray\n\x8a\x04\x00\x00\x00\x30\x85R."  # of 800 MB
 
 
@@ -204,6 +220,103 @@ def test_a_small_file_never_takes_much_memory(tmp_path: Path, data: bytes, words
     said, taken = peak_of(path)
     assert words in said
     assert taken < 64 * 1024
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.pth"
+    path.write_bytes(overlapping())
+    with pytest.raises(ModelError, match="unpacks to more than it holds"):
+        load.tensors(path)
+
+
+def nested(depth: int, use: bytes) -> bytes:
+    """A program that nests tuples, each naming the one before twice, and then uses the deepest ones."""
+    program = b"\x80\x02K\x01K\x02\x86q\x00"
+    for level in range(depth):
+        program += b"h" + bytes([level]) + b"\x86q" + bytes([level + 1]) if False else b""
+        program += b"h" + bytes([level]) + b"h" + bytes([level]) + b"\x86q" + bytes([level + 1])
+    return program + use
+
+
+CALL = b"cbuiltins\nset\n"
+COUNTER = b"ccollections\nCounter\n"
+ORDERED = b"ccollections\nOrderedDict\n"
+
+
+@pytest.mark.parametrize("boxed", [True, False], ids=["archive", "old format"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        b"}h\x28K\x01s.",
+        b"}(h\x28K\x01h\x27K\x01u.",
+        CALL + b"]h\x28a\x85R.",
+        CALL + b"h\x28\x85R.",
+        COUNTER + b"h\x28\x85R.",
+        ORDERED + b"]h\x28a\x85R.",
+    ],
+    ids=["a key", "two keys", "a member", "members of a tuple", "counted", "a pair"],
+)
+def test_keys_that_take_for_ever_to_hash_are_refused_at_once(tmp_path: Path, use: bytes, boxed: bool) -> None:
+    program = nested(40, use)
+    path = tmp_path / "m.pth"
+    path.write_bytes(archive(program) if boxed else program)
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="nested deeper, than tensors need"):
+        load.tensors(path)
+    assert time.monotonic() - begin < 20  # of 2^40 steps
+
+
+def test_programs_and_keys_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (pickle_cost.MOST_OPCODES, pickle_cost.MOST_STEPS) == (2_000_000, 1_000_000)  # 50,000 tensors and more
+    path = tmp_path / "m.pth"
+    torch.save({f"layer.{number}": torch.zeros(1) for number in range(100)}, path)
+    assert len(load.tensors(path)[0]) == 100
+    for name, most in (("MOST_OPCODES", 1000), ("MOST_STEPS", 90)):
+        with monkeypatch.context() as patched:
+            patched.setattr(pickle_cost, name, most)
+            with pytest.raises(ModelError, match="nested deeper, than tensors need"):
+                load.tensors(path)
+
+
+def test_whole_numbers_made_to_collide_count_for_more(tmp_path: Path) -> None:
+    pairs = b"".join(b"\x8a\x09" + ((2**61 - 1) * number).to_bytes(9, "little") + b"K\x01" for number in range(8, 2000))
+    path = tmp_path / "m.pth"
+    path.write_bytes(b"\x80\x02}(" + pairs + b"u.")
+    with pytest.raises(ModelError, match="nested deeper, than tensors need"):
+        load.tensors(path)
+
+
+def test_keys_that_trainers_use_are_taken(tmp_path: Path) -> None:
+    tensors = {"a": torch.ones(2)}
+    others = {"step": 3, "betas": (0.9, 0.99), 7: {("a", 1): 2.5}, "names": {"x", "y"}, "order": OrderedDict(a=1)}
+    for new in (True, False):
+        torch.save(
+            {**others, "state_dict": OrderedDict(tensors)}, tmp_path / "m.pt", _use_new_zipfile_serialization=new
+        )
+        assert torch.equal(load.tensors(tmp_path / "m.pt")[0]["a"], tensors["a"])
+
+
+def test_a_header_of_too_many_names_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (shards.MOST_TENSORS, load.HEADER_MAX) == (100_000, 16_000_000)
+    path = tmp_path / "m.safetensors"
+    save_file({f"{number}": torch.zeros(1) for number in range(9)}, path)
+    assert len(load.header(path)) == 9
+    monkeypatch.setattr(shards, "MOST_TENSORS", 8)
+    for reader in (load.read, load.header, load.metadata, load.tensors):
+        with pytest.raises(ModelError, match="more than 8 tensors"):
+            reader(path)
+
+
+def test_an_index_of_too_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {str(n): f"{n}.safetensors" for n in range(shards.MOST_SHARDS + 1)}}))
+    with pytest.raises(ModelError, match="more than 100,000 tensors in 1,000 files"):
+        shards.members(path)
+    path.write_text('{"weight_map":' + "[" * 100_000)
+    with pytest.raises(ModelError, match="is no index"):
+        shards.members(path)
 
 
 def test_both_formats_of_torch_are_read(tmp_path: Path) -> None:

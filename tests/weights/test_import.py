@@ -119,3 +119,24 @@ def test_a_folder_of_parts_knows_the_index_not_its_shards(tmp_path: Path) -> Non
     named = index.with_name(index.name.replace("model", "diffusion_pytorch_model"))
     named.write_text(named.read_text().replace("model-", "diffusion_pytorch_model-"))
     assert in_folder(tmp_path / "model").files == {"transformer": named}
+
+
+def test_parts_that_share_a_file_name_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own.toml"
+    text = Path(catalogue(tmp_path)["VRX_WEIGHTS_FILE"]).read_text()
+    text = text.replace('"big.safetensors"', '"transformer/model.safetensors"')
+    own.write_text(text.replace('"vae.pth"', '"vae/model.safetensors"'))
+    for name, value in {"VRX_HOME": tmp_path / ".vrx", "HF_HOME": tmp_path / ".hub", "VRX_WEIGHTS_FILE": own}.items():
+        monkeypatch.setenv(name, str(value))
+    tensors = {"transformer": small.transformer(small.TEXT), "vae": small.autoencoder()}
+    for folder, content in tensors.items():
+        (tmp_path / folder).mkdir()
+        save_file({name: t.contiguous() for name, t in content.items()}, tmp_path / folder / "model.safetensors")
+    brought = dict(api.bring("mine", tmp_path / "transformer" / "model.safetensors"))
+    brought |= dict(api.bring("mine", tmp_path / "vae" / "model.safetensors"))
+    assert len(set(brought.values())) == 2
+    assert api.located("mine") == api.verify("mine") == brought
+    for role, folder in (("transformer", "transformer"), ("autoencoder", "vae")):
+        assert load.read(brought[role])[0].keys() == tensors[folder].keys()
+    assert api.remove("mine").removed == []
+    assert api.located("mine") == brought

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import traceback
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__
-from vrx.cli import bench, deblur, doctor, info, inpaint, models, scenes, upscale
+from vrx.cli import bench, deblur, doctor, info, inpaint, models, output, scenes, signals, upscale
 from vrx.cli.render import error_line
-from vrx.errors import Exit, StoppedError, TerminatedError, UsageError, VrxError
+from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
 
 DEBUG = "--debug"
 MAY_BE_EMPTY = "--encoder-args"
@@ -56,13 +53,6 @@ app.add_typer(models.app, name="models")
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
-TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
-def on_terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM as an exception, so that everything open is closed."""
-    raise TerminatedError("terminated")
-
 
 def main() -> None:
     """Run the command line and exit with its status."""
@@ -70,12 +60,9 @@ def main() -> None:
     debug = DEBUG in arguments
     # accepted anywhere: people add it to the end of the line that failed
     arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
-    for number in TERMINATING:
-        signal.signal(number, on_terminate)
-    status = int(guarded(arguments, debug))
-    for number in (signal.SIGINT, *TERMINATING):  # all is done: it could only garble the interpreter's end
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(status)
+    output.prepare()
+    signals.install()
+    signals.leave(int(guarded(arguments, debug)))
 
 
 def refuse_empty(arguments: list[str]) -> None:
@@ -97,7 +84,9 @@ def call(arguments: list[str]) -> int:
     """Run the program; typer's own failures become ours.  Raises VrxError."""
     refuse_empty(arguments)
     try:
-        status = app(arguments, prog_name="vrx", standalone_mode=False)
+        with resource_errors():
+            status = app(arguments, prog_name="vrx", standalone_mode=False)
+            output.flush()
         if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
             raise KeyboardInterrupt
         return status if isinstance(status, int) else Exit.DONE
@@ -124,9 +113,7 @@ def guarded(arguments: list[str], debug: bool) -> int:
         error_line(error)
         return error.exit_code
     except BrokenPipeError:
-        # whoever read our output has left; nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAULT
+        return Exit.FAULT  # whoever read our output has left; nobody is there to be told
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else Exit.FAULT
     except Exception as error:  # noqa: BLE001 - the boundary: said to the user

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrx import api, events
-from vrx.cli import render
+from vrx.cli import output, render
 from vrx.cli.progress import Look, watcher
 from vrx.errors import Exit, OutputError, UsageError, VrxError
 from vrx.settings import Job
@@ -114,7 +114,7 @@ def check_streams(jobs: Sequence[Job], json: bool) -> None:
         raise UsageError(
             "--json and a result on standard output exclude each other", "Name a file with -o, or leave --json out"
         )
-    if sys.stdout is None:
+    if not output.takes_bytes():
         raise OutputError("cannot write standard output: it is closed", "Name a file with -o")
     if sys.stdout.isatty():
         raise UsageError("the result would go to the terminal", "Name a file with -o")

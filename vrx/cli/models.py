@@ -36,11 +36,17 @@ def list_models(json: AsJson = False) -> None:
             at_least(e),
             e.license.split(" (")[0],
             fits(e),
-            api.model_state(e)[0],
+            state(e),
         )
         for e in entries
     ]
     render.emit_table(("model", "tasks", "size", "license", "fits", "state"), rows)
+
+
+def state(entry: Entry) -> str:
+    """Whether a model can run, in a word; what is wrong with an entry of the catalogue in full."""
+    word, why = api.model_state(entry)
+    return f"{word}: {why}" if entry.fault else word
 
 
 def at_least(entry: Entry) -> str:
@@ -151,12 +157,16 @@ def present(name: str, files: dict[str, Path]) -> Iterable[tuple[str, Path]]:
 
 @app.command("rm")
 def remove(names: Annotated[list[str], typer.Argument(help="Models to remove.")], json: AsJson = False) -> None:
-    """Remove what was downloaded for a model; files that another one here needs stay, and those put by hand."""
-    rows = [(name, str(path)) for name in names for path in api.remove(name)]
-    if not rows:
+    """Remove what was downloaded for a model; files that another one here needs stay, and those that you added."""
+    done = [(name, api.remove(name)) for name in names]
+    removed = [(name, str(path)) for name, removal in done for path in removal.removed]
+    left = [(name, str(path), why) for name, removal in done for path, why in removal.left]
+    if removed:
+        report(("model", "removed"), removed, json)
+    if left:
+        report(("model", "left alone", "why"), left, json)
+    if not removed and not left:
         render.note_line(f"nothing was downloaded for {', '.join(names)}")
-        return
-    report(("model", "removed"), rows, json)
 
 
 def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from time import monotonic
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vrx import events
+from vrx.cli.render import printable
 from vrx.events import Event, Watcher
 from vrx.settings import Environment
 
@@ -66,6 +67,7 @@ class Bar:
         self._bar.stop()
 
     def __call__(self, event: Event) -> None:
+        event = shown(event)
         if isinstance(event, events.Started):
             self._task = self._bar.add_task(
                 escape(event.input), total=event.frames, completed=event.kept, count="", rate="", place=""
@@ -107,6 +109,7 @@ class Plain:
         self._parts: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
+        event = shown(event)
         if self._quiet:
             if isinstance(event, events.Noted) and event.level == "warning":
                 self._say(event.text)
@@ -186,3 +189,9 @@ def watcher(console: Console, look: Look, json_lines: bool) -> Iterator[Watcher]
             yield bar
     else:
         yield Plain(console, look)
+
+
+def shown(event: Event) -> Event:
+    """The event as a terminal may see it: names from outside cannot steer it."""
+    texts = {field.name: getattr(event, field.name) for field in fields(event)}
+    return replace(event, **{name: printable(text) for name, text in texts.items() if isinstance(text, str)})

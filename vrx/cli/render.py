@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
@@ -17,12 +18,27 @@ from rich.table import Table
 
 from vrx.errors import VrxError
 
-CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+# what a terminal obeys rather than shows: control characters (C0, DEL, C1), line separators, marks that turn the
+# direction of writing; and bytes of a name that are no text, which no terminal can be sent
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+BYTES = range(0xDC80, 0xDD00)  # surrogates that stand for the bytes 0x80 to 0xff
 
 
 def err_console() -> Console:
     """Standard error."""
     return Console(stderr=True)
+
+
+def printable(text: str) -> str:
+    """Text from outside (names, servers' words) with what a terminal would obey written out."""
+    return UNSAFE.sub(written_out, text)
+
+
+def written_out(match: re.Match[str]) -> str:
+    """One such character as an escape."""
+    code = ord(match.group())
+    code = code - 0xDC00 if code in BYTES else code
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def plain(value: Any) -> Any:
@@ -52,12 +68,13 @@ def emit_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
     """A table on standard output."""
+    title = escape(printable(title)) if title is not None else None
     table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"  # never cut: hashes and paths are to be copied
     table.columns[0].no_wrap = True
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
     console = Console()
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
 
@@ -66,7 +83,7 @@ def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     """What became of every input of a batch, on standard error."""
     table = Table("input", "result", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
     good = sum(not result.startswith("failed: ") for _, result in rows)
     skipped = sum(result.startswith("skipped: ") for _, result in rows)
@@ -75,12 +92,12 @@ def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
 
 def note_line(text: str) -> None:
     """A line on standard error about something that ends nothing."""
-    sys.stderr.write(text.translate(CONTROL) + "\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def error_line(error: VrxError) -> None:
-    """One line on standard error; control characters of file names are made visible."""
-    sys.stderr.write("vrx: " + str(error).translate(CONTROL) + "\n")
+    """One line on standard error; what a terminal would obey is made visible."""
+    sys.stderr.write("vrx: " + printable(str(error)) + "\n")
 
 
 def seconds(value: Fraction | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import IO
+from weakref import WeakSet
 
 import imageio_ffmpeg
 
@@ -20,6 +23,7 @@ from vrx.settings import Environment
 
 KEPT_LINES = 40  # of what ffmpeg says, for error messages
 PROBE_SECONDS = 20
+KILL_SECONDS = 3.0  # a killed process that is still there then hangs in the kernel; nobody can wait for it
 TELLING = (  # words of lines that name a cause
     *("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied"),
     *(" only ", "Only ", " must ", "contradict", "ncompatible"),
@@ -83,6 +87,15 @@ def has_option(program: str, option: str) -> bool:
     return re.search(rf"^-{option}\b", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
 
 
+RUNNING: WeakSet[Encoder] = WeakSet()
+
+
+def kill_running() -> None:
+    """End every encoder at once, without waiting: the process is about to leave."""
+    for encoder in list(RUNNING):
+        encoder.kill()
+
+
 class Encoder:
     """A running ffmpeg that takes a stream on its standard input.
 
@@ -101,6 +114,7 @@ class Encoder:
                 stderr=subprocess.PIPE,
                 cwd=folder,
                 start_new_session=True,
+                restore_signals=False,  # so that it says itself that a file is too large, or a pipe broken
             )
         except OSError as error:
             raise OutputError(f"cannot start ffmpeg: {error}", "Check it with: vrx doctor") from error
@@ -110,6 +124,7 @@ class Encoder:
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._drain = Thread(target=self._read, args=(self._process.stderr,), name="ffmpeg messages", daemon=True)
         self._drain.start()
+        RUNNING.add(self)
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream:
@@ -122,21 +137,34 @@ class Encoder:
         return list(self._lines)
 
     def finish(self) -> None:
-        """Close its input and wait; raise OutputError with what it said where it failed."""
-        with contextlib.suppress(OSError):  # it is gone; its exit status says why
-            self.stdin.close()
-        status = self._process.wait()
-        self._drain.join()
+        """Close its input and wait; raise OutputError with what it said where it failed.
+
+        Whatever ends the wait early, a signal above all, ends the process too.
+        """
+        try:
+            with contextlib.suppress(OSError):  # it is gone; its exit status says why
+                self.stdin.close()
+            status = self._process.wait()
+            self._drain.join()
+        except BaseException:
+            self.abort()
+            raise
         if status:
-            raise OutputError(f"ffmpeg ended with {status}: {self.reason()}")
+            raise OutputError(f"ffmpeg {ending(status)}: {self.reason()}")
+
+    def kill(self) -> None:
+        """End it at once, even where it has been stopped; what waits to write to it fails."""
+        self._process.kill()
 
     def abort(self) -> None:
         """End it at once and wait until it is gone; no exception."""
-        self._process.kill()
-        with contextlib.suppress(OSError):  # a pipe into a process just killed
+        self.kill()
+        with contextlib.suppress(OSError, ValueError):  # a pipe into a process just killed
+            os.set_blocking(self.stdin.fileno(), False)
             self.stdin.close()
-        self._process.wait()
-        self._drain.join()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_SECONDS)
+        self._drain.join(KILL_SECONDS)
 
     def reason(self) -> str:
         """The line that says most about a failure."""
@@ -144,6 +172,16 @@ class Encoder:
             if any(word in line for word in TELLING):
                 return plainly(line)
         return plainly(self._lines[-1]) if self._lines else "it said nothing"
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words."""
+    if status >= 0:
+        return f"ended with {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
 
 
 def plainly(line: str) -> str:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import av
 import av.error
 
-from vrx.errors import OutputError
-
-
-def partial_path(path: Path) -> Path:
-    """An unused name beside `path` that ends like it and says what it is."""
-    stem = path.stem[:80]
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+from vrx.errors import DISK_FULL, OutputError
 
 
 def make_folder(path: Path) -> None:
@@ -23,7 +16,13 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir()
     except OSError as error:
-        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """A failure of the disk as one line, with what to do where it is full."""
+    hint = "Free some space and run the same command again" if error.errno in DISK_FULL else ""
+    return OutputError(f"cannot write {path}: {error.strerror}", hint)
 
 
 def count_frames(path: Path) -> int:
@@ -55,7 +54,7 @@ def publish(partial: Path, path: Path, overwrite: bool) -> None:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
 
 
 def sync(path: Path) -> None:

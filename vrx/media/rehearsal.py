@@ -15,7 +15,8 @@ import numpy as np
 from vrx.errors import OutputError, UsageError
 from vrx.media.ffmpeg import executable
 from vrx.media.frame import Frame, Kind
-from vrx.media.write import Target, Writer
+from vrx.media.target import Target
+from vrx.media.write import Writer
 
 MOST = 512  # pixels a side; what is left of a larger one keeps its remainder by four
 

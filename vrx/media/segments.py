@@ -18,20 +18,20 @@ import av.error
 
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
-from vrx.media.orientation import UPRIGHT
-from vrx.media.publish import count_frames, partial_path, publish
-from vrx.media.write import (
-    Target,
+from vrx.media.ffmpeg_args import (
     companion_words,
     container_words,
     copied_words,
-    explained,
-    hold_last_of,
     light_words,
     offset_words,
     orientation_words,
     timestamp_offset,
 )
+from vrx.media.orientation import UPRIGHT
+from vrx.media.partials import partial_path
+from vrx.media.publish import cannot_write, count_frames, publish
+from vrx.media.target import Target
+from vrx.media.write import explained, hold_last_of
 
 JOINABLE = {"mp4", "mov", "matroska", "webm"}
 MILLISECONDS = {"matroska", "webm"}  # their times are whole milliseconds
@@ -152,7 +152,7 @@ def write_list(path: Path, segments: Sequence[Segment], begins: Sequence[Fractio
     try:
         path.write_text("\n".join(lines) + "\n")
     except OSError as error:
-        raise OutputError(f"cannot write into {path.parent}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
 
 
 def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[str]:

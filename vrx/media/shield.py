@@ -12,25 +12,36 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 Handler = Callable[[int, FrameType | None], object]
 
+GRACE = 2.0  # seconds that a signal waits before whatever holds up the body is released
+
 
 @contextmanager
-def shielded() -> Iterator[None]:
+def shielded(release: Callable[[], object] | None = None) -> Iterator[None]:
     """Let signals wait until the body is through; their handlers, which may raise, are called then.
 
     Libraries that call back into Python lose an exception that a signal raises there, or take it for a
-    failed write.  A second signal does not wait, so that nobody is kept by a body that hangs.  Handlers
-    run in the main thread only, so elsewhere there is nothing to hold back.
+    failed write.  `release` ends what the body may be waiting for, such as an encoder that stands still;
+    it is called once a signal has waited for GRACE seconds, and at once by a second signal.  Without it a
+    second signal does not wait.  Handlers run in the main thread only, so elsewhere there is nothing to
+    hold back.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers: dict[int, Handler] = {}
     waiting: list[int] = []
+    timer = threading.Timer(GRACE, release or (lambda: None))
+    timer.daemon = True
 
     def later(number: int, frame: FrameType | None) -> None:
-        if waiting:
-            handlers[number](number, frame)
         waiting.append(number)
+        if release is None:
+            if len(waiting) > 1:
+                handlers[number](number, frame)
+        elif len(waiting) > 1:
+            release()
+        else:
+            timer.start()
 
     try:
         for number in SIGNALS:
@@ -40,6 +51,7 @@ def shielded() -> Iterator[None]:
                 signal.signal(number, later)
         yield
     finally:
+        timer.cancel()
         for number, handler in handlers.items():
             signal.signal(number, handler)
         for number in waiting[:1]:

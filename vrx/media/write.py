@@ -7,13 +7,11 @@ the same folder, counted, synced, and renamed.
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -22,214 +20,24 @@ import av
 import av.error
 import numpy as np
 
-from vrx.errors import OutputError
-from vrx.media.carry import Carried
-from vrx.media.color import setparams
+from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
 from vrx.media.embed import embed_all
-from vrx.media.encoders import EncoderRule, pixel_format
 from vrx.media.ending import hold_last
 from vrx.media.ffmpeg import Encoder
-from vrx.media.frame import Color, Frame, Kind, Layout, Plane
-from vrx.media.orientation import UPRIGHT, Orientation
-from vrx.media.publish import count_frames, make_folder, partial_path, publish
+from vrx.media.ffmpeg_args import arguments, container_words, pattern_words
+from vrx.media.frame import Frame, Kind, Plane
+from vrx.media.partials import partial_folder, partial_path
+from vrx.media.publish import count_frames, make_folder, publish
 from vrx.media.shield import shielded
-from vrx.media.stills import PATTERN
-from vrx.media.tags import Tags
-from vrx.media.transparency import ALPHA_TAG
+from vrx.media.target import ONE_PICTURE, PIPED_PICTURE, Target
 
-FORMATS = {
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".mkv": "matroska",
-    ".webm": "webm",
-    ".avi": "avi",
-    ".nut": "nut",
-    ".ts": "mpegts",
+HINTS = {  # what ffmpeg says, and what to do about it
+    "No space left": "Free some space and run the same command again",
+    "quota exceeded": "Free some space and run the same command again",
+    "File too large": "Raise the limit of file sizes (ulimit -f), or write to another disk",
+    "SIGXFSZ": "Raise the limit of file sizes (ulimit -f), or write to another disk",
+    "SIGKILL": "It was killed from outside, as systems do that run out of memory",
 }
-SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
-PIPED_PICTURE = "picture.png"  # what a picture on its way to standard output is called
-ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
-TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """All that decides how a result is written.
-
-    `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
-    the other streams from, None for all; `offset` seconds by which all times move back, and `delay` seconds by
-    which those of the copied streams are later than the pictures'.  `source_index` None: the restored stream is
-    not in `source`.
-    `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
-    `pictures` are the still sources of the frames, in their order: what they say of themselves goes along.
-    A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
-    """
-
-    path: Path | None
-    container: str
-    rule: EncoderRule
-    layout: Layout
-    color: Color
-    size: tuple[int, int]
-    time_base: Fraction
-    rate: Fraction
-    sample_aspect: Fraction
-    orientation: Orientation = UPRIGHT
-    source: Path | None = None
-    source_index: int | None = 0
-    span: tuple[Fraction, Fraction | None] | None = None
-    offset: Fraction = Fraction(0)
-    delay: Fraction = Fraction(0)
-    carried: tuple[Carried, ...] = ()
-    crf: int | None = None
-    preset: str | None = None
-    pix_fmt: str | None = None
-    encoder_args: tuple[str, ...] = ()
-    mastering: tuple[str, ...] = ()
-    hdr10: tuple[str, ...] = ()
-    tags: Tags = field(default_factory=Tags)
-    overwrite: bool = False
-    pictures: tuple[Path, ...] = ()
-    literal: bool = False
-    first_number: int = 1
-
-    @property
-    def still(self) -> bool:
-        """Whether pictures are written, not a video."""
-        return self.container == "image2"
-
-    @property
-    def sequence(self) -> bool:
-        """Whether one file a frame is written."""
-        return self.still and not self.literal and self.path is not None and bool(PATTERN.search(self.path.name))
-
-    @property
-    def single(self) -> bool:
-        """Whether it holds one picture only."""
-        return self.still and not self.sequence
-
-
-def arguments(target: Target, destination: str) -> list[str]:
-    """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
-    words += offset_words(timestamp_offset(target))
-    words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
-    copied = copied_words(target) if target.source is not None and not target.still else ([], [])
-    words += [*copied[0], "-map", "0:v:0", *copied[1], *companion_words(target), *encoder_words(target)]
-    words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", encoder_time_base(target)]
-    return [*words, *container_words(target), destination]
-
-
-def orientation_words(target: Target) -> list[str]:
-    """How players are to turn and mirror the picture, said before its input."""
-    wanted = target.orientation
-    words = ["-display_rotation:v:0", str(wanted.rotation)] if wanted != UPRIGHT else []
-    return [*words, *(["-display_hflip:v:0"] if wanted.mirrored else [])]
-
-
-def light_words(target: Target) -> list[str]:
-    """What HDR10 says of the picture's brightness, said before its input."""
-    return [] if target.still else [*target.hdr10]
-
-
-def timestamp_offset(target: Target) -> Fraction:
-    """Seconds by which everything moves back on its way out, and the pictures, moved already, forward on their way in.
-
-    The other streams of a span must keep the source's clock on their way in: ffmpeg cuts them by it.
-    """
-    copies = target.source is not None and target.span is not None and not target.still
-    return target.offset if copies else Fraction(0)
-
-
-def offset_words(seconds: Fraction) -> list[str]:
-    """The next input's times, so many seconds later."""
-    return ["-itsoffset", f"{float(seconds):.6f}"] if seconds else []
-
-
-def copied_words(target: Target) -> tuple[list[str], list[str]]:
-    """The source as second input, and what is mapped from it."""
-    opened, mapped = [], []
-    if target.span is not None:
-        opened += ["-ss", f"{float(target.span[0]):.6f}"]
-        if target.span[1] is not None:
-            opened += ["-to", f"{float(target.span[1]):.6f}"]
-    opened += [*offset_words(-target.delay), "-i", f"file:{target.source}"]
-    if target.source_index is not None:
-        mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
-    mapped += ["-metadata:s:0", alpha_tag(target)]
-    for place, stream in enumerate(target.carried, start=1):
-        mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
-    mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
-    mapped += target.tags.words
-    return opened, mapped
-
-
-def alpha_tag(target: Target) -> str:
-    """Whether the picture's transparency is stored apart, in place of what the source's tags say about theirs."""
-    apart = target.layout.alpha and target.rule.name == "libvpx-vp9"
-    return f"{ALPHA_TAG}={1 if apart else ''}"
-
-
-def companion_words(target: Target) -> list[str]:
-    """What goes along is copied, or converted where the container cannot hold it as it is."""
-    found = [(place, stream.convert or "copy") for place, stream in enumerate(target.carried, start=1)]
-    return [word for place, encoder in found for word in (f"-c:{place}", encoder)]
-
-
-def container_words(target: Target) -> list[str]:
-    """Format, time base and offsets of the file itself."""
-    if target.still:
-        return ["-f", "image2", *(["-start_number", str(target.first_number)] if target.sequence else ["-update", "1"])]
-    words = []
-    if target.container in TICKED:
-        words += ["-video_track_timescale", str(timescale(target.time_base))]
-        words += ["-movflags", "+faststart+write_colr" + target.tags.movflag]
-    # sound may begin before the first picture; NUT has no place for times below zero
-    words += ["-avoid_negative_ts", "make_non_negative" if target.container == "nut" else "disabled"]
-    if timestamp_offset(target):
-        words += ["-output_ts_offset", f"{-float(timestamp_offset(target)):.6f}"]
-    return [*words, "-f", target.container]
-
-
-def encoder_time_base(target: Target) -> str:
-    """Ours, in which every time is exact; AVI counts frames at a constant rate and knows no other clock."""
-    return f"{1 / target.rate}" if target.container == "avi" else "demux"
-
-
-def timescale(time_base: Fraction) -> int:
-    """Ticks a second that hold the source's times exactly, within what MP4 can hold."""
-    ticks = time_base.denominator
-    while ticks < 1000:
-        ticks *= 10
-    return ticks if ticks < 2**31 else 90_000
-
-
-def encoder_words(target: Target) -> list[str]:
-    """The encoder, its quality and the tags of the picture."""
-    rule = target.rule
-    words = ["-c:v:0", rule.name]
-    aspect = target.sample_aspect
-    filters = [f"setsar={aspect.numerator}/{aspect.denominator}:max={SAR_LIMIT}"] if aspect else []
-    filters += [setparams(target.color)] if setparams(target.color) else []
-    if filters:
-        words += ["-filter:v:0", ",".join(filters)]
-    words += ["-pix_fmt:v:0", target.pix_fmt or pixel_format(target.layout, rule.name)]
-    if rule.quality is not None:
-        words += [f"{rule.quality[0]}:v:0", str(target.crf if target.crf is not None else rule.quality[1])]
-    preset = target.preset or rule.preset
-    if preset:
-        words += ["-preset:v:0", preset]
-    if rule.name == "prores_ks":
-        words += ["-profile:v:0", "4" if target.layout.shift_x == 0 else "3"]
-    if rule.name == "libx265":
-        words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
-    words += rule.extra if target.container in TICKED or "-tag:v:0" not in rule.extra else ()
-    if target.container == "avi":  # it has no place for the order in which frames are shown
-        words += ["-bf:v:0", "0"]
-    if target.carried:
-        words += ["-disposition:v:0", "default"]
-    return [*words, *target.encoder_args]
 
 
 class Writer:
@@ -249,7 +57,7 @@ class Writer:
         elif path is None:
             destination = "pipe:1"
         elif target.sequence:
-            self._folder = path.with_name(f".{path.stem[:80].replace('%', '_')}.{secrets.token_hex(4)}.part")
+            self._folder = partial_folder(path)
             make_folder(self._folder)
             destination = f"file:{pattern_words(self._folder / path.name)}"
         else:
@@ -297,13 +105,13 @@ class Writer:
         packet.pts = packet.dts = round((frame.time - self.target.offset) / self.target.time_base)
         packet.is_keyframe = True
         try:
-            with shielded():
+            with shielded(self._encoder.kill):
                 self._box.mux_one(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._broken() from error
         self.frames += 1
 
-    def _broken(self) -> OutputError:
+    def _broken(self) -> VrxError:
         """The encoder is gone: why, in its own words."""
         try:
             self._encoder.finish()
@@ -318,7 +126,7 @@ class Writer:
         """
         try:
             try:
-                with shielded():
+                with shielded(self._encoder.kill):
                     self._box.close()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._broken() from error
@@ -394,22 +202,17 @@ class Writer:
             self._partial.unlink(missing_ok=True)
 
 
-def pattern_words(path: Path) -> str:
-    """A pattern of numbered pictures as ffmpeg reads one: any other percent sign in its name is doubled."""
-    match = PATTERN.search(path.name)
-    assert match is not None
-    around = [part.replace("%", "%%") for part in (path.name[: match.start()], path.name[match.end() :])]
-    return os.path.join(str(path.parent).replace("%", "%%"), match[0].join(around))  # noqa: PTH118 - no path any more
-
-
 def hold_last_of(target: Target, partial: Path, end: Fraction | None) -> None:
     """Let the last frame of a finished result be shown until `end` seconds of the source, where that is known."""
     if end is not None and not target.still:
         hold_last(partial, target.container, container_words(replace(target, source=None)), end - target.offset)
 
 
-def explained(error: OutputError, path: Path | None) -> OutputError:
-    """What ffmpeg said, as a failure to write `path` (None: standard output)."""
+def explained(error: OutputError, path: Path | None) -> VrxError:
+    """What ffmpeg said, as a failure to write `path` (None: standard output), or of memory."""
     name = "standard output" if path is None else str(path)
-    hint = "Free some space and run the same command again" if "No space left" in str(error) else ""
+    said = str(error)
+    if speaks_of_memory(said):
+        return DeviceError(f"memory ran out while writing {name}: {error.message}", "Use a smaller video or --scale")
+    hint = next((hint for words, hint in HINTS.items() if words in said), "")
     return OutputError(f"cannot write {name}: {error.message}", hint)

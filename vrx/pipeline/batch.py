@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vrx.errors import StoppedError, VrxError
+from vrx.errors import StoppedError, VrxError, resource_errors
 from vrx.events import Watcher, ignore
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.paths import find_destination
@@ -41,7 +41,7 @@ class Batch:
             if job.source == "-":
                 continue  # it can be read only once
             try:
-                with Run(job, ignore, self._pool):
+                with resource_errors(), Run(job, ignore, self._pool):
                     pass
             except StoppedError:
                 raise
@@ -57,7 +57,7 @@ class Batch:
     def restore(self, number: int) -> Outcome:
         """Run one job.  Raises VrxError; whatever stood under the result's name then still stands."""
         try:
-            with Run(self.jobs[number], self._watch, self._pool) as run:
+            with resource_errors(), Run(self.jobs[number], self._watch, self._pool) as run:
                 return run.stream()
         except BaseException:
             self._pool.drop()
@@ -65,7 +65,7 @@ class Batch:
 
     def plan(self, number: int) -> Plan:
         """What `restore` would do, without doing it."""
-        with Session(self.jobs[number], self._watch, self._pool) as session:
+        with resource_errors(), Session(self.jobs[number], self._watch, self._pool) as session:
             session.open()
             return session.plan()
 

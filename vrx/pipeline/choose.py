@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
+from vrx.files import is_there
 from vrx.restorers.registry import FAMILIES, given
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
@@ -44,12 +45,15 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
     if name == AUTO:
         choice = best(model.prompt, catalogue, restore, machine)
         allowed(choice.entry, model, catalogue, restore)
-        return choice
+        faults = [f"left out of the choice: {entry.fault}" for entry in catalogue.values() if entry.fault]
+        return replace(choice, note="; ".join(filter(None, [choice.note, *faults])))
     path = Path(name)
-    if name not in catalogue and (path.suffix in CHECKPOINTS or path.exists()):
+    if name not in catalogue and (path.suffix in CHECKPOINTS or is_there(path)):
         entry = given(path)
     elif name in catalogue:
         entry = catalogue[name]
+        if entry.fault:
+            raise ModelError(entry.fault)
     else:
         raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
     allowed(entry, model, catalogue, restore)
@@ -74,7 +78,7 @@ def best(prompt: str | None, catalogue: dict[str, Entry], restore: RestoreSettin
 
 def able(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
     """Whether a large model of the catalogue does what is asked."""
-    does = entry.available and entry.name != EMBEDDED and restore.task in entry.tasks
+    does = entry.available and not entry.lacking and entry.name != EMBEDDED and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
     return does and scales and (prompt is None or entry.hears_prompts)
 
@@ -97,6 +101,10 @@ def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], res
         raise ModelError(f"the model {entry.name} does not {task}", "See: vrx models list")
     if not entry.available:
         raise ModelError(f"this version of vrx cannot run the model {entry.name}", "Use --model embedded")
+    if entry.lacking:
+        raise ModelError(
+            f"the model {entry.name} has no part with the role {entry.lacking[0]}", "Add it to the catalogue's entry"
+        )
     if task is Task.UPSCALE and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))
         raise UsageError(f"the model {entry.name} does not enlarge by {restore.scale}", f"Use --scale {scales}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from vrx.settings import Job
 # wishes whose outcome is compared instead, or that change nothing in the picture
 IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline"}
 IRRELEVANT |= {"output.path", "output.overwrite", "output.skip_existing", "output.resume"}
+SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and samples of a file; smaller ones are hashed whole
 FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
 
 
@@ -55,12 +58,33 @@ def fingerprint(
 
 
 def stamp(path: Path) -> str:
-    """Name, size and time of a file, or of the pictures in a folder or sequence."""
+    """Name, size, time and a hash of a file, or of the pictures in a folder or sequence."""
     if is_pattern(path):
         members = sequence_members(path)
     elif path.is_dir():
         members = sorted(path.iterdir())
     else:
         members = [path]
-    facts = ((member.name, member.stat()) for member in members)
-    return " ".join(f"{name}:{fact.st_size}:{fact.st_mtime_ns}" for name, fact in facts)
+    return " ".join(facts(member) for member in members)
+
+
+def facts(path: Path) -> str:
+    """Name, size, time and hash of one file; large ones are hashed in samples spread over all of them.
+
+    Another file of the same name, size and time (a copy tool may keep them) differs nearly everywhere.
+    """
+    found = path.stat()
+    digest = sha256()
+    if stat.S_ISREG(found.st_mode):
+        with path.open("rb") as file:
+            for place, length in samples(found.st_size):
+                file.seek(place)
+                digest.update(file.read(length))
+    return f"{path.name}:{found.st_size}:{found.st_mtime_ns}:{digest.hexdigest()[:16]}"
+
+
+def samples(size: int) -> list[tuple[int, int]]:
+    """Where samples of a file of `size` bytes begin, and their lengths; the first and the last byte are in them."""
+    if size <= SAMPLES * SAMPLE:
+        return [(0, size)]
+    return [(number * (size - SAMPLE) // (SAMPLES - 1), SAMPLE) for number in range(SAMPLES)]

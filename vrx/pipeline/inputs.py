@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -85,6 +86,7 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     path = Path(word)
     if word == STDIN:
         return Expansion((Input(word),))
+    check_name(path)
     if path.is_dir():
         return expand_folder(word, choice)
     if ADDRESS.match(word) and not path.exists():
@@ -103,6 +105,16 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     if path.is_symlink():
         raise InputError(f"cannot read {word}: it is a link to a file that does not exist")
     raise InputError(f"cannot read {word}: no such file")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have, or that cannot be looked up.  Raises InputError."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES):
+            reason = getattr(error, "strerror", None) or "no file can have such a name"
+            raise InputError(f"cannot read {path!s:.300}: {reason}") from error
 
 
 def expand_folder(word: str, choice: Choice) -> Expansion:

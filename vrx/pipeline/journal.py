@@ -3,38 +3,36 @@
 A folder beside the result holds the encoded parts, the stream's state after the last of them, and a
 journal that is replaced as a whole after every part: whatever happens, it describes parts that are
 complete.  It also holds a fingerprint of all that decides what the result looks like; work of another
-fingerprint is never continued.
+fingerprint is never continued.  Nothing there is believed without its hash: parts and state have theirs
+in the journal, the journal has its own, and what it says must also make sense.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from vrx.errors import OutputError, VrxError
+from vrx.errors import VrxError
 from vrx.media.publish import sync
 from vrx.media.segments import Segment
 from vrx.pipeline import snapshot
 from vrx.pipeline.stages import StreamState
+from vrx.pipeline.workspace import JOURNAL, Workspace, disk_errors
 from vrx.restorers.base import SceneStart
 from vrx.weights import disk
 
-FORMAT = 1
-JOURNAL, STATE, LOCK = "journal.json", "state-{}.safetensors", "lock"
-PART = re.compile(r"\d{6}\.\w+")  # the name of one
-LONGEST = 80  # characters of a result's name that its folder is named by
+FORMAT = 2
+STATE = "state-{}.safetensors"
+JOURNAL_MAX = 64 << 20  # bytes; ten hours take less than one million
+CHECKSUM = "sha256"  # of all other keys
+RATIONAL = re.compile(r"-?\d{1,40}(/\d{1,40})?", re.ASCII)
+DAMAGE = (KeyError, TypeError, AttributeError, ValueError, RecursionError, ArithmeticError, OSError, VrxError)
 
 Fingerprint = dict[str, str]
 
@@ -52,14 +50,6 @@ class Kept:
         return sum(segment.frames for segment in self.segments)
 
 
-def folder_of(result: Path) -> Path:
-    """Where the parts of a result are kept."""
-    name = result.name
-    if len(name) > LONGEST:
-        name = f"{name[:LONGEST]}-{sha256(os.fsencode(name)).hexdigest()[:8]}"
-    return result.with_name(f".{name}.vrx")
-
-
 class Journal:
     """The kept work of one result.  A context manager: inside it no other process may hold the same.
 
@@ -67,27 +57,18 @@ class Journal:
     """
 
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
-        self.folder, self._fingerprint = folder_of(result), fingerprint
+        self._fingerprint = fingerprint
         self.kept = Kept()
         self.differs: tuple[str, ...] = ()
         self._parts: list[dict[str, Any]] = []
-        self._lock = FileLock(self.folder / LOCK)  # the system lets go of it for those who are killed
-        with told_of(self.folder):
-            self.folder.mkdir(exist_ok=True)
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                raise OutputError(
-                    f"another vrx is writing {result}", "Wait for it, or choose another name with -o"
-                ) from None
-            except NotImplementedError as error:
-                self.remove()
-                raise OutputError(f"cannot lock files in {self.folder.parent}", "Use --no-resume there") from error
-            try:
+        self._workspace = Workspace(result)
+        self.folder = self._workspace.folder
+        try:
+            with disk_errors(self.folder):
                 self._recall()
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Journal:
         return self
@@ -97,9 +78,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of it; the folder stays where it holds parts."""
-        if not (self.folder / JOURNAL).exists():
-            self.remove()
-        self._lock.release()
+        self._workspace.close()
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -109,59 +88,75 @@ class Journal:
     def left(self) -> int:
         """Frames that stand in the journal now: whatever interrupted this run, they are what the next one has."""
         try:
-            return sum(part["frames"] for part in json.loads((self.folder / JOURNAL).read_text())["segments"])
-        except OSError:
+            return sum(whole(part["frames"], 1) for part in read_content(self.folder / JOURNAL)["segments"])
+        except DAMAGE:
             return 0
 
     def remove(self) -> None:
         """Remove everything: the result is published, or nothing was worth keeping."""
         self.kept, self._parts = Kept(), []
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._workspace.remove()
 
     def segment_path(self, suffix: str) -> Path:
         """The name of the next part."""
-        return self.folder / f"{len(self.kept.segments):06d}{suffix}"
+        return self.folder / part_name(len(self.kept.segments), suffix)
 
     def add(self, segment: Segment, state: StreamState) -> None:
-        """Note a finished part, and the stream's state after it."""
-        with told_of(self.folder):
+        """Note a finished part, and the stream's state after it.  Raises OutputError."""
+        with disk_errors(self.folder):
             self._change(segment, state)
 
     # ------------------------------------------------------------ reading
 
     def _recall(self) -> None:
         """Take up what an earlier run left, or clear it away."""
-        if (self.folder / JOURNAL).exists():  # else it is a first run, or one that was stopped before its first part
+        if self._workspace.holds_parts():  # else a first run, or one that was stopped before its first part
             try:
-                told = json.loads((self.folder / JOURNAL).read_text())
-                self.differs = self._differences(told)
+                content = read_content(self.folder / JOURNAL)
+                self.differs = self._differences(content)
                 if not self.differs:
-                    self.kept = self._understood(told)
-                    self._parts = told["segments"]
-            except (KeyError, TypeError, AttributeError, ValueError, OSError, VrxError):
+                    self.kept = self._understood(content)
+                    self._parts = content["segments"]
+            except DAMAGE:
                 self.differs = ("damaged files",)
-        for path in self.folder.iterdir():  # parts that were under way are hidden
-            if path.name != LOCK and (path.name.startswith(".") or not self.kept.segments):
-                path.unlink()
+        if not self.kept.segments:
+            self._workspace.clear()
+            return
+        state = [entry.name for entry in self.folder.glob(STATE.format("*"))]
+        self._workspace.clear(keep={JOURNAL, *state, *(segment.path.name for segment in self.kept.segments)})
 
-    def _differences(self, told: dict[str, Any]) -> tuple[str, ...]:
-        before = told["fingerprint"] if told["format"] == FORMAT else {}
+    def _differences(self, content: dict[str, Any]) -> tuple[str, ...]:
+        before = content["fingerprint"] if content["format"] == FORMAT else {}
         names = before.keys() | self._fingerprint.keys()
         return tuple(sorted(n for n in names if before.get(n) != self._fingerprint.get(n)))
 
-    def _understood(self, told: dict[str, Any]) -> Kept:
-        segments = []
-        for part in told["segments"]:
+    def _understood(self, content: dict[str, Any]) -> Kept:
+        segments: list[Segment] = []
+        for number, part in enumerate(content["segments"]):
             path = self.folder / part["name"]
-            if not PART.fullmatch(part["name"]):
-                raise ValueError("a part of another folder")
-            if path.stat().st_size != part["size"] or disk.sha256(path) != part["sha256"]:
-                raise ValueError("a part is not what was written")
-            segments.append(Segment(path, int(part["frames"]), Fraction(part["begin"])))
-        if told["state"] is not None:
-            return Kept(tuple(segments), snapshot.read(self.folder / Path(told["state"]).name))
-        scene = SceneStart(int(told["scene"]), (0, 0), (0, 0))
-        return Kept(tuple(segments), StreamState(scene, 0, int(told["frame"])))
+            if part["name"] != part_name(number, path.suffix):
+                raise ValueError("a part out of its place")
+            check_file(path, part)
+            segment = Segment(path, whole(part["frames"], 1), rational(part["begin"]))
+            if segments and segment.begin <= segments[-1].begin:
+                raise ValueError("a part that begins before the one before it")
+            segments.append(segment)
+        scene, frame = whole(content["scene"], 0), whole(content["frame"], 1)
+        if frame != sum(segment.frames for segment in segments):
+            raise ValueError("a place that is not the end of the parts")
+        return Kept(tuple(segments), self._state(content["state"], len(segments), scene, frame))
+
+    def _state(self, told: dict[str, Any] | None, parts: int, scene: int, frame: int) -> StreamState:
+        """The stream's state after `parts` parts."""
+        if told is None:
+            return StreamState(SceneStart(scene, (0, 0), (0, 0)), 0, frame)
+        if told["name"] != STATE.format(parts):
+            raise ValueError("a state of another place")
+        check_file(self.folder / told["name"], told)
+        state = snapshot.read(self.folder / told["name"])
+        if (state.scene.number, state.frame) != (scene, frame):
+            raise ValueError("a state of another place")
+        return state
 
     # ------------------------------------------------------------ writing
 
@@ -173,16 +168,16 @@ class Journal:
             name = STATE.format(len(parts))
             snapshot.write(state, self.folder / name)
             sync(self.folder / name)
-        told = {
+        content = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,
             "segments": parts,
             "scene": state.scene.number,
             "frame": state.frame,
-            "state": name,
+            "state": None if name is None else stamp(self.folder / name),
         }
         partial = self.folder / f"{JOURNAL}.part"
-        partial.write_text(json.dumps(told, indent=1))
+        partial.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
         sync(partial)
         partial.replace(self.folder / JOURNAL)
         sync(self.folder)
@@ -192,24 +187,59 @@ class Journal:
                 old.unlink()
 
 
+def part_name(number: int, suffix: str) -> str:
+    """The name of a part, counted from zero."""
+    return f"{number:06d}{suffix}"
+
+
+def stamp(path: Path) -> dict[str, Any]:
+    """A file as the journal knows it."""
+    return {"name": path.name, "size": path.stat().st_size, "sha256": disk.sha256(path)}
+
+
 def record(segment: Segment) -> dict[str, Any]:
     """A part as the journal knows it."""
-    return {
-        "name": segment.path.name,
-        "frames": segment.frames,
-        "begin": str(segment.begin),
-        "size": segment.path.stat().st_size,
-        "sha256": disk.sha256(segment.path),
-    }
+    return {"frames": segment.frames, "begin": str(segment.begin), **stamp(segment.path)}
 
 
-@contextmanager
-def told_of(folder: Path) -> Iterator[None]:
-    """Failures of the disk as one line."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, VrxError):
-            raise
-        hint = "Free some space and run the same command again" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"cannot write into {folder}: {error.strerror}", hint) from error
+def checksum(content: dict[str, Any]) -> str:
+    """The hash of a journal's content, however it is laid out."""
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """A journal's content, whole and unchanged since it was written.  Raises one of DAMAGE."""
+    if plain_size(path) > JOURNAL_MAX:
+        raise ValueError("a journal of such a size")
+    content = json.loads(path.read_text())
+    if content.pop(CHECKSUM) != checksum(content):
+        raise ValueError("a journal that is not what was written")
+    return dict(content)
+
+
+def check_file(path: Path, told: dict[str, Any]) -> None:
+    """See that a file is the one that was written.  Raises ValueError or OSError."""
+    if plain_size(path) != told["size"] or disk.sha256(path) != told["sha256"]:
+        raise ValueError(f"{path.name} is not what was written")
+
+
+def plain_size(path: Path) -> int:
+    """The size of a plain file; anything else (a link, a pipe, a device) could never end.  Raises ValueError."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path.name} is not a plain file")
+    return found.st_size
+
+
+def whole(value: object, least: int) -> int:
+    """A whole number of at least `least`.  Raises ValueError."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"{value!r} where a number is expected")
+    return value
+
+
+def rational(value: str) -> Fraction:
+    """A time in seconds as the journal writes it.  Raises ValueError."""
+    if not RATIONAL.fullmatch(value):
+        raise ValueError(f"{value!r} where a time is expected")
+    return Fraction(value)

@@ -9,7 +9,8 @@ from pathlib import Path
 from vrx.media.frame import Frame
 from vrx.media.segments import JOINABLE, Segment, join, target_of
 from vrx.media.shield import shielded
-from vrx.media.write import Target, Writer
+from vrx.media.target import Target
+from vrx.media.write import Writer
 from vrx.pipeline import published
 from vrx.pipeline.chunks import Item
 from vrx.pipeline.journal import Journal

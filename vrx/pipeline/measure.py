@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +18,13 @@ from vrx.errors import VrxError
 from vrx.events import ignore
 from vrx.media import encoders, ffmpeg
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.write import Target, Writer
+from vrx.media.target import Target
+from vrx.media.write import Writer
 from vrx.models.embedded import SMALL
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
+from vrx.pipeline.own_process import in_own_process
+from vrx.pipeline.peak_memory import peak_memory
 from vrx.pipeline.run import Run
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.weights import catalogue, disk
@@ -73,11 +74,21 @@ class Check:
 
 
 def benchmark(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str) -> Benchmark:
-    """Restore a made clip x4 end to end at each output size."""
+    """Restore a made clip x4 end to end at each output size.
+
+    On the processor each size has a process of its own, whose memory is its own.  Raises UsageError.
+    """
+    ModelSettings(device=device, dtype=dtype)  # refuses what is none
     chosen = pick_device(device)
     kind = pick_dtype(dtype, chosen)
     rate = matrix_rate(chosen, kind)
-    rows = [measure(size, frames, (chosen, kind), rate) for size in sizes]
+    apart = chosen.type == "cpu"
+    rows = [
+        in_own_process(measure, size, frames, (chosen, kind), rate)
+        if apart
+        else measure(size, frames, (chosen, kind), rate)
+        for size in sizes
+    ]
     return Benchmark(
         machine=machine_name(chosen),
         device=str(chosen),
@@ -143,12 +154,6 @@ def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:
             gray = np.full((chroma[1], chroma[0]), 128, np.uint8)
             writer.write(Frame((luma, gray, gray), layout, target.color, number, 1 / RATE))
         writer.finish()
-
-
-def peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def machine_name(device: torch.device) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from vrx.models.cache import KVCache
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import pick_device, pick_dtype
-from vrx.pipeline.measure import machine_name, peak_memory
+from vrx.pipeline.measure import machine_name
+from vrx.pipeline.peak_memory import forget_peak, peak_memory
 from vrx.restorers.base import Pixels, Restorer, SceneStart
 from vrx.restorers.random_parts import TEXT_LENGTH, TEXT_WIDTH, RandomParts
 from vrx.restorers.registry import Request, build
@@ -21,7 +24,6 @@ from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
 STAGES = ("encode", "generate", "decode")
-SETTLED = 2  # chunks after which the cache is full enough to count
 
 
 def attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
@@ -39,7 +41,7 @@ class StageRow:
 
     `operations` multiplications and additions, each counted; `bytes` weights and caches that must be
     read; `floor` seconds, the larger of both over what this device was measured to reach; `gap` seconds
-    over floor; `memory` the peak so far in bytes.
+    over floor; `memory` the stage's own peak in bytes.
     """
 
     width: int
@@ -73,7 +75,9 @@ class LargeBenchmark:
 def benchmark_random(
     entry: Entry, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings
 ) -> LargeBenchmark:
-    """Every stage of an entry at output sizes (width, height): two chunks to settle, then `chunks` timed ones."""
+    """Every stage of an entry at output sizes (width, height): as many chunks as fill the caches, one that is counted,
+    then `chunks` timed ones.
+    """
     device = pick_device(model.device)
     dtype = pick_dtype(model.dtype, device)
     task = Task(entry.tasks[0])
@@ -103,53 +107,87 @@ def measured(
     restorer: Restorer, size: tuple[int, int], chunks: int, device: torch.device, rates: tuple[float, float]
 ) -> list[StageRow]:
     """The rows of one size."""
-    width, height = size
-    source = (height // restorer.scale, width // restorer.scale)
-    scene = SceneStart(0, source, (height, width))
-    stages = {name: getattr(restorer, name) for name in STAGES}
-    states = {name: stage.start(scene) for name, stage in stages.items()}
-    spent, work = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
-    memory = dict.fromkeys(STAGES, 0)
+    meter = Meter(restorer, size, device)
     with torch.inference_mode():
-        for number in range(SETTLED + chunks):
-            chunk = pattern(restorer, source, number, device)
-            for name, stage in stages.items():
-                reset(device)
-                counter = FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR)
-                settle(device)
-                begin = perf_counter()
-                if number == SETTLED - 1:  # not timed: counting costs time
-                    with counter:
-                        chunk, states[name] = stage.step(chunk, states[name])
-                    work[name] = float(counter.get_total_flops())
-                else:
-                    chunk, states[name] = stage.step(chunk, states[name])
-                settle(device)
-                if number >= SETTLED:
-                    spent[name] += perf_counter() - begin
-                memory[name] = max(memory[name], peak(device))
+        meter.fill_caches()
+        operations = meter.count()
+        seconds = meter.time(chunks)
     frames = restorer.schedule.next
     rows = []
     for name in STAGES:
-        held = sum(p.nbytes for p in parameters(stages[name])) + cached(states[name])
-        floor = max(work[name] / rates[0], held / rates[1])
-        seconds = spent[name] / chunks
+        held = sum(p.nbytes for p in parameters(meter.stages[name])) + cached(meter.states[name])
+        floor = max(operations[name] / rates[0], held / rates[1])
         rows.append(
             StageRow(
-                width=width,
-                height=height,
+                width=size[0],
+                height=size[1],
                 stage=name,
                 frames=frames,
-                seconds=seconds,
-                fps=frames / seconds,
-                operations=work[name],
+                seconds=seconds[name],
+                fps=frames / seconds[name],
+                operations=operations[name],
                 bytes=held,
                 floor=floor,
-                gap=seconds / floor,
-                memory=memory[name],
+                gap=seconds[name] / floor,
+                memory=meter.memory[name],
             )
         )
     return rows
+
+
+class Meter:
+    """The three stages of a restorer on a made stream, one after the other; `memory` their peaks in bytes."""
+
+    def __init__(self, restorer: Restorer, size: tuple[int, int], device: torch.device) -> None:
+        width, height = size
+        self._source = (height // restorer.scale, width // restorer.scale)
+        self._restorer, self._device, self._number = restorer, device, 0
+        scene = SceneStart(0, self._source, (height, width))
+        self.stages = {name: getattr(restorer, name) for name in STAGES}
+        self.states = {name: stage.start(scene) for name, stage in self.stages.items()}
+        self.memory = dict.fromkeys(STAGES, 0)
+
+    def fill_caches(self) -> None:
+        """Chunks until no later one has more to look at: the steady state of a long video.
+
+        The first is never that, and kernels are chosen while it runs.
+        """
+        self._chunk()
+        while not all(is_full(state) for state in self.states.values()):
+            self._chunk()
+
+    def count(self) -> dict[str, float]:
+        """The operations of a chunk in each stage; apart from the timed ones, as counting costs time."""
+        counters = {name: FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) for name in STAGES}
+        self._chunk(counters)
+        return {name: float(counter.get_total_flops()) for name, counter in counters.items()}
+
+    def time(self, chunks: int) -> dict[str, float]:
+        """Seconds a chunk in each stage."""
+        spent = [self._chunk() for _ in range(chunks)]
+        return {name: sum(seconds[name] for seconds in spent) / chunks for name in STAGES}
+
+    def _chunk(self, counters: Mapping[str, AbstractContextManager[object]] | None = None) -> dict[str, float]:
+        """The next chunk through all stages, each inside its counter; seconds in each."""
+        chunk = pattern(self._restorer, self._source, self._number, self._device)
+        self._number += 1
+        seconds = {}
+        for name, stage in self.stages.items():
+            reset(self._device)
+            settle(self._device)
+            begin = perf_counter()
+            with counters[name] if counters else nullcontext():
+                chunk, self.states[name] = stage.step(chunk, self.states[name])
+            settle(self._device)
+            seconds[name] = perf_counter() - begin
+            self.memory[name] = max(self.memory[name], peak(self._device))
+        return seconds
+
+
+def is_full(state: object) -> bool:
+    """Whether a stage's cache, if it has one, holds all that it will ever look back at."""
+    cache = getattr(state, "cache", None)
+    return not isinstance(cache, KVCache) or cache.end >= cache.window
 
 
 def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: torch.device) -> Pixels:
@@ -182,8 +220,7 @@ def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
 def cached(state: object) -> int:
     """Bytes of the keys and values in a stage's state."""
     cache = getattr(state, "cache", None)
-    keys = getattr(cache, "keys", None)
-    return 2 * keys.nbytes if isinstance(keys, Tensor) else 0
+    return 2 * cache.keys.nbytes if isinstance(cache, KVCache) else 0
 
 
 def settle(device: torch.device) -> None:
@@ -196,8 +233,10 @@ def reset(device: torch.device) -> None:
     """Forget the device's peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    else:
+        forget_peak()
 
 
 def peak(device: torch.device) -> int:
-    """The device's peak since `reset`; on the processor the process's so far."""
+    """The device's peak since `reset`; on the processor the whole process's."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()

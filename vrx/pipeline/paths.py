@@ -24,8 +24,8 @@ from vrx.media.stills import (
     sequence_members,
     sequence_numbers,
 )
+from vrx.media.target import FORMATS
 from vrx.media.tracks import pick_video
-from vrx.media.write import FORMATS
 from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, Task
 
@@ -109,11 +109,13 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
     else:
         values = {"stem": stem, "task": tag(job), "model": model, "ext": suffix[1:]}
         path = Path(fill(wanted, values)) / named if folder else Path(fill(wanted, values))
+        check_name(path)
         if not folder and path.is_dir():
             path, folder = path / named, True
         if not folder:
             check_suffix(path, wanted)
             numbered = numbered or bool(PATTERN.search(Path(fill(wanted, dict.fromkeys(values, ""))).name))
+    check_name(path)
     if numbered and is_numbered(path.name):
         return Destination(path, sequence=True, new_folder=folder)
     return Destination(follow_link(path), new_folder=folder)
@@ -137,8 +139,11 @@ def in_subfolder(job: Job, subfolder: str) -> Job:
 
 
 def is_folder(wanted: str | None) -> bool:
-    """Whether -o names a folder: one that is there, or that is to be made."""
-    return wanted is not None and wanted != STDOUT and (wanted.endswith("/") or Path(wanted).is_dir())
+    """Whether -o names a folder: one that is there, or that is to be made.  Raises OutputError."""
+    if wanted is None or wanted == STDOUT:
+        return False
+    check_name(Path(wanted))
+    return wanted.endswith("/") or Path(wanted).is_dir()
 
 
 def results_folder(wanted: str | None) -> Path | None:
@@ -189,6 +194,18 @@ def follow_link(path: Path) -> Path:
     if real.suffix.lower() != path.suffix.lower() or real.is_symlink():
         raise OutputError(f"cannot write {path}: it is a link to {real}", "Name the file itself with -o")
     return real
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have there.  Raises OutputError."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "Choose another name with -o") from error
+    except ValueError as error:  # a zero byte, or what is no character
+        raise OutputError(f"cannot write {path!s:.80}: no file can have such a name") from error
 
 
 def check_folder(destination: Destination) -> None:

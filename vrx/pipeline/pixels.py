@@ -240,3 +240,13 @@ def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArr
         cast(Plane, np.where(touched(mask, new.shape), new, old).astype(new.dtype))
         for new, old in zip(result, source, strict=True)
     )
+
+
+def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """A mask [H, W] bool made larger by `pixels` in every direction."""
+    if not pixels:
+        return mask
+    x = torch.from_numpy(mask).float()[None, None]
+    x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
+    x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
+    return x[0, 0].numpy() > 0

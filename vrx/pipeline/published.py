@@ -11,9 +11,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vrx.errors import OutputError
 from vrx.media.publish import sync
-from vrx.pipeline.journal import Fingerprint, folder_of
+from vrx.pipeline.journal import Fingerprint, plain_size
+from vrx.pipeline.workspace import disk_errors, folder_of
 from vrx.weights import disk
 
 NOTE = "published.json"
@@ -35,7 +35,7 @@ def note(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[i
     """Note that `finished` is about to become `result`; `counts` are its frames and scenes.  Raises OutputError."""
     folder = folder_of(result)
     frames, scenes = counts
-    try:
+    with disk_errors(folder):
         found = Publication(
             fingerprint=fingerprint,
             frames=frames,
@@ -45,15 +45,13 @@ def note(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[i
         )
         (folder / NOTE).write_text(json.dumps(asdict(found)))
         sync(folder / NOTE)
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
 
 
 def find(result: Path) -> Publication | None:
     """The note about the file that stands under the result's name; None where there is none, or of another file."""
     place = folder_of(result) / NOTE
     try:
-        if place.is_symlink() or not place.is_file() or place.stat().st_size > LARGEST:
+        if plain_size(place) > LARGEST:
             return None
         found = Publication(**json.loads(place.read_text()))
         if not (isinstance(found.frames, int) and isinstance(found.scenes, int)):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 from vrx import events
-from vrx.errors import DeviceError
+from vrx.errors import StoppedError, resource_errors
 from vrx.events import Watcher
 from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern
@@ -24,14 +22,16 @@ from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.fingerprint import fingerprint
-from vrx.pipeline.journal import Journal, folder_of
+from vrx.pipeline.journal import Journal
 from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.paths import make_folder
+from vrx.pipeline.pixels import grown
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.published import Publication
 from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
+from vrx.pipeline.workspace import claimed
 from vrx.restorers.base import Restorer, SceneStart
 from vrx.restorers.parts import Parts
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
@@ -107,8 +107,10 @@ class Run:
 
     def _clear(self, result: Path) -> None:
         """Remove what a killed run left of a result that is whole."""
-        with Journal(result, {}):  # of no run: whatever is there is cleared away
+        with claimed(result) as workspace:
             self._inform(f"{result}: finished by an earlier run, which was stopped before it cleared up")
+            if workspace is not None:
+                workspace.discard()
         published.forget(result)
 
     def _finish_again(self, done: Publication) -> Outcome:
@@ -146,11 +148,19 @@ class Run:
         )
 
     def stream(self) -> Outcome:
-        """Restore every frame that no earlier run has restored, and publish the result."""
+        """Restore every frame that no earlier run has restored, and publish the result.
+
+        Raises DeviceError where memory runs out, or cannot be enough.
+        """
         if self.skipped:
             return self._skip()
         if self._done is not None:
             return self._finish_again(self._done)
+        self._session.check_memory()
+        with resource_errors(str(self._device)):
+            return self._stream()
+
+    def _stream(self) -> Outcome:
         job, target = self.job, self._target
         begin = perf_counter()
         dtype = pick_dtype(job.model.dtype, self._device)
@@ -171,12 +181,7 @@ class Run:
             with shielded():
                 writer: Writer | KeptWriter = KeptWriter(target, journal) if journal else Writer(target)
                 stack.enter_context(writer)
-            try:
-                scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
-            except torch.OutOfMemoryError as error:
-                raise DeviceError(f"{self._device} ran out of memory", "Use --device cpu or a smaller video") from error
-            except MemoryError as error:
-                raise DeviceError("memory ran out", "Use a smaller video") from error
+            scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
             end = self._session.reader.shown_until
             if isinstance(writer, KeptWriter):
                 writer.finish(scenes, end)
@@ -226,17 +231,19 @@ class Run:
         """What an earlier run left and this one adds to; None where the result is made in one go."""
         job, path = self.job, self._target.path
         long = self.frames is None or self.frames > SPAN
-        if path is not None:
-            published.forget(path)  # it is of another result
-        if path is None or job.source == "-" or not (long and can_keep(self._target)):
+        if path is None:
             return None
-        if not job.output.resume:
-            if folder_of(path).is_dir():
-                with Journal(path, {}):  # of no run: whatever is there is cleared away
+        if job.source == "-" or not (long and can_keep(self._target) and job.output.resume):
+            workspace = stack.enter_context(claimed(path))
+            if workspace is not None:
+                published.forget(path)  # it is of another result
+                if workspace.holds_parts() and not job.output.resume:
+                    workspace.discard()
                     self._inform(f"{path}: an earlier run's work is thrown away")
             return None
         marks = fingerprint(job, self._entry.name, checkpoints, (self._device, dtype))
         journal = stack.enter_context(Journal(path, marks))
+        published.forget(path)  # it is of another result
         stack.callback(self._tell_kept, journal)
         if journal.differs:
             differs = ", ".join(journal.differs)
@@ -266,27 +273,40 @@ class Run:
     ) -> int:
         """Write what the stages give; returns the number of scenes."""
         scene, last = writer.scene, 0.0
-        for item in pipeline.results(items):
-            if isinstance(item, SceneStart):
-                scene = item.number
-                self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False))
-            elif isinstance(item, Work):
-                self._tell_refreshes(item.chunk, scene)
-                for text in item.notes:
-                    self._inform(text)
-                start = perf_counter()
-                for frame in item.restored:
-                    writer.write(frame)
-                now = perf_counter()
-                pipeline.timings.seconds["write"] += now - start
-                if now - last > REPORT_EVERY:
-                    last = now
-                    self._report(pipeline, writer, scene, begin)
-            else:
-                assert isinstance(writer, KeptWriter)
-                writer.keep(item.state)
+        with closing(pipeline.results(items)) as results:
+            try:
+                for item in results:
+                    if isinstance(item, SceneStart):
+                        scene = item.number
+                        self._watch(
+                            events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False)
+                        )
+                    elif isinstance(item, Work):
+                        self._write(pipeline, item, writer, scene)
+                        now = perf_counter()
+                        if now - last > REPORT_EVERY:
+                            last = now
+                            self._report(pipeline, writer, scene, begin)
+                    else:
+                        assert isinstance(writer, KeptWriter)
+                        writer.keep(item.state)
+            except (KeyboardInterrupt, StoppedError):
+                pipeline.hurry()
+                lost = "" if isinstance(writer, KeptWriter) else "; the same command starts again"
+                self._inform(f"stopped after {writer.frames} of {self.frames or 'unknown'} frames{lost}")
+                raise
         self._report(pipeline, writer, scene, begin)
         return scene + 1
+
+    def _write(self, pipeline: Pipeline, work: Work, writer: Writer | KeptWriter, scene: int) -> None:
+        """Write a chunk's frames, and pass on what was noticed about them."""
+        self._tell_refreshes(work.chunk, scene)
+        for text in work.notes:
+            self._inform(text)
+        start = perf_counter()
+        for frame in work.restored:
+            writer.write(frame)
+        pipeline.timings.seconds["write"] += perf_counter() - start
 
     def _tell_refreshes(self, chunk: Chunk, scene: int) -> None:
         for place, source in enumerate(chunk.frames):
@@ -324,13 +344,3 @@ class Run:
                 mask = grown(self._session.mask.at(time), self.job.restore.dilate)
             if number >= first:
                 yield Source(item.frame, mask, item.turn)
-
-
-def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """A mask [H, W] bool made larger by `pixels` in every direction."""
-    if not pixels:
-        return mask
-    x = torch.from_numpy(mask).float()[None, None]
-    x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
-    x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
-    return x[0, 0].numpy() > 0

@@ -17,10 +17,9 @@ from vrx.media.deinterlace import Deinterlace
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.stills import is_pattern, picture_suffix
-from vrx.media.write import ONE_PICTURE
+from vrx.media.target import ONE_PICTURE
 from vrx.models.embedded import SMALL
-from vrx.pipeline import paths
-from vrx.pipeline import plan as planning
+from vrx.pipeline import memory, paths
 from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
@@ -148,17 +147,19 @@ class Session:
 
     def _spooled(self) -> Path:
         """Standard input as a file: its header may stand at the end, and its sound is read once more."""
-        spool = self._folder() / "stdin"
         if sys.stdin is None:
             raise UsageError("standard input is closed", "Pipe a video into it, or name a file")
         if sys.stdin.isatty():
             raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
         try:
+            spool = self._folder() / "stdin"
             with spool.open("wb") as file:
                 while block := sys.stdin.buffer.read(SPOOL_BLOCK):
                     file.write(block)
         except OSError as error:
-            raise InputError(f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a larger disk") from error
+            raise InputError(
+                f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a folder with enough space"
+            ) from error
         with spool.open("rb") as file:
             suffix = picture_suffix(file.read(16))
         return spool.rename(spool.with_suffix(suffix)) if suffix else spool
@@ -178,9 +179,9 @@ class Session:
         target, reader = self.target, self.reader
         parts = ", ".join(p.path for p in self.entry.parts if not p.optional)
         frames, seconds = self.frames, None
-        memory = self.entry.memory
+        needed, fears = self.memory_needed(), ""
         if self.entry.family == EMBEDDED:
-            memory = planning.memory_needed(target.size, reader.size, reader.layout.depth)
+            fears = memory.note(needed, self.device)
             restore = self.job.restore
             mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
             work = operations(SMALL, mode, target.size)
@@ -200,11 +201,23 @@ class Session:
             container=target.container,
             chunk=FAMILIES[self.entry.family].schedule.next,
             scenes=self.job.selection.scenes,
-            memory=memory,
+            memory=needed,
             seconds=seconds,
             action=self._action(),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *([fears] if fears else [])),
         )
+
+    def memory_needed(self) -> int | None:
+        """Bytes that the run takes, roughly; None where that is unknown."""
+        if self.entry.family != EMBEDDED:
+            return self.entry.memory
+        reader = self.reader
+        return memory.needed(self.target.size, reader.size, reader.layout.depth, self.job.restore.task, self.frames)
+
+    def check_memory(self) -> None:
+        """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
+        if self.entry.family == EMBEDDED:
+            memory.check(self.memory_needed(), self.device)
 
     def _action(self) -> Action:
         """What becomes of a result that stands there already."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from vrx.errors import InputError
 from vrx.pipeline.stages import StreamState
@@ -14,7 +14,7 @@ from vrx.weights import load
 
 
 def write(state: StreamState, path: Path) -> None:
-    """Write a state; the file appears whole or not at all."""
+    """Write a state; the file appears whole or not at all.  Raises OSError."""
     tensors = {f"{stage}.{name}": t.contiguous() for stage, part in state.stages.items() for name, t in part.items()}
     place = {
         "scene": state.scene.number,
@@ -25,7 +25,7 @@ def write(state: StreamState, path: Path) -> None:
         "stages": list(state.stages),
     }
     partial = path.with_name(path.name + ".part")
-    save_file(tensors, partial, {"state": json.dumps(place)})
+    partial.write_bytes(save(tensors, {"state": json.dumps(place)}))  # its own writer hides why a disk refuses
     partial.replace(path)
 
 

@@ -8,21 +8,23 @@ joined, and the failure is raised to whoever walks the results.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import torch
 from torch import Tensor
 
-from vrx.errors import VrxError
+from vrx.errors import StoppedError, VrxError
 from vrx.media.frame import Frame
 from vrx.pipeline.channel import AbortedError, Channel
 from vrx.pipeline.chunks import Chunk, Item
 from vrx.restorers.base import Pixels, Restorer, SceneStart, Stage
 
+THREADS = "vrx"  # the first word of all threads' names
 QUEUE = 2  # items between two stages: enough against jitter, too few to hold a video
 STAGES = ("encode", "generate", "decode")
+STOP_SECONDS = 3.0  # that a stopped run waits for the stages; a step on a processor may take minutes
 
 
 @dataclass
@@ -100,22 +102,29 @@ class Pipeline:
         self._channels: dict[str, Channel[Flowing]] = {name: Channel(QUEUE) for name in names}
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
+        self._patience: float | None = None
         self.timings = Timings()
 
     def queues(self) -> dict[str, int]:
         """Items that wait before each stage."""
         return {name: len(channel) for name, channel in self._channels.items()}
 
-    def results(self, items: Iterable[Item | Control]) -> Iterator[Result]:
+    def hurry(self) -> None:
+        """Wait for no stage's step longer than STOP_SECONDS from now on: the run was told to stop."""
+        self._patience = STOP_SECONDS
+
+    def results(self, items: Iterable[Item | Control]) -> Generator[Result]:
         """Restored chunks, scene starts and saves in order.  Raises the first failure of any stage.
 
-        Leaving the walk early, for whatever reason, stops and joins every thread.
+        Leaving the walk early, for whatever reason, stops and joins every thread; a signal leaves the steps
+        that are under way to end by themselves.
         """
-        threads = [threading.Thread(target=self._guard, args=(self._read, items), name="vrx read")]
+        reader = threading.Thread(target=self._guard, args=(self._read, items), name=f"{THREADS} read")
+        threads = []
         for name, after in zip(STAGES, (*STAGES[1:], "write"), strict=True):
             arguments = (self._walk, name, self._channels[name], self._channels[after])
-            threads.append(threading.Thread(target=self._guard, args=arguments, name=f"vrx {name}"))
-        for thread in threads:
+            threads.append(threading.Thread(target=self._guard, args=arguments, name=f"{THREADS} {name}"))
+        for thread in (reader, *threads):
             thread.start()
         try:
             for item in self._channels["write"]:
@@ -123,10 +132,15 @@ class Pipeline:
                 yield item
         except AbortedError:
             pass
+        except (KeyboardInterrupt, StoppedError):
+            self.hurry()
+            raise
         finally:
             self._abort()
+            reader.join()  # whoever comes next closes what it reads from
+            deadline = None if self._patience is None else monotonic() + self._patience
             for thread in threads:
-                thread.join()
+                thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
         if self._failure is not None:
             raise self._failure
 

@@ -22,7 +22,7 @@ from vrx.media.read import Reader
 from vrx.media.rehearsal import rehearse
 from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.tags import Tags
-from vrx.media.write import PIPED_PICTURE, Target
+from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
 from vrx.pipeline.transfer import Transfer, other_streams

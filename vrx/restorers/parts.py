@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
+from vrx.files import read_text
 from vrx.models.flashvsr.projection import LqProjection
 from vrx.models.leanvae import LeanAutoencoder
 from vrx.models.ram import VisualGuidance, merge_adapter
@@ -20,27 +21,14 @@ from vrx.models.tiny import ConditionalDecoder, TinyAutoencoder
 from vrx.models.umt5 import Umt5Encoder
 from vrx.models.wan.autoencoder import WanAutoencoder
 from vrx.models.wan.transformer import WanTransformer
-from vrx.restorers import sizes
-from vrx.weights import load, shards
+from vrx.restorers import roles, sizes
+from vrx.restorers.roles import PUBLISHED, TOKENIZER, role_in
+from vrx.weights import load
 from vrx.weights.catalogue import Entry, Part
-from vrx.weights.disk import SAFE
 
 Network = TypeVar("Network", bound=nn.Module)
-PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are published
-    "transformer": ("InfVSR.*", "diffusion_pytorch_model*", "model.pt", "transformer.*"),
-    "autoencoder": ("Wan2.1_VAE.*", "autoencoder.*"),
-    "tiny": ("taew2_1.*", "lighttaew2_1.*"),
-    "lean": ("LeanVAE-dim16.*",),
-    "projection": ("LQ_proj_in.*",),
-    "decoder": ("TCDecoder.*",),
-    "prompt": ("posi_prompt.*",),
-    "guidance": ("ram_swin_large_14m.*",),
-    "adapter": ("DAPE.*",),
-    "text": ("models_t5_umt5-xxl-enc*",),
-    "tokenizer": ("tokenizer.json",),
-}
-TOKENIZER = "tokenizer"  # the one part that holds no tensors
-SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".json")
+LARGEST_TOKENIZER = 200_000_000  # bytes; UMT5's has 17 million
+LARGEST_CONFIG = 1_000_000  # bytes
 CONFIG = "config.json"  # in a folder: sizes by role, for networks smaller than the published ones
 WIDE = "text_embedding.0.weight"
 FOREIGN_WIDTHS = {"infvsr": 4096, "instantvir": 512, "flashvsr": 512}  # UMT5's rows, and RAM's
@@ -51,16 +39,17 @@ UNUSED = ("relative_position_index", "attn_mask")  # buffers of RAM's that are c
 class Parts:
     """Where a model's tensors are: a file for each role, or one file with the role before every name.
 
-    `given` holds by role what the shapes of the tensors do not tell.
+    `given` holds by role what the shapes of the tensors do not tell, `ambiguous` roles that several files may be.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
     combined: Path | None = None
     given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ambiguous: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 
     def has(self, role: str) -> bool:
         """Whether there is such a part."""
-        if role in self.files:
+        if role in self.files or role in self.ambiguous:
             return True
         return self.combined is not None and any(n.startswith(f"{role}.") for n in load.header(self.combined))
 
@@ -69,7 +58,10 @@ class Parts:
         return list(dict.fromkeys([*self.files.values(), *([self.combined] if self.combined else [])]))
 
     def where(self, role: str) -> Path:
-        """The file of a part.  Raises ModelError."""
+        """The file of a part.  Raises ModelError where there is none, or more than one."""
+        if role in self.ambiguous:
+            choices = ", ".join(map(str, self.ambiguous[role]))
+            raise ModelError(f"more than one file may be the model's {role}: {choices}", "Leave one of them there")
         path = self.files.get(role, self.combined)
         if path is None:
             names = " or ".join(PUBLISHED.get(role, (role,)))
@@ -92,9 +84,9 @@ class Parts:
         if path == self.combined:
             return load.metadata(path).get(TOKENIZER, "")
         try:
-            return path.read_text(encoding="utf-8")
+            return read_text(path, LARGEST_TOKENIZER)
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"cannot read the tokenizer {path}: {error}") from error
+            raise ModelError(f"cannot read the tokenizer {path}: {getattr(error, 'strerror', error)}") from error
 
     def network(
         self, role: str, config: Callable[[sizes.Shapes, sizes.Sizes], Any], build: Callable[[Any], Network]
@@ -173,26 +165,26 @@ class Parts:
 
 
 def in_folder(folder: Path) -> Parts:
-    """The parts that stand in a folder under their published names.  Raises ModelError for a broken config."""
-    files: dict[str, Path] = {}
-    members = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
-    belonging = {shard for index in members for shard in shards.members_of(index).values()}
-    members = [path for path in members if path not in belonging]
-    for role, patterns in PUBLISHED.items():
-        fitting = [p for p in members if any(fnmatch.fnmatch(p.name, pattern) for pattern in patterns)]
-        if fitting:
-            files[role] = min(fitting, key=lambda p: (p.suffix != SAFE, len(p.parts)))
-    return Parts(files, None, stated(folder / CONFIG))
+    """The parts that stand in a folder, by the folders of their roles or their tensors (see `roles`).
+
+    Raises ModelError for a broken config, and for a file that would have to be the transformer and cannot be read.
+    """
+    found = roles.find(folder)
+    if found.faults and "transformer" not in {**found.files, **found.ambiguous}:
+        raise found.faults[0]
+    return Parts(found.files, None, stated(folder / CONFIG), found.ambiguous)
 
 
 def stated(path: Path) -> dict[str, dict[str, Any]]:
     """Sizes by role from a folder's config, where there is one of ours.  Raises ModelError."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_text(path, LARGEST_CONFIG))
+    except RecursionError as error:
+        raise ModelError(f"cannot read {path}: it is nested too deeply") from error
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
+        raise ModelError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
     return by_role(table)
 
 
@@ -201,27 +193,6 @@ def by_role(table: object) -> dict[str, dict[str, Any]]:
     if not isinstance(table, Mapping):
         return {}
     return {role: dict(entry) for role, entry in table.items() if role in PUBLISHED and isinstance(entry, Mapping)}
-
-
-SIGNS: dict[str, str] = {  # a tensor that only that part has
-    "transformer": "patch_embedding.weight",
-    "autoencoder": "decoder.upsamples.0.residual.2.weight",
-    "projection": "linear_layers.0.weight",
-    "tiny": "decoder.22.bias",
-    "decoder": "decoder.26.bias",
-    "lean": "latent_bottleneck.phi",
-    "guidance": "visual_encoder.patch_embed.proj.weight",
-    "text": "token_embedding.weight",
-}
-
-
-def role_in(tensors: Mapping[str, Tensor]) -> str | None:
-    """Which part tensors are, None where they are none."""
-    if any(name.endswith(".lora_A") for name in tensors):
-        return "adapter"
-    if set(tensors) == {"tensor"}:
-        return "prompt"
-    return next((role for role, sign in SIGNS.items() if sign in tensors), None)
 
 
 def part_in(entry: Entry, path: Path) -> Part:
@@ -233,8 +204,8 @@ def part_in(entry: Entry, path: Path) -> Part:
     role = role_in(tensors)
     part = next((part for part in entry.parts if role and part.role == role), None)
     if part is None or (role == "transformer" and foreign(tensors, entry.family)):
-        roles = ", ".join(part.role for part in entry.parts if part.role)
-        raise ModelError(f"{path} is no part of {entry.name}", f"Its parts: {roles or 'none are known'}")
+        known = ", ".join(part.role for part in entry.parts if part.role)
+        raise ModelError(f"{path} is no part of {entry.name}", f"Its parts: {known or 'none are known'}")
     build = getattr(Parts({part.role: path}, None, {part.role: part.sizes}), part.role, None)
     if build is not None:
         build()
@@ -252,6 +223,8 @@ def combine(parts: Parts, family: str, target: Path) -> None:
 
     Raises ModelError.
     """
+    for role in parts.ambiguous:
+        parts.where(role)
     tensors: dict[str, Tensor] = {}
     notes = {"family": family, "config": json.dumps(parts.given)}
     for role, path in parts.files.items():

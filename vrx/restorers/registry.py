@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
+from vrx.files import is_there
 from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import causal_wan, codecs, flashvsr, text
 from vrx.restorers.base import ChunkSchedule, Restorer
@@ -150,7 +151,7 @@ FAMILIES: dict[str, Family] = {
 
 def given(path: Path) -> Entry:
     """What a checkpoint given by its path is: a file, or a folder of parts.  Raises ModelError."""
-    if not path.exists():
+    if not is_there(path):
         raise ModelError(f"cannot read the checkpoint {path}: no such file")
     family = family_of(path)
     if family not in FAMILIES:
@@ -177,10 +178,10 @@ def given(path: Path) -> Entry:
 def family_of(path: Path) -> str:
     """By its metadata, the files of a folder, or the names and shapes of its tensors.  Raises ModelError."""
     if path.is_dir():
-        files = in_folder(path).files
-        if "transformer" not in files:
+        parts = in_folder(path)
+        if not parts.has("transformer"):
             raise ModelError(f"the folder {path} holds no transformer", "See the parts with: vrx models show NAME")
-        return "flashvsr" if "projection" in files else "infvsr" if "guidance" in files else "instantvir"
+        return "flashvsr" if parts.has("projection") else "infvsr" if parts.has("guidance") else "instantvir"
     if path.suffix == disk.SAFE:
         stated = load.metadata(path).get("family")
         if stated:

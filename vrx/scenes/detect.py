@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from scenedetect import ContentDetector, FrameTimecode
 
 from vrx.errors import InputError, UsageError
+from vrx.files import read_text
 from vrx.media.color import COEFFICIENTS, assumed
 from vrx.media.frame import Frame, Kind
 from vrx.scenes.color_noise import ColorTrust, denoise
 
+LARGEST_LIST = 16_000_000  # bytes of a cut list
 CUT_THRESHOLD = 27.0  # content score; PySceneDetect's default
 LEAST_SCENE = 15  # frames; PySceneDetect's default: flashes closer together are one cut
 THUMB_WIDTH = 256  # pixels; PySceneDetect looks at pictures of about this width
@@ -205,10 +207,13 @@ def read_cuts(path: Path) -> frozenset[int]:
     `Start Frame`, from 1).  Raises InputError and UsageError.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, LARGEST_LIST, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the cut list {path}: {getattr(error, 'strerror', None) or 'no text'}") from error
-    rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].lstrip().startswith("#")]
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].lstrip().startswith("#")]
+    except csv.Error as error:
+        raise UsageError(f"{path} is no cut list: {error}", "Write one frame number a line, counted from 0") from error
     offset, column = 0, 0
     for place, row in enumerate(rows):
         names = [cell.strip() for cell in row]

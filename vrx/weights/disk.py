@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from vrx.errors import ModelError
+from vrx.files import check_file
 
 CHUNK = 1 << 20  # bytes read at a time while hashing
 SAFE = ".safetensors"
@@ -18,7 +19,8 @@ def packaged(part: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal."""
+    """The hash of a file, in hexadecimal.  Raises OSError."""
+    check_file(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK):
@@ -35,4 +37,6 @@ def verify(path: Path, size: int | None, digest: str) -> None:
         if digest and sha256(path) != digest:
             raise ModelError(f"the checkpoint {path} does not have the hash of the catalogue", "Install vrx again")
     except OSError as error:
-        raise ModelError(f"cannot read the checkpoint {path}: {error.strerror}", "Install vrx again") from error
+        raise ModelError(
+            f"cannot read the checkpoint {path}: {error.strerror or error}", "Install vrx again"
+        ) from error

@@ -10,23 +10,31 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import urljoin
+from uuid import uuid4
 
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
+from vrx.settings import user_home
 from vrx.weights import transfer
 from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
+from vrx.weights.origin import may_have_token, same_server
 from vrx.weights.together import within
 
 ASK_ATTEMPTS = 3
 ASK_PAUSE = 0.5  # seconds before the second attempt, doubled after each
 HOPS = 5  # redirects within the Hub
 REDIRECTS = {301, 302, 303, 307, 308}
+MOST_DIGITS = 19  # of a size in bytes
+FRESH = ".vrx-new"  # ends the temporary names of links and references
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class Facts:
 
 def cache_folder() -> Path:
     """The Hub's cache."""
-    return Path(constants.HF_HUB_CACHE)
+    found = Path(constants.HF_HUB_CACHE)
+    return user_home() / found.relative_to("~") if found.parts[:1] == ("~",) else found  # a user without a home
 
 
 def storage(source: Source) -> Path:
@@ -65,7 +74,7 @@ def storage(source: Source) -> Path:
 def cached(source: Source) -> Path | None:
     """The file in the cache, where it is."""
     found = huggingface_hub.try_to_load_from_cache(
-        source.repo, source.path, revision=source.revision, repo_type=source.kind
+        source.repo, source.path, cache_dir=cache_folder(), revision=source.revision, repo_type=source.kind
     )
     return Path(found) if isinstance(found, str) else None
 
@@ -88,12 +97,12 @@ def order(source: Source, facts: Facts, digest: str) -> transfer.Order:
         name=str(source),
         server=constants.ENDPOINT,
         address=facts.address,
-        headers=token_headers() if within_hub(facts.address) else {},  # the token is for the Hub alone
+        headers=token_headers(facts.address),
         target=storage(source) / "blobs" / facts.etag,
         size=facts.size,
         sha256=digest or (facts.etag if transfer.SHA256.match(facts.etag) else ""),
         refused=lambda status, code: refused(source, status, code),
-        renewed=None if within_hub(facts.address) else lambda: find(source).address,  # signed ones last an hour
+        renewed=None if on_hub(facts.address) else lambda: find(source).address,  # signed ones last an hour
     )
 
 
@@ -102,9 +111,9 @@ def ask(source: Source) -> Facts:
     url = huggingface_hub.hf_hub_url(
         source.repo, source.path, repo_type=source.kind, revision=source.revision, endpoint=constants.ENDPOINT
     )
-    headers = plain_headers() | token_headers()
     hops, fruitless = 0, 0
     while True:
+        headers = plain_headers() | token_headers(url)
         try:
             answer = session().head(url, headers=headers, follow_redirects=False, timeout=ASK_SECONDS)
         except troubles():
@@ -112,9 +121,9 @@ def ask(source: Source) -> Facts:
             if fruitless == ASK_ATTEMPTS:
                 raise
             continue
-        commit, target = answer.headers.get("x-repo-commit", ""), answer.headers.get("location", "")
-        if answer.status_code in REDIRECTS and not commit and within_hub(target) and hops < HOPS:
-            url, hops = urljoin(url, target), hops + 1  # renamed
+        commit, target = answer.headers.get("x-repo-commit", ""), led_to(url, answer)
+        if target and not commit and on_hub(target) and hops < HOPS:
+            url, hops = target, hops + 1  # renamed
         elif transfer.passing(answer.status_code) and fruitless < ASK_ATTEMPTS - 1:
             time.sleep(ASK_PAUSE * 2**fruitless)
             fruitless += 1
@@ -126,18 +135,42 @@ def ask(source: Source) -> Facts:
         raise ModelError(
             f"the Hub's answer about {source} makes no sense", "Check HF_ENDPOINT, or sign in to the network"
         )
-    linked = answer.headers.get("x-linked-size") or answer.headers.get("content-length")
-    return Facts(commit, etag, int(linked) if linked and linked.isdecimal() else None, urljoin(url, target) or url)
+    return Facts(commit, etag, stated_size(answer, bool(target)), target or url)
 
 
-def within_hub(target: str) -> bool:
-    """Whether a redirect stays with the Hub, so that it may hear the token."""
-    return urlsplit(target).netloc in ("", urlsplit(constants.ENDPOINT).netloc)
+def led_to(url: str, answer: Any) -> str:
+    """The absolute address that a redirect leads to; empty where the answer is none, or leads nowhere."""
+    target = answer.headers.get("location", "") if answer.status_code in REDIRECTS else ""
+    try:
+        return urljoin(url, target) if target else ""
+    except ValueError:
+        return ""
 
 
-def token_headers() -> dict[str, str]:
-    """The user's token, where there is one and it may be sent unasked."""
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else huggingface_hub.get_token()
+def stated_size(answer: Any, redirect: bool) -> int | None:
+    """The file's size in bytes: the Hub's word for it, or the length of an answer that is no redirect.
+
+    A redirect's own length is that of its page.  A length of 0 counts as unknown: servers answer so to
+    HEAD where they do not know, and no checkpoint is empty.
+    """
+    stated = answer.headers.get("x-linked-size", "")
+    if not stated and not redirect and not answer.headers.get("content-encoding"):
+        stated = answer.headers.get("content-length", "")
+    return (int(stated) or None) if stated.isdecimal() and len(stated) < MOST_DIGITS else None
+
+
+def on_hub(address: str) -> bool:
+    """Whether an address is the Hub's own, not that of a server it sends files from."""
+    return same_server(address, constants.ENDPOINT)
+
+
+def token_headers(address: str) -> dict[str, str]:
+    """The user's token, where there is one, it may be sent unasked, and the address may have it.  Raises ModelError."""
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN or not may_have_token(address, constants.ENDPOINT):
+        return {}
+    token = huggingface_hub.get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise ModelError("the Hub's token holds characters that no token has", "Set HF_TOKEN anew, or unset it")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -163,7 +196,10 @@ def refused(source: Source, status: int, code: str) -> None:
 
 
 def link(source: Source, facts: Facts) -> Path:
-    """Name the bytes as the Hub's own tools do: refs, and a snapshot that points to the blob.  Raises ModelError."""
+    """Name the bytes as the Hub's own tools do: refs, and a snapshot that points to the blob.  Raises ModelError.
+
+    Each name is replaced in one step, so that another process sees the old one or the new one, never none.
+    """
     folder = storage(source)
     blob, pointer = folder / "blobs" / facts.etag, folder / "snapshots" / facts.commit / source.path
     with transfer.keeping(str(source), folder):
@@ -174,11 +210,22 @@ def link(source: Source, facts: Facts) -> Path:
         if source.revision != facts.commit:
             reference = folder / "refs" / source.revision
             reference.parent.mkdir(parents=True, exist_ok=True)
-            reference.write_text(facts.commit)
-        if pointer.is_symlink() or pointer.exists():
-            pointer.unlink()
-        try:
-            pointer.symlink_to(os.path.relpath(blob, pointer.parent))
-        except OSError:  # a file system without links
-            shutil.copyfile(blob, pointer)
+            with replacing(reference) as fresh:
+                fresh.write_text(facts.commit)
+        with replacing(pointer) as fresh:
+            try:
+                fresh.symlink_to(os.path.relpath(blob, pointer.parent))
+            except OSError:  # a file system without links
+                shutil.copyfile(blob, fresh)
     return pointer
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place afterwards, in one step.  Raises OSError."""
+    fresh = path.with_name(f".{uuid4().hex}{FRESH}")
+    try:
+        yield fresh
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

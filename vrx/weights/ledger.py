@@ -10,9 +10,11 @@ import os
 from pathlib import Path
 
 from vrx.errors import ModelError
+from vrx.files import read_text
 from vrx.weights import disk, lock
 
 NAME = "vrx-seen.json"
+LARGEST = 64_000_000  # bytes of the notes
 PATIENCE = 5.0  # seconds for another's note
 Notes = dict[str, dict[str, object]]
 
@@ -34,7 +36,7 @@ class Ledger:
 
     def _read(self) -> Notes:
         try:
-            notes = json.loads(self._path.read_text(encoding="utf-8"))
+            notes = json.loads(read_text(self._path, LARGEST))
         except (OSError, ValueError, RecursionError):
             return {}
         held = notes.items() if isinstance(notes, dict) else ()
@@ -57,7 +59,10 @@ class Ledger:
         fresh = note.get("size") == held.st_size and note.get("mtime_ns") == held.st_mtime_ns
         if fresh and not force and note.get("sha256") == expected:
             return expected
-        found = disk.sha256(path)
+        try:
+            found = disk.sha256(path)
+        except OSError as error:
+            raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
         if digest and found != digest:
             raise DamagedError(path, "does not have the hash that is known of it", remedy(key))
         if expected and found != expected:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,39 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vrx.errors import ModelError
+from vrx.errors import DISK_FULL, ModelError, OutputError
+from vrx.files import check_file
 from vrx.weights import names, pickled, shards
 from vrx.weights.disk import SAFE
 
-HEADER_MAX = 100_000_000  # bytes, the format's own limit
+HEADER_MAX = 16_000_000  # bytes; a thousand tensors take 0.1 MB
 FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's refusal of what is no tensor
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file.  Raises ModelError."""
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, its tensors not read.  Raises ModelError for one that is none, or whose header is absurd."""
     try:
-        length = path.stat().st_size
+        length = check_file(path).st_size
         with path.open("rb") as file:
             header = int.from_bytes(file.read(8), "little")
-        if not 0 < header <= min(HEADER_MAX, length - 8):
-            raise ModelError(f"{path} is no safetensors checkpoint")
+            if not 0 < header <= length - 8:
+                raise ModelError(f"{path} is no safetensors checkpoint")
+            if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > shards.MOST_TENSORS:
+                raise ModelError(f"{path} is refused: it names more than {shards.MOST_TENSORS:,} tensors")
         with safe_open(path, framework="pt") as checkpoint:
-            metadata = dict(checkpoint.metadata() or {})
-            return {name: checkpoint.get_tensor(name) for name in checkpoint.keys()}, metadata  # noqa: SIM118
+            yield checkpoint
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise ModelError(f"{path} is no whole safetensors checkpoint: {error}") from error
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file.  Raises ModelError."""
+    with opened(path) as checkpoint:
+        metadata = dict(checkpoint.metadata() or {})
+        return {name: checkpoint.get_tensor(name) for name in checkpoint.keys()}, metadata  # noqa: SIM118
 
 
 def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -50,6 +61,13 @@ def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         found, notes = read(path)
         return names.native(found), notes
     return names.native(sharded(path) if shards.is_index(path) else saved(path)), {}
+
+
+def tensor_names(path: Path) -> set[str]:
+    """Our networks' names for the tensors of a checkpoint in any format, without their values.  Raises ModelError."""
+    if path.suffix == SAFE:
+        return set(names.native(header(path)))
+    return set(names.native(shards.members(path)) if shards.is_index(path) else tensors(path)[0])
 
 
 def sharded(path: Path) -> dict[str, Tensor]:
@@ -81,6 +99,7 @@ def saved(path: Path) -> dict[str, Tensor]:
 def unpacked(path: Path) -> object:
     """What torch's weights-only loader makes of a file.  Raises ModelError, which names what it refused."""
     try:
+        check_file(path)
         pickled.inspect(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -102,41 +121,42 @@ def unpacked(path: Path) -> object:
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a safetensors file, without its tensors.  Raises ModelError."""
-    try:
-        with safe_open(path, framework="pt") as checkpoint:
-            return {name: tuple(checkpoint.get_slice(name).get_shape()) for name in checkpoint.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the checkpoint {path}: {error}") from error
+    with opened(path) as checkpoint:
+        return {name: tuple(checkpoint.get_slice(name).get_shape()) for name in checkpoint.keys()}  # noqa: SIM118
 
 
 def section(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose names begin with a prefix, without it.  Raises ModelError."""
-    try:
-        with safe_open(path, framework="pt") as checkpoint:
-            wanted = [name for name in checkpoint.keys() if name.startswith(prefix)]  # noqa: SIM118
-            return {name.removeprefix(prefix): checkpoint.get_tensor(name) for name in wanted}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the checkpoint {path}: {error}") from error
+    with opened(path) as checkpoint:
+        wanted = [name for name in checkpoint.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): checkpoint.get_tensor(name) for name in wanted}
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file; it appears whole or not at all.  Raises ModelError."""
+    """A safetensors file; it appears whole or not at all.  Raises OutputError for a full disk, ModelError."""
     partial = path.with_name(path.name + ".part")
     try:
         save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
+        if is_disk_full(error):
+            hint = "Free some space and run the same command again"
+            raise OutputError(f"cannot write {path}: {error}", hint) from error
         raise ModelError(f"cannot write {path}: {error}") from error
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a disk had no room; the format's own library says so in words alone."""
+    return any(f"(os error {number})" in str(error) for number in DISK_FULL) or (
+        isinstance(error, OSError) and error.errno in DISK_FULL
+    )
 
 
 def metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without its tensors.  Raises ModelError."""
-    try:
-        with safe_open(path, framework="pt") as checkpoint:
-            return dict(checkpoint.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the checkpoint {path}: {error}") from error
+    with opened(path) as checkpoint:
+        return dict(checkpoint.metadata() or {})
 
 
 def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vrx.errors import ModelError
 from vrx.weights import hub, shards, transfer, web
+from vrx.weights.cache_entry import entry_of
 from vrx.weights.catalogue import Entry, Part
 from vrx.weights.disk import SAFE
 from vrx.weights.fetch import Shop, bring, source_of
 from vrx.weights.ledger import DamagedError, Ledger
 
 
+def place_by_hand(entry: Entry, part: Part, models: Path) -> Path:
+    """Where a part that comes by hand belongs: a folder for each role, as published files share their names."""
+    return models / entry.name / part.role / PurePosixPath(part.path).name
+
+
 def by_hand(entry: Entry, part: Part, models: Path) -> Path | None:
-    """A part that was put into the model's folder, as it is or converted."""
-    placed = models / entry.name / Path(part.path).name
-    return next((path for path in (placed.with_suffix(SAFE), placed) if path.is_file()), None)
+    """A part that was put into the model's folder, as it is or converted.
+
+    In the folder of its role, under its published path, or under its bare name where no other part has that.
+    """
+    folder, name = models / entry.name, PurePosixPath(part.path).name
+    places = [place_by_hand(entry, part, models)]
+    if len(PurePosixPath(part.path).parts) > 1:
+        places.append(folder / part.path)
+    if not any(other is not part and alike(other, part) for other in entry.parts):
+        places.append(folder / name)
+    forms = (form for place in places for form in (place.with_suffix(SAFE), place))
+    return next((path for path in forms if path.is_file()), None)
+
+
+def alike(one: Part, other: Part) -> bool:
+    """Whether two parts would have one name in one folder, as they are or converted."""
+    return PurePosixPath(one.path).stem == PurePosixPath(other.path).stem
 
 
 def here(entry: Entry, part: Part, models: Path) -> Path | None:
@@ -54,7 +74,7 @@ def locate(entry: Entry, roles: set[str], shop: Shop) -> dict[str, Path]:
         if not part.fetchable:
             raise ModelError(
                 f"the model {entry.name} lacks {part.path} ({part.role}), which is not on the Hub",
-                f"Get it ({entry.source}) and put it into {shop.models / entry.name}",
+                f"Get it ({entry.source}) and put it into {place_by_hand(entry, part, shop.models).parent}",
             )
         if shop.offline:
             raise ModelError(f"{part.where} is not on this machine", "Run once without --offline to download it")
@@ -93,18 +113,32 @@ def verified(entry: Entry, part: Part, models: Path, force: bool = False) -> Pat
     except DamagedError as damage:
         if placed is not None:
             raise
-        raise set_aside(entry, damage) from damage
+        raise set_aside(entry, part, damage) from damage
     return path
 
 
-def set_aside(entry: Entry, damage: DamagedError) -> ModelError:
-    """Take a wrong file out of a cache, without deleting it; returns the error that says so."""
-    blob = damage.path.resolve()
-    with transfer.keeping(blob.name, blob.parent):
-        aside = transfer.set_aside(blob, blob.name)
-    if damage.path.is_symlink():
-        damage.path.unlink()
-    return ModelError(f"{damage.message}; set aside as {aside}", f"To have it again: vrx models pull {entry.name}")
+def set_aside(entry: Entry, part: Part, damage: DamagedError) -> ModelError:
+    """Take a wrong file out of a cache, without deleting it; returns the error that says so.
+
+    Of a file elsewhere that the cache links to, only the link goes.
+    """
+    found = entry_of(damage.path, cache_folder_of(part))
+    again = f"To have it again: vrx models pull {entry.name}"
+    try:
+        if not found.outside:
+            aside = transfer.set_aside(found.file, found.file.name)
+        for link in found.links:
+            link.unlink(missing_ok=True)
+    except OSError as error:
+        return ModelError(
+            f"{damage.message}, and cannot be set aside: {error.strerror or error}",
+            f"Remove {found.file} where you may, then: vrx models pull {entry.name}",
+        )
+    if found.outside:
+        return ModelError(
+            f"{damage.message}; the cache's link to {found.file} was removed, that file left alone", again
+        )
+    return ModelError(f"{damage.message}; set aside as {aside}", again)
 
 
 def held(entry: Entry, part: Part, models: Path) -> dict[str, Path]:
@@ -115,31 +149,6 @@ def held(entry: Entry, part: Part, models: Path) -> dict[str, Path]:
     return {"": path} | {f":{name}": shard for name, shard in shards.members_of(path).items()}
 
 
-def remove(entry: Entry, models: Path, keep: set[Path]) -> list[Path]:
-    """Remove an entry's files from the caches, begun ones too, but for those in `keep`; what came by hand stays.
-
-    Raises ModelError.
-    """
-    removed = []
-    for part in entry.parts:
-        if by_hand(entry, part, models) is None:
-            for name, file in held(entry, part, models).items():
-                blob = file.resolve()
-                if blob not in keep:
-                    dropped(file)
-                    dropped(blob)
-                    ledger().forget(f"{key_of(entry, part)}{name}")
-                    removed.append(file)
-        begun = hub.storage(source_of(part)) / "blobs" if part.repo else web.place(part.url, part.sha256).parent
-        for partial in begun.glob(f"*{transfer.PARTIAL}") if part.fetchable else ():
-            dropped(partial)
-            removed.append(partial)
-    return removed
-
-
-def dropped(path: Path) -> None:
-    """Delete a file of a cache.  Raises ModelError."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ModelError(f"cannot remove {path}: {error.strerror or error}") from error
+def cache_folder_of(part: Part) -> Path:
+    """The folder of a cache that a part's file belongs to: its repository's, or its own."""
+    return hub.storage(source_of(part)) if part.repo else web.place(part.url, part.sha256).parent

@@ -41,3 +41,17 @@ def held(path: Path, progress: Callable[[], int], patience: float) -> Iterator[N
     finally:
         path.unlink(missing_ok=True)  # while it is held; who waits for it notices and takes a new one
         guard.release()
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock `path`; nothing is left of the question."""
+    if not path.exists():
+        return True
+    guard = FileLock(path)
+    try:
+        guard.acquire(timeout=0)
+    except (Timeout, NotImplementedError, OSError):  # without locks of the system, the file's presence is one
+        return False
+    path.unlink(missing_ok=True)  # while it is held, as in `held`
+    guard.release()
+    return True

@@ -37,7 +37,9 @@ def offline() -> bool:
 def troubles() -> tuple[type[Exception], ...]:
     """What the HTTP client raises when the network fails; the library under it changed more than once."""
     client = type(session())
-    bases = {base for name in ("HTTPError", "TransportError") if (base := exported(client.__module__, name))}
+    bases = {
+        base for name in ("HTTPError", "TransportError", "InvalidURL") if (base := exported(client.__module__, name))
+    }
     return (*bases, OSError)
 
 
@@ -57,5 +59,10 @@ def reached(what: object, server: str) -> Iterator[None]:
     except ModelError:
         raise
     except troubles() as error:
-        text = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"cannot get {what} from {server}: {text}", REPEAT) from error
+        raise ModelError(f"cannot get {what} from {server}: {in_words(error)}", REPEAT) from error
+
+
+def in_words(error: Exception) -> str:
+    """The first line of what the client says, without the full stop: the line goes on after it."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__

@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError
+from vrx.weights.pickle_cost import CostError, Follower
 
 MANUAL = "Get the checkpoint as safetensors"
 ARCHIVE = b"PK\x03\x04"
 PROGRAM = "data.pkl"
+LONGEST_PROGRAM = 64_000_000  # bytes; a thousand tensors take about 0.2 MB
+MOST_MEMBERS = 200_000  # files in an archive: one a tensor, and a few
 LEGACY_PROGRAMS = 5  # before the raw bytes: magic number, protocol, system, content, storages' names
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state"}
 HARMLESS = {
@@ -39,7 +42,17 @@ STORAGE = re.compile(r"^torch(\.storage)? (\w+Storage)$")
 
 
 def inspect(path: Path) -> None:
-    """Refuse what would run, or take memory that the file does not fill.  Raises ModelError and OSError."""
+    """Refuse what would run, take memory that the file does not fill, or not end.  Raises ModelError and OSError."""
+    try:
+        check_globals(path)
+    except CostError:
+        raise ModelError(
+            f"refused to load {path}: its names are more, or nested deeper, than tensors need", MANUAL
+        ) from None
+
+
+def check_globals(path: Path) -> None:
+    """Refuse what would run, or take memory that the file does not fill.  Raises ModelError, CostError and OSError."""
     with path.open("rb") as file:
         packed = file.read(len(ARCHIVE)) == ARCHIVE  # as torch tells them apart: by how they begin, not how they end
         file.seek(0)
@@ -55,6 +68,8 @@ def archive(path: Path, file: IO[bytes], length: int) -> list[str]:
     try:
         with zipfile.ZipFile(file) as box:
             members = box.infolist()
+            if len(members) > MOST_MEMBERS:
+                raise CostError
             packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
             if packed or sum(member.file_size for member in members) > length:
                 raise ModelError(f"refused to load {path}: it unpacks to more than it holds", MANUAL)
@@ -70,15 +85,43 @@ def legacy(file: IO[bytes]) -> Iterator[str]:
         yield from asked_for(file)
 
 
+class Program:
+    """A file as `pickletools` reads it, which takes each argument whole: bounded, before memory is taken."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._rest = file, LONGEST_PROGRAM
+
+    def read(self, count: int) -> bytes:
+        """That many bytes.  Raises CostError where the program is too long."""
+        self._spend(count)
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        """Up to a line's end.  Raises CostError where the program is too long."""
+        line = self._file.readline(self._rest + 1)
+        self._spend(len(line))
+        return line
+
+    def _spend(self, count: int) -> None:
+        self._rest -= count
+        if self._rest < 0:
+            raise CostError
+
+
 def asked_for(file: IO[bytes]) -> Iterator[str]:
-    """The globals of one program, `module name`; ends where it makes no sense: the loader refuses that itself."""
+    """The globals of one program, `module name`; ends where it makes no sense: the loader refuses that itself.
+
+    Raises CostError where reading it would take more steps than any checkpoint does.
+    """
+    follower = Follower()
     try:
-        for code, argument, _ in pickletools.genops(file):
+        for code, argument, _ in pickletools.genops(Program(file)):  # type: ignore[arg-type]
             if code.name in ("GLOBAL", "INST"):
                 yield str(argument)
             elif code.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
                 yield f"pickle {code.name}"
-    except (ValueError, OverflowError, pickle.UnpicklingError, UnicodeDecodeError):
+            follower.follow(code.name, argument)
+    except (ValueError, LookupError, OverflowError, pickle.UnpicklingError):
         return
 
 

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 from vrx.errors import ModelError
+from vrx.files import read_text
 from vrx.weights.catalogue import inside
 
 INDEX = ".index.json"
 LARGEST = 16_000_000  # bytes of an index
+MOST_TENSORS = 100_000  # of a checkpoint: the largest published models have about 90,000
+MOST_SHARDS = 1_000  # of a checkpoint: the largest published models have about 200
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 SNAPSHOTS = "snapshots"  # in the Hub's cache; its files are links into the repository's folder
 
@@ -22,9 +25,7 @@ def is_index(path: Path | str) -> bool:
 def members(path: Path) -> dict[str, str]:
     """The shard's file name for every tensor's name.  Raises ModelError for what is no index, or leads out."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise ModelError(f"{path} is too large for an index")
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_text(path, LARGEST))
         placed = table["weight_map"]
         if not placed or not all(isinstance(shard, str) for shard in placed.values()):
             raise ValueError("no weight_map from names to files")
@@ -32,6 +33,9 @@ def members(path: Path) -> dict[str, str]:
         raise ModelError(f"cannot read the index {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is no index of a checkpoint") from error
+    if len(placed) > MOST_TENSORS or len(set(placed.values())) > MOST_SHARDS:
+        most = f"{MOST_TENSORS:,} tensors in {MOST_SHARDS:,} files"
+        raise ModelError(f"the index {path} is refused: it names more than {most}")
     for shard in set(placed.values()):
         if not inside(shard) or not shard.endswith(SUFFIXES):
             raise ModelError(f"the index {path} is refused: {shard!r} is no checkpoint in its folder")

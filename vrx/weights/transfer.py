@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -12,20 +13,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from vrx.errors import ModelError
 from vrx.weights import disk, lock
-from vrx.weights.network import READ_SECONDS, plain_headers, session, troubles
+from vrx.weights.network import READ_SECONDS, in_words, plain_headers, session, troubles
+from vrx.weights.origin import is_private
 
 ATTEMPTS = 5  # in a row that bring nothing new
 PAUSE = 0.5  # seconds before the second attempt, doubled after each
 PATIENCE = 60.0  # seconds that another's download may stand still
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 PARTIAL, BAD, LOCK = ".vrx-part", ".bad", ".vrx-lock"
+MARK = 12  # hexadecimal digits in a partial file's name that tell whose it is
 LARGER = "Free some space, or set HF_HOME to a larger disk"
+KEPT = "Check the network and run again: what arrived is kept"
+ELSEWHERE = "Sign in to the network where it asks for that, or run again later"
+MANUAL = "Check HF_ENDPOINT, or bring the file: vrx models import"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
 EXPIRED = {401, 403, 410}
+RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)$")
 
 Progress = Callable[[int, int | None], None]  # bytes here, bytes in all
 
@@ -50,7 +57,17 @@ class Order:
     @property
     def partial(self) -> Path:
         """Where it grows."""
-        return self.target.with_name(f"{self.target.name}{PARTIAL}")
+        return self.target.with_name(partial_name(self.target.name, self.name))
+
+    @property
+    def guard(self) -> Path:
+        """The lock of those who bring it."""
+        return self.target.with_name(f"{self.target.name}{LOCK}")
+
+    def arrived(self) -> int:
+        """Bytes here, under whichever name another process brings the same file."""
+        names = (path for path in self.target.parent.iterdir() if path.name.startswith(f"{self.target.name}."))
+        return sum(length(path) for path in names if path.name.endswith(PARTIAL))
 
     @property
     def rest(self) -> int:
@@ -60,6 +77,29 @@ class Order:
 
 class ExpiredError(Exception):
     """The address of the bytes is no longer good; the file may be."""
+
+
+class RestartError(Exception):
+    """The server does not continue where the partial file ends: only the whole file can be had."""
+
+
+class BusyError(OSError):
+    """The server is busy or in trouble, and may not be in a moment."""
+
+
+def partial_mark(name: str) -> str:
+    """How the names of partial files end that were asked for as `name`."""
+    return f".{hashlib.sha256(name.encode()).hexdigest()[:MARK]}{PARTIAL}"
+
+
+def partial_name(target: str, name: str) -> str:
+    """The name of a partial file: which file it becomes, and a mark of what it was asked for as."""
+    return f"{target}{partial_mark(name)}"
+
+
+def guard_of(partial: Path) -> Path:
+    """The lock of those who bring the file that a partial one becomes."""
+    return partial.with_name(f"{partial.name.removesuffix(PARTIAL)[: -MARK - 1]}{LOCK}")
 
 
 def length(path: Path) -> int:
@@ -105,83 +145,119 @@ def complete(order: Order, progress: Progress) -> None:
 
     Raises ModelError; what arrived whole but wrong stands beside as `.bad`.
     """
-    guard = order.target.with_name(f"{order.target.name}{LOCK}")
     with keeping(order.name, order.target.parent):
         order.target.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(guard, lambda: length(order.partial), PATIENCE):
+        with lock.held(order.guard, order.arrived, PATIENCE):
             if not order.target.exists():
-                fill(order, progress)
-                check(order)
+                check(order, fill(order, progress))
                 order.partial.replace(order.target)
 
 
-def fill(order: Order, progress: Progress) -> None:
-    """Append what is missing; a broken connection is taken up again as long as it brings something."""
-    fruitless, address = 0, order.address
-    if order.size is not None and length(order.partial) > order.size:
-        set_aside(order.partial, order.target.name)
-    if order.size == 0:
-        order.partial.touch()
-    while order.size is None or length(order.partial) < order.size:
-        before, ended = length(order.partial), False
+def fill(order: Order, progress: Progress) -> int | None:
+    """Append what is missing; a broken connection is taken up again as long as it brings something.
+
+    Returns the file's size in bytes, where the order or the server stated it.  Raises ModelError.
+    """
+    fruitless, restarts, address, size = 0, 0, order.address, order.size
+    clear(order)
+    while size is None or length(order.partial) < size:
+        before = length(order.partial)
         try:
-            ended = run_once(order, address, progress)
+            size = run_once(order, address, progress)
+            if size is None:  # it came to its end, wherever that is
+                return None
         except ExpiredError:
             assert order.renewed is not None
             address = order.renewed()
+        except RestartError:
+            restarts += 1
+            order.partial.unlink(missing_ok=True)
         except troubles() as error:
             if length(order.partial) == before and fruitless >= ATTEMPTS - 1:
-                text = (str(error) or type(error).__name__).splitlines()[0]
-                raise ModelError(
-                    f"cannot get {order.name} from {order.server}: {text}",
-                    "Check the network and run again: what arrived is kept",
-                ) from error
-        if ended and order.size is None:
-            return
+                raise ModelError(f"cannot get {order.name} from {order.server}: {in_words(error)}", KEPT) from error
         fruitless = 0 if length(order.partial) > before else fruitless + 1
-        if fruitless >= ATTEMPTS:
+        if max(fruitless, restarts) >= ATTEMPTS:
             raise ModelError(
                 f"{order.server} stops sending {order.name} after {before} bytes", "Run again later: they are kept"
             )
         if fruitless:
             time.sleep(PAUSE * 2 ** (fruitless - 1))
+    return size
 
 
-def run_once(order: Order, address: str, progress: Progress) -> bool:
-    """One GET of the rest; whether the server sent all that it meant to.  Raises ExpiredError."""
+def clear(order: Order) -> None:
+    """Take away what cannot be the beginning of the file: more than it has, or no plain file.  Raises OSError."""
+    if order.partial.is_symlink() or (order.partial.exists() and not order.partial.is_file()):
+        order.partial.unlink()  # bytes must not go through it to somewhere else
+    if order.size is not None and length(order.partial) > order.size:
+        set_aside(order.partial, order.target.name)
+
+
+def run_once(order: Order, address: str, progress: Progress) -> int | None:
+    """One GET of the rest, to its end; returns the file's size where the order or the answer states it.
+
+    Raises ExpiredError, RestartError, ModelError, and the client's errors where the connection breaks.
+    """
     have = length(order.partial)
     headers = plain_headers() | order.headers | ({"Range": f"bytes={have}-"} if have else {})
     with session().stream("GET", address, headers=headers, follow_redirects=True, timeout=READ_SECONDS) as answer:
         if passing(answer.status_code):
-            return False  # no progress: tried again
-        if answer.status_code == 416 and order.size is None:
-            with keeping(order.name, order.target.parent):
-                set_aside(order.partial, order.target.name)
-            return False
+            raise BusyError(f"the server answers {answer.status_code}")
         if answer.status_code in EXPIRED and order.renewed is not None:
             raise ExpiredError
+        if answer.status_code == 416 and have:
+            raise RestartError
         order.refused(answer.status_code, answer.headers.get("x-error-code", ""))
-        appends = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(f"bytes {have}-")
-        stated = answer.headers.get("content-length", "")
-        if order.size is not None and not appends and stated.isdecimal() and int(stated) < order.size:
-            raise ModelError(
-                f"{order.server} sends {stated} bytes as {order.name}, which has {order.size}",
-                "Sign in to the network where it asks for that, or run again later",
-            )
-        done = have if appends else 0
-        with keeping(order.name, order.target.parent):
-            file = order.partial.open("ab" if appends else "wb", buffering=0)  # what fails, fails at its block
-        with file:
-            for block in answer.iter_raw():  # as it comes: what waits to fill a block is lost with the connection
-                with keeping(order.name, order.target.parent):
-                    write(file, block)
-                done += len(block)
-                progress(done, order.size)
-                if order.size is not None and done > order.size:
-                    break
+        start, stated = extent(answer)
+        if start not in (0, have):
+            raise RestartError
+        believable(order, answer, stated)
+        receive(order, answer, start, progress)
+    return order.size if order.size is not None else stated
+
+
+def extent(answer: Any) -> tuple[int, int | None]:
+    """At which byte an answer begins, and how many the whole file has where that is stated."""
+    stated = answer.headers.get("content-length", "")
+    if answer.status_code != 206:
+        return 0, int(stated) if stated.isdecimal() else None
+    match = RANGE.match(answer.headers.get("content-range", ""))
+    if match is None:
+        return -1, None
+    return int(match.group(1)), int(match.group(2)) if match.group(2) != "*" else None
+
+
+def believable(order: Order, answer: Any, stated: int | None) -> None:
+    """Refuse an answer that is not the file, before a byte of it is kept.  Raises ModelError."""
+    if order.size is not None and stated is not None and stated < order.size:
+        raise ModelError(f"{order.server} sends {stated} bytes as {order.name}, which has {order.size}", ELSEWHERE)
+    if answer.headers.get("content-encoding", "identity") not in ("", "identity"):
+        raise ModelError(f"{order.server} sends {order.name} compressed, which was not asked for", ELSEWHERE)
+    if order.sha256:
+        return
+    if stated == 0:
+        raise ModelError(f"{order.server} sends an empty file as {order.name}", ELSEWHERE)
+    if order.size is None and stated is None and "chunked" not in answer.headers.get("transfer-encoding", ""):
+        raise ModelError(f"{order.server} says neither size nor hash of {order.name}, so a part may be missing", MANUAL)
+    if is_private(order.server) and not is_private(str(answer.url)):
+        raise ModelError(f"{order.server} sends {order.name} over plain http, and its hash is not known", MANUAL)
+
+
+def receive(order: Order, answer: Any, start: int, progress: Progress) -> None:
+    """Write an answer's bytes from `start` on.  Raises ModelError where the disk does not take them."""
+    done = start
+    with keeping(order.name, order.target.parent):
+        file = order.partial.open("ab" if start else "wb", buffering=0)  # what fails, fails at its block
+    with file:
+        for block in answer.iter_raw():  # as it comes: what waits to fill a block is lost with the connection
             with keeping(order.name, order.target.parent):
-                os.fsync(file.fileno())
-    return True
+                write(file, block)
+            done += len(block)
+            progress(done, order.size)
+            if order.size is not None and done > order.size:
+                break
+        with keeping(order.name, order.target.parent):
+            os.fsync(file.fileno())
 
 
 def passing(status: int) -> bool:
@@ -196,9 +272,10 @@ def write(file: FileIO, block: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def check(order: Order) -> None:
-    """Set aside a whole file that is not what it should be.  Raises ModelError."""
-    wrong = order.size is not None and length(order.partial) != order.size
+def check(order: Order, size: int | None) -> None:
+    """Set aside a whole file that is not what it should be; `size` in bytes where it is known.  Raises ModelError."""
+    have = length(order.partial)
+    wrong = have != size if size is not None else have == 0 and not order.sha256
     if wrong or (order.sha256 and disk.sha256(order.partial) != order.sha256):
         aside = set_aside(order.partial, order.target.name)
         raise ModelError(f"{order.name} arrived damaged (set aside as {aside})", "Run again to download it anew")

@@ -12,9 +12,14 @@ from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached,
 from vrx.weights.together import within
 
 
+def cache_folder() -> Path:
+    """The folder of all such files."""
+    return Environment.read().cache / "parts"
+
+
 def place(url: str, digest: str) -> Path:
     """Where a file stands once it is here; its hash is part of the path."""
-    return Environment.read().cache / "parts" / digest / Path(urlsplit(url).path).name
+    return cache_folder() / digest / Path(urlsplit(url).path).name
 
 
 def cached(url: str, digest: str) -> Path | None:
@@ -46,7 +51,7 @@ def asked(url: str) -> int | None:
     answer = session().head(url, headers=plain_headers(), follow_redirects=True, timeout=ASK_SECONDS)
     refused(url, answer.status_code)
     stated = answer.headers.get("content-length", "")
-    return int(stated) if stated.isdecimal() else None
+    return (int(stated) or None) if stated.isdecimal() else None  # 0 is how servers that do not know answer HEAD
 
 
 def refused(url: str, status: int) -> None:

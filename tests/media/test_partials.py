@@ -1,0 +1,41 @@
+"""Hidden names fit wherever the result's own name does."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vrx.media.partials import LONGEST, leftovers, partial_folder, partial_path, short_name
+from vrx.pipeline.workspace import folder_of
+
+NAMES = {
+    "one byte": "a" * 251 + ".mp4",
+    "two bytes": "ü" * 125 + ".mp4",
+    "three bytes": "動" * 83 + ".mp4",
+    "four bytes": "🎞" * 62 + ".mp4",
+    "mixed": "aé動🎞" * 25 + ".mp4",
+    "not UTF-8": os.fsdecode(b"\xff\xe3" * 120) + ".mp4",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hidden_names_fit_and_are_real(tmp_path: Path, name: str) -> None:
+    result = tmp_path / NAMES[name]
+    result.touch()
+    for path in (partial_path(result), partial_folder(result), folder_of(result)):
+        assert len(os.fsencode(path.name)) <= 143
+        path.touch()
+        assert path in tmp_path.iterdir()
+    assert {path.suffix for path in leftovers(result)} == {".mp4"}
+
+
+def test_no_character_is_split() -> None:
+    for length in range(LONGEST - 8, LONGEST + 9):
+        short = short_name("a" * (length % 4) + "動" * 40)
+        assert short.encode().decode() == short
+        assert len(short.encode()) <= LONGEST + 9
+
+
+def test_cut_names_stay_apart() -> None:
+    assert short_name("a" * LONGEST) == "a" * LONGEST
+    assert short_name("a" * 90 + "1") != short_name("a" * 90 + "2")

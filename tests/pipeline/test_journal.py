@@ -1,0 +1,262 @@
+"""A journal is believed only where all of it is what was written; the folder it stands in may be anybody's doing."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vrx.errors import OutputError
+from vrx.media.segments import Segment
+from vrx.pipeline.journal import CHECKSUM, Journal, checksum
+from vrx.pipeline.stages import StreamState
+from vrx.pipeline.workspace import JOURNAL, LOCK, Workspace, claimed, folder_of
+from vrx.restorers.base import SceneStart
+
+MARKS = {"--crf": "18"}
+
+
+def add(journal: Journal, frames: int, whole: bool = True) -> None:
+    """One more part, of made-up bytes, and the state after it."""
+    path = journal.segment_path(".mkv")
+    path.write_bytes(os.urandom(50))
+    place = journal.kept.frames + frames
+    stages = {"encode": {"x": torch.arange(5.0)}} if whole else {}
+    state = StreamState(SceneStart(0, (4, 6), (8, 12)), len(journal.kept.segments), place, stages)
+    journal.add(Segment(path, frames, Fraction(journal.kept.frames, 25)), state)
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """A result of which two parts are kept."""
+    with Journal(tmp_path / "out.mkv", MARKS) as journal:
+        add(journal, 8)
+        add(journal, 9)
+    return tmp_path / "out.mkv"
+
+
+def change(result: Path, edit: Callable[[dict[str, Any]], object], sealed: bool) -> None:
+    """Edit the journal; `sealed` with a checksum that fits."""
+    path = folder_of(result) / JOURNAL
+    content = json.loads(path.read_text())
+    edit(content)
+    if sealed:
+        content.pop(CHECKSUM)
+        content[CHECKSUM] = checksum(content)
+    path.write_text(json.dumps(content))
+
+
+def starts_over(result: Path) -> None:
+    with Journal(result, MARKS) as journal:
+        assert journal.differs == ("damaged files",)
+        assert (journal.kept.frames, journal.kept.state) == (0, None)
+        assert {p.name for p in journal.folder.iterdir()} == {LOCK}
+        add(journal, 8)
+    with Journal(result, MARKS) as journal:
+        assert journal.kept.frames == 8
+
+
+def test_what_is_untouched_is_continued(result: Path) -> None:
+    with Journal(result, MARKS) as journal:
+        assert journal.differs == ()
+        assert [segment.begin for segment in journal.kept.segments] == [0, Fraction(8, 25)]
+        assert journal.left() == 17
+        add(journal, 8, whole=False)
+    with Journal(result, MARKS) as journal:
+        assert journal.kept.frames == 25
+        assert not list(journal.folder.glob("state-*"))
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "begin": lambda c: c["segments"][1].update(begin="1/25"),
+    "begin before": lambda c: c["segments"][1].update(begin="0"),
+    "begin no fraction": lambda c: c["segments"][1].update(begin="1e999999999"),
+    "begin by nothing": lambda c: c["segments"][1].update(begin="1/0"),
+    "begin a number": lambda c: c["segments"][1].update(begin=7),
+    "twice": lambda c: c["segments"].append(c["segments"][1]),
+    "one lost": lambda c: c["segments"].pop(),
+    "other order": lambda c: c["segments"].reverse(),
+    "frames": lambda c: c["segments"][0].update(frames=9),
+    "frames negative": lambda c: c["segments"][0].update(frames=-8),
+    "frames huge": lambda c: c["segments"][0].update(frames=10**400),
+    "frames true": lambda c: c["segments"][0].update(frames=True),
+    "frames words": lambda c: c["segments"][0].update(frames="8"),
+    "place": lambda c: c.update(frame=16),
+    "scene": lambda c: c.update(scene=1),
+    "another name": lambda c: c["segments"][0].update(name="../out.mkv"),
+    "a path": lambda c: c["segments"][0].update(name="/etc/passwd"),
+    "nul": lambda c: c["segments"][0].update(name="\0"),
+    "surrogate": lambda c: c["segments"][0].update(name="\ud800"),
+    "name a list": lambda c: c["segments"][0].update(name=[]),
+    "no parts": lambda c: c.update(segments=None),
+    "parts a table": lambda c: c.update(segments={"0": 1}),
+    "state elsewhere": lambda c: c["state"].update(name="../state-2.safetensors"),
+    "state a word": lambda c: c.update(state="state-2.safetensors"),
+    "state before": lambda c: c["state"].update(name="state-1.safetensors"),
+    "format": lambda c: c.pop("format"),
+    "fingerprint": lambda c: c.update(fingerprint=[]),
+}
+
+
+@pytest.mark.parametrize(
+    ("edit", "sealed"), [(e, s) for e in EDITS for s in (False, True) if (e, s) != ("begin", True)]
+)
+def test_a_changed_journal_is_not_believed(result: Path, edit: str, sealed: bool) -> None:
+    """Without the checksum nothing is, and with one what makes no sense is not."""
+    change(result, EDITS[edit], sealed)
+    starts_over(result)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "7", "NaN", '{"sha256": 1}', "[" * 200_000, '{"a":' * 100_000, "1" * 5000, "\0", "{"]
+)
+def test_what_is_no_journal_is_not_believed(result: Path, text: str) -> None:
+    (folder_of(result) / JOURNAL).write_text(text)
+    starts_over(result)
+
+
+@pytest.mark.parametrize("name", ["000000.mkv", "000001.mkv", "state-2.safetensors", JOURNAL])
+@pytest.mark.parametrize("harm", ["flip", "cut", "longer", "gone", "link", "hard link", "pipe", "device", "folder"])
+def test_a_changed_file_is_not_believed(result: Path, name: str, harm: str) -> None:
+    path = folder_of(result) / name
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    other = result.with_name("other")
+    other.write_bytes(content)
+    if harm == "flip":
+        content[-30 if name == JOURNAL else len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif harm == "cut":
+        path.write_bytes(content[:-1])
+    elif harm == "longer":
+        path.write_bytes(content + b"x")
+    elif harm == "link":
+        path.symlink_to(other)
+    elif harm == "hard link":
+        other.write_bytes(content[:-1] + b"?")
+        path.hardlink_to(other)
+    elif harm == "pipe":
+        os.mkfifo(path)
+    elif harm == "device":
+        path.symlink_to("/dev/zero")
+    elif harm == "folder":
+        path.mkdir()
+    if harm == "gone" and name == JOURNAL:
+        with Journal(result, MARKS) as journal:
+            assert (journal.kept.frames, journal.differs) == (0, ())
+        return
+    before = other.read_bytes()
+    starts_over(result)
+    assert other.read_bytes() == before
+
+
+def test_a_folder_with_things_in_it_is_named(result: Path) -> None:
+    inside = folder_of(result) / "000000.mkv"
+    inside.unlink()
+    inside.mkdir()
+    (inside / "mine").touch()
+    with pytest.raises(OutputError, match=r"000000\.mkv is a folder .* Remove it: .*000000\.mkv"):
+        Journal(result, MARKS)
+    with claimed(result) as workspace:  # as --no-resume does
+        assert workspace is not None
+        workspace.discard()
+        assert {p.name for p in workspace.folder.iterdir()} == {LOCK, "000000.mkv"}
+    assert (inside / "mine").exists()
+
+
+def test_only_names_of_its_own_are_removed(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out.mkv")
+    folder.mkdir()
+    names = ["notes.txt", "000000.mkv.bak", "states", "film.mkv"]
+    for name in names:
+        (folder / name).touch()
+    (folder / "000007.mkv").touch()
+    with Journal(tmp_path / "out.mkv", MARKS) as journal:
+        add(journal, 8)
+        journal.remove()
+    assert {p.name for p in folder.iterdir()} == set(names)
+
+
+def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "000000.mkv").write_text("mine")
+    folder_of(tmp_path / "out.mkv").symlink_to(documents)
+    for opened in (lambda path: Journal(path, MARKS), Workspace):
+        with pytest.raises(OutputError, match=r"\.out\.mkv\.vrx, which is a link"):
+            opened(tmp_path / "out.mkv")
+    assert [p.name for p in documents.iterdir()] == ["000000.mkv"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder_of(tmp_path / "out.mkv").touch()
+    with pytest.raises(OutputError, match="which is a file"):
+        Workspace(tmp_path / "out.mkv")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
+def test_the_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    folder_of(tmp_path / "out.mkv").mkdir()
+    os.chown(folder_of(tmp_path / "out.mkv"), 12345, 12345)
+    with pytest.raises(OutputError, match="belongs to another user"):
+        Workspace(tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize("harm", ["link", "hard link", "pipe", "folder"])
+def test_a_lock_that_is_no_plain_file_is_refused(tmp_path: Path, harm: str) -> None:
+    other, folder = tmp_path / "other", folder_of(tmp_path / "out.mkv")
+    other.write_text("mine")
+    folder.mkdir()
+    lock = folder / LOCK
+    {"link": lambda: lock.symlink_to(other), "hard link": lambda: lock.hardlink_to(other),
+     "pipe": lambda: os.mkfifo(lock), "folder": lock.mkdir}[harm]()  # fmt: skip
+    with pytest.raises(OutputError, match="not a plain file"):
+        Workspace(tmp_path / "out.mkv")
+    assert other.read_text() == "mine"
+
+
+def test_one_process_holds_a_result(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "out.mkv"), pytest.raises(OutputError, match="another vrx is writing"):
+        Workspace(tmp_path / "out.mkv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_kills_left_beside_the_result_is_cleared(tmp_path: Path) -> None:
+    left = [".out.0123abcd.part.mkv", ".out.ffffffff.part.mkv"]
+    others = [".out.0123abcd.part.mp4", ".out.x.part.mkv", "out.0123abcd.part.mkv", ".out2.0123abcd.part.mkv"]
+    for name in left + others:
+        (tmp_path / name).touch()
+    (tmp_path / ".out.01234567.part").mkdir()
+    (tmp_path / ".out.01234567.part" / "f_0001.png").touch()
+    (tmp_path / ".out.89abcdef.part").touch()  # a file, which numbered pictures never leave
+    with Workspace(tmp_path / "out.mkv") as workspace:
+        assert {p.name for p in tmp_path.iterdir()} == {*others, ".out.89abcdef.part", workspace.folder.name}
+
+
+def test_another_runs_partial_is_not_cleared(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "out.mkv"):
+        partial = tmp_path / ".out.0123abcd.part.mkv"
+        partial.touch()
+        with pytest.raises(OutputError):
+            Workspace(tmp_path / "out.mkv")
+        assert partial.exists()
+
+
+def test_a_disk_that_fills_while_the_state_is_written(result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Journal(result, MARKS) as journal:
+        path = journal.segment_path(".mkv")
+        path.write_bytes(b"part")
+        monkeypatch.setattr(Path, "write_bytes", full)
+        state = StreamState(SceneStart(0, (4, 6), (8, 12)), 2, 20, {"encode": {"x": torch.zeros(3)}})
+        with pytest.raises(OutputError, match=r"No space left on device\. Free some space"):
+            journal.add(Segment(path, 3, Fraction(1)), state)
+    with Journal(result, MARKS) as journal:
+        assert journal.kept.frames == 17

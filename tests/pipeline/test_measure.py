@@ -1,0 +1,46 @@
+import pytest
+
+from vrx import api
+from vrx.errors import UsageError, VrxError
+from vrx.pipeline.own_process import in_own_process
+from vrx.pipeline.peak_memory import forget_peak, peak_memory
+
+
+def touch(megabytes: int) -> int:
+    """The peak of a process that takes so much."""
+    block = bytearray(megabytes << 20)
+    block[:: 1 << 12] = bytes(len(block) >> 12)  # pages count once they are touched
+    return peak_memory()
+
+
+def fail() -> None:
+    raise UsageError("no", "yes")
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+def test_memory_taken_in_another_process_is_its_own() -> None:
+    large, small = in_own_process(touch, 200), in_own_process(touch, 1)
+    assert 150 << 20 < large - small < 250 << 20
+
+
+def test_what_is_raised_there_is_raised_here() -> None:
+    with pytest.raises(UsageError, match="no") as raised:
+        in_own_process(fail)
+    assert raised.value.hint == "yes"
+    with pytest.raises(VrxError, match="ended without a result"):
+        in_own_process(leave)
+
+
+def test_a_peak_is_forgotten() -> None:
+    before = touch(200)
+    forget_peak()
+    assert peak_memory() < before - (100 << 20)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("auto", "int8"), ("cpu", "bf8")])
+def test_a_number_type_that_is_none_is_wrong_usage(device: str, dtype: str) -> None:
+    with pytest.raises(UsageError, match="unknown dtype"):
+        api.bench([(64, 64)], 8, device, dtype)

@@ -1,0 +1,102 @@
+"""A plan is compared with what the machine, its control groups and the process limits leave."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vrx.errors import DeviceError
+from vrx.pipeline import memory
+from vrx.pipeline.memory import HostMemory
+from vrx.pipeline.plan import memory_needed
+from vrx.settings import Task
+
+CPU = torch.device("cpu")
+GB = 1_000_000_000
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """16 GB and 4 GB of swap, 10 GB and 4 GB of them free; no control groups, no limits."""
+    meminfo = {"MemTotal": 16, "MemFree": 1, "MemAvailable": 10, "SwapTotal": 4, "SwapFree": 4}
+    (tmp_path / "meminfo").write_text("".join(f"{k}:   {v * GB // 1024} kB\n" for k, v in meminfo.items()))
+    (tmp_path / "membership").write_text("0::/a/b\n")
+    (tmp_path / "groups" / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "MEMBERSHIP", tmp_path / "membership")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "process_limits", lambda: iter(()))
+    return tmp_path
+
+
+def limit(folder: Path, names: tuple[str, str, str], most: object, used: int, spare: int) -> None:
+    for name, value in zip(
+        names, (most, used, f"file 1\ninactive_file {spare}\ntotal_inactive_file {spare}"), strict=True
+    ):
+        (folder / name).write_text(f"{value}\n")
+
+
+TWO = ("memory.max", "memory.current", "memory.stat")
+ONE = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat")
+
+
+def rounded(found: HostMemory | None) -> tuple[int, int]:
+    assert found is not None
+    return round(found.total / GB), round(found.available / GB)
+
+
+def test_a_machine_without_limits(machine: Path) -> None:
+    assert rounded(memory.host_memory()) == (20, 14)
+
+
+def test_the_limit_of_a_control_group_around_counts(machine: Path) -> None:
+    limit(machine / "groups" / "a", TWO, 8 * GB, 5 * GB, 2 * GB)
+    limit(machine / "groups" / "a" / "b", TWO, "max", 3 * GB, 0)
+    assert rounded(memory.host_memory()) == (8, 5)
+
+
+def test_version_one_has_its_own_names(machine: Path) -> None:
+    (machine / "membership").write_text("7:cpu:/x\n4:memory:/c\n0::/\nnonsense\n")
+    (machine / "groups" / "memory" / "c").mkdir(parents=True)
+    limit(machine / "groups" / "memory" / "c", ONE, 6 * GB, 1 * GB, 0)
+    limit(machine / "groups" / "memory", ONE, 2**63 - 4096, 9 * GB, 0)
+    assert rounded(memory.host_memory()) == (6, 5)
+
+
+def test_ulimit_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "process_limits", lambda: iter((3 * GB,)))
+    assert rounded(memory.host_memory()) == (3, 3)
+
+
+def test_a_system_that_does_not_say_refuses_nothing(machine: Path) -> None:
+    (machine / "meminfo").write_text("MemTotal: lots\n")
+    assert memory.host_memory() is None
+    memory.check(10**15, CPU)
+    assert memory.note(10**15, CPU) == ""
+
+
+def test_this_machine_says_something_sensible() -> None:
+    found = memory.host_memory()
+    if found is not None:
+        assert 0 < found.available <= found.total
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "measured"),
+    [(Task.UPSCALE, (3200, 2400), 1.77), (Task.UPSCALE, (2400, 1800), 1.24), (Task.DEBLUR, (2000, 1500), 1.51)],
+)
+def test_one_picture_takes_what_was_measured(task: Task, size: tuple[int, int], measured: float) -> None:
+    found = memory.needed(size, (64, 48), 8, task, frames=1)
+    assert found / 1e9 == pytest.approx(measured, rel=0.15)
+    assert memory.needed(size, (64, 48), 8, task, frames=None) == memory_needed(size, (64, 48), 8)
+
+
+def test_what_cannot_fit_is_refused_and_what_may_not_is_noted(machine: Path) -> None:
+    memory.check(20 * GB - 10**6, CPU)
+    with pytest.raises(DeviceError, match=r"179\.2 GB .* this machine has 20\.0 GB\. Use a smaller"):
+        memory.check(int(179.2 * GB), CPU)
+    assert "it would be refused" in memory.note(int(179.2 * GB), CPU)
+    assert "14.0 GB are free: it may run out" in memory.note(18 * GB, CPU)
+    assert memory.note(13 * GB, CPU) == ""
+    memory.check(10**15, torch.device("cuda"))
+    memory.check(None, CPU)

@@ -1,0 +1,144 @@
+"""Which part a file of a folder is."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vrx.errors import ModelError
+from vrx.restorers import roles
+from vrx.restorers.parts import Parts, in_folder
+from vrx.restorers.registry import family_of, given
+from vrx.restorers.roles import SIGNS, find
+
+DIFFUSERS = "diffusion_pytorch_model.safetensors"
+
+
+def put(path: Path, role: str | None) -> Path:
+    """A checkpoint that holds the tensor only that part has, in the format of its suffix; None: another's tensor."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {SIGNS[role] if role else "down_blocks.0.weight": torch.zeros(1)}
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
+    return path
+
+
+def put_index(folder: Path, role: str | None) -> Path:
+    """The same in two shards with their index."""
+    put(folder / "diffusion_pytorch_model-00001-of-00002.safetensors", role)
+    put(folder / "diffusion_pytorch_model-00002-of-00002.safetensors", None)
+    first = SIGNS[role] if role else "a"
+    placed = {first: "diffusion_pytorch_model-00001-of-00002.safetensors"}
+    placed["down_blocks.0.weight"] = "diffusion_pytorch_model-00002-of-00002.safetensors"
+    index = folder / f"{DIFFUSERS}.index.json"
+    index.write_text(json.dumps({"weight_map": placed}))
+    return index
+
+
+def test_an_index_in_the_transformers_folder_wins_over_a_file_of_its_name_in_another(tmp_path: Path) -> None:
+    index = put_index(tmp_path / "transformer", "transformer")
+    vae = put(tmp_path / "vae" / DIFFUSERS, "autoencoder")
+    text = put(tmp_path / "text_encoder" / "model.safetensors", "text")
+    assert in_folder(tmp_path) == Parts({"transformer": index, "autoencoder": vae, "text": text})
+
+
+def test_a_folder_named_for_a_part_decides_where_tensors_do_not_tell(tmp_path: Path) -> None:
+    index = put_index(tmp_path / "transformer", None)
+    vae = put(tmp_path / "vae" / DIFFUSERS, None)
+    assert find(tmp_path).files == {"transformer": index, "autoencoder": vae}
+
+
+def test_what_a_vae_folder_holds_is_told_by_its_tensors(tmp_path: Path) -> None:
+    lean = put(tmp_path / "vae" / DIFFUSERS, "lean")
+    assert find(tmp_path).files == {"lean": lean}
+
+
+def test_parts_that_no_family_here_has_are_not_taken_for_others(tmp_path: Path) -> None:
+    for folder in ("unet", "controlnet"):
+        put(tmp_path / folder / DIFFUSERS, "transformer")
+    model = put(tmp_path / "transformer" / DIFFUSERS, "transformer")
+    assert find(tmp_path).files == {"transformer": model}
+
+
+def test_without_such_folders_the_tensors_decide_whatever_the_names(tmp_path: Path) -> None:
+    names = {role: put(tmp_path / f"part-{number}.pth", role) for number, role in enumerate(SIGNS)}
+    torch.save(torch.zeros(1, 2, 3), tmp_path / "rows.pth")
+    torch.save({"a.lora_A": torch.zeros(1)}, tmp_path / "more.pth")
+    (tmp_path / "google").mkdir()
+    (tmp_path / "google" / "tokenizer.json").write_text("{}")
+    others = {"prompt": tmp_path / "rows.pth", "adapter": tmp_path / "more.pth"}
+    assert find(tmp_path).files == {**names, **others, "tokenizer": tmp_path / "google" / "tokenizer.json"}
+
+
+def test_a_misleading_name_does_not_mislead(tmp_path: Path) -> None:
+    put(tmp_path / "InfVSR.safetensors", "autoencoder")
+    model = put(tmp_path / "Wan2.1_VAE.safetensors", "transformer")
+    assert find(tmp_path).files["transformer"] == model
+
+
+def test_two_files_for_one_part_are_refused_with_their_names_once_it_is_needed(tmp_path: Path) -> None:
+    first, second = put(tmp_path / "a.safetensors", "transformer"), put(tmp_path / "b.safetensors", "transformer")
+    put(tmp_path / "t1.safetensors", "tiny")
+    put(tmp_path / "t2.safetensors", "tiny")
+    parts = in_folder(tmp_path)
+    assert parts.has("tiny")
+    with pytest.raises(ModelError, match="more than one file may be the model's transformer") as raised:
+        parts.tensors("transformer")
+    assert str(first) in str(raised.value)
+    assert str(second) in str(raised.value)
+
+
+def test_one_part_in_two_formats_is_taken_as_safetensors(tmp_path: Path) -> None:
+    put(tmp_path / "transformer" / "model.pt", "transformer")
+    model = put(tmp_path / "transformer" / "model.safetensors", "transformer")
+    put(tmp_path / "transformer" / "pytorch_model.bin", "transformer")
+    assert find(tmp_path).files == {"transformer": model}
+
+
+def test_a_damaged_transformer_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    put(tmp_path / "vae.safetensors", "autoencoder")
+    with pytest.raises(ModelError, match=r"model.safetensors is no safetensors checkpoint"):
+        family_of(tmp_path)
+
+
+def test_the_system_is_told_by_the_parts_of_a_folder(tmp_path: Path) -> None:
+    put_index(tmp_path / "transformer", "transformer")
+    assert family_of(tmp_path) == "instantvir"
+    put(tmp_path / "guidance" / "x.pth", "guidance")
+    assert family_of(tmp_path) == "infvsr"
+    put(tmp_path / "projection" / "x.pth", "projection")
+    assert family_of(tmp_path) == "flashvsr"
+
+
+def test_the_root_of_the_disk_is_no_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = time.monotonic()
+    with pytest.raises(ModelError):
+        given(Path("/"))
+    assert time.monotonic() - begin < 10
+    monkeypatch.setattr(roles, "MOST_FILES", 5)
+    for number in range(6):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(ModelError, match=r"holds more than 5 files\. Name the folder of one model"):
+        find(tmp_path)
+
+
+def test_links_to_folders_and_hidden_folders_are_left_out(tmp_path: Path) -> None:
+    model = put(tmp_path / "m" / "x.safetensors", "transformer")
+    put(tmp_path / "elsewhere" / "y.safetensors", "transformer")
+    put(tmp_path / "m" / ".cache" / "z.safetensors", "transformer")
+    (tmp_path / "m" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "m" / "up").symlink_to(tmp_path)
+    assert find(tmp_path / "m").files == {"transformer": model}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "x", "\x00"])
+def test_a_strange_config_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"cannot read .*config.json"):
+        in_folder(tmp_path)

@@ -1,0 +1,97 @@
+"""Pipes, devices and sockets where files are meant: one line at once, in every place that reads a named file."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from vrx import api
+from vrx.errors import InputError, ModelError, VrxError
+from vrx.files import check_file, is_there, read_bytes, read_text
+from vrx.restorers.parts import in_folder
+from vrx.restorers.registry import given
+from vrx.scenes.detect import read_cuts
+from vrx.weights import catalogue, disk, load, shards
+from vrx.weights.ledger import Ledger
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    assert check_file(path).st_size == 5
+    assert read_bytes(path, 5) == b"12345"
+    assert read_text(path, 5) == "12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        read_bytes(path, 4)
+
+
+def test_what_is_no_file_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.chdir(tmp_path)  # a socket's address is short
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind("door")
+        for path, words in (
+            (tmp_path / "pipe", "a named pipe"),
+            (Path("/dev/zero"), "a device"),
+            (tmp_path, "a folder"),
+            (tmp_path / "door", "a socket"),
+        ):
+            with pytest.raises(OSError, match=words):
+                read_bytes(path, 5)
+    with pytest.raises(FileNotFoundError):
+        read_bytes(tmp_path / "none", 5)
+
+
+READERS: dict[str, tuple[str, Callable[[Path], object], type[VrxError]]] = {
+    "catalogue": ("own.toml", catalogue.load, ModelError),
+    "checkpoint": ("m.pt", load.tensors, ModelError),
+    "safetensors": ("m.safetensors", load.tensors, ModelError),
+    "header": ("m.safetensors", load.header, ModelError),
+    "metadata": ("m.safetensors", load.metadata, ModelError),
+    "section": ("m.safetensors", lambda path: load.section(path, "a"), ModelError),
+    "index": ("m.safetensors.index.json", shards.members, ModelError),
+    "model": ("m.pt", given, ModelError),
+    "model as safetensors": ("m.safetensors", given, ModelError),
+    "config of a folder": ("config.json", lambda path: in_folder(path.parent), ModelError),
+    "imported": ("m.pt", lambda path: api.bring("infvsr", path), ModelError),
+    "hashed": ("m.pt", lambda path: disk.verify(path, None, "0" * 64), ModelError),
+    "ledger": ("m.pt", lambda path: Ledger(path.parent).check("m", path, None, ""), ModelError),
+    "cut list": ("cuts.txt", read_cuts, InputError),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_pipe_never_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path / ".vrx"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    name, read, error = READERS[reader]
+    path = tmp_path / "m" / name
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(error, match="named pipe") as raised:
+        read(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("read", [catalogue.load, read_cuts, load.tensors])
+def test_a_device_without_an_end_is_not_read(read: Callable[[Path], object]) -> None:
+    with pytest.raises(VrxError, match="a device"):
+        read(Path("/dev/zero"))
+
+
+def test_a_pipe_among_the_notes_of_the_cache_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vrx-seen.json")
+    path = tmp_path / "m.bin"
+    path.write_bytes(b"x")
+    assert len(Ledger(tmp_path).check("m", path, None, "")) == 64
+
+
+@pytest.mark.parametrize("name", ["a" * 5000 + ".pt", "a" * 300, "a\0b"])
+def test_names_that_no_disk_holds_lead_nowhere(name: str) -> None:
+    assert not is_there(Path(name))
+    for read in (given, lambda path: api.bring("infvsr", path)):
+        with pytest.raises(ModelError, match="no such file"):
+            read(Path(name))

@@ -1,0 +1,54 @@
+"""Files that somebody else named: opened only where they are files, and never read without a limit.
+
+Opening a pipe waits for a writer that may never come; a device may have no end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+class NotAFileError(OSError):
+    """A pipe, device, socket or folder where a file is meant, or a file larger than anything of its kind."""
+
+
+def is_there(path: Path) -> bool:
+    """Whether a name that somebody typed leads to anything; no disk holds some names, and those lead nowhere."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def check_file(path: Path) -> os.stat_result:
+    """The status of a regular file.  Raises OSError for one that is not there, NotAFileError for another kind."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFileError(0, f"it is {KINDS.get(stat.S_IFMT(status.st_mode), 'of an unknown kind')}, not a file")
+    return status
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.  Raises OSError."""
+    check_file(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)  # the size that the system states may be 0 for files it makes up
+    if len(content) > most:
+        raise NotAFileError(0, f"it is larger than {most:,} bytes")
+    return content
+
+
+def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
+    """The text of a regular file of at most `most` bytes.  Raises OSError, and UnicodeDecodeError."""
+    return read_bytes(path, most).decode(encoding)

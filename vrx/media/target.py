@@ -1,0 +1,84 @@
+"""All that decides how a result is written, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from vrx.media.carry import Carried
+from vrx.media.encoders import EncoderRule
+from vrx.media.frame import Color, Layout
+from vrx.media.orientation import UPRIGHT, Orientation
+from vrx.media.stills import PATTERN
+from vrx.media.tags import Tags
+
+FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".nut": "nut",
+    ".ts": "mpegts",
+}
+PIPED_PICTURE = "picture.png"  # what a picture on its way to standard output is called
+ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """All that decides how a result is written.
+
+    `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
+    the other streams from, None for all; `offset` seconds by which all times move back, and `delay` seconds by
+    which those of the copied streams are later than the pictures'.  `source_index` None: the restored stream is
+    not in `source`.
+    `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
+    `pictures` are the still sources of the frames, in their order: what they say of themselves goes along.
+    A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
+    """
+
+    path: Path | None
+    container: str
+    rule: EncoderRule
+    layout: Layout
+    color: Color
+    size: tuple[int, int]
+    time_base: Fraction
+    rate: Fraction
+    sample_aspect: Fraction
+    orientation: Orientation = UPRIGHT
+    source: Path | None = None
+    source_index: int | None = 0
+    span: tuple[Fraction, Fraction | None] | None = None
+    offset: Fraction = Fraction(0)
+    delay: Fraction = Fraction(0)
+    carried: tuple[Carried, ...] = ()
+    crf: int | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    encoder_args: tuple[str, ...] = ()
+    mastering: tuple[str, ...] = ()
+    hdr10: tuple[str, ...] = ()
+    tags: Tags = field(default_factory=Tags)
+    overwrite: bool = False
+    pictures: tuple[Path, ...] = ()
+    literal: bool = False
+    first_number: int = 1
+
+    @property
+    def still(self) -> bool:
+        """Whether pictures are written, not a video."""
+        return self.container == "image2"
+
+    @property
+    def sequence(self) -> bool:
+        """Whether one file a frame is written."""
+        return self.still and not self.literal and self.path is not None and bool(PATTERN.search(self.path.name))
+
+    @property
+    def single(self) -> bool:
+        """Whether it holds one picture only."""
+        return self.still and not self.sequence

@@ -1,0 +1,130 @@
+"""What memory this machine has for a run, and runs that cannot fit refused before their work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vrx.errors import DeviceError
+from vrx.pipeline.plan import BASE_MEMORY, memory_needed
+from vrx.settings import Task
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+# files of a control group, version 2 and version 1: its folder, its limit, what it uses, and the part of
+# that which the kernel would give back
+GROUP_FILES = (
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+SMALLER = "Use a smaller video or --scale, or a machine with more memory"
+# bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 8 megapixels:
+# 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
+STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
+
+
+def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
+    """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
+    if frames == 1:
+        return BASE_MEMORY + STILL_BYTES[task] * target[0] * target[1]
+    return memory_needed(target, source, depth)
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """Bytes that a process may take in all, swap included, and those that are free now."""
+
+    total: int
+    available: int
+
+
+def host_memory() -> HostMemory | None:
+    """What the machine, its control groups and the process limits leave; None where the system does not say."""
+    machine = machine_memory()
+    if machine is None:
+        return None
+    total, available = machine.total, machine.available
+    for group in group_limits():
+        total, available = min(total, group.total), min(available, group.available)
+    for limit in process_limits():
+        total, available = min(total, limit), min(available, limit)
+    return HostMemory(total, available)
+
+
+def machine_memory() -> HostMemory | None:
+    """Memory and swap of the machine, by /proc/meminfo."""
+    try:
+        rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        kilobytes = {key: int(rows[key].split()[0]) for key in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")}
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+    total = kilobytes["MemTotal"] + kilobytes["SwapTotal"]
+    return HostMemory(total * 1024, (kilobytes["MemAvailable"] + kilobytes["SwapFree"]) * 1024)
+
+
+def group_limits() -> Iterator[HostMemory]:
+    """The limits of this process's control groups and of those around them."""
+    try:
+        rows = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, place in (row for row in rows if len(row) == 3):
+        for mounted, limit, usage, spare in GROUP_FILES:
+            if controllers.split(",").count(mounted) == 0:
+                continue
+            root = CGROUPS / mounted
+            folder = root / place.lstrip("/")
+            for group in (folder, *folder.parents):
+                with contextlib.suppress(OSError, ValueError):  # no limit ("max"), or not a group
+                    most = int((group / limit).read_text())
+                    yield HostMemory(most, most - used(group, usage, spare))
+                if group == root:
+                    break
+
+
+def used(group: Path, usage: str, spare: str) -> int:
+    """Bytes a control group cannot give back.  Raises OSError or ValueError."""
+    rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return int((group / usage).read_text()) - int(rows.get(spare, 0))
+
+
+def process_limits() -> Iterator[int]:
+    """Bytes of address space and of data that `ulimit` leaves a process."""
+    if resource is None:
+        return
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            yield soft
+
+
+def note(needed: int | None, device: torch.device) -> str:
+    """What a plan that takes `needed` bytes on a processor has to fear; an empty string for nothing."""
+    memory = host_memory() if device.type == "cpu" else None
+    if needed is None or memory is None:
+        return ""
+    if needed > memory.total:
+        return f"{about(needed)} of memory are needed, and this machine has {about(memory.total)}: it would be refused"
+    if needed > memory.available:
+        return f"{about(needed)} of memory are needed, and {about(memory.available)} are free: it may run out"
+    return ""
+
+
+def check(needed: int | None, device: torch.device) -> None:
+    """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
+    memory = host_memory() if device.type == "cpu" else None
+    if needed is not None and memory is not None and needed > memory.total:
+        raise DeviceError(f"{about(needed)} of memory are needed, and this machine has {about(memory.total)}", SMALLER)
+
+
+def about(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.1f} GB"

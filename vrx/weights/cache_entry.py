@@ -1,0 +1,72 @@
+"""One entry of a cache: the names that lead to its bytes, and which of them are the cache's own.
+
+People link large files into a cache by hand.  Deleting or renaming what such a link leads to would lose
+a file that the cache never owned, so only names below the entry's folder count as its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrx.errors import ModelError
+
+MOST_HOPS = 40  # links in a row, as the system allows
+BLOBS = "blobs"  # in a repository's folder: the bytes of its files
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """`names`: the entry, then every link on the way, and last the file; `own`: those that may be deleted."""
+
+    names: tuple[Path, ...]
+    own: tuple[Path, ...]
+
+    @property
+    def file(self) -> Path:
+        """Where the bytes are."""
+        return self.names[-1]
+
+    @property
+    def outside(self) -> bool:
+        """Whether the bytes are not the cache's own."""
+        return self.file not in self.own
+
+    @property
+    def links(self) -> tuple[Path, ...]:
+        """The cache's own links on the way to the bytes."""
+        return tuple(name for name in self.own if name != self.file)
+
+
+def entry_of(path: Path, folder: Path) -> CacheEntry:
+    """The entry at `path` of the folder that holds it: a repository's in the Hub's cache, or a part's own.
+
+    The cache may be reached through a link; a link below it leads out.
+    """
+    home = folder.parent.resolve() / folder.name
+    names = [physical(path)]
+    while names[-1].is_symlink() and len(names) <= MOST_HOPS:
+        names.append(physical(names[-1].parent / names[-1].readlink()))
+    inside = names[0].is_relative_to(home)
+    own = [name for name in names if name.parent == home / BLOBS or (inside and name == names[0])]
+    return CacheEntry(tuple(names), tuple(own))
+
+
+def physical(path: Path) -> Path:
+    """A name in the folder that really holds it; if it is a link itself, it stays one."""
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
+
+
+def is_own_folder(path: Path, root: Path) -> bool:
+    """Whether a folder below a cache's root is reached without a link that leads elsewhere."""
+    return path.resolve() == root.resolve() / path.relative_to(root)
+
+
+def delete(paths: Iterable[Path]) -> None:
+    """Delete names of a cache.  Raises ModelError."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ModelError(f"cannot remove {path}: {error.strerror or error}") from error

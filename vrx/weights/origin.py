@@ -1,0 +1,73 @@
+"""Where an address leads, decided on its parsed scheme, host and port, never on how its text begins."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+AMBIGUOUS = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # parsers disagree about where the host ends
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme, host in lower case, and port; the scheme's own port where none is given."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the host is this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody between here and there can read along: https, or this machine itself."""
+        return self.scheme == "https" or self.loopback
+
+
+def origin(address: str) -> Origin | None:
+    """The origin of an absolute http or https address; None for anything else.
+
+    None also where a user name or odd characters could make two parsers see two hosts.
+    """
+    if AMBIGUOUS.search(address):
+        return None
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+        return None
+    return Origin(parts.scheme, parts.hostname.lower(), DEFAULT_PORTS[parts.scheme] if port is None else port)
+
+
+def same_server(address: str, server: str) -> bool:
+    """Whether an address leads to `server`: the same origin, or the same host upgraded from http to https."""
+    here, there = origin(server), origin(address)
+    if here is None or there is None:
+        return False
+    upgraded = Origin("https", here.host, DEFAULT_PORTS["https"])
+    return there == here or (here == Origin("http", here.host, DEFAULT_PORTS["http"]) and there == upgraded)
+
+
+def may_have_token(address: str, server: str) -> bool:
+    """Whether the token for `server` may be sent to an address: to that server alone, and never in the clear."""
+    there = origin(address)
+    return there is not None and there.private and same_server(address, server)
+
+
+def is_private(address: str) -> bool:
+    """Whether an address is https, or plain http to this machine."""
+    there = origin(address)
+    return there is not None and there.private
