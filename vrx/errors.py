@@ -40,7 +40,10 @@ class VrxError(Exception):
         self.message, self.hint = message, hint
 
     def __str__(self) -> str:
-        return f"{self.message.rstrip('. ')}. {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        ended = self.message if self.message.endswith("...") else f"{self.message.rstrip('. ')}."
+        return f"{ended} {self.hint}"
 
 
 class UsageError(VrxError, ValueError):

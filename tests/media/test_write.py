@@ -215,7 +215,7 @@ def test_hdr10_survives_joining(tmp_path: Path) -> None:
             writer.write(replace(black(part), pts=round(Fraction(number, 25) / part.time_base)))
             writer.finish()
         parts.append(Segment(tmp_path / f"{number}.webm", 1, Fraction(number, 25)))
-    join(parts, whole, lambda path: None)
+    join(parts, whole)
     assert len(brightness(tmp_path / "a.webm")) == 2
 
 
