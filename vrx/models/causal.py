@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -47,6 +46,21 @@ def name_layers(network: nn.Module) -> None:
             module.key = name
 
 
+def empty_like(x: Tensor, frames: int) -> Tensor:
+    """Memory [B, C, frames, H, W] in the layout of `x`: channels last stays channels last, which `cat` may lose."""
+    last = x.is_contiguous(memory_format=torch.channels_last_3d)
+    layout = torch.channels_last_3d if last else torch.contiguous_format
+    return torch.empty((*x.shape[:2], frames, *x.shape[3:]), dtype=x.dtype, device=x.device, memory_format=layout)
+
+
+def join(before: Tensor, x: Tensor) -> Tensor:
+    """Frames [B, C, T, H, W] after those before them, in the layout of `x`."""
+    both = empty_like(x, before.shape[2] + x.shape[2])
+    both[:, :, : before.shape[2]] = before
+    both[:, :, before.shape[2] :] = x
+    return both
+
+
 class CausalConv3d(nn.Conv3d):
     """A convolution whose padding in time stands wholly in front: zeros at first, then the frames before."""
 
@@ -60,8 +74,25 @@ class CausalConv3d(nn.Conv3d):
         """[B, C, T, H, W] to the same length; without a cache `x` begins a scene."""
         if not self.back:
             return super().forward(x)
-        kept = None if cache is None else cache.store.get(self.key)
-        x = F.pad(x, (0, 0, 0, 0, self.back, 0)) if kept is None else torch.cat([kept, x], 2)
+        buffer = self.buffer(x, cache)
+        buffer[:, :, self.back :] = x
+        return self.convolve(buffer, cache)
+
+    def buffer(self, x: Tensor, cache: ConvCache | None) -> Tensor:
+        """Memory [B, C, back + T, H, W] for an input of the shape and layout of `x`.
+
+        The frames before are written; those of the input itself are for the caller to write.
+        """
+        before = None if cache is None else cache.store.get(self.key)
+        buffer = empty_like(x, self.back + x.shape[2])
+        if before is None:
+            buffer[:, :, : self.back].zero_()
+        else:
+            buffer[:, :, : self.back] = before
+        return buffer
+
+    def convolve(self, buffer: Tensor, cache: ConvCache | None) -> Tensor:
+        """What `forward` gives for a whole `buffer`, whose end the cache keeps for the next step."""
         if cache is not None:
-            cache.store[self.key] = x[:, :, -self.back :].clone()
-        return super().forward(x)
+            cache.store[self.key] = buffer[:, :, -self.back :].clone()
+        return super().forward(buffer)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -77,10 +78,14 @@ class MemoryBlock(nn.Module):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[N, T, C, H, W]; before a scene's first frame stand zeros."""
-        kept = cache.swap(self.key, x[:, -1:].clone())
-        before = torch.cat([torch.zeros_like(x[:, :1]) if kept is None else kept, x[:, :-1]], 1)
-        y = flat(self.conv, torch.cat([x, before], 2)) + flat(self.skip, x)
-        return F.relu(y, inplace=True)
+        before = cache.swap(self.key, x[:, -1:].clone())
+        n, t, c, h, w = x.shape
+        last = x.new_empty(n, t, h, w, 2 * c)  # channels last, which concatenation along T or C would lose
+        both = last.permute(0, 1, 4, 2, 3)
+        both[:, :, :c] = x
+        both[:, 1:, c:] = x[:, :-1]
+        both[:, :1, c:] = 0 if before is None else before
+        return F.relu(flat(self.conv, both).add_(flat(self.skip, x)), inplace=True)
 
 
 class Pool(nn.Module):
@@ -112,7 +117,11 @@ class Grow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, T, C, H, W] to [N, T x frames, C, H, W]."""
-        return flat(self.conv, x).unflatten(2, (self.frames, -1)).flatten(1, 2)
+        y = flat(self.conv, x)
+        if self.frames == 1:
+            return y
+        rows = y.unflatten(2, (self.frames, -1)).permute(0, 1, 2, 4, 5, 3)  # flattened channels last
+        return rows.flatten(1, 2).permute(0, 1, 4, 2, 3)
 
 
 class Limit(nn.Module):
@@ -123,9 +132,22 @@ class Limit(nn.Module):
         return torch.tanh(x / LIMIT) * LIMIT
 
 
+def grown_first(layers: nn.Sequential) -> list[nn.Module]:
+    """The layers with each growth in time before the enlargement it follows.
+
+    A 1 x 1 convolution and nearest enlargement can change places: a quarter of the work and of the memory,
+    for the same values.
+    """
+    order = list(layers)
+    for place, (layer, after) in enumerate(pairwise(layers)):
+        if isinstance(layer, nn.Upsample) and isinstance(after, Grow):
+            order[place : place + 2] = after, layer
+    return order
+
+
 def run(layers: nn.Sequential, x: Tensor, cache: ConvCache) -> Tensor:
     """The layers in order; stops where no frame is left to go on with."""
-    for layer in layers:
+    for layer in grown_first(layers):
         if x.shape[1] == 0:
             break
         if isinstance(layer, MemoryBlock | Pool):
