@@ -199,7 +199,8 @@ class Environment:
     """What vrx takes from its surroundings, read once at the edge.
 
     `models` holds checkpoints that came by hand, a folder each; `cache` what can be made again;
-    `weights` is the user's own catalogue, which need not exist unless it was named.
+    `weights` is the user's own catalogue, which need not exist unless it was named.  `compile` lets parts of
+    networks be compiled on a GPU.
     """
 
     ffmpeg: str | None
@@ -208,10 +209,14 @@ class Environment:
     cache: Path
     weights: Path
     weights_named: bool
+    compile: bool = True
 
     @classmethod
     def read(cls) -> Environment:
-        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `CI`, `TERM`, and `VRX_HOME` or the platform's (XDG) folders."""
+        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_COMPILE`, `CI`, `TERM`, and folders.
+
+        These are `VRX_HOME` or the platform's (XDG).
+        """
         plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
         home = os.environ.get("VRX_HOME")
         data = Path(home or os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share")
@@ -220,7 +225,8 @@ class Environment:
         config = Path(home or os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config")
         named = os.environ.get("VRX_WEIGHTS_FILE")
         weights = Path(named) if named else config / ("weights.toml" if home else "vrx/weights.toml")
-        return cls(os.environ.get("VRX_FFMPEG") or None, plain, *folders, weights, bool(named))
+        compiles = os.environ.get("VRX_COMPILE", "on").lower() not in ("off", "0")
+        return cls(os.environ.get("VRX_FFMPEG") or None, plain, *folders, weights, bool(named), compiles)
 
 
 def user_home() -> Path:

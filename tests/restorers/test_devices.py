@@ -12,8 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 from tests.models.networks import tiny_parts
 from vrx.models.flashvsr import attention
+from vrx.models.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.restorers import embedded, flashvsr, infvsr
 from vrx.restorers.base import Pixels, SceneStart
+from vrx.restorers.parts import Parts
 from vrx.restorers.random_parts import RandomParts
 from vrx.restorers.registry import Request, build
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -114,3 +116,18 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, monkeypatch: p
                 assert chunk.frames.device == ELSEWHERE
                 assert chunk.frames.shape == (3, 3, *target)
     assert border.crossings == []
+
+
+@pytest.mark.parametrize(
+    ("device", "wish", "fused"), [("cuda", "on", True), ("cuda", "off", False), ("cpu", "on", False)]
+)
+def test_an_autoencoder_is_fused_on_a_gpu_only(
+    device: str, wish: str, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRX_COMPILE", wish)
+    monkeypatch.setattr(WanAutoencoder, "to", lambda network, *_: network)  # no GPU is needed
+    restore = RestoreSettings(task=Task.UPSCALE, scale=4)
+    request = Request(Parts(), restore, ModelSettings(), torch.device(device), torch.float32)
+    placed = request.placed(WanAutoencoder(WanAutoencoderConfig(dim=8)))
+    norms = [module for module in placed.modules() if isinstance(module, ChannelNorm)]
+    assert {norm.fused for norm in norms} == {fused}

@@ -76,7 +76,7 @@ class CausalConv3d(nn.Conv3d):
             return super().forward(x)
         buffer = self.buffer(x, cache)
         buffer[:, :, self.back :] = x
-        return self.convolve(buffer, cache)
+        return self.convolve(buffer, cache, self.bias)
 
     def buffer(self, x: Tensor, cache: ConvCache | None) -> Tensor:
         """Memory [B, C, back + T, H, W] for an input of the shape and layout of `x`.
@@ -91,8 +91,8 @@ class CausalConv3d(nn.Conv3d):
             buffer[:, :, : self.back] = before
         return buffer
 
-    def convolve(self, buffer: Tensor, cache: ConvCache | None) -> Tensor:
-        """What `forward` gives for a whole `buffer`, whose end the cache keeps for the next step."""
+    def convolve(self, buffer: Tensor, cache: ConvCache | None, bias: Tensor | None) -> Tensor:
+        """A whole `buffer` convolved; the cache keeps its end for the next step.  Without a bias it is still to add."""
         if cache is not None:
             cache.store[self.key] = buffer[:, :, -self.back :].clone()
-        return super().forward(buffer)
+        return self._conv_forward(buffer, self.weight, bias)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
 from vrx.files import is_there
+from vrx.models.wan.autoencoder import WanAutoencoder, fuse
 from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import causal_wan, codecs, flashvsr, text
 from vrx.restorers.base import ChunkSchedule, Restorer
@@ -57,6 +58,8 @@ class Request:
             for parameter in network.parameters():
                 if parameter.ndim in CHANNELS_LAST:
                     parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+        if isinstance(network, WanAutoencoder) and self.device.type == "cuda" and Environment.read().compile:
+            fuse(network)
         return aligned(network)
 
 

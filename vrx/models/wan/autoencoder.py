@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models.causal import CausalConv3d, ConvCache, name_layers
+from vrx.models import fusion
+from vrx.models.causal import CausalConv3d, ConvCache, join, name_layers
+from vrx.models.fusion import SHORTEST, as_rows
 
 MEAN: Sequence[float] = (
     *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
@@ -27,7 +29,6 @@ DEVIATION: Sequence[float] = (
     *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
     *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
 )
-SHORTEST = 1e-12  # a length below it is taken for it
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 
 
@@ -52,12 +53,43 @@ class ChannelNorm(nn.Module):
     def __init__(self, channels: int, axes: int = 3) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels, *(1,) * axes))
+        self.fused = False  # see `fuse`
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] to the same; the length is summed in float32."""
+        return x * self.inverse_length(x) * (x.shape[1] ** 0.5 * self.gamma)
+
+    def inverse_length(self, x: Tensor) -> Tensor:
+        """[B, 1, ...]."""
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
         shortest = max(SHORTEST, torch.finfo(x.dtype).tiny)  # so that its inverse is a number, too
-        return x * length.clamp_min(shortest).reciprocal().to(x.dtype) * (x.shape[1] ** 0.5 * self.gamma)
+        return length.clamp_min(shortest).reciprocal().to(x.dtype)
+
+    def activate(self, x: Tensor, conv: CausalConv3d, cache: ConvCache, bias: Tensor | None = None) -> Tensor:
+        """SiLU of the norm of `x` [B, C, T, H, W] + `bias` [C], as the buffer that `conv` takes."""
+        if self.fused:
+            x = x.contiguous(memory_format=torch.channels_last_3d)
+        buffer = conv.buffer(x, cache)
+        fresh = buffer[:, :, conv.back :]
+        rows, written = as_rows(x), as_rows(fresh)
+        if self.fused and rows is not None and written is not None:
+            gamma = self.gamma.flatten()
+            fusion.normalize(rows, torch.zeros_like(gamma) if bias is None else bias, gamma, written)
+            return buffer
+        x = x if bias is None else x + bias.view(-1, 1, 1, 1)
+        torch.mul(x, self.inverse_length(x), out=fresh)
+        F.silu(fresh.mul_(x.shape[1] ** 0.5 * self.gamma), inplace=True)
+        return buffer
+
+
+def fuse(network: nn.Module) -> None:
+    """Let every block of a network do in one pass over memory what stands between two convolutions.
+
+    For a GPU, where these passes cost as much as the convolutions; sums are then rounded once.
+    """
+    for module in network.modules():
+        if isinstance(module, ChannelNorm):
+            module.fused = True
 
 
 class ResidualBlock(nn.Module):
@@ -77,10 +109,26 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[B, C, T, H, W]."""
-        y = self.residual["2"](F.silu(self.residual["0"](x), inplace=True), cache)
-        y = self.residual["6"](F.silu(self.residual["3"](y), inplace=True), cache)
-        out: Tensor = y.add_(self.shortcut(x))
-        return out
+        enter, leave = (cast(ChannelNorm, self.residual[name]) for name in ("0", "3"))
+        first, second = (cast(CausalConv3d, self.residual[name]) for name in ("2", "6"))
+        if not enter.fused:
+            y = first.convolve(enter.activate(x, first, cache), cache, first.bias)
+            y = second.convolve(leave.activate(y, second, cache), cache, second.bias)
+            return y.add_(self.shortcut(x))
+        y = first.convolve(enter.activate(x, first, cache), cache, None)
+        y = second.convolve(leave.activate(y, second, cache, first.bias), cache, None)
+        return add_into(y, second.bias, self.shortcut(x))
+
+
+def add_into(y: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """y + bias + x, written into `y` [B, C, T, H, W]."""
+    rows, others = as_rows(y), as_rows(x)
+    if bias is None:
+        return y.add_(x)
+    if rows is None or others is None:
+        return y.add_(bias.view(-1, 1, 1, 1)).add_(x)
+    fusion.add(rows, bias, others)
+    return y
 
 
 class FrameAttention(nn.Module):
@@ -96,6 +144,7 @@ class FrameAttention(nn.Module):
         """[B, C, T, H, W]."""
         flat = x.transpose(1, 2).flatten(0, 1)
         qkv = self.to_qkv(self.norm(flat)).flatten(2).transpose(1, 2)[:, None]  # [B T, 1, H W, 3C]
+        qkv = qkv.contiguous()  # fused attention takes nothing else
         attended = F.scaled_dot_product_attention(*qkv.chunk(3, -1))
         y = self.proj(attended[:, 0].transpose(1, 2).reshape(flat.shape))
         return x + y.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
@@ -130,9 +179,9 @@ class Shrink(nn.Module):
             return x
         before = cache.swap(self.key, x[:, :, -1:].clone())
         if before is not None:
-            return cast(Tensor, self.time_conv(torch.cat([before, x], 2)))
+            return cast(Tensor, self.time_conv(join(before, x)))
         first = x[:, :, :1]
-        return torch.cat([first, self.time_conv(x)], 2) if x.shape[2] > 1 else first
+        return join(first, self.time_conv(x)) if x.shape[2] > 1 else first
 
 
 class Grow(nn.Module):
@@ -151,8 +200,8 @@ class Grow(nn.Module):
             kept = x if started else x[:, :, 1:]
             if kept.shape[2]:
                 both = self.time_conv(kept, cache).unflatten(1, (2, -1))  # [B, 2, C, F, H, W]
-                kept = both.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
-            x = kept if started else torch.cat([x[:, :, :1], kept], 2)
+                kept = both.permute(0, 3, 1, 4, 5, 2).flatten(1, 2).permute(0, 4, 1, 2, 3)  # channels last
+            x = kept if started else join(x[:, :, :1], kept)
         return by_frame(self.resample, x)
 
 
@@ -169,7 +218,8 @@ class Trunk(nn.Module):
 
     def finish(self, x: Tensor, cache: ConvCache) -> Tensor:
         """Norm, SiLU, convolution."""
-        return cast(Tensor, self.head["2"](F.silu(self.head["0"](x), inplace=True), cache))
+        norm, conv = cast(ChannelNorm, self.head["0"]), cast(CausalConv3d, self.head["2"])
+        return conv.convolve(norm.activate(x, conv, cache), cache, conv.bias)
 
     def middle_of(self, channels: int) -> nn.ModuleList:
         """Two residual blocks around attention."""

@@ -1,0 +1,130 @@
+"""Chains compiled into one pass give what they give uncompiled, and run as they are where compiling fails."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vrx.models import fusion
+from vrx.models.causal import ConvCache
+from vrx.models.fusion import Compiled
+from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into, fuse
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x * 2
+
+
+def backend(fails: type[Exception] | None, graphs: list[int]) -> Callable[..., object]:
+    def build(module: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        graphs.append(len(graphs))
+        if fails is not None:
+            raise fails("Failed to find C compiler\nsecond line")
+        return module.forward
+
+    return build
+
+
+def compiled(function: Callable[..., object], build: Callable[..., object]) -> Compiled:
+    torch._dynamo.reset()
+    return Compiled(function, backend=build)  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def test_one_compilation_serves_every_number_of_rows() -> None:
+    graphs: list[int] = []
+    double = compiled(doubled, backend(None, graphs))
+    for rows in (3, 7, 40):
+        x = torch.rand(rows, 8)
+        assert torch.equal(double(x), x * 2)
+    assert len(graphs) == 1
+    double(torch.rand(3, 16))
+    assert len(graphs) == 2
+
+
+@torch.inference_mode()
+def test_a_compiler_that_fails_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
+    graphs: list[int] = []
+    double = compiled(doubled, backend(RuntimeError, graphs))
+    x = torch.rand(3, 8)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(double(x), x * 2)
+        assert torch.equal(double(x), x * 2)
+    assert len(graphs) == 1
+    assert len(caplog.records) == 1
+    assert "doubled runs uncompiled" in caplog.records[0].message
+    assert "Failed to find C compiler" in caplog.records[0].message
+
+
+@torch.inference_mode()
+def test_running_out_of_memory_is_no_reason_to_stop_compiling() -> None:
+    def full(x: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    double = compiled(doubled, backend(None, []))
+    double._compiled = full
+    with pytest.raises(torch.OutOfMemoryError):
+        double(torch.rand(3, 8))
+    assert not double._fails
+
+
+def steps(network: WanAutoencoder, dtype: torch.dtype) -> list[Tensor]:
+    """Two streamed steps of either direction."""
+    generator = torch.Generator().manual_seed(1)
+    video = (torch.rand(1, 3, 5, 16, 24, generator=generator) * 2 - 1).to(dtype)
+    out, cache = [], ConvCache()
+    for part in video.split([1, 4], 2):
+        latent, cache = network.encode_step(part, cache)
+        out.append(latent)
+    cache = ConvCache()
+    for part in torch.cat(out, 2).split(1, 2):
+        frames, cache = network.decode_step(part, cache)
+        out.append(frames)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 0.05)], ids=["float32", "bfloat16"]
+)
+@torch.inference_mode()
+def test_a_fused_autoencoder_gives_what_it_gives_unfused(
+    dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+
+    def normalize(*tensors: Tensor) -> None:
+        passes.append(tensors)
+        fusion.normalize_rows(*tensors)
+
+    monkeypatch.setattr(fusion, "normalize", normalize)
+    monkeypatch.setattr(fusion, "add", fusion.add_rows)
+    torch.manual_seed(0)
+    network = WanAutoencoder(WanAutoencoderConfig(dim=16, num_res_blocks=1)).eval()
+    for parameter in network.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.contiguous(memory_format=torch.channels_last_3d)
+        elif parameter.ndim == 1:
+            parameter.data.normal_(std=0.1)
+    network.to(dtype)
+    expected = steps(network, dtype)
+    assert not passes
+    fuse(network)
+    for found, wanted in zip(steps(network, dtype), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
+    assert len(passes) == 2 * (2 * 6 + 1 + 2 * 10 + 1)  # two steps: two norms a block, one a head
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@torch.inference_mode()
+def test_a_bias_and_a_shortcut_are_added_in_one_pass(
+    layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion, "add", fusion.add_rows)
+    y, x = (torch.rand(1, 8, 2, 3, 4).contiguous(memory_format=layout) for _ in range(2))
+    bias, expected = torch.rand(8), y + x
+    assert torch.equal(add_into(y.clone(), None, x), expected)
+    found = add_into(y, bias, x)
+    assert found is y
+    torch.testing.assert_close(found, expected + bias.view(-1, 1, 1, 1))

@@ -1,0 +1,72 @@
+"""Chains of elementwise operations in one pass over memory: compiled, or as they are where compiling fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+SHORTEST = 1e-12  # a length below it is taken for it
+
+
+class Compiled:
+    """A function of tensors [rows, ...], compiled for any number of rows at its first call.
+
+    From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and a warning in the log
+    says so once.  The function must be safe to call again after a failure.
+    """
+
+    def __init__(self, function: Callable[..., Any], backend: str = "inductor") -> None:
+        self._function, self._backend = function, backend
+        self._fails = False
+
+    @cached_property
+    def _compiled(self) -> Callable[..., Any]:
+        """Not made before it is called: the compiler takes a second to import."""
+        return torch.compile(self._function, backend=self._backend, dynamic=False)
+
+    def __call__(self, *tensors: Tensor) -> Any:
+        """What the function gives."""
+        if self._fails:
+            return self._function(*tensors)
+        try:
+            for tensor in tensors:
+                if tensor.ndim > 1:
+                    torch._dynamo.maybe_mark_dynamic(tensor, 0)
+            return self._compiled(*tensors)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none of them is fatal
+            name, reason = self._function.__name__, " ".join(str(error).splitlines()[:2])
+            logger.warning("%s runs uncompiled: %s: %s", name, type(error).__name__, reason)
+            self._fails = True
+            return self._function(*tensors)
+
+
+def normalize_rows(x: Tensor, bias: Tensor, gamma: Tensor, out: Tensor) -> None:
+    """SiLU of x + bias [rows, C], scaled to the length sqrt(C), times gamma; in float32, written into `out`."""
+    wide = x.float() + bias.float()
+    length = wide.square().sum(1, keepdim=True).sqrt().clamp_min(SHORTEST)
+    out.copy_(F.silu(wide * (x.shape[1] ** 0.5 / length) * gamma.float()))
+
+
+def add_rows(x: Tensor, bias: Tensor, other: Tensor) -> None:
+    """x + bias + other [rows, C], in float32, written into `x`."""
+    x.copy_(x.float() + bias.float() + other.float())
+
+
+def as_rows(x: Tensor) -> Tensor | None:
+    """[1, C, T, H, W] as its memory [T x H x W, C]; None for several clips, or where channels are not last."""
+    if x.shape[0] > 1 or not x.is_contiguous(memory_format=torch.channels_last_3d):
+        return None
+    return x[0].permute(1, 2, 3, 0).flatten(0, 2)
+
+
+normalize = Compiled(normalize_rows)
+add = Compiled(add_rows)
