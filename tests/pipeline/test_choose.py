@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vrx.errors import ModelError, UsageError
-from vrx.pipeline.choose import Machine, choose
+from vrx.pipeline.choose import Machine, choose, fits
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
@@ -13,7 +13,8 @@ from vrx.weights.catalogue import Entry
 ENTRIES = catalogue.load(catalogue.packaged())
 UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 DEBLUR = RestoreSettings(task=Task.DEBLUR)
-LARGE, SMALL = 48_000_000_000, 16_000_000_000
+LARGE, SMALL = 48_000_000_000, 22_500_000_000
+HD, UHD = 1920 * 1080, 3840 * 2160
 
 
 def chosen(
@@ -32,8 +33,15 @@ def chosen(
         (Machine(gpu_memory=LARGE), ("embedded", True)),
         (Machine(gpu_memory=LARGE, on_disk=frozenset({"flashvsr"}), online=True), ("flashvsr", False)),
         (Machine(gpu_memory=LARGE, on_disk=frozenset({"flashvsr", "infvsr"})), ("infvsr", False)),
-        (Machine(gpu_memory=SMALL, online=True), ("flashvsr", True)),
-        (Machine(gpu_memory=SMALL, on_disk=frozenset({"infvsr"})), ("embedded", True)),
+        (Machine(gpu_memory=SMALL, online=True), ("infvsr", True)),  # in tiles
+        (Machine(gpu_memory=16_000_000_000, online=True), ("embedded", False)),
+        (Machine(gpu_memory=16_000_000_000, pixels=832 * 480, online=True), ("infvsr", True)),
+        (Machine(gpu_memory=SMALL, pixels=HD, on_disk=frozenset({"infvsr", "flashvsr"})), ("embedded", False)),
+        (Machine(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
+        (Machine(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"flashvsr"})), ("embedded", True)),
+        (Machine(gpu_memory=LARGE, pixels=HD, on_disk=frozenset({"flashvsr"})), ("flashvsr", False)),
+        (Machine(gpu_memory=LARGE, pixels=UHD, on_disk=frozenset({"flashvsr"})), ("embedded", False)),
+        (Machine(gpu_memory=85_000_000_000, pixels=UHD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
         (Machine(gpu_memory=4_000_000_000, online=True), ("embedded", False)),
     ],
 )
@@ -43,8 +51,11 @@ def test_auto_takes_the_best_that_fits(machine: Machine, expected: tuple[str, bo
 
 def test_auto_heeds_task_scale_and_prompt() -> None:
     machine = Machine(gpu_memory=LARGE, on_disk=frozenset(ENTRIES), online=True)
-    unknown = {name: replace(entry, memory=None) for name, entry in ENTRIES.items()}
+    large = {name: replace(entry, family="other") for name, entry in ENTRIES.items() if name != "embedded"}
+    unknown = {name: replace(entry, memory=None) for name, entry in large.items()} | {"embedded": ENTRIES["embedded"]}
     assert chosen(DEBLUR, machine, entries=unknown) == ("embedded", False)
+    assert fits(replace(large["infvsr"], memory=LARGE), machine, "auto")  # the catalogue's figure, where no other is
+    assert not fits(replace(large["infvsr"], memory=LARGE + 1), machine, "auto")
     assert chosen(DEBLUR, machine) == ("instantvir-deblur", False)
     assert chosen(UPSCALE, machine, "a cat") == ("instantvir-sr4", False)
     small = RestoreSettings(task=Task.UPSCALE, scale=2)

@@ -226,7 +226,7 @@ def streamed(direction: codecs.Streamed, x: Tensor, sizes: list[int]) -> Tensor:
 
 def whole_tile(codec: codecs.WanCodec, latent: Tensor) -> Tensor:
     """The first tile of 32 latents alone."""
-    return streamed(codecs.decoder(codec, "off"), latent[..., :32, :32], [1, 2])
+    return streamed(codecs.decoder(codec, codecs.Tiling("off")), latent[..., :32, :32], [1, 2])
 
 
 def test_blending_changes_nothing_where_tiles_agree() -> None:
@@ -234,7 +234,7 @@ def test_blending_changes_nothing_where_tiles_agree() -> None:
         return x.repeat_interleave(8, -1).repeat_interleave(8, -2), cache.fork()
 
     x = torch.rand(1, 3, 2, 300, 170)
-    out, caches = codecs.tiled(enlarge, x, [], codecs.Tiles(), (1, 8))
+    out, caches = codecs.Streamed(enlarge, codecs.Tiling("1024"), (1, 8)).step(x, [])
     torch.testing.assert_close(out, enlarge(x, ConvCache())[0])
     assert len(caches) == 3 * 2
 
@@ -243,14 +243,14 @@ def test_blending_changes_nothing_where_tiles_agree() -> None:
 def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
     codec = codecs.WanCodec(in_folder(folders["infvsr"]).autoencoder())
     latent = torch.randn(1, 16, 3, 40, 36)
-    whole = streamed(codecs.decoder(codec, "off"), latent, [1, 2])
-    assert torch.equal(streamed(codecs.decoder(codec, "320"), latent, [1, 2]), whole)  # one tile
-    in_tiles = streamed(codecs.decoder(codec, "256"), latent, [1, 2])
+    whole = streamed(codecs.decoder(codec, codecs.Tiling("off")), latent, [1, 2])
+    assert torch.equal(streamed(codecs.decoder(codec, codecs.Tiling("320")), latent, [1, 2]), whole)  # one tile
+    in_tiles = streamed(codecs.decoder(codec, codecs.Tiling("256")), latent, [1, 2])
     assert in_tiles.shape == whole.shape
     assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbour there
     video = whole[..., :5, :, :]
     for tile in ("off", "256"):
-        assert streamed(codecs.encoder(codec, tile), video, [1, 4]).shape == (1, 16, 2, 40, 36)
+        assert streamed(codecs.encoder(codec, codecs.Tiling(tile)), video, [1, 4]).shape == (1, 16, 2, 40, 36)
 
 
 def test_tiles_cover_every_axis_and_their_weights_blend() -> None:
@@ -262,8 +262,8 @@ def test_tiles_cover_every_axis_and_their_weights_blend() -> None:
         assert len(places) == 1 or places[-2] + 128 < length  # none that is not needed
     weight = codecs.ramp(20, 4, first=False, last=True, like=torch.zeros(1))
     assert weight.tolist() == [0.25, 0.5, 0.75, 1.0] + [1.0] * 16
-    assert codecs.tiles_for("auto", 1024) is None
-    assert codecs.tiles_for("auto", 1080) == codecs.Tiles(128, 110)
+    assert codecs.Tiling().tiles(1024, 2048) is None
+    assert codecs.Tiling().tiles(1080, 1920) == codecs.Tiles(128, 110)
 
 
 def test_parts_that_are_missing_or_of_another_network_are_named(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -35,8 +35,12 @@ class ConvCache:
         return {name: x.contiguous() for name, x in self.store.items()}
 
     def to(self, device: torch.device) -> ConvCache:
-        """The same elsewhere."""
-        return ConvCache({name: x.to(device) for name, x in self.store.items()}, self.spent)
+        """The same elsewhere.
+
+        Between a GPU and the host (in pinned memory) nobody waits: the GPU's own order of work keeps what is
+        read there right, but whoever reads on the host must wait for it first.
+        """
+        return ConvCache({name: x.to(device, non_blocking=True) for name, x in self.store.items()}, self.spent)
 
 
 def name_layers(network: nn.Module) -> None:

@@ -7,22 +7,25 @@ from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
 from vrx.files import is_there
+from vrx.restorers.footprints import least
 from vrx.restorers.registry import FAMILIES, given
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
 EMBEDDED = "embedded"
 AUTO = "auto"
+USUAL = 1280 * 720  # pixels of an output whose size is not known
 CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the choice depends on besides the wish: a GPU's memory in bytes (None on a processor), the models
-    whose checkpoints are here, and whether others may be fetched.
+    """What the choice depends on besides the wish: a GPU's free memory in bytes (None on a processor), the pixels
+    of the output, the models whose checkpoints are here, and whether others may be fetched.
     """
 
     gpu_memory: int | None = None
+    pixels: int = USUAL
     on_disk: frozenset[str] = frozenset()
     online: bool = False
 
@@ -43,7 +46,7 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
     """
     name = model.name
     if name == AUTO:
-        choice = best(model.prompt, catalogue, restore, machine)
+        choice = best(model, catalogue, restore, machine)
         allowed(choice.entry, model, catalogue, restore)
         faults = [f"left out of the choice: {entry.fault}" for entry in catalogue.values() if entry.fault]
         return replace(choice, note="; ".join(filter(None, [choice.note, *faults])))
@@ -60,12 +63,16 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
     return Choice(entry)
 
 
-def best(prompt: str | None, catalogue: dict[str, Entry], restore: RestoreSettings, machine: Machine) -> Choice:
+def best(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings, machine: Machine) -> Choice:
     """The first of the catalogue that does the task and fits: one that is here, else one that may be fetched.
 
     Else the embedded model, with a line about the larger one where only the download is missing.
     """
-    fitting = [entry for entry in catalogue.values() if able(entry, prompt, restore) and fits(entry, machine)]
+    fitting = [
+        entry
+        for entry in catalogue.values()
+        if able(entry, model.prompt, restore) and fits(entry, machine, model.decoder)
+    ]
     for entry in fitting:
         if entry.name in machine.on_disk:
             return Choice(entry)
@@ -83,9 +90,10 @@ def able(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
     return does and scales and (prompt is None or entry.hears_prompts)
 
 
-def fits(entry: Entry, machine: Machine) -> bool:
-    """Whether a GPU is there whose memory is known to be enough."""
-    return machine.gpu_memory is not None and entry.memory is not None and entry.memory <= machine.gpu_memory
+def fits(entry: Entry, machine: Machine, decoder: str) -> bool:
+    """Whether a GPU is there with as much free memory as the output is known to need."""
+    needed = least(entry, machine.pixels, decoder)
+    return machine.gpu_memory is not None and needed is not None and needed <= machine.gpu_memory
 
 
 def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings) -> None:

@@ -35,6 +35,14 @@ def gpu_memory(device: torch.device) -> int | None:
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of a CUDA device that this process can still take, those included that torch keeps for reuse."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def memory_of(device: torch.device) -> int | None:
     """Bytes that a device has in all: a GPU's own, else the machine's; None where that is not told."""
     if device.type == "cuda":

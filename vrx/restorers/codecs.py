@@ -16,7 +16,8 @@ from vrx.models.wan.autoencoder import TEMPORAL, WanAutoencoder
 
 SPATIAL = 8  # pixels a side of a latent, in every codec here
 TILE, STRIDE = 128, 110  # latents; as InfVSR's release
-TILED_FROM = 1024  # rows of output above which `auto` tiles
+TILED_FROM = 1024  # rows of output above which `auto` tiles where the memory is not known
+RESERVE = 8_000_000_000  # bytes that stay free where caches of tiles stay on a GPU: the maps of one tile
 LEAN_RANGE = 0.5
 
 Caches = list[ConvCache]  # one a tile
@@ -105,6 +106,33 @@ class Tiles:
             raise ValueError(f"tiles of {self.side} latents cannot stand {self.stride} apart")
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """When a codec works in tiles: `wanted` is `auto`, `off` or a side in pixels of output.
+
+    `untiled` pixels of output fit the device in one piece, and `free` asks for its free bytes; None where
+    neither is known.
+    """
+
+    wanted: str = "auto"
+    untiled: int | None = None
+    free: Callable[[], int] | None = None
+
+    def tiles(self, height: int, width: int) -> Tiles | None:
+        """Tiles for an output of so many pixels, None for one piece."""
+        if self.wanted not in ("auto", "off"):
+            side = int(self.wanted) // SPATIAL
+            return Tiles(side, side - max(4, side * (TILE - STRIDE) // TILE))
+        fits = height <= TILED_FROM if self.untiled is None else height * width <= self.untiled
+        return None if self.wanted == "off" or fits else Tiles()
+
+    def rest(self, cache: ConvCache, device: torch.device) -> ConvCache:
+        """The cache of a tile that waits for the next step: on the device while there is room, else on the host."""
+        if device.type != "cuda" or (self.free is not None and self.free() >= RESERVE):
+            return cache
+        return cache.to(torch.device("cpu"))
+
+
 def starts(length: int, tiles: Tiles) -> list[int]:
     """Where tiles begin along an axis; one that the tile before already reaches the end of is left out."""
     found = [0]
@@ -127,69 +155,75 @@ def ramp(length: int, overlap: int, first: bool, last: bool, like: Tensor) -> Te
     return weight
 
 
-def tiled(step: Step, x: Tensor, caches: Caches, tiles: Tiles, scales: tuple[int, int]) -> tuple[Tensor, Caches]:
-    """A codec's step, tile after tile, seams blended.
-
-    `scales` are (pixels of the input, pixels of the output) a latent.  Every tile has its own cache; on
-    a GPU those that rest stand in host memory.
-    """
-    inner, outer = scales
-    height, width = x.shape[-2] // inner, x.shape[-1] // inner
-    rows, columns = starts(height, tiles), starts(width, tiles)
-    places = [(top, left) for top in rows for left in columns]
-    overlap = (tiles.side - tiles.stride) * outer
-    total = weights = torch.empty(0)
-    after: Caches = []
-    for number, (top, left) in enumerate(places):
-        part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
-        cache = caches[number] if caches else ConvCache(spent=True)
-        out, cache = step(part, cache.to(x.device))
-        after.append(cache.to(torch.device("cpu")) if x.is_cuda else cache)
-        if not number:
-            total = out.new_zeros(*out.shape[:-2], height * outer, width * outer)
-            weights = out.new_zeros(height * outer, width * outer)
-        vertical = ramp(out.shape[-2], overlap, top == 0, top == rows[-1], out)
-        level = ramp(out.shape[-1], overlap, left == 0, left == columns[-1], out)
-        weight = vertical[:, None] * level[None]
-        window = (
-            slice(top * outer, top * outer + out.shape[-2]),
-            slice(left * outer, left * outer + out.shape[-1]),
-        )
-        total[(..., *window)] += out * weight
-        weights[window] += weight
-    return total / weights, after
-
-
 class Streamed:
     """One direction of a codec over a scene, whole or in tiles; states are values.
 
-    `tile` is `auto`, `off` or a side in pixels; `scales` (pixels of the input, of the output) a latent.
+    `scales` are (pixels of the input, of the output) a latent.
     """
 
-    def __init__(self, step: Step, tile: str, scales: tuple[int, int]) -> None:
-        self._step, self._tile, self._scales = step, tile, scales
+    def __init__(self, step: Step, tiling: Tiling, scales: tuple[int, int]) -> None:
+        self._step, self._tiling, self._scales = step, tiling, scales
 
     def step(self, x: Tensor, caches: Caches) -> tuple[Tensor, Caches]:
         """The next frames or latents; `caches` is empty at a scene's start."""
-        tiles = tiles_for(self._tile, x.shape[-2] // self._scales[0] * SPATIAL)
+        tiles = self._tiles(x, len(caches))
         if tiles is not None:
-            return tiled(self._step, x, caches, tiles, self._scales)
+            return self._tiled(x, caches, tiles)
         out, cache = self._step(x, caches[0] if caches else ConvCache(spent=True))
         return out, [cache]
 
+    def _tiled(self, x: Tensor, caches: Caches, tiles: Tiles) -> tuple[Tensor, Caches]:
+        """A step, tile after tile, seams blended; every tile has its own cache."""
+        inner, outer = self._scales
+        height, width = x.shape[-2] // inner, x.shape[-1] // inner
+        rows, columns = starts(height, tiles), starts(width, tiles)
+        places = [(top, left) for top in rows for left in columns]
+        overlap = (tiles.side - tiles.stride) * outer
+        total = weights = torch.empty(0)
+        after: Caches = []
+        for number, (top, left) in enumerate(places):
+            part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
+            cache = caches[number] if caches else ConvCache(spent=True)
+            out, cache = self._step(part, cache.to(x.device))
+            after.append(self._tiling.rest(cache, x.device))
+            if not number:
+                total = out.new_zeros(*out.shape[:-2], height * outer, width * outer)
+                weights = out.new_zeros(height * outer, width * outer)
+            vertical = ramp(out.shape[-2], overlap, top == 0, top == rows[-1], out)
+            level = ramp(out.shape[-1], overlap, left == 0, left == columns[-1], out)
+            weight = vertical[:, None] * level[None]
+            window = (
+                slice(top * outer, top * outer + out.shape[-2]),
+                slice(left * outer, left * outer + out.shape[-1]),
+            )
+            total[(..., *window)] += out * weight
+            weights[window] += weight
+        return total / weights, after
 
-def encoder(codec: Codec, tile: str) -> Streamed:
+    def _tiles(self, x: Tensor, count: int) -> Tiles | None:
+        """The tiles of a step after one of `count`: a scene goes on as it began, whatever is free by now."""
+        height, width = (side // self._scales[0] for side in x.shape[-2:])
+        tiles = self._tiling.tiles(height * SPATIAL, width * SPATIAL)
+        if self._tiling.wanted != "auto" or count == 0:
+            return tiles
+        expected = 1 if tiles is None else len(starts(height, tiles)) * len(starts(width, tiles))
+        return tiles if count == expected else Tiles() if count > 1 else None
+
+
+def encoder(codec: Codec, tiling: Tiling) -> Streamed:
     """Pixels to latents."""
-    return Streamed(codec.encode_step, tile, (SPATIAL, 1))
+    return Streamed(codec.encode_step, tiling, (SPATIAL, 1))
 
 
-def decoder(codec: Codec, tile: str) -> Streamed:
+def decoder(codec: Codec, tiling: Tiling) -> Streamed:
     """Latents to pixels."""
-    return Streamed(codec.decode_step, tile, (1, SPATIAL))
+    return Streamed(codec.decode_step, tiling, (1, SPATIAL))
 
 
 def saved(caches: Caches) -> dict[str, Tensor]:
     """Caches as tensors by name."""
+    if any(t.is_pinned() for cache in caches for t in cache.store.values()):
+        torch.accelerator.synchronize()  # they may still be on their way to the host
     return {f"{i}.{name}": t for i, cache in enumerate(caches) for name, t in cache.tensors().items()}
 
 
@@ -202,13 +236,3 @@ def restored(tensors: dict[str, Tensor], device: torch.device) -> Caches:
             caches.append(ConvCache(spent=True))
         caches[int(number)].store[name] = tensors[key].to(device)
     return caches
-
-
-def tiles_for(wanted: str, height: int) -> Tiles | None:
-    """Tiles for `auto`, `off` or a side in pixels of output; `height` in pixels of output."""
-    if wanted == "off" or (wanted == "auto" and height <= TILED_FROM):
-        return None
-    if wanted == "auto":
-        return Tiles()
-    side = int(wanted) // SPATIAL
-    return Tiles(side, side - max(4, side * (TILE - STRIDE) // TILE))

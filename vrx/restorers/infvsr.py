@@ -18,7 +18,7 @@ from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import codecs
 from vrx.restorers.base import Pixels, SceneStart, Stage
 from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.restorers.codecs import Caches, Codec, Streamed
+from vrx.restorers.codecs import Caches, Codec, Streamed, Tiling
 from vrx.restorers.stages import Decode, padded, video
 
 RULE = OneStep(timestep=399, shift=5.0, window=3, pad=False)
@@ -96,9 +96,11 @@ class InfVsrRestorer:
     name = "infvsr"
     schedule = SCHEDULE
 
-    def __init__(self, codec: Codec, network: WanTransformer, guidance: VisualGuidance, scale: int, tile: str) -> None:
+    def __init__(
+        self, codec: Codec, network: WanTransformer, guidance: VisualGuidance, scale: int, tiling: Tiling
+    ) -> None:
         self.scale = scale
         device = network.patch_embedding.weight.device
-        self.encode: Stage = Encode(codecs.encoder(codec, tile), guidance, scale)
+        self.encode: Stage = Encode(codecs.encoder(codec, tiling), guidance, scale)
         self.generate: Stage = Generate(network, RULE, lambda scene: scene.target)
-        self.decode: Stage = Decode(codecs.decoder(codec, tile), device)
+        self.decode: Stage = Decode(codecs.decoder(codec, tiling), device)

@@ -16,7 +16,7 @@ from vrx.models.wan.transformer import WanTransformer
 from vrx.restorers import codecs
 from vrx.restorers.base import Pixels, SceneStart, Stage
 from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.restorers.codecs import SPATIAL, Codec, Streamed
+from vrx.restorers.codecs import SPATIAL, Codec, Streamed, Tiling
 from vrx.restorers.stages import CodecState, Decode, padded, video
 
 RULE = OneStep(timestep=522, shift=8.0, window=18, pad=True)  # 21 latent frames with the chunk's own
@@ -76,7 +76,7 @@ class InstantVirRestorer:
     name = "instantvir"
     schedule = SCHEDULE
 
-    def __init__(self, codec: Codec, network: WanTransformer, options: InstantVirOptions, tile: str) -> None:
+    def __init__(self, codec: Codec, network: WanTransformer, options: InstantVirOptions, tiling: Tiling) -> None:
         enlarges = options.task == "upscale"
         self.scale = SCALE if enlarges else 1
         device = network.patch_embedding.weight.device
@@ -85,6 +85,6 @@ class InstantVirRestorer:
             height, width = (side + -side % SPATIAL for side in scene.source)
             return (height * SCALE, width * SCALE) if enlarges else scene.source
 
-        self.encode: Stage = Encode(codecs.encoder(codec, tile), options)
+        self.encode: Stage = Encode(codecs.encoder(codec, tiling), options)
         self.generate: Stage = Generate(network, RULE, size)
-        self.decode: Stage = Decode(codecs.decoder(codec, tile), device)
+        self.decode: Stage = Decode(codecs.decoder(codec, tiling), device)

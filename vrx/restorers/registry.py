@@ -34,7 +34,8 @@ TEXT_WIDTH = 4096  # of guidance rows that UMT5 makes; InfVSR's are narrower
 class Request:
     """What a restorer is built for: tensors, wishes, and where it is to run.
 
-    `context` stands in for the prompt's rows where there is no text encoder to make them.
+    `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
+    are what `codecs.Tiling` knows of the device's memory.
     """
 
     parts: Parts
@@ -43,6 +44,13 @@ class Request:
     device: torch.device
     dtype: torch.dtype
     context: Tensor | None = None
+    untiled: int | None = None
+    free: Callable[[], int] | None = None
+
+    @property
+    def tiling(self) -> codecs.Tiling:
+        """When codecs work in tiles."""
+        return codecs.Tiling(self.model.tile, self.untiled, self.free)
 
     def placed(self, network: Network) -> Network:
         """A network on the device; Wan's transformer keeps in float32 what the release keeps there.
@@ -90,7 +98,7 @@ def build_infvsr(request: Request) -> Restorer:
     codec = codecs.WanCodec(request.placed(parts.autoencoder()), tiny)
     guidance = aligned(parts.guidance().to(request.device))
     network = request.placed(parts.transformer())
-    return InfVsrRestorer(codec, network, guidance, request.restore.scale, request.model.tile)
+    return InfVsrRestorer(codec, network, guidance, request.restore.scale, request.tiling)
 
 
 def build_instantvir(request: Request) -> Restorer:
@@ -110,7 +118,7 @@ def build_instantvir(request: Request) -> Restorer:
         context = text.rows(parts, request.model.prompt or "", request.device, folder)
     network = request.placed(parts.transformer())
     options = InstantVirOptions(str(request.restore.task), context.to(request.device))
-    return InstantVirRestorer(codec, network, options, request.model.tile)
+    return InstantVirRestorer(codec, network, options, request.tiling)
 
 
 def build_flashvsr(request: Request) -> Restorer:
@@ -119,7 +127,7 @@ def build_flashvsr(request: Request) -> Restorer:
     projection = request.placed(parts.projection())
     network = request.placed(parts.transformer())
     decoder = (
-        codecs.decoder(codecs.WanCodec(request.placed(parts.autoencoder())), request.model.tile)
+        codecs.decoder(codecs.WanCodec(request.placed(parts.autoencoder())), request.tiling)
         if request.model.decoder == "full"
         else request.placed(parts.decoder())
     )
