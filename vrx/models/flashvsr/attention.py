@@ -9,16 +9,25 @@ S = 128 tokens of a window, d head width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 WINDOW = (2, 8, 8)  # frames, rows, columns
 TOKENS = WINDOW[0] * WINDOW[1] * WINDOW[2]
+MASKED_WINDOWS = 8  # query windows under one mask: 1024 rows of it
+LIMITS = {"recompile_limit": 256, "accumulated_recompile_limit": 1024, "fail_on_recompile_limit_hit": True}
+
+logger = logging.getLogger(__name__)
 
 
 def to_windows(x: Tensor, grid: tuple[int, int, int]) -> Tensor:
@@ -79,7 +88,52 @@ def select(q: Tensor, k: Tensor, local: Tensor, ratio: float) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
     """Attention [1, h, Q x S, d] of every query window to the key windows it keeps; all in window order."""
-    return attend_flex(q, k, v, keep) if q.is_cuda else attend_gathered(q, k, v, keep)
+    if not q.is_cuda or _get_current_dispatch_mode() is not None:  # nothing compiled runs while operations are counted
+        return attend_gathered(q, k, v, keep)
+    return on_gpu(q, k, v, keep)
+
+
+class Sparse:
+    """FlexAttention on a GPU; from the first failure to compile it on, fused attention with a mask.
+
+    FlexAttention needs Triton, a C compiler and an Ampere card or newer; uncompiled it would hold all scores of
+    all heads at once, tens of gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._fails = False
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
+        """See `attend`."""
+        if not self._fails:
+            try:
+                return attend_flex(q, k, v, keep)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and there is another one
+                reason = " ".join(str(error).splitlines()[:2])
+                logger.warning("sparse attention runs as masked attention: %s: %s", type(error).__name__, reason)
+                self._fails = True
+        return attend_masked(q, k, v, keep)
+
+
+on_gpu = Sparse()
+
+
+def attend_masked(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
+    """The same by fused attention under a mask of all keys, a few query windows at a time.
+
+    Everything is computed and what is not kept thrown away.
+    """
+    out = torch.empty_like(q)
+    for first in range(0, keep.shape[1], MASKED_WINDOWS):
+        part = keep[:, first : first + MASKED_WINDOWS]
+        rows = slice(first * TOKENS, first * TOKENS + part.shape[1] * TOKENS)
+        mask = part.repeat_interleave(TOKENS, 1).repeat_interleave(TOKENS, 2)[None]
+        seen = F.scaled_dot_product_attention(q[:, :, rows], k, v, attn_mask=mask)
+        some = part.any(-1).repeat_interleave(TOKENS, 1)[None, ..., None]
+        out[:, :, rows] = seen.where(some, torch.zeros_like(seen))  # a row that keeps nothing is not a number
+    return out
 
 
 def attend_gathered(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
@@ -108,12 +162,27 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
         return keep[head, query // TOKENS, key // TOKENS]
 
     mask = BlockMask.from_kv_blocks(nothing, torch.zeros_like(order), count, order, TOKENS, mask_mod=kept)
-    return flex(q.is_cuda)(q.contiguous(), k.contiguous(), v.contiguous(), block_mask=mask)
+    kernel = flex(q.is_cuda)
+    return kernel(q.contiguous(), k.contiguous(), v.contiguous(), block_mask=mask)
 
 
 @cache
 def flex(compiled: bool) -> Callable[..., Tensor]:
-    """FlexAttention, compiled or eager."""
+    """FlexAttention, compiled or eager.
+
+    Compiled it makes a kernel for every shape; past Dynamo's limit of kernels it would silently run uncompiled,
+    so that limit is raised far above what sizes a process meets, and reaching it is an error.
+    """
     from torch.nn.attention.flex_attention import flex_attention
 
-    return cast("Callable[..., Tensor]", torch.compile(flex_attention, dynamic=False) if compiled else flex_attention)
+    if not compiled:
+        return cast("Callable[..., Tensor]", flex_attention)
+    from torch._dynamo import config
+
+    kernel = cast("Callable[..., Tensor]", torch.compile(flex_attention, dynamic=False))
+
+    def call(q: Tensor, k: Tensor, v: Tensor, block_mask: BlockMask) -> Tensor:
+        with config.patch(LIMITS):
+            return kernel(q, k, v, block_mask=block_mask)
+
+    return call

@@ -1,0 +1,101 @@
+"""FlashVSR's sparse attention where FlexAttention cannot be compiled, and in clips of many sizes."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import flex_attention
+from torch.utils.flop_counter import FlopCounterMode
+
+from vrx.models.flashvsr import attention as sparse
+
+
+def case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two heads, 10 query and 12 key windows; one query window keeps nothing."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, n * sparse.TOKENS, 16, generator=generator) for n in (10, 12, 12))
+    keep = torch.rand(2, 10, 12, generator=generator) < 0.4
+    keep[1, 3] = False
+    return q, k, v, keep
+
+
+@torch.inference_mode()
+def test_attention_under_a_mask_gives_what_gathered_windows_give() -> None:
+    expected = sparse.attend_gathered(*case())
+    found = sparse.attend_masked(*case())
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert not found[0, 1, 3 * sparse.TOKENS : 4 * sparse.TOKENS].any()
+
+
+@torch.inference_mode()
+def test_a_gpu_on_which_nothing_compiles_takes_the_mask(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    def broken(*_: Tensor) -> Tensor:
+        asked.append(1)
+        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable")
+
+    monkeypatch.setattr(sparse, "attend_flex", broken)
+    attend = sparse.Sparse()
+    expected = sparse.attend_gathered(*case())
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            torch.testing.assert_close(attend(*case()), expected, atol=1e-5, rtol=1e-5)
+    assert len(asked) == 1
+    assert [record.message for record in caplog.records] == [
+        "sparse attention runs as masked attention: RuntimeError: "
+        "Failed to find C compiler. Please specify via CC environment variable"
+    ]
+
+
+def test_running_out_of_memory_is_no_failure_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sparse, "attend_flex", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        sparse.Sparse()(*case())
+
+
+@torch.inference_mode()
+def test_nothing_compiled_runs_while_operations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnGpu(torch.Tensor):
+        is_cuda = True  # type: ignore[assignment]
+
+    called = []
+    monkeypatch.setattr(sparse, "on_gpu", lambda *_: called.append("compiled"))
+    monkeypatch.setattr(sparse, "attend_gathered", lambda *_: called.append("gathered"))
+    query = torch.rand(1, 1, sparse.TOKENS, 16).as_subclass(OnGpu)
+    sparse.attend(query, query, query, query)
+    with FlopCounterMode(display=False):
+        sparse.attend(query, query, query, query)
+    assert called == ["compiled", "gathered"]
+
+
+@torch.inference_mode()
+def test_every_size_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def backend(module: torch.fx.GraphModule, _: object) -> Any:
+        graphs.append(1)
+        return module.forward
+
+    def stand_in(q: Tensor, k: Tensor, v: Tensor, block_mask: object) -> Tensor:
+        return q + k + v
+
+    compiler = torch.compile
+    monkeypatch.setattr(flex_attention, "flex_attention", stand_in)
+    monkeypatch.setattr(
+        torch, "compile", lambda function, dynamic: compiler(function, dynamic=dynamic, backend=backend)
+    )
+    torch._dynamo.reset()
+    kernel = sparse.flex.__wrapped__(True)
+    for length in range(2, 14):  # torch stops compiling after 8
+        x = torch.rand(1, 1, length, 4)
+        assert torch.equal(kernel(x, x, x, block_mask=None), x * 3)
+    assert len(graphs) == 12
