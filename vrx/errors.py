@@ -139,5 +139,5 @@ def resource_errors(device: str = "") -> Iterator[None]:
 def exhausted(device: str) -> DeviceError:
     """A device, or the machine where none is named, that ran out of memory."""
     if device.startswith("cuda"):
-        return DeviceError(f"{device} ran out of memory", "Use --device cpu or a smaller video")
+        return DeviceError(f"{device} ran out of memory", "Try --tile 512, --decoder tiny or --model embedded")
     return DeviceError("memory ran out", "Use a smaller video or --scale, or a machine with more memory")

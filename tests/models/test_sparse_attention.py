@@ -1,7 +1,6 @@
 """FlashVSR's sparse attention where FlexAttention cannot be compiled, and in clips of many sizes."""
 
 import logging
-from functools import partial
 from typing import Any
 
 import pytest

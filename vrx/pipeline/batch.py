@@ -27,7 +27,7 @@ class Batch:
         results = []
         for job in self.jobs:
             source = None if job.source == "-" else Path(job.source)
-            entry = self._pool.select(job.model, job.restore).entry
+            entry = self._pool.select(job.model, job.restore, job.source).entry
             results.append((job, find_destination(job, source, entry.name)))
         refuse_clashes(results)
 

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from vrx.models.cache import KVCache
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import pick_device, pick_dtype
+from vrx.pipeline.fitting import with_room
 from vrx.pipeline.measure import machine_name
 from vrx.pipeline.peak_memory import forget_peak, peak_memory
 from vrx.restorers.base import Pixels, Restorer, SceneStart
@@ -86,7 +87,7 @@ def benchmark_random(
     lean = any(part.role == "lean" for part in entry.parts)
     parts = RandomParts(family=entry.family, device=device, dtype=dtype, on_lean=lean)
     context = torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)
-    restorer = build(entry, Request(parts, restore, model, device, dtype, context))
+    restorer = build(entry, with_room(Request(parts, restore, model, device, dtype, context), entry))
     rates = matrix_rate(device, dtype), bandwidth(device)
     rows = [row for size in sizes for row in measured(restorer, size, chunks, device, rates)]
     counted = {id(p): p.numel() for name in STAGES for p in parameters(getattr(restorer, name))}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from vrx.pipeline.choose import Machine, choose
-from vrx.pipeline.devices import gpu_memory, pick_device, pick_dtype
+from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
+from vrx.pipeline.fitting import output_pixels, with_room
 from vrx.restorers.base import Restorer
 from vrx.restorers.parts import Parts
 from vrx.restorers.registry import Request, build, parts_of
@@ -39,13 +40,19 @@ class ModelPool:
         self._parts: dict[tuple[ModelSettings, RestoreSettings], Parts] = {}
         self._restorers: dict[tuple[ModelSettings, RestoreSettings], Restorer] = {}
 
-    def select(self, model: ModelSettings, restore: RestoreSettings) -> Selection:
-        """The model that settings ask for.  Raises UsageError, ModelError and DeviceError."""
+    def select(self, model: ModelSettings, restore: RestoreSettings, source: str = "-") -> Selection:
+        """The model that settings ask for, by the size of the first source.
+
+        Raises UsageError, ModelError and DeviceError.
+        """
         key = (model, restore)
         if key not in self._selected:
             known = catalogue.known()
             device = pick_device(model.device)
-            choice = choose(model, known, restore, machine(model, known, device))
+            found = machine(model, known, device)
+            if found.gpu_memory is not None:
+                found = replace(found, pixels=output_pixels(source, restore.scale))
+            choice = choose(model, known, restore, found)
             self._selected[key] = Selection(choice.entry, known, device, choice.note)
         return self._selected[key]
 
@@ -64,7 +71,7 @@ class ModelPool:
             request = Request(
                 self.parts(model, restore, shop), restore, model, chosen.device, pick_dtype(model.dtype, chosen.device)
             )
-            self._restorers[key] = build(chosen.entry, request)
+            self._restorers[key] = build(chosen.entry, with_room(request, chosen.entry))
         return self._restorers[key]
 
     def drop(self) -> None:
@@ -74,7 +81,7 @@ class ModelPool:
 
 def machine(model: ModelSettings, known: dict[str, Entry], device: torch.device) -> Machine:
     """What the choice of a model depends on; on a processor none of it is looked for."""
-    memory = gpu_memory(device)
+    memory = free_memory(device)
     if memory is None:
         return Machine()
     folder = Environment.read().models

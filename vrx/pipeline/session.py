@@ -50,7 +50,7 @@ class Session:
         self._stack = ExitStack()
         self._notes: list[str] = []
         self.mask: MaskTrack | None = None
-        self._selection = pool.select(job.model, job.restore)
+        self._selection = pool.select(job.model, job.restore, job.source)
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
         self.destination = paths.find_destination(job, self._named, self.entry.name)

@@ -116,7 +116,7 @@ class Tiling:
 
     wanted: str = "auto"
     untiled: int | None = None
-    free: Callable[[], int] | None = None
+    free: Callable[[], int | None] | None = None
 
     def tiles(self, height: int, width: int) -> Tiles | None:
         """Tiles for an output of so many pixels, None for one piece."""
@@ -128,7 +128,8 @@ class Tiling:
 
     def rest(self, cache: ConvCache, device: torch.device) -> ConvCache:
         """The cache of a tile that waits for the next step: on the device while there is room, else on the host."""
-        if device.type != "cuda" or (self.free is not None and self.free() >= RESERVE):
+        free = None if self.free is None else self.free()
+        if device.type != "cuda" or (free is not None and free >= RESERVE):
             return cache
         return cache.to(torch.device("cpu"))
 

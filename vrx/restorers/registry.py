@@ -45,7 +45,7 @@ class Request:
     dtype: torch.dtype
     context: Tensor | None = None
     untiled: int | None = None
-    free: Callable[[], int] | None = None
+    free: Callable[[], int | None] | None = None
 
     @property
     def tiling(self) -> codecs.Tiling:

@@ -1,0 +1,53 @@
+"""What fits the device, on machines that are made up."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.clips import ClipMaker
+from vrx.pipeline import devices, fitting
+from vrx.pipeline.choose import USUAL
+from vrx.restorers.parts import Parts
+from vrx.restorers.registry import Request
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
+
+ENTRIES = catalogue.load(catalogue.packaged())
+UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
+CUDA = torch.device("cuda")
+
+
+def test_the_size_of_an_output_is_known_before_its_model(clip: ClipMaker) -> None:
+    assert fitting.output_pixels(str(clip(size=(64, 48), frames=2)), 4) == 256 * 192
+
+
+def test_a_source_that_cannot_be_looked_into_is_taken_for_a_usual_one(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    for source in ("-", str(tmp_path / "none.mp4"), str(tmp_path / "text.mp4")):
+        assert fitting.output_pixels(source, 4) == USUAL
+
+
+def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 25)
+    assert devices.free_memory(CUDA) == 15
+    assert devices.free_memory(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize(("free", "whole"), [(84_500_000_000, True), (24_900_000_000, False)])
+def test_a_request_knows_what_fits_in_one_piece(free: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "free_memory", lambda _: free)
+    request = Request(Parts(), UPSCALE, ModelSettings(), CUDA, torch.bfloat16)
+    tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
+    assert (tiling.tiles(1088, 1920) is None) == whole
+    assert tiling.free is not None
+    assert tiling.free() == free
+
+
+def test_on_a_processor_rows_decide() -> None:
+    request = Request(Parts(), UPSCALE, ModelSettings(), torch.device("cpu"), torch.float32)
+    tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
+    assert tiling.tiles(1024, 1920) is None
+    assert tiling.tiles(1080, 1920) is not None

@@ -1,0 +1,34 @@
+"""What fits the device: the size of an output before its model is chosen, and how a model uses the memory there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from vrx.errors import InputError
+from vrx.media import probe
+from vrx.pipeline.choose import USUAL
+from vrx.pipeline.devices import free_memory
+from vrx.restorers.footprints import untiled
+from vrx.restorers.registry import Request
+from vrx.weights.catalogue import Entry
+
+
+def output_pixels(source: str, scale: int) -> int:
+    """Pixels of a frame of the result; those of 1280x720 where the source cannot be looked into before it is read."""
+    if source == "-":
+        return USUAL
+    try:
+        with probe.opened(Path(source), source) as container:
+            width, height = probe.describe(container, source, Path(source)).video.size
+    except InputError:  # whoever reads it says what is wrong
+        return USUAL
+    return width * height * scale**2
+
+
+def with_room(request: Request, entry: Entry) -> Request:
+    """The request with what its device's memory allows before the weights are there."""
+    free = free_memory(request.device)
+    most = untiled(entry, free, request.model.decoder)
+    return replace(request, untiled=most, free=partial(free_memory, request.device))
