@@ -39,6 +39,25 @@ class ProjectionConfig:
         object.__setattr__(self, "unshuffle", tuple(self.unshuffle))
 
 
+def as_products(conv: nn.Conv3d, x: Tensor) -> Tensor:
+    """A convolution without padding of [N, C, T, H, W] as one matrix product for each frame of its output.
+
+    With so many channels a GPU does this faster than any kernel for convolutions that its library picks; a frame
+    at a time bounds the memory.
+    """
+    n, channels = x.shape[:2]
+    last = x.permute(0, 2, 3, 4, 1).contiguous()  # [N, T, H, W, C]
+    weight = conv.weight.permute(0, 2, 3, 4, 1).flatten(1)  # [out, kT x kH x kW x C]; a view, stored channels last
+    frames = []
+    for start in range(0, x.shape[2] - conv.kernel_size[0] + 1, conv.stride[0]):
+        seen = last[:, start : start + conv.kernel_size[0]]
+        places = seen.unfold(2, conv.kernel_size[1], conv.stride[1]).unfold(3, conv.kernel_size[2], conv.stride[2])
+        rows, columns = places.shape[2:4]  # [N, kT, H, W, C, kH, kW]
+        patches = places.permute(0, 2, 3, 1, 5, 6, 4).reshape(n * rows * columns, -1, channels).flatten(1)
+        frames.append(F.linear(patches, weight, conv.bias).view(n, rows, columns, -1))
+    return torch.stack(frames, 1).permute(0, 4, 1, 2, 3)
+
+
 class LqProjection(nn.Module):
     """Two strided convolutions in time, and a linear layer for each block that is fed."""
 
@@ -63,7 +82,9 @@ class LqProjection(nn.Module):
     def convolve(self, name: str, x: Tensor, front: Tensor) -> Tensor:
         """One convolution after `front`, its norm and SiLU."""
         x = F.pad(torch.cat([front, x], 2), (1, 1, 1, 1, 0, 0), mode="replicate")
-        return F.silu(getattr(self, f"norm{name}")(getattr(self, f"conv{name}")(x)))
+        conv = getattr(self, f"conv{name}")
+        y = as_products(conv, x) if x.is_cuda else conv(x)
+        return F.silu(getattr(self, f"norm{name}")(y))
 
     def step(self, video: Tensor, cache: ConvCache) -> tuple[list[Tensor], ConvCache]:
         """The next frames [N, 3, T, H, W] in -1..1 to tokens [N, T/4 x rows x columns, out] for each linear.
