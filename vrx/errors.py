@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-OUT_OF_MEMORY = (  # what torch, oneDNN, C++, OpenCV, the loader and ffmpeg say
+OUT_OF_MEMORY = (  # what torch, CUDA's libraries, oneDNN, C++, OpenCV, the loader and ffmpeg say
     *("out of memory", "not enough memory", "allocate memory", "bad_alloc", "out_of_memory", "insufficient memory"),
     *("could not create a primitive", "could not create a memory", "failed to map segment", "start new thread"),
-    *("unable to allocate", "malloc of size"),
+    *("unable to allocate", "malloc of size", "status_alloc_failed"),
 )
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.clips import ClipMaker
-from vrx.pipeline import devices, fitting
+from vrx.errors import DeviceError, resource_errors
+from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.choose import USUAL
 from vrx.restorers.parts import Parts
 from vrx.restorers.registry import Request
@@ -51,3 +52,30 @@ def test_on_a_processor_rows_decide() -> None:
     tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
     assert tiling.tiles(1024, 1920) is None
     assert tiling.tiles(1080, 1920) is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "full"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: out of memory", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_memory_of_a_gpu_that_ran_out_is_known_by_its_libraries_words(words: str, full: bool) -> None:
+    with pytest.raises(DeviceError if full else RuntimeError) as caught, resource_errors("cuda:0"):
+        raise RuntimeError(words)
+    if isinstance(caught.value, DeviceError):
+        assert caught.value.hint == "Try --tile 512, --decoder tiny or --model embedded"
+
+
+def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "pick_device", lambda _: CUDA)
+    monkeypatch.setattr(pool, "free_memory", lambda _: 30_000_000_000)
+    chosen = {}
+    for size in ((64, 48), (640, 360)):
+        source = clip(f"{size[0]}.mkv", size=size, frames=1)
+        found = pool.ModelPool().select(ModelSettings(), UPSCALE, str(source))
+        chosen[size] = (found.entry.name, bool(found.note))
+    assert chosen == {(64, 48): ("infvsr", True), (640, 360): ("embedded", False)}

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from vrx.errors import InputError
-from vrx.media import probe
+from vrx.media.probe import opened
+from vrx.media.tracks import pick_video
 from vrx.pipeline.choose import USUAL
 from vrx.pipeline.devices import free_memory
 from vrx.restorers.footprints import untiled
@@ -20,11 +21,11 @@ def output_pixels(source: str, scale: int) -> int:
     if source == "-":
         return USUAL
     try:
-        with probe.opened(Path(source), source) as container:
-            width, height = probe.describe(container, source, Path(source)).video.size
+        with opened(Path(source), source) as container:
+            stream = pick_video(container, source)
+            return stream.width * stream.height * scale**2 or USUAL
     except InputError:  # whoever reads it says what is wrong
         return USUAL
-    return width * height * scale**2
 
 
 def with_room(request: Request, entry: Entry) -> Request:
