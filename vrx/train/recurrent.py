@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
@@ -29,7 +30,8 @@ from torch.func import functional_call
 from vrx.models.classical import bicubic
 from vrx.models.recurrent import MOST_DAMAGE, PIXELS, DamageNetwork, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.train.footage import load_footage, load_photographs
-from vrx.train.pool import GRID, Clips, Feed, Maker, Pool
+from vrx.train.pool import Feed, Maker, Pool
+from vrx.train.slots import GO_ON_SHARE, Batch
 from vrx.train.updates import Updates, rate_at
 from vrx.train.validate import Validation
 
@@ -42,76 +44,11 @@ SQUARE_WEIGHT = 0.5
 TEMPORAL_WEIGHT = 0.2
 DAMAGE_WEIGHT = 0.5
 DAMAGE_ROUND = 0.2  # estimates that are off by less count by the square
-GO_ON_SHARE = 0.5  # of the clips, once more in the other direction, with what they left
-MOST_PASSES = 5
-CUT_SHARE = 0.03  # of fresh clips, a cut that nobody told of
-LEVEL_ERROR = 0.05  # deviation of the conditions from the true ones, where these are given
-ESTIMATE_SHARE = 0.5  # of the clips that get the estimated ones, once these are any good
 ESTIMATE_FROM = 0.15  # of the time
 ESTIMATED = slice(0, 4, 3)  # frames that damage is read from
-OUTSIDE = 1e4  # motion to nowhere
 WARM_UP = 150  # steps
 RESERVE = 9.0  # seconds for the last validation and save
 QUEUED = 3  # steps that may wait on the device
-
-
-@dataclass
-class Slot:
-    """What a place of the batch shows: which clip, where cut out, in which direction, how often by now."""
-
-    index: int = 0
-    top: int = 0
-    left: int = 0
-    backward: bool = False
-    passes: int = 0
-
-
-class Batch:
-    """The tensors of one scale's step; a graph reads them where they are.  `side` positions are cut out of a clip."""
-
-    def __init__(self, scale: int, count: int, frames: int, side: int, network: RecurrentNetwork) -> None:
-        device, pixels = network.weight.device, PIXELS[scale]
-        self.scale, self.side, self._device = scale, side, device
-        fine, finer = pixels * side, pixels * side * scale
-        self.truth = torch.randint(0, 255, (count, frames, 3, finer, finer), dtype=torch.uint8, device=device)
-        self.low = torch.randint(0, 255, (count, frames, 3, fine, fine), dtype=torch.uint8, device=device)
-        self.motion = torch.zeros(count, frames, 2, side, side, dtype=torch.float16, device=device)
-        self.levels = torch.zeros(count, 3, device=device)
-        self.jitter = torch.zeros(count, 3, device=device)
-        self.estimated = torch.zeros(count, 1, dtype=torch.bool, device=device)
-        self.features = torch.zeros(count, network.config.channels, side, side, device=device)
-        self.picture = torch.zeros(count, 3, fine, fine, device=device)
-        self.gains = torch.zeros(count, device=device)
-        self.slots = [Slot() for _ in range(count)]
-
-    def refill(self, clips: Clips, filled: int, rng: random.Random, estimate: bool) -> None:
-        """The next step's clips: some go on, backward in time, the others are drawn."""
-        for place, slot in enumerate(self.slots):
-            fresh = slot.passes in (0, MOST_PASSES) or rng.random() >= GO_ON_SHARE
-            if fresh:
-                slot.index, slot.passes = rng.randrange(filled), 0
-                slot.top, slot.left = (rng.randint(0, GRID - self.side) for _ in range(2))
-            slot.backward = rng.random() < 0.5 if fresh else not slot.backward
-            slot.passes += 1
-            self._show(place, slot, clips)
-            if fresh and rng.random() >= CUT_SHARE:
-                self.motion[place, 0].fill_(OUTSIDE)
-                self.features[place].zero_()
-        self.jitter.normal_(0, LEVEL_ERROR)
-        chances = torch.rand(self.estimated.shape, device=self._device)
-        self.estimated.copy_(chances < (ESTIMATE_SHARE if estimate else 0.0))
-
-    def _show(self, place: int, slot: Slot, clips: Clips) -> None:
-        def window(x: Tensor, unit: int) -> Tensor:
-            top, left, side = (value * unit for value in (slot.top, slot.left, self.side))
-            cut = x[..., top : top + side, left : left + side]
-            return cut.flip(0) if slot.backward else cut
-
-        pixels = PIXELS[self.scale]
-        self.truth[place].copy_(window(clips.truth[slot.index], pixels * self.scale))
-        self.low[place].copy_(window(clips.low[slot.index], pixels))
-        self.motion[place].copy_(window(clips.motion[slot.index, int(slot.backward)], 1))
-        self.levels[place].copy_(clips.levels[slot.index])
 
 
 def clip_mean(x: Tensor) -> Tensor:
@@ -160,6 +97,10 @@ class Step:
         else:
             self.forget()
             self._eager()
+
+    def drop(self) -> None:
+        """Go on without the graph."""
+        self._graph = None
 
     def forget(self) -> None:
         """Drop the gradients."""
@@ -325,9 +266,15 @@ class Run:
 
     def report(self, count: int, speed: float, gains: dict[int, list[Tensor]]) -> None:
         """A line on how the last steps went."""
-        found = "  ".join(f"x{s} {torch.stack(g).mean():+.2f}" for s, g in gains.items() if g)
+        means = {s: float(torch.stack(g).mean()) for s, g in gains.items() if g}
+        found = "  ".join(f"x{s} {mean:+.2f}" for s, mean in means.items())
         stock = " ".join(str(pool.filled) for pool in self.pools.values())
         self.log(f"step {count}  {speed * 1000:.1f} ms  {found}  clips {stock}")
+        if not all(math.isfinite(mean) for mean in means.values()):
+            self.log("results are not finite: on without graphs")
+            for step, batch in zip(self.steps.values(), self.batches.values(), strict=True):
+                step.drop()
+                batch.features.zero_()
         if self.feed.error is not None:
             self.log(f"clips could not be made: {self.feed.error!r}")
             self.feed.error = None
