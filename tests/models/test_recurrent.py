@@ -3,15 +3,15 @@
 import pytest
 import torch
 
+from vrx.models.damage import LEVELS
 from vrx.models.recurrent import (
-    LEVELS,
     PIXELS,
-    DamageNetwork,
     RecurrentConfig,
     RecurrentNetwork,
     Trace,
     fetch,
     inside,
+    moved,
 )
 
 OUTSIDE = 1e4
@@ -78,5 +78,19 @@ def test_content_is_fetched_from_where_it_was() -> None:
     assert inside(motion)[0, 0].sum(1).tolist() == [3.0] * 4
 
 
-def test_damage_of_every_clip_is_read() -> None:
-    assert DamageNetwork()(torch.rand(2, 2, 3, 32, 32)).shape == (2, LEVELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gathered_rows_are_what_sampling_gives(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(2, 8, 6, 9, generator=generator).to(dtype)
+    motion = torch.randn(2, 2, 6, 9, generator=generator) * 3
+    valid = inside(motion)
+    expected = fetch(features.float(), motion, 1) * valid
+    found = moved(features, motion, valid)
+    assert found.dtype is dtype
+    torch.testing.assert_close(found.float(), expected, atol=1e-5 if dtype is torch.float32 else 2e-2, rtol=0)
+
+
+def test_one_position_is_no_trouble() -> None:
+    one, still = torch.rand(1, 8, 1, 1), torch.zeros(1, 2, 1, 1)
+    torch.testing.assert_close(moved(one, still, inside(still)), one)
+    assert torch.isfinite(fetch(torch.rand(1, 3, 2, 2), still, 2)).all()

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.models.damage import NOISE_UNIT
 from vrx.models.recurrent import PIXELS
 from vrx.restorers.motion import Motion, brightness
 from vrx.train import spoil
@@ -26,7 +27,7 @@ from vrx.train.synthesis import Photographs, uniform, vary
 GRID = 80  # positions a side of a prepared clip; what is learnt from is cut out of it
 DRAWN, FOOTAGE = 0.5, 0.33  # shares of clips from photographs, from footage; the others: footage as an encoder left it
 KINDS = {"clean": 0.5, "noise": 0.18, "tape": 0.04, "codec": 0.15, "noisy codec": 0.07, "web": 0.06}
-MOST_NOISE = 1.1  # of spoil.NOISE_UNIT
+MOST_NOISE = 1.1  # of NOISE_UNIT
 QP = (19.0, 40.0)
 AREA_SHARE = 0.12  # of batches, shrunk by averaging instead of bicubic
 FAILURES = 20  # after which no more clips are made
@@ -195,11 +196,11 @@ class Maker:
         which = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
         if noisy := which["noise"] + which["noisy codec"]:
             noise = uniform(len(noisy), 0.03, MOST_NOISE, device)
-            low[noisy] = spoil.add_noise(low[noisy], noise * spoil.NOISE_UNIT)
+            low[noisy] = spoil.add_noise(low[noisy], noise * NOISE_UNIT)
             levels[noisy, 0] = noise
         if taped := which["tape"]:
             noise = uniform(len(taped), 0.2, MOST_NOISE, device)
-            low[taped] = spoil.tape(low[taped], noise * spoil.NOISE_UNIT)
+            low[taped] = spoil.tape(low[taped], noise * NOISE_UNIT)
             levels[taped, 0] = noise
         if web := which["web"]:
             factor = self._rng.choice((1.5, 2.0))

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vrx.models.classical import bicubic
-from vrx.models.recurrent import MOST_DAMAGE, PIXELS, DamageNetwork, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.models.damage import MOST_DAMAGE, DamageNetwork
+from vrx.models.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch

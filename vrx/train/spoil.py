@@ -1,7 +1,7 @@
 """What happens to video before people enlarge it, in batches on the device: noise, tape, resizing, a codec.
 
-Functions of clips [N, T, 3, H, W] in 0..1 and of the conditions of `vrx.models.recurrent`: noise (a deviation
-of NOISE_UNIT is 1), compression (QP of H.264, `strength_of`), softness (log2 of a resize and back).
+Functions of clips [N, T, 3, H, W] in 0..1 and of the levels of `vrx.models.damage`: noise (a deviation of
+NOISE_UNIT is 1), compression (QP of H.264, `strength_of`), softness (the factor of a resize and back, less 1).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vrx.train.synthesis import uniform
 
-NOISE_UNIT = 20 / 255  # deviation, of 0..1
 BLOCK = 8  # pixels
 MACROBLOCK = 16
 DEAD_ZONES = {"intra": 1 / 3, "inter": 1 / 6}  # what is added before rounding down
