@@ -78,7 +78,7 @@ def test_content_is_fetched_from_where_it_was() -> None:
     assert inside(motion)[0, 0].sum(1).tolist() == [3.0] * 4
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_gathered_rows_are_what_sampling_gives(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(2, 8, 6, 9, generator=generator).to(dtype)
