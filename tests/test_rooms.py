@@ -15,12 +15,20 @@ WORDS = {
         "cli/signals.py",  # a thread that ends what no signal ends
         "weights/together.py",
         "weights/fetch.py",
+        "train/pool.py",  # clips are made while training goes on
     ),
     r"torch\.load\b": ("weights/load.py", "train/"),
     r"os\.environ": ("settings.py",),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),
-    r"torch\.cuda\b": ("pipeline/devices.py", "pipeline/cost.py", "pipeline/measure.py", "pipeline/measure_large.py"),
+    r"torch\.cuda\b": (
+        "pipeline/devices.py",
+        "pipeline/cost.py",
+        "pipeline/measure.py",
+        "pipeline/measure_large.py",
+        "train/pool.py",  # streams and graphs of a training by the clock
+        "train/recurrent.py",
+    ),
     r"(?<!\.)\bprint\(": ("train/",),
     r"\bpickle\b": ("weights/pickled.py",),
 }

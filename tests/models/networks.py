@@ -1,15 +1,17 @@
-"""A small embedded network with random weights, its heads included."""
+"""Small embedded networks with random weights, their heads included."""
 
 import torch
 
+from vrx.models.damage import DamageNetwork
 from vrx.models.embedded import EmbeddedConfig, EmbeddedNetwork
+from vrx.models.recurrent import RecurrentConfig, RecurrentNetwork
 from vrx.models.sharpness import SharpnessNetwork
-from vrx.models.strength import StrengthNetwork
 from vrx.restorers.embedded import EmbeddedParts
 
 TINY = EmbeddedConfig(
-    fine=8, full=8, coarse=16, before=1, middle=2, after=1, recall=(0, 2, 3), heads=2, window=4, memory=2, reference=2
+    full=8, coarse=16, before=1, middle=2, after=1, recall=(0, 2, 3), heads=2, window=4, memory=2, reference=2
 )
+TINY_ENLARGING = RecurrentConfig(channels=8, blocks=2)
 
 
 def tiny_network(seed: int = 0) -> EmbeddedNetwork:
@@ -23,5 +25,13 @@ def tiny_network(seed: int = 0) -> EmbeddedNetwork:
     return network
 
 
+def tiny_enlarging(seed: int = 0) -> RecurrentNetwork:
+    torch.manual_seed(seed)
+    network = RecurrentNetwork(TINY_ENLARGING).eval()
+    for parameter in (*network.heads.parameters(), *network.conditions.parameters()):
+        torch.nn.init.normal_(parameter, std=0.05)
+    return network
+
+
 def tiny_parts() -> EmbeddedParts:
-    return EmbeddedParts(tiny_network(), SharpnessNetwork().eval(), StrengthNetwork().eval())
+    return EmbeddedParts(tiny_network(), SharpnessNetwork().eval(), tiny_enlarging(), DamageNetwork().eval())

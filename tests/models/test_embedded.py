@@ -2,19 +2,15 @@ import pytest
 import torch
 
 from tests.models.networks import TINY, tiny_network
-from vrx.models.embedded import FAMILIES, MODES, SMALL, EmbeddedConfig, EmbeddedNetwork
-from vrx.models.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels, upscale_inputs
+from vrx.models.embedded import MODES, EmbeddedConfig, EmbeddedNetwork
+from vrx.models.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels
 from vrx.models.windows import from_windows, to_windows, window_offsets
 from vrx.train.rollout import Rollout
 
 
-def channels(mode: str) -> int:
-    return MODES[mode].inputs + MODES[mode].hints
-
-
 def walk(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
     """Clips [B, T, C, H, W] over a rolling memory."""
-    cache = network.allocate(mode, *x.shape[-2:], batch=len(x))
+    cache = network.allocate(*x.shape[-2:], batch=len(x))
     steps = [network.step(mode, x[:, t], levels, cache, t == 0) for t in range(x.shape[1])]
     return torch.stack(steps, 1)
 
@@ -30,7 +26,7 @@ def rolled(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.T
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
 def test_a_rolling_memory_gives_what_was_trained(mode: str, frames: int) -> None:
     network = tiny_network()
-    x = torch.rand(2, frames, channels(mode), 11, 9)
+    x = torch.rand(2, frames, MODES[mode].inputs, 11, 9)
     levels = torch.tensor([[0.5, 0.3, 1.0], [0.1, 0.0, 0.0]])
     whole = rolled(network, mode, x, levels)
     assert whole.shape == (2, frames, MODES[mode].outputs, 11, 9)
@@ -41,20 +37,20 @@ def test_a_rolling_memory_gives_what_was_trained(mode: str, frames: int) -> None
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (8, 8), (16, 5)])
 def test_every_size_works(size: tuple[int, int]) -> None:
     network = tiny_network()
-    x = torch.rand(1, 3, channels("upscale4"), *size)
+    x = torch.rand(1, 3, MODES["inpaint"].inputs, *size)
     levels = torch.zeros(1, 3)
-    found = walk(network, "upscale4", x, levels)
-    torch.testing.assert_close(found, rolled(network, "upscale4", x, levels), atol=1e-5, rtol=1e-5)
+    found = walk(network, "inpaint", x, levels)
+    torch.testing.assert_close(found, rolled(network, "inpaint", x, levels), atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_later_frames_never_change_earlier_ones() -> None:
     network = tiny_network()
-    x = torch.rand(1, 5, channels("upscale4"), 8, 8)
+    x = torch.rand(1, 5, MODES["inpaint"].inputs, 8, 8)
     changed = x.clone()
     changed[:, 3:] += 1
     levels = torch.zeros(1, 3)
-    before, after = walk(network, "upscale4", x, levels), walk(network, "upscale4", changed, levels)
+    before, after = walk(network, "inpaint", x, levels), walk(network, "inpaint", changed, levels)
     torch.testing.assert_close(before[:, :3], after[:, :3], atol=1e-6, rtol=0)
     assert not torch.allclose(before[:, 3], after[:, 3])
 
@@ -62,11 +58,11 @@ def test_later_frames_never_change_earlier_ones() -> None:
 @torch.inference_mode()
 def test_earlier_frames_are_seen_as_long_as_the_memory_lasts() -> None:
     network = tiny_network()
-    x = torch.rand(1, 12, channels("upscale4"), 8, 8)
+    x = torch.rand(1, 12, MODES["inpaint"].inputs, 8, 8)
     changed = x.clone()
     changed[:, 1] += 0.5
     levels = torch.zeros(1, 3)
-    difference = (walk(network, "upscale4", x, levels) - walk(network, "upscale4", changed, levels)).abs()
+    difference = (walk(network, "inpaint", x, levels) - walk(network, "inpaint", changed, levels)).abs()
     by_frame = difference.amax((0, 2, 3, 4))
     reach = TINY.memory * len(network.attention) + len(TINY.recall)
     assert by_frame[0] == 0
@@ -77,12 +73,12 @@ def test_earlier_frames_are_seen_as_long_as_the_memory_lasts() -> None:
 @torch.inference_mode()
 def test_a_new_reference_changes_what_follows() -> None:
     network = tiny_network()
-    x, levels = torch.rand(1, channels("upscale4"), 8, 8), torch.zeros(1, 3)
+    x, levels = torch.rand(1, MODES["inpaint"].inputs, 8, 8), torch.zeros(1, 3)
     results = []
     for fresh in (False, True):
-        cache = network.allocate("upscale4", 8, 8)
-        network.step("upscale4", torch.zeros_like(x), levels, cache, True)
-        results.append(network.step("upscale4", x, levels, cache, fresh))
+        cache = network.allocate(8, 8)
+        network.step("inpaint", torch.zeros_like(x), levels, cache, True)
+        results.append(network.step("inpaint", x, levels, cache, fresh))
     assert not torch.allclose(*results)
 
 
@@ -90,14 +86,14 @@ def test_a_new_reference_changes_what_follows() -> None:
 def test_a_fresh_network_adds_nothing() -> None:
     network = EmbeddedNetwork(TINY)
     for mode in MODES:
-        x = torch.rand(1, 2, channels(mode), 6, 6)
+        x = torch.rand(1, 2, MODES[mode].inputs, 6, 6)
         assert not walk(network, mode, x, torch.rand(1, 3)).any()
 
 
 @torch.inference_mode()
 def test_conditions_matter() -> None:
     network = tiny_network()
-    x = torch.rand(1, 1, channels("deblur"), 6, 6)
+    x = torch.rand(1, 1, MODES["deblur"].inputs, 6, 6)
     low, high = (walk(network, "deblur", x, torch.tensor([[s, 0.0, 0.0]])) for s in (0.2, 0.9))
     assert not torch.allclose(low, high)
 
@@ -121,9 +117,6 @@ def test_offsets_depend_on_the_difference_of_places_only() -> None:
 
 def test_inputs_have_the_channels_their_mode_takes() -> None:
     picture, mask = torch.rand(2, 3, 16, 24), torch.ones(2, 1, 16, 24)
-    assert upscale_inputs(picture, 4).shape == (2, MODES["upscale4"].inputs, 16, 24)
-    assert upscale_inputs(picture, 3).shape == (2, MODES["upscale3"].inputs, 16, 24)
-    assert upscale_inputs(picture, 2).shape == (2, MODES["upscale2"].inputs, 8, 12)
     assert deblur_inputs(picture, picture).shape == (2, MODES["deblur"].inputs, 4, 6)
     assert inpaint_inputs(picture, mask).shape == (2, MODES["inpaint"].inputs, 4, 6)
 
@@ -132,16 +125,10 @@ def test_contrast_of_a_flat_picture_is_zero() -> None:
     assert not contrast(torch.full((1, 3, 5, 5), 0.7)).abs().gt(1e-5).any()
 
 
-@pytest.mark.parametrize(("mode", "side"), [("upscale4", 4), ("upscale3", 3), ("deblur", 4)])
-def test_residuals_become_pixels(mode: str, side: int) -> None:
-    residual = torch.rand(2, MODES[mode].outputs, 5, 6)
+@pytest.mark.parametrize("side", [3, 4])
+def test_residuals_become_pixels(side: int) -> None:
+    residual = torch.rand(2, 3 * side**2, 5, 6)
     assert to_pixels(residual).shape == (2, 3, 5 * side, 6 * side)
-
-
-def test_the_shipped_size_fits_into_twelve_megabytes() -> None:
-    count = sum(p.numel() for p in EmbeddedNetwork(SMALL).parameters())
-    assert count * 4 < 12_000_000
-    assert set(FAMILIES) == {"upscale", "deblur", "inpaint"}
 
 
 def test_impossible_sizes_are_refused() -> None:
@@ -156,7 +143,7 @@ def test_impossible_sizes_are_refused() -> None:
 @torch.inference_mode()
 def test_cuda_gives_what_the_processor_gives() -> None:
     network = tiny_network()
-    x, levels = torch.rand(1, 4, channels("upscale4"), 16, 16), torch.zeros(1, 3)
-    expected = walk(network, "upscale4", x, levels)
-    found = walk(network.cuda(), "upscale4", x.cuda(), levels.cuda()).cpu()
+    x, levels = torch.rand(1, 4, MODES["inpaint"].inputs, 16, 16), torch.zeros(1, 3)
+    expected = walk(network, "inpaint", x, levels)
+    found = walk(network.cuda(), "inpaint", x.cuda(), levels.cuda()).cpu()
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)

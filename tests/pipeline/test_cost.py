@@ -4,27 +4,41 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vrx.models.damage import LEVELS
 from vrx.models.embedded import MODES, SMALL, EmbeddedNetwork
+from vrx.models.grids import GRID
+from vrx.models.recurrent import PIXELS, STANDARD, RecurrentNetwork, Trace
 from vrx.pipeline.cost import operations
 from vrx.pipeline.plan import memory_needed
 
-PIXELS_A_SIDE = {"upscale2": 4, "upscale3": 3, "upscale4": 4, "deblur": 4, "inpaint": 4}  # of a grid position
+HEIGHT, WIDTH = 32, 64  # grid positions; whole windows, so that nothing is padded
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_operations_are_those_that_torch_counts(mode: str) -> None:
-    height, width = 32, 64  # grid positions; whole windows, so that nothing is padded
     with torch.device("meta"), torch.inference_mode():
         network = EmbeddedNetwork(SMALL)
-        memory = network.allocate(mode, height, width)
-        x, levels = torch.empty(1, MODES[mode].inputs + MODES[mode].hints, height, width), torch.empty(1, 3)
+        memory = network.allocate(HEIGHT, WIDTH)
+        x, levels = torch.empty(1, MODES[mode].inputs, HEIGHT, WIDTH), torch.empty(1, 3)
         for fresh in (True, *[False] * SMALL.memory):  # the last one looks back at a full memory
             counter = FlopCounterMode(display=False)
             with counter:
                 network.step(mode, x, levels, memory, fresh)
-    side = PIXELS_A_SIDE[mode]
-    estimate = operations(SMALL, mode, (width * side, height * side))
-    assert estimate == pytest.approx(counter.get_total_flops(), rel=0.1)
+    assert operations(mode, (WIDTH * GRID, HEIGHT * GRID)) == pytest.approx(counter.get_total_flops(), rel=0.1)
+
+
+@pytest.mark.parametrize("scale", PIXELS)
+def test_operations_of_enlarging_are_those_that_torch_counts(scale: int) -> None:
+    side = PIXELS[scale]
+    with torch.device("meta"), torch.inference_mode():
+        network = RecurrentNetwork(STANDARD)
+        picture, shifts = torch.empty(1, 3, HEIGHT * side, WIDTH * side), network.shifts(torch.empty(1, LEVELS))
+        trace = Trace(torch.empty(1, STANDARD.channels, HEIGHT, WIDTH), picture)
+        counter = FlopCounterMode(display=False)
+        with counter:
+            network.step(scale, picture, shifts, trace, torch.empty(1, 2, HEIGHT, WIDTH))
+    size = (WIDTH * side * scale, HEIGHT * side * scale)
+    assert operations(f"upscale{scale}", size) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 @pytest.mark.parametrize(("size", "measured"), [((832, 480), 0.63), ((1280, 720), 0.86), ((1920, 1080), 1.5)])

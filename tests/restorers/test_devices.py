@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from tests.models.networks import tiny_parts
 from vrx.models.flashvsr import attention
 from vrx.models.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
-from vrx.restorers import embedded, flashvsr, infvsr
+from vrx.restorers import embedded, enlarge, flashvsr, infvsr
 from vrx.restorers.base import Pixels, SceneStart
 from vrx.restorers.parts import Parts
 from vrx.restorers.random_parts import RandomParts
@@ -97,10 +97,9 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
         assert (difference > 0).float().mean() < 0.002
 
 
-@pytest.mark.parametrize("task", ["upscale", "deblur", "inpaint"])
-def test_the_embedded_network_does_not_mix_them_either(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "brightness", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
-    scale = 4 if task == "upscale" else 1
+@pytest.mark.parametrize(("task", "scale"), [("upscale", 4), ("upscale", 2), ("deblur", 1), ("inpaint", 1)])
+def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enlarge, "brightness", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
     options = embedded.EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
         restorer = embedded.EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)

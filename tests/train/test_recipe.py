@@ -1,25 +1,24 @@
 """The recipe of the embedded model, a few steps of it: what is drawn, what is compared, what moves."""
 
+import json
 import random
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.models.networks import TINY, tiny_network
-from vrx.models.classical import bicubic
+from tests.models.networks import TINY, TINY_ENLARGING, tiny_parts
+from vrx.models.damage import DamageNetwork
 from vrx.models.embedded import MODES, SMALL, EmbeddedNetwork
-from vrx.models.grids import upscale_inputs
-from vrx.models.sharpness import SharpnessNetwork
-from vrx.models.strength import StrengthNetwork
-from vrx.restorers.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer
-from vrx.train import batches, degrade, embedded, evaluate, pack
+from vrx.models.grids import GRID
+from vrx.models.recurrent import RecurrentNetwork
+from vrx.restorers.embedded import load_parts
+from vrx.train import batches, embedded, pack
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
-from vrx.train.rollout import restored
+from vrx.weights import load
 
 
 @pytest.fixture
@@ -61,8 +60,8 @@ def test_a_soft_clip_counts_as_much_as_a_sharp_one() -> None:
     def loss(*errors: float) -> float:
         truth = torch.full((len(errors), 2, 3, 16, 16), 0.5)
         base = truth + torch.tensor(errors).view(-1, 1, 1, 1, 1) * torch.randn(truth.shape).sign()
-        inputs, levels = torch.zeros(len(errors), 2, 6, 4, 4), torch.zeros(len(errors), 3)
-        batch = batches.Batch("upscale4", inputs, levels, base, truth, None, torch.zeros(len(errors), 1, 2, 4, 4))
+        inputs, levels = torch.zeros(len(errors), 2, 70, 4, 4), torch.zeros(len(errors), 3)
+        batch = batches.Batch("inpaint", inputs, levels, base, truth, None)
         return float(embedded.losses(nothing, batch, torch.float32)[0].detach())
 
     assert loss(0.02) == pytest.approx(loss(0.2), rel=0.01)
@@ -74,12 +73,8 @@ def test_every_use_gets_batches_whose_parts_agree(clips: Path, mode: str) -> Non
     rng = random.Random(1)
     for _ in range(4):
         batch = batches.make_batch(mode, draw(load_clips(clips), 1, 2, rng), rng)
-        side = {"upscale3": 3, "upscale2": 4}.get(mode, 4)  # output pixels a position
         assert batch.inputs.shape[:3] == (1, 2, MODES[mode].inputs)
-        assert batch.base.shape == batch.truth.shape == (1, 2, 3, *(side * n for n in batch.inputs.shape[-2:]))
-        assert (batch.motion is None) == (MODES[mode].hints == 0)
-        if batch.motion is not None:
-            assert batch.motion.shape == (1, 1, 2, *batch.inputs.shape[-2:])
+        assert batch.base.shape == batch.truth.shape == (1, 2, 3, *(GRID * n for n in batch.inputs.shape[-2:]))
         assert torch.isfinite(batch.inputs).all()
         assert float(((batch.base - batch.truth) ** 2).mean()) < 0.05
         if batch.mask is not None and not batch.flickers:  # not compressed: what is known is right
@@ -99,7 +94,7 @@ def test_steps_move_the_network_and_go_on_where_they_stopped(clips: Path, tmp_pa
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
-def test_only_one_family_moves_where_that_is_asked(clips: Path, tmp_path: Path) -> None:
+def test_only_one_use_moves_where_that_is_asked(clips: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     network = EmbeddedNetwork(SMALL)
     torch.nn.init.normal_(network.heads["deblur"].weight, std=0.01)  # zero, it would hold back what is before it
@@ -113,41 +108,29 @@ def test_only_one_family_moves_where_that_is_asked(clips: Path, tmp_path: Path) 
 
 
 def test_packing_takes_the_mean_of_networks() -> None:
-    first = {"a": torch.tensor([1.0, 2.0]), "sharpness.b": torch.zeros(1)}
-    second = {"a": torch.tensor([3.0, 2.0])}
-    assert pack.mean([first, second])["a"].tolist() == [2.0, 2.0]
-    assert set(pack.mean([second, first])) == {"a"}
+    name = "middle.0.first.bias"
+    first = {name: torch.tensor([1.0, 2.0]), "sharpness.b": torch.zeros(1)}
+    second = {name: torch.tensor([3.0, 2.0])}
+    assert pack.mean([first, second])[name].tolist() == [2.0, 2.0]
+    assert set(pack.mean([second, first])) == {name}
 
 
-def test_a_lead_is_the_clip_played_back_and_forth_and_nothing_is_learnt_from_it(clips: Path) -> None:
-    assert batches.back_and_forth(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert batches.back_and_forth(1, 3) == [0, 0, 0]
-    assert batches.back_and_forth(3, 3) == [0, 1, 2]
-    rng = random.Random(2)
-    truth = draw(load_clips(clips), 1, 3, rng)
-    batch = batches.make_batch("upscale4", truth, rng, lead=4)
-    assert batch.truth.shape[1] == batch.inputs.shape[1] == batch.motion.shape[1] + 1 == 7  # type: ignore[union-attr]
-    assert torch.equal(batch.truth[:, 0], batch.truth[:, 4])
-    network = EmbeddedNetwork(TINY)
-    changed = replace(batch, truth=batch.truth.clone())
-    changed.truth[:, :4] = 0
-    assert torch.equal(*(embedded.losses(network, x, torch.float32)[0] for x in (batch, changed)))
-
-
-def test_what_is_trained_is_what_runs(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames, hints and all: the recipe's batches and the streamed restorer agree."""
-    rng = random.Random(3)
-    network = tiny_network()
-    truth = draw(load_clips(clips), 1, 4, rng)
-    low = degrade.quantise(degrade.shrink(truth[0], 4))
-    options = EmbeddedOptions(task="upscale", scale=4, strength=0.0)
-    parts = EmbeddedParts(network, SharpnessNetwork().eval(), StrengthNetwork().eval())
-    base, motion = bicubic(low, 4)[None], batches.motion_of(low, 1)
-    inputs = upscale_inputs(low, 4)[None]
-    batch = batches.Batch("upscale4", inputs, batches.levels_of(1, 0, 0.0), base, truth, None, motion)
-    with torch.inference_mode():
-        trained = restored(network, batch, torch.float32)[0].clamp(0, 1)
-        restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
-        monkeypatch.setattr("vrx.restorers.embedded.LEAD_FRAMES", 1)  # nothing before the first frame, as in a batch
-        streamed = evaluate.restored(restorer, low, None, 4)
-    torch.testing.assert_close(streamed, trained, atol=1e-4, rtol=0)
+def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, sharpness, enlarging = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
+    parts = tiny_parts()
+    save_file(parts.network.state_dict(), network, {"family": "embedded", "hours": "5"})
+    save_file(parts.sharpness.state_dict(), sharpness)
+    made, damage = RecurrentNetwork(TINY_ENLARGING), DamageNetwork()
+    tensors = {f"network.{n}": t for n, t in made.state_dict().items()}
+    tensors |= {f"damage.{n}": t for n, t in damage.state_dict().items()}
+    save_file(tensors, enlarging, {"config": json.dumps(vars(TINY_ENLARGING))})
+    monkeypatch.setattr(pack, "SMALL", TINY)
+    out = tmp_path / "out.safetensors"
+    words = ["--network", network, "--sharpness", sharpness, "--enlarging", enlarging, "--out", out]
+    monkeypatch.setattr("sys.argv", ["pack", *map(str, words), "--note", "about=x"])
+    pack.main()
+    found = load_parts(out)
+    assert torch.equal(found.enlarging.recall.weight, made.recall.weight)
+    assert torch.equal(found.damage.head[0].weight, damage.head[0].weight)
+    assert torch.equal(found.network.weight, parts.network.weight)
+    assert {"hours": "5", "about": "x"}.items() <= load.metadata(out).items()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
-from tests.models.networks import TINY
+from tests.models.networks import TINY, TINY_ENLARGING
 from tests.restorers import small
 from vrx.errors import ModelError
 from vrx.restorers.embedded import load_parts
@@ -341,20 +341,25 @@ def test_a_strange_catalogue_is_one_clear_error(tmp_path: Path, text: str) -> No
     "change",
     [
         {"before": 10**7},
-        {"fine": 60_000},
-        {"fine": 10**9},
+        {"full": 60_000},
+        {"full": 10**9},
         {"window": 4_000},
         {"memory": -1},
         {"heads": 0},
         {"recall": [10**9]},
         {"coarse": 1e300},
-        {"fine": [8]},
-        {"fine": True},
+        {"full": [8]},
+        {"full": True},
+        {"enlarging": {"channels": 10**9, "blocks": 2}},
+        {"enlarging": {"channels": 8, "blocks": 10**9}},
+        {"enlarging": [8, 2]},
+        {"enlarging": None},
     ],
 )
 def test_sizes_that_cannot_be_take_no_memory(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "m.safetensors"
-    save_file({"a": torch.zeros(1)}, path, {"family": "embedded", "config": json.dumps({**vars(TINY), **change})})
+    config = {**vars(TINY), "enlarging": vars(TINY_ENLARGING), **change}
+    save_file({"a": torch.zeros(1)}, path, {"family": "embedded", "config": json.dumps(config)})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError) as raised:
         load_parts(path)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from tests.models.networks import TINY, tiny_parts
+from tests.models.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx import api
 from vrx.errors import ModelError, OutputError
 from vrx.restorers import registry
@@ -21,28 +21,33 @@ from vrx.weights import catalogue, disk, families, load
 def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
     parts = tiny_parts()
     tensors = dict(parts.network.state_dict())
-    tensors |= {f"sharpness.{name}": t for name, t in parts.sharpness.state_dict().items()}
-    tensors |= {f"strength.{name}": t for name, t in parts.strength.state_dict().items()}
+    for prefix in ("sharpness", "enlarging", "damage"):
+        tensors |= {f"{prefix}.{name}": t for name, t in getattr(parts, prefix).state_dict().items()}
     for name, tensor in changes.items():
         if tensor is None:
             del tensors[name.replace("__", ".")]
         else:
             tensors[name.replace("__", ".")] = tensor
-    save_file(tensors, path, {"family": "embedded", "config": json.dumps(vars(TINY))})
+    save_file(
+        tensors, path, {"family": "embedded", "config": json.dumps({**vars(TINY), "enlarging": vars(TINY_ENLARGING)})}
+    )
     return path
 
 
 def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
-    network = load_parts(checkpoint(tmp_path / "a.safetensors")).network
-    assert network.config == TINY
-    expected = tiny_parts().network.state_dict()
-    assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
+    found, expected = load_parts(checkpoint(tmp_path / "a.safetensors")), tiny_parts()
+    assert found.network.config == TINY
+    assert found.enlarging.config == TINY_ENLARGING
+    for part in ("network", "enlarging"):
+        tensors = getattr(expected, part).state_dict()
+        assert all(torch.equal(t, tensors[name]) for name, t in getattr(found, part).state_dict().items())
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"middle__0__first__weight": None}, "1 missing .middle.0.first.weight"),
+        ({"enlarging__recall__weight": None}, "1 missing .recall.weight"),
         ({"extra": torch.zeros(1)}, "1 unexpected .extra"),
         ({"middle__0__first__bias": torch.zeros(3)}, "of another shape"),
         ({"middle__0__first__bias": torch.full((16,), float("nan"))}, "no numbers"),
@@ -57,7 +62,7 @@ def test_other_families_and_sizes_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"family": "else"})
     with pytest.raises(ModelError, match="not a checkpoint of the embedded family"):
         load_parts(tmp_path / "other.safetensors")
-    for config in ('{"fine": "x"}', "[]", '{"fine": 8}', "no json"):
+    for config in ('{"full": "x"}', "[]", '{"full": 8}', "no json"):
         save_file({"a": torch.zeros(1)}, tmp_path / "b.safetensors", {"family": "embedded", "config": config})
         with pytest.raises(ModelError):
             load_parts(tmp_path / "b.safetensors")
@@ -97,10 +102,9 @@ def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
     path = disk.packaged(part.path)
     disk.verify(path, part.size, part.sha256)
     assert part.sha256
-    assert path.stat().st_size <= 12_000_000
+    assert path.stat().st_size <= 30_000_000
     parts = load_parts(path)
-    count = sum(p.numel() for net in (parts.network, parts.sharpness, parts.strength) for p in net.parameters())
-    assert entry.parameters == count
+    assert entry.parameters == parts.parameters
     assert float(load.metadata(path)["hours"]) > 0
 
 

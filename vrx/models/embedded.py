@@ -1,12 +1,11 @@
-"""The embedded network: a small causal one-step restorer for enlarging, deblurring and inpainting.
+"""The embedded network for pictures that keep their size: a small causal one-step restorer, deblurring and inpainting.
 
 Convolutions do the spatial work on a grid of one position per 4 x 4 output pixels; some of them also
 see what their block was given one frame before (a causal convolution in time, streamed by a feature
 cache as in Wan's video autoencoder).  Two window attention layers on half that grid look into a
 rolling KV cache of earlier frames and at a few tokens of a reference frame (the streaming scheme of
-InfVSR, section 3.2, at toy size).  It predicts a residual to a classical estimate; when enlarging it is
-told what the frame before, as restored, would add here (`vrx.models.feedback`).  Knows tensors; does not
-know files, threads, chunks or scenes.
+InfVSR, section 3.2, at toy size).  It predicts a residual to a classical estimate.  Knows tensors; does
+not know files, threads, chunks or scenes.
 
 Legend: B batch, T frames, C channels, H and W grid positions, N windows x B, S tokens of a window,
 L heads, D width of a head.
@@ -35,42 +34,29 @@ SIGMA_UNIT = 4.0  # pixels; sigma enters as a fraction of this
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """What one use of the network takes and gives at a grid position.
-
-    `inputs` channels of the picture and `hints` of the frame before, `outputs` channels out (3 x the
-    square of the output pixels a side), and the `family` whose last blocks it shares.
-    """
+    """What one use of the network takes and gives at a grid position: `inputs` channels and `outputs`, 3 x 4 x 4."""
 
     inputs: int
-    outputs: int
-    family: str
-    hints: int = 0
+    outputs: int = 48
 
 
 MODES: dict[str, Mode] = {
-    "upscale4": Mode(inputs=6, outputs=48, family="upscale", hints=16),
-    "upscale3": Mode(inputs=6, outputs=27, family="upscale", hints=9),
-    "upscale2": Mode(inputs=24, outputs=48, family="upscale", hints=16),
-    "deblur": Mode(inputs=102, outputs=48, family="deblur"),
-    "inpaint": Mode(inputs=70, outputs=48, family="inpaint"),
+    "deblur": Mode(inputs=102),
+    "inpaint": Mode(inputs=70),
 }
-FAMILIES = tuple(dict.fromkeys(mode.family for mode in MODES.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedConfig:
     """Sizes of the network.
 
-    `fine`: channels on the grid when enlarging; `full`: when the size stays, where every position
-    holds 4 x 4 pixels to keep; `coarse`: on half the grid.  `before`, `middle`, `after`: residual
-    blocks on the grid, on half of it (shared by all modes), and on the grid again (a set a family).
-    `recall`: the blocks, counted in that order, that see the frame before; those on the grid only where a
-    family gets no hint of it.
+    `full`: channels on the grid, where every position holds 4 x 4 pixels to keep; `coarse`: on half the
+    grid.  `before`, `middle`, `after`: residual blocks on the grid, on half of it (shared by all modes),
+    and on the grid again (a set a mode).  `recall`: the blocks, counted in that order, that see the frame before.
     `heads` divide `coarse`; `window` is the side of an attention window on the half grid; `memory` the
     earlier frames kept; `reference` the side of the reference frame's token grid.
     """
 
-    fine: int
     full: int
     coarse: int
     before: int
@@ -87,18 +73,12 @@ class EmbeddedConfig:
             raise ValueError(f"{self.coarse} channels do not divide into {self.heads} heads")
         if self.window % 2:
             raise ValueError(f"window side {self.window} is odd, so it cannot be shifted by half")
-
         object.__setattr__(self, "recall", tuple(self.recall))  # JSON knows lists only
 
-    def width(self, family: str) -> int:
-        """Channels on the grid."""
-        return self.fine if family == "upscale" else self.full
-
-    def recalling(self, family: str) -> list[int]:
-        """The blocks of a family that see the frame before."""
-        inner = range(self.before, self.before + self.middle)
-        told = any(mode.hints for mode in MODES.values() if mode.family == family)
-        return [index for index in self.recall if index in inner or not told]
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the blocks, in order."""
+        return [self.full] * self.before + [self.coarse] * self.middle + [self.full] * self.after
 
     @property
     def tokens(self) -> int:
@@ -112,7 +92,6 @@ class EmbeddedConfig:
 
 
 SMALL = EmbeddedConfig(
-    fine=48,
     full=64,
     coarse=96,
     before=2,
@@ -128,29 +107,23 @@ SMALL = EmbeddedConfig(
 
 @dataclass
 class Memory:
-    """What the network keeps of a scene: keys and values, and features of the latest frame.
-
-    `shown`: that frame as restored, its brightness on the grid [B, hints, H, W], for the next one's hint.
-    """
+    """What the network keeps of a scene: keys and values, and features of the latest frame."""
 
     cache: KVCache
     features: FeatureCache
-    shown: Tensor | None = None
 
     def copy(self) -> Memory:
-        """An independent copy; nothing writes into what was shown."""
-        return Memory(self.cache.copy(), self.features.copy(), self.shown)
+        """An independent copy."""
+        return Memory(self.cache.copy(), self.features.copy())
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to save, by name."""
-        shown = {} if self.shown is None else {"shown": self.shown.contiguous().clone()}
-        return self.cache.tensors() | self.features.tensors() | shown
+        return self.cache.tensors() | self.features.tensors()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave; the shapes must agree."""
         self.cache.restore(tensors)
         self.features.restore(tensors)
-        self.shown = tensors["shown"].to(self.cache.keys.device) if "shown" in tensors else None
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -260,12 +233,11 @@ class WindowAttention(nn.Module):
 
 
 class FineBlocks(nn.Module):
-    """What a family does on the grid itself: blocks before and after the shared middle."""
+    """What a mode does on the grid itself: blocks before and after the shared middle."""
 
-    def __init__(self, config: EmbeddedConfig, family: str) -> None:
+    def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__()
-        width, after = config.width(family), config.before + config.middle
-        recall = config.recalling(family)
+        width, after, recall = config.full, config.before + config.middle, config.recall
         self.before = nn.ModuleList(ResidualBlock(width, i in recall) for i in range(config.before))
         self.down = nn.Conv2d(width, config.coarse, 2, stride=2)
         self.up = nn.Conv2d(config.coarse, 4 * width, 1)
@@ -278,20 +250,15 @@ class EmbeddedNetwork(nn.Module):
     def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__()
         self.config = config
-        coarse = config.coarse
-        widths = {name: config.width(mode.family) for name, mode in MODES.items()}
-        self.stems = nn.ModuleDict(
-            {name: nn.Conv2d(mode.inputs + mode.hints, widths[name], 3, padding=1) for name, mode in MODES.items()}
-        )
-        self.families = nn.ModuleDict({family: FineBlocks(config, family) for family in FAMILIES})
+        coarse, width = config.coarse, config.full
+        self.stems = nn.ModuleDict({name: nn.Conv2d(mode.inputs, width, 3, padding=1) for name, mode in MODES.items()})
+        self.families = nn.ModuleDict({name: FineBlocks(config) for name in MODES})
         self.middle = nn.ModuleList(
             ResidualBlock(coarse, config.before + i in config.recall) for i in range(config.middle)
         )
         self.attention = nn.ModuleList(WindowAttention(config, shift) for shift in (0, config.window // 2))
-        self.heads = nn.ModuleDict(
-            {name: nn.Conv2d(widths[name], mode.outputs, 3, padding=1) for name, mode in MODES.items()}
-        )
-        self.conditions = nn.ModuleDict({name: nn.Linear(LEVELS, sum(self.hidden(name))) for name in MODES})
+        self.heads = nn.ModuleDict({name: nn.Conv2d(width, mode.outputs, 3, padding=1) for name, mode in MODES.items()})
+        self.conditions = nn.ModuleDict({name: nn.Linear(LEVELS, sum(config.widths)) for name in MODES})
         for layer in (*self.conditions.values(), *self.heads.values()):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -305,16 +272,11 @@ class EmbeddedNetwork(nn.Module):
         """Some weight: its device and type are the network's."""
         return self.looking(0).qkv.weight
 
-    def hidden(self, mode: str) -> list[int]:
-        """Channels of the blocks a mode runs through, in order."""
-        config, width = self.config, self.config.width(MODES[mode].family)
-        return [width] * config.before + [config.coarse] * config.middle + [width] * config.after
-
     def shifts(self, mode: str, levels: Tensor) -> list[Tensor]:
         """The blocks' shifts [B, C, 1, 1] under conditions `levels` [B, LEVELS]."""
-        return [s[..., None, None] for s in self.conditions[mode](levels).split(self.hidden(mode), -1)]
+        return [s[..., None, None] for s in self.conditions[mode](levels).split(self.config.widths, -1)]
 
-    def allocate(self, mode: str, height: int, width: int, batch: int = 1) -> Memory:
+    def allocate(self, height: int, width: int, batch: int = 1) -> Memory:
         """An empty memory for a grid of height x width positions (half of it is attended on)."""
         config = self.config
         half = ((height + 1) // 2, (width + 1) // 2)
@@ -322,14 +284,14 @@ class EmbeddedNetwork(nn.Module):
         shape = (len(self.attention), windows, config.heads, config.coarse // config.heads)
         cache = KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
         features = []
-        for index, channels in enumerate(self.hidden(mode)):
-            if index in config.recalling(MODES[mode].family):
+        for index, channels in enumerate(config.widths):
+            if index in config.recall:
                 size = half if config.before <= index < config.before + config.middle else [2 * side for side in half]
                 features.append(self.weight.new_zeros(batch, channels, *size))
         return Memory(cache, FeatureCache(features))
 
     def step(self, mode: str, x: Tensor, levels: Tensor, memory: Memory, fresh: bool) -> Tensor:
-        """One frame [B, inputs + hints, H, W] to its residual [B, outputs, H, W]; `memory` moves on by a frame.
+        """One frame [B, inputs, H, W] to its residual [B, outputs, H, W]; `memory` moves on by a frame.
 
         `levels` [B, LEVELS]; `fresh` makes this frame the reference: always for a scene's first.
         """
@@ -347,7 +309,7 @@ class EmbeddedNetwork(nn.Module):
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = self.stems[mode](x)
-        fine = cast(FineBlocks, self.families[MODES[mode].family])
+        fine = cast(FineBlocks, self.families[mode])
         remaining = iter(shifts)
         recalled = count()
 

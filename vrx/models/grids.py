@@ -32,20 +32,6 @@ def detail_inputs(base: Tensor, *extra: Tensor) -> Tensor:
     return torch.cat([mean, contrast(mean), *parts], 1)
 
 
-def upscale_inputs(low: Tensor, scale: int) -> Tensor:
-    """[N, 3, H, W] and its contrast on the grid of `upscale{scale}`.
-
-    For 2 the sides must be even; four pixels share a position.
-    """
-    both = torch.cat([low, contrast(low)], 1)
-    return F.pixel_unshuffle(both, 2) if scale == 2 else both
-
-
-def a_pixel_each(low: Tensor, scale: int) -> Tensor:
-    """[N, 3, H, W] with one pixel, the mean, for each position of the grid of `upscale{scale}`."""
-    return F.avg_pool2d(low, 2) if scale == 2 else low
-
-
 def deblur_inputs(blurred: Tensor, base: Tensor) -> Tensor:
     """Grid of a blurred picture and its deconvolution, both [N, 3, H, W] with sides of whole blocks."""
     return detail_inputs(base, (base - blurred) * DETAIL_GAIN)

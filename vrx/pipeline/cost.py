@@ -8,8 +8,9 @@ from time import perf_counter
 import torch
 import torch.nn.functional as F
 
-from vrx.models.embedded import MODES, EmbeddedConfig
+from vrx.models.embedded import MODES, SMALL, EmbeddedConfig
 from vrx.models.grids import GRID
+from vrx.models.recurrent import INPUTS, PIXELS, STANDARD, RecurrentConfig
 
 PROBE_CHANNELS = 64
 PROBE_SIDES = {"cpu": 192}  # positions; elsewhere 1024
@@ -18,20 +19,35 @@ COPIED = 1 << 29  # bytes, more than any cache holds
 REACHED = 0.5  # share of that rate that a whole run reaches end to end; measured
 
 
-def operations(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float:
-    """Multiplications and additions of the network for one frame of `size` (width, height) output."""
-    pixels_a_side = round((MODES[mode].outputs / 3) ** 0.5) if mode == "upscale3" else GRID
-    positions = size[0] * size[1] / pixels_a_side**2
-    width, coarse = config.width(MODES[mode].family), config.coarse
-    a_position = 9.0 * width * (MODES[mode].inputs + MODES[mode].hints + MODES[mode].outputs)
+def operations(mode: str, size: tuple[int, int]) -> float:
+    """Multiplications and additions of the embedded model's network for one frame of `size` (width, height) output.
+
+    `mode`: `upscale2` to `upscale4`, or one of `MODES`.
+    """
+    if mode in MODES:
+        return restoring(SMALL, mode, size)
+    return enlarging(STANDARD, int(mode.removeprefix("upscale")), size)
+
+
+def restoring(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float:
+    """Of the network for pictures that keep their size."""
+    width, coarse = config.full, config.coarse
+    a_position = 9.0 * width * (MODES[mode].inputs + MODES[mode].outputs)
     a_position += 18 * width**2 * (config.before + config.after)
     a_position += 18 * coarse**2 * config.middle / 4 + 2 * width * coarse
     inner = range(config.before, config.before + config.middle)
-    recalling = config.recalling(MODES[mode].family)
-    a_position += sum(9 * coarse**2 / 4 if place in inner else 9 * width**2 for place in recalling)
+    a_position += sum(9 * coarse**2 / 4 if place in inner else 9 * width**2 for place in config.recall)
     keys = config.tokens * (config.memory + 1) + config.anchors
     a_position += 2 * (4 * coarse**2 + 2 * coarse * keys) / 4
-    return 2.0 * positions * a_position
+    return 2.0 * a_position * size[0] * size[1] / GRID**2
+
+
+def enlarging(config: RecurrentConfig, scale: int, size: tuple[int, int]) -> float:
+    """Of the network that enlarges."""
+    pixels, width = PIXELS[scale], config.channels
+    ends = INPUTS * pixels**2 + 3 * (scale * pixels) ** 2
+    a_position = 9.0 * width * (ends + width * (2 * config.blocks + 1))
+    return 2.0 * a_position * size[0] * size[1] / (scale * pixels) ** 2
 
 
 @cache

@@ -20,7 +20,6 @@ from vrx.media import encoders, ffmpeg
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.target import Target
 from vrx.media.write import Writer
-from vrx.models.embedded import SMALL
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
 from vrx.pipeline.own_process import in_own_process
@@ -127,7 +126,7 @@ def measure(
             outcome = run.stream()
         seconds = perf_counter() - begin
     stage_fps = {name: frames / max(t, 1e-9) for name, t in outcome.stage_seconds.items()}
-    floor = rate / operations(SMALL, "upscale4", size)
+    floor = rate / operations(f"upscale{SCALE}", size)
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
     return Row(size[0], size[1], stage_fps, frames / seconds, floor, floor * seconds / frames, memory)
 

@@ -18,7 +18,6 @@ from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.stills import is_pattern, picture_suffix
 from vrx.media.target import ONE_PICTURE
-from vrx.models.embedded import SMALL
 from vrx.pipeline import memory, paths
 from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.clashes import refuse_clashes
@@ -184,7 +183,7 @@ class Session:
             fears = memory.note(needed, self.device)
             restore = self.job.restore
             mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
-            work = operations(SMALL, mode, target.size)
+            work = operations(mode, target.size)
             seconds = None if frames is None else frames * work / matrix_rate(self.device, dtype) / REACHED
         return Plan(
             source=self.job.source,

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vrx.models.feedback import luma
-
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
 PATCH_STRIDE = 5  # pixels; patches are of 8
 
 
 def brightness(pictures: Tensor) -> Tensor:
     """What motion is found in: uint8 [T, H, W] on the processor, of pictures [T, 3, H, W] in 0..1."""
-    return (luma(pictures)[:, 0] * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+    red, green, blue = pictures.unbind(1)
+    luma = torch.add(torch.add(red * LUMA[0], green, alpha=LUMA[1]), blue, alpha=LUMA[2])
+    return (luma * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
 
 class Motion:

@@ -9,18 +9,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vrx.models.classical import bicubic, smooth_fill, wiener
+from vrx.models.classical import smooth_fill, wiener
 from vrx.models.embedded import SIGMA_UNIT
-from vrx.models.grids import a_pixel_each, deblur_inputs, inpaint_inputs, upscale_inputs
-from vrx.restorers.motion import Motion, brightness
+from vrx.models.grids import deblur_inputs, inpaint_inputs
 from vrx.train import degrade
 
 CROP = 128  # pixels; the degradation happens on the whole stored clip
 BLURRED = 160  # pixels of it, where the degradation is dear
-DEGRADED_SHARE = {"upscale": 0.4, "deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
+DEGRADED_SHARE = {"deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
 SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
 MOTION_SHARE = 0.05  # of the blurs
-KNOWN_STRENGTH_SHARE = {"upscale": 0.85, "deblur": 0.5, "inpaint": 0.5}  # of all batches, told to the network
+KNOWN_STRENGTH_SHARE = {"deblur": 0.5, "inpaint": 0.5}  # of all batches, told to the network
 STRENGTH_ERROR = 0.06  # deviation of what it is told
 
 
@@ -31,12 +30,10 @@ class Batch:
     mode: str
     inputs: Tensor  # [B, T, C, H, W]
     levels: Tensor  # [B, 3]
-    base: Tensor  # [B, T, 3, s H, s W]
+    base: Tensor  # [B, T, 3, 4 H, 4 W]
     truth: Tensor  # as base
-    mask: Tensor | None  # [B, T, 1, s H, s W]
-    motion: Tensor | None  # [B, T - 1, 2, H, W], from each frame but the first to the one before it, for hints
+    mask: Tensor | None  # [B, T, 1, 4 H, 4 W]
     flickers: bool = False  # a source that changes from frame to frame more than its picture does
-    lead: int = 0  # frames at the beginning that are restored, and nothing is learnt from
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -50,47 +47,19 @@ def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
     return torch.tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(known)]]).repeat(count, 1)
 
 
-def damage(low: Tensor, rng: random.Random, family: str) -> tuple[Tensor, float | None, bool]:
-    """Compress some of a family's batches; returns the strength where it is told (0 when clean), and whether it was."""
+def damage(low: Tensor, rng: random.Random, mode: str) -> tuple[Tensor, float | None, bool]:
+    """Compress some of a mode's batches; returns the strength where it is told (0 when clean), and whether it was."""
     strength = 0.0
-    damaged = rng.random() < DEGRADED_SHARE[family]
+    damaged = rng.random() < DEGRADED_SHARE[mode]
     if damaged:
         low, strength = degrade.compress(low, rng)
     told = min(1.0, max(0.0, strength + rng.gauss(0, STRENGTH_ERROR)))
-    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE[family] else None, damaged
+    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE[mode] else None, damaged
 
 
-def make_batch(mode: str, truth: Tensor, rng: random.Random, lead: int = 0) -> Batch:
-    """Degrade clips [B, T, 3, S, S] for a mode and cut the same window out of everything.
-
-    `lead` frames stand before them, the clips played back and forth.
-    """
-    if mode.startswith("upscale"):
-        return upscale_batch(mode, truth, rng, lead)
+def make_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:
+    """Degrade clips [B, T, 3, S, S] for a mode and cut the same window out of everything."""
     return deblur_batch(truth, rng) if mode == "deblur" else inpaint_batch(truth, rng)
-
-
-def upscale_batch(mode: str, truth: Tensor, rng: random.Random, lead: int) -> Batch:
-    """Shrink by the mode's factor, then perhaps compress."""
-    scale = int(mode[-1])
-    count, frames, _, side, _ = truth.shape
-    truth = truth[..., : side // scale * scale, : side // scale * scale]
-    low = degrade.shrink(truth.flatten(0, 1), scale).clamp(0, 1)
-    low = low.view(count, frames, *low.shape[1:])
-    low, strength, damaged = damage(low, rng, "upscale")
-    base = bicubic(low.flatten(0, 1), scale).view_as(truth)
-    order = back_and_forth(frames, lead + frames)
-    low, base, truth, frames = low[:, order], base[:, order], truth[:, order], len(order)
-    motion = motion_of(a_pixel_each(low.flatten(0, 1), scale), count)
-    size = CROP // scale // 2 * 2
-    top, left = (2 * rng.randint(0, (low.shape[-1] - size) // 2) for _ in range(2))
-    low = low[..., top : top + size, left : left + size]
-    place = 1 if scale > 2 else 2  # pixels of the source a side
-    motion = motion[..., top // place : (top + size) // place, left // place : (left + size) // place]
-    window = (..., slice(top * scale, (top + size) * scale), slice(left * scale, (left + size) * scale))
-    inputs = upscale_inputs(low.flatten(0, 1), scale)
-    inputs = inputs.view(count, frames, *inputs.shape[1:])
-    return Batch(mode, inputs, levels_of(count, 0, strength), base[window], truth[window], None, motion, damaged, lead)
 
 
 def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
@@ -110,7 +79,7 @@ def deblur_batch(truth: Tensor, rng: random.Random) -> Batch:
     flat = blurred.flatten(0, 1)
     base = wiener(flat, assumed)
     inputs = deblur_inputs(flat, base)
-    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None, None, True), rng)
+    return cut(Batch("deblur", inputs, levels_of(count, assumed, strength), base, truth, None, True), rng)
 
 
 def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
@@ -121,20 +90,7 @@ def inpaint_batch(truth: Tensor, rng: random.Random) -> Batch:
     flat_mask = mask.flatten(0, 1)
     base = smooth_fill(known.flatten(0, 1), flat_mask)
     inputs = inpaint_inputs(base, flat_mask)
-    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask, None, damaged), rng)
-
-
-def back_and_forth(frames: int, count: int) -> list[int]:
-    """`count` indexes that run over a clip to its end, back to its beginning, and so on."""
-    turn = max(1, 2 * frames - 2)
-    return [min(place % turn, turn - place % turn) for place in range(count)]
-
-
-def motion_of(pictures: Tensor, count: int) -> Tensor:
-    """Where the content of each frame but the first was in the one before: `count` clips, as [B x T, 3, H, W]."""
-    levels = brightness(pictures)
-    search = Motion()
-    return torch.stack([search.between(clip) for clip in levels.view(count, -1, *levels.shape[1:])])
+    return cut(Batch("inpaint", inputs, levels_of(count, 0, strength), base, truth, mask, damaged), rng)
 
 
 def cut(batch: Batch, rng: random.Random) -> Batch:

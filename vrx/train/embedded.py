@@ -1,12 +1,11 @@
-"""Train the embedded network.
+"""Train the embedded network that deblurs and inpaints; `vrx.train.recurrent` trains the one that enlarges.
 
     python -m vrx.train.embedded --data DIR --out DIR --steps 12000 [--resume] [--device cpu|cuda]
 
-`--data` holds the shards of `vrx.train.data`.  Every step draws one use of the network (enlarging by
-4, 3 or 2, deblurring, inpainting), degrades a batch, and follows Charbonnier + gradient +
-temporal-difference losses with Muon for the inner matrices, AdamW for the rest, a cosine schedule and
-a weight average.  Stops cleanly on SIGTERM; `--resume` continues where the last save stands; `--only FAMILY...`
-trains the layers that belong to these families of uses and holds all others.
+`--data` holds the shards of `vrx.train.data`.  Every step draws one use of the network, degrades a batch,
+and follows Charbonnier + gradient + temporal-difference losses with Muon for the inner matrices, AdamW
+for the rest, a cosine schedule and a weight average.  Stops cleanly on SIGTERM; `--resume` continues where
+the last save stands; `--only MODE...` trains the layers that belong to these uses and holds all others.
 """
 
 from __future__ import annotations
@@ -24,23 +23,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vrx.models.embedded import FAMILIES, MODES, SMALL, EmbeddedNetwork
+from vrx.models.embedded import MODES, SMALL, EmbeddedNetwork
 from vrx.train.batches import Batch, make_batch
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
 from vrx.train.optimise import optimisers, rate_at
 from vrx.train.rollout import restored
 
-SHARES = {"upscale4": 0.57, "upscale3": 0.05, "upscale2": 0.05, "deblur": 0.24, "inpaint": 0.09}
+SHARES = {"deblur": 0.73, "inpaint": 0.27}
 CLIP_NORM = 1.0
 FLOOR = 4e-3  # the least distance of a base that a batch is measured against
 GRADIENT_WEIGHT = 0.2
 TEMPORAL_WEIGHT = 0.3
 FLICKER_WEIGHT = 0.8  # instead of it, where the source flickers: compressed or noisy, or a blur undone
 SQUARE_WEIGHT = 0.5  # of the squared error, relative to the base's
-LEAD_SHARE = 0.4  # of the batches where a result is fed back: they begin long before what is learnt from
-LEAD = (4, 30)  # frames
-STILL_SHARE = (0.04, 0.3)  # of the clips, one frame again and again; in batches with a lead: it must come to rest
+STILL_SHARE = 0.04  # of the clips, one frame again and again
 SAVE_EVERY = 200  # steps
 
 
@@ -49,7 +46,7 @@ def losses(network: EmbeddedNetwork, batch: Batch, precision: torch.dtype) -> tu
 
     Relative clip by clip, so that a soft clip counts as much as a sharp one, as it does in decibels.
     """
-    out, base, truth = (x[:, batch.lead :] for x in (restored(network, batch, precision), batch.base, batch.truth))
+    out, base, truth = restored(network, batch, precision), batch.base, batch.truth
     weight = FLICKER_WEIGHT if batch.flickers else TEMPORAL_WEIGHT
     loss = (distance(out, truth, weight) / distance(base, truth, weight).clamp_min(FLOOR)).mean()
     error = ((out - truth) ** 2).mean((1, 2, 3, 4))
@@ -71,8 +68,7 @@ def average(target: dict[str, Tensor], network: EmbeddedNetwork, keep: float) ->
 
 def gain(batch: Batch, error: Tensor) -> float:
     """dB over the classical base."""
-    base, truth = batch.base[:, batch.lead :], batch.truth[:, batch.lead :]
-    return 10 * math.log10(float(((base - truth) ** 2).mean()) / float(error))
+    return 10 * math.log10(float(((batch.base - batch.truth) ** 2).mean()) / float(error))
 
 
 @dataclass
@@ -131,7 +127,7 @@ def train(args: argparse.Namespace) -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     gains: dict[str, float] = {}
-    shares = {mode: share for mode, share in SHARES.items() if not args.only or MODES[mode].family in args.only}
+    shares = {mode: share for mode, share in SHARES.items() if not args.only or mode in args.only}
     spent, begin = training.seconds, time.monotonic()
     while not stopping:
         training.seconds = spent + time.monotonic() - begin
@@ -143,8 +139,7 @@ def train(args: argparse.Namespace) -> None:
         mode = rng.choices(list(shares), list(shares.values()))[0]
         frames = 2 if rng.random() < args.short else args.frames
         count = max(1, args.batch * args.frames // frames)
-        lead = rng.randint(*LEAD) if MODES[mode].hints and frames > 2 and rng.random() < LEAD_SHARE else 0
-        batch = make_batch(mode, draw(clips, count, frames, rng, STILL_SHARE[lead > 0]), rng, lead).to(device)
+        batch = make_batch(mode, draw(clips, count, frames, rng, STILL_SHARE), rng).to(device)
         now = gain(batch, training.update(batch, precision))
         gains[mode] = 0.98 * gains.get(mode, now) + 0.02 * now
         if training.step % 100 == 0:
@@ -162,11 +157,10 @@ def adopt(network: EmbeddedNetwork, tensors: dict[str, Tensor]) -> None:
     network.load_state_dict({**state, **fitting})
 
 
-def hold(network: EmbeddedNetwork, families: list[str]) -> None:
-    """Leave only what belongs to some families to be trained."""
-    own = {*families, *(mode for mode in MODES if MODES[mode].family in families)}
+def hold(network: EmbeddedNetwork, modes: list[str]) -> None:
+    """Leave only what belongs to some uses to be trained."""
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.split(".")[1] in own)
+        parameter.requires_grad_(name.split(".")[1] in modes)
 
 
 def save(folder: Path, training: Training) -> None:
@@ -203,7 +197,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="a checkpoint whose fitting tensors are taken over")
-    parser.add_argument("--only", choices=FAMILIES, nargs="+", help="train these families' own layers, hold the others")
+    parser.add_argument("--only", choices=list(MODES), nargs="+", help="train these uses' own layers, hold the others")
     parser.add_argument("--resume", action="store_true")
     train(parser.parse_args())
 

@@ -1,28 +1,33 @@
-"""Put the parts of the embedded model into one checkpoint.
+"""Put the networks of the embedded model into one checkpoint.
 
-    python -m vrx.train.pack --network FILE... --sharpness FILE --strength FILE --out FILE [--note KEY=TEXT ...]
+    python -m vrx.train.pack --network FILE... --sharpness FILE --enlarging FILE --out FILE [--note KEY=TEXT ...]
 
-Prints the size, hash and parameter count for `weights.toml`.
+`--network` may be a packed checkpoint, `--enlarging` a `recurrent.safetensors` of `vrx.train.recurrent`.  Prints
+the size, hash and parameter count for `weights.toml`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.restorers.embedded import load_parts
+from vrx.models.embedded import MODES, SMALL
+from vrx.restorers.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
 from vrx.weights import disk, load
 
-HELPERS = ("sharpness", "strength")
+RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does
+SHARED = ("middle.", "attention.")
 
 
 def mean(networks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of networks, one trained from the other: often better than either (Wortsman et al., 2022)."""
-    own = [name for name in networks[-1] if not name.startswith(HELPERS)]
+    wanted = (*SHARED, *(f"{part}.{mode}." for part in ("stems", "families", "heads", "conditions") for mode in MODES))
+    own = [name for name in networks[-1] if name.startswith(wanted)]
     return {name: torch.stack([network[name] for network in networks]).mean(0) for name in own}
 
 
@@ -30,19 +35,21 @@ def main() -> None:
     """Merge, write, read back."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", type=Path, nargs="+", required=True, help="of several the mean is taken")
-    for helper in HELPERS:
-        parser.add_argument(f"--{helper}", type=Path, required=True)
+    parser.add_argument("--sharpness", type=Path, required=True)
+    parser.add_argument("--enlarging", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", action="append", default=[], help="further metadata, KEY=TEXT")
     args = parser.parse_args()
     tensors = mean([load_file(path) for path in args.network])
-    for helper in HELPERS:
-        tensors |= {f"{helper}.{name}": tensor for name, tensor in load_file(getattr(args, helper)).items()}
-    notes = dict(note.split("=", 1) for note in args.note)
-    save_file(tensors, args.out, {**load.metadata(args.network[-1]), **notes})
+    tensors |= {f"{SHARPNESS}{name}": tensor for name, tensor in load_file(args.sharpness).items()}
+    for name, tensor in load_file(args.enlarging).items():
+        prefix = next(prefix for prefix in RENAMED if name.startswith(prefix))
+        tensors[RENAMED[prefix] + name.removeprefix(prefix)] = tensor
+    config = {**vars(SMALL), ENLARGING.rstrip("."): load.config(args.enlarging, load.metadata(args.enlarging))}
+    notes = {**load.metadata(args.network[-1]), **dict(note.split("=", 1) for note in args.note)}
+    save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})
     parts = load_parts(args.out)
-    count = sum(p.numel() for net in (parts.network, parts.sharpness, parts.strength) for p in net.parameters())
-    print(f"parameters = {count}\nsize = {args.out.stat().st_size}\nsha256 = {disk.sha256(args.out)!r}")  # noqa: T201
+    print(f"parameters = {parts.parameters}\nsize = {args.out.stat().st_size}\nsha256 = {disk.sha256(args.out)!r}")  # noqa: T201
 
 
 if __name__ == "__main__":

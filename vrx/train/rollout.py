@@ -7,11 +7,9 @@ that are written over.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.embedded import MODES, EmbeddedNetwork, attend
-from vrx.models.feedback import hint, luma
+from vrx.models.embedded import EmbeddedNetwork, attend
 from vrx.models.grids import to_pixels
 from vrx.train.batches import Batch
 
@@ -27,7 +25,7 @@ class Rollout:
         self._features: dict[int, Tensor] = {}
 
     def step(self, x: Tensor) -> Tensor:
-        """The next frame of every clip [B, inputs + hints, H, W] to its residual [B, outputs, H, W]."""
+        """The next frame of every clip [B, inputs, H, W] to its residual [B, outputs, H, W]."""
         return self._network.walk(self._mode, x, self._shifts, self._look, self._recall)
 
     def _look(self, layer: int, y: Tensor) -> Tensor:
@@ -49,30 +47,9 @@ class Rollout:
 
 
 def restored(network: EmbeddedNetwork, batch: Batch, precision: torch.dtype) -> Tensor:
-    """All frames of a batch [B, T, 3, H, W], each told of the one before; gradients leave out its lead."""
-    narrow = torch.autocast(batch.truth.device.type, precision, enabled=precision != torch.float32)
-    with narrow:
+    """All frames of a batch [B, T, 3, H, W]."""
+    with torch.autocast(batch.truth.device.type, precision, enabled=precision != torch.float32):
         rollout = Rollout(network, batch.mode, batch.levels)
-    frames: list[Tensor] = []
-    for t, (x, base) in enumerate(zip(batch.inputs.unbind(1), batch.base.unbind(1), strict=True)):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and t >= batch.lead):
-            told = before(batch, frames, base)
-            with narrow:
-                residual = rollout.step(x if told is None else torch.cat([x, told], 1))
-            pixels = to_pixels(residual.float())
-            frames.append(base + (pixels if batch.mask is None else pixels * batch.mask[:, t]))
-    return torch.stack(frames, 1)
-
-
-def before(batch: Batch, frames: list[Tensor], base: Tensor) -> Tensor | None:
-    """The hint of the latest of `frames` for the next estimate, None where the mode takes none."""
-    hints = MODES[batch.mode].hints
-    if not hints:
-        return None
-    side = round(hints**0.5)
-    now = luma(F.pixel_unshuffle(base, side))
-    if not frames:
-        return torch.zeros_like(now)
-    assert batch.motion is not None
-    shown = luma(F.pixel_unshuffle(frames[-1], side)).clamp(0, 1)
-    return hint(shown, now, batch.motion[:, len(frames) - 1])
+        residuals = [rollout.step(x) for x in batch.inputs.unbind(1)]
+    pixels = torch.stack([to_pixels(residual.float()) for residual in residuals], 1)
+    return batch.base + (pixels if batch.mask is None else pixels * batch.mask)

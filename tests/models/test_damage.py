@@ -1,0 +1,52 @@
+"""The network that reads damage, as shipped."""
+
+import pytest
+import torch
+
+from tests.clips import read
+from tests.conftest import EXAMPLES
+from vrx.models.damage import LARGEST, LEVELS, MOST_DAMAGE, NOISE_UNIT, DamageNetwork, estimate_damage
+from vrx.restorers.embedded import load_parts
+from vrx.train import degrade
+from vrx.weights.disk import packaged
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("size", [(1, 1), (7, 40), (100, 33), (LARGEST + 50, 20)])
+def test_every_size_gives_levels(size: tuple[int, int]) -> None:
+    levels = estimate_damage(DamageNetwork(), torch.rand(2, 3, *size))
+    assert levels.shape == (LEVELS,)
+    assert ((levels >= 0) & (levels <= MOST_DAMAGE)).all()
+
+
+def test_every_clip_of_a_batch_gets_its_own() -> None:
+    assert DamageNetwork()(torch.rand(2, 2, 3, 32, 32)).shape == (2, LEVELS)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> DamageNetwork:
+    return load_parts(packaged("embedded.safetensors")).damage
+
+
+@pytest.fixture(scope="module")
+def clean() -> torch.Tensor:
+    clip = torch.from_numpy(read(EXAMPLES / "flower.mp4").frames[:4]).permute(0, 3, 1, 2).float() / 255
+    return degrade.quantise(degrade.shrink(clip, 2))
+
+
+@torch.inference_mode()
+def test_stronger_compression_is_read_as_stronger(shipped: DamageNetwork, clean: torch.Tensor) -> None:
+    coded = [degrade.through_h264(clean[None], crf, "medium")[0] for crf in (24, 36)]
+    found = [float(estimate_damage(shipped, frames)[1]) for frames in (clean, *coded)]
+    assert found[0] < 0.2
+    assert found[0] < found[1] < found[2]
+    assert found[2] > 0.5
+
+
+@torch.inference_mode()
+def test_noise_is_measured(shipped: DamageNetwork, clean: torch.Tensor) -> None:
+    grain = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)) / 255
+    for deviation in (0, 4, 8, 16):  # levels of 255
+        noisy = degrade.quantise((clean + deviation * grain).clamp(0, 1))
+        found = float(estimate_damage(shipped, noisy)[0]) * NOISE_UNIT * 255
+        assert found == pytest.approx(deviation, abs=1.0 + deviation / 4)

@@ -1,0 +1,96 @@
+"""The enlarging network whose features move along the optical flow."""
+
+import pytest
+import torch
+
+from vrx.models.damage import LEVELS
+from vrx.models.recurrent import (
+    PIXELS,
+    RecurrentConfig,
+    RecurrentNetwork,
+    Trace,
+    fetch,
+    inside,
+    moved,
+)
+
+OUTSIDE = 1e4
+
+
+def network() -> RecurrentNetwork:
+    """A small one whose last layers are not zero."""
+    torch.manual_seed(0)
+    made = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2)).eval()
+    for parameter in (*made.heads.parameters(), *made.conditions.parameters()):
+        torch.nn.init.normal_(parameter, std=0.1)
+    return made
+
+
+def first(made: RecurrentNetwork, scale: int, side: int = 6) -> tuple[torch.Tensor, Trace, torch.Tensor]:
+    pixels = PIXELS[scale]
+    picture = torch.rand(1, 3, pixels * side, pixels * side)
+    empty = Trace(torch.rand(1, made.config.channels, side, side), torch.rand_like(picture))
+    return picture, empty, torch.zeros(1, 2, side, side)
+
+
+@pytest.mark.parametrize("scale", PIXELS)
+def test_a_fresh_network_adds_nothing_and_gives_every_pixel(scale: int) -> None:
+    made = RecurrentNetwork(RecurrentConfig(channels=8, blocks=1))
+    picture, _, _ = first(made, scale)
+    residual, trace = made.step(scale, picture, made.shifts(torch.zeros(1, LEVELS)), None, None)
+    assert residual.shape == (1, 3 * (scale * PIXELS[scale]) ** 2, 6, 6)
+    assert not residual.any()
+    assert trace.features.shape == (1, 8, 6, 6)
+
+
+@pytest.mark.parametrize("scale", PIXELS)
+@torch.no_grad()
+def test_motion_from_outside_is_as_a_first_frame(scale: int) -> None:
+    made = network()
+    picture, trace, motion = first(made, scale)
+    shifts = made.shifts(torch.rand(1, LEVELS))
+    alone, _ = made.step(scale, picture, shifts, None, None)
+    after, _ = made.step(scale, picture, shifts, trace, motion + OUTSIDE)
+    torch.testing.assert_close(after, alone)
+
+
+@torch.no_grad()
+def test_a_clip_is_its_frames_one_after_the_other() -> None:
+    made = network()
+    clip, levels = torch.rand(2, 3, 3, 6, 6), torch.rand(2, LEVELS)
+    motion = torch.rand(2, 3, 2, 6, 6)
+    start = Trace(torch.rand(2, 8, 6, 6), torch.rand(2, 3, 6, 6))
+    together, _ = made(4, clip, levels, start, motion)
+    for number in range(2):
+        one = slice(number, number + 1)
+        trace, shifts = Trace(start.features[one], start.picture[one]), made.shifts(levels[one])
+        for t in range(3):
+            residual, trace = made.step(4, clip[one, t], shifts, trace, motion[one, t])
+            torch.testing.assert_close(residual, together[one, t], atol=1e-5, rtol=1e-4)
+
+
+def test_content_is_fetched_from_where_it_was() -> None:
+    picture = torch.rand(1, 1, 8, 8)
+    motion = torch.zeros(1, 2, 4, 4)
+    motion[:, 0] = 1.0  # positions, of two pixels each
+    moved = fetch(picture, motion, 2)
+    torch.testing.assert_close(moved[..., :6], picture[..., 2:], atol=1e-5, rtol=1e-4)
+    assert inside(motion)[0, 0].sum(1).tolist() == [3.0] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_gathered_rows_are_what_sampling_gives(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(2, 8, 6, 9, generator=generator).to(dtype)
+    motion = torch.randn(2, 2, 6, 9, generator=generator) * 3
+    valid = inside(motion)
+    expected = fetch(features.float(), motion, 1) * valid
+    found = moved(features, motion, valid)
+    assert found.dtype is dtype
+    torch.testing.assert_close(found.float(), expected, atol=1e-5 if dtype is torch.float32 else 2e-2, rtol=0)
+
+
+def test_one_position_is_no_trouble() -> None:
+    one, still = torch.rand(1, 8, 1, 1), torch.zeros(1, 2, 1, 1)
+    torch.testing.assert_close(moved(one, still, inside(still)), one)
+    assert torch.isfinite(fetch(torch.rand(1, 3, 2, 2), still, 2)).all()

@@ -1,0 +1,158 @@
+"""Enlarging with the shipped weights: earlier frames help, damage is undone, and a still picture comes to rest."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.models.networks import tiny_parts
+from vrx.models.classical import bicubic
+from vrx.models.damage import NOISE_UNIT
+from vrx.restorers import enlarge
+from vrx.restorers.base import Pixels, SceneStart, Stage
+from vrx.restorers.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts
+from vrx.train.degrade import quantise, shrink
+from vrx.weights.disk import packaged
+
+SIDE = 96  # pixels of the result
+NOISE = 8 / 255
+
+
+@pytest.fixture(scope="module")
+def shipped() -> EmbeddedParts:
+    return load_parts(packaged("embedded.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def picture() -> Tensor:
+    """Boxes of all sizes, more gray than colored, twice as large as they are shown, [1, 3, 2 H, 2 W]."""
+    generator = torch.Generator().manual_seed(5)
+    canvas = torch.full((1, 3, 2 * SIDE + 40, 2 * SIDE + 40), 0.5)
+    colors = list(
+        torch.rand(300, 1, 1, 1, generator=generator) * 0.8 + torch.rand(300, 3, 1, 1, generator=generator) / 5
+    )
+    while colors:
+        top, left, tall, wide = (torch.rand(4, generator=generator) * torch.tensor([280, 280, 60, 60])).int().tolist()
+        canvas[..., top : top + tall + 2, left : left + wide + 2] = colors.pop()
+    return canvas
+
+
+def view(picture: Tensor, offset: int) -> Tensor:
+    """What is seen after the camera moved by half pixels, [3, H, W]."""
+    return F.avg_pool2d(picture[..., offset : offset + 2 * SIDE, 2 * offset : 2 * offset + 2 * SIDE], 2)[0]
+
+
+def moving(picture: Tensor, frames: int) -> Tensor:
+    return quantise(torch.stack([view(picture, t) for t in range(frames)]))
+
+
+def enlarged(
+    low: Tensor, parts: EmbeddedParts, scale: int = 4, strength: float | None = 0.0, chunk: int = 2
+) -> tuple[Tensor, list[str]]:
+    """All frames, and what was noted of them."""
+    options = EmbeddedOptions(task="upscale", scale=scale, strength=strength)
+    restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
+    height, width = low.shape[-2:]
+    stages: list[Stage] = [restorer.encode, restorer.generate, restorer.decode]
+    states = [stage.start(SceneStart(0, (height, width), (scale * height, scale * width))) for stage in stages]
+    frames, notes = [], []
+    with torch.inference_mode():
+        for start in range(0, len(low), chunk):
+            part = Pixels(low[start : start + chunk].clone(), None, frozenset({0} if start == 0 else ()))
+            for place, stage in enumerate(stages):
+                part, states[place] = stage.step(part, states[place])
+            frames.append(part.frames)
+            notes += part.notes
+    return torch.cat(frames), notes
+
+
+def gains(low: Tensor, truth: Tensor, parts: EmbeddedParts, strength: float | None = 0.0) -> Tensor:
+    """dB over bicubic of every frame, enlarged by 4."""
+    found, _ = enlarged(low, parts, strength=strength)
+    errors = [((x - truth) ** 2)[..., 8:-8, 8:-8].mean((1, 2, 3)) for x in (bicubic(low, 4), found)]
+    return 10 * torch.log10(errors[0] / errors[1])
+
+
+def test_frames_of_a_moving_scene_help_each_other(
+    picture: Tensor, shipped: EmbeddedParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = moving(picture, 10)
+    low = quantise(shrink(truth, 4))
+    found = gains(low, truth, shipped)
+    assert found.min() > 2.0
+    monkeypatch.setattr(enlarge, "LEAD_FRAMES", 1)
+    alone = gains(low, truth, shipped)
+    assert found[0] > alone[0] + 0.3  # its scene goes on, and that helps the first frame too
+    assert alone[6:].mean() > alone[0] + 0.5
+    torch.testing.assert_close(found[6:], alone[6:], atol=0.2, rtol=0)
+
+
+def test_a_still_scene_comes_to_rest(picture: Tensor, shipped: EmbeddedParts) -> None:
+    truth = quantise(view(picture, 0)).expand(24, -1, -1, -1)
+    found = gains(quantise(shrink(truth, 4)), truth, shipped)
+    assert found.min() > 1.5
+    assert (found[16:] - found[12]).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_short_scenes_have_a_shorter_lead(picture: Tensor, shipped: EmbeddedParts, frames: int) -> None:
+    truth = moving(picture, frames)
+    found = gains(quantise(shrink(truth, 4)), truth, shipped)
+    assert len(found) == frames
+    assert found.min() > 1.0
+
+
+def test_noise_is_found_and_removed(picture: Tensor, shipped: EmbeddedParts) -> None:
+    truth = moving(picture, 6)
+    low = shrink(truth, 4)
+    low = quantise((low + NOISE * torch.randn(low.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1))
+    found, taken_for_clean = gains(low, truth, shipped, None), gains(low, truth, shipped, 0.0)
+    assert found.min() > 1.2
+    assert found.mean() > taken_for_clean.mean() + 0.1
+    assert "noise of about" in enlarged(low[:1], shipped, strength=None)[1][0]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 2), (13, 17)])
+def test_every_size_works_and_chunks_do_not_matter(scale: int, size: tuple[int, int]) -> None:
+    low = torch.rand(7, 3, *size, generator=torch.Generator().manual_seed(3))
+    whole, _ = enlarged(low, tiny_parts(), scale, 0.5, chunk=7)
+    assert whole.shape == (7, 3, scale * size[0], scale * size[1])
+    assert torch.isfinite(whole).all()
+    parts = [enlarged(low, tiny_parts(), scale, 0.5, chunk=n)[0] for n in (4, 5)]
+    assert all(torch.equal(part, whole) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("found", "strength", "expected"),
+    [
+        ([0.4, 0.1, 0.2], 0.8, [0.8, 0.2, 0.4]),
+        ([0.4, 0.1, 0.2], 0.0, [0.0, 0.0, 0.0]),
+        ([0.01, 0.0, 0.02], 0.5, [0.0, 0.5, 0.0]),  # nothing was found that could be more or less
+    ],
+)
+def test_a_given_strength_is_that_of_the_kind_of_damage_there_is(
+    found: list[float], strength: float, expected: list[float]
+) -> None:
+    assert enlarge.scaled(torch.tensor(found), strength).tolist() == pytest.approx(expected)
+
+
+def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
+    levels = torch.tensor([0.2, 0.3, 0.5])
+    assert enlarge.trusted(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
+    assert enlarge.trusted(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
+    assert enlarge.trusted(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ([0.0, 0.0, 0.0], ""),
+        ([0.05, 0.3, 0.2], ""),
+        ([9 / 255 / NOISE_UNIT, 0.8, 0.0], "heavily compressed (0.8 of 1), noise of about 9 levels"),
+        ([0.0, 0.4, 0.5], "lightly compressed (0.4 of 1)"),
+        ([0.0, 0.5, 0.0], "compressed (0.5 of 1)"),
+    ],
+)
+def test_damage_is_put_into_words(levels: list[float], words: str) -> None:
+    assert enlarge.describe(torch.tensor(levels)) == words

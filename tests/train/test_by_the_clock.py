@@ -1,0 +1,117 @@
+"""The recipe that trains the enlarging network by the clock: clips, damage, updates."""
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from vrx.models.recurrent import RecurrentConfig
+from vrx.train import pool, slots, spoil
+from vrx.train.pool import Clips, Footage, Maker, Pool
+from vrx.train.recurrent import Step, Training
+from vrx.train.synthesis import Photographs, text_bank
+from vrx.train.updates import Updates, orthogonal
+
+
+def scene(frames: int = 4, side: int = 32) -> torch.Tensor:
+    """A smooth gray clip [1, T, 3, side, side]."""
+    torch.manual_seed(1)
+    coarse = torch.rand(1, 1, 6, 6).expand(1, 3, 6, 6)
+    picture = nn.functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0.1, 0.9)
+    return picture[:, None].expand(1, frames, 3, side, side).clone()
+
+
+def test_a_coarser_quantizer_does_more_harm() -> None:
+    clip, motion = scene(), torch.zeros(1, 4, 2, 32, 32)
+    errors = [
+        (spoil.coded(clip, motion, torch.tensor([qp]), modern=False) - clip).abs().mean() for qp in (12.0, 28.0, 40.0)
+    ]
+    assert errors[0] < 0.01
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_mpeg4_is_measured_by_its_steps() -> None:
+    assert float(spoil.quantizer_step(torch.tensor(spoil.qp_of_step(24.0)))) == pytest.approx(24.0)
+
+
+def test_noise_has_the_deviation_that_was_asked_for() -> None:
+    torch.manual_seed(0)
+    clips = torch.full((2, 4, 3, 48, 48), 0.5)
+    noisy = spoil.add_noise(clips, torch.tensor([0.02, 0.08]))
+    spread = (noisy - clips).flatten(1).std(1)
+    assert spread.tolist() == pytest.approx([0.02, 0.08], rel=0.1)
+
+
+def test_the_oldest_clips_are_replaced_first() -> None:
+    def clips(value: int) -> Clips:
+        full = torch.full((2, 1), value)
+        return Clips(4, full, full, full, full)
+
+    stock = Pool(3)
+    for value in (1, 2):
+        stock.add(clips(value))
+    assert stock.filled == 3
+    assert stock.clips is not None
+    assert stock.clips.truth[:, 0].tolist() == [2, 1, 2]
+
+
+def test_frames_are_drawn_from_one_run() -> None:
+    footage = Footage(torch.zeros(48, 3, 2, 2, dtype=torch.uint8), 24, {})
+    rng = random.Random(0)
+    for _ in range(50):
+        start = footage.start(rng, 16)
+        assert start // 24 == (start + 15) // 24
+
+
+def test_updates_find_a_minimum_and_go_on_where_they_were_saved() -> None:
+    torch.manual_seed(0)
+    weights = [("a", nn.Parameter(torch.randn(4, 4, 3, 3))), ("b", nn.Parameter(torch.randn(5)))]
+    updates = Updates(weights, 4)
+    updates.rate.fill_(0.01)
+    for _ in range(150):
+        for _, p in weights:
+            p.grad = 2 * p.detach()
+        updates.step()
+    assert all(float(p.detach().abs().mean()) < 0.3 for _, p in weights)
+    other = Updates([(name, nn.Parameter(torch.zeros_like(p))) for name, p in weights], 4)
+    other.restore(updates.state())
+    torch.testing.assert_close(other.parameters[0].detach(), weights[0][1].detach())
+    torch.testing.assert_close(other.averaged()["b"], updates.averaged()["b"])
+
+
+def test_gradients_that_are_not_finite_move_nothing() -> None:
+    weight = nn.Parameter(torch.ones(5))
+    updates = Updates([("a", nn.Parameter(torch.ones(4, 4, 3, 3))), ("b", weight)], 4)
+    updates.rate.fill_(0.1)
+    updates.parameters[0].grad = torch.zeros(4, 4, 3, 3)
+    weight.grad = torch.full((5,), float("nan"))
+    updates.step()
+    assert weight.detach().tolist() == [1.0] * 5
+
+
+def test_an_update_is_orthogonal() -> None:
+    torch.manual_seed(0)
+    made = orthogonal(torch.randn(2, 4, 36))
+    assert torch.linalg.svdvals(made).sub(1).abs().max() < 0.5
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_step_moves_the_network(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (pool, slots):
+        monkeypatch.setattr(module, "GRID", 16)
+    torch.manual_seed(0)
+    photos = torch.randint(0, 255, (2, 3, 80, 100), dtype=torch.uint8)
+    maker = Maker(Photographs(photos, text_bank(1, 80, 100)), [], 4, 1)
+    clips = maker.make(scale, 2)
+    maker.close()
+    training = Training.begin(RecurrentConfig(channels=8, blocks=1), torch.device("cpu"), None)
+    training.updates.rate.fill_(1e-3)
+    batch = slots.Batch(scale, 2, 4, 12, training.network)
+    before = [p.detach().clone() for p in training.network.heads.parameters()]
+    batch.refill(clips, 2, random.Random(0), estimate=True)
+    Step(training.network, training.damage, training.updates, batch).run()
+    after = training.network.heads.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert batch.features.abs().sum() > 0
+    assert batch.gains.isfinite().all()

@@ -1,0 +1,180 @@
+"""The enlarging network: residual blocks over a picture and what they found in the frame before.
+
+The features of the latest frame are moved along the optical flow and go into the next frame's first layer
+(frame-recurrent propagation as in BasicVSR, Chan et al., 2021, in one direction).  A trunk is shared by the
+scales; each has a first and a last convolution of its own.  Predicts a residual to bicubic interpolation.
+Knows tensors; does not know files, threads, chunks or scenes.
+
+Legend: N batch, C channels, H and W grid positions; a position is p x p pixels of the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vrx.models.damage import LEVELS
+from vrx.models.grids import DETAIL_GAIN, contrast
+
+PIXELS = {4: 1, 3: 1, 2: 2}  # scale: pixels of the source a grid position has a side
+INPUTS = 10  # planes per pixel of the source: colors, their contrast; of the frame before its difference, and where
+# there is one
+HIDDEN = 32  # units between the conditions and the blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig:
+    """Sizes of the network."""
+
+    channels: int
+    blocks: int
+
+
+STANDARD = RecurrentConfig(channels=64, blocks=7)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a frame leaves for the next: features [N, C, H, W] and its picture [N, 3, p H, p W]."""
+
+    features: Tensor
+    picture: Tensor
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions around one activation, added to their input; the conditions shift what is between."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.first.weight, a=0.1, nonlinearity="leaky_relu")
+        nn.init.normal_(self.second.weight, std=0.3 / (9 * channels) ** 0.5)
+        nn.init.zeros_(self.first.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, shift: Tensor) -> Tensor:
+        """[N, C, H, W] to the same; `shift` [N, C]."""
+        bias = self.first.bias
+        assert bias is not None
+        if len(shift) == 1:  # one scene: the shift is part of the bias, which costs nothing
+            hidden = F.conv2d(x, self.first.weight, bias + shift[0], padding=1)
+        else:
+            hidden = F.conv2d(x, self.first.weight, padding=1) + (shift + bias)[..., None, None]
+        out: Tensor = self.second(F.leaky_relu(hidden, 0.1, inplace=True))
+        return out.add_(x)
+
+
+class RecurrentNetwork(nn.Module):
+    """The whole network; `step` walks one frame at a time."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.channels
+        self.stems = nn.ModuleDict({str(s): nn.Conv2d(INPUTS * p * p, width, 3, padding=1) for s, p in PIXELS.items()})
+        self.recall = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(config.blocks))
+        self.heads = nn.ModuleDict(
+            {str(s): nn.Conv2d(width, 3 * (s * p) ** 2, 3, padding=1) for s, p in PIXELS.items()}
+        )
+        self.conditions = nn.Sequential(nn.Linear(LEVELS, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, config.blocks * width))
+        for layer in (self.conditions[-1], *self.heads.values()):
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @property
+    def weight(self) -> Tensor:
+        """Some weight: its device and type are the network's."""
+        return self.recall.weight
+
+    def shifts(self, levels: Tensor) -> tuple[Tensor, ...]:
+        """The blocks' shifts [N, C] under conditions `levels` [N, LEVELS]."""
+        shifts: Tensor = self.conditions(levels)
+        return shifts.split(self.config.channels, -1)
+
+    def forward(
+        self, scale: int, pictures: Tensor, levels: Tensor, trace: Trace, motion: Tensor
+    ) -> tuple[Tensor, Trace]:
+        """Clips [N, T, 3, p H, p W] after a trace, with `motion` [N, T, 2, H, W], to residuals; for training.
+
+        Motion to far outside stands for a frame with none before it.
+        """
+        shifts, residuals = self.shifts(levels.to(self.weight.dtype)), []
+        for picture, moved in zip(pictures.unbind(1), motion.unbind(1), strict=True):
+            residual, trace = self.step(scale, picture, shifts, trace, moved)
+            residuals.append(residual)
+        return torch.stack(residuals, 1), trace
+
+    def step(
+        self, scale: int, picture: Tensor, shifts: tuple[Tensor, ...], trace: Trace | None, motion: Tensor | None
+    ) -> tuple[Tensor, Trace]:
+        """One frame [N, 3, p H, p W] in 0..1 to its residual [N, 3 (s p)^2, H, W], and what it leaves.
+
+        `motion` [N, 2, H, W]: from each position to its content's place in the frame before, x and y in
+        positions.  Without a trace the frame is a scene's first.
+        """
+        pixels, dtype = PIXELS[scale], self.weight.dtype
+        if trace is None or motion is None:
+            earlier = torch.cat([torch.zeros_like(picture), torch.zeros_like(picture[:, :1])], 1)
+            recalled = None
+        else:
+            valid = inside(motion)
+            change = (picture - fetch(trace.picture, motion, pixels)) * DETAIL_GAIN
+            plane = F.interpolate(valid, scale_factor=pixels) if pixels > 1 else valid
+            earlier = torch.cat([change * plane, plane], 1)
+            recalled = moved(trace.features, motion, valid).to(dtype)
+        x = torch.cat([picture, contrast(picture), earlier], 1)
+        x = F.pixel_unshuffle(x, pixels) if pixels > 1 else x
+        x = self.stems[str(scale)](x.to(dtype).contiguous(memory_format=torch.channels_last))
+        if recalled is not None:
+            x = x + self.recall(recalled.contiguous(memory_format=torch.channels_last))
+        x = F.leaky_relu(x, 0.1)
+        for block, shift in zip(self.blocks, shifts, strict=True):
+            x = block(x, shift)
+        residual: Tensor = self.heads[str(scale)](x)
+        return residual, Trace(x, picture)
+
+
+def moved(features: Tensor, motion: Tensor, valid: Tensor) -> Tensor:
+    """Features [N, C, H, W] fetched from where content was, times `valid` [N, 1, H, W].
+
+    On a CPU whole rows of channels are gathered and weighed in one pass, at a fifth of the time.
+    """
+    if features.device.type != "cpu":
+        return fetch(features.float().contiguous(), motion, 1) * valid
+    count, channels, height, width = features.shape
+    x = (torch.arange(width) + motion[:, 0].float()).clamp(0, width - 1)
+    y = (torch.arange(height)[:, None] + motion[:, 1].float()).clamp(0, height - 1)
+    left, top = x.floor(), y.floor()
+    right, bottom = (left + 1).clamp_max(width - 1), (top + 1).clamp_max(height - 1)
+    first = (torch.arange(count) * height * width)[:, None, None]
+    corners = [(row * width + column).long() + first for row in (top, bottom) for column in (left, right)]
+    x, y = x - left, y - top
+    shares = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], -1) * valid[:, 0, ..., None]
+    rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    places = torch.stack(corners, -1).view(-1, 4)
+    found = F.embedding_bag(places, rows, per_sample_weights=shares.view(-1, 4).to(rows.dtype), mode="sum")
+    return found.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def fetch(picture: Tensor, motion: Tensor, side: int) -> Tensor:
+    """[N, C, s H, s W] sampled, bilinear, at `motion` [N, 2, H, W] positions of s pixels from every place."""
+    height, width = picture.shape[-2:]
+    motion = motion.float()
+    moved = F.interpolate(motion, scale_factor=side, mode="bilinear") if side > 1 else motion
+    x = torch.arange(width, device=motion.device) + moved[:, 0] * side
+    y = torch.arange(height, device=motion.device)[:, None] + moved[:, 1] * side
+    places = torch.stack([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], -1)
+    return F.grid_sample(picture, places, padding_mode="border", align_corners=True)
+
+
+def inside(motion: Tensor) -> Tensor:
+    """1 where a position's content was inside the picture, else 0, [N, 1, H, W]."""
+    height, width = motion.shape[-2:]
+    x = motion[:, 0] + torch.arange(width, device=motion.device)
+    y = motion[:, 1] + torch.arange(height, device=motion.device)[:, None]
+    within = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    return within[:, None].float()

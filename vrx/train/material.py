@@ -1,0 +1,136 @@
+"""Pack training material into a folder small enough to travel: photographs, clips, and the clips once compressed.
+
+    python -m vrx.train.material --photos DIR --clips DIR --out DIR [--hold-out STEM...]
+
+`photos/*.webp` are shrunk photographs; `clips/NAME.mp4` short runs of natural motion at 640x360 or so;
+`coded/NAME.SCALE.CODEC-VALUE.mkv` the same runs shrunk by SCALE and encoded as people's video is, frame for
+frame; `index.json` names them, with each run's first frame.  Clips that are held out get an index of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from vrx.train.degrade import quantise, shrink
+
+PHOTO_SIDE = 416  # pixels, the shorter side
+PHOTO_QUALITY = 72  # of WebP
+CLIP_SIDE = 360  # pixels, the shorter side
+RUN = 24  # consecutive frames that are stored together
+TRUTH = {"crf": "17", "preset": "medium"}
+CODED = {  # scale: codecs and their value, CRF or quantizer
+    4: (("h264", 23), ("h264", 26), ("h264", 29), ("h264", 33), ("h264", 37), ("mpeg4", 5), ("mpeg4", 12)),
+    2: (("h264", 24), ("h264", 28), ("h264", 32), ("h264", 36), ("mpeg4", 8)),
+}
+
+
+def photo(path: Path) -> np.ndarray:
+    """A still as uint8 [H, W, 3] (BGR), shrunk to the side that is stored."""
+    with av.open(str(path)) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    factor = PHOTO_SIDE / min(image.shape[:2])
+    if factor >= 1:
+        return image
+    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def runs(path: Path, count: int) -> list[np.ndarray]:
+    """`count` runs of RUN frames spread over a video, uint8 [T, H, W, 3] in RGB, even sides."""
+    frames = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            image = frame.to_ndarray(format="rgb24")
+            factor = max(1.0, min(image.shape[:2]) / CLIP_SIDE)
+            size = [round(side / factor) // 4 * 4 for side in (image.shape[1], image.shape[0])]
+            frames.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor > 1 else image)
+    count = max(1, min(count, len(frames) // RUN))
+    starts = np.linspace(0, max(0, len(frames) - RUN), count).round().astype(int)
+    return [np.stack(frames[start : start + RUN]) for start in starts]
+
+
+def encode(path: Path, frames: np.ndarray, codec: str, options: dict[str, str]) -> None:
+    """uint8 RGB frames [T, H, W, 3] to a file."""
+    with av.open(str(path), "w") as box:
+        stream = cast(av.VideoStream, box.add_stream(codec, rate=Fraction(24), options=options))
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for picture in frames:
+            box.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        box.mux(stream.encode(None))
+
+
+def decode(path: Path) -> np.ndarray:
+    """All frames of a file as the training reads them, uint8 [T, H, W, 3] in RGB."""
+    reader = cv2.VideoCapture(str(path))
+    frames: list[np.ndarray] = []
+    while True:
+        more, image = reader.read()
+        if not more:
+            return np.stack(frames)
+        frames.append(image[..., ::-1])
+
+
+def shrunk(frames: np.ndarray, scale: int) -> np.ndarray:
+    """Bicubic with anti-aliasing, sides cut to whole even results; uint8 [T, H, W, 3]."""
+    step = 2 * scale
+    frames = frames[:, : frames.shape[1] // step * step, : frames.shape[2] // step * step]
+    x = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    return (quantise(shrink(x, scale)) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def store_clip(path: Path, out: Path, count: int) -> dict[str, object]:
+    """One clip's runs joined in a file, and its coded copies; what the index holds of it."""
+    target = out / "clips" / f"{path.stem}.mp4"
+    frames = np.concatenate(runs(path, count))
+    encode(target, frames, "libx264", TRUTH)
+    frames = decode(target)
+    copies = []
+    for scale, variants in CODED.items():
+        low = shrunk(frames, scale)
+        for codec, value in variants:
+            name = f"{path.stem}.{scale}.{codec}-{value}.mkv"
+            name_of, options = {
+                "h264": ("libx264", {"crf": str(value), "preset": "medium"}),
+                "mpeg4": ("mpeg4", {"qmin": str(value), "qmax": str(value)}),
+            }[codec]
+            encode(out / "coded" / name, low, name_of, options)
+            copies.append({"file": name, "scale": scale, "codec": codec, "value": value})
+    return {"file": target.name, "frames": len(frames), "run": RUN, "coded": copies}
+
+
+def main() -> None:
+    """Pack everything and report the size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--clips", type=Path, nargs="+", required=True, help="files, with :N for N runs")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--hold-out", nargs="*", default=[], help="stems of clips kept for validation")
+    args = parser.parse_args()
+    for name in ("photos", "clips", "coded"):
+        (args.out / name).mkdir(parents=True, exist_ok=True)
+    index: dict[str, list[object]] = {"train": [], "hold_out": []}
+    for item in args.clips:
+        name, _, count = str(item).partition(":")
+        held = Path(name).stem in args.hold_out
+        entry = store_clip(Path(name), args.out, int(count or 2))
+        index["hold_out" if held else "train"].append(entry)
+        print(name, entry["frames"], flush=True)  # noqa: T201
+    (args.out / "index.json").write_text(json.dumps(index))
+    for path in sorted(args.photos.iterdir()):
+        quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY]
+        cv2.imwrite(str(args.out / "photos" / f"{path.stem}.webp"), photo(path), quality)
+    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    print(f"{size / 1e6:.1f} MB in {args.out}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,357 @@
+"""Train the enlarging network on a GPU by the clock.
+
+    python -m vrx.train.recurrent --material DIR --out DIR --seconds 380 [--resume STATE] [--device cuda]
+
+`--material` is the folder of `vrx.train.material`.  Clips are made while training goes on (`vrx.train.pool`).  A
+step runs a batch of them forward, or on from where the step before left them, backward in time.  The rate ends
+at zero when the seconds are over; `recurrent.safetensors` (the running average) and `state.pt` are written every
+minute and at the end.  On CUDA each scale's step is one graph; where that fails it runs as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vrx.models.classical import bicubic
+from vrx.models.damage import MOST_DAMAGE, DamageNetwork
+from vrx.models.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.train.footage import load_footage, load_photographs
+from vrx.train.pool import Feed, Maker, Pool
+from vrx.train.slots import GO_ON_SHARE, Batch
+from vrx.train.updates import Updates, rate_at
+from vrx.train.validate import Validation
+
+SHARES = {4: 0.6, 2: 0.28, 3: 0.12}  # of the steps
+POOLS = {4: 1200, 2: 600, 3: 300}  # clips
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+ROUND = 2e-3  # errors below it count by their square
+FLOOR = 4e-3  # the least distance of a base that a clip is measured against
+SQUARE_WEIGHT = 0.5
+TEMPORAL_WEIGHT = 0.2
+DAMAGE_WEIGHT = 0.5
+DAMAGE_ROUND = 0.2  # estimates that are off by less count by the square
+ESTIMATE_FROM = 0.15  # of the time
+ESTIMATED = slice(0, 4, 3)  # frames that damage is read from
+WARM_UP = 150  # steps
+RESERVE = 9.0  # seconds for the last validation and save
+QUEUED = 3  # steps that may wait on the device
+
+
+def clip_mean(x: Tensor) -> Tensor:
+    """One value a clip, [B]."""
+    return x.mean(tuple(range(1, x.ndim)))
+
+
+def luma(clips: Tensor) -> Tensor:
+    """Brightness [B, T, H, W] of [B, T, 3, H, W]."""
+    return clips[:, :, 0] * LUMA[0] + clips[:, :, 1] * LUMA[1] + clips[:, :, 2] * LUMA[2]
+
+
+def measures(clips: Tensor, truth: Tensor, bright: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is made small, of clips [B, T, 3, H, W], [B] each: distance, luma's squared error, its error's change."""
+    error = luma(clips) - bright
+    colors = clip_mean(F.smooth_l1_loss(clips, truth, reduction="none", beta=ROUND))
+    grays = clip_mean(F.smooth_l1_loss(luma(clips), bright, reduction="none", beta=ROUND))
+    return colors + grays, clip_mean(error**2), clip_mean((error[:, 1:] - error[:, :-1]).abs())
+
+
+def objective(out: Tensor, base: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of clips [B, T, 3, H, W] relative to that of their base, and the gain over it in dB of luma, [B]."""
+    bright = luma(truth)
+    distance, square, change = measures(out, truth, bright)
+    with torch.no_grad():
+        first_distance, first_square, first_change = measures(base, truth, bright)
+    loss = distance / first_distance.clamp_min(2 * FLOOR)
+    loss = loss + SQUARE_WEIGHT * square / first_square.clamp_min(FLOOR**2)
+    loss = loss + TEMPORAL_WEIGHT * change / first_change.clamp_min(FLOOR)
+    gain = 10 * torch.log10(first_square.clamp_min(1e-9) / square.detach().clamp_min(1e-9))
+    return loss.mean(), gain
+
+
+class Step:
+    """Forward, backward and update of one batch; as a CUDA graph after `capture`."""
+
+    def __init__(self, network: RecurrentNetwork, damage: DamageNetwork, updates: Updates, batch: Batch) -> None:
+        self._network, self._damage, self._updates, self._batch = network, damage, updates, batch
+        self._narrow = torch.bfloat16 if batch.low.is_cuda else torch.float32
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def run(self) -> None:
+        """One step."""
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            self.forget()
+            self._eager()
+
+    def drop(self) -> None:
+        """Go on without the graph."""
+        self._graph = None
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        for p in self._updates.parameters:
+            p.grad = None
+
+    def capture(self) -> None:
+        """Warm up, then record the graph."""
+        for _ in range(2):
+            self.run()
+        torch.cuda.synchronize()
+        self.forget()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            self._eager()
+        self._graph = graph
+
+    def _cast(self, module: nn.Module) -> dict[str, Tensor]:
+        narrow = {name: p.to(self._narrow) for name, p in module.named_parameters()}
+        return {n: p.contiguous(memory_format=torch.channels_last) if p.ndim == 4 else p for n, p in narrow.items()}
+
+    def _eager(self) -> None:
+        batch = self._batch
+        low = batch.low.float() / 255
+        found = functional_call(self._damage, self._cast(self._damage), (low[:, ESTIMATED],))
+        levels = torch.where(batch.estimated, found.detach(), batch.levels + batch.jitter).clamp(0, MOST_DAMAGE)
+        trace = Trace(batch.features, batch.picture)
+        arguments = (batch.scale, low, levels, trace, batch.motion.float())
+        residual, trace = functional_call(self._network, self._cast(self._network), arguments)
+        base = bicubic(low.flatten(0, 1), batch.scale)
+        out = base + F.pixel_shuffle(residual.flatten(0, 1).float(), PIXELS[batch.scale] * batch.scale)
+        truth = batch.truth.float() / 255
+        loss, gains = objective(out.view_as(truth), base.view_as(truth), truth)
+        loss = loss + DAMAGE_WEIGHT * F.smooth_l1_loss(found, batch.levels, beta=DAMAGE_ROUND)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._updates.step()
+        with torch.no_grad():
+            batch.features.copy_(trace.features)
+            batch.picture.copy_(trace.picture)
+            batch.gains.copy_(gains)
+
+
+@dataclass
+class Training:
+    """All that changes while training."""
+
+    network: RecurrentNetwork
+    damage: DamageNetwork
+    updates: Updates
+
+    @classmethod
+    def begin(cls, config: RecurrentConfig, device: torch.device, resume: Path | None) -> Training:
+        """Fresh, or from a state."""
+        network, damage = RecurrentNetwork(config).to(device), DamageNetwork().to(device)
+        named = [(f"network.{n}", p) for n, p in network.named_parameters()]
+        named += [(f"damage.{n}", p) for n, p in damage.named_parameters()]
+        training = cls(network, damage, Updates(named, config.channels))
+        if resume:
+            training.updates.restore(torch.load(resume, map_location=device, weights_only=True))
+        return training
+
+    def save(self, folder: Path, notes: dict[str, str]) -> None:
+        """The averaged weights as a checkpoint, and the state."""
+        weights = {name: value.contiguous().cpu() for name, value in self.updates.averaged().items()}
+        metadata = {"family": "recurrent", "config": json.dumps(vars(self.network.config)), **notes}
+        save_file(weights, folder / "recurrent.part", metadata)
+        (folder / "recurrent.part").replace(folder / "recurrent.safetensors")
+        torch.save(self.updates.state(), folder / "state.part")
+        (folder / "state.part").replace(folder / "state.pt")
+
+
+def capture(steps: dict[int, Step], updates: Updates, log: Callable[[str], None]) -> None:
+    """Make graphs of the steps; what was learnt meanwhile is forgotten.  Nothing else may use the device."""
+    saved = {name: [tensor.clone() for tensor in tensors] for name, tensors in updates.state().items()}
+    for scale, step in steps.items():
+        begin = time.monotonic()
+        try:
+            step.capture()
+            log(f"graph of x{scale}: {time.monotonic() - begin:.1f} s")
+        except Exception as error:  # noqa: BLE001  # the same, only slower
+            log(f"no graph of x{scale}: {error!r}")
+            torch.cuda.synchronize()
+        step.forget()
+    updates.restore(saved)
+
+
+def prepare(device: torch.device) -> None:
+    """Settings for speed, and a stream that goes before the one that makes clips."""
+    sys.setswitchinterval(5e-4)  # the thread that makes clips must not hold the other back
+    torch.backends.cudnn.benchmark = True
+    torch.cuda.set_stream(torch.cuda.Stream(device, priority=-1))  # type: ignore[no-untyped-call]
+
+
+def train(args: argparse.Namespace) -> None:
+    """Run the recipe; see the module's docstring."""
+    began, device = time.monotonic(), torch.device(args.device)
+    seconds = args.until - time.time() if args.until else args.seconds
+    args.out.mkdir(parents=True, exist_ok=True)
+    journal = (args.out / "log.txt").open("a")
+
+    def log(line: str) -> None:
+        stamped = f"{time.monotonic() - began:6.1f} s  {line}"
+        print(stamped, flush=True)  # noqa: T201
+        print(stamped, file=journal, flush=True)
+
+    torch.manual_seed(args.seed)
+    reading = ThreadPoolExecutor(1).submit(lambda: (load_photographs(args.material), *load_footage(args.material)))
+    cuda = device.type == "cuda"
+    if cuda:
+        prepare(device)
+    training = Training.begin(RecurrentConfig(channels=args.channels, blocks=args.blocks), device, args.resume)
+    batches = {s: Batch(s, args.batch, args.frames, args.side, training.network) for s in SHARES}
+    steps = {s: Step(training.network, training.damage, training.updates, batches[s]) for s in SHARES}
+    log(f"{sum(p.numel() for p in training.updates.parameters)} parameters on {device}")
+    if cuda and not args.eager:
+        capture(steps, training.updates, log)
+        torch.backends.cudnn.benchmark = False
+        log(f"memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GB")
+    photographs, footage, held = reading.result()
+    log(f"material: {photographs.count} photographs, {len(footage)} clips, {len(held)} held out")
+    maker = Maker(photographs.to(device), [clip.to(device) for clip in footage], args.frames, args.workers)
+    validation = Validation([clip.to(device) for clip in held], args.validation_frames, device)
+    if cuda:
+        torch.cuda.synchronize()
+    log("validation: " + "  |  ".join(f"{case.name} {case.plain:.2f}" for case in validation.cases))
+    feed = Feed(maker, SHARES, args.made, device)
+    pools = {s: Pool(max(args.made, round(size * args.pool))) for s, size in POOLS.items()}
+    while any(pool.filled < min(2 * args.made, pool.size) for pool in pools.values()):
+        clips = feed.take(wait=True)
+        assert clips is not None
+        pools[clips.scale].add(clips)
+    log("first clips: " + "  ".join(f"x{s} {pool.filled}" for s, pool in pools.items()))
+    run = Run(args, training, batches, steps, pools, feed, validation, log, random.Random(args.seed))
+    loop(run, began + seconds - RESERVE)
+    feed.close()
+    log("done")
+    journal.close()
+
+
+@dataclass
+class Run:
+    """What the loop works with."""
+
+    args: argparse.Namespace
+    training: Training
+    batches: dict[int, Batch]
+    steps: dict[int, Step]
+    pools: dict[int, Pool]
+    feed: Feed
+    validation: Validation
+    log: Callable[[str], None]
+    rng: random.Random
+
+    def restock(self, since: int) -> bool:
+        """Take clips that are ready, no more of them than the steps since the last ones ask for; whether any came."""
+        young = any(pool.filled < pool.size for pool in self.pools.values())
+        if since * self.args.batch * (1 - GO_ON_SHARE) < self.args.made * (1 if young else self.args.reuse):
+            return False
+        clips = self.feed.take(wait=False)
+        if clips is not None:
+            self.pools[clips.scale].add(clips)
+        return clips is not None
+
+    def report(self, count: int, speed: float, gains: dict[int, list[Tensor]]) -> None:
+        """A line on how the last steps went."""
+        means = {s: float(torch.stack(g).mean()) for s, g in gains.items() if g}
+        found = "  ".join(f"x{s} {mean:+.2f}" for s, mean in means.items())
+        stock = " ".join(str(pool.filled) for pool in self.pools.values())
+        self.log(f"step {count}  {speed * 1000:.1f} ms  {found}  clips {stock}")
+        if not all(math.isfinite(mean) for mean in means.values()):
+            self.log("results are not finite: on without graphs")
+            for step, batch in zip(self.steps.values(), self.batches.values(), strict=True):
+                step.drop()
+                batch.features.zero_()
+        if self.feed.error is not None:
+            self.log(f"clips could not be made: {self.feed.error!r}")
+            self.feed.error = None
+
+    def finish(self, count: int, seconds: float) -> None:
+        """Validate the average and save everything."""
+        begin = time.monotonic()
+        notes = {"steps": str(count), "seconds": f"{seconds:.0f}"}
+        self.training.save(self.args.out, notes)
+        try:
+            figures = self.validation.run(self.training.network.config, self.training.updates.averaged())
+            self.log(f"validation at {count}: {figures}  ({time.monotonic() - begin:.1f} s)")
+        except Exception as error:  # noqa: BLE001  # training is worth more than its figures
+            self.log(f"no validation: {error!r}")
+
+
+def loop(run: Run, end: float) -> None:
+    """Steps until the time is over."""
+    args, cuda = run.args, run.args.device != "cpu"
+    begin = saved = reported = time.monotonic()
+    count = since = last = 0
+    gains: dict[int, list[Tensor]] = {s: [] for s in run.steps}
+    pending: list[torch.cuda.Event] = []
+    while (now := time.monotonic()) < end:
+        progress = (now - begin) / (end - begin)
+        run.training.updates.rate.fill_(args.rate * rate_at(count, progress, WARM_UP))
+        scale = run.rng.choices(list(SHARES), list(SHARES.values()))[0]
+        since = 0 if run.restock(since) else since + 1
+        pool = run.pools[scale]
+        assert pool.clips is not None
+        run.batches[scale].refill(pool.clips, pool.filled, run.rng, progress > ESTIMATE_FROM)
+        run.steps[scale].run()
+        gains[scale].append(run.batches[scale].gains.mean())
+        count += 1
+        if cuda:
+            pending.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
+            pending[-1].record()
+            if len(pending) > QUEUED:
+                pending.pop(0).synchronize()
+        if now - reported > args.report:
+            run.report(count, (now - reported) / max(1, count - last), gains)
+            gains = {s: [] for s in run.steps}
+            reported, last = now, count
+        if now - saved > args.save:
+            run.finish(count, now - begin)
+            saved = time.monotonic()
+    run.report(count, (now - reported) / max(1, count - last), gains)
+    run.finish(count, now - begin)
+
+
+def main() -> None:
+    """Parse and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--material", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=380.0, help="of everything, from the start of this program")
+    parser.add_argument("--until", type=float, help="the same as a time, seconds since 1970")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=16, help="clips a step")
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--side", type=int, default=64, help="grid positions of what is learnt from")
+    parser.add_argument("--made", type=int, default=16, help="clips that are made at once")
+    parser.add_argument("--reuse", type=float, default=3.0, help="how often a clip is drawn, roughly")
+    parser.add_argument("--pool", type=float, default=1.0, help="clips held ready, of the usual number")
+    parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--save", type=float, default=60.0, help="seconds between saves")
+    parser.add_argument("--report", type=float, default=10.0, help="seconds between lines")
+    parser.add_argument("--validation-frames", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", type=Path, help="a state.pt to go on from, with a fresh schedule")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
