@@ -1,4 +1,4 @@
-"""Which part of a model a file is: by the folder it stands in, then by the tensors it holds, never by its name.
+"""Which part of a model a file is: by the folder it stands in, then by the tensors it holds; its name comes last.
 
 Published parts share their names: `vae/diffusion_pytorch_model.safetensors` and the same in `transformer/`.
 """
@@ -70,27 +70,31 @@ def role_in(names: Collection[str]) -> str | None:
 def find(folder: Path) -> Found:
     """The parts that stand in a folder and the folders below it.
 
-    A file in a folder that is named for a part is that part; any other is what its tensors say.  Raises
-    ModelError for a folder that cannot be listed, or is no model's.
+    A file in a folder that is named for a part is that part; any other is what its tensors say.  One whose
+    tensors say nothing is taken for what it is called where nothing else is that part, so that its use says
+    what is wrong with it.  Raises ModelError for a folder that cannot be listed, or is no model's.
     """
     found = Found()
     placed: dict[str, list[Path]] = {}
     signed: dict[str, list[Path]] = {}
+    named: dict[str, list[Path]] = {}
     for path in candidates(folder):
         roles = roles_of_folder(path.relative_to(folder))
         if roles == ():
             continue
         try:
             role = TOKENIZER if path.name == "tokenizer.json" else role_in(load.tensor_names(path))
-        except ModelError as fault:  # taken for what it is called, so that its use says what is wrong with it
+        except ModelError as fault:
             found.faults.append(fault)
-            role = None if roles else role_by_name(path)
+            role = None
         if roles and role in (None, *roles):
             placed.setdefault(role or roles[0], []).append(path)
         elif role:
             signed.setdefault(role, []).append(path)
-    for role in {**placed, **signed}:
-        choices = in_one_format(placed.get(role) or signed[role])
+        elif called := role_by_name(path):
+            named.setdefault(called, []).append(path)
+    for role in {**placed, **signed, **named}:
+        choices = in_one_format(placed.get(role) or signed.get(role) or named[role])
         if len(choices) == 1:
             found.files[role] = choices[0]
         else:
@@ -104,7 +108,7 @@ def roles_of_folder(path: Path) -> tuple[str, ...] | None:
 
 
 def role_by_name(path: Path) -> str | None:
-    """The part that is published under a file's name; only for what cannot be read."""
+    """The part that is published under a file's name; only for what its tensors do not tell."""
     fitting = (role for role, names in PUBLISHED.items() if any(fnmatch.fnmatch(path.name, name) for name in names))
     return next(fitting, None)
 
