@@ -139,5 +139,6 @@ def resource_errors(device: str = "") -> Iterator[None]:
 def exhausted(device: str) -> DeviceError:
     """A device, or the machine where none is named, that ran out of memory."""
     if device.startswith("cuda"):
-        return DeviceError(f"{device} ran out of memory", "Try --tile 512, --decoder tiny or --model embedded")
+        hint = "Use --device cpu, or --model embedded; large models also take --tile 512 and --decoder tiny"
+        return DeviceError(f"{device} ran out of memory", hint)
     return DeviceError("memory ran out", "Use a smaller video or --scale, or a machine with more memory")
