@@ -67,7 +67,7 @@ def test_memory_of_a_gpu_that_ran_out_is_known_by_its_libraries_words(words: str
     with pytest.raises(DeviceError if full else RuntimeError) as caught, resource_errors("cuda:0"):
         raise RuntimeError(words)
     if isinstance(caught.value, DeviceError):
-        assert caught.value.hint == "Try --tile 512, --decoder tiny or --model embedded"
+        assert "--tile 512" in caught.value.hint
 
 
 def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
