@@ -127,6 +127,9 @@ def test_a_folder_for_results_is_made_when_it_is_written_into(here: Path) -> Non
     assert blocked is not None
     with pytest.raises(OutputError, match="is a file"):
         check_folder(blocked)
+    (here / "file.mkv").touch()
+    with pytest.raises(OutputError, match=r"file\.mkv is not a folder"):
+        check_folder(Destination(here / "file.mkv" / "a.mkv"))
     with pytest.raises(OutputError, match="mkdir -p nowhere"):
         check_folder(Destination(Path("nowhere/a.mkv")))
 

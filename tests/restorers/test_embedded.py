@@ -19,3 +19,11 @@ def test_a_blur_too_weak_to_see_is_left_alone(monkeypatch: pytest.MonkeyPatch, e
     chunk, state = encode.step(Pixels(frames, None, frozenset()), encode.start(scene))
     assert state.sigma == undone
     assert torch.equal(chunk.carry["base"], frames) is (undone == 0)
+
+
+@pytest.mark.parametrize("value", [0.7, 5.58409847864432, None])
+def test_a_saved_blur_loses_no_digit(value: float | None) -> None:
+    sharpness = load_parts(packaged("embedded.safetensors")).sharpness
+    encode = embedded.Encode(EmbeddedOptions(task="deblur", sigma=value), sharpness)
+    scene = SceneStart(0, (16, 16), (16, 16))
+    assert encode.load(scene, encode.save(encode.start(scene))).sigma == value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 import tempfile
@@ -212,6 +213,8 @@ def check_folder(destination: Destination) -> None:
     """Refuse a folder that nothing can be written into.  Raises OutputError."""
     path, folder = destination.path, destination.path.parent
     if not folder.is_dir():
+        if not destination.new_folder and os.path.lexists(folder):
+            raise OutputError(f"cannot write {path}: {folder} is not a folder", "Choose another name with -o")
         if not destination.new_folder:
             hint = f"Make it: mkdir -p {folder}"
             raise OutputError(f"cannot write {path}: the folder {folder} does not exist", hint)

@@ -134,7 +134,8 @@ class Encode:
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """The blur; NaN stands for not known."""
-        return {"sigma": torch.tensor(float("nan") if state.sigma is None else state.sigma)}
+        sigma = float("nan") if state.sigma is None else state.sigma
+        return {"sigma": torch.tensor(sigma, dtype=torch.float64)}  # rounded, it would change every later frame
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
