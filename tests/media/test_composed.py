@@ -129,6 +129,18 @@ def test_animations_are_read_whole(
         assert np.abs(found - np.asarray(image).astype(float)).mean() < close
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_the_last_picture_of_an_animation_is_shown_as_long_as_it_says(
+    tmp_path: Path, moving: list[Image.Image], name: str
+) -> None:
+    delays = [100, 200, 130, 300, 2570]
+    moving[0].save(tmp_path / name, save_all=True, append_images=moving[1:], duration=delays)
+    with Reader(tmp_path / name, Span(), [].append) as reader:
+        times = [frame.time - reader.origin for frame in reader.frames()]
+        assert [round(float(time), 2) for time in times] == [0, 0.1, 0.3, 0.43, 0.73]
+        assert round(float(reader.end or 0), 2) == 3.3
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.avif"])
 def test_a_still_with_transparency_is_no_animation(tmp_path: Path, moving: list[Image.Image], name: str) -> None:
     moving[0].save(tmp_path / name, quality=95)

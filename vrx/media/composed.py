@@ -24,6 +24,7 @@ from vrx.settings import LIMIT, too_large
 
 NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
 LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
+DELAYS = ("-enc_time_base", "demux", "-f", "mov")  # MOV also holds how long the last picture is shown
 UNTOUCHED = ("-c:v", "rawvideo", "-f", "nut")  # no change of range, and tiles take no filter of ours
 
 
@@ -45,7 +46,7 @@ def composition(path: Path, name: str) -> Composition | None:
     """
     suffix = path.suffix.lower()
     if suffix == ".webp" and path.is_file() and webp_frames(path) > 1:
-        return Composition()
+        return Composition(DELAYS)
     heif = read_heif(path) if suffix in HEIF_SUFFIXES else None
     if heif is None or heif.picture is None:
         return None
