@@ -1,11 +1,14 @@
 """The recipe that trains the enlarging network by the clock: clips, damage, updates."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+import vrx
 from vrx.models.recurrent import RecurrentConfig
 from vrx.train import pool, slots, spoil
 from vrx.train.pool import Clips, Footage, Maker, Pool
@@ -115,3 +118,14 @@ def test_a_step_moves_the_network(scale: int, monkeypatch: pytest.MonkeyPatch) -
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert batch.features.abs().sum() > 0
     assert batch.gains.isfinite().all()
+
+
+def test_training_starts_from_the_weights_that_ship() -> None:
+    shipped = Path(vrx.__file__).parent / "data" / "embedded.safetensors"
+    training = Training.begin(RecurrentConfig(channels=64, blocks=7), torch.device("cpu"), shipped)
+    tensors = load_file(shipped)
+    for prefix, part in (("enlarging.", training.network), ("damage.", training.damage)):
+        for name, value in part.state_dict().items():
+            assert torch.equal(value, tensors[prefix + name].float())
+    averaged = training.updates.averaged()
+    assert all(torch.equal(averaged[f"network.{n}"], p) for n, p in training.network.named_parameters())

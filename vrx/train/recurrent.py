@@ -1,6 +1,6 @@
 """Train the enlarging network on a GPU by the clock.
 
-    python -m vrx.train.recurrent --material DIR --out DIR --seconds 380 [--resume STATE] [--device cuda]
+    python -m vrx.train.recurrent --material DIR --out DIR --seconds 380 [--resume STATE|CHECKPOINT] [--device cuda]
 
 `--material` is the folder of `vrx.train.material`.  Clips are made while training goes on (`vrx.train.pool`).  A
 step runs a batch of them forward, or on from where the step before left them, backward in time.  The rate ends
@@ -23,18 +23,21 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from vrx.models.classical import bicubic
 from vrx.models.damage import MOST_DAMAGE, DamageNetwork
 from vrx.models.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.restorers.embedded import DAMAGE, ENLARGING
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch
 from vrx.train.updates import Updates, rate_at
 from vrx.train.validate import Validation
+from vrx.weights import load
+from vrx.weights.disk import SAFE
 
 SHARES = {4: 0.6, 2: 0.28, 3: 0.12}  # of the steps
 POOLS = {4: 1200, 2: 600, 3: 300}  # clips
@@ -154,12 +157,15 @@ class Training:
 
     @classmethod
     def begin(cls, config: RecurrentConfig, device: torch.device, resume: Path | None) -> Training:
-        """Fresh, or from a state."""
-        network, damage = RecurrentNetwork(config).to(device), DamageNetwork().to(device)
+        """Fresh, from a state, or from the weights of a checkpoint with momenta of zero."""
+        network, damage = RecurrentNetwork(config), DamageNetwork()
+        if resume and resume.suffix == SAFE:
+            load_weights(resume, network, damage)
+        network, damage = network.to(device), damage.to(device)
         named = [(f"network.{n}", p) for n, p in network.named_parameters()]
         named += [(f"damage.{n}", p) for n, p in damage.named_parameters()]
         training = cls(network, damage, Updates(named, config.channels))
-        if resume:
+        if resume and resume.suffix != SAFE:
             training.updates.restore(torch.load(resume, map_location=device, weights_only=True))
         return training
 
@@ -171,6 +177,15 @@ class Training:
         (folder / "recurrent.part").replace(folder / "recurrent.safetensors")
         torch.save(self.updates.state(), folder / "state.part")
         (folder / "state.part").replace(folder / "state.pt")
+
+
+def load_weights(path: Path, network: RecurrentNetwork, damage: DamageNetwork) -> None:
+    """Weights of a `recurrent.safetensors`, or of a packed checkpoint of the embedded model.  Raises ModelError."""
+    tensors = load_file(path)
+    packed = any(name.startswith(ENLARGING) for name in tensors)
+    for prefix, part in ((ENLARGING if packed else "network.", network), (DAMAGE, damage)):
+        own = {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
+        load.fill(part, own, path)
 
 
 def capture(steps: dict[int, Step], updates: Updates, log: Callable[[str], None]) -> None:
@@ -349,7 +364,7 @@ def main() -> None:
     parser.add_argument("--report", type=float, default=10.0, help="seconds between lines")
     parser.add_argument("--validation-frames", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", type=Path, help="a state.pt to go on from, with a fresh schedule")
+    parser.add_argument("--resume", type=Path, help="a state.pt, or a checkpoint, to start from with a fresh schedule")
     train(parser.parse_args())
 
 
