@@ -122,9 +122,9 @@ def run(system: Restorer, x: Tensor, reload_at: int = -1) -> Tensor:
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_saved_stream_goes_on_alike_and_is_the_same_every_time(name: str, folders: dict[str, Path]) -> None:
     task = MAKERS[name][1]
-    x = clip(30)
+    x = clip(30 if name == "flashvsr" else 22)  # three chunks
     whole = run(restorer(folders[name], task), x)
-    assert whole.shape == (30, 3, SOURCE[0] * (4 if task is Task.UPSCALE else 1), whole.shape[-1])
+    assert whole.shape == (len(x), 3, SOURCE[0] * (4 if task is Task.UPSCALE else 1), whole.shape[-1])
     assert torch.isfinite(whole).all()
     assert float(whole.std()) > 0.01
     assert torch.equal(run(restorer(folders[name], task), x), whole)
@@ -226,7 +226,7 @@ def streamed(direction: codecs.Streamed, x: Tensor, sizes: list[int]) -> Tensor:
 
 def whole_tile(codec: codecs.WanCodec, latent: Tensor) -> Tensor:
     """The first tile of 32 latents alone."""
-    return streamed(codecs.decoder(codec, codecs.Tiling("off")), latent[..., :32, :32], [1, 2])
+    return streamed(codecs.decoder(codec, codecs.Tiling("off")), latent[..., :32, :32], [1, 1])
 
 
 def test_blending_changes_nothing_where_tiles_agree() -> None:
@@ -242,15 +242,15 @@ def test_blending_changes_nothing_where_tiles_agree() -> None:
 @torch.inference_mode()
 def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
     codec = codecs.WanCodec(in_folder(folders["infvsr"]).autoencoder())
-    latent = torch.randn(1, 16, 3, 40, 36)
-    whole = streamed(codecs.decoder(codec, codecs.Tiling("off")), latent, [1, 2])
-    assert torch.equal(streamed(codecs.decoder(codec, codecs.Tiling("320")), latent, [1, 2]), whole)  # one tile
-    in_tiles = streamed(codecs.decoder(codec, codecs.Tiling("256")), latent, [1, 2])
+    latent = torch.randn(1, 16, 2, 40, 12)
+    whole = streamed(codecs.decoder(codec, codecs.Tiling("off")), latent, [1, 1])
+    assert torch.equal(streamed(codecs.decoder(codec, codecs.Tiling("320")), latent, [1, 1]), whole)  # one tile
+    in_tiles = streamed(codecs.decoder(codec, codecs.Tiling("256")), latent, [1, 1])
     assert in_tiles.shape == whole.shape
     assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbour there
     video = whole[..., :5, :, :]
     for tile in ("off", "256"):
-        assert streamed(codecs.encoder(codec, codecs.Tiling(tile)), video, [1, 4]).shape == (1, 16, 2, 40, 36)
+        assert streamed(codecs.encoder(codec, codecs.Tiling(tile)), video, [1, 4]).shape == (1, 16, 2, 40, 12)
 
 
 def test_tiles_cover_every_axis_and_their_weights_blend() -> None:
