@@ -170,17 +170,13 @@ def readable(path: Path, name: str) -> Iterator[Path]:
 def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
     """Let ffmpeg write the temporary file.  Raises InputError."""
     words = ["-y", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}", *LOSSLESS, *made.words, f"file:{whole}"]
-    encoder = Encoder(words)
     try:
-        encoder.finish()
+        Encoder(words).finish()
     except OutputError as error:
         raise InputError(
             f"cannot read {name}: ffmpeg cannot put its picture together ({error.message})",
             "Convert it first, or install a newer imageio-ffmpeg",
         ) from error
-    except BaseException:
-        encoder.abort()
-        raise
 
 
 def check_size(whole: Path, size: tuple[int, int], name: str) -> None:

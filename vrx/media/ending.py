@@ -50,11 +50,7 @@ def hold_last(path: Path, container: str, words: list[str], end: Fraction) -> No
         ]
     )
     try:
-        try:
-            encoder.finish()
-        except BaseException:
-            encoder.abort()
-            raise
+        encoder.finish()
         held.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error

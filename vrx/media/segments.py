@@ -91,9 +91,6 @@ def join(
             encoder.finish()
         except OutputError as error:
             raise explained(error, target.path) from error
-        except BaseException:
-            encoder.abort()
-            raise
         sent, arrived = sum(segment.frames for segment in segments), count_frames(partial)
         if sent != arrived:
             raise OutputError(
