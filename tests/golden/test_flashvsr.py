@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.models import color
-from vrx.models.causal import ConvCache
-from vrx.models.flashvsr import attention as sparse
-from vrx.models.flashvsr import transformer as flash
-from vrx.models.flashvsr.projection import LqProjection, ProjectionConfig
-from vrx.models.tiny import ConditionalConfig, ConditionalDecoder
-from vrx.models.wan.transformer import WanConfig, WanTransformer
+from vrx.networks import color
+from vrx.networks.causal import ConvCache
+from vrx.networks.flashvsr import attention as sparse
+from vrx.networks.flashvsr import transformer as flash
+from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
+from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 from vrx.restorers.flashvsr import SCHEDULE, enlarged
 
 

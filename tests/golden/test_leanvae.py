@@ -3,7 +3,7 @@ import torch
 
 from tests.golden.cases import Case, cases, close, filled
 from tests.golden.test_wan_autoencoder import streamed
-from vrx.models.leanvae import LeanAutoencoder, LeanConfig, from_bands, to_bands
+from vrx.networks.leanvae import LeanAutoencoder, LeanConfig, from_bands, to_bands
 
 CASES = cases("leanvae")
 WHOLE, SINGLE = (999, 999), {"encode": (1, 4), "decode": (1, 1)}

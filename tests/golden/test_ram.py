@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.models.ram import RamConfig, VisualGuidance, merge_adapter
+from vrx.networks.ram import RamConfig, VisualGuidance, merge_adapter
 
 
 @pytest.mark.parametrize("case", cases("ram_dape_encoder"))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.models.umt5 import Umt5Config, Umt5Encoder
+from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 
 
 @pytest.mark.parametrize("case", cases("umt5_encoder"))

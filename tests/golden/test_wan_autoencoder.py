@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.models.causal import ConvCache
-from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.networks.causal import ConvCache
+from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 
 pytestmark = pytest.mark.parametrize("case", cases("wan_vae"))
 Step = Callable[[Tensor, ConvCache], tuple[Tensor, ConvCache]]

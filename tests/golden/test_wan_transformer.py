@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.models.wan.schedule import clean_latent, nearest_sigma
-from vrx.models.wan.transformer import WanConfig, WanTransformer
+from vrx.networks.wan.schedule import clean_latent, nearest_sigma
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
 pytestmark = pytest.mark.parametrize("case", cases("wan_causal"))
 

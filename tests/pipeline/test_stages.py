@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.networks import tiny_parts
+from tests.networks.networks import tiny_parts
 from tests.pipeline.frames import RGB, stream
 from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame

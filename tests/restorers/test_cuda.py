@@ -8,7 +8,7 @@ import torch
 
 from tests.restorers import small
 from tests.restorers.test_large import MAKERS, SHOP, clip, run
-from vrx.models.flashvsr import attention as sparse
+from vrx.networks.flashvsr import attention as sparse
 from vrx.restorers.registry import Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.models.networks import tiny_parts
-from vrx.models.flashvsr import attention
-from vrx.models.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
+from tests.networks.networks import tiny_parts
+from vrx.networks.flashvsr import attention
+from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.restorers import embedded, enlarge, flashvsr, infvsr
 from vrx.restorers.base import Pixels, SceneStart
 from vrx.restorers.parts import Parts

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.models.networks import tiny_parts
-from vrx.models.classical import bicubic
-from vrx.models.damage import NOISE_UNIT
+from tests.networks.networks import tiny_parts
+from vrx.networks.classical import bicubic
+from vrx.networks.damage import NOISE_UNIT
 from vrx.restorers import enlarge
 from vrx.restorers.base import Pixels, SceneStart, Stage
 from vrx.restorers.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts

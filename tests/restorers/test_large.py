@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.restorers import small
 from vrx.errors import ModelError
-from vrx.models.causal import ConvCache
-from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.networks.causal import ConvCache
+from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 from vrx.restorers import codecs, infvsr, text
 from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart
 from vrx.restorers.parts import Parts, in_folder

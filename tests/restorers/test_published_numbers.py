@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from vrx.models import ram, tiny, umt5
-from vrx.models.flashvsr import attention, projection
-from vrx.models.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
-from vrx.models.ram import RamConfig
-from vrx.models.wan import autoencoder, rope, schedule, transformer
+from vrx.networks import ram, tiny, umt5
+from vrx.networks.flashvsr import attention, projection
+from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
+from vrx.networks.ram import RamConfig
+from vrx.networks.wan import autoencoder, rope, schedule, transformer
 from vrx.restorers import causal_wan, codecs, flashvsr, infvsr, instantvir, text
 from vrx.restorers.base import ChunkSchedule, SceneStart
 from vrx.restorers.causal_wan import OneStep

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vrx.models.causal import ConvCache
+from vrx.networks.causal import ConvCache
 from vrx.restorers import codecs, footprints
 from vrx.restorers.codecs import RESERVE, Tiles, Tiling
 from vrx.weights import catalogue

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
-from tests.models.networks import TINY, TINY_ENLARGING
+from tests.networks.networks import TINY, TINY_ENLARGING
 from tests.restorers import small
 from vrx.errors import ModelError
 from vrx.restorers.embedded import load_parts

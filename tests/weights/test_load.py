@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from tests.models.networks import TINY, TINY_ENLARGING, tiny_parts
+from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx import api
 from vrx.errors import ModelError, OutputError
 from vrx.restorers import registry

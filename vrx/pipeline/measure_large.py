@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vrx.models.cache import KVCache
+from vrx.networks.cache import KVCache
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import pick_device, pick_dtype
 from vrx.pipeline.fitting import with_room

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vrx.models.cache import KVCache
-from vrx.models.wan.schedule import clean_latent, nearest_sigma
-from vrx.models.wan.transformer import Conditions, WanTransformer
+from vrx.networks.cache import KVCache
+from vrx.networks.wan.schedule import clean_latent, nearest_sigma
+from vrx.networks.wan.transformer import Conditions, WanTransformer
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart
 from vrx.restorers.codecs import SPATIAL
 from vrx.restorers.stages import up_to

@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vrx.models.causal import ConvCache
-from vrx.models.leanvae import LeanAutoencoder
-from vrx.models.tiny import TinyAutoencoder
-from vrx.models.wan.autoencoder import TEMPORAL, WanAutoencoder
+from vrx.networks.causal import ConvCache
+from vrx.networks.leanvae import LeanAutoencoder
+from vrx.networks.tiny import TinyAutoencoder
+from vrx.networks.wan.autoencoder import TEMPORAL, WanAutoencoder
 
 SPATIAL = 8  # pixels a side of a latent, in every codec here
 TILE, STRIDE = 128, 110  # latents; as InfVSR's release

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError
-from vrx.models.classical import smooth_fill, wiener
-from vrx.models.damage import DamageNetwork
-from vrx.models.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
-from vrx.models.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels
-from vrx.models.recurrent import STANDARD, RecurrentConfig, RecurrentNetwork
-from vrx.models.sharpness import SharpnessNetwork, estimate_sigma
+from vrx.networks.classical import smooth_fill, wiener
+from vrx.networks.damage import DamageNetwork
+from vrx.networks.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
+from vrx.networks.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels
+from vrx.networks.recurrent import STANDARD, RecurrentConfig, RecurrentNetwork
+from vrx.networks.sharpness import SharpnessNetwork, estimate_sigma
 from vrx.restorers import enlarge, sizes
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.restorers.stages import padded

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.classical import bicubic, bicubic_grid
-from vrx.models.damage import LEVELS, NOISE_UNIT, DamageNetwork, estimate_damage
-from vrx.models.grids import to_pixels
-from vrx.models.recurrent import PIXELS, RecurrentNetwork, Trace
+from vrx.networks.classical import bicubic, bicubic_grid
+from vrx.networks.damage import LEVELS, NOISE_UNIT, DamageNetwork, estimate_damage
+from vrx.networks.grids import to_pixels
+from vrx.networks.recurrent import PIXELS, RecurrentNetwork, Trace
 from vrx.restorers.base import Pixels, SceneStart
 from vrx.restorers.motion import Motion, brightness
 from vrx.restorers.stages import padded

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.cache import KVCache
-from vrx.models.causal import ConvCache
-from vrx.models.color import adain, wavelet
-from vrx.models.flashvsr.projection import LqProjection
-from vrx.models.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
-from vrx.models.tiny import ConditionalDecoder
-from vrx.models.wan.transformer import Conditions, WanTransformer
+from vrx.networks.cache import KVCache
+from vrx.networks.causal import ConvCache
+from vrx.networks.color import adain, wavelet
+from vrx.networks.flashvsr.projection import LqProjection
+from vrx.networks.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
+from vrx.networks.tiny import ConditionalDecoder
+from vrx.networks.wan.transformer import Conditions, WanTransformer
 from vrx.restorers import codecs
 from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.restorers.codecs import SPATIAL, Caches, Streamed

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.content import content_change
-from vrx.models.ram import VisualGuidance
-from vrx.models.wan.transformer import WanTransformer
+from vrx.networks.content import content_change
+from vrx.networks.ram import VisualGuidance
+from vrx.networks.wan.transformer import WanTransformer
 from vrx.restorers import codecs
 from vrx.restorers.base import Pixels, SceneStart, Stage
 from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.wan.transformer import WanTransformer
+from vrx.networks.wan.transformer import WanTransformer
 from vrx.restorers import codecs
 from vrx.restorers.base import Pixels, SceneStart, Stage
 from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from vrx.errors import ModelError
 from vrx.files import read_text
-from vrx.models.flashvsr.projection import LqProjection
-from vrx.models.leanvae import LeanAutoencoder
-from vrx.models.ram import VisualGuidance, merge_adapter
-from vrx.models.tiny import ConditionalDecoder, TinyAutoencoder
-from vrx.models.umt5 import Umt5Encoder
-from vrx.models.wan.autoencoder import WanAutoencoder
-from vrx.models.wan.transformer import WanTransformer
+from vrx.networks.flashvsr.projection import LqProjection
+from vrx.networks.leanvae import LeanAutoencoder
+from vrx.networks.ram import VisualGuidance, merge_adapter
+from vrx.networks.tiny import ConditionalDecoder, TinyAutoencoder
+from vrx.networks.umt5 import Umt5Encoder
+from vrx.networks.wan.autoencoder import WanAutoencoder
+from vrx.networks.wan.transformer import WanTransformer
 from vrx.restorers import roles, sizes
 from vrx.restorers.roles import PUBLISHED, TOKENIZER, role_in
 from vrx.weights import load

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vrx.models.flashvsr.projection import ProjectionConfig
-from vrx.models.leanvae import LeanConfig
-from vrx.models.ram import RamConfig, VisualGuidance
-from vrx.models.tiny import ConditionalConfig, TinyConfig
-from vrx.models.wan.autoencoder import WanAutoencoderConfig
-from vrx.models.wan.transformer import WanConfig, WanTransformer
+from vrx.networks.flashvsr.projection import ProjectionConfig
+from vrx.networks.leanvae import LeanConfig
+from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.tiny import ConditionalConfig, TinyConfig
+from vrx.networks.wan.autoencoder import WanAutoencoderConfig
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 from vrx.restorers import sizes
 from vrx.restorers.parts import Network, Parts
 

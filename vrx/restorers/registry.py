@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
 from vrx.files import is_there
-from vrx.models.wan.autoencoder import WanAutoencoder, fuse
-from vrx.models.wan.transformer import WanTransformer
+from vrx.networks.wan.autoencoder import WanAutoencoder, fuse
+from vrx.networks.wan.transformer import WanTransformer
 from vrx.restorers import causal_wan, codecs, flashvsr, text
 from vrx.restorers.base import ChunkSchedule, Restorer
 from vrx.restorers.embedded import SCHEDULE, EmbeddedOptions, EmbeddedRestorer, load_parts

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vrx.models.flashvsr.projection import ProjectionConfig
-from vrx.models.leanvae import LeanConfig
-from vrx.models.ram import RamConfig
-from vrx.models.tiny import ConditionalConfig, TinyConfig
-from vrx.models.umt5 import Umt5Config
-from vrx.models.wan.autoencoder import WanAutoencoderConfig
-from vrx.models.wan.transformer import WanConfig
+from vrx.networks.flashvsr.projection import ProjectionConfig
+from vrx.networks.leanvae import LeanConfig
+from vrx.networks.ram import RamConfig
+from vrx.networks.tiny import ConditionalConfig, TinyConfig
+from vrx.networks.umt5 import Umt5Config
+from vrx.networks.wan.autoencoder import WanAutoencoderConfig
+from vrx.networks.wan.transformer import WanConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 Sizes = Mapping[str, Any]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
-from vrx.models.umt5 import Umt5Encoder
+from vrx.networks.umt5 import Umt5Encoder
 from vrx.restorers.parts import Parts
 from vrx.weights import prompts
 

@@ -17,7 +17,7 @@ import av
 import torch
 from torch import Tensor
 
-from vrx.models.classical import bicubic, smooth_fill, wiener
+from vrx.networks.classical import bicubic, smooth_fill, wiener
 from vrx.restorers.base import Pixels, SceneStart
 from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.train import degrade

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vrx.models.embedded import EmbeddedNetwork
+from vrx.networks.embedded import EmbeddedNetwork
 
 WARM_UP = 100  # steps
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded import MODES, SMALL
+from vrx.networks.embedded import MODES, SMALL
 from vrx.restorers.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
 from vrx.weights import disk, load
 

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.damage import NOISE_UNIT
-from vrx.models.recurrent import PIXELS
+from vrx.networks.damage import NOISE_UNIT
+from vrx.networks.recurrent import PIXELS
 from vrx.restorers.motion import Motion, brightness
 from vrx.train import spoil
 from vrx.train.synthesis import Photographs, uniform, vary

@@ -27,9 +27,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vrx.models.classical import bicubic
-from vrx.models.damage import MOST_DAMAGE, DamageNetwork
-from vrx.models.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.networks.classical import bicubic
+from vrx.networks.damage import MOST_DAMAGE, DamageNetwork
+from vrx.networks.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.restorers.embedded import DAMAGE, ENLARGING
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool

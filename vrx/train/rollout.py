@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vrx.models.embedded import EmbeddedNetwork, attend
-from vrx.models.grids import to_pixels
+from vrx.networks.embedded import EmbeddedNetwork, attend
+from vrx.networks.grids import to_pixels
 from vrx.train.batches import Batch
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from vrx.models.flashvsr.projection import LqProjection, ProjectionConfig
-from vrx.models.leanvae import LeanAutoencoder, LeanConfig
-from vrx.models.ram import RamConfig, VisualGuidance
-from vrx.models.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
-from vrx.models.umt5 import Umt5Config, Umt5Encoder
-from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
-from vrx.models.wan.transformer import WanConfig, WanTransformer
+from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
+from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
+from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
+from vrx.networks.umt5 import Umt5Config, Umt5Encoder
+from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
 TENSORS = Path(__file__).parents[1] / "data" / "tensors"
 

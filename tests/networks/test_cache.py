@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrx.models.cache import FeatureCache, KVCache
+from vrx.networks.cache import FeatureCache, KVCache
 
 
 def cache_of(window: int, chunk: int, anchors: int = 2) -> KVCache:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vrx.models.damage import LEVELS
-from vrx.models.recurrent import (
+from vrx.networks.damage import LEVELS
+from vrx.networks.recurrent import (
     PIXELS,
     RecurrentConfig,
     RecurrentNetwork,

@@ -1,6 +1,6 @@
 """Wan's transformer as FlashVSR runs it: noise in, one step at sigma 1, sparse attention over a rolling KV cache.
 
-Weights and names are Wan's own (arXiv 2510.12747, section 3); see `vrx.models.wan.transformer`.
+Weights and names are Wan's own (arXiv 2510.12747, section 3); see `vrx.networks.wan.transformer`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrx.models.cache import KVCache
-from vrx.models.flashvsr import attention as sparse
-from vrx.models.wan.rope import rotation
-from vrx.models.wan.transformer import Conditions, WanTransformer
+from vrx.networks.cache import KVCache
+from vrx.networks.flashvsr import attention as sparse
+from vrx.networks.wan.rope import rotation
+from vrx.networks.wan.transformer import Conditions, WanTransformer
 
 TIMESTEP = 1000.0  # of its only step: pure noise
 FIRST_PAIRS = 3  # frame pairs of a scene's first step; later ones take one

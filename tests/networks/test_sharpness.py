@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from vrx.models.classical import KERNEL_RADIUS, gaussian, separable
-from vrx.models.sharpness import (
+from vrx.networks.classical import KERNEL_RADIUS, gaussian, separable
+from vrx.networks.sharpness import (
     BANDS,
     EDGES,
     FEATURES,

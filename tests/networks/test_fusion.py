@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vrx.models import fusion
-from vrx.models.causal import ConvCache
-from vrx.models.fusion import Compiled
-from vrx.models.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into, fuse
+from vrx.networks import fusion
+from vrx.networks.causal import ConvCache
+from vrx.networks.fusion import Compiled
+from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into, fuse
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from vrx.models.norms import RMSNorm
-from vrx.models.wan.autoencoder import ChannelNorm
-from vrx.models.wan.rope import rotate, rotation
+from vrx.networks.norms import RMSNorm
+from vrx.networks.wan.autoencoder import ChannelNorm
+from vrx.networks.wan.rope import rotate, rotation
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vrx.models.flashvsr.projection import as_products
+from vrx.networks.flashvsr.projection import as_products
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])

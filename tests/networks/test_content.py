@@ -4,7 +4,7 @@ import pytest
 import torch
 from scenedetect import ContentDetector, FrameTimecode
 
-from vrx.models.content import content_change, hue_saturation_value
+from vrx.networks.content import content_change, hue_saturation_value
 
 
 def test_hue_saturation_and_value_are_those_of_8_bit_pictures() -> None:

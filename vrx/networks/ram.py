@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models.windows import window_offsets
+from vrx.networks.windows import window_offsets
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures it was trained on
 HIDDEN = -100.0  # added where tokens of a shifted window are no neighbours

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models.cache import KVCache
-from vrx.models.norms import RMSNorm
-from vrx.models.wan.rope import rotate, rotation
+from vrx.networks.cache import KVCache
+from vrx.networks.norms import RMSNorm
+from vrx.networks.wan.rope import rotate, rotation
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
 SINUSOID_BASE = 10000.0

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from tests.models.networks import TINY, tiny_network
-from vrx.models.embedded import MODES, EmbeddedConfig, EmbeddedNetwork
-from vrx.models.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels
-from vrx.models.windows import from_windows, to_windows, window_offsets
+from tests.networks.networks import TINY, tiny_network
+from vrx.networks.embedded import MODES, EmbeddedConfig, EmbeddedNetwork
+from vrx.networks.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels
+from vrx.networks.windows import from_windows, to_windows, window_offsets
 from vrx.train.rollout import Rollout
 
 

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models.cache import FeatureCache, KVCache
-from vrx.models.windows import from_windows, to_windows, window_count, window_offsets
+from vrx.networks.cache import FeatureCache, KVCache
+from vrx.networks.windows import from_windows, to_windows, window_count, window_offsets
 
 Look = Callable[[int, Tensor], Tensor]
 Recall = Callable[[int, Tensor], Tensor]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vrx.models.norms import RMSNorm
+from vrx.networks.norms import RMSNorm
 
 FARTHEST = 128  # tokens; all distances beyond share the last bucket
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from vrx.models.damage import DamageNetwork
-from vrx.models.embedded import EmbeddedConfig, EmbeddedNetwork
-from vrx.models.recurrent import RecurrentConfig, RecurrentNetwork
-from vrx.models.sharpness import SharpnessNetwork
+from vrx.networks.damage import DamageNetwork
+from vrx.networks.embedded import EmbeddedConfig, EmbeddedNetwork
+from vrx.networks.recurrent import RecurrentConfig, RecurrentNetwork
+from vrx.networks.sharpness import SharpnessNetwork
 from vrx.restorers.embedded import EmbeddedParts
 
 TINY = EmbeddedConfig(

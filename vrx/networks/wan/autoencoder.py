@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models import fusion
-from vrx.models.causal import CausalConv3d, ConvCache, join, name_layers
-from vrx.models.fusion import SHORTEST, as_rows
+from vrx.networks import fusion
+from vrx.networks.causal import CausalConv3d, ConvCache, join, name_layers
+from vrx.networks.fusion import SHORTEST, as_rows
 
 MEAN: Sequence[float] = (
     *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),

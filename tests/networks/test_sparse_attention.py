@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.attention import flex_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from vrx.models.flashvsr import attention as sparse
+from vrx.networks.flashvsr import attention as sparse
 
 
 def case() -> tuple[Tensor, Tensor, Tensor, Tensor]:

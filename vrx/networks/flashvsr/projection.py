@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.models.causal import ConvCache
-from vrx.models.wan.autoencoder import ChannelNorm
+from vrx.networks.causal import ConvCache
+from vrx.networks.wan.autoencoder import ChannelNorm
 
 GROUP = 4  # frames of a token
 BACK = 2  # frames either convolution looks back
