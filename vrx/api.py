@@ -224,7 +224,7 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     """
     from vrx.errors import ModelError
     from vrx.files import is_there
-    from vrx.restorers.parts import part_in
+    from vrx.models.parts import part_in
     from vrx.settings import Environment
     from vrx.weights import disk, load, locate, shards
 
@@ -298,8 +298,8 @@ def convert(folder: Path, target: Path) -> str:
     """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
     from vrx.errors import ModelError, OutputError
     from vrx.files import is_there
-    from vrx.restorers.parts import combine, in_folder
-    from vrx.restorers.registry import family_of
+    from vrx.models.parts import combine, in_folder
+    from vrx.models.registry import family_of
 
     if not is_there(folder) or not folder.is_dir():
         raise ModelError(f"{folder} is no folder", "Name the folder that holds the model's parts")

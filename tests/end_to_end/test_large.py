@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
-from tests.restorers import small
+from tests.models import small
 
 
 def test_a_folder_of_parts_restores_a_clip(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
+from vrx.models.flashvsr import SCHEDULE, enlarged
 from vrx.networks import color
 from vrx.networks.causal import ConvCache
 from vrx.networks.flashvsr import attention as sparse
@@ -13,7 +14,6 @@ from vrx.networks.flashvsr import transformer as flash
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
-from vrx.restorers.flashvsr import SCHEDULE, enlarged
 
 
 def transformer(sizes: dict[str, Any], weights: dict[str, Tensor]) -> WanTransformer:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from vrx.models.embedded import load_parts
 from vrx.networks.classical import KERNEL_RADIUS, gaussian, separable
 from vrx.networks.sharpness import (
     BANDS,
@@ -19,7 +20,6 @@ from vrx.networks.sharpness import (
     spectrum,
     steepness,
 )
-from vrx.restorers.embedded import load_parts
 from vrx.train.sharpness import fitted
 from vrx.weights import disk
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pipeline.frames import stream
+from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.pipeline.chunks import Chunk, Place, chunked
-from vrx.restorers.base import ChunkSchedule, SceneStart
 
 SCHEDULES = st.sampled_from(
     [

@@ -7,10 +7,10 @@ import torch
 
 from tests.clips import ClipMaker
 from vrx.errors import DeviceError, resource_errors
+from vrx.models.parts import Parts
+from vrx.models.registry import Request
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.choose import USUAL
-from vrx.restorers.parts import Parts
-from vrx.restorers.registry import Request
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 

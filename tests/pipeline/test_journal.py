@@ -13,10 +13,10 @@ import torch
 
 from vrx.errors import OutputError
 from vrx.media.segments import Segment
+from vrx.models.base import SceneStart
 from vrx.pipeline.journal import CHECKSUM, Journal, checksum
 from vrx.pipeline.stages import StreamState
 from vrx.pipeline.workspace import JOURNAL, LOCK, Workspace, claimed, folder_of
-from vrx.restorers.base import SceneStart
 
 MARKS = {"--crf": "18"}
 

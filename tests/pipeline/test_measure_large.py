@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.restorers import small
+from tests.models import small
+from vrx.models.registry import Request, build, given, parts_of
 from vrx.pipeline.measure_large import ON_PROCESSOR, Meter, measured, parameters
-from vrx.restorers.registry import Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.locate import Shop
 

@@ -12,17 +12,17 @@ import torch
 
 import vrx
 from tests.clips import ClipMaker, read
+from tests.models import small
 from tests.pipeline.frames import stream
-from tests.restorers import small
 from vrx import events
 from vrx.errors import InputError, OutputError
 from vrx.events import Event
+from vrx.models.base import ChunkSchedule
 from vrx.pipeline import journal, kept, run
 from vrx.pipeline.chunks import Chunk, chunked
 from vrx.pipeline.kept import with_saves
 from vrx.pipeline.stages import Save
 from vrx.pipeline.workspace import JOURNAL, folder_of
-from vrx.restorers.base import ChunkSchedule
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 SPAN = 8
@@ -321,9 +321,9 @@ def test_a_damaged_source_is_still_refused(tmp_path: Path) -> None:
 def test_fractions_and_tensors_come_back(tmp_path: Path) -> None:
     """A journal's numbers are exact: times as fractions, states bit by bit."""
     from vrx.media.segments import Segment
+    from vrx.models.base import SceneStart
     from vrx.pipeline.journal import Journal
     from vrx.pipeline.stages import StreamState
-    from vrx.restorers.base import SceneStart
 
     result = tmp_path / "out.mkv"
     tensor = torch.randn(5).bfloat16()

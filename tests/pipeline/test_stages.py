@@ -10,12 +10,12 @@ from tests.networks.networks import tiny_parts
 from tests.pipeline.frames import RGB, stream
 from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame
+from vrx.models.base import ChunkSchedule, Pixels, Restorer, SceneStart, State
+from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer
 from vrx.pipeline import snapshot, stages
 from vrx.pipeline.chunks import Place, Source, chunked
 from vrx.pipeline.doors import Finish, make_doors
 from vrx.pipeline.stages import Control, Item, Pipeline, Resume, Save, StreamState, Work
-from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart, State
-from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer
 
 CPU = torch.device("cpu")
 

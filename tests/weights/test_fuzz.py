@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
+from tests.models import small
 from tests.networks.networks import TINY, TINY_ENLARGING
-from tests.restorers import small
 from vrx.errors import ModelError
-from vrx.restorers.embedded import load_parts
-from vrx.restorers.parts import Parts, in_folder
+from vrx.models.embedded import load_parts
+from vrx.models.parts import Parts, in_folder
 from vrx.weights import catalogue, load, pickle_cost, shards
 
 KEYS = st.sampled_from(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.conftest import ROOT
-from tests.restorers import small
+from tests.models import small
 from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, message, stored
 
 FILES = {"transformer": "InfVSR.ckpt", "autoencoder": "Wan2.1_VAE.pth", "guidance": "ram_swin_large_14m.pth"}

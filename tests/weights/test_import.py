@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import Command
-from tests.restorers import small
+from tests.models import small
 from vrx import api
 from vrx.errors import ModelError
-from vrx.restorers.parts import in_folder
+from vrx.models.parts import in_folder
 from vrx.weights import load
 
 SIZES = "sizes = { num_heads = 2, text_len = 12 }"

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx import api
 from vrx.errors import ModelError, OutputError
-from vrx.restorers import registry
-from vrx.restorers.embedded import load_parts
-from vrx.restorers.parts import PUBLISHED
+from vrx.models import registry
+from vrx.models.embedded import load_parts
+from vrx.models.parts import PUBLISHED
 from vrx.weights import catalogue, disk, families, load
 
 

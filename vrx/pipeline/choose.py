@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
 from vrx.files import is_there
-from vrx.restorers.footprints import least
-from vrx.restorers.registry import FAMILIES, given
+from vrx.models.footprints import least
+from vrx.models.registry import FAMILIES, given
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 

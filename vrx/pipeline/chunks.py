@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vrx.media.frame import Frame
-from vrx.restorers.base import ChunkSchedule, SceneStart
+from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.scenes.detect import Marked, Turn
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vrx.media.color import same_samples
 from vrx.media.frame import Color, Frame, Layout
+from vrx.models.base import Pixels
 from vrx.pipeline.chunks import Chunk
 from vrx.pipeline.pixels import Conversion, from_rgb, keep_known, to_rgb
 from vrx.pipeline.stages import Doors
-from vrx.restorers.base import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

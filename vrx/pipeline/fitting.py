@@ -9,10 +9,10 @@ from pathlib import Path
 from vrx.errors import InputError
 from vrx.media.probe import opened
 from vrx.media.tracks import pick_video
+from vrx.models.footprints import untiled
+from vrx.models.registry import Request
 from vrx.pipeline.choose import USUAL
 from vrx.pipeline.devices import free_memory
-from vrx.restorers.footprints import untiled
-from vrx.restorers.registry import Request
 from vrx.weights.catalogue import Entry
 
 

@@ -21,10 +21,10 @@ from typing import Any
 from vrx.errors import VrxError
 from vrx.media.publish import sync
 from vrx.media.segments import Segment
+from vrx.models.base import SceneStart
 from vrx.pipeline import snapshot
 from vrx.pipeline.stages import StreamState
 from vrx.pipeline.workspace import JOURNAL, Workspace, disk_errors
-from vrx.restorers.base import SceneStart
 from vrx.weights import disk
 
 FORMAT = 2

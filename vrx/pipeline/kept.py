@@ -11,11 +11,11 @@ from vrx.media.segments import JOINABLE, Segment, join, target_of
 from vrx.media.shield import shielded
 from vrx.media.target import Target
 from vrx.media.write import Writer
+from vrx.models.base import SceneStart
 from vrx.pipeline import published
 from vrx.pipeline.chunks import Item
 from vrx.pipeline.journal import Journal
 from vrx.pipeline.stages import Control, Save, StreamState
-from vrx.restorers.base import SceneStart
 
 SPAN = 240  # frames of a part at least: encoders begin anew after about as many of their own accord
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from vrx.models.base import Pixels, Restorer, SceneStart
+from vrx.models.random_parts import TEXT_LENGTH, TEXT_WIDTH, RandomParts
+from vrx.models.registry import Request, build
 from vrx.networks.cache import KVCache
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import pick_device, pick_dtype
 from vrx.pipeline.fitting import with_room
 from vrx.pipeline.measure import machine_name
 from vrx.pipeline.peak_memory import forget_peak, peak_memory
-from vrx.restorers.base import Pixels, Restorer, SceneStart
-from vrx.restorers.random_parts import TEXT_LENGTH, TEXT_WIDTH, RandomParts
-from vrx.restorers.registry import Request, build
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
@@ -213,7 +213,7 @@ def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
         yield from thing.parameters()
     elif callable(thing) and hasattr(thing, "__self__"):
         yield from parameters(thing.__self__, seen)
-    elif type(thing).__module__.startswith("vrx.restorers"):
+    elif type(thing).__module__.startswith("vrx.models"):
         for value in vars(thing).values():
             yield from parameters(value, seen)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from vrx.models.base import Restorer
+from vrx.models.parts import Parts
+from vrx.models.registry import Request, build, parts_of
 from vrx.pipeline.choose import Machine, choose
 from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
 from vrx.pipeline.fitting import output_pixels, with_room
-from vrx.restorers.base import Restorer
-from vrx.restorers.parts import Parts
-from vrx.restorers.registry import Request, build, parts_of
 from vrx.settings import Environment, ModelSettings, RestoreSettings
 from vrx.weights import catalogue, locate, network
 from vrx.weights.catalogue import Entry

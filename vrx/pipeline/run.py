@@ -16,6 +16,8 @@ from vrx.events import Watcher
 from vrx.media.shield import shielded
 from vrx.media.stills import is_pattern
 from vrx.media.write import Writer
+from vrx.models.base import Restorer, SceneStart
+from vrx.models.parts import Parts
 from vrx.pipeline import published
 from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
@@ -32,8 +34,6 @@ from vrx.pipeline.published import Publication
 from vrx.pipeline.session import Session
 from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.workspace import claimed
-from vrx.restorers.base import Restorer, SceneStart
-from vrx.restorers.parts import Parts
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
 from vrx.weights.fetch import Shop

@@ -18,6 +18,7 @@ from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.stills import is_pattern, picture_suffix
 from vrx.media.target import ONE_PICTURE
+from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, paths
 from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.clashes import refuse_clashes
@@ -28,7 +29,6 @@ from vrx.pipeline.plan import Action, Plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.target import companions_of, expected_frames, make_target, orient
 from vrx.pipeline.transfer import container_reason
-from vrx.restorers.registry import FAMILIES
 from vrx.scenes.detect import read_cuts
 from vrx.settings import Job, Task
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import save
 
 from vrx.errors import InputError
+from vrx.models.base import SceneStart
 from vrx.pipeline.stages import StreamState
-from vrx.restorers.base import SceneStart
 from vrx.weights import load
 
 

@@ -17,9 +17,9 @@ import av
 import torch
 from torch import Tensor
 
+from vrx.models.base import Pixels, SceneStart
+from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.networks.classical import bicubic, smooth_fill, wiener
-from vrx.restorers.base import Pixels, SceneStart
-from vrx.restorers.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.train import degrade
 
 BORDER = 8  # pixels left out

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vrx.models.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
 from vrx.networks.embedded import MODES, SMALL
-from vrx.restorers.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
 from vrx.weights import disk, load
 
 RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.networks.networks import tiny_parts
+from vrx.models import enlarge
+from vrx.models.base import Pixels, SceneStart, Stage
+from vrx.models.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts
 from vrx.networks.classical import bicubic
 from vrx.networks.damage import NOISE_UNIT
-from vrx.restorers import enlarge
-from vrx.restorers.base import Pixels, SceneStart, Stage
-from vrx.restorers.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts
 from vrx.train.degrade import quantise, shrink
 from vrx.weights.disk import packaged
 

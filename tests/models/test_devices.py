@@ -11,13 +11,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.networks.networks import tiny_parts
+from vrx.models import embedded, enlarge, flashvsr, infvsr
+from vrx.models.base import Pixels, SceneStart
+from vrx.models.parts import Parts
+from vrx.models.random_parts import RandomParts
+from vrx.models.registry import Request, build
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
-from vrx.restorers import embedded, enlarge, flashvsr, infvsr
-from vrx.restorers.base import Pixels, SceneStart
-from vrx.restorers.parts import Parts
-from vrx.restorers.random_parts import RandomParts
-from vrx.restorers.registry import Request, build
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from vrx.models import causal_wan, codecs, flashvsr, infvsr, instantvir, text
+from vrx.models.base import ChunkSchedule, SceneStart
+from vrx.models.causal_wan import OneStep
+from vrx.models.flashvsr import FlashVsrOptions, GenerateState
 from vrx.networks import ram, tiny, umt5
 from vrx.networks.flashvsr import attention, projection
 from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
 from vrx.networks.ram import RamConfig
 from vrx.networks.wan import autoencoder, rope, schedule, transformer
-from vrx.restorers import causal_wan, codecs, flashvsr, infvsr, instantvir, text
-from vrx.restorers.base import ChunkSchedule, SceneStart
-from vrx.restorers.causal_wan import OneStep
-from vrx.restorers.flashvsr import FlashVsrOptions, GenerateState
 from vrx.scenes import detect
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vrx.models import sizes
+from vrx.models.parts import Network, Parts
 from vrx.networks.flashvsr.projection import ProjectionConfig
 from vrx.networks.leanvae import LeanConfig
 from vrx.networks.ram import RamConfig, VisualGuidance
 from vrx.networks.tiny import ConditionalConfig, TinyConfig
 from vrx.networks.wan.autoencoder import WanAutoencoderConfig
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
-from vrx.restorers import sizes
-from vrx.restorers.parts import Network, Parts
 
 TEXT_LENGTH, TEXT_WIDTH, RAM_WIDTH = 512, 4096, 512
 CPU = torch.device("cpu")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vrx.models.base import ChunkSchedule, Pixels, SceneStart
+from vrx.models.codecs import SPATIAL
+from vrx.models.stages import up_to
 from vrx.networks.cache import KVCache
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import Conditions, WanTransformer
-from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart
-from vrx.restorers.codecs import SPATIAL
-from vrx.restorers.stages import up_to
 
 BLOCK = 3  # latent frames of a chunk
 PIXEL_MULTIPLE = 16  # codec x patch

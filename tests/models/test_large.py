@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.restorers import small
+from tests.models import small
 from vrx.errors import ModelError
+from vrx.models import codecs, infvsr, text
+from vrx.models.base import ChunkSchedule, Pixels, Restorer, SceneStart
+from vrx.models.parts import Parts, in_folder
+from vrx.models.registry import FAMILIES, Request, build, given, parts_of
 from vrx.networks.causal import ConvCache
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
-from vrx.restorers import codecs, infvsr, text
-from vrx.restorers.base import ChunkSchedule, Pixels, Restorer, SceneStart
-from vrx.restorers.parts import Parts, in_folder
-from vrx.restorers.registry import FAMILIES, Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.fetch import Shop
 

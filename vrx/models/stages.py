@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.restorers import codecs
-from vrx.restorers.base import Pixels, SceneStart
-from vrx.restorers.codecs import Caches, Streamed
+from vrx.models import codecs
+from vrx.models.base import Pixels, SceneStart
+from vrx.models.codecs import Caches, Streamed
 
 
 def video(frames: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from vrx.errors import ModelError
 from vrx.files import read_text
+from vrx.models import roles, sizes
+from vrx.models.roles import PUBLISHED, TOKENIZER, role_in
 from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.ram import VisualGuidance, merge_adapter
@@ -21,8 +23,6 @@ from vrx.networks.tiny import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
 from vrx.networks.wan.transformer import WanTransformer
-from vrx.restorers import roles, sizes
-from vrx.restorers.roles import PUBLISHED, TOKENIZER, role_in
 from vrx.weights import load
 from vrx.weights.catalogue import Entry, Part
 

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.models import codecs
+from vrx.models.base import Pixels, SceneStart, Stage
+from vrx.models.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
+from vrx.models.codecs import SPATIAL, Codec, Streamed, Tiling
+from vrx.models.stages import CodecState, Decode, padded, video
 from vrx.networks.wan.transformer import WanTransformer
-from vrx.restorers import codecs
-from vrx.restorers.base import Pixels, SceneStart, Stage
-from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.restorers.codecs import SPATIAL, Codec, Streamed, Tiling
-from vrx.restorers.stages import CodecState, Decode, padded, video
 
 RULE = OneStep(timestep=522, shift=8.0, window=18, pad=True)  # 21 latent frames with the chunk's own
 GREY = 0.5  # what stands where pixels are missing

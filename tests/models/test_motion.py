@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.restorers.motion import LEAST_SIDE, Motion, brightness
+from vrx.models.motion import LEAST_SIDE, Motion, brightness
 
 
 def texture(height: int, width: int) -> Tensor:

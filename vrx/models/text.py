@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
+from vrx.models.parts import Parts
 from vrx.networks.umt5 import Umt5Encoder
-from vrx.restorers.parts import Parts
 from vrx.weights import prompts
 
 LENGTH = 512  # tokens that a prompt is cut to, its end among them

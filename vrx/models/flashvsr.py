@@ -14,6 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.models import codecs
+from vrx.models.base import ChunkSchedule, Pixels, SceneStart, Stage
+from vrx.models.codecs import SPATIAL, Caches, Streamed
+from vrx.models.stages import CodecState, frames_of, padded, up_to, video
 from vrx.networks.cache import KVCache
 from vrx.networks.causal import ConvCache
 from vrx.networks.color import adain, wavelet
@@ -21,10 +25,6 @@ from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
 from vrx.networks.tiny import ConditionalDecoder
 from vrx.networks.wan.transformer import Conditions, WanTransformer
-from vrx.restorers import codecs
-from vrx.restorers.base import ChunkSchedule, Pixels, SceneStart, Stage
-from vrx.restorers.codecs import SPATIAL, Caches, Streamed
-from vrx.restorers.stages import CodecState, frames_of, padded, up_to, video
 
 MULTIPLE = 128  # pixels of output: codec x patch x window
 AHEAD = 4  # frames that the features lead the picture

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
 from vrx.files import is_there
+from vrx.models import causal_wan, codecs, flashvsr, text
+from vrx.models.base import ChunkSchedule, Restorer
+from vrx.models.embedded import SCHEDULE, EmbeddedOptions, EmbeddedRestorer, load_parts
+from vrx.models.flashvsr import FlashVsrOptions, FlashVsrRestorer
+from vrx.models.infvsr import InfVsrRestorer
+from vrx.models.instantvir import InstantVirOptions, InstantVirRestorer
+from vrx.models.parts import Network, Parts, by_role, in_folder
 from vrx.networks.wan.autoencoder import WanAutoencoder, fuse
 from vrx.networks.wan.transformer import WanTransformer
-from vrx.restorers import causal_wan, codecs, flashvsr, text
-from vrx.restorers.base import ChunkSchedule, Restorer
-from vrx.restorers.embedded import SCHEDULE, EmbeddedOptions, EmbeddedRestorer, load_parts
-from vrx.restorers.flashvsr import FlashVsrOptions, FlashVsrRestorer
-from vrx.restorers.infvsr import InfVsrRestorer
-from vrx.restorers.instantvir import InstantVirOptions, InstantVirRestorer
-from vrx.restorers.parts import Network, Parts, by_role, in_folder
 from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
 from vrx.weights import disk, fetch, load, locate
 from vrx.weights.catalogue import Entry

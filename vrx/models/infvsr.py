@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.models import codecs
+from vrx.models.base import Pixels, SceneStart, Stage
+from vrx.models.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
+from vrx.models.codecs import Caches, Codec, Streamed, Tiling
+from vrx.models.stages import Decode, padded, video
 from vrx.networks.content import content_change
 from vrx.networks.ram import VisualGuidance
 from vrx.networks.wan.transformer import WanTransformer
-from vrx.restorers import codecs
-from vrx.restorers.base import Pixels, SceneStart, Stage
-from vrx.restorers.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.restorers.codecs import Caches, Codec, Streamed, Tiling
-from vrx.restorers.stages import Decode, padded, video
 
 RULE = OneStep(timestep=399, shift=5.0, window=3, pad=False)
 CHANGE = 27.0  # content score at which a frame becomes the reference

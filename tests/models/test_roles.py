@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from vrx.errors import ModelError
-from vrx.restorers import roles
-from vrx.restorers.parts import Parts, in_folder
-from vrx.restorers.registry import family_of, given
-from vrx.restorers.roles import SIGNS, find
+from vrx.models import roles
+from vrx.models.parts import Parts, in_folder
+from vrx.models.registry import family_of, given
+from vrx.models.roles import SIGNS, find
 
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
 

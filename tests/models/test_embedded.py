@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vrx.restorers import embedded
-from vrx.restorers.base import Pixels, SceneStart
-from vrx.restorers.embedded import EmbeddedOptions, load_parts
+from vrx.models import embedded
+from vrx.models.base import Pixels, SceneStart
+from vrx.models.embedded import EmbeddedOptions, load_parts
 from vrx.weights.disk import packaged
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from vrx.models import codecs, footprints
+from vrx.models.codecs import RESERVE, Tiles, Tiling
 from vrx.networks.causal import ConvCache
-from vrx.restorers import codecs, footprints
-from vrx.restorers.codecs import RESERVE, Tiles, Tiling
 from vrx.weights import catalogue
 
 ENTRIES = catalogue.load(catalogue.packaged())

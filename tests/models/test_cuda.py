@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.restorers import small
-from tests.restorers.test_large import MAKERS, SHOP, clip, run
+from tests.models import small
+from tests.models.test_large import MAKERS, SHOP, clip, run
+from vrx.models.registry import Request, build, given, parts_of
 from vrx.networks.flashvsr import attention as sparse
-from vrx.restorers.registry import Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
 pytestmark = pytest.mark.cuda
