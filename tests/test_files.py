@@ -14,8 +14,8 @@ from vrx.files import check_file, is_there, read_bytes, read_text
 from vrx.models.parts import in_folder
 from vrx.models.registry import given
 from vrx.scenes.detect import read_cuts
-from vrx.weights import catalogue, disk, load, shards
-from vrx.weights.ledger import Ledger
+from vrx.weights import catalogue, checkpoint, hashes, sharded
+from vrx.weights.hash_cache import Ledger
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
@@ -47,17 +47,17 @@ def test_what_is_no_file_is_called_by_its_name(tmp_path: Path, monkeypatch: pyte
 
 READERS: dict[str, tuple[str, Callable[[Path], object], type[VrxError]]] = {
     "catalogue": ("own.toml", catalogue.load, ModelError),
-    "checkpoint": ("m.pt", load.tensors, ModelError),
-    "safetensors": ("m.safetensors", load.tensors, ModelError),
-    "header": ("m.safetensors", load.header, ModelError),
-    "metadata": ("m.safetensors", load.metadata, ModelError),
-    "section": ("m.safetensors", lambda path: load.section(path, "a"), ModelError),
-    "index": ("m.safetensors.index.json", shards.members, ModelError),
+    "checkpoint": ("m.pt", checkpoint.tensors, ModelError),
+    "safetensors": ("m.safetensors", checkpoint.tensors, ModelError),
+    "header": ("m.safetensors", checkpoint.header, ModelError),
+    "metadata": ("m.safetensors", checkpoint.metadata, ModelError),
+    "section": ("m.safetensors", lambda path: checkpoint.section(path, "a"), ModelError),
+    "index": ("m.safetensors.index.json", sharded.members, ModelError),
     "model": ("m.pt", given, ModelError),
     "model as safetensors": ("m.safetensors", given, ModelError),
     "config of a folder": ("config.json", lambda path: in_folder(path.parent), ModelError),
     "imported": ("m.pt", lambda path: api.bring("infvsr", path), ModelError),
-    "hashed": ("m.pt", lambda path: disk.verify(path, None, "0" * 64), ModelError),
+    "hashed": ("m.pt", lambda path: hashes.verify(path, None, "0" * 64), ModelError),
     "ledger": ("m.pt", lambda path: Ledger(path.parent).check("m", path, None, ""), ModelError),
     "cut list": ("cuts.txt", read_cuts, InputError),
 }
@@ -76,7 +76,7 @@ def test_a_pipe_never_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rea
     assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("read", [catalogue.load, read_cuts, load.tensors])
+@pytest.mark.parametrize("read", [catalogue.load, read_cuts, checkpoint.tensors])
 def test_a_device_without_an_end_is_not_read(read: Callable[[Path], object]) -> None:
     with pytest.raises(VrxError, match="a device"):
         read(Path("/dev/zero"))

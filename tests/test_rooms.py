@@ -11,13 +11,13 @@ WORDS = {
     r"\bimport threading\b|from threading": (
         "pipeline/",
         "media/ffmpeg.py",
-        "media/shield.py",
+        "media/signals.py",
         "cli/signals.py",  # a thread that ends what no signal ends
-        "weights/together.py",
-        "weights/fetch.py",
+        "weights/concurrency.py",
+        "weights/download.py",
         "train/pool.py",  # clips are made while training goes on
     ),
-    r"torch\.load\b": ("weights/load.py", "train/"),
+    r"torch\.load\b": ("weights/checkpoint.py", "train/"),
     r"os\.environ": ("settings.py",),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),
@@ -30,7 +30,7 @@ WORDS = {
         "train/recurrent.py",
     ),
     r"(?<!\.)\bprint\(": ("train/",),
-    r"\bpickle\b": ("weights/pickled.py",),
+    r"\bpickle\b": ("weights/pickle_guard.py",),
 }
 
 

@@ -121,7 +121,7 @@ def models() -> dict[str, Entry]:
 def model_state(entry: Entry) -> tuple[str, str]:
     """Whether a model can run now: in a word, and what it lacks and where that belongs."""
     from vrx.settings import Environment
-    from vrx.weights import locate
+    from vrx.weights import store
 
     if entry.fault:
         return "broken", entry.fault
@@ -130,13 +130,13 @@ def model_state(entry: Entry) -> tuple[str, str]:
     if entry.lacking:
         return "incomplete", f"the entry has no part with the role {', '.join(entry.lacking)}"
     folder = Environment.read().models
-    lacking = locate.missing(entry, folder)
+    lacking = store.missing(entry, folder)
     if not lacking:
         return "ready", ""
     by_hand = [part for part in lacking if not part.fetchable]
     if by_hand:
         return "by hand", "; ".join(
-            f"put {part.path} into {locate.place_by_hand(entry, part, folder).parent}" for part in by_hand
+            f"put {part.path} into {store.place_by_hand(entry, part, folder).parent}" for part in by_hand
         )
     return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
 
@@ -179,12 +179,12 @@ def entries_of(names: Sequence[str]) -> list[Entry]:
 def lacking(entry: Entry, everything: bool) -> list[Part]:
     """The parts that `pull` would bring, with the sizes their servers tell."""
     from vrx.settings import Environment
-    from vrx.weights import fetch, locate
+    from vrx.weights import download, store
 
     roles = {part.role for part in entry.parts} if everything else set()
     folder = Environment.read().models
-    absent = [part for part in locate.wanted(entry, roles) if locate.here(entry, part, folder) is None]
-    return fetch.priced(absent)
+    absent = [part for part in store.wanted(entry, roles) if store.here(entry, part, folder) is None]
+    return download.priced(absent)
 
 
 def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
@@ -195,13 +195,13 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
     from vrx import events
     from vrx.errors import ModelError
     from vrx.settings import Environment
-    from vrx.weights import disk, fetch, locate
+    from vrx.weights import download, hashes, store
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         part = entry.parts[0]
-        disk.verify(disk.packaged(part.path), part.size, part.sha256)
-        return {"embedded": disk.packaged(part.path)}
+        hashes.verify(hashes.packaged(part.path), part.size, part.sha256)
+        return {"embedded": hashes.packaged(part.path)}
 
     def note(text: str) -> None:
         watch(events.Noted(input=name, level="info", text=text))
@@ -212,8 +212,8 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
     if not entry.parts:
         raise ModelError(f"the files of {name} are not known to this version of vrx", f"It comes from: {entry.source}")
     roles = {part.role for part in entry.parts} if everything else set()
-    shop = fetch.Shop(models=Environment.read().models, offline=False, note=note, progress=progress)
-    return locate.locate(entry, roles, shop)
+    shop = download.Shop(models=Environment.read().models, offline=False, note=note, progress=progress)
+    return store.locate(entry, roles, shop)
 
 
 def bring(name: str, path: Path) -> list[tuple[str, Path]]:
@@ -226,14 +226,14 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     from vrx.files import is_there
     from vrx.models.parts import part_in
     from vrx.settings import Environment
-    from vrx.weights import disk, load, locate, shards
+    from vrx.weights import checkpoint, hashes, sharded, store
 
     (entry,) = entries_of([name])
     if not is_there(path):
         raise ModelError(f"cannot read the checkpoint {path}: no such file")
     if path.is_dir():
-        files = shards.checkpoints(path)
-    elif shards.is_index(path) or path.suffix in shards.SUFFIXES:
+        files = sharded.checkpoints(path)
+    elif sharded.is_index(path) or path.suffix in sharded.SUFFIXES:
         files = [path]
     else:
         raise ModelError(f"{path} is no checkpoint by its name", "Name a .safetensors, .pt, .pth or .ckpt file")
@@ -242,12 +242,12 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     parts = [(file, part_in(entry, file)) for file in files]
     brought = []
     for file, part in parts:
-        target = locate.place_by_hand(entry, part, Environment.read().models).with_suffix(disk.SAFE)
+        target = store.place_by_hand(entry, part, Environment.read().models).with_suffix(hashes.SAFE)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ModelError(f"cannot write into {target.parent}: {error.strerror}", "Set VRX_HOME") from error
-        load.write(target, load.tensors(file)[0], {})
+        checkpoint.write(target, checkpoint.tensors(file)[0], {})
         brought.append((part.role, target))
     return brought
 
@@ -255,25 +255,25 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
 def verify(name: str) -> dict[str, Path]:
     """Hash the parts of a model that are here.  Raises ModelError for the first that is not what it should be."""
     from vrx.settings import Environment
-    from vrx.weights import locate
+    from vrx.weights import store
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         return pull(name, everything=False, watch=ignore)
     folder = Environment.read().models
-    held = [part for part in entry.parts if locate.here(entry, part, folder) is not None]
-    return {part.role: locate.verified(entry, part, folder, force=True) for part in held}
+    held = [part for part in entry.parts if store.here(entry, part, folder) is not None]
+    return {part.role: store.verified(entry, part, folder, force=True) for part in held}
 
 
 def located(name: str) -> dict[str, Path]:
     """The files of a model that are here, by role.  Raises ModelError."""
     from vrx.settings import Environment
-    from vrx.weights import disk, locate
+    from vrx.weights import hashes, store
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
-        return {"embedded": disk.packaged(entry.parts[0].path)}
-    found = {part.role: locate.here(entry, part, Environment.read().models) for part in entry.parts}
+        return {"embedded": hashes.packaged(entry.parts[0].path)}
+    found = {part.role: store.here(entry, part, Environment.read().models) for part in entry.parts}
     return {role: path for role, path in found.items() if path is not None}
 
 
@@ -281,15 +281,15 @@ def remove(name: str) -> Removal:
     """Remove a model's downloaded parts, but for those that another model here needs.  Raises ModelError."""
     from vrx.errors import ModelError
     from vrx.settings import Environment
-    from vrx.weights import locate, removal
+    from vrx.weights import removal, store
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         raise ModelError("the embedded model is part of vrx", "Nothing was removed")
     folder = Environment.read().models
     others = [other for other in models().values() if other.name != name and other.family != "embedded"]
-    complete = [other for other in others if not other.fault and other.parts and not locate.missing(other, folder)]
-    files = [locate.held(other, part, folder) for other in complete for part in other.parts]
+    complete = [other for other in others if not other.fault and other.parts and not store.missing(other, folder)]
+    files = [store.held(other, part, folder) for other in complete for part in other.parts]
     keep = {path.resolve() for found in files for path in found.values()}
     return removal.remove(entry, folder, keep)
 
@@ -346,9 +346,9 @@ def memory_for(size: tuple[int, int], scale: int) -> int:
 
 def model_figures(entry: Entry) -> dict[str, str]:
     """What a checkpoint in the package says of itself: how it was trained, how good it was."""
-    from vrx.weights import disk, load
+    from vrx.weights import checkpoint, hashes
 
     if entry.family != "embedded" or not entry.parts:
         return {}
-    metadata = load.metadata(disk.packaged(entry.parts[0].path))
+    metadata = checkpoint.metadata(hashes.packaged(entry.parts[0].path))
     return {key: value for key, value in metadata.items() if key not in ("config", "family", "format")}

@@ -13,17 +13,17 @@ import pytest
 
 from tests.clips import read, scenery
 from vrx.errors import OutputError
-from vrx.media import ffmpeg, shield
-from vrx.media.carry import Carried
+from vrx.media import ffmpeg, signals
+from vrx.media.atomic import count_frames
 from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
 from vrx.media.ffmpeg_args import arguments
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.mastering import Mastering, can_hold, input_options
 from vrx.media.orientation import Orientation, read_orientation
-from vrx.media.publish import count_frames
-from vrx.media.rehearsal import black
+from vrx.media.preflight import black
 from vrx.media.segments import Segment, join, target_of
+from vrx.media.streams import Carried
 from vrx.media.target import FORMATS, Target
 from vrx.media.write import Writer
 
@@ -345,7 +345,7 @@ def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_encoder_that_stands_still_does_not_hold_up_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shield, "GRACE", 0.2)
+    monkeypatch.setattr(signals, "GRACE", 0.2)
     with pytest.raises(KeyboardInterrupt), Writer(target(tmp_path / "a.mkv")) as writer:
         child = writer._encoder._process.pid
         os.kill(child, signal.SIGSTOP)

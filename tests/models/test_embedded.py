@@ -6,7 +6,7 @@ import torch
 from vrx.models import embedded
 from vrx.models.base import Pixels, SceneStart
 from vrx.models.embedded import EmbeddedOptions, load_parts
-from vrx.weights.disk import packaged
+from vrx.weights.hashes import packaged
 
 
 @pytest.mark.parametrize(("estimate", "undone"), [(0.1, 0.0), (0.29, 0.0), (0.31, 0.31), (2.0, 2.0)])

@@ -12,7 +12,7 @@ from vrx.models.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer
 from vrx.networks.classical import bicubic
 from vrx.networks.damage import NOISE_UNIT
 from vrx.train.degrade import quantise, shrink
-from vrx.weights.disk import packaged
+from vrx.weights.hashes import packaged
 
 SIDE = 96  # pixels of the result
 NOISE = 8 / 255

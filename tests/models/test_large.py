@@ -18,7 +18,7 @@ from vrx.models.registry import FAMILIES, Request, build, given, parts_of
 from vrx.networks.causal import ConvCache
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.fetch import Shop
+from vrx.weights.download import Shop
 
 CPU = torch.device("cpu")
 SHOP = Shop(models=Path("none"), offline=True, note=print)

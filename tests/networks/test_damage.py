@@ -8,7 +8,7 @@ from tests.conftest import EXAMPLES
 from vrx.models.embedded import load_parts
 from vrx.networks.damage import LARGEST, LEVELS, MOST_DAMAGE, NOISE_UNIT, DamageNetwork, estimate_damage
 from vrx.train import degrade
-from vrx.weights.disk import packaged
+from vrx.weights.hashes import packaged
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from tests.models import small
 from vrx.models.registry import Request, build, given, parts_of
 from vrx.pipeline.measure_large import ON_PROCESSOR, Meter, measured, parameters
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.locate import Shop
+from vrx.weights.store import Shop
 
 CPU = torch.device("cpu")
 SHOP = Shop(models=Path("none"), offline=True, note=print)

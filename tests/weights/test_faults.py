@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, message, stored
 from vrx.errors import ModelError
-from vrx.weights import shards
+from vrx.weights import sharded
 
 TRANSFORMER = {"role": "transformer", "repo": REPO, "path": "x.bin"}
 OTHER = {"role": "autoencoder", "repo": REPO, "path": "y.bin"}
@@ -150,7 +150,7 @@ def test_a_cached_file_with_a_flipped_byte_is_set_aside(command: Pull, hub: Hub)
 
 def test_notes_of_two_processes_are_both_kept(hub: Hub, tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from vrx.weights.ledger import Ledger\n"
+        "import sys, pathlib; from vrx.weights.hash_cache import Ledger\n"
         "ledger = Ledger(pathlib.Path(sys.argv[1])); file = pathlib.Path(sys.argv[2]); file.write_text('x')\n"
         "for number in range(20): ledger.check(f'{file.name}{number}', file, None, '')"
     )
@@ -164,13 +164,13 @@ def test_notes_of_two_processes_are_both_kept(hub: Hub, tmp_path: Path) -> None:
 INDEX = "t/model.safetensors.index.json"
 
 
-def sharded(hub: Hub, placed: dict[str, str]) -> dict[str, object]:
+def publish_shards(hub: Hub, placed: dict[str, str]) -> dict[str, object]:
     hub.files[f"{REPO}/{INDEX}"] = json.dumps({"metadata": {}, "weight_map": placed}).encode()
     return {"role": "transformer", "repo": REPO, "path": INDEX}
 
 
 def test_a_checkpoint_in_several_files_comes_whole(command: Pull, hub: Hub, tmp_path: Path) -> None:
-    part = sharded(hub, {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"})
+    part = publish_shards(hub, {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"})
     hub.files[f"{REPO}/t/m-1.safetensors"], hub.files[f"{REPO}/t/m-2.safetensors"] = BLOB, BLOB[::-1]
     done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 0, done.stderr
@@ -191,7 +191,7 @@ def test_a_checkpoint_in_several_files_comes_whole(command: Pull, hub: Hub, tmp_
 
 
 def test_an_index_that_leads_elsewhere_is_refused(command: Pull, hub: Hub) -> None:
-    part = sharded(hub, {"a": "../m.safetensors"})
+    part = publish_shards(hub, {"a": "../m.safetensors"})
     done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 4
     assert "is refused" in message(done)
@@ -200,7 +200,7 @@ def test_an_index_that_leads_elsewhere_is_refused(command: Pull, hub: Hub) -> No
 
 
 def test_an_empty_index_is_refused(command: Pull, hub: Hub) -> None:
-    part = sharded(hub, {})
+    part = publish_shards(hub, {})
     hub.files[f"{REPO}/{INDEX}"] = b""
     done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 4
@@ -214,8 +214,8 @@ def test_no_shard_stands_elsewhere(tmp_path: Path, shard: str) -> None:
     path = tmp_path / "m.index.json"
     path.write_text(json.dumps({"weight_map": {"a": "good.bin", "b": shard}}))
     with pytest.raises(ModelError, match="is refused"):
-        shards.names(path)
-    assert not shards.whole(path)
+        sharded.names(path)
+    assert not sharded.whole(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 1}}', "[" * 9**6])
@@ -223,7 +223,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "m.index.json"
     path.write_text(content)
     with pytest.raises(ModelError, match="is no index"):
-        shards.names(path)
+        sharded.names(path)
 
 
 @pytest.mark.parametrize(

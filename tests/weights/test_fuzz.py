@@ -25,7 +25,7 @@ from tests.networks.networks import TINY, TINY_ENLARGING
 from vrx.errors import ModelError
 from vrx.models.embedded import load_parts
 from vrx.models.parts import Parts, in_folder
-from vrx.weights import catalogue, load, pickle_cost, shards
+from vrx.weights import catalogue, checkpoint, pickle_cost, sharded
 
 KEYS = st.sampled_from(
     ["family", "tasks", "scales", "license", "source", "parts", "path", "size", "sizes", "repo", "x"]
@@ -112,7 +112,7 @@ def test_any_header_is_read_or_refused_without_memory(
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + rest)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for reader in (load.read, load.header, load.metadata, load.tensors):
+    for reader in (checkpoint.read, checkpoint.header, checkpoint.metadata, checkpoint.tensors):
         try:
             reader(path)
         except ModelError as error:
@@ -132,7 +132,7 @@ def test_any_saved_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFact
         data = memory.getvalue()
     path.write_bytes(data)
     with pytest.raises(ModelError):
-        load.tensors(path)
+        checkpoint.tensors(path)
 
 
 class Hostile:
@@ -145,7 +145,7 @@ def test_what_would_run_is_refused_by_its_name(tmp_path: Path, content: object) 
     path = tmp_path / "m.ckpt"
     torch.save(content, path)
     with pytest.raises(ModelError, match=r"it asks for .*, which is no tensor"):
-        load.tensors(path)
+        checkpoint.tensors(path)
 
 
 def peak_of(path: Path) -> tuple[str, int]:
@@ -226,7 +226,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.pth"
     path.write_bytes(overlapping())
     with pytest.raises(ModelError, match="unpacks to more than it holds"):
-        load.tensors(path)
+        checkpoint.tensors(path)
 
 
 def nested(depth: int, use: bytes) -> bytes:
@@ -262,7 +262,7 @@ def test_keys_that_take_for_ever_to_hash_are_refused_at_once(tmp_path: Path, use
     path.write_bytes(archive(program) if boxed else program)
     begin = time.monotonic()
     with pytest.raises(ModelError, match="nested deeper, than tensors need"):
-        load.tensors(path)
+        checkpoint.tensors(path)
     assert time.monotonic() - begin < 20  # of 2^40 steps
 
 
@@ -270,12 +270,12 @@ def test_programs_and_keys_have_a_limit(tmp_path: Path, monkeypatch: pytest.Monk
     assert (pickle_cost.MOST_OPCODES, pickle_cost.MOST_STEPS) == (2_000_000, 1_000_000)  # 50,000 tensors and more
     path = tmp_path / "m.pth"
     torch.save({f"layer.{number}": torch.zeros(1) for number in range(100)}, path)
-    assert len(load.tensors(path)[0]) == 100
+    assert len(checkpoint.tensors(path)[0]) == 100
     for name, most in (("MOST_OPCODES", 1000), ("MOST_STEPS", 90)):
         with monkeypatch.context() as patched:
             patched.setattr(pickle_cost, name, most)
             with pytest.raises(ModelError, match="nested deeper, than tensors need"):
-                load.tensors(path)
+                checkpoint.tensors(path)
 
 
 def test_whole_numbers_made_to_collide_count_for_more(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_whole_numbers_made_to_collide_count_for_more(tmp_path: Path) -> None:
     path = tmp_path / "m.pth"
     path.write_bytes(b"\x80\x02}(" + pairs + b"u.")
     with pytest.raises(ModelError, match="nested deeper, than tensors need"):
-        load.tensors(path)
+        checkpoint.tensors(path)
 
 
 def test_keys_that_trainers_use_are_taken(tmp_path: Path) -> None:
@@ -293,37 +293,37 @@ def test_keys_that_trainers_use_are_taken(tmp_path: Path) -> None:
         torch.save(
             {**others, "state_dict": OrderedDict(tensors)}, tmp_path / "m.pt", _use_new_zipfile_serialization=new
         )
-        assert torch.equal(load.tensors(tmp_path / "m.pt")[0]["a"], tensors["a"])
+        assert torch.equal(checkpoint.tensors(tmp_path / "m.pt")[0]["a"], tensors["a"])
 
 
 def test_a_header_of_too_many_names_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (shards.MOST_TENSORS, load.HEADER_MAX) == (100_000, 16_000_000)
+    assert (sharded.MOST_TENSORS, checkpoint.HEADER_MAX) == (100_000, 16_000_000)
     path = tmp_path / "m.safetensors"
     save_file({f"{number}": torch.zeros(1) for number in range(9)}, path)
-    assert len(load.header(path)) == 9
-    monkeypatch.setattr(shards, "MOST_TENSORS", 8)
-    for reader in (load.read, load.header, load.metadata, load.tensors):
+    assert len(checkpoint.header(path)) == 9
+    monkeypatch.setattr(sharded, "MOST_TENSORS", 8)
+    for reader in (checkpoint.read, checkpoint.header, checkpoint.metadata, checkpoint.tensors):
         with pytest.raises(ModelError, match="more than 8 tensors"):
             reader(path)
 
 
 def test_an_index_of_too_much_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors.index.json"
-    path.write_text(json.dumps({"weight_map": {str(n): f"{n}.safetensors" for n in range(shards.MOST_SHARDS + 1)}}))
+    path.write_text(json.dumps({"weight_map": {str(n): f"{n}.safetensors" for n in range(sharded.MOST_SHARDS + 1)}}))
     with pytest.raises(ModelError, match="more than 100,000 tensors in 1,000 files"):
-        shards.members(path)
+        sharded.members(path)
     path.write_text('{"weight_map":' + "[" * 100_000)
     with pytest.raises(ModelError, match="is no index"):
-        shards.members(path)
+        sharded.members(path)
 
 
 def test_both_formats_of_torch_are_read(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
     for new in (True, False):
         torch.save({"state_dict": tensors}, tmp_path / "m.pt", _use_new_zipfile_serialization=new)
-        found = load.tensors(tmp_path / "m.pt")[0]
+        found = checkpoint.tensors(tmp_path / "m.pt")[0]
         assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
@@ -383,7 +383,7 @@ def test_networks_that_cannot_be_take_no_memory(
 ) -> None:
     folder = small.infvsr(tmp_path / "m")
     parts = in_folder(folder)
-    tensors = load.tensors(parts.files[role])[0] | {name: torch.zeros(shape) for name, shape in shapes.items()}
+    tensors = checkpoint.tensors(parts.files[role])[0] | {name: torch.zeros(shape) for name, shape in shapes.items()}
     save_file({name: t.contiguous() for name, t in tensors.items()}, tmp_path / "x.safetensors")
     stated = {role: {**parts.given.get(role, {}), **given}}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

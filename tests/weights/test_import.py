@@ -13,7 +13,7 @@ from tests.models import small
 from vrx import api
 from vrx.errors import ModelError
 from vrx.models.parts import in_folder
-from vrx.weights import load
+from vrx.weights import checkpoint
 
 SIZES = "sizes = { num_heads = 2, text_len = 12 }"
 
@@ -55,7 +55,7 @@ def test_a_folder_of_shards_is_one_part(vrx: Command, tmp_path: Path, suffix: st
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["part"] for row in rows] == ["transformer", "autoencoder"]
-    held = load.read(Path(rows[0]["file"]))[0]
+    held = checkpoint.read(Path(rows[0]["file"]))[0]
     assert held.keys() == tensors.keys()
     assert all(torch.equal(held[name], tensor) for name, tensor in tensors.items())
     done = vrx("models", "path", "mine", "--json", env=catalogue(tmp_path))
@@ -137,6 +137,6 @@ def test_parts_that_share_a_file_name_are_both_kept(tmp_path: Path, monkeypatch:
     assert len(set(brought.values())) == 2
     assert api.located("mine") == api.verify("mine") == brought
     for role, folder in (("transformer", "transformer"), ("autoencoder", "vae")):
-        assert load.read(brought[role])[0].keys() == tensors[folder].keys()
+        assert checkpoint.read(brought[role])[0].keys() == tensors[folder].keys()
     assert api.remove("mine").removed == []
     assert api.located("mine") == brought

@@ -10,7 +10,7 @@ from filelock import FileLock
 from huggingface_hub import constants
 
 from vrx.errors import ModelError
-from vrx.weights import fetch, locate, lock, removal, transfer
+from vrx.weights import download, lock, removal, store, transfer
 from vrx.weights.catalogue import Entry, Part
 
 PART = Part(path="t/x.bin", role="transformer", repo="someone/model")
@@ -122,7 +122,7 @@ def test_a_file_elsewhere_survives_its_removal(repository: Path, models: Path, o
     assert real.read_bytes() == b"right"
     assert [path for path, _ in done.left] == [real]
     if link is not by_snapshots_folder:
-        assert locate.here(ENTRY, PART, models) is None
+        assert store.here(ENTRY, PART, models) is None
         assert not pointer_in(repository).is_symlink()
 
 
@@ -133,7 +133,7 @@ def test_a_wrong_file_elsewhere_is_not_renamed(repository: Path, models: Path, o
     real.write_bytes(b"wrong")
     part = replace(PART, sha256=DIGEST)
     with pytest.raises(ModelError, match=r"does not have the hash.*left alone"):
-        locate.verified(ENTRY, part, models, force=True)
+        store.verified(ENTRY, part, models, force=True)
     assert real.read_bytes() == b"wrong"
     assert not list(real.parent.glob("*.bad*"))
 
@@ -172,11 +172,11 @@ def test_a_wrong_file_in_a_cache_that_cannot_be_written_is_called_damaged(
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(ModelError, match=r"does not have the hash.*cannot be set aside: Permission denied"):
-        locate.verified(ENTRY, PART, models, force=True)
+        store.verified(ENTRY, PART, models, force=True)
 
 
 def partial(repository: Path, part: Part, etag: str) -> Path:
-    path = repository / "blobs" / transfer.partial_name(etag, str(fetch.source_of(part)))
+    path = repository / "blobs" / transfer.partial_name(etag, str(download.source_of(part)))
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"begun")
     return path
@@ -212,24 +212,24 @@ def test_asking_for_a_lock_leaves_nothing(tmp_path: Path) -> None:
 def test_parts_of_one_file_name_have_a_place_each(models: Path) -> None:
     unet, vae = (Part(path=f"{folder}/m.safetensors", role=role) for folder, role in (("unet", "unet"), ("vae", "vae")))
     entry = replace(ENTRY, parts=(unet, vae))
-    assert locate.place_by_hand(entry, unet, models) != locate.place_by_hand(entry, vae, models)
+    assert store.place_by_hand(entry, unet, models) != store.place_by_hand(entry, vae, models)
     bare = models / "mine" / "m.safetensors"  # where both used to stand
     bare.parent.mkdir(parents=True)
     bare.touch()
-    assert locate.by_hand(entry, unet, models) is locate.by_hand(entry, vae, models) is None
+    assert store.by_hand(entry, unet, models) is store.by_hand(entry, vae, models) is None
     published = models / "mine" / "unet" / "m.safetensors"
     published.parent.mkdir()
     published.touch()
-    assert locate.by_hand(entry, unet, models) == published
-    assert locate.by_hand(entry, vae, models) is None
+    assert store.by_hand(entry, unet, models) == published
+    assert store.by_hand(entry, vae, models) is None
 
 
 def test_a_part_of_a_name_of_its_own_is_still_found_where_it_used_to_stand(models: Path) -> None:
     bare = models / "mine" / "x.safetensors"  # converted
     bare.parent.mkdir(parents=True)
     bare.touch()
-    assert locate.by_hand(ENTRY, PART, models) == bare
-    placed = locate.place_by_hand(ENTRY, PART, models)
+    assert store.by_hand(ENTRY, PART, models) == bare
+    placed = store.place_by_hand(ENTRY, PART, models)
     placed.parent.mkdir()
     placed.touch()
-    assert locate.by_hand(ENTRY, PART, models) == placed
+    assert store.by_hand(ENTRY, PART, models) == placed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrx.media.carry import Carried
 from vrx.media.extras import Extra, SideData
 from vrx.media.mastering import Mastering, can_hold
 from vrx.media.probe import StreamInfo
+from vrx.media.streams import Carried
 
 STYLED = {"ass": "fonts, colors and places", "ssa": "fonts, colors and places", "webvtt": "places", "cc_dec": "places"}
 STEREO_MODES = {  # Matroska's names of 3D layouts that a container holds; None: all of them

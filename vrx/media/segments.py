@@ -17,6 +17,7 @@ import av
 import av.error
 
 from vrx.errors import OutputError
+from vrx.media.atomic import cannot_write, count_frames, publish
 from vrx.media.ffmpeg import Encoder
 from vrx.media.ffmpeg_args import (
     companion_words,
@@ -29,7 +30,6 @@ from vrx.media.ffmpeg_args import (
 )
 from vrx.media.orientation import UPRIGHT
 from vrx.media.partials import partial_path
-from vrx.media.publish import cannot_write, count_frames, publish
 from vrx.media.target import Target
 from vrx.media.write import explained, hold_last_of
 

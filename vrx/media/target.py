@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.media.carry import Carried
 from vrx.media.encoders import EncoderRule
 from vrx.media.frame import Color, Layout
 from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.stills import PATTERN
+from vrx.media.streams import Carried
 from vrx.media.tags import Tags
 
 FORMATS = {

@@ -21,14 +21,14 @@ import av.error
 import numpy as np
 
 from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
+from vrx.media.atomic import count_frames, make_folder, publish
 from vrx.media.embed import embed_all
 from vrx.media.ending import hold_last
 from vrx.media.ffmpeg import Encoder
 from vrx.media.ffmpeg_args import arguments, container_words, pattern_words
 from vrx.media.frame import Frame, Kind, Plane
 from vrx.media.partials import partial_folder, partial_path
-from vrx.media.publish import count_frames, make_folder, publish
-from vrx.media.shield import shielded
+from vrx.media.signals import shielded
 from vrx.media.target import ONE_PICTURE, PIPED_PICTURE, Target
 
 HINTS = {  # what ffmpeg says, and what to do about it

@@ -18,7 +18,7 @@ from vrx.networks.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNet
 from vrx.networks.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels
 from vrx.networks.recurrent import STANDARD, RecurrentConfig, RecurrentNetwork
 from vrx.networks.sharpness import SharpnessNetwork, estimate_sigma
-from vrx.weights import load
+from vrx.weights import checkpoint
 
 ESTIMATED_FRAMES = enlarge.ESTIMATED_FRAMES  # of a scene, for its blur
 ENLARGING, DAMAGE, SHARPNESS = "enlarging.", "damage.", "sharpness."  # before the names of their tensors
@@ -55,13 +55,13 @@ class EmbeddedParts:
 
 def load_parts(path: Path) -> EmbeddedParts:
     """The networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
-    tensors, metadata = load.read(path)
+    tensors, metadata = checkpoint.read(path)
     if metadata.get("family") != "embedded":
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
     prefixes = (ENLARGING, DAMAGE, SHARPNESS)
     own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
     try:
-        values = dict(load.config(path, metadata))
+        values = dict(checkpoint.config(path, metadata))
         enlarging = RecurrentConfig(**values.pop(ENLARGING.rstrip("."), {}))
         config = EmbeddedConfig(**values)
         if (config, enlarging) != (SMALL, STANDARD):  # tried before memory is taken; not for ours: it loads torch's
@@ -69,15 +69,15 @@ def load_parts(path: Path) -> EmbeddedParts:
             sizes.sane(enlarging, len(tensors))
             with torch.device("meta"):
                 trials = EmbeddedNetwork(config), RecurrentNetwork(enlarging)
-            load.fit(trials[0], own, path)
-            load.fit(trials[1], section(tensors, ENLARGING), path)
+            checkpoint.fit(trials[0], own, path)
+            checkpoint.fit(trials[1], section(tensors, ENLARGING), path)
     except sizes.CANNOT_BE as error:
         raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
     parts = EmbeddedParts(EmbeddedNetwork(config), SharpnessNetwork(), RecurrentNetwork(enlarging), DamageNetwork())
-    load.fill(parts.network, own, path)
+    checkpoint.fill(parts.network, own, path)
     helpers = (parts.enlarging, parts.damage, parts.sharpness)
     for prefix, network in zip(prefixes, helpers, strict=True):
-        load.fill(network, section(tensors, prefix), path)
+        checkpoint.fill(network, section(tensors, prefix), path)
     for network in (parts.network, *helpers):
         network.eval()
     return parts

@@ -23,7 +23,7 @@ from vrx.networks.tiny import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
 from vrx.networks.wan.transformer import WanTransformer
-from vrx.weights import load
+from vrx.weights import checkpoint
 from vrx.weights.catalogue import Entry, Part
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -51,7 +51,7 @@ class Parts:
         """Whether there is such a part."""
         if role in self.files or role in self.ambiguous:
             return True
-        return self.combined is not None and any(n.startswith(f"{role}.") for n in load.header(self.combined))
+        return self.combined is not None and any(n.startswith(f"{role}.") for n in checkpoint.header(self.combined))
 
     def paths(self) -> list[Path]:
         """All files."""
@@ -72,8 +72,8 @@ class Parts:
         """A part's tensors under our names.  Raises ModelError."""
         path = self.where(role)
         if role in self.files:
-            return load.tensors(path)[0]
-        found = load.section(path, f"{role}.")
+            return checkpoint.tensors(path)[0]
+        found = checkpoint.section(path, f"{role}.")
         if not found:
             raise ModelError(f"{path} lacks the tensors of its {role}")
         return found
@@ -82,7 +82,7 @@ class Parts:
         """The tokenizer's description, JSON.  Raises ModelError."""
         path = self.where(TOKENIZER)
         if path == self.combined:
-            return load.metadata(path).get(TOKENIZER, "")
+            return checkpoint.metadata(path).get(TOKENIZER, "")
         try:
             return read_text(path, LARGEST_TOKENIZER)
         except (OSError, UnicodeDecodeError) as error:
@@ -112,10 +112,10 @@ class Parts:
             raise ModelError(f"{path} is no {role}: it lacks the tensor {error}") from error
         except sizes.CANNOT_BE as error:
             raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-        load.fit(network, tensors, path)  # before memory is taken
+        checkpoint.fit(network, tensors, path)  # before memory is taken
         if build is VisualGuidance:  # its tables are computed, not loaded
             network = build(values)
-        load.fill(network, tensors, path, assign=True)
+        checkpoint.fill(network, tensors, path, assign=True)
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         return network.eval()
@@ -200,7 +200,7 @@ def part_in(entry: Entry, path: Path) -> Part:
 
     Raises ModelError where it is none, or does not fit.
     """
-    tensors = load.tensors(path)[0]
+    tensors = checkpoint.tensors(path)[0]
     role = role_in(tensors)
     part = next((part for part in entry.parts if role and part.role == role), None)
     if part is None or (role == "transformer" and foreign(tensors, entry.family)):
@@ -231,5 +231,5 @@ def combine(parts: Parts, family: str, target: Path) -> None:
         if role == TOKENIZER:
             notes[TOKENIZER] = parts.tokenizer()
         else:
-            tensors |= {f"{role}.{name}": tensor for name, tensor in load.tensors(path)[0].items()}
-    load.write(target, tensors, notes)
+            tensors |= {f"{role}.{name}": tensor for name, tensor in checkpoint.tensors(path)[0].items()}
+    checkpoint.write(target, tensors, notes)

@@ -21,7 +21,7 @@ from vrx.models.parts import Network, Parts, by_role, in_folder
 from vrx.networks.wan.autoencoder import WanAutoencoder, fuse
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
-from vrx.weights import disk, fetch, load, locate
+from vrx.weights import checkpoint, download, hashes, store
 from vrx.weights.catalogue import Entry
 
 ALL_TASKS = tuple(str(task) for task in Task)
@@ -193,41 +193,41 @@ def family_of(path: Path) -> str:
         if not parts.has("transformer"):
             raise ModelError(f"the folder {path} holds no transformer", "See the parts with: vrx models show NAME")
         return "flashvsr" if parts.has("projection") else "infvsr" if parts.has("guidance") else "instantvir"
-    if path.suffix == disk.SAFE:
-        stated = load.metadata(path).get("family")
+    if path.suffix == hashes.SAFE:
+        stated = checkpoint.metadata(path).get("family")
         if stated:
             return stated
-        shapes = load.header(path)
+        shapes = checkpoint.header(path)
     else:
-        shapes = {name: tuple(t.shape) for name, t in load.tensors(path)[0].items()}
+        shapes = {name: tuple(t.shape) for name, t in checkpoint.tensors(path)[0].items()}
     if "patch_embedding.weight" not in shapes or "text_embedding.0.weight" not in shapes:
         raise ModelError(f"{path} is no checkpoint of a family that vrx knows")
     return "instantvir" if shapes["text_embedding.0.weight"][1] == TEXT_WIDTH else "infvsr"
 
 
-def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: fetch.Shop) -> Parts:
+def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: download.Shop) -> Parts:
     """The files of an entry; a lone transformer borrows the rest from the catalogue (`kin`).  Raises ModelError."""
     roles = {"tiny"} if model.decoder == "tiny" else {"autoencoder"} if model.decoder == "full" else set()
     path = entry.local
     if path is None:
         if entry.family == "embedded":
             part = entry.parts[0]
-            disk.verify(disk.packaged(part.path), part.size, part.sha256)
-            return Parts({"embedded": disk.packaged(part.path)})
-        files = locate.locate(entry, roles, shop)
+            hashes.verify(hashes.packaged(part.path), part.size, part.sha256)
+            return Parts({"embedded": hashes.packaged(part.path)})
+        files = store.locate(entry, roles, shop)
         return Parts(files, None, {p.role: p.sizes for p in entry.parts if p.sizes})
     if path.is_dir():
         return in_folder(path)
     if entry.family == "embedded":
         return Parts({"embedded": path})
-    notes = load.metadata(path) if path.suffix == disk.SAFE else {}
+    notes = checkpoint.metadata(path) if path.suffix == hashes.SAFE else {}
     if "family" in notes:
-        return Parts({}, path, by_role(load.config(path, notes)))
+        return Parts({}, path, by_role(checkpoint.config(path, notes)))
     relative = next((e for e in kin.values() if e.family == entry.family and e.local is None), None)
     if relative is None:
         raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its codec and guidance too")
     rest = replace(relative, parts=tuple(p for p in relative.parts if p.role != "transformer"))
-    files = locate.locate(rest, roles, shop)
+    files = store.locate(rest, roles, shop)
     return Parts({**files, "transformer": path}, None, {p.role: p.sizes for p in rest.parts if p.sizes})
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.weights import load, shards
-from vrx.weights.disk import SAFE
+from vrx.weights import checkpoint, sharded
+from vrx.weights.hashes import SAFE
 
 PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are published, for people
     "transformer": ("InfVSR.*", "diffusion_pytorch_model*", "model.pt", "transformer.*"),
@@ -83,7 +83,7 @@ def find(folder: Path) -> Found:
         if roles == ():
             continue
         try:
-            role = TOKENIZER if path.name == "tokenizer.json" else role_in(load.tensor_names(path))
+            role = TOKENIZER if path.name == "tokenizer.json" else role_in(checkpoint.tensor_names(path))
         except ModelError as fault:
             found.faults.append(fault)
             role = None
@@ -117,7 +117,7 @@ def in_one_format(paths: Iterable[Path]) -> list[Path]:
     """One file of those that are one checkpoint in several formats, as safetensors where it is there."""
     chosen: dict[tuple[Path, str], Path] = {}
     for path in sorted(paths, key=lambda path: (SAFE not in path.suffixes, path)):
-        stem = Path(path.name.removesuffix(shards.INDEX)).stem.removeprefix("pytorch_")
+        stem = Path(path.name.removesuffix(sharded.INDEX)).stem.removeprefix("pytorch_")
         chosen.setdefault((path.parent, stem), path)
     return list(chosen.values())
 
@@ -127,14 +127,14 @@ def candidates(folder: Path) -> list[Path]:
     members = [path for path in files_below(folder) if is_candidate(path)]
     shards_of_all: set[Path] = set()
     for path in members:
-        if shards.is_index(path):
-            shards_of_all.update(path.parent / name for name in shards.names(path))
+        if sharded.is_index(path):
+            shards_of_all.update(path.parent / name for name in sharded.names(path))
     return [path for path in members if path not in shards_of_all]
 
 
 def is_candidate(path: Path) -> bool:
     """Whether a file may be a part by the end of its name."""
-    named = path.suffix in shards.SUFFIXES or shards.is_index(path) or path.name == "tokenizer.json"
+    named = path.suffix in sharded.SUFFIXES or sharded.is_index(path) or path.name == "tokenizer.json"
     return named and path.is_file()
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from vrx.errors import VrxError
-from vrx.media.publish import sync
+from vrx.media.atomic import sync
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
 from vrx.pipeline import snapshot
 from vrx.pipeline.stages import StreamState
 from vrx.pipeline.workspace import JOURNAL, Workspace, disk_errors
-from vrx.weights import disk
+from vrx.weights import hashes
 
 FORMAT = 2
 STATE = "state-{}.safetensors"
@@ -194,7 +194,7 @@ def part_name(number: int, suffix: str) -> str:
 
 def stamp(path: Path) -> dict[str, Any]:
     """A file as the journal knows it."""
-    return {"name": path.name, "size": path.stat().st_size, "sha256": disk.sha256(path)}
+    return {"name": path.name, "size": path.stat().st_size, "sha256": hashes.sha256(path)}
 
 
 def record(segment: Segment) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def read_content(path: Path) -> dict[str, Any]:
 
 def check_file(path: Path, told: dict[str, Any]) -> None:
     """See that a file is the one that was written.  Raises ValueError or OSError."""
-    if plain_size(path) != told["size"] or disk.sha256(path) != told["sha256"]:
+    if plain_size(path) != told["size"] or hashes.sha256(path) != told["sha256"]:
         raise ValueError(f"{path.name} is not what was written")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vrx.media.frame import Frame
 from vrx.media.segments import JOINABLE, Segment, join, target_of
-from vrx.media.shield import shielded
+from vrx.media.signals import shielded
 from vrx.media.target import Target
 from vrx.media.write import Writer
 from vrx.models.base import SceneStart

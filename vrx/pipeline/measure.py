@@ -26,7 +26,7 @@ from vrx.pipeline.own_process import in_own_process
 from vrx.pipeline.peak_memory import peak_memory
 from vrx.pipeline.run import Run
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
-from vrx.weights import catalogue, disk
+from vrx.weights import catalogue, hashes
 
 SCALE = 4
 RATE = Fraction(25)
@@ -191,8 +191,8 @@ def checks() -> list[Check]:
         found.append(Check("ffmpeg", False, str(error)))
     try:
         part = catalogue.load(catalogue.packaged())["embedded"].parts[0]
-        disk.verify(disk.packaged(part.path), part.size, part.sha256)
-        found.append(Check("embedded model", True, str(disk.packaged(part.path))))
+        hashes.verify(hashes.packaged(part.path), part.size, part.sha256)
+        found.append(Check("embedded model", True, str(hashes.packaged(part.path))))
     except VrxError as error:
         found.append(Check("embedded model", False, str(error)))
     return found

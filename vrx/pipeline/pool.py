@@ -13,9 +13,9 @@ from vrx.pipeline.choose import Machine, choose
 from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
 from vrx.pipeline.fitting import output_pixels, with_room
 from vrx.settings import Environment, ModelSettings, RestoreSettings
-from vrx.weights import catalogue, locate, network
+from vrx.weights import catalogue, http, store
 from vrx.weights.catalogue import Entry
-from vrx.weights.fetch import Shop
+from vrx.weights.download import Shop
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def machine(model: ModelSettings, known: dict[str, Entry], device: torch.device)
     if memory is None:
         return Machine()
     folder = Environment.read().models
-    here = [name for name, entry in known.items() if entry.parts and not locate.missing(entry, folder)]
-    return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not (model.offline or network.offline()))
+    here = [name for name, entry in known.items() if entry.parts and not store.missing(entry, folder)]
+    return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not (model.offline or http.offline()))

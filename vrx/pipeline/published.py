@@ -11,10 +11,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vrx.media.publish import sync
+from vrx.media.atomic import sync
 from vrx.pipeline.journal import Fingerprint, plain_size
 from vrx.pipeline.workspace import disk_errors, folder_of
-from vrx.weights import disk
+from vrx.weights import hashes
 
 NOTE = "published.json"
 LARGEST = 1 << 20  # bytes of a note
@@ -41,7 +41,7 @@ def note(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[i
             frames=frames,
             scenes=scenes,
             size=finished.stat().st_size,
-            sha256=disk.sha256(finished),
+            sha256=hashes.sha256(finished),
         )
         (folder / NOTE).write_text(json.dumps(asdict(found)))
         sync(folder / NOTE)
@@ -56,7 +56,7 @@ def find(result: Path) -> Publication | None:
         found = Publication(**json.loads(place.read_text()))
         if not (isinstance(found.frames, int) and isinstance(found.scenes, int)):
             return None
-        same = result.is_file() and result.stat().st_size == found.size and disk.sha256(result) == found.sha256
+        same = result.is_file() and result.stat().st_size == found.size and hashes.sha256(result) == found.sha256
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if same else None

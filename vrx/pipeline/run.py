@@ -13,7 +13,7 @@ import torch
 from vrx import events
 from vrx.errors import StoppedError, resource_errors
 from vrx.events import Watcher
-from vrx.media.shield import shielded
+from vrx.media.signals import shielded
 from vrx.media.stills import is_pattern
 from vrx.media.write import Writer
 from vrx.models.base import Restorer, SceneStart
@@ -36,7 +36,7 @@ from vrx.pipeline.stages import Control, Pipeline, Resume, Work
 from vrx.pipeline.workspace import claimed
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
-from vrx.weights.fetch import Shop
+from vrx.weights.download import Shop
 
 REPORT_EVERY = 0.1  # seconds between two progress events
 

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from vrx.errors import InputError
 from vrx.models.base import SceneStart
 from vrx.pipeline.stages import StreamState
-from vrx.weights import load
+from vrx.weights import checkpoint
 
 
 def write(state: StreamState, path: Path) -> None:
@@ -31,7 +31,7 @@ def write(state: StreamState, path: Path) -> None:
 
 def read(path: Path) -> StreamState:
     """Read a state.  Raises ModelError or InputError where the file is none."""
-    tensors, metadata = load.read(path)
+    tensors, metadata = checkpoint.read(path)
     try:
         place = json.loads(metadata["state"])
         scene = SceneStart(place["scene"], tuple(place["source"]), tuple(place["target"]))

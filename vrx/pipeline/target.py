@@ -17,9 +17,9 @@ from vrx.media.ffmpeg import can_encode, executable, has_option
 from vrx.media.frame import Color, Kind, Layout, Note
 from vrx.media.orientation import HOLDING, UPRIGHT
 from vrx.media.picture_metadata import fitted, read_metadata
+from vrx.media.preflight import rehearse
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
-from vrx.media.rehearsal import rehearse
 from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.tags import Tags
 from vrx.media.target import PIPED_PICTURE, Target

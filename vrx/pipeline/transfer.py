@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.media import losses
-from vrx.media.carry import Carried, carry, conversion, trial
 from vrx.media.containers import choose_container
 from vrx.media.extras import SideData
 from vrx.media.frame import Layout, Note
 from vrx.media.probe import SourceInfo, StreamInfo
+from vrx.media.streams import Carried, carry, conversion, trial
 from vrx.media.tags import KEYED, KEYED_FLAG, OF_THE_FILE, Tags, lost_tags, removed, stale, survival
 from vrx.settings import Job
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vrx.errors import OutputError, VrxError
+from vrx.media.atomic import cannot_write
 from vrx.media.partials import TOKEN, clear_leftovers, short_name
-from vrx.media.publish import cannot_write
 
 LOCK, JOURNAL = "lock", "journal.json"
 OWN_NAMES = re.compile(

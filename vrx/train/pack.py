@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vrx.models.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
 from vrx.networks.embedded import MODES, SMALL
-from vrx.weights import disk, load
+from vrx.weights import checkpoint, hashes
 
 RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does
 SHARED = ("middle.", "attention.")
@@ -45,11 +45,14 @@ def main() -> None:
     for name, tensor in load_file(args.enlarging).items():
         prefix = next(prefix for prefix in RENAMED if name.startswith(prefix))
         tensors[RENAMED[prefix] + name.removeprefix(prefix)] = tensor
-    config = {**vars(SMALL), ENLARGING.rstrip("."): load.config(args.enlarging, load.metadata(args.enlarging))}
-    notes = {**load.metadata(args.network[-1]), **dict(note.split("=", 1) for note in args.note)}
+    config = {
+        **vars(SMALL),
+        ENLARGING.rstrip("."): checkpoint.config(args.enlarging, checkpoint.metadata(args.enlarging)),
+    }
+    notes = {**checkpoint.metadata(args.network[-1]), **dict(note.split("=", 1) for note in args.note)}
     save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})
     parts = load_parts(args.out)
-    print(f"parameters = {parts.parameters}\nsize = {args.out.stat().st_size}\nsha256 = {disk.sha256(args.out)!r}")  # noqa: T201
+    print(f"parameters = {parts.parameters}\nsize = {args.out.stat().st_size}\nsha256 = {hashes.sha256(args.out)!r}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch
 from vrx.train.updates import Updates, rate_at
 from vrx.train.validate import Validation
-from vrx.weights import load
-from vrx.weights.disk import SAFE
+from vrx.weights import checkpoint
+from vrx.weights.hashes import SAFE
 
 SHARES = {4: 0.6, 2: 0.28, 3: 0.12}  # of the steps
 POOLS = {4: 1200, 2: 600, 3: 300}  # clips
@@ -185,7 +185,7 @@ def load_weights(path: Path, network: RecurrentNetwork, damage: DamageNetwork) -
     packed = any(name.startswith(ENLARGING) for name in tensors)
     for prefix, part in ((ENLARGING if packed else "network.", network), (DAMAGE, damage)):
         own = {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
-        load.fill(part, own, path)
+        checkpoint.fill(part, own, path)
 
 
 def capture(steps: dict[int, Step], updates: Updates, log: Callable[[str], None]) -> None:

@@ -25,9 +25,9 @@ from huggingface_hub.file_download import repo_folder_name
 from vrx.errors import ModelError
 from vrx.settings import user_home
 from vrx.weights import transfer
-from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
+from vrx.weights.concurrency import within
+from vrx.weights.http import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
 from vrx.weights.origin import may_have_token, same_server
-from vrx.weights.together import within
 
 ASK_ATTEMPTS = 3
 ASK_PAUSE = 0.5  # seconds before the second attempt, doubled after each

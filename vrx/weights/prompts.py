@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from vrx.errors import ModelError
-from vrx.weights import load
-from vrx.weights.disk import SAFE
+from vrx.weights import checkpoint
+from vrx.weights.hashes import SAFE
 
 ROWS = "rows"
 
@@ -25,7 +25,7 @@ def recall(folder: Path, name: str) -> Tensor | None:
     """Rows [1, L, D] that were kept, or None; a damaged file counts as none."""
     path = folder / f"{name}{SAFE}"
     try:
-        return load.read(path)[0].get(ROWS) if path.is_file() else None
+        return checkpoint.read(path)[0].get(ROWS) if path.is_file() else None
     except ModelError:
         path.unlink(missing_ok=True)
         return None
@@ -35,6 +35,6 @@ def keep(folder: Path, name: str, rows: Tensor) -> None:
     """Keep rows; a disk that does not take them only costs time at the next run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        load.write(folder / f"{name}{SAFE}", {ROWS: rows}, {})
+        checkpoint.write(folder / f"{name}{SAFE}", {ROWS: rows}, {})
     except (OSError, ModelError):
         pass

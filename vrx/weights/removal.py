@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from vrx.errors import ModelError
-from vrx.weights import fetch, hub, locate, lock, shards, transfer, web
+from vrx.weights import download, hub, lock, sharded, store, transfer, url
 from vrx.weights.cache_entry import BLOBS, CacheEntry, delete, entry_of, is_own_folder
 from vrx.weights.catalogue import Entry, Part
 
@@ -28,12 +28,12 @@ def remove(entry: Entry, models: Path, keep: set[Path]) -> Removal:
     """
     removal = Removal()
     for part in entry.parts:
-        if locate.by_hand(entry, part, models) is None:
-            for name, file in locate.held(entry, part, models).items():
-                found = entry_of(file, locate.cache_folder_of(part))
+        if store.by_hand(entry, part, models) is None:
+            for name, file in store.held(entry, part, models).items():
+                found = entry_of(file, store.cache_folder_of(part))
                 if found.file not in keep:
                     drop(found, file, removal)
-                    locate.ledger().forget(f"{locate.key_of(entry, part)}{name}")
+                    store.ledger().forget(f"{store.key_of(entry, part)}{name}")
         if part.fetchable:
             drop_partials(part, removal)
     return removal
@@ -51,8 +51,8 @@ def drop(found: CacheEntry, file: Path, removal: Removal) -> None:
 
 def drop_partials(part: Part, removal: Removal) -> None:
     """Remove what arrived of a part that is not whole yet, unless it is being downloaded.  Raises ModelError."""
-    folder = locate.cache_folder_of(part) / (BLOBS if part.repo else "")
-    root = hub.cache_folder() if part.repo else web.cache_folder()
+    folder = store.cache_folder_of(part) / (BLOBS if part.repo else "")
+    root = hub.cache_folder() if part.repo else url.cache_folder()
     if not folder.is_dir():
         return
     marks = tuple(transfer.partial_mark(name) for name in names_of(part))
@@ -73,12 +73,12 @@ def names_of(part: Part) -> Iterator[str]:
     if part.url:
         yield part.url
         return
-    source = fetch.source_of(part)
+    source = download.source_of(part)
     yield str(source)
-    index = hub.cached(source) if shards.is_index(part.path) else None
+    index = hub.cached(source) if sharded.is_index(part.path) else None
     if index is not None:
         try:
             folder = PurePosixPath(part.path).parent
-            yield from (f"{part.repo}/{folder / name}" for name in shards.names(index))
+            yield from (f"{part.repo}/{folder / name}" for name in sharded.names(index))
         except ModelError:
             return  # an index that cannot be read names no shards

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vrx.errors import ModelError
-from vrx.weights import disk, lock
-from vrx.weights.network import READ_SECONDS, in_words, plain_headers, session, troubles
+from vrx.weights import hashes, lock
+from vrx.weights.http import READ_SECONDS, in_words, plain_headers, session, troubles
 from vrx.weights.origin import is_private
 
 ATTEMPTS = 5  # in a row that bring nothing new
@@ -276,7 +276,7 @@ def check(order: Order, size: int | None) -> None:
     """Set aside a whole file that is not what it should be; `size` in bytes where it is known.  Raises ModelError."""
     have = length(order.partial)
     wrong = have != size if size is not None else have == 0 and not order.sha256
-    if wrong or (order.sha256 and disk.sha256(order.partial) != order.sha256):
+    if wrong or (order.sha256 and hashes.sha256(order.partial) != order.sha256):
         aside = set_aside(order.partial, order.target.name)
         raise ModelError(f"{order.name} arrived damaged (set aside as {aside})", "Run again to download it anew")
 

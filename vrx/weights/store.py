@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from vrx.errors import ModelError
-from vrx.weights import hub, shards, transfer, web
+from vrx.weights import hub, sharded, transfer, url
 from vrx.weights.cache_entry import entry_of
 from vrx.weights.catalogue import Entry, Part
-from vrx.weights.disk import SAFE
-from vrx.weights.fetch import Shop, bring, source_of
-from vrx.weights.ledger import DamagedError, Ledger
+from vrx.weights.download import Shop, bring, source_of
+from vrx.weights.hash_cache import DamagedError, Ledger
+from vrx.weights.hashes import SAFE
 
 
 def place_by_hand(entry: Entry, part: Part, models: Path) -> Path:
@@ -47,9 +47,9 @@ def here(entry: Entry, part: Part, models: Path) -> Path | None:
     if placed is not None:
         return placed
     if part.url:
-        return web.cached(part.url, part.sha256)
+        return url.cached(part.url, part.sha256)
     found = hub.cached(source_of(part)) if part.repo else None
-    return None if found is None or (shards.is_index(found) and not shards.whole(found)) else found
+    return None if found is None or (sharded.is_index(found) and not sharded.whole(found)) else found
 
 
 def wanted(entry: Entry, roles: set[str]) -> list[Part]:
@@ -107,7 +107,7 @@ def verified(entry: Entry, part: Part, models: Path, force: bool = False) -> Pat
     try:
         known = part.sha256 or ("" if placed else hub.digest_of(path))
         ledger().check(key_of(entry, part), path, part.size, known, force)
-        for name, shard in shards.members_of(path).items():
+        for name, shard in sharded.members_of(path).items():
             known = "" if placed else hub.digest_of(shard)
             ledger().check(f"{key_of(entry, part)}:{name}", shard, None, known, force)
     except DamagedError as damage:
@@ -146,9 +146,9 @@ def held(entry: Entry, part: Part, models: Path) -> dict[str, Path]:
     path = here(entry, part, models)
     if path is None:
         return {}
-    return {"": path} | {f":{name}": shard for name, shard in shards.members_of(path).items()}
+    return {"": path} | {f":{name}": shard for name, shard in sharded.members_of(path).items()}
 
 
 def cache_folder_of(part: Part) -> Path:
     """The folder of a cache that a part's file belongs to: its repository's, or its own."""
-    return hub.storage(source_of(part)) if part.repo else web.place(part.url, part.sha256).parent
+    return hub.storage(source_of(part)) if part.repo else url.place(part.url, part.sha256).parent

@@ -10,9 +10,9 @@ from threading import Event
 from time import monotonic
 
 from vrx.errors import ModelError
-from vrx.weights import hub, shards, transfer, web
+from vrx.weights import hub, sharded, transfer, url
 from vrx.weights.catalogue import Entry, Part
-from vrx.weights.together import Stopped, together
+from vrx.weights.concurrency import Stopped, together
 
 Note = Callable[[str], None]
 Progress = Callable[[str, int, int | None], None]  # part, bytes here, bytes in all
@@ -55,11 +55,11 @@ def bring(entry: Entry, parts: list[Part], shop: Shop) -> None:
 
 def files_of(part: Part, progress: Progress) -> list[Part]:
     """A part in several files as one part each, its index included, which is fetched to know them."""
-    if not shards.is_index(part.path) or part.url:
+    if not sharded.is_index(part.path) or part.url:
         return [part]
     index = Errand.asked(part).run(progress)
     folder = PurePosixPath(part.path).parent
-    others = [replace(part, path=str(folder / name), size=None, sha256="") for name in shards.names(index)]
+    others = [replace(part, path=str(folder / name), size=None, sha256="") for name in sharded.names(index)]
     return [part, *others]
 
 
@@ -75,7 +75,7 @@ class Errand:
     def asked(cls, part: Part, stop: Event = NEVER) -> Errand:
         """Ask for a part's file.  Raises ModelError."""
         if part.url:
-            return cls(part, web.order(part.url, part.size, part.sha256))
+            return cls(part, url.order(part.url, part.size, part.sha256))
         source = source_of(part)
         facts = hub.find(source)
         if part.size is not None and facts.size is not None and facts.size != part.size:

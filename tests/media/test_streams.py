@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from tests.clips import write_sounding
-from vrx.media.carry import Carried, carry
 from vrx.media.losses import conversion_lines, stream_lines
 from vrx.media.probe import StreamInfo, describe, opened
+from vrx.media.streams import Carried, carry
 from vrx.media.tracks import pick_video
 
 

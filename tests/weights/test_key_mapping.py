@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vrx.weights.names import bare, native, rename, unboxed
+from vrx.weights.key_mapping import bare, native, rename, unboxed
 
 TENSORS = Path(__file__).parents[1] / "data" / "tensors"
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vrx.errors import DISK_FULL, ModelError, OutputError
 from vrx.files import check_file
-from vrx.weights import names, pickled, shards
-from vrx.weights.disk import SAFE
+from vrx.weights import key_mapping, pickle_guard, sharded
+from vrx.weights.hashes import SAFE
 
 HEADER_MAX = 16_000_000  # bytes; a thousand tensors take 0.1 MB
 FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's refusal of what is no tensor
@@ -33,10 +33,10 @@ def opened(path: Path) -> Iterator[Any]:
             header = int.from_bytes(file.read(8), "little")
             if not 0 < header <= length - 8:
                 raise ModelError(f"{path} is no safetensors checkpoint")
-            if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > shards.MOST_TENSORS:
-                raise ModelError(f"{path} is refused: it names more than {shards.MOST_TENSORS:,} tensors")
-        with safe_open(path, framework="pt") as checkpoint:
-            yield checkpoint
+            if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > sharded.MOST_TENSORS:
+                raise ModelError(f"{path} is refused: it names more than {sharded.MOST_TENSORS:,} tensors")
+        with safe_open(path, framework="pt") as file:
+            yield file
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -45,9 +45,9 @@ def opened(path: Path) -> Iterator[Any]:
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors and the metadata of a safetensors file.  Raises ModelError."""
-    with opened(path) as checkpoint:
-        metadata = dict(checkpoint.metadata() or {})
-        return {name: checkpoint.get_tensor(name) for name in checkpoint.keys()}, metadata  # noqa: SIM118
+    with opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
 
 
 def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -59,22 +59,22 @@ def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     if path.suffix == SAFE:
         found, notes = read(path)
-        return names.native(found), notes
-    return names.native(sharded(path) if shards.is_index(path) else saved(path)), {}
+        return key_mapping.native(found), notes
+    return key_mapping.native(read_shards(path) if sharded.is_index(path) else saved(path)), {}
 
 
 def tensor_names(path: Path) -> set[str]:
     """Our networks' names for the tensors of a checkpoint in any format, without their values.  Raises ModelError."""
     if path.suffix == SAFE:
-        return set(names.native(header(path)))
-    return set(names.native(shards.members(path)) if shards.is_index(path) else tensors(path)[0])
+        return set(key_mapping.native(header(path)))
+    return set(key_mapping.native(sharded.members(path)) if sharded.is_index(path) else tensors(path)[0])
 
 
-def sharded(path: Path) -> dict[str, Tensor]:
+def read_shards(path: Path) -> dict[str, Tensor]:
     """The tensors of all files that an index names.  Raises ModelError where they hold other names than it says."""
-    placed = shards.members(path)
+    placed = sharded.members(path)
     found: dict[str, Tensor] = {}
-    for name, shard in shards.files(path).items():
+    for name, shard in sharded.files(path).items():
         held = read(shard)[0] if shard.suffix == SAFE else saved(shard)
         told = {tensor for tensor, place in placed.items() if place == name}
         if held.keys() != told:
@@ -88,11 +88,11 @@ def saved(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that torch saved; a bare tensor stands under the name `tensor`.  Raises ModelError."""
     content = unpacked(path)
     inner = {"tensor": content} if isinstance(content, Tensor) else content
-    inner = names.unboxed(inner) if isinstance(inner, Mapping) else {}
+    inner = key_mapping.unboxed(inner) if isinstance(inner, Mapping) else {}
     found = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
     if not found:
         raise ModelError(f"{path} holds no tensors")
-    pickled.held(path, found)
+    pickle_guard.held(path, found)
     return found
 
 
@@ -100,7 +100,7 @@ def unpacked(path: Path) -> object:
     """What torch's weights-only loader makes of a file.  Raises ModelError, which names what it refused."""
     try:
         check_file(path)
-        pickled.inspect(path)
+        pickle_guard.inspect(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:  # the format before 1.6 cannot be mapped into memory
@@ -121,15 +121,15 @@ def unpacked(path: Path) -> object:
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a safetensors file, without its tensors.  Raises ModelError."""
-    with opened(path) as checkpoint:
-        return {name: tuple(checkpoint.get_slice(name).get_shape()) for name in checkpoint.keys()}  # noqa: SIM118
+    with opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def section(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose names begin with a prefix, without it.  Raises ModelError."""
-    with opened(path) as checkpoint:
-        wanted = [name for name in checkpoint.keys() if name.startswith(prefix)]  # noqa: SIM118
-        return {name.removeprefix(prefix): checkpoint.get_tensor(name) for name in wanted}
+    with opened(path) as file:
+        wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in wanted}
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -155,8 +155,8 @@ def is_disk_full(error: Exception) -> bool:
 
 def metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without its tensors.  Raises ModelError."""
-    with opened(path) as checkpoint:
-        return dict(checkpoint.metadata() or {})
+    with opened(path) as file:
+        return dict(file.metadata() or {})
 
 
 def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

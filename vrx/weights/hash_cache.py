@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vrx.errors import ModelError
 from vrx.files import read_text
-from vrx.weights import disk, lock
+from vrx.weights import hashes, lock
 
 NAME = "vrx-seen.json"
 LARGEST = 64_000_000  # bytes of the notes
@@ -60,7 +60,7 @@ class Ledger:
         if fresh and not force and note.get("sha256") == expected:
             return expected
         try:
-            found = disk.sha256(path)
+            found = hashes.sha256(path)
         except OSError as error:
             raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
         if digest and found != digest:

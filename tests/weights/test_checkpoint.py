@@ -15,10 +15,10 @@ from vrx.errors import ModelError, OutputError
 from vrx.models import registry
 from vrx.models.embedded import load_parts
 from vrx.models.parts import PUBLISHED
-from vrx.weights import catalogue, disk, families, load
+from vrx.weights import catalogue, checkpoint, families, hashes
 
 
-def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
+def write_checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
     parts = tiny_parts()
     tensors = dict(parts.network.state_dict())
     for prefix in ("sharpness", "enlarging", "damage"):
@@ -35,7 +35,7 @@ def checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
 
 
 def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
-    found, expected = load_parts(checkpoint(tmp_path / "a.safetensors")), tiny_parts()
+    found, expected = load_parts(write_checkpoint(tmp_path / "a.safetensors")), tiny_parts()
     assert found.network.config == TINY
     assert found.enlarging.config == TINY_ENLARGING
     for part in ("network", "enlarging"):
@@ -55,7 +55,7 @@ def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_is_listed(tmp_path: Path, changes: dict[str, torch.Tensor | None], words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        load_parts(checkpoint(tmp_path / "a.safetensors", **changes))
+        load_parts(write_checkpoint(tmp_path / "a.safetensors", **changes))
 
 
 def test_other_families_and_sizes_are_refused(tmp_path: Path) -> None:
@@ -74,38 +74,38 @@ def test_any_bytes_give_one_clear_error(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("fuzz") / "x.safetensors"
     path.write_bytes(data)
     with pytest.raises(ModelError):
-        load.read(path)
+        checkpoint.read(path)
 
 
 def test_a_huge_header_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
     with pytest.raises(ModelError):
-        load.read(path)
+        checkpoint.read(path)
 
 
 def test_size_and_hash_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"hello")
-    disk.verify(path, 5, disk.sha256(path))
+    hashes.verify(path, 5, hashes.sha256(path))
     with pytest.raises(ModelError, match="5 bytes, not 6"):
-        disk.verify(path, 6, "")
+        hashes.verify(path, 6, "")
     with pytest.raises(ModelError, match="hash"):
-        disk.verify(path, None, "0" * 64)
+        hashes.verify(path, None, "0" * 64)
     with pytest.raises(ModelError, match="cannot read"):
-        disk.verify(tmp_path / "none", None, "")
+        hashes.verify(tmp_path / "none", None, "")
 
 
 def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
     entry = catalogue.load(catalogue.packaged())["embedded"]
     part = entry.parts[0]
-    path = disk.packaged(part.path)
-    disk.verify(path, part.size, part.sha256)
+    path = hashes.packaged(part.path)
+    hashes.verify(path, part.size, part.sha256)
     assert part.sha256
     assert path.stat().st_size <= 30_000_000
     parts = load_parts(path)
     assert entry.parameters == parts.parameters
-    assert float(load.metadata(path)["hours"]) > 0
+    assert float(checkpoint.metadata(path)["hours"]) > 0
 
 
 def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_full_disk_is_a_failure_of_the_output(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(OutputError, match="Free some space"):
-            load.write(tmp_path / "a.safetensors", {"x": torch.zeros(1 << 14)}, {})
+            checkpoint.write(tmp_path / "a.safetensors", {"x": torch.zeros(1 << 14)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not any(tmp_path.iterdir())

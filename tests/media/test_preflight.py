@@ -6,7 +6,7 @@ import pytest
 from tests.media.test_write import target
 from vrx.errors import OutputError, UsageError
 from vrx.media.frame import Kind, Layout
-from vrx.media.rehearsal import MOST, black, rehearse
+from vrx.media.preflight import MOST, black, rehearse
 
 PLAIN = Layout(Kind.YUV, 8, 1, 1)
 

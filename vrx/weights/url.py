@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from vrx.errors import ModelError
 from vrx.settings import Environment
 from vrx.weights import transfer
-from vrx.weights.network import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session
-from vrx.weights.together import within
+from vrx.weights.concurrency import within
+from vrx.weights.http import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session
 
 
 def cache_folder() -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vrx.media import shield
-from vrx.media.shield import shielded
+from vrx.media import signals
+from vrx.media.signals import shielded
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,7 +39,7 @@ def test_a_second_signal_does_not_wait() -> None:
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_body_that_waits_is_released(monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
     """After a while by one signal, at once by a second."""
-    monkeypatch.setattr(shield, "GRACE", 0.05 if signals == 1 else 60.0)
+    monkeypatch.setattr(signals, "GRACE", 0.05 if signals == 1 else 60.0)
     released = threading.Event()
     with pytest.raises(KeyboardInterrupt), shielded(released.set):
         for _ in range(signals):
@@ -49,7 +49,7 @@ def test_a_body_that_waits_is_released(monkeypatch: pytest.MonkeyPatch, signals:
 
 
 def test_a_body_that_ends_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shield, "GRACE", 0.05)
+    monkeypatch.setattr(signals, "GRACE", 0.05)
     released = threading.Event()
     with pytest.raises(KeyboardInterrupt), shielded(released.set):
         interrupt()
@@ -75,7 +75,7 @@ def test_shields_nest() -> None:
 def test_what_is_ignored_stays_ignored() -> None:
     """As in the background jobs of a shell."""
     code = (
-        "import os, signal; from vrx.media.shield import shielded\n"
+        "import os, signal; from vrx.media.signals import shielded\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "with shielded(): os.kill(os.getpid(), signal.SIGINT)\n"
         "print('alive')"
