@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
 from vrx.files import check_file, is_there, read_bytes, read_text
-from vrx.models.parts import in_folder
+from vrx.models.components import in_folder
 from vrx.models.registry import given
 from vrx.scenes.detect import read_cuts
 from vrx.weights import catalogue, checkpoint, hashes, sharded

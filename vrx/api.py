@@ -224,7 +224,7 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     """
     from vrx.errors import ModelError
     from vrx.files import is_there
-    from vrx.models.parts import part_in
+    from vrx.models.components import part_in
     from vrx.settings import Environment
     from vrx.weights import checkpoint, hashes, sharded, store
 
@@ -298,7 +298,7 @@ def convert(folder: Path, target: Path) -> str:
     """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
     from vrx.errors import ModelError, OutputError
     from vrx.files import is_there
-    from vrx.models.parts import combine, in_folder
+    from vrx.models.components import combine, in_folder
     from vrx.models.registry import family_of
 
     if not is_there(folder) or not folder.is_dir():

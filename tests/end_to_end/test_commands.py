@@ -50,7 +50,7 @@ def test_upscaling_beats_bicubic_on_a_real_clip(vrx: Command, clip: ClipMaker, t
     import torch.nn.functional as F
 
     from tests.clips import Read
-    from vrx.networks.classical import bicubic
+    from vrx.networks.embedded.classical import bicubic
 
     truth = read(EXAMPLES / "flower.mp4").frames[:6, :176]
     x = torch.from_numpy(truth).permute(0, 3, 1, 2).float() / 255
@@ -100,7 +100,7 @@ def test_inpainting_leaves_known_pixels_untouched(vrx: Command, tmp_path: Path) 
 def test_deblur_says_what_it_found(vrx: Command, tmp_path: Path) -> None:
     import torch
 
-    from vrx.networks.classical import KERNEL_RADIUS, gaussian, separable
+    from vrx.networks.embedded.classical import KERNEL_RADIUS, gaussian, separable
 
     sharp = read(EXAMPLES / "flower.mp4").frames[:4]
     x = torch.from_numpy(sharp).permute(0, 3, 1, 2).float()

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
 from vrx.models.flashvsr import SCHEDULE, enlarged
-from vrx.networks import color
-from vrx.networks.causal import ConvCache
+from vrx.networks import color_transfer
+from vrx.networks.causal_conv import ConvCache
 from vrx.networks.flashvsr import attention as sparse
 from vrx.networks.flashvsr import transformer as flash
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
-from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder
+from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
 
@@ -130,7 +130,7 @@ def test_whole_streams(case: Case) -> None:
         frames, decoder_cache = decoder.decode_step((x - prediction).transpose(1, 2), shown, decoder_cache)
         frames = frames.transpose(1, 2) * 2 - 1
         close(frames[..., 2::16, 5::16], io[f"step.{number}.decoded.sample"], bars["decoded"])
-        fixed = color.adain(frames, shown)
+        fixed = color_transfer.adain(frames, shown)
         close(fixed[..., 2::16, 5::16], io[f"step.{number}.restored.sample"], bars["restored"])
         restored.append(fixed)
     pixels = torch.cat(restored, 2)[0].transpose(0, 1).flatten(2)
@@ -142,9 +142,9 @@ def test_whole_streams(case: Case) -> None:
 @torch.inference_mode()
 def test_colour_transfer(case: Case) -> None:
     io = case.io()
-    close(color.low_band(io["restored"], case.config["levels"]), io["wavelet.low"], case.tolerance)
-    close(color.adain(io["restored"], io["lq"]), io["adain"], case.tolerance)
-    close(color.wavelet(io["restored"], io["lq"]), io["wavelet"], case.tolerance)
+    close(color_transfer.low_band(io["restored"], case.config["levels"]), io["wavelet.low"], case.tolerance)
+    close(color_transfer.adain(io["restored"], io["lq"]), io["adain"], case.tolerance)
+    close(color_transfer.wavelet(io["restored"], io["lq"]), io["wavelet"], case.tolerance)
 
 
 @pytest.mark.parametrize("case", cases("flashvsr_prepare"))

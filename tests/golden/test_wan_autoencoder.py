@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.networks.causal import ConvCache
+from vrx.networks.causal_conv import ConvCache
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 
 pytestmark = pytest.mark.parametrize("case", cases("wan_vae"))

@@ -36,13 +36,13 @@ def test_a_second_signal_does_not_wait() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("signals", [1, 2])
-def test_a_body_that_waits_is_released(monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_body_that_waits_is_released(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """After a while by one signal, at once by a second."""
-    monkeypatch.setattr(signals, "GRACE", 0.05 if signals == 1 else 60.0)
+    monkeypatch.setattr(signals, "GRACE", 0.05 if count == 1 else 60.0)
     released = threading.Event()
     with pytest.raises(KeyboardInterrupt), shielded(released.set):
-        for _ in range(signals):
+        for _ in range(count):
             interrupt()
         assert released.wait(30)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -9,8 +9,8 @@ from tests.networks.networks import tiny_parts
 from vrx.models import enlarge
 from vrx.models.base import Pixels, SceneStart, Stage
 from vrx.models.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts
-from vrx.networks.classical import bicubic
-from vrx.networks.damage import NOISE_UNIT
+from vrx.networks.embedded.classical import bicubic
+from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.train.degrade import quantise, shrink
 from vrx.weights.hashes import packaged
 

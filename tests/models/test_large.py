@@ -11,11 +11,11 @@ from torch import Tensor
 
 from tests.models import small
 from vrx.errors import ModelError
-from vrx.models import codecs, infvsr, text
+from vrx.models import autoencoders, infvsr, prompts
 from vrx.models.base import ChunkSchedule, Pixels, Restorer, SceneStart
-from vrx.models.parts import Parts, in_folder
+from vrx.models.components import Parts, in_folder
 from vrx.models.registry import FAMILIES, Request, build, given, parts_of
-from vrx.networks.causal import ConvCache
+from vrx.networks.causal_conv import ConvCache
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.download import Shop
@@ -179,11 +179,11 @@ def test_a_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pytest.
 
 
 def test_prompts_are_cleaned_and_end_with_their_token(folders: dict[str, Path]) -> None:
-    assert text.cleaned("  a\n&amp;lt;b&amp;gt;\t cafÃ© ") == "a <b> café"
+    assert prompts.cleaned("  a\n&amp;lt;b&amp;gt;\t cafÃ© ") == "a <b> café"
     tokenizer = in_folder(folders["instantvir"]).tokenizer()
-    assert text.tokens(tokenizer, "a  cat ")[0].tolist() == [[3, 4, 1]]
-    assert text.tokens(tokenizer, "")[0].tolist() == [[1]]
-    ids, mask = text.tokens(tokenizer, "cat " * 700)
+    assert prompts.tokens(tokenizer, "a  cat ")[0].tolist() == [[3, 4, 1]]
+    assert prompts.tokens(tokenizer, "")[0].tolist() == [[1]]
+    ids, mask = prompts.tokens(tokenizer, "cat " * 700)
     assert ids.shape == mask.shape == (1, 512)
     assert int(ids[0, -1]) == 1
 
@@ -214,19 +214,19 @@ def test_a_marked_frame_becomes_the_reference(folders: dict[str, Path]) -> None:
     assert state.age == 7
 
 
-def streamed(direction: codecs.Streamed, x: Tensor, sizes: list[int]) -> Tensor:
-    caches: codecs.Caches = []
+def streamed(direction: autoencoders.Streamed, x: Tensor, sizes: list[int]) -> Tensor:
+    caches: autoencoders.Caches = []
     results = []
     for part in x.split(sizes, 2):
         out, caches = direction.step(part, caches)
-        caches = codecs.restored(codecs.saved(caches), CPU)
+        caches = autoencoders.restored(autoencoders.saved(caches), CPU)
         results.append(out)
     return torch.cat(results, 2)
 
 
-def whole_tile(codec: codecs.WanCodec, latent: Tensor) -> Tensor:
+def whole_tile(codec: autoencoders.WanCodec, latent: Tensor) -> Tensor:
     """The first tile of 32 latents alone."""
-    return streamed(codecs.decoder(codec, codecs.Tiling("off")), latent[..., :32, :32], [1, 1])
+    return streamed(autoencoders.decoder(codec, autoencoders.Tiling("off")), latent[..., :32, :32], [1, 1])
 
 
 def test_blending_changes_nothing_where_tiles_agree() -> None:
@@ -234,36 +234,44 @@ def test_blending_changes_nothing_where_tiles_agree() -> None:
         return x.repeat_interleave(8, -1).repeat_interleave(8, -2), cache.fork()
 
     x = torch.rand(1, 3, 2, 300, 170)
-    out, caches = codecs.Streamed(enlarge, codecs.Tiling("1024"), (1, 8)).step(x, [])
+    out, caches = autoencoders.Streamed(enlarge, autoencoders.Tiling("1024"), (1, 8)).step(x, [])
     torch.testing.assert_close(out, enlarge(x, ConvCache())[0])
     assert len(caches) == 3 * 2
 
 
 @torch.inference_mode()
 def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
-    codec = codecs.WanCodec(in_folder(folders["infvsr"]).autoencoder())
+    codec = autoencoders.WanCodec(in_folder(folders["infvsr"]).autoencoder())
     latent = torch.randn(1, 16, 2, 40, 12)
-    whole = streamed(codecs.decoder(codec, codecs.Tiling("off")), latent, [1, 1])
-    assert torch.equal(streamed(codecs.decoder(codec, codecs.Tiling("320")), latent, [1, 1]), whole)  # one tile
-    in_tiles = streamed(codecs.decoder(codec, codecs.Tiling("256")), latent, [1, 1])
+    whole = streamed(autoencoders.decoder(codec, autoencoders.Tiling("off")), latent, [1, 1])
+    assert torch.equal(
+        streamed(autoencoders.decoder(codec, autoencoders.Tiling("320")), latent, [1, 1]), whole
+    )  # one tile
+    in_tiles = streamed(autoencoders.decoder(codec, autoencoders.Tiling("256")), latent, [1, 1])
     assert in_tiles.shape == whole.shape
     assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbour there
     video = whole[..., :5, :, :]
     for tile in ("off", "256"):
-        assert streamed(codecs.encoder(codec, codecs.Tiling(tile)), video, [1, 4]).shape == (1, 16, 2, 40, 12)
+        assert streamed(autoencoders.encoder(codec, autoencoders.Tiling(tile)), video, [1, 4]).shape == (
+            1,
+            16,
+            2,
+            40,
+            12,
+        )
 
 
 def test_tiles_cover_every_axis_and_their_weights_blend() -> None:
     for length in (16, 128, 129, 200, 238, 239, 500):
-        places = codecs.starts(length, codecs.Tiles())
+        places = autoencoders.starts(length, autoencoders.Tiles())
         assert places[0] == 0
         assert places[-1] + 128 >= length
         assert all(later - earlier == 110 for earlier, later in pairwise(places))
         assert len(places) == 1 or places[-2] + 128 < length  # none that is not needed
-    weight = codecs.ramp(20, 4, first=False, last=True, like=torch.zeros(1))
+    weight = autoencoders.ramp(20, 4, first=False, last=True, like=torch.zeros(1))
     assert weight.tolist() == [0.25, 0.5, 0.75, 1.0] + [1.0] * 16
-    assert codecs.Tiling().tiles(1024, 2048) is None
-    assert codecs.Tiling().tiles(1080, 1920) == codecs.Tiles(128, 110)
+    assert autoencoders.Tiling().tiles(1024, 2048) is None
+    assert autoencoders.Tiling().tiles(1080, 1920) == autoencoders.Tiles(128, 110)
 
 
 def test_parts_that_are_missing_or_of_another_network_are_named(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -298,7 +306,7 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
 def test_a_latent_at_a_time_is_a_chunk_at_a_time(spent: bool) -> None:
     network = WanAutoencoder(WanAutoencoderConfig(dim=4))
     network.load_state_dict(small.autoencoder())
-    codec = codecs.WanCodec(network)
+    codec = autoencoders.WanCodec(network)
     video, latent = torch.rand(1, 3, 17, 16, 24) * 2 - 1, torch.randn(1, 16, 6, 2, 3)
     with torch.inference_mode():
         parts = [ConvCache(spent=spent), ConvCache(spent=spent)]

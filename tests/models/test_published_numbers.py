@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from vrx.models import causal_wan, codecs, flashvsr, infvsr, instantvir, text
+from vrx.models import autoencoders, causal_wan, flashvsr, infvsr, instantvir, prompts
 from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.models.causal_wan import OneStep
 from vrx.models.flashvsr import FlashVsrOptions, GenerateState
-from vrx.networks import ram, tiny, umt5
+from vrx.networks import ram, taehv, umt5
 from vrx.networks.flashvsr import attention, projection
 from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
 from vrx.networks.ram import RamConfig
@@ -28,7 +28,11 @@ def test_infvsr() -> None:
     assert infvsr.RULE.sigma == pytest.approx(0.3985014, abs=1e-6)  # of 1000 steps, the entry nearest to 399 / 1000
     assert infvsr.CHANGE == detect.CUT_THRESHOLD == 27.0  # content score, appendix A.3
     assert infvsr.PATIENCE == detect.REFRESH_AFTER == 15  # frames, appendix A.3
-    assert (codecs.TILED_FROM, codecs.TILE, codecs.STRIDE) == (1024, 128, 110)  # rows, latents, latents: 18 overlap
+    assert (autoencoders.TILED_FROM, autoencoders.TILE, autoencoders.STRIDE) == (
+        1024,
+        128,
+        110,
+    )  # rows, latents, latents: 18 overlap
 
 
 def test_causal_wan_works_in_blocks_of_three_latent_frames() -> None:
@@ -36,7 +40,7 @@ def test_causal_wan_works_in_blocks_of_three_latent_frames() -> None:
     assert causal_wan.BLOCK == 3
     assert ChunkSchedule(first=9, next=12, multiple=4, first_offset=1) == causal_wan.SCHEDULE
     assert causal_wan.PIXEL_MULTIPLE == 16
-    assert codecs.SPATIAL == 8
+    assert autoencoders.SPATIAL == 8
 
 
 def test_guidance_of_infvsr() -> None:
@@ -58,9 +62,9 @@ def test_instantvir() -> None:
     assert instantvir.RULE.window + causal_wan.BLOCK == 21
     assert instantvir.GREY == 0.5  # missing pixels are 0 in -1..1
     assert instantvir.SCALE == 4
-    assert text.LENGTH == 512  # tokens, the end among them
+    assert prompts.LENGTH == 512  # tokens, the end among them
     assert umt5.FARTHEST == 128
-    assert codecs.LEAN_RANGE == 0.5  # LeanVAE works in -0.5..0.5
+    assert autoencoders.LEAN_RANGE == 0.5  # LeanVAE works in -0.5..0.5
 
 
 def test_schedule_and_rotation_of_wan() -> None:
@@ -96,7 +100,7 @@ def test_flashvsr() -> None:
     assert (defaults.reach, defaults.pairs, defaults.color, defaults.seed) == (11, 3, "auto", 0)
     assert flashvsr.TRANSFERS["auto"] is flashvsr.TRANSFERS["adain"]  # the release corrects colors by AdaIN
     assert (projection.GROUP, projection.BACK) == (4, 2)
-    assert tiny.LIMIT == 3.0
+    assert taehv.LIMIT == 3.0
 
 
 @pytest.mark.parametrize(("height", "width"), [(768, 1280), (768, 1408), (1152, 1920), (384, 512)])

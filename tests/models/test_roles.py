@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from vrx.errors import ModelError
 from vrx.models import roles
-from vrx.models.parts import Parts, in_folder
+from vrx.models.components import Parts, in_folder
 from vrx.models.registry import family_of, given
 from vrx.models.roles import SIGNS, find
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vrx.models import codecs, footprints
-from vrx.models.codecs import RESERVE, Tiles, Tiling
-from vrx.networks.causal import ConvCache
+from vrx.models import autoencoders, footprints
+from vrx.models.autoencoders import RESERVE, Tiles, Tiling
+from vrx.networks.causal_conv import ConvCache
 from vrx.weights import catalogue
 
 ENTRIES = catalogue.load(catalogue.packaged())
@@ -69,7 +69,7 @@ def doubled(x: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
 
 def test_a_scene_goes_on_as_it_began() -> None:
     x = torch.rand(1, 3, 1, 130, 20)
-    free, full = (codecs.Streamed(doubled, Tiling("auto", pixels), (1, 8)) for pixels in (10**9, 0))
+    free, full = (autoencoders.Streamed(doubled, Tiling("auto", pixels), (1, 8)) for pixels in (10**9, 0))
     for first, second, count in ((free, full, 1), (full, free, 2)):
         _, caches = first.step(x, [])
         assert len(caches) == count

@@ -3,10 +3,10 @@
 import torch
 
 from vrx.models.embedded import EmbeddedParts
-from vrx.networks.damage import DamageNetwork
-from vrx.networks.embedded import EmbeddedConfig, EmbeddedNetwork
-from vrx.networks.recurrent import RecurrentConfig, RecurrentNetwork
-from vrx.networks.sharpness import SharpnessNetwork
+from vrx.networks.embedded.blur import SharpnessNetwork
+from vrx.networks.embedded.degradation import DamageNetwork
+from vrx.networks.embedded.network import EmbeddedConfig, EmbeddedNetwork
+from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
 
 TINY = EmbeddedConfig(
     full=8, coarse=16, before=1, middle=2, after=1, recall=(0, 2, 3), heads=2, window=4, memory=2, reference=2

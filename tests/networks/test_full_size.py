@@ -10,7 +10,7 @@ from torch import nn
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.ram import RamConfig, VisualGuidance
-from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
+from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
 from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 from vrx.networks.wan.transformer import WanConfig, WanTransformer

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vrx.networks import fusion
-from vrx.networks.causal import ConvCache
+from vrx.networks.causal_conv import ConvCache
 from vrx.networks.fusion import Compiled
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into, fuse
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vrx.networks.causal import CausalConv3d, ConvCache, join
-from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig, grown_first
+from vrx.networks.causal_conv import CausalConv3d, ConvCache, join
+from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig, grown_first
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vrx.networks.damage import LEVELS
-from vrx.networks.embedded import MODES, SMALL, EmbeddedNetwork
-from vrx.networks.grids import GRID
-from vrx.networks.recurrent import PIXELS, STANDARD, RecurrentNetwork, Trace
+from vrx.networks.embedded.degradation import LEVELS
+from vrx.networks.embedded.grid import GRID
+from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
+from vrx.networks.embedded.recurrent import PIXELS, STANDARD, RecurrentNetwork, Trace
 from vrx.pipeline.cost import operations
 from vrx.pipeline.plan import memory_needed
 

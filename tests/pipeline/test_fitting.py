@@ -7,7 +7,7 @@ import torch
 
 from tests.clips import ClipMaker
 from vrx.errors import DeviceError, resource_errors
-from vrx.models.parts import Parts
+from vrx.models.components import Parts
 from vrx.models.registry import Request
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.choose import USUAL

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import vrx
-from vrx.networks.recurrent import RecurrentConfig
+from vrx.networks.embedded.recurrent import RecurrentConfig
 from vrx.train import pool, slots, spoil
 from vrx.train.pool import Clips, Footage, Maker, Pool
 from vrx.train.recurrent import Step, Training

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx.models.embedded import load_parts
-from vrx.networks.damage import DamageNetwork
-from vrx.networks.embedded import MODES, SMALL, EmbeddedNetwork
-from vrx.networks.grids import GRID
-from vrx.networks.recurrent import RecurrentNetwork
+from vrx.networks.embedded.degradation import DamageNetwork
+from vrx.networks.embedded.grid import GRID
+from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
+from vrx.networks.embedded.recurrent import RecurrentNetwork
 from vrx.train import batches, embedded, pack
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference

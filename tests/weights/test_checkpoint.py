@@ -13,8 +13,8 @@ from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx import api
 from vrx.errors import ModelError, OutputError
 from vrx.models import registry
+from vrx.models.components import PUBLISHED
 from vrx.models.embedded import load_parts
-from vrx.models.parts import PUBLISHED
 from vrx.weights import catalogue, checkpoint, families, hashes
 
 

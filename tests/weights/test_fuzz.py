@@ -23,8 +23,8 @@ from tests.conftest import ROOT
 from tests.models import small
 from tests.networks.networks import TINY, TINY_ENLARGING
 from vrx.errors import ModelError
+from vrx.models.components import Parts, in_folder
 from vrx.models.embedded import load_parts
-from vrx.models.parts import Parts, in_folder
 from vrx.weights import catalogue, checkpoint, pickle_cost, sharded
 
 KEYS = st.sampled_from(

@@ -12,7 +12,7 @@ from tests.conftest import Command
 from tests.models import small
 from vrx import api
 from vrx.errors import ModelError
-from vrx.models.parts import in_folder
+from vrx.models.components import in_folder
 from vrx.weights import checkpoint
 
 SIZES = "sizes = { num_heads = 2, text_len = 12 }"

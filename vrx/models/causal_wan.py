@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vrx.models.autoencoders import SPATIAL
 from vrx.models.base import ChunkSchedule, Pixels, SceneStart
-from vrx.models.codecs import SPATIAL
 from vrx.models.stages import up_to
 from vrx.networks.cache import KVCache
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma

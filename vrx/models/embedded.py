@@ -12,12 +12,12 @@ from vrx.errors import ModelError
 from vrx.models import enlarge, sizes
 from vrx.models.base import ChunkSchedule, Pixels, SceneStart, Stage
 from vrx.models.stages import padded
-from vrx.networks.classical import smooth_fill, wiener
-from vrx.networks.damage import DamageNetwork
-from vrx.networks.embedded import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
-from vrx.networks.grids import GRID, deblur_inputs, inpaint_inputs, to_pixels
-from vrx.networks.recurrent import STANDARD, RecurrentConfig, RecurrentNetwork
-from vrx.networks.sharpness import SharpnessNetwork, estimate_sigma
+from vrx.networks.embedded.blur import SharpnessNetwork, estimate_sigma
+from vrx.networks.embedded.classical import smooth_fill, wiener
+from vrx.networks.embedded.degradation import DamageNetwork
+from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
+from vrx.networks.embedded.network import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
+from vrx.networks.embedded.recurrent import STANDARD, RecurrentConfig, RecurrentNetwork
 from vrx.weights import checkpoint
 
 ESTIMATED_FRAMES = enlarge.ESTIMATED_FRAMES  # of a scene, for its blur

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.models.base import Pixels, SceneStart
-from vrx.models.motion import Motion, brightness
+from vrx.models.optical_flow import Motion, brightness
 from vrx.models.stages import padded
-from vrx.networks.classical import bicubic, bicubic_grid
-from vrx.networks.damage import LEVELS, NOISE_UNIT, DamageNetwork, estimate_damage
-from vrx.networks.grids import to_pixels
-from vrx.networks.recurrent import PIXELS, RecurrentNetwork, Trace
+from vrx.networks.embedded.classical import bicubic, bicubic_grid
+from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DamageNetwork, estimate_damage
+from vrx.networks.embedded.grid import to_pixels
+from vrx.networks.embedded.recurrent import PIXELS, RecurrentNetwork, Trace
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
 LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on

@@ -14,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models import codecs
+from vrx.models import autoencoders
+from vrx.models.autoencoders import SPATIAL, Caches, Streamed
 from vrx.models.base import ChunkSchedule, Pixels, SceneStart, Stage
-from vrx.models.codecs import SPATIAL, Caches, Streamed
 from vrx.models.stages import CodecState, frames_of, padded, up_to, video
 from vrx.networks.cache import KVCache
-from vrx.networks.causal import ConvCache
-from vrx.networks.color import adain, wavelet
+from vrx.networks.causal_conv import ConvCache
+from vrx.networks.color_transfer import adain, wavelet
 from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
-from vrx.networks.tiny import ConditionalDecoder
+from vrx.networks.taehv import ConditionalDecoder
 from vrx.networks.wan.transformer import Conditions, WanTransformer
 
 MULTIPLE = 128  # pixels of output: codec x patch x window
@@ -213,11 +213,11 @@ class Decode:
 
     def save(self, state: CodecState) -> dict[str, Tensor]:
         """The caches."""
-        return codecs.saved(state.caches)
+        return autoencoders.saved(state.caches)
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> CodecState:
         """The state that `save` gave."""
-        return CodecState(scene, codecs.restored(tensors, self._device))
+        return CodecState(scene, autoencoders.restored(tensors, self._device))
 
 
 class FlashVsrRestorer:

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models import codecs
+from vrx.models import autoencoders
+from vrx.models.autoencoders import Caches, Codec, Streamed, Tiling
 from vrx.models.base import Pixels, SceneStart, Stage
 from vrx.models.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.models.codecs import Caches, Codec, Streamed, Tiling
 from vrx.models.stages import Decode, padded, video
 from vrx.networks.content import content_change
 from vrx.networks.ram import VisualGuidance
@@ -76,7 +76,7 @@ class Encode:
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Caches and reference."""
-        found = {f"codec.{name}": t for name, t in codecs.saved(state.caches).items()}
+        found = {f"codec.{name}": t for name, t in autoencoders.saved(state.caches).items()}
         if state.reference is not None:
             found |= {"reference": state.reference.contiguous(), "age": torch.tensor(state.age)}
         return found
@@ -84,7 +84,7 @@ class Encode:
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
         parts = {n.removeprefix("codec."): t for n, t in tensors.items() if n.startswith("codec.")}
-        state = EncodeState(scene, codecs.restored(parts, self._device))
+        state = EncodeState(scene, autoencoders.restored(parts, self._device))
         if "reference" in tensors:
             state.reference, state.age = tensors["reference"].to(self._device), int(tensors["age"])
         return state
@@ -101,6 +101,6 @@ class InfVsrRestorer:
     ) -> None:
         self.scale = scale
         device = network.patch_embedding.weight.device
-        self.encode: Stage = Encode(codecs.encoder(codec, tiling), guidance, scale)
+        self.encode: Stage = Encode(autoencoders.encoder(codec, tiling), guidance, scale)
         self.generate: Stage = Generate(network, RULE, lambda scene: scene.target)
-        self.decode: Stage = Decode(codecs.decoder(codec, tiling), device)
+        self.decode: Stage = Decode(autoencoders.decoder(codec, tiling), device)

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models import codecs
+from vrx.models import autoencoders
+from vrx.models.autoencoders import SPATIAL, Codec, Streamed, Tiling
 from vrx.models.base import Pixels, SceneStart, Stage
 from vrx.models.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.models.codecs import SPATIAL, Codec, Streamed, Tiling
 from vrx.models.stages import CodecState, Decode, padded, video
 from vrx.networks.wan.transformer import WanTransformer
 
@@ -57,11 +57,11 @@ class Encode:
 
     def save(self, state: CodecState) -> dict[str, Tensor]:
         """The caches."""
-        return codecs.saved(state.caches)
+        return autoencoders.saved(state.caches)
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> CodecState:
         """The state that `save` gave."""
-        return CodecState(scene, codecs.restored(tensors, self._options.context.device))
+        return CodecState(scene, autoencoders.restored(tensors, self._options.context.device))
 
 
 def enlarged(latent: Tensor) -> Tensor:
@@ -85,6 +85,6 @@ class InstantVirRestorer:
             height, width = (side + -side % SPATIAL for side in scene.source)
             return (height * SCALE, width * SCALE) if enlarges else scene.source
 
-        self.encode: Stage = Encode(codecs.encoder(codec, tiling), options)
+        self.encode: Stage = Encode(autoencoders.encoder(codec, tiling), options)
         self.generate: Stage = Generate(network, RULE, size)
-        self.decode: Stage = Decode(codecs.decoder(codec, tiling), device)
+        self.decode: Stage = Decode(autoencoders.decoder(codec, tiling), device)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vrx.models import sizes
-from vrx.models.parts import Network, Parts
+from vrx.models.components import Network, Parts
 from vrx.networks.flashvsr.projection import ProjectionConfig
 from vrx.networks.leanvae import LeanConfig
 from vrx.networks.ram import RamConfig, VisualGuidance
-from vrx.networks.tiny import ConditionalConfig, TinyConfig
+from vrx.networks.taehv import ConditionalConfig, TinyConfig
 from vrx.networks.wan.autoencoder import WanAutoencoderConfig
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
 

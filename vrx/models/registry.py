@@ -11,13 +11,13 @@ from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
 from vrx.files import is_there
-from vrx.models import causal_wan, codecs, flashvsr, text
+from vrx.models import autoencoders, causal_wan, flashvsr, prompts
 from vrx.models.base import ChunkSchedule, Restorer
+from vrx.models.components import Network, Parts, by_role, in_folder
 from vrx.models.embedded import SCHEDULE, EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.models.flashvsr import FlashVsrOptions, FlashVsrRestorer
 from vrx.models.infvsr import InfVsrRestorer
 from vrx.models.instantvir import InstantVirOptions, InstantVirRestorer
-from vrx.models.parts import Network, Parts, by_role, in_folder
 from vrx.networks.wan.autoencoder import WanAutoencoder, fuse
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
@@ -48,9 +48,9 @@ class Request:
     free: Callable[[], int | None] | None = None
 
     @property
-    def tiling(self) -> codecs.Tiling:
+    def tiling(self) -> autoencoders.Tiling:
         """When codecs work in tiles."""
-        return codecs.Tiling(self.model.tile, self.untiled, self.free)
+        return autoencoders.Tiling(self.model.tile, self.untiled, self.free)
 
     def placed(self, network: Network) -> Network:
         """A network on the device; Wan's transformer keeps in float32 what the release keeps there.
@@ -95,7 +95,7 @@ def build_infvsr(request: Request) -> Restorer:
     """InfVSR from its parts; --decoder tiny decodes with TAEHV."""
     parts = request.parts
     tiny = request.placed(parts.tiny()) if request.model.decoder == "tiny" else None
-    codec = codecs.WanCodec(request.placed(parts.autoencoder()), tiny)
+    codec = autoencoders.WanCodec(request.placed(parts.autoencoder()), tiny)
     guidance = aligned(parts.guidance().to(request.device))
     network = request.placed(parts.transformer())
     return InfVsrRestorer(codec, network, guidance, request.restore.scale, request.tiling)
@@ -104,18 +104,18 @@ def build_infvsr(request: Request) -> Restorer:
 def build_instantvir(request: Request) -> Restorer:
     """InstantViR from its parts, on LeanVAE where that is the codec there is."""
     parts, tiny = request.parts, request.model.decoder == "tiny"
-    codec: codecs.Codec
+    codec: autoencoders.Codec
     if parts.has("lean") and not parts.has("autoencoder"):
         if tiny:
             raise UsageError("LeanVAE's latents have no tiny decoder", "Leave --decoder out")
-        codec = codecs.LeanCodec(request.placed(parts.lean()))
+        codec = autoencoders.LeanCodec(request.placed(parts.lean()))
     else:
         small = request.placed(parts.tiny()) if tiny else None
-        codec = codecs.WanCodec(request.placed(parts.autoencoder()), small)
+        codec = autoencoders.WanCodec(request.placed(parts.autoencoder()), small)
     context = request.context
     if context is None:
         folder = Environment.read().cache / "prompts"
-        context = text.rows(parts, request.model.prompt or "", request.device, folder)
+        context = prompts.rows(parts, request.model.prompt or "", request.device, folder)
     network = request.placed(parts.transformer())
     options = InstantVirOptions(str(request.restore.task), context.to(request.device))
     return InstantVirRestorer(codec, network, options, request.tiling)
@@ -127,7 +127,7 @@ def build_flashvsr(request: Request) -> Restorer:
     projection = request.placed(parts.projection())
     network = request.placed(parts.transformer())
     decoder = (
-        codecs.decoder(codecs.WanCodec(request.placed(parts.autoencoder())), request.tiling)
+        autoencoders.decoder(autoencoders.WanCodec(request.placed(parts.autoencoder())), request.tiling)
         if request.model.decoder == "full"
         else request.placed(parts.decoder())
     )

@@ -12,7 +12,7 @@ from typing import Any
 from vrx.networks.flashvsr.projection import ProjectionConfig
 from vrx.networks.leanvae import LeanConfig
 from vrx.networks.ram import RamConfig
-from vrx.networks.tiny import ConditionalConfig, TinyConfig
+from vrx.networks.taehv import ConditionalConfig, TinyConfig
 from vrx.networks.umt5 import Umt5Config
 from vrx.networks.wan.autoencoder import WanAutoencoderConfig
 from vrx.networks.wan.transformer import WanConfig

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models import codecs
+from vrx.models import autoencoders
+from vrx.models.autoencoders import Caches, Streamed
 from vrx.models.base import Pixels, SceneStart
-from vrx.models.codecs import Caches, Streamed
 
 
 def video(frames: Tensor) -> Tensor:
@@ -70,8 +70,8 @@ class Decode:
 
     def save(self, state: CodecState) -> dict[str, Tensor]:
         """The caches."""
-        return codecs.saved(state.caches)
+        return autoencoders.saved(state.caches)
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> CodecState:
         """The state that `save` gave."""
-        return CodecState(scene, codecs.restored(tensors, self._device))
+        return CodecState(scene, autoencoders.restored(tensors, self._device))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.causal import CausalConv3d, ConvCache, name_layers
+from vrx.networks.causal_conv import CausalConv3d, ConvCache, name_layers
 
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 COLOURS = 3

@@ -8,9 +8,9 @@ from time import perf_counter
 import torch
 import torch.nn.functional as F
 
-from vrx.networks.embedded import MODES, SMALL, EmbeddedConfig
-from vrx.networks.grids import GRID
-from vrx.networks.recurrent import INPUTS, PIXELS, STANDARD, RecurrentConfig
+from vrx.networks.embedded.grid import GRID
+from vrx.networks.embedded.network import MODES, SMALL, EmbeddedConfig
+from vrx.networks.embedded.recurrent import INPUTS, PIXELS, STANDARD, RecurrentConfig
 
 PROBE_CHANNELS = 64
 PROBE_SIDES = {"cpu": 192}  # positions; elsewhere 1024

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vrx.media.color import COEFFICIENTS, assumed
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
-from vrx.networks.classical import smooth_fill
+from vrx.networks.embedded.classical import smooth_fill
 
 CENTRED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
 TOP = {"topleft", "top", "3", "5"}  # ... and on the upper row

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from vrx.models.base import Restorer
-from vrx.models.parts import Parts
+from vrx.models.components import Parts
 from vrx.models.registry import Request, build, parts_of
 from vrx.pipeline.choose import Machine, choose
 from vrx.pipeline.devices import free_memory, pick_device, pick_dtype

@@ -17,7 +17,7 @@ from vrx.media.signals import shielded
 from vrx.media.stills import is_pattern
 from vrx.media.write import Writer
 from vrx.models.base import Restorer, SceneStart
-from vrx.models.parts import Parts
+from vrx.models.components import Parts
 from vrx.pipeline import published
 from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked

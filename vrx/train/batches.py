@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vrx.networks.classical import smooth_fill, wiener
-from vrx.networks.embedded import SIGMA_UNIT
-from vrx.networks.grids import deblur_inputs, inpaint_inputs
+from vrx.networks.embedded.classical import smooth_fill, wiener
+from vrx.networks.embedded.grid import deblur_inputs, inpaint_inputs
+from vrx.networks.embedded.network import SIGMA_UNIT
 from vrx.train import degrade
 
 CROP = 128  # pixels; the degradation happens on the whole stored clip
@@ -42,7 +42,7 @@ class Batch:
 
 
 def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
-    """The conditions [B, 3] of `vrx.networks.embedded`."""
+    """The conditions [B, 3] of `vrx.networks.embedded.network`."""
     known = strength is not None
     return torch.tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(known)]]).repeat(count, 1)
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.networks.classical import KERNEL_RADIUS, gaussian, separable
+from vrx.networks.embedded.classical import KERNEL_RADIUS, gaussian, separable
 
 # Annex K of ITU-T T.81, the luminance table that most encoders scale.
 JPEG_TABLE = (

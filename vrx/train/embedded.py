@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vrx.networks.embedded import MODES, SMALL, EmbeddedNetwork
+from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.train.batches import Batch, make_batch
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vrx.models.base import Pixels, SceneStart
 from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
-from vrx.networks.classical import bicubic, smooth_fill, wiener
+from vrx.networks.embedded.classical import bicubic, smooth_fill, wiener
 from vrx.train import degrade
 
 BORDER = 8  # pixels left out

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vrx.networks.embedded import EmbeddedNetwork
+from vrx.networks.embedded.network import EmbeddedNetwork
 
 WARM_UP = 100  # steps
 

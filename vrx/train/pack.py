@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vrx.models.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
-from vrx.networks.embedded import MODES, SMALL
+from vrx.networks.embedded.network import MODES, SMALL
 from vrx.weights import checkpoint, hashes
 
 RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does

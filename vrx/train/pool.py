@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.motion import Motion, brightness
-from vrx.networks.damage import NOISE_UNIT
-from vrx.networks.recurrent import PIXELS
+from vrx.models.optical_flow import Motion, brightness
+from vrx.networks.embedded.degradation import NOISE_UNIT
+from vrx.networks.embedded.recurrent import PIXELS
 from vrx.train import spoil
 from vrx.train.synthesis import Photographs, uniform, vary
 

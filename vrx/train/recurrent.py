@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vrx.models.embedded import DAMAGE, ENLARGING
-from vrx.networks.classical import bicubic
-from vrx.networks.damage import MOST_DAMAGE, DamageNetwork
-from vrx.networks.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.networks.embedded.classical import bicubic
+from vrx.networks.embedded.degradation import MOST_DAMAGE, DamageNetwork
+from vrx.networks.embedded.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vrx.networks.embedded import EmbeddedNetwork, attend
-from vrx.networks.grids import to_pixels
+from vrx.networks.embedded.grid import to_pixels
+from vrx.networks.embedded.network import EmbeddedNetwork, attend
 from vrx.train.batches import Batch
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vrx.networks.sharpness import OFFSET, SharpnessNetwork, describe, relative
+from vrx.networks.embedded.blur import OFFSET, SharpnessNetwork, describe, relative
 from vrx.train import degrade, sources
 from vrx.train.sources import arguments
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrx.networks.recurrent import PIXELS, RecurrentNetwork
+from vrx.networks.embedded.recurrent import PIXELS, RecurrentNetwork
 from vrx.train.pool import GRID, Clips
 
 GO_ON_SHARE = 0.5  # of the clips, once more in the other direction, with what they left

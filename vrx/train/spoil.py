@@ -1,6 +1,7 @@
 """What happens to video before people enlarge it, in batches on the device: noise, tape, resizing, a codec.
 
-Functions of clips [N, T, 3, H, W] in 0..1 and of the levels of `vrx.networks.damage`: noise (a deviation of
+Functions of clips [N, T, 3, H, W] in 0..1 and of the levels of
+`vrx.networks.embedded.degradation`: noise (a deviation of
 NOISE_UNIT is 1), compression (QP of H.264, `strength_of`), softness (the factor of a resize and back, less 1).
 """
 

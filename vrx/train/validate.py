@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.networks.classical import bicubic
-from vrx.networks.damage import MOST_DAMAGE, DamageNetwork
-from vrx.networks.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.networks.embedded.classical import bicubic
+from vrx.networks.embedded.degradation import MOST_DAMAGE, DamageNetwork
+from vrx.networks.embedded.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.train.pool import Footage, motion_of
 
 BORDER = 8  # pixels left out

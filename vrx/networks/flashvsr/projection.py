@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.causal import ConvCache
+from vrx.networks.causal_conv import ConvCache
 from vrx.networks.wan.autoencoder import ChannelNorm
 
 GROUP = 4  # frames of a token

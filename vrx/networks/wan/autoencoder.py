@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks import fusion
-from vrx.networks.causal import CausalConv3d, ConvCache, join, name_layers
+from vrx.networks.causal_conv import CausalConv3d, ConvCache, join, name_layers
 from vrx.networks.fusion import SHORTEST, as_rows
 
 MEAN: Sequence[float] = (

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from vrx.models.embedded import load_parts
-from vrx.networks.classical import KERNEL_RADIUS, gaussian, separable
-from vrx.networks.sharpness import (
+from vrx.networks.embedded.blur import (
     BANDS,
     EDGES,
     FEATURES,
@@ -20,6 +19,7 @@ from vrx.networks.sharpness import (
     spectrum,
     steepness,
 )
+from vrx.networks.embedded.classical import KERNEL_RADIUS, gaussian, separable
 from vrx.train.sharpness import fitted
 from vrx.weights import hashes
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.motion import LEAST_SIDE, Motion, brightness
+from vrx.models.optical_flow import LEAST_SIDE, Motion, brightness
 
 
 def texture(height: int, width: int) -> Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vrx.networks.damage import LEVELS
-from vrx.networks.recurrent import (
+from vrx.networks.embedded.degradation import LEVELS
+from vrx.networks.embedded.recurrent import (
     PIXELS,
     RecurrentConfig,
     RecurrentNetwork,

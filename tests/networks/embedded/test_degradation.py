@@ -6,7 +6,7 @@ import torch
 from tests.clips import read
 from tests.conftest import EXAMPLES
 from vrx.models.embedded import load_parts
-from vrx.networks.damage import LARGEST, LEVELS, MOST_DAMAGE, NOISE_UNIT, DamageNetwork, estimate_damage
+from vrx.networks.embedded.degradation import LARGEST, LEVELS, MOST_DAMAGE, NOISE_UNIT, DamageNetwork, estimate_damage
 from vrx.train import degrade
 from vrx.weights.hashes import packaged
 

@@ -19,7 +19,7 @@ from vrx.models.roles import PUBLISHED, TOKENIZER, role_in
 from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.ram import VisualGuidance, merge_adapter
-from vrx.networks.tiny import ConditionalDecoder, TinyAutoencoder
+from vrx.networks.taehv import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
 from vrx.networks.wan.transformer import WanTransformer

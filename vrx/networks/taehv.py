@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.causal import ConvCache, name_layers
+from vrx.networks.causal_conv import ConvCache, name_layers
 
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 MEMORY_BLOCKS = 3  # in every stage

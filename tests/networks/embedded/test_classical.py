@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrx.networks.classical import (
+from vrx.networks.embedded.classical import (
     KERNEL_RADIUS,
     bicubic,
     bicubic_grid,
@@ -16,7 +16,7 @@ from vrx.networks.classical import (
     smooth_fill,
     wiener,
 )
-from vrx.networks.grids import to_pixels
+from vrx.networks.embedded.grid import to_pixels
 
 
 def picture(height: int = 72, width: int = 90) -> torch.Tensor:

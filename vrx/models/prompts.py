@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
-from vrx.models.parts import Parts
+from vrx.models.components import Parts
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.weights import prompts
 

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.damage import LEVELS
-from vrx.networks.grids import DETAIL_GAIN, contrast
+from vrx.networks.embedded.degradation import LEVELS
+from vrx.networks.embedded.grid import DETAIL_GAIN, contrast
 
 PIXELS = {4: 1, 3: 1, 2: 2}  # scale: pixels of the source a grid position has a side
 INPUTS = 10  # planes per pixel of the source: colors, their contrast; of the frame before its difference, and where

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.networks.causal import ConvCache
-from vrx.networks.tiny import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig, whole_groups
+from vrx.networks.causal_conv import ConvCache
+from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig, whole_groups
 
 
 def autoencoder(case: Case) -> TinyAutoencoder:

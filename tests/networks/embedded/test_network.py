@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.networks.networks import TINY, tiny_network
-from vrx.networks.embedded import MODES, EmbeddedConfig, EmbeddedNetwork
-from vrx.networks.grids import contrast, deblur_inputs, inpaint_inputs, to_pixels
+from vrx.networks.embedded.grid import contrast, deblur_inputs, inpaint_inputs, to_pixels
+from vrx.networks.embedded.network import MODES, EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.windows import from_windows, to_windows, window_offsets
 from vrx.train.rollout import Rollout
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vrx.networks.causal import ConvCache
+from vrx.networks.causal_conv import ConvCache
 from vrx.networks.leanvae import LeanAutoencoder
-from vrx.networks.tiny import TinyAutoencoder
+from vrx.networks.taehv import TinyAutoencoder
 from vrx.networks.wan.autoencoder import TEMPORAL, WanAutoencoder
 
 SPATIAL = 8  # pixels a side of a latent, in every codec here

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.grids import contrast
+from vrx.networks.embedded.grid import contrast
 
 LEVELS = 3  # noise (1 is a deviation of NOISE_UNIT), compression (QP 17 to 37 of H.264), softness (a resize and back)
 NOISE_UNIT = 20 / 255  # of 0..1
