@@ -24,8 +24,8 @@ WORDS = {
     r"torch\.cuda\b": (
         "pipeline/devices.py",
         "pipeline/cost.py",
-        "pipeline/measure.py",
-        "pipeline/measure_large.py",
+        "bench/end_to_end.py",
+        "bench/stages.py",
         "train/pool.py",  # streams and graphs of a training by the clock
         "train/recurrent.py",
     ),

@@ -12,11 +12,11 @@ from vrx.settings import Job, ModelSettings, check_threshold
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vrx.bench.end_to_end import Benchmark, Check
+    from vrx.bench.stages import LargeBenchmark
     from vrx.media.probe import SourceInfo
     from vrx.pipeline.batch import Batch
     from vrx.pipeline.inputs import Expansion
-    from vrx.pipeline.measure import Benchmark, Check
-    from vrx.pipeline.measure_large import LargeBenchmark
     from vrx.pipeline.plan import Plan
     from vrx.pipeline.run import Outcome
     from vrx.scenes.detect import Scene
@@ -314,15 +314,15 @@ def convert(folder: Path, target: Path) -> str:
 
 def bench(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str) -> Benchmark:
     """Measure the embedded model; sizes are (width, height) of the output."""
-    from vrx.pipeline.measure import benchmark
+    from vrx.bench.end_to_end import benchmark
 
     return benchmark(sizes, frames, device, dtype)
 
 
 def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings) -> LargeBenchmark:
     """Measure a large model of the catalogue, stage by stage, with random weights.  Raises ModelError."""
+    from vrx.bench.stages import benchmark_random
     from vrx.errors import ModelError
-    from vrx.pipeline.measure_large import benchmark_random
 
     (entry,) = entries_of([name])
     if not entry.available or entry.family == "embedded":
@@ -332,7 +332,7 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
 
 def doctor() -> list[Check]:
     """What works here."""
-    from vrx.pipeline.measure import checks
+    from vrx.bench.end_to_end import checks
 
     return checks()
 

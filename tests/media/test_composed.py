@@ -17,7 +17,7 @@ from vrx.errors import InputError
 from vrx.media.animations import is_animation
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
-from vrx.pipeline.pixels import to_rgb
+from vrx.pipeline.colorspace import to_rgb
 
 COLORS = [(220, 30, 30), (30, 200, 40), (30, 40, 220), (230, 220, 40)]
 SIZE = (120, 100)  # of four tiles of 64x64: the last ones are cut

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vrx.media.partials import LONGEST, leftovers, partial_folder, partial_path, short_name
-from vrx.pipeline.workspace import folder_of
+from vrx.pipeline.resume.workspace import folder_of
 
 NAMES = {
     "one byte": "a" * 251 + ".mp4",

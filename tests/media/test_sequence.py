@@ -12,7 +12,7 @@ from vrx.errors import InputError
 from vrx.media.frame import Kind, Layout
 from vrx.media.read import Reader, Span, layout_of
 from vrx.media.sequence import common_layout, decode, read_header
-from vrx.pipeline.target import expected_frames
+from vrx.pipeline.output import expected_frames
 from vrx.settings import SelectionSettings
 
 COLORS = np.stack([np.full((12, 16), value, np.uint8) for value in (200, 100, 16)], -1)

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.networks.networks import tiny_parts
+from vrx.bench.random_weights import RandomParts
 from vrx.models import embedded, enlarge, flashvsr, infvsr
 from vrx.models.base import Pixels, SceneStart
 from vrx.models.components import Parts
-from vrx.models.random_parts import RandomParts
 from vrx.models.registry import Request, build
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.clips import scenery
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.pipeline.chunks import Source
+from vrx.pipeline.chunking import Source
 from vrx.scenes.detect import Turn
 
 RGB = Layout(Kind.RGB, 8)

@@ -8,11 +8,12 @@ import pytest
 
 import vrx
 from tests.clips import Read, joined, number_of, read, tones, write_counted
-from tests.pipeline.test_resume import StoppedHereError, stop_after
+from tests.pipeline.resume.test_resume import StoppedHereError, stop_after
 from vrx import events
 from vrx.events import Event
 from vrx.media.ffmpeg import Encoder
-from vrx.pipeline import kept, run
+from vrx.pipeline import run
+from vrx.pipeline.resume import writer
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 FRAME = 1 / 12
@@ -93,7 +94,7 @@ def test_a_chosen_part_has_its_pictures_and_its_sound(two_parts: Path, tmp_path:
 def test_a_run_that_was_stopped_behind_a_seam_ends_like_one_that_was_not(
     two_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (kept, run):
+    for module in (writer, run):
         monkeypatch.setattr(module, "SPAN", 8)
     monkeypatch.setattr(run, "REPORT_EVERY", 0.0)
     once, twice = tmp_path / "once.mp4", tmp_path / "twice.mp4"

@@ -10,7 +10,7 @@ from vrx.errors import DeviceError, resource_errors
 from vrx.models.components import Parts
 from vrx.models.registry import Request
 from vrx.pipeline import devices, fitting, pool
-from vrx.pipeline.choose import USUAL
+from vrx.pipeline.select_model import USUAL
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 

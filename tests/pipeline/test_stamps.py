@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vrx.pipeline import fingerprint
-from vrx.pipeline.fingerprint import samples, stamp
+from vrx.pipeline.resume import fingerprint
+from vrx.pipeline.resume.fingerprint import samples, stamp
 
 
 @pytest.mark.parametrize("sample", [1 << 18, 4])

@@ -11,8 +11,8 @@ from vrx.media.probe import opened
 from vrx.media.tracks import pick_video
 from vrx.models.footprints import untiled
 from vrx.models.registry import Request
-from vrx.pipeline.choose import USUAL
 from vrx.pipeline.devices import free_memory
+from vrx.pipeline.select_model import USUAL
 from vrx.weights.catalogue import Entry
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vrx.media.frame import Note
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader
-from vrx.pipeline.target import expected_frames
+from vrx.pipeline.output import expected_frames
 from vrx.settings import Job
 
 

@@ -9,9 +9,9 @@ import torch
 from vrx.models.base import Restorer
 from vrx.models.components import Parts
 from vrx.models.registry import Request, build, parts_of
-from vrx.pipeline.choose import Machine, choose
 from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
 from vrx.pipeline.fitting import output_pixels, with_room
+from vrx.pipeline.select_model import Machine, choose
 from vrx.settings import Environment, ModelSettings, RestoreSettings
 from vrx.weights import catalogue, http, store
 from vrx.weights.catalogue import Entry

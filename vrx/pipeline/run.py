@@ -18,22 +18,22 @@ from vrx.media.stills import is_pattern
 from vrx.media.write import Writer
 from vrx.models.base import Restorer, SceneStart
 from vrx.models.components import Parts
-from vrx.pipeline import published
-from vrx.pipeline.choose import EMBEDDED
-from vrx.pipeline.chunks import Chunk, Item, Place, Source, chunked
+from vrx.pipeline.chunking import Chunk, Item, Place, Source, chunked
+from vrx.pipeline.colorspace import grown
+from vrx.pipeline.convert import Finish, make_doors
 from vrx.pipeline.devices import pick_dtype
-from vrx.pipeline.doors import Finish, make_doors
-from vrx.pipeline.fingerprint import fingerprint
-from vrx.pipeline.journal import Journal
-from vrx.pipeline.kept import SPAN, KeptWriter, can_keep, with_saves
+from vrx.pipeline.executor import Control, Pipeline, Resume, Work
 from vrx.pipeline.paths import make_folder
-from vrx.pipeline.pixels import grown
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.published import Publication
+from vrx.pipeline.resume import published
+from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume.journal import Journal
+from vrx.pipeline.resume.published import Publication
+from vrx.pipeline.resume.workspace import claimed
+from vrx.pipeline.resume.writer import SPAN, KeptWriter, can_keep, with_saves
+from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.session import Session
-from vrx.pipeline.stages import Control, Pipeline, Resume, Work
-from vrx.pipeline.workspace import claimed
 from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
 from vrx.settings import Environment, Job, Task
 from vrx.weights.download import Shop

@@ -20,14 +20,14 @@ from vrx.media.stills import is_pattern, picture_suffix
 from vrx.media.target import ONE_PICTURE
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, paths
-from vrx.pipeline.choose import EMBEDDED
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.masking import open_mask
+from vrx.pipeline.output import companions_of, expected_frames, make_target, orient
 from vrx.pipeline.plan import Action, Plan
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.target import companions_of, expected_frames, make_target, orient
+from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.transfer import container_reason
 from vrx.scenes.detect import read_cuts
 from vrx.settings import Job, Task

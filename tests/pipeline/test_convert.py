@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.pipeline.chunks import Chunk, Source
-from vrx.pipeline.doors import enter
+from vrx.pipeline.chunking import Chunk, Source
+from vrx.pipeline.convert import enter
 from vrx.scenes.detect import Turn
 
 

@@ -22,9 +22,9 @@ from vrx.errors import VrxError
 from vrx.media.atomic import sync
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
-from vrx.pipeline import snapshot
-from vrx.pipeline.stages import StreamState
-from vrx.pipeline.workspace import JOURNAL, Workspace, disk_errors
+from vrx.pipeline.executor import StreamState
+from vrx.pipeline.resume import stream_state
+from vrx.pipeline.resume.workspace import JOURNAL, Workspace, disk_errors
 from vrx.weights import hashes
 
 FORMAT = 2
@@ -153,7 +153,7 @@ class Journal:
         if told["name"] != STATE.format(parts):
             raise ValueError("a state of another place")
         check_file(self.folder / told["name"], told)
-        state = snapshot.read(self.folder / told["name"])
+        state = stream_state.read(self.folder / told["name"])
         if (state.scene.number, state.frame) != (scene, frame):
             raise ValueError("a state of another place")
         return state
@@ -166,7 +166,7 @@ class Journal:
         name = None
         if state.stages:
             name = STATE.format(len(parts))
-            snapshot.write(state, self.folder / name)
+            stream_state.write(state, self.folder / name)
             sync(self.folder / name)
         content = {
             "format": FORMAT,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.pipeline.frames import stream
 from vrx.models.base import ChunkSchedule, SceneStart
-from vrx.pipeline.chunks import Chunk, Place, chunked
+from vrx.pipeline.chunking import Chunk, Place, chunked
 
 SCHEDULES = st.sampled_from(
     [

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vrx.errors import ModelError, UsageError
-from vrx.pipeline.choose import Machine, choose, fits
+from vrx.pipeline.select_model import Machine, choose, fits
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry

@@ -14,7 +14,7 @@ import torch
 import vrx
 from vrx.media import ffmpeg
 from vrx.media.stills import is_pattern, sequence_members
-from vrx.pipeline.journal import Fingerprint
+from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job
 
 # wishes whose outcome is compared instead, or that change nothing in the picture

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import small
+from vrx.bench.stages import ON_PROCESSOR, Meter, measured, parameters
 from vrx.models.registry import Request, build, given, parts_of
-from vrx.pipeline.measure_large import ON_PROCESSOR, Meter, measured, parameters
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.store import Shop
 

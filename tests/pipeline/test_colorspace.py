@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.pipeline.pixels import Conversion, from_rgb, keep_known, to_rgb
+from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
 
 CPU = torch.device("cpu")
 LAYOUTS = [Layout(Kind.YUV, depth, x, y) for depth in (8, 10, 12) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1), (2, 0))]

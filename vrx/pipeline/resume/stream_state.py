@@ -9,7 +9,7 @@ from safetensors.torch import save
 
 from vrx.errors import InputError
 from vrx.models.base import SceneStart
-from vrx.pipeline.stages import StreamState
+from vrx.pipeline.executor import StreamState
 from vrx.weights import checkpoint
 
 

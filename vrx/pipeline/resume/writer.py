@@ -12,10 +12,10 @@ from vrx.media.signals import shielded
 from vrx.media.target import Target
 from vrx.media.write import Writer
 from vrx.models.base import SceneStart
-from vrx.pipeline import published
-from vrx.pipeline.chunks import Item
-from vrx.pipeline.journal import Journal
-from vrx.pipeline.stages import Control, Save, StreamState
+from vrx.pipeline.chunking import Item
+from vrx.pipeline.executor import Control, Save, StreamState
+from vrx.pipeline.resume import published
+from vrx.pipeline.resume.journal import Journal
 
 SPAN = 240  # frames of a part at least: encoders begin anew after about as many of their own accord
 

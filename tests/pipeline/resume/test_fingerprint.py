@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vrx.media import ffmpeg
-from vrx.pipeline.fingerprint import fingerprint
-from vrx.pipeline.journal import Fingerprint
+from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 ROOMS = {

@@ -14,9 +14,9 @@ import torch
 from vrx.errors import OutputError
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
-from vrx.pipeline.journal import CHECKSUM, Journal, checksum
-from vrx.pipeline.stages import StreamState
-from vrx.pipeline.workspace import JOURNAL, LOCK, Workspace, claimed, folder_of
+from vrx.pipeline.executor import StreamState
+from vrx.pipeline.resume.journal import CHECKSUM, Journal, checksum
+from vrx.pipeline.resume.workspace import JOURNAL, LOCK, Workspace, claimed, folder_of
 
 MARKS = {"--crf": "18"}
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vrx.media.atomic import sync
-from vrx.pipeline.journal import Fingerprint, plain_size
-from vrx.pipeline.workspace import disk_errors, folder_of
+from vrx.pipeline.resume.journal import Fingerprint, plain_size
+from vrx.pipeline.resume.workspace import disk_errors, folder_of
 from vrx.weights import hashes
 
 NOTE = "published.json"

@@ -18,11 +18,12 @@ from vrx import events
 from vrx.errors import InputError, OutputError
 from vrx.events import Event
 from vrx.models.base import ChunkSchedule
-from vrx.pipeline import journal, kept, run
-from vrx.pipeline.chunks import Chunk, chunked
-from vrx.pipeline.kept import with_saves
-from vrx.pipeline.stages import Save
-from vrx.pipeline.workspace import JOURNAL, folder_of
+from vrx.pipeline import run
+from vrx.pipeline.chunking import Chunk, chunked
+from vrx.pipeline.executor import Save
+from vrx.pipeline.resume import journal, writer
+from vrx.pipeline.resume.workspace import JOURNAL, folder_of
+from vrx.pipeline.resume.writer import with_saves
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 SPAN = 8
@@ -35,7 +36,7 @@ class StoppedHereError(Exception):
 
 @pytest.fixture(autouse=True)
 def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (kept, run):
+    for module in (writer, run):
         monkeypatch.setattr(module, "SPAN", SPAN)
 
 
@@ -261,7 +262,7 @@ def test_where_files_cannot_be_locked_one_can_do_without(
     def acquire(self: object) -> None:
         raise NotImplementedError("no flock here")
 
-    monkeypatch.setattr("vrx.pipeline.workspace.FileLock.acquire", acquire)
+    monkeypatch.setattr("vrx.pipeline.resume.workspace.FileLock.acquire", acquire)
     source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
     with pytest.raises(OutputError, match="--no-resume"):
         vrx.restore(job(source, out))
@@ -322,8 +323,8 @@ def test_fractions_and_tensors_come_back(tmp_path: Path) -> None:
     """A journal's numbers are exact: times as fractions, states bit by bit."""
     from vrx.media.segments import Segment
     from vrx.models.base import SceneStart
-    from vrx.pipeline.journal import Journal
-    from vrx.pipeline.stages import StreamState
+    from vrx.pipeline.executor import StreamState
+    from vrx.pipeline.resume.journal import Journal
 
     result = tmp_path / "out.mkv"
     tensor = torch.randn(5).bfloat16()

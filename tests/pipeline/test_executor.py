@@ -12,10 +12,11 @@ from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame
 from vrx.models.base import ChunkSchedule, Pixels, Restorer, SceneStart, State
 from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer
-from vrx.pipeline import snapshot, stages
-from vrx.pipeline.chunks import Place, Source, chunked
-from vrx.pipeline.doors import Finish, make_doors
-from vrx.pipeline.stages import Control, Item, Pipeline, Resume, Save, StreamState, Work
+from vrx.pipeline import executor
+from vrx.pipeline.chunking import Place, Source, chunked
+from vrx.pipeline.convert import Finish, make_doors
+from vrx.pipeline.executor import Control, Item, Pipeline, Resume, Save, StreamState, Work
+from vrx.pipeline.resume import stream_state
 
 CPU = torch.device("cpu")
 
@@ -102,8 +103,8 @@ def test_two_runs_with_a_saved_state_equal_one(tmp_path: Path, stop: int, task: 
         yield Save(StreamState(scene, stop // 4, stop))
 
     begun, states = walk(restorer, first())
-    snapshot.write(states[0], tmp_path / "state")
-    state = snapshot.read(tmp_path / "state")
+    stream_state.write(states[0], tmp_path / "state")
+    state = stream_state.read(tmp_path / "state")
 
     def second() -> Iterator[Item | Control]:
         yield Resume(state)
@@ -117,7 +118,7 @@ def test_two_runs_with_a_saved_state_equal_one(tmp_path: Path, stop: int, task: 
 def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"not a state at all")
     with pytest.raises(ModelError):
-        snapshot.read(tmp_path / "state")
+        stream_state.read(tmp_path / "state")
 
 
 class Passing:
@@ -243,7 +244,7 @@ def test_values_that_are_no_numbers_are_named() -> None:
 
 def test_a_stop_does_not_wait_for_a_long_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step on a processor may take minutes; it is left to end by itself."""
-    monkeypatch.setattr(stages, "STOP_SECONDS", 1.0)
+    monkeypatch.setattr(executor, "STOP_SECONDS", 1.0)
     begun, over = threading.Event(), threading.Event()
     restorer = restorer_for()
 

@@ -1,9 +1,9 @@
 import pytest
 
 from vrx import api
+from vrx.bench.isolated import in_own_process
+from vrx.bench.peak_memory import forget_peak, peak_memory
 from vrx.errors import UsageError, VrxError
-from vrx.pipeline.own_process import in_own_process
-from vrx.pipeline.peak_memory import forget_peak, peak_memory
 
 
 def touch(megabytes: int) -> int:

@@ -19,7 +19,7 @@ from vrx.errors import StoppedError, VrxError
 from vrx.media.frame import Frame
 from vrx.models.base import Pixels, Restorer, SceneStart, Stage
 from vrx.pipeline.channel import AbortedError, Channel
-from vrx.pipeline.chunks import Chunk, Item
+from vrx.pipeline.chunking import Chunk, Item
 
 THREADS = "vrx"  # the first word of all threads' names
 QUEUE = 2  # items between two stages: enough against jitter, too few to hold a video

@@ -12,9 +12,9 @@ from torch import Tensor
 from vrx.media.color import same_samples
 from vrx.media.frame import Color, Frame, Layout
 from vrx.models.base import Pixels
-from vrx.pipeline.chunks import Chunk
-from vrx.pipeline.pixels import Conversion, from_rgb, keep_known, to_rgb
-from vrx.pipeline.stages import Doors
+from vrx.pipeline.chunking import Chunk
+from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
+from vrx.pipeline.executor import Doors
 
 
 @dataclass(frozen=True, kw_only=True)

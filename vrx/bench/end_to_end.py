@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 import vrx
+from vrx.bench.isolated import in_own_process
+from vrx.bench.peak_memory import peak_memory
 from vrx.errors import VrxError
 from vrx.events import ignore
 from vrx.media import encoders, ffmpeg
@@ -22,8 +24,6 @@ from vrx.media.target import Target
 from vrx.media.write import Writer
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
-from vrx.pipeline.own_process import in_own_process
-from vrx.pipeline.peak_memory import peak_memory
 from vrx.pipeline.run import Run
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.weights import catalogue, hashes

@@ -1,0 +1,1 @@
+"""Measuring: whole runs, stages of large models, floors."""

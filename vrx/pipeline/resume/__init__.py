@@ -1,0 +1,1 @@
+"""Resuming an interrupted run: journal, finished segments, stream state, fingerprint."""
