@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 DETAIL = "detail"  # a note's level
+Fact = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know that ends nothing.
+
+    `code` names the kind for programs (`blur-estimated`), `text` says it to people, `facts` hold its values
+    (`{"scene": 1, "sigma": 2.1}`); `level` is `info`, `warning`, or `detail` (shown with --verbose).
+    """
+
+    code: str
+    text: str
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    level: str = "info"
+
+
+Notify = Callable[[Note], None]
 
 
 @dataclass(frozen=True, kw_only=True)
