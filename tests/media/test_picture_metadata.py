@@ -14,7 +14,7 @@ from tests.clips import scenery
 from tests.pictures import profile
 from vrx import api, events
 from vrx.errors import InputError
-from vrx.media.embed import embed
+from vrx.media.embed_metadata import embed
 from vrx.media.picture_metadata import PictureMetadata, fitted, read_metadata, upright_exif
 from vrx.media.read import Reader, Span
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, too_large

@@ -12,11 +12,11 @@ import pytest
 from tests.clips import ClipMaker, scenery
 from vrx.errors import InputError
 from vrx.media import ffmpeg
+from vrx.media.file_types import is_pattern
 from vrx.media.frame import Frame, Kind, Layout
 from vrx.media.orientation import UPRIGHT
 from vrx.media.probe import plausible, video_info
 from vrx.media.read import Reader, Span, layout_of
-from vrx.media.stills import is_pattern
 
 VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
 

@@ -1,54 +1,91 @@
-"""Side data of pictures; crashes show in child processes only."""
-
-import subprocess
-import sys
 from pathlib import Path
 
-import av
 import pytest
 
-from tests.clips import scenery
-from tests.pictures import png_with_profile
-from vrx.media import ffmpeg
+from tests.clips import ClipMaker
+from tests.media.boxes import captioned, dolby_vision, spherical, stereo, video
+from vrx.media.data_loss import keeps_stereo, side_data_lines
 from vrx.media.read import Reader, Span
-from vrx.media.side_data import mastering_of
+from vrx.media.side_data import LOOK, Extra, SideData, header_entries, look
 
-READ = """
-import gc, sys
-from pathlib import Path
-from vrx.media.read import Reader, Span
-for _ in range(5):
-    for name in sys.argv[1:]:
-        with Reader(Path(name), Span(), [].append) as reader:
-            frames = list(reader.frames())
-        gc.collect()
-print(len(frames))
-"""
-
-
-@pytest.fixture
-def profiled(tmp_path: Path) -> Path:
-    """A PNG with a color profile."""
-    return png_with_profile(tmp_path / "a.png", scenery(0, (64, 48)))
+HEADER = """Input #0, matroska,webm, from 'a.mkv':
+  Metadata:
+    title           : Side data:
+  Stream #0:0: Audio: aac
+    Side data:
+      audio service type: main
+  Stream #0:1(eng): Video: h264 (High), yuv420p, 64x48
+    Metadata:
+      comment         : Stereo 3D: side by side
+    Side data:
+      Stereo 3D: side by side, view: packed, primary eye: none
+      Spherical Mapping: equirectangular
+  Stream #0:2: Video: h264
+""".splitlines()
 
 
-def test_a_color_profile_crashes_nothing(profiled: Path, tmp_path: Path) -> None:
-    movie = tmp_path / "a.mov"  # the same pictures as a video
-    ffmpeg.Encoder(["-y", "-i", str(profiled), "-c", "copy", str(movie)]).finish()
-    done = subprocess.run(
-        [sys.executable, "-c", READ, str(profiled), str(movie)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+def seen(path: Path) -> SideData:
+    return look(path, 0, path.name)
 
 
-def test_mastering_data_of_a_video_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "hdr.mkv"
-    words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5", "-frames:v", "1", "-pix_fmt", "yuv420p10le"]
-    words += ["-c:v", "libx265", "-x265-params", "log-level=error:hdr10=1:repeat-headers=1:max-cll=1000,400"]
-    ffmpeg.Encoder([*words, str(path)]).finish()
-    with av.open(str(path)) as box:
-        frame = next(box.decode(video=0))
-        assert set(mastering_of(frame, "hevc")) == {"CONTENT_LIGHT_LEVEL"}
-        assert mastering_of(frame, "png") == {}
-    with Reader(path, Span(), [].append) as reader:
-        assert set(reader.mastering) == {"CONTENT_LIGHT_LEVEL"}
+def test_a_plain_video_has_nothing_to_say(clip: ClipMaker) -> None:
+    assert seen(video(clip, "plain.mp4")) == SideData()
+
+
+def test_dolby_vision_is_seen_by_its_configuration(clip: ClipMaker) -> None:
+    found = seen(video(clip, "dolby.mp4", dolby_vision(8)))
+    assert found.extras == {Extra.DOLBY_VISION}
+    assert found.dolby_profile == 8
+
+
+def test_a_sphere_in_two_views_is_seen(clip: ClipMaker) -> None:
+    found = seen(video(clip, "vr.mp4", spherical() + stereo()))
+    assert found.extras == {Extra.SPHERICAL, Extra.STEREO}
+    assert found.stereo == "left_right"
+
+
+def test_captions_inside_the_video_are_seen(clip: ClipMaker) -> None:
+    found = seen(captioned(clip("a.h264", frames=3, codec="libx264", options={"bf": "0"})))
+    assert found.extras == {Extra.CAPTIONS}
+
+
+def test_captions_that_begin_later_are_said_when_they_begin(clip: ClipMaker) -> None:
+    path = captioned(clip("a.h264", frames=LOOK + 6, codec="libx264", options={"bf": "0", "slices": "1"}), LOOK + 3)
+    notes: list[str] = []
+    with Reader(path, Span(), notes.append) as reader:
+        assert reader.side_data() == SideData()
+        assert len(list(reader.frames())) == LOOK + 6
+    assert len([note for note in notes if Extra.CAPTIONS.value in note]) == 1
+
+
+def test_entries_of_one_stream_are_read_and_tags_are_none() -> None:
+    assert [entry.split(":")[0] for entry in header_entries(HEADER, 1)] == ["Stereo 3D", "Spherical Mapping"]
+    assert header_entries(HEADER, 0) == ["audio service type: main"]
+    assert header_entries(HEADER, 2) == []
+
+
+def test_every_kind_is_said_in_a_line_of_its_own() -> None:
+    lines = side_data_lines(SideData(frozenset(Extra)), "mp4")
+    assert len(lines) == len(Extra)
+    assert all(extra.value in line for extra, line in zip(Extra, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("layout", "container", "kept"),
+    [
+        ("left_right", "matroska", True),
+        ("left_right", "webm", True),
+        ("checkerboard_lr", "webm", False),
+        ("left_right", "mp4", False),
+        ("", "matroska", False),
+    ],
+)
+def test_stereo_is_said_where_it_is_not_kept(layout: str, container: str, kept: bool) -> None:
+    found = SideData(frozenset({Extra.STEREO}), layout)
+    assert keeps_stereo(found, container) is kept
+    assert bool(side_data_lines(found, container)) is not kept
+
+
+def test_the_profile_that_needs_dolby_vision_is_warned_of() -> None:
+    bare = side_data_lines(SideData(frozenset({Extra.DOLBY_VISION}), dolby_profile=5), "mp4")
+    assert "wrong colors" in bare[0]

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from tests.clips import write_sounding
-from vrx.media.losses import conversion_lines, stream_lines
+from vrx.media.data_loss import conversion_lines, stream_lines
 from vrx.media.probe import StreamInfo, describe, opened
 from vrx.media.streams import Carried, carry
-from vrx.media.tracks import pick_video
+from vrx.media.video_stream import pick_video
 
 
 def others(path: Path) -> list[StreamInfo]:

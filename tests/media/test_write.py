@@ -19,7 +19,7 @@ from vrx.media.color import assumed, setparams, written
 from vrx.media.encoders import automatic, output_layout, rule_for
 from vrx.media.ffmpeg_args import arguments
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.mastering import Mastering, can_hold, input_options
+from vrx.media.hdr10 import Mastering, can_hold, input_options
 from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.preflight import black
 from vrx.media.segments import Segment, join, target_of

@@ -6,12 +6,12 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+from vrx.media.alpha import ALPHA_TAG
 from vrx.media.color import setparams
 from vrx.media.encoders import pixel_format
+from vrx.media.file_types import PATTERN
 from vrx.media.orientation import UPRIGHT
-from vrx.media.stills import PATTERN
 from vrx.media.target import Target
-from vrx.media.transparency import ALPHA_TAG
 
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
 TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.errors import InputError, UsageError
+from vrx.media.decoder import Pictures
+from vrx.media.file_types import STILL_SUFFIXES, is_pattern, is_still, sequence_members
 from vrx.media.frame import Note
+from vrx.media.image_sequence import distinct, in_order, named, read_header, refuse_missing
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
-from vrx.media.pictures import Pictures
 from vrx.media.probe import opened
-from vrx.media.sequence import distinct, in_order, named, read_header, refuse_missing
-from vrx.media.stills import STILL_SUFFIXES, is_pattern, is_still, sequence_members
 from vrx.media.timeline import moves_in
-from vrx.media.tracks import pick_video
+from vrx.media.video_stream import pick_video
 
 Mask = NDArray[np.bool_]
 ANY_LIGHT = 1  # values from here on are filled: soft edges and labels belong to what is marked

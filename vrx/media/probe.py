@@ -20,10 +20,10 @@ from av.video.stream import VideoStream
 from vrx.errors import InputError
 from vrx.media.animations import animation_frames, is_animation
 from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
-from vrx.media.composed import original, readable
+from vrx.media.compositing import original, readable
+from vrx.media.file_types import ALIASES, is_pattern, is_still, picture_suffix, still_options
 from vrx.media.frame import Color
-from vrx.media.stills import ALIASES, is_pattern, is_still, picture_suffix, still_options
-from vrx.media.tracks import described, is_cover
+from vrx.media.video_stream import described, is_cover
 from vrx.settings import LIMIT, too_large
 
 ALLOWED_PROTOCOLS = "file,pipe"

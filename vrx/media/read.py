@@ -14,22 +14,22 @@ from typing import cast
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.media.alpha import see_through, stored_apart, used_anywhere
 from vrx.media.color import changes, filled_matrix
+from vrx.media.decoder import Pictures
 from vrx.media.deinterlace import Deinterlace, deinterlaced
-from vrx.media.extras import Extra, SideData, frame_extras, look
+from vrx.media.file_types import is_pattern
 from vrx.media.frame import Color, Frame, Kind, Note, Plane
-from vrx.media.layouts import layout_of, merged, planes_of
+from vrx.media.frame_side_data import mastering_of
+from vrx.media.image_sequence import TICK, PictureSequence, common_layout, convert, ends_early
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import pictures_in
-from vrx.media.pictures import Pictures
+from vrx.media.pixel_formats import layout_of, merged, planes_of
 from vrx.media.probe import SourceInfo, color_of, describe, opened
-from vrx.media.sequence import TICK, PictureSequence, common_layout, convert, ends_early
-from vrx.media.side_data import mastering_of
-from vrx.media.stills import is_pattern
+from vrx.media.side_data import Extra, SideData, frame_extras, look
 from vrx.media.timeline import timeline_of
 from vrx.media.timing import FREE_RUNNING, Clock, Moves, Timeline
-from vrx.media.tracks import choice_note, pick_video
-from vrx.media.transparency import see_through, stored_apart, used_anywhere
+from vrx.media.video_stream import choice_note, pick_video
 
 SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
 TELL_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that tell how long each picture is shown

@@ -29,7 +29,7 @@ from vrx.media.ffmpeg_args import (
     timestamp_offset,
 )
 from vrx.media.orientation import UPRIGHT
-from vrx.media.partials import partial_path
+from vrx.media.partial_files import partial_path
 from vrx.media.target import Target
 from vrx.media.write import explained, hold_last_of
 

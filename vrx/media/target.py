@@ -7,11 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.media.encoders import EncoderRule
+from vrx.media.file_types import PATTERN
 from vrx.media.frame import Color, Layout
+from vrx.media.metadata_tags import Tags
 from vrx.media.orientation import UPRIGHT, Orientation
-from vrx.media.stills import PATTERN
 from vrx.media.streams import Carried
-from vrx.media.tags import Tags
 
 FORMATS = {
     ".mp4": "mp4",

@@ -22,12 +22,12 @@ import numpy as np
 
 from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
 from vrx.media.atomic import count_frames, make_folder, publish
-from vrx.media.embed import embed_all
-from vrx.media.ending import hold_last
+from vrx.media.embed_metadata import embed_all
 from vrx.media.ffmpeg import Encoder
 from vrx.media.ffmpeg_args import arguments, container_words, pattern_words
 from vrx.media.frame import Frame, Kind, Plane
-from vrx.media.partials import partial_folder, partial_path
+from vrx.media.last_frame import hold_last
+from vrx.media.partial_files import partial_folder, partial_path
 from vrx.media.signals import shielded
 from vrx.media.target import ONE_PICTURE, PIPED_PICTURE, Target
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import UsageError
-from vrx.media.stills import PATTERN, is_pattern, sequence_members
+from vrx.media.file_types import PATTERN, is_pattern, sequence_members
 from vrx.pipeline.paths import Destination
 from vrx.settings import Environment, Job
 

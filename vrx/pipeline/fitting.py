@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vrx.errors import InputError
 from vrx.media.probe import opened
-from vrx.media.tracks import pick_video
+from vrx.media.video_stream import pick_video
 from vrx.models.footprints import untiled
 from vrx.models.registry import Request
 from vrx.pipeline.devices import free_memory

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vrx.errors import InputError, UsageError
-from vrx.media.stills import is_media, is_pattern, sequence_members
+from vrx.media.file_types import is_media, is_pattern, sequence_members
 
 STDIN = "-"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

@@ -9,19 +9,19 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import OutputError, UsageError
-from vrx.media import encoders, losses, mastering
+from vrx.media import data_loss, encoders, hdr10
 from vrx.media.color import written
-from vrx.media.companions import Companions, repaired, unchanged
 from vrx.media.encoders import EncoderRule
 from vrx.media.ffmpeg import can_encode, executable, has_option
+from vrx.media.file_types import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.frame import Color, Kind, Layout, Note
+from vrx.media.metadata_tags import Tags
 from vrx.media.orientation import HOLDING, UPRIGHT
 from vrx.media.picture_metadata import fitted, read_metadata
 from vrx.media.preflight import rehearse
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
-from vrx.media.stills import SEQUENCE_RATE, is_pattern, sequence_members
-from vrx.media.tags import Tags
+from vrx.media.remux import Companions, repaired, unchanged
 from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
@@ -59,7 +59,7 @@ def make_target(job: Job, reader: Reader, copied: Companions, output: Path | Non
     )
     transfer.tell([f"{stream} is left out: its clock cannot be repaired" for stream in copied.lost])
     carried = transfer.streams()
-    light = hdr10(transfer, reader, rule.name)
+    light = hdr10_options(transfer, reader, rule.name)
     target = Target(
         path=output,
         container=container,
@@ -167,16 +167,16 @@ class Light:
     x265: tuple[str, ...] = ()
 
 
-def hdr10(transfer: Transfer, reader: Reader, encoder: str) -> Light:
+def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Light:
     """The words for an encoder; what cannot be said to it, or held by the container, is told."""
-    light = mastering.parse(reader.mastering)
-    options = bool(light) and has_option(executable(), mastering.OPTION)
+    light = hdr10.parse(reader.mastering)
+    options = bool(light) and has_option(executable(), hdr10.OPTION)
     raw = "MASTERING_DISPLAY_METADATA" in reader.mastering
-    transfer.tell(losses.mastering_lines(raw, light, (encoder, transfer.container), options))
-    transfer.tell(losses.side_data_lines(transfer.found, transfer.container))
+    transfer.tell(data_loss.mastering_lines(raw, light, (encoder, transfer.container), options))
+    transfer.tell(data_loss.side_data_lines(transfer.found, transfer.container))
     if options:
-        return Light(options=mastering.input_options(light))
-    return Light(x265=mastering.x265_parameters(light) if encoder == "libx265" else ())
+        return Light(options=hdr10.input_options(light))
+    return Light(x265=hdr10.x265_parameters(light) if encoder == "libx265" else ())
 
 
 def shown_in_browsers(job: Job, reader: Reader, rule: EncoderRule, suffix: str) -> bool:

@@ -15,8 +15,7 @@ from vrx.errors import InputError, OutputError, UsageError
 from vrx.media.animations import is_animation
 from vrx.media.containers import OWN, choose_container
 from vrx.media.encoders import STILL_ENCODERS
-from vrx.media.probe import describe, opened
-from vrx.media.stills import (
+from vrx.media.file_types import (
     PATTERN,
     SEQUENCE_RATE,
     VIDEO_SUFFIXES,
@@ -25,8 +24,9 @@ from vrx.media.stills import (
     sequence_members,
     sequence_numbers,
 )
+from vrx.media.probe import describe, opened
 from vrx.media.target import FORMATS
-from vrx.media.tracks import pick_video
+from vrx.media.video_stream import pick_video
 from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, Task
 

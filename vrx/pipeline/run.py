@@ -13,8 +13,8 @@ import torch
 from vrx import events
 from vrx.errors import StoppedError, resource_errors
 from vrx.events import Watcher
+from vrx.media.file_types import is_pattern
 from vrx.media.signals import shielded
-from vrx.media.stills import is_pattern
 from vrx.media.write import Writer
 from vrx.models.base import Restorer, SceneStart
 from vrx.models.components import Parts

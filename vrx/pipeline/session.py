@@ -14,9 +14,9 @@ from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
+from vrx.media.file_types import is_pattern, picture_suffix
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
-from vrx.media.stills import is_pattern, picture_suffix
 from vrx.media.target import ONE_PICTURE
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, paths

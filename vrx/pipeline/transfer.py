@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrx.media import losses
+from vrx.media import data_loss
 from vrx.media.containers import choose_container
-from vrx.media.extras import SideData
 from vrx.media.frame import Layout, Note
+from vrx.media.metadata_tags import KEYED, KEYED_FLAG, OF_THE_FILE, Tags, lost_tags, removed, stale, survival
 from vrx.media.probe import SourceInfo, StreamInfo
+from vrx.media.side_data import SideData
 from vrx.media.streams import Carried, carry, conversion, trial
-from vrx.media.tags import KEYED, KEYED_FLAG, OF_THE_FILE, Tags, lost_tags, removed, stale, survival
 from vrx.settings import Job
 
 ROOMIER = {"matroska": ".mkv", "mov": ".mov"}  # what is advised where a container cannot hold a stream
@@ -63,13 +63,13 @@ class Transfer:
     def streams(self) -> tuple[Carried, ...]:
         """The source's other streams, as far as the container holds them."""
         if self.container == PICTURES:
-            self.tell(losses.picture_lines(self.others, self.info.chapters))
+            self.tell(data_loss.picture_lines(self.others, self.info.chapters))
             return ()
         wanted = [stream for stream in self.others if not self._written_anew(stream)]
         carried, gone = carry(self.source, self.container, wanted)
-        self.tell(losses.stream_lines(self.container, [(stream, self._roomier(stream)) for stream in gone]))
-        self.tell(losses.conversion_lines(self.container, wanted, carried))
-        self.tell(losses.chapter_lines(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
+        self.tell(data_loss.stream_lines(self.container, [(stream, self._roomier(stream)) for stream in gone]))
+        self.tell(data_loss.conversion_lines(self.container, wanted, carried))
+        self.tell(data_loss.chapter_lines(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
         return tuple(carried)
 
     def _written_anew(self, stream: StreamInfo) -> bool:
@@ -109,7 +109,7 @@ class Transfer:
         for place, item in enumerate(carried, start=1):
             words += removed(f":s:{place}", stale(streams[item.index].metadata))
         words += removed("", [name for name in self.info.metadata if name.lower() in OF_THE_FILE])
-        if losses.keeps_stereo(self.found, self.container):
+        if data_loss.keeps_stereo(self.found, self.container):
             words += ["-metadata:s:0", f"stereo_mode={self.found.stereo}"]
         flag = self._file_tags(carried)
         if flag:  # again from here, since a file between may hold less
@@ -132,7 +132,7 @@ class Transfer:
             keyed = survival(self.info.path, self.container, KEYED_FLAG)
             if keyed is not None and len(fewer := lost_tags(self.info, keyed)) < len(lost):
                 flag, lost = KEYED_FLAG, fewer
-        self.tell(losses.tag_lines(self.container, lost))
+        self.tell(data_loss.tag_lines(self.container, lost))
         return flag
 
 

@@ -13,7 +13,7 @@ import torch
 
 import vrx
 from vrx.media import ffmpeg
-from vrx.media.stills import is_pattern, sequence_members
+from vrx.media.file_types import is_pattern, sequence_members
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job
 

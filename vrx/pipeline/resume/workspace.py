@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from vrx.errors import OutputError, VrxError
 from vrx.media.atomic import cannot_write
-from vrx.media.partials import TOKEN, clear_leftovers, short_name
+from vrx.media.partial_files import TOKEN, clear_leftovers, short_name
 
 LOCK, JOURNAL = "lock", "journal.json"
 OWN_NAMES = re.compile(

@@ -2,8 +2,8 @@ import struct
 
 import pytest
 
-from vrx.media.losses import mastering_lines
-from vrx.media.mastering import Mastering, input_options, parse, x265_parameters
+from vrx.media.data_loss import mastering_lines
+from vrx.media.hdr10 import Mastering, input_options, parse, x265_parameters
 
 RATIONALS = [(34000, 50000), (16000, 50000), (13250, 50000), (34500, 50000), (7500, 50000), (3000, 50000)]
 RATIONALS += [(15635, 50000), (16450, 50000), (50, 10000), (10_000_000, 10000)]

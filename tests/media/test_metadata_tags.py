@@ -3,9 +3,9 @@ from pathlib import Path
 import av
 
 from tests.clips import scenery
+from vrx.media.metadata_tags import KEYED_FLAG, lost_tags, removed, stale, survival
 from vrx.media.probe import SourceInfo, describe, opened
-from vrx.media.tags import KEYED_FLAG, lost_tags, removed, stale, survival
-from vrx.media.tracks import pick_video
+from vrx.media.video_stream import pick_video
 
 PHONE = {"title": "T", "com.apple.quicktime.model": "Phone 9", "mykey": "my value"}
 

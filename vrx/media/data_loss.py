@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrx.media.extras import Extra, SideData
-from vrx.media.mastering import Mastering, can_hold
+from vrx.media.hdr10 import Mastering, can_hold
 from vrx.media.probe import StreamInfo
+from vrx.media.side_data import Extra, SideData
 from vrx.media.streams import Carried
 
 STYLED = {"ass": "fonts, colors and places", "ssa": "fonts, colors and places", "webvtt": "places", "cc_dec": "places"}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.clips import joined, tones, write_counted
-from vrx.media.companions import LEAD, Companions, Span, repaired, unchanged
 from vrx.media.read import Reader
 from vrx.media.read import Span as Part
+from vrx.media.remux import LEAD, Companions, Span, repaired, unchanged
 
 FRAME = 1 / 12
 VOB = "-c:v mpeg2video -r 25 -bf 2 -f vob -c:a"

@@ -14,10 +14,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vrx.media.alpha import alpha_decoder
 from vrx.media.probe import explain
 from vrx.media.timeline import DAMAGED, moved
 from vrx.media.timing import Moves, ShownOrder
-from vrx.media.transparency import alpha_decoder
 
 UNTIMED = {"h264", "hevc", "vvc"}  # codecs whose packets get wrong times from ffmpeg where AVI has none
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vrx.media.partials import LONGEST, leftovers, partial_folder, partial_path, short_name
+from vrx.media.partial_files import LONGEST, leftovers, partial_folder, partial_path, short_name
 from vrx.pipeline.resume.workspace import folder_of
 
 NAMES = {

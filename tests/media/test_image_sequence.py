@@ -10,8 +10,8 @@ from tests.clips import save_picture, scenery
 from tests.media.test_read import EXIF, photograph
 from vrx.errors import InputError
 from vrx.media.frame import Kind, Layout
+from vrx.media.image_sequence import common_layout, decode, read_header
 from vrx.media.read import Reader, Span, layout_of
-from vrx.media.sequence import common_layout, decode, read_header
 from vrx.pipeline.output import expected_frames
 from vrx.settings import SelectionSettings
 

@@ -19,11 +19,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.media.file_types import PATTERN, SEQUENCE_RATE, sequence_members
 from vrx.media.frame import Kind, Layout, Plane
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import check_regular, explain, opened
-from vrx.media.stills import PATTERN, SEQUENCE_RATE, sequence_members
-from vrx.media.tracks import pick_video
+from vrx.media.video_stream import pick_video
 from vrx.settings import LIMIT, too_large
 
 TICK = Fraction(1, SEQUENCE_RATE)  # seconds from one number to the next

@@ -8,8 +8,8 @@ import pytest
 
 from tests.clips import read
 from tests.media.test_write import frames, target
-from vrx.media.ending import seconds
 from vrx.media.frame import Kind, Layout
+from vrx.media.last_frame import seconds
 from vrx.media.segments import Segment, join, target_of
 from vrx.media.write import Writer
 

@@ -11,7 +11,7 @@ import av.error
 
 from vrx.errors import OutputError
 from vrx.media.ffmpeg import Encoder
-from vrx.media.partials import partial_path
+from vrx.media.partial_files import partial_path
 
 HOLDING = {"mp4", "mov", "matroska", "webm"}  # containers that hold how long a picture is shown
 NEAR = Fraction(1, 100)  # seconds by which a guess may be wrong

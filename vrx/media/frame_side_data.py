@@ -1,0 +1,27 @@
+"""What decoders attach to a picture besides its samples, read without running into PyAV's faults."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from av.video.frame import VideoFrame
+
+# PyAV (18.1) frees the dictionary that these decoders give a color profile along with its name, and so does
+# FFmpeg: the process dies in garbage collection.  Not even a look at the list is safe.
+CRASHING = {"png", "apng"}
+MASTERING = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+
+
+def side_data_of(frame: VideoFrame, codec: str) -> dict[str, bytes]:
+    """Side data of a frame that `codec` decoded, raw bytes by PyAV's names; empty where it cannot be read."""
+    if codec in CRASHING:
+        return {}
+    try:
+        return {data.type.name: bytes(data) for data in cast(Any, frame.side_data)}
+    except ValueError:  # kinds that PyAV does not know, a photograph's EXIF data among them
+        return {}
+
+
+def mastering_of(frame: VideoFrame, codec: str) -> dict[str, bytes]:
+    """Mastering display and content light level of a frame, raw bytes by name."""
+    return {name: data for name, data in side_data_of(frame, codec).items() if name in MASTERING}
