@@ -38,14 +38,27 @@ OPTIONS = {
     "doctor": {"--json"},
 }
 EVENTS = {
-    "started": {"input", "output", "frames", "source_size", "target_size", "model", "device", "dtype", "kept"},
-    "note": {"input", "level", "text"},
+    "opening": {"input"},
+    "started": {
+        "input",
+        "output",
+        "frames",
+        "source_size",
+        "target_size",
+        "model",
+        "device",
+        "dtype",
+        "resumed_frames",
+    },
+    "note": {"input", "code", "text", "facts", "level"},
     "fetching": {"input", "part", "done", "size"},
     "scene": {"input", "number", "frame", "soft"},
     "progress": {"input", "done", "frames", "scene", "fps", "queues"},
-    "finished": {"input", "output", "frames", "scenes", "seconds", "kept"},
+    "finished": {"input", "output", "frames", "scenes", "seconds", "resumed_frames"},
     "skipped": {"input", "output"},
     "failed": {"input", "message", "hint", "exit_code"},
+    "stopped": {"input", "done", "frames", "saved", "exit_code"},
+    "batch-finished": {"input", "done", "failed", "skipped", "exit_code"},
 }
 
 

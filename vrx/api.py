@@ -204,7 +204,7 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
         return {"embedded": hashes.packaged(part.path)}
 
     def note(text: str) -> None:
-        watch(events.Noted(input=name, level="info", text=text))
+        watch(events.Noted(input=name, code="download", text=text))
 
     def progress(part: str, done: int, size: int | None) -> None:
         watch(events.Fetching(input=name, part=part, done=done, size=size))

@@ -1,12 +1,24 @@
-"""What a run tells its watchers: frozen values that leave sideways and are never awaited."""
+"""Events of a run: the documented interface of `--json` and of `on_event` in Python.
+
+Events are frozen values.  A watcher is called with each of them, in order, and must return soon.  With
+`--json` every event is one JSON object on a line of standard output: `type` is the event's `kind`, the
+other keys are its fields.  Frames count from 0, scenes from 1, sizes are (width, height).
+
+A restoring command gives, for each input, `opening`, then `started`, then any number of `scene`,
+`progress`, `note` and `fetching`, then one of `finished`, `skipped`, `failed` and `stopped`; and after the
+last input one `batch-finished`.  A command that is refused before its inputs are looked at (wrong options)
+gives one `failed` whose `input` is empty.  Estimates (blur, degradation) and everything that a result
+lacks come as `note` with a `code` and `facts`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-DETAIL = "detail"  # a note's level
+Level = Literal["detail", "info", "warning"]
+DETAIL: Level = "detail"  # shown with --verbose
 Fact = str | int | float | bool | None
 
 
@@ -21,7 +33,7 @@ class Note:
     code: str
     text: str
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    level: str = "info"
+    level: Level = "info"
 
 
 Notify = Callable[[Note], None]
@@ -29,17 +41,29 @@ Notify = Callable[[Note], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all; `kind` is the `type` of its JSON line."""
+    """Base of all events.
+
+    `kind` is the `type` of its JSON line; `input` the input as it was named, `-` for standard input, or the
+    model's name in `vrx models pull`.
+    """
 
     kind: ClassVar[str]
-    input: str
+    input: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening(Event):
+    """An input is about to be opened; nothing is known of it yet."""
+
+    kind: ClassVar[str] = "opening"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """A file begins: `frames` is an estimate, or None for a pipe; sizes are width, height.
+    """Restoring begins.
 
-    `kept` frames were made by an earlier run.
+    `output` is the file, or `-` for standard output.  `frames` is an estimate, None for a pipe; the first
+    `resumed_frames` of them were restored by an earlier run.  `device` and `dtype` are torch's names.
     """
 
     kind: ClassVar[str] = "started"
@@ -50,21 +74,28 @@ class Started(Event):
     model: str
     device: str
     dtype: str
-    kept: int = 0
+    resumed_frames: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noted(Event):
-    """Something the user should know that ends nothing; `level` is `info`, `warning`, or `detail` (--verbose)."""
+    """A note: see `Note` for `code`, `text`, `facts` and `level`."""
 
     kind: ClassVar[str] = "note"
-    level: str
+    code: str
     text: str
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    level: Level = "info"
+
+    @classmethod
+    def of(cls, source: str, note: Note) -> Noted:
+        """The event of a note about an input."""
+        return cls(input=source, code=note.code, text=note.text, facts=note.facts, level=note.level)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetching(Event):
-    """A checkpoint's file arrives: bytes here, and in all where that is known."""
+    """A file of a checkpoint is being downloaded: `done` bytes of `size`, None where the server does not tell."""
 
     kind: ClassVar[str] = "fetching"
     part: str
@@ -74,7 +105,7 @@ class Fetching(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SceneBegan(Event):
-    """A scene starts at a frame (both count from 0); `soft` where only the guidance is refreshed."""
+    """Scene `number` begins at frame `frame`; `soft` where it only refreshes the guidance of the same scene."""
 
     kind: ClassVar[str] = "scene"
     number: int
@@ -84,7 +115,10 @@ class SceneBegan(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Advanced(Event):
-    """Frames are written; `queues` are how many items wait before each stage."""
+    """`done` frames of `frames` are written, those of an earlier run among them; about ten times a second.
+
+    `fps` is the mean of this run, `queues` how many chunks wait before each stage.
+    """
 
     kind: ClassVar[str] = "progress"
     done: int
@@ -96,19 +130,19 @@ class Advanced(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished(Event):
-    """A file stands under its final name; `kept` of its frames were made by an earlier run."""
+    """The result is complete under its final name; `resumed_frames` of its frames come from an earlier run."""
 
     kind: ClassVar[str] = "finished"
     output: str
     frames: int
     scenes: int
     seconds: float
-    kept: int = 0
+    resumed_frames: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped(Event):
-    """Nothing was done: the result was there already."""
+    """The result exists already, and --skip-existing leaves it."""
 
     kind: ClassVar[str] = "skipped"
     output: str
@@ -116,7 +150,7 @@ class Skipped(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(Event):
-    """A file failed; nothing stands under its final name that was not there before."""
+    """An input failed, or with an empty `input` the whole command; whatever had the result's name before still does."""
 
     kind: ClassVar[str] = "failed"
     message: str
@@ -124,8 +158,33 @@ class Failed(Event):
     exit_code: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stopped(Event):
+    """The run was interrupted (Ctrl-C: exit code 130) or terminated (143) after `done` of `frames` frames.
+
+    `saved` frames are kept for the next run of the same command, which resumes there; 0 starts again.
+    """
+
+    kind: ClassVar[str] = "stopped"
+    done: int
+    frames: int | None
+    saved: int
+    exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFinished(Event):
+    """All inputs of a command were worked on: how many are done, failed and skipped, and the exit code."""
+
+    kind: ClassVar[str] = "batch-finished"
+    done: int
+    failed: int
+    skipped: int
+    exit_code: int
+
+
 Watcher = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """The watcher that does not look."""
+    """The watcher that does nothing."""

@@ -26,9 +26,9 @@ def test_logs_get_a_line_every_twentieth_of_a_file() -> None:
     file = io.StringIO()
     plain = Plain(Console(file=file, width=100), Look())
     sizes = {"source_size": (8, 8), "target_size": (16, 16)}
-    plain(events.Started(input="in", output="out", frames=64, model="m", device="cpu", dtype="fp32", kept=0, **sizes))
+    plain(events.Started(input="in", output="out", frames=64, model="m", device="cpu", dtype="fp32", **sizes))
     for done in range(1, 65):
-        plain(events.Advanced(input="in", done=done, frames=64, scene=0, fps=2.0, queues={}))
+        plain(events.Advanced(input="in", done=done, frames=64, scene=1, fps=2.0, queues={}))
     lines = file.getvalue().splitlines()[1:]
     assert [int(line.split()[1]) for line in lines] == list(range(4, 65, 4))  # 4 of 64 are over a twentieth, 3 are not
 
@@ -44,7 +44,7 @@ def test_names_from_outside_cannot_steer_the_terminal(kind: type) -> None:
     watch = Plain(console, Look()) if kind is Plain else Bar(console, False)
     with watch if isinstance(watch, Bar) else nullcontext():
         watch(events.Fetching(input="m", part=HOSTILE, done=5, size=5))
-        watch(events.Noted(input="m", level="info", text=f"note {HOSTILE}"))
+        watch(events.Noted(input="m", code="x", text=f"note {HOSTILE}"))
         watch(
             events.Started(
                 input=HOSTILE,

@@ -137,7 +137,7 @@ def test_bad_cut_lists_are_named(tmp_path: Path) -> None:
 
 def test_scenes_cover_every_frame() -> None:
     found = list(scenes(mark_at(shots([9]), frozenset({3, 5}))))
-    assert [(s.number, s.start, s.end) for s in found] == [(0, 0, 3), (1, 3, 5), (2, 5, 9)]
+    assert [(s.number, s.start, s.end) for s in found] == [(1, 0, 3), (2, 3, 5), (3, 5, 9)]
     assert found[0].end_time == found[1].start_time == Fraction(120, 1000)
     assert found[-1].end_time == Fraction(360, 1000)
     assert list(scenes(iter([]))) == []

@@ -84,7 +84,7 @@ def expanded(words: Sequence[str], template: Job, options: RunOptions, watch: ev
         words = ["-"]
     expansion = api.expand(words, options.recursive, template.output.path)
     for word, note in expansion.notes:
-        watch(events.Noted(input=word, level="info", text=note))
+        watch(events.Noted(input=word, code="inputs-left-out", text=note))
     for word, error in expansion.problems:
         watch(failure(word, error))
         if len(expansion.problems) == 1:

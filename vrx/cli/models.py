@@ -119,7 +119,7 @@ def pull(
     with watcher(render.err_console(), Look(quiet=quiet), json) as watch:
         for name in names:
             files = api.pull(name, everything, watch)
-            watch(events.Noted(input=name, level="info", text=f"{name}: {len(files)} files here and verified"))
+            watch(events.Noted(input=name, code="model-verified", text=f"{name}: {len(files)} files here and verified"))
 
 
 @app.command("import")

@@ -70,7 +70,7 @@ class Bar:
         event = shown(event)
         if isinstance(event, events.Started):
             self._task = self._bar.add_task(
-                escape(event.input), total=event.frames, completed=event.kept, count="", rate="", place=""
+                escape(event.input), total=event.frames, completed=event.resumed_frames, count="", rate="", place=""
             )
         elif isinstance(event, events.Advanced):
             queues = " ".join(f"{name}:{count}" for name, count in event.queues.items())
@@ -80,7 +80,7 @@ class Bar:
                 total=event.frames,
                 count=f"{event.done}/{event.frames or '?'} frames",
                 rate=pace(event.fps),
-                place=f"scene {event.scene + 1} [dim]{queues}[/dim]",
+                place=f"scene {event.scene} [dim]{queues}[/dim]",
             )
         elif isinstance(event, events.Finished):
             self._bar.remove_task(self._task)
@@ -115,7 +115,7 @@ class Plain:
                 self._say(event.text)
             return
         if isinstance(event, events.Started):
-            self._when, self._share = monotonic(), event.kept / event.frames if event.frames else 0.0
+            self._when, self._share = monotonic(), event.resumed_frames / event.frames if event.frames else 0.0
             frames = f"{counted(event.frames, 'frame')}, " if event.frames else ""
             sizes = "{}x{} to {}x{}".format(*event.source_size, *event.target_size)
             self._say(f"{event.input}: {frames}{sizes}, {event.model} on {event.device} ({event.dtype})")
@@ -124,7 +124,7 @@ class Plain:
             if monotonic() - self._when > PLAIN_SECONDS or share - self._share >= PLAIN_SHARE:
                 self._when, self._share = monotonic(), share
                 of = f" of {event.frames}" if event.frames else ""
-                self._say(f"{event.input}: {event.done}{of} frames, {pace(event.fps)}, scene {event.scene + 1}")
+                self._say(f"{event.input}: {event.done}{of} frames, {pace(event.fps)}, scene {event.scene}")
         elif isinstance(event, events.Fetching):
             self._fetching(event)
         elif isinstance(event, events.Finished):
@@ -166,8 +166,8 @@ def counted(number: int, thing: str) -> str:
 def finished(event: events.Finished) -> str:
     """The line about a finished file."""
     name = "standard output" if event.output == "-" else event.output
-    fps = pace((event.frames - event.kept) / max(event.seconds, 1e-9))
-    kept = f" ({event.kept} of an earlier run)" if event.kept else ""
+    fps = pace((event.frames - event.resumed_frames) / max(event.seconds, 1e-9))
+    kept = f" ({event.resumed_frames} of an earlier run)" if event.resumed_frames else ""
     facts = [counted(event.frames, "frame") + kept, counted(event.scenes, "scene")]
     return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({fps})' if fps else ''}"
 

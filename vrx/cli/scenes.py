@@ -23,9 +23,9 @@ def scenes(
         for scene in found:
             render.emit_json({"type": "scene", **render.plain(scene)})
         return
-    rows = [(s.number + 1, s.start, s.end, float(s.start_time), float(s.end_time)) for s in found]
+    rows = [(s.number, s.start, s.end, float(s.start_time), float(s.end_time)) for s in found]
     if csv:
         render.emit_csv(("scene", "start_frame", "end_frame", "start_seconds", "end_seconds"), rows)
         return
-    shown = [(s.number + 1, s.start, s.end, render.seconds(s.start_time), render.seconds(s.end_time)) for s in found]
+    shown = [(s.number, s.start, s.end, render.seconds(s.start_time), render.seconds(s.end_time)) for s in found]
     render.emit_table(("scene", "first frame", "before frame", "from", "to"), shown)

@@ -121,7 +121,12 @@ class Run:
         frames, scenes = done.frames, done.scenes
         self._watch(
             events.Finished(
-                input=self.job.source, output=str(path), frames=frames, scenes=scenes, seconds=0.0, kept=frames
+                input=self.job.source,
+                output=str(path),
+                frames=frames,
+                scenes=scenes,
+                seconds=0.0,
+                resumed_frames=frames,
             )
         )
         return Outcome(path, frames, scenes, 0.0)
@@ -199,7 +204,7 @@ class Run:
                 frames=writer.frames,
                 scenes=scenes,
                 seconds=seconds,
-                kept=writer.kept,
+                resumed_frames=writer.kept,
             )
         )
         return outcome
@@ -217,7 +222,7 @@ class Run:
                 model=self._entry.name,
                 device=str(self._device),
                 dtype=str(dtype).removeprefix("torch."),
-                kept=kept,
+                resumed_frames=kept,
             )
         )
         for line in (
@@ -279,7 +284,7 @@ class Run:
                     if isinstance(item, SceneStart):
                         scene = item.number
                         self._watch(
-                            events.SceneBegan(input=self.job.source, number=scene, frame=writer.frames, soft=False)
+                            events.SceneBegan(input=self.job.source, number=scene + 1, frame=writer.frames, soft=False)
                         )
                     elif isinstance(item, Work):
                         self._write(pipeline, item, writer, scene)
@@ -312,7 +317,7 @@ class Run:
         for place, source in enumerate(chunk.frames):
             if source.turn is Turn.SOFT:
                 frame = chunk.first_frame + place
-                self._watch(events.SceneBegan(input=self.job.source, number=scene, frame=frame, soft=True))
+                self._watch(events.SceneBegan(input=self.job.source, number=scene + 1, frame=frame, soft=True))
 
     def _report(self, pipeline: Pipeline, writer: Writer | KeptWriter, scene: int, begin: float) -> None:
         fps = (writer.frames - writer.kept) / max(1e-9, perf_counter() - begin)
@@ -321,7 +326,7 @@ class Run:
                 input=self.job.source,
                 done=writer.frames,
                 frames=self.frames if writer.frames <= (self.frames or 0) else None,  # headers may be wrong
-                scene=scene,
+                scene=scene + 1,
                 fps=fps,
                 queues=pipeline.queues(),
             )

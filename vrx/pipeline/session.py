@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vrx import events
 from vrx.errors import InputError, OutputError, UsageError
-from vrx.events import Watcher
+from vrx.events import Note, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.file_types import is_pattern, picture_suffix
@@ -163,14 +163,17 @@ class Session:
             suffix = picture_suffix(file.read(16))
         return spool.rename(spool.with_suffix(suffix)) if suffix else spool
 
-    def note(self, text: str) -> None:
-        """Tell a warning once."""
-        if text not in self._notes:
-            self._notes.append(text)
-            self._watch(events.Noted(input=self.job.source, level="warning", text=text))
+    def note(self, note: str | Note) -> None:
+        """Emit a warning, once."""
+        found = note if isinstance(note, Note) else Note("warning", note)
+        if found.text not in self._notes:
+            self._notes.append(found.text)
+            self._watch(events.Noted.of(self.job.source, replace(found, level="warning")))
 
-    def inform(self, text: str, level: str = "info") -> None:
-        self._watch(events.Noted(input=self.job.source, level=level, text=text))
+    def inform(self, note: str | Note, level: events.Level = "info") -> None:
+        """Emit a note."""
+        found = note if isinstance(note, Note) else Note("info", note, level=level)
+        self._watch(events.Noted.of(self.job.source, found))
 
     def plan(self) -> Plan:
         """What a run would do."""

@@ -52,7 +52,7 @@ class Marked:
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames `start` to before `end`, counted from 0, and when they are shown, in seconds."""
+    """Frames `start` to before `end`, counted from 0, and when they are shown, in seconds; `number` counts from 1."""
 
     number: int
     start: int
@@ -232,7 +232,7 @@ def read_cuts(path: Path) -> frozenset[int]:
 
 def scenes(marked: Iterator[Marked]) -> Iterator[Scene]:
     """The scenes of marked frames; one where there is no cut."""
-    start, number, count = 0, 0, 0
+    start, number, count = 0, 1, 0
     begin = end = last = Fraction(0)
     for count, item in enumerate(marked, start=1):
         time = item.frame.time
