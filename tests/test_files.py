@@ -10,12 +10,12 @@ from huggingface_hub import constants
 
 from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
-from vrx.files import check_file, is_there, read_bytes, read_text
+from vrx.files import check_file, path_exists, read_bytes, read_text
 from vrx.models.components import in_folder
 from vrx.models.registry import given
 from vrx.scenes.detect import read_cuts
 from vrx.weights import catalogue, checkpoint, hashes, sharded
-from vrx.weights.hash_cache import Ledger
+from vrx.weights.hash_cache import HashCache
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
@@ -46,19 +46,19 @@ def test_what_is_no_file_is_called_by_its_name(tmp_path: Path, monkeypatch: pyte
 
 
 READERS: dict[str, tuple[str, Callable[[Path], object], type[VrxError]]] = {
-    "catalogue": ("own.toml", catalogue.load, ModelError),
-    "checkpoint": ("m.pt", checkpoint.tensors, ModelError),
-    "safetensors": ("m.safetensors", checkpoint.tensors, ModelError),
-    "header": ("m.safetensors", checkpoint.header, ModelError),
-    "metadata": ("m.safetensors", checkpoint.metadata, ModelError),
-    "section": ("m.safetensors", lambda path: checkpoint.section(path, "a"), ModelError),
-    "index": ("m.safetensors.index.json", sharded.members, ModelError),
+    "catalogue": ("own.toml", catalogue.load_file, ModelError),
+    "checkpoint": ("m.pt", checkpoint.load_tensors, ModelError),
+    "safetensors": ("m.safetensors", checkpoint.load_tensors, ModelError),
+    "header": ("m.safetensors", checkpoint.read_shapes, ModelError),
+    "metadata": ("m.safetensors", checkpoint.read_metadata, ModelError),
+    "section": ("m.safetensors", lambda path: checkpoint.load_section(path, "a"), ModelError),
+    "index": ("m.safetensors.index.json", sharded.read_index, ModelError),
     "model": ("m.pt", given, ModelError),
     "model as safetensors": ("m.safetensors", given, ModelError),
     "config of a folder": ("config.json", lambda path: in_folder(path.parent), ModelError),
     "imported": ("m.pt", lambda path: api.bring("infvsr", path), ModelError),
-    "hashed": ("m.pt", lambda path: hashes.verify(path, None, "0" * 64), ModelError),
-    "ledger": ("m.pt", lambda path: Ledger(path.parent).check("m", path, None, ""), ModelError),
+    "hashed": ("m.pt", lambda path: hashes.verify_file(path, None, "0" * 64), ModelError),
+    "ledger": ("m.pt", lambda path: HashCache(path.parent).check("m", path, None, ""), ModelError),
     "cut list": ("cuts.txt", read_cuts, InputError),
 }
 
@@ -76,7 +76,7 @@ def test_a_pipe_never_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rea
     assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("read", [catalogue.load, read_cuts, checkpoint.tensors])
+@pytest.mark.parametrize("read", [catalogue.load_file, read_cuts, checkpoint.load_tensors])
 def test_a_device_without_an_end_is_not_read(read: Callable[[Path], object]) -> None:
     with pytest.raises(VrxError, match="a device"):
         read(Path("/dev/zero"))
@@ -86,12 +86,12 @@ def test_a_pipe_among_the_notes_of_the_cache_is_left_alone(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "vrx-seen.json")
     path = tmp_path / "m.bin"
     path.write_bytes(b"x")
-    assert len(Ledger(tmp_path).check("m", path, None, "")) == 64
+    assert len(HashCache(tmp_path).check("m", path, None, "")) == 64
 
 
 @pytest.mark.parametrize("name", ["a" * 5000 + ".pt", "a" * 300, "a\0b"])
 def test_names_that_no_disk_holds_lead_nowhere(name: str) -> None:
-    assert not is_there(Path(name))
+    assert not path_exists(Path(name))
     for read in (given, lambda path: api.bring("infvsr", path)):
         with pytest.raises(ModelError, match="no such file"):
             read(Path(name))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.plan import Plan
     from vrx.pipeline.run import Outcome
     from vrx.scenes.detect import Scene
-    from vrx.weights.catalogue import Entry, Part
+    from vrx.weights.catalogue import Entry, PartFile
     from vrx.weights.removal import Removal
 
 
@@ -115,7 +115,7 @@ def models() -> dict[str, Entry]:
     """The catalogue."""
     from vrx.weights import catalogue
 
-    return catalogue.known()
+    return catalogue.load_all()
 
 
 def model_state(entry: Entry) -> tuple[str, str]:
@@ -130,13 +130,13 @@ def model_state(entry: Entry) -> tuple[str, str]:
     if entry.lacking:
         return "incomplete", f"the entry has no part with the role {', '.join(entry.lacking)}"
     folder = Environment.read().models
-    lacking = store.missing(entry, folder)
+    lacking = store.missing_parts(entry, folder)
     if not lacking:
         return "ready", ""
-    by_hand = [part for part in lacking if not part.fetchable]
+    by_hand = [part for part in lacking if not part.downloadable]
     if by_hand:
         return "by hand", "; ".join(
-            f"put {part.path} into {store.place_by_hand(entry, part, folder).parent}" for part in by_hand
+            f"put {part.path} into {store.manual_path(entry, part, folder).parent}" for part in by_hand
         )
     return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
 
@@ -176,14 +176,14 @@ def entries_of(names: Sequence[str]) -> list[Entry]:
     return [known[name] for name in names]
 
 
-def lacking(entry: Entry, everything: bool) -> list[Part]:
+def lacking(entry: Entry, everything: bool) -> list[PartFile]:
     """The parts that `pull` would bring, with the sizes their servers tell."""
     from vrx.settings import Environment
     from vrx.weights import download, store
 
     roles = {part.role for part in entry.parts} if everything else set()
     folder = Environment.read().models
-    absent = [part for part in store.wanted(entry, roles) if store.here(entry, part, folder) is None]
+    absent = [part for part in store.required_parts(entry, roles) if store.find_part(entry, part, folder) is None]
     return download.priced(absent)
 
 
@@ -200,8 +200,8 @@ def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
     (entry,) = entries_of([name])
     if entry.family == "embedded":
         part = entry.parts[0]
-        hashes.verify(hashes.packaged(part.path), part.size, part.sha256)
-        return {"embedded": hashes.packaged(part.path)}
+        hashes.verify_file(hashes.packaged_path(part.path), part.size, part.sha256)
+        return {"embedded": hashes.packaged_path(part.path)}
 
     def note(text: str) -> None:
         watch(events.Noted(input=name, code="download", text=text))
@@ -223,16 +223,16 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     checked before the first is written.  Raises ModelError, and OutputError for a full disk.
     """
     from vrx.errors import ModelError
-    from vrx.files import is_there
+    from vrx.files import path_exists
     from vrx.models.components import part_in
     from vrx.settings import Environment
     from vrx.weights import checkpoint, hashes, sharded, store
 
     (entry,) = entries_of([name])
-    if not is_there(path):
+    if not path_exists(path):
         raise ModelError(f"cannot read the checkpoint {path}: no such file")
     if path.is_dir():
-        files = sharded.checkpoints(path)
+        files = sharded.list_checkpoints(path)
     elif sharded.is_index(path) or path.suffix in sharded.SUFFIXES:
         files = [path]
     else:
@@ -242,12 +242,12 @@ def bring(name: str, path: Path) -> list[tuple[str, Path]]:
     parts = [(file, part_in(entry, file)) for file in files]
     brought = []
     for file, part in parts:
-        target = store.place_by_hand(entry, part, Environment.read().models).with_suffix(hashes.SAFE)
+        target = store.manual_path(entry, part, Environment.read().models).with_suffix(hashes.SAFE)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ModelError(f"cannot write into {target.parent}: {error.strerror}", "Set VRX_HOME") from error
-        checkpoint.write(target, checkpoint.tensors(file)[0], {})
+        checkpoint.save(target, checkpoint.load_tensors(file)[0], {})
         brought.append((part.role, target))
     return brought
 
@@ -261,8 +261,8 @@ def verify(name: str) -> dict[str, Path]:
     if entry.family == "embedded":
         return pull(name, everything=False, watch=ignore)
     folder = Environment.read().models
-    held = [part for part in entry.parts if store.here(entry, part, folder) is not None]
-    return {part.role: store.verified(entry, part, folder, force=True) for part in held}
+    held = [part for part in entry.parts if store.find_part(entry, part, folder) is not None]
+    return {part.role: store.verify_part(entry, part, folder, force=True) for part in held}
 
 
 def located(name: str) -> dict[str, Path]:
@@ -272,8 +272,8 @@ def located(name: str) -> dict[str, Path]:
 
     (entry,) = entries_of([name])
     if entry.family == "embedded":
-        return {"embedded": hashes.packaged(entry.parts[0].path)}
-    found = {part.role: store.here(entry, part, Environment.read().models) for part in entry.parts}
+        return {"embedded": hashes.packaged_path(entry.parts[0].path)}
+    found = {part.role: store.find_part(entry, part, Environment.read().models) for part in entry.parts}
     return {role: path for role, path in found.items() if path is not None}
 
 
@@ -288,8 +288,8 @@ def remove(name: str) -> Removal:
         raise ModelError("the embedded model is part of vrx", "Nothing was removed")
     folder = Environment.read().models
     others = [other for other in models().values() if other.name != name and other.family != "embedded"]
-    complete = [other for other in others if not other.fault and other.parts and not store.missing(other, folder)]
-    files = [store.held(other, part, folder) for other in complete for part in other.parts]
+    complete = [other for other in others if not other.fault and other.parts and not store.missing_parts(other, folder)]
+    files = [store.part_files(other, part, folder) for other in complete for part in other.parts]
     keep = {path.resolve() for found in files for path in found.values()}
     return removal.remove(entry, folder, keep)
 
@@ -297,11 +297,11 @@ def remove(name: str) -> Removal:
 def convert(folder: Path, target: Path) -> str:
     """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
     from vrx.errors import ModelError, OutputError
-    from vrx.files import is_there
+    from vrx.files import path_exists
     from vrx.models.components import combine, in_folder
     from vrx.models.registry import family_of
 
-    if not is_there(folder) or not folder.is_dir():
+    if not path_exists(folder) or not folder.is_dir():
         raise ModelError(f"{folder} is no folder", "Name the folder that holds the model's parts")
     if target.suffix != ".safetensors":
         raise OutputError(f"cannot write {target}: its name must end in .safetensors")
@@ -350,5 +350,5 @@ def model_figures(entry: Entry) -> dict[str, str]:
 
     if entry.family != "embedded" or not entry.parts:
         return {}
-    metadata = checkpoint.metadata(hashes.packaged(entry.parts[0].path))
+    metadata = checkpoint.read_metadata(hashes.packaged_path(entry.parts[0].path))
     return {key: value for key, value in metadata.items() if key not in ("config", "family", "format")}

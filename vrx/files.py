@@ -22,7 +22,7 @@ class NotAFileError(OSError):
     """A pipe, device, socket or folder where a file is meant, or a file larger than anything of its kind."""
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether a name that somebody typed leads to anything; no disk holds some names, and those lead nowhere."""
     try:
         path.stat()

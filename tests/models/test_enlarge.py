@@ -12,7 +12,7 @@ from vrx.models.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.train.degrade import quantise, shrink
-from vrx.weights.hashes import packaged
+from vrx.weights.hashes import packaged_path
 
 SIDE = 96  # pixels of the result
 NOISE = 8 / 255
@@ -20,7 +20,7 @@ NOISE = 8 / 255
 
 @pytest.fixture(scope="module")
 def shipped() -> EmbeddedParts:
-    return load_parts(packaged("embedded.safetensors"))
+    return load_parts(packaged_path("embedded.safetensors"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from vrx.models.autoencoders import RESERVE, Tiles, Tiling
 from vrx.networks.causal_conv import ConvCache
 from vrx.weights import catalogue
 
-ENTRIES = catalogue.load(catalogue.packaged())
+ENTRIES = catalogue.load_file(catalogue.packaged_path())
 FREE = {"24 GB": 24_900_000_000, "80 GB": 84_500_000_000}
 SIZES = {"480p": (480, 832), "720p": (720, 1280), "1080p": (1088, 1920), "4K": (2160, 3840)}
 

@@ -14,7 +14,7 @@ from vrx.pipeline.select_model import USUAL
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
-ENTRIES = catalogue.load(catalogue.packaged())
+ENTRIES = catalogue.load_file(catalogue.packaged_path())
 UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 CUDA = torch.device("cuda")
 

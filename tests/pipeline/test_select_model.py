@@ -10,7 +10,7 @@ from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 
-ENTRIES = catalogue.load(catalogue.packaged())
+ENTRIES = catalogue.load_file(catalogue.packaged_path())
 UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 DEBLUR = RestoreSettings(task=Task.DEBLUR)
 LARGE, SMALL = 48_000_000_000, 22_500_000_000

@@ -74,38 +74,38 @@ def test_any_bytes_give_one_clear_error(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("fuzz") / "x.safetensors"
     path.write_bytes(data)
     with pytest.raises(ModelError):
-        checkpoint.read(path)
+        checkpoint.load_safetensors(path)
 
 
 def test_a_huge_header_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
     with pytest.raises(ModelError):
-        checkpoint.read(path)
+        checkpoint.load_safetensors(path)
 
 
 def test_size_and_hash_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"hello")
-    hashes.verify(path, 5, hashes.sha256(path))
+    hashes.verify_file(path, 5, hashes.sha256(path))
     with pytest.raises(ModelError, match="5 bytes, not 6"):
-        hashes.verify(path, 6, "")
+        hashes.verify_file(path, 6, "")
     with pytest.raises(ModelError, match="hash"):
-        hashes.verify(path, None, "0" * 64)
+        hashes.verify_file(path, None, "0" * 64)
     with pytest.raises(ModelError, match="cannot read"):
-        hashes.verify(tmp_path / "none", None, "")
+        hashes.verify_file(tmp_path / "none", None, "")
 
 
 def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
-    entry = catalogue.load(catalogue.packaged())["embedded"]
+    entry = catalogue.load_file(catalogue.packaged_path())["embedded"]
     part = entry.parts[0]
-    path = hashes.packaged(part.path)
-    hashes.verify(path, part.size, part.sha256)
+    path = hashes.packaged_path(part.path)
+    hashes.verify_file(path, part.size, part.sha256)
     assert part.sha256
     assert path.stat().st_size <= 30_000_000
     parts = load_parts(path)
     assert entry.parameters == parts.parameters
-    assert float(checkpoint.metadata(path)["hours"]) > 0
+    assert float(checkpoint.read_metadata(path)["hours"]) > 0
 
 
 def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
     ]:
         path.write_text(text)
         with pytest.raises(ModelError, match=words):
-            catalogue.load(path)
+            catalogue.load_file(path)
 
 
 WHOLE = """
@@ -174,13 +174,13 @@ def test_a_fault_in_a_users_entry_is_named_and_the_others_work(
         text = text.replace("models.mine", "models.embedded")
     path.write_text(text + WHOLE.replace("mine", "good"))
     monkeypatch.setenv("VRX_WEIGHTS_FILE", str(path))
-    entries = catalogue.known()
+    entries = catalogue.load_all()
     (broken,) = (entry for entry in entries.values() if entry.fault)
     assert broken.fault.startswith(str(path))
     assert re.search(words, broken.fault)
     assert entries["good"].available
     assert not entries["good"].fault
-    assert entries["embedded"].parts == catalogue.load(catalogue.packaged())["embedded"].parts
+    assert entries["embedded"].parts == catalogue.load_file(catalogue.packaged_path())["embedded"].parts
     with pytest.raises(ModelError, match=re.escape(broken.fault)):
         api.entries_of([broken.name])
 
@@ -204,7 +204,7 @@ def test_a_key_of_many_parts_is_refused_at_once(tmp_path: Path, text: str) -> No
     path.write_text(text)
     begin = time.monotonic()
     with pytest.raises(ModelError, match="a key has more than 100 parts"):
-        catalogue.load(path)
+        catalogue.load_file(path)
     assert time.monotonic() - begin < 2
 
 
@@ -212,12 +212,12 @@ def test_the_families_are_those_of_the_registry() -> None:
     found = {name: (family.tasks, family.scales) for name, family in registry.FAMILIES.items()}
     assert found == {name: (rules.tasks, rules.scales) for name, rules in families.FAMILIES.items()}
     assert set(families.ROLES) == set(PUBLISHED)
-    for entry in catalogue.load(catalogue.packaged()).values():
+    for entry in catalogue.load_file(catalogue.packaged_path()).values():
         assert not entry.available or not entry.lacking
 
 
 def test_every_entry_of_the_catalogue_is_whole() -> None:
-    entries = catalogue.load(catalogue.packaged())
+    entries = catalogue.load_file(catalogue.packaged_path())
     assert entries["embedded"].available
     assert {"infvsr", "flashvsr", "instantvir-deblur"} <= set(entries)
     for entry in entries.values():
@@ -230,7 +230,7 @@ def test_a_full_disk_is_a_failure_of_the_output(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(OutputError, match="Free some space"):
-            checkpoint.write(tmp_path / "a.safetensors", {"x": torch.zeros(1 << 14)}, {})
+            checkpoint.save(tmp_path / "a.safetensors", {"x": torch.zeros(1 << 14)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not any(tmp_path.iterdir())

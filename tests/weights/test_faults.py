@@ -150,8 +150,8 @@ def test_a_cached_file_with_a_flipped_byte_is_set_aside(command: Pull, hub: Hub)
 
 def test_notes_of_two_processes_are_both_kept(hub: Hub, tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from vrx.weights.hash_cache import Ledger\n"
-        "ledger = Ledger(pathlib.Path(sys.argv[1])); file = pathlib.Path(sys.argv[2]); file.write_text('x')\n"
+        "import sys, pathlib; from vrx.weights.hash_cache import HashCache\n"
+        "ledger = HashCache(pathlib.Path(sys.argv[1])); file = pathlib.Path(sys.argv[2]); file.write_text('x')\n"
         "for number in range(20): ledger.check(f'{file.name}{number}', file, None, '')"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -214,8 +214,8 @@ def test_no_shard_stands_elsewhere(tmp_path: Path, shard: str) -> None:
     path = tmp_path / "m.index.json"
     path.write_text(json.dumps({"weight_map": {"a": "good.bin", "b": shard}}))
     with pytest.raises(ModelError, match="is refused"):
-        sharded.names(path)
-    assert not sharded.whole(path)
+        sharded.shard_names(path)
+    assert not sharded.is_complete(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 1}}', "[" * 9**6])
@@ -223,7 +223,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "m.index.json"
     path.write_text(content)
     with pytest.raises(ModelError, match="is no index"):
-        sharded.names(path)
+        sharded.shard_names(path)
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,10 @@ def one_line(error: ModelError, path: Path) -> None:
 def read(path: Path) -> None:
     """Either entries whose parts can be used, or one clear error that names the file."""
     try:
-        for entry in catalogue.load(path).values():
+        for entry in catalogue.load_file(path).values():
             assert all(isinstance(word, str) for word in (*entry.tasks, entry.family, entry.license))
             assert entry.size is None or entry.size >= 0
-            assert all(catalogue.inside(part.path) for part in entry.parts)
+            assert all(catalogue.is_safe_path(part.path) for part in entry.parts)
     except ModelError as error:
         one_line(error, path)
 
@@ -112,7 +112,12 @@ def test_any_header_is_read_or_refused_without_memory(
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + rest)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for reader in (checkpoint.read, checkpoint.header, checkpoint.metadata, checkpoint.tensors):
+    for reader in (
+        checkpoint.load_safetensors,
+        checkpoint.read_shapes,
+        checkpoint.read_metadata,
+        checkpoint.load_tensors,
+    ):
         try:
             reader(path)
         except ModelError as error:
@@ -132,7 +137,7 @@ def test_any_saved_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFact
         data = memory.getvalue()
     path.write_bytes(data)
     with pytest.raises(ModelError):
-        checkpoint.tensors(path)
+        checkpoint.load_tensors(path)
 
 
 class Hostile:
@@ -145,17 +150,17 @@ def test_what_would_run_is_refused_by_its_name(tmp_path: Path, content: object) 
     path = tmp_path / "m.ckpt"
     torch.save(content, path)
     with pytest.raises(ModelError, match=r"it asks for .*, which is no tensor"):
-        checkpoint.tensors(path)
+        checkpoint.load_tensors(path)
 
 
 def peak_of(path: Path) -> tuple[str, int]:
     """What a fresh process says of a checkpoint, and the kilobytes that reading it took."""
     code = (
-        "import resource, sys, pathlib; from vrx.weights import load\n"
+        "import resource, sys, pathlib; from vrx.weights import checkpoint\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
-        "try: load.tensors(pathlib.Path(sys.argv[1])); print('read')\n"
-        "except load.ModelError as error: print(error)\n"
+        "try: checkpoint.load_tensors(pathlib.Path(sys.argv[1])); print('read')\n"
+        "except checkpoint.ModelError as error: print(error)\n"
         "print(peak() - before)"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -226,7 +231,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.pth"
     path.write_bytes(overlapping())
     with pytest.raises(ModelError, match="unpacks to more than it holds"):
-        checkpoint.tensors(path)
+        checkpoint.load_tensors(path)
 
 
 def nested(depth: int, use: bytes) -> bytes:
@@ -262,20 +267,20 @@ def test_keys_that_take_for_ever_to_hash_are_refused_at_once(tmp_path: Path, use
     path.write_bytes(archive(program) if boxed else program)
     begin = time.monotonic()
     with pytest.raises(ModelError, match="nested deeper, than tensors need"):
-        checkpoint.tensors(path)
+        checkpoint.load_tensors(path)
     assert time.monotonic() - begin < 20  # of 2^40 steps
 
 
 def test_programs_and_keys_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (pickle_cost.MOST_OPCODES, pickle_cost.MOST_STEPS) == (2_000_000, 1_000_000)  # 50,000 tensors and more
+    assert (pickle_cost.MAX_OPCODES, pickle_cost.MAX_STEPS) == (2_000_000, 1_000_000)  # 50,000 tensors and more
     path = tmp_path / "m.pth"
     torch.save({f"layer.{number}": torch.zeros(1) for number in range(100)}, path)
-    assert len(checkpoint.tensors(path)[0]) == 100
-    for name, most in (("MOST_OPCODES", 1000), ("MOST_STEPS", 90)):
+    assert len(checkpoint.load_tensors(path)[0]) == 100
+    for name, most in (("MAX_OPCODES", 1000), ("MAX_STEPS", 90)):
         with monkeypatch.context() as patched:
             patched.setattr(pickle_cost, name, most)
             with pytest.raises(ModelError, match="nested deeper, than tensors need"):
-                checkpoint.tensors(path)
+                checkpoint.load_tensors(path)
 
 
 def test_whole_numbers_made_to_collide_count_for_more(tmp_path: Path) -> None:
@@ -283,7 +288,7 @@ def test_whole_numbers_made_to_collide_count_for_more(tmp_path: Path) -> None:
     path = tmp_path / "m.pth"
     path.write_bytes(b"\x80\x02}(" + pairs + b"u.")
     with pytest.raises(ModelError, match="nested deeper, than tensors need"):
-        checkpoint.tensors(path)
+        checkpoint.load_tensors(path)
 
 
 def test_keys_that_trainers_use_are_taken(tmp_path: Path) -> None:
@@ -293,37 +298,42 @@ def test_keys_that_trainers_use_are_taken(tmp_path: Path) -> None:
         torch.save(
             {**others, "state_dict": OrderedDict(tensors)}, tmp_path / "m.pt", _use_new_zipfile_serialization=new
         )
-        assert torch.equal(checkpoint.tensors(tmp_path / "m.pt")[0]["a"], tensors["a"])
+        assert torch.equal(checkpoint.load_tensors(tmp_path / "m.pt")[0]["a"], tensors["a"])
 
 
 def test_a_header_of_too_many_names_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (sharded.MOST_TENSORS, checkpoint.HEADER_MAX) == (100_000, 16_000_000)
+    assert (sharded.MAX_TENSORS, checkpoint.HEADER_MAX) == (100_000, 16_000_000)
     path = tmp_path / "m.safetensors"
     save_file({f"{number}": torch.zeros(1) for number in range(9)}, path)
-    assert len(checkpoint.header(path)) == 9
-    monkeypatch.setattr(sharded, "MOST_TENSORS", 8)
-    for reader in (checkpoint.read, checkpoint.header, checkpoint.metadata, checkpoint.tensors):
+    assert len(checkpoint.read_shapes(path)) == 9
+    monkeypatch.setattr(sharded, "MAX_TENSORS", 8)
+    for reader in (
+        checkpoint.load_safetensors,
+        checkpoint.read_shapes,
+        checkpoint.read_metadata,
+        checkpoint.load_tensors,
+    ):
         with pytest.raises(ModelError, match="more than 8 tensors"):
             reader(path)
 
 
 def test_an_index_of_too_much_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors.index.json"
-    path.write_text(json.dumps({"weight_map": {str(n): f"{n}.safetensors" for n in range(sharded.MOST_SHARDS + 1)}}))
+    path.write_text(json.dumps({"weight_map": {str(n): f"{n}.safetensors" for n in range(sharded.MAX_SHARDS + 1)}}))
     with pytest.raises(ModelError, match="more than 100,000 tensors in 1,000 files"):
-        sharded.members(path)
+        sharded.read_index(path)
     path.write_text('{"weight_map":' + "[" * 100_000)
     with pytest.raises(ModelError, match="is no index"):
-        sharded.members(path)
+        sharded.read_index(path)
 
 
 def test_both_formats_of_torch_are_read(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
     for new in (True, False):
         torch.save({"state_dict": tensors}, tmp_path / "m.pt", _use_new_zipfile_serialization=new)
-        found = checkpoint.tensors(tmp_path / "m.pt")[0]
+        found = checkpoint.load_tensors(tmp_path / "m.pt")[0]
         assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
@@ -334,7 +344,7 @@ def test_a_strange_catalogue_is_one_clear_error(tmp_path: Path, text: str) -> No
     path = tmp_path / "weights.toml"
     path.write_text(text)
     with pytest.raises(ModelError, match=re.escape(str(path))):
-        catalogue.load(path)
+        catalogue.load_file(path)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +393,9 @@ def test_networks_that_cannot_be_take_no_memory(
 ) -> None:
     folder = small.infvsr(tmp_path / "m")
     parts = in_folder(folder)
-    tensors = checkpoint.tensors(parts.files[role])[0] | {name: torch.zeros(shape) for name, shape in shapes.items()}
+    tensors = checkpoint.load_tensors(parts.files[role])[0] | {
+        name: torch.zeros(shape) for name, shape in shapes.items()
+    }
     save_file({name: t.contiguous() for name, t in tensors.items()}, tmp_path / "x.safetensors")
     stated = {role: {**parts.given.get(role, {}), **given}}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -55,7 +55,7 @@ def test_a_folder_of_shards_is_one_part(vrx: Command, tmp_path: Path, suffix: st
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["part"] for row in rows] == ["transformer", "autoencoder"]
-    held = checkpoint.read(Path(rows[0]["file"]))[0]
+    held = checkpoint.load_safetensors(Path(rows[0]["file"]))[0]
     assert held.keys() == tensors.keys()
     assert all(torch.equal(held[name], tensor) for name, tensor in tensors.items())
     done = vrx("models", "path", "mine", "--json", env=catalogue(tmp_path))
@@ -137,6 +137,6 @@ def test_parts_that_share_a_file_name_are_both_kept(tmp_path: Path, monkeypatch:
     assert len(set(brought.values())) == 2
     assert api.located("mine") == api.verify("mine") == brought
     for role, folder in (("transformer", "transformer"), ("autoencoder", "vae")):
-        assert checkpoint.read(brought[role])[0].keys() == tensors[folder].keys()
+        assert checkpoint.load_safetensors(brought[role])[0].keys() == tensors[folder].keys()
     assert api.remove("mine").removed == []
     assert api.located("mine") == brought

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vrx.weights.key_mapping import bare, native, rename, unboxed
+from vrx.weights.key_mapping import rename, strip_prefixes, to_native_keys, unwrap
 
 TENSORS = Path(__file__).parents[1] / "data" / "tensors"
 
@@ -47,7 +47,7 @@ def test_every_name_of_the_transformer_comes_back_from_diffusers() -> None:
     assert len(names) == len(set(names)) == 825
     theirs = [diffusers_wan(name) for name in names]
     assert len(set(theirs)) == 825
-    assert list(native(dict.fromkeys(theirs, 0))) == names
+    assert list(to_native_keys(dict.fromkeys(theirs, 0))) == names
 
 
 def test_the_text_encoder_comes_back_from_transformers() -> None:
@@ -57,8 +57,8 @@ def test_the_text_encoder_comes_back_from_transformers() -> None:
         theirs += [f"{own}.0.SelfAttention.{p}.weight" for p in ("q", "k", "v", "o", "relative_attention_bias")]
         theirs += [f"{own}.1.DenseReluDense.{p}.weight" for p in ("wi_0", "wi_1", "wo")]
         theirs += [f"{own}.{j}.layer_norm.weight" for j in (0, 1)]
-    assert set(native(dict.fromkeys(theirs, 0))) == set(published("umt5-xxl-encoder", 24))
-    tied = native({"encoder.embed_tokens.weight": 0, "shared.weight": 0, "encoder.final_layer_norm.weight": 0})
+    assert set(to_native_keys(dict.fromkeys(theirs, 0))) == set(published("umt5-xxl-encoder", 24))
+    tied = to_native_keys({"encoder.embed_tokens.weight": 0, "shared.weight": 0, "encoder.final_layer_norm.weight": 0})
     assert set(tied) == {"token_embedding.weight", "norm.weight"}
 
 
@@ -67,19 +67,19 @@ def test_the_text_encoder_comes_back_from_transformers() -> None:
 )
 def test_what_trainers_add_goes(prefix: str) -> None:
     names = ["blocks.0.self_attn.q.weight", "head.head.bias"]
-    assert sorted(bare([prefix + name for name in names]).values()) == names
+    assert sorted(strip_prefixes([prefix + name for name in names]).values()) == names
 
 
 def test_wrappers_inside_a_name_go_too() -> None:
     name = "model.blocks.0._checkpoint_wrapped_module.self_attn._fsdp_wrapped_module.q.weight"
-    assert bare([name])[name] == "blocks.0.self_attn.q.weight"
+    assert strip_prefixes([name])[name] == "blocks.0.self_attn.q.weight"
 
 
 def test_a_trainers_box_is_opened() -> None:
     tensors = {"a": 1}
     for content in ({"generator": tensors, "critic": {}}, {"args": 3, "state_dict": tensors}, {"model": tensors}):
-        assert unboxed(content) == tensors
-    assert unboxed(tensors) == tensors
+        assert unwrap(content) == tensors
+    assert unwrap(tensors) == tensors
 
 
 def test_names_that_no_rule_knows_stay() -> None:

@@ -21,7 +21,7 @@ time.sleep(60)
 
 def test_nothing_is_left_and_it_can_be_held_again(tmp_path: Path) -> None:
     for _ in range(2):
-        with lock.held(tmp_path / "x.lock", lambda: 0, 1):
+        with lock.hold(tmp_path / "x.lock", lambda: 0, 1):
             assert (tmp_path / "x.lock").exists()
         assert not list(tmp_path.iterdir())
 
@@ -31,10 +31,10 @@ def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
-        with pytest.raises(ModelError, match="downloading x and gets no further"), lock.held(path, lambda: 7, 0.3):
+        with pytest.raises(ModelError, match="downloading x and gets no further"), lock.hold(path, lambda: 7, 0.3):
             pass
         child.kill()
-    with lock.held(path, lambda: 7, 0.3):
+    with lock.hold(path, lambda: 7, 0.3):
         pass
 
 
@@ -43,7 +43,7 @@ def test_one_at_a_time_and_those_who_wait_come_in(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(5):
-            with lock.held(tmp_path / "x.lock", lambda: 0, 30):
+            with lock.hold(tmp_path / "x.lock", lambda: 0, 30):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.002)
@@ -68,7 +68,7 @@ def test_a_holder_that_gets_on_is_waited_for(tmp_path: Path) -> None:
     other = FileLock(path, thread_local=False)
     other.acquire()
     threading.Timer(1.0, other.release).start()
-    with lock.held(path, progress, 0.5):
+    with lock.hold(path, progress, 0.5):
         assert had[0] > 3
 
 
@@ -78,8 +78,8 @@ def test_a_file_system_without_locks_has_files_for_them(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
     path = tmp_path / "x.lock"
-    with lock.held(path, lambda: 0, 1):
+    with lock.hold(path, lambda: 0, 1):
         assert path.exists()
-        with pytest.raises(ModelError, match="gets no further"), lock.held(path, lambda: 0, 0.3):
+        with pytest.raises(ModelError, match="gets no further"), lock.hold(path, lambda: 0, 0.3):
             pass
     assert not path.exists()

@@ -11,9 +11,9 @@ from huggingface_hub import constants
 
 from vrx.errors import ModelError
 from vrx.weights import download, lock, removal, store, transfer
-from vrx.weights.catalogue import Entry, Part
+from vrx.weights.catalogue import Entry, PartFile
 
-PART = Part(path="t/x.bin", role="transformer", repo="someone/model")
+PART = PartFile(path="t/x.bin", role="transformer", repo="someone/model")
 ENTRY = Entry(
     name="mine",
     family="infvsr",
@@ -22,7 +22,7 @@ ENTRY = Entry(
     license="MIT",
     paper="",
     about="",
-    hears_prompts=False,
+    takes_prompt=False,
     parameters=None,
     memory=None,
     source="Hub",
@@ -122,7 +122,7 @@ def test_a_file_elsewhere_survives_its_removal(repository: Path, models: Path, o
     assert real.read_bytes() == b"right"
     assert [path for path, _ in done.left] == [real]
     if link is not by_snapshots_folder:
-        assert store.here(ENTRY, PART, models) is None
+        assert store.find_part(ENTRY, PART, models) is None
         assert not pointer_in(repository).is_symlink()
 
 
@@ -133,7 +133,7 @@ def test_a_wrong_file_elsewhere_is_not_renamed(repository: Path, models: Path, o
     real.write_bytes(b"wrong")
     part = replace(PART, sha256=DIGEST)
     with pytest.raises(ModelError, match=r"does not have the hash.*left alone"):
-        store.verified(ENTRY, part, models, force=True)
+        store.verify_part(ENTRY, part, models, force=True)
     assert real.read_bytes() == b"wrong"
     assert not list(real.parent.glob("*.bad*"))
 
@@ -172,10 +172,10 @@ def test_a_wrong_file_in_a_cache_that_cannot_be_written_is_called_damaged(
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(ModelError, match=r"does not have the hash.*cannot be set aside: Permission denied"):
-        store.verified(ENTRY, PART, models, force=True)
+        store.verify_part(ENTRY, PART, models, force=True)
 
 
-def partial(repository: Path, part: Part, etag: str) -> Path:
+def partial(repository: Path, part: PartFile, etag: str) -> Path:
     path = repository / "blobs" / transfer.partial_name(etag, str(download.source_of(part)))
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"begun")
@@ -210,26 +210,28 @@ def test_asking_for_a_lock_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_parts_of_one_file_name_have_a_place_each(models: Path) -> None:
-    unet, vae = (Part(path=f"{folder}/m.safetensors", role=role) for folder, role in (("unet", "unet"), ("vae", "vae")))
+    unet, vae = (
+        PartFile(path=f"{folder}/m.safetensors", role=role) for folder, role in (("unet", "unet"), ("vae", "vae"))
+    )
     entry = replace(ENTRY, parts=(unet, vae))
-    assert store.place_by_hand(entry, unet, models) != store.place_by_hand(entry, vae, models)
+    assert store.manual_path(entry, unet, models) != store.manual_path(entry, vae, models)
     bare = models / "mine" / "m.safetensors"  # where both used to stand
     bare.parent.mkdir(parents=True)
     bare.touch()
-    assert store.by_hand(entry, unet, models) is store.by_hand(entry, vae, models) is None
+    assert store.find_manual(entry, unet, models) is store.find_manual(entry, vae, models) is None
     published = models / "mine" / "unet" / "m.safetensors"
     published.parent.mkdir()
     published.touch()
-    assert store.by_hand(entry, unet, models) == published
-    assert store.by_hand(entry, vae, models) is None
+    assert store.find_manual(entry, unet, models) == published
+    assert store.find_manual(entry, vae, models) is None
 
 
 def test_a_part_of_a_name_of_its_own_is_still_found_where_it_used_to_stand(models: Path) -> None:
     bare = models / "mine" / "x.safetensors"  # converted
     bare.parent.mkdir(parents=True)
     bare.touch()
-    assert store.by_hand(ENTRY, PART, models) == bare
-    placed = store.place_by_hand(ENTRY, PART, models)
+    assert store.find_manual(ENTRY, PART, models) == bare
+    placed = store.manual_path(ENTRY, PART, models)
     placed.parent.mkdir()
     placed.touch()
-    assert store.by_hand(ENTRY, PART, models) == placed
+    assert store.find_manual(ENTRY, PART, models) == placed

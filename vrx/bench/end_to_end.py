@@ -190,9 +190,9 @@ def checks() -> list[Check]:
     except VrxError as error:
         found.append(Check("ffmpeg", False, str(error)))
     try:
-        part = catalogue.load(catalogue.packaged())["embedded"].parts[0]
-        hashes.verify(hashes.packaged(part.path), part.size, part.sha256)
-        found.append(Check("embedded model", True, str(hashes.packaged(part.path))))
+        part = catalogue.load_file(catalogue.packaged_path())["embedded"].parts[0]
+        hashes.verify_file(hashes.packaged_path(part.path), part.size, part.sha256)
+        found.append(Check("embedded model", True, str(hashes.packaged_path(part.path))))
     except VrxError as error:
         found.append(Check("embedded model", False, str(error)))
     return found

@@ -51,7 +51,7 @@ def state(entry: Entry) -> str:
 
 def at_least(entry: Entry) -> str:
     """The size of a model's files, or of those whose size is known."""
-    known = entry.known_size
+    known = entry.minimum_size
     return f"over {render.size(known)}" if known and entry.size is None else render.size(entry.size)
 
 
@@ -80,7 +80,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("family", entry.family),
         ("tasks", ", ".join(entry.tasks)),
         ("scales", ", ".join(map(str, entry.scales)) or "keeps the size"),
-        ("prompts", "yes" if entry.hears_prompts else "no"),
+        ("prompts", "yes" if entry.takes_prompt else "no"),
         ("license", entry.license),
         ("paper", entry.paper or "none"),
         ("comes from", entry.source),
@@ -91,7 +91,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("state", ", ".join(filter(None, api.model_state(entry)))),
     ]
     for part in entry.parts:
-        where = part.where if part.fetchable else f"{part.path} ({entry.source})"
+        where = part.where if part.downloadable else f"{part.path} ({entry.source})"
         rows.append(("part", f"{where}, {render.size(part.size)}, sha256 {part.sha256 or 'unknown'}"))
     for key, value in api.model_figures(entry).items():
         rows.append((key, value))

@@ -24,7 +24,7 @@ from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.weights import checkpoint
-from vrx.weights.catalogue import Entry, Part
+from vrx.weights.catalogue import Entry, PartFile
 
 Network = TypeVar("Network", bound=nn.Module)
 LARGEST_TOKENIZER = 200_000_000  # bytes; UMT5's has 17 million
@@ -51,7 +51,9 @@ class Parts:
         """Whether there is such a part."""
         if role in self.files or role in self.ambiguous:
             return True
-        return self.combined is not None and any(n.startswith(f"{role}.") for n in checkpoint.header(self.combined))
+        return self.combined is not None and any(
+            n.startswith(f"{role}.") for n in checkpoint.read_shapes(self.combined)
+        )
 
     def paths(self) -> list[Path]:
         """All files."""
@@ -72,8 +74,8 @@ class Parts:
         """A part's tensors under our names.  Raises ModelError."""
         path = self.where(role)
         if role in self.files:
-            return checkpoint.tensors(path)[0]
-        found = checkpoint.section(path, f"{role}.")
+            return checkpoint.load_tensors(path)[0]
+        found = checkpoint.load_section(path, f"{role}.")
         if not found:
             raise ModelError(f"{path} lacks the tensors of its {role}")
         return found
@@ -82,7 +84,7 @@ class Parts:
         """The tokenizer's description, JSON.  Raises ModelError."""
         path = self.where(TOKENIZER)
         if path == self.combined:
-            return checkpoint.metadata(path).get(TOKENIZER, "")
+            return checkpoint.read_metadata(path).get(TOKENIZER, "")
         try:
             return read_text(path, LARGEST_TOKENIZER)
         except (OSError, UnicodeDecodeError) as error:
@@ -112,10 +114,10 @@ class Parts:
             raise ModelError(f"{path} is no {role}: it lacks the tensor {error}") from error
         except sizes.CANNOT_BE as error:
             raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-        checkpoint.fit(network, tensors, path)  # before memory is taken
+        checkpoint.check_keys(network, tensors, path)  # before memory is taken
         if build is VisualGuidance:  # its tables are computed, not loaded
             network = build(values)
-        checkpoint.fill(network, tensors, path, assign=True)
+        checkpoint.load_into(network, tensors, path, assign=True)
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         return network.eval()
@@ -195,12 +197,12 @@ def by_role(table: object) -> dict[str, dict[str, Any]]:
     return {role: dict(entry) for role, entry in table.items() if role in PUBLISHED and isinstance(entry, Mapping)}
 
 
-def part_in(entry: Entry, path: Path) -> Part:
+def part_in(entry: Entry, path: Path) -> PartFile:
     """Which part of a model a file is; its network is built from it and thrown away.
 
     Raises ModelError where it is none, or does not fit.
     """
-    tensors = checkpoint.tensors(path)[0]
+    tensors = checkpoint.load_tensors(path)[0]
     role = role_in(tensors)
     part = next((part for part in entry.parts if role and part.role == role), None)
     if part is None or (role == "transformer" and foreign(tensors, entry.family)):
@@ -231,5 +233,5 @@ def combine(parts: Parts, family: str, target: Path) -> None:
         if role == TOKENIZER:
             notes[TOKENIZER] = parts.tokenizer()
         else:
-            tensors |= {f"{role}.{name}": tensor for name, tensor in checkpoint.tensors(path)[0].items()}
-    checkpoint.write(target, tensors, notes)
+            tensors |= {f"{role}.{name}": tensor for name, tensor in checkpoint.load_tensors(path)[0].items()}
+    checkpoint.save(target, tensors, notes)

@@ -55,13 +55,13 @@ class EmbeddedParts:
 
 def load_parts(path: Path) -> EmbeddedParts:
     """The networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
-    tensors, metadata = checkpoint.read(path)
+    tensors, metadata = checkpoint.load_safetensors(path)
     if metadata.get("family") != "embedded":
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
     prefixes = (ENLARGING, DAMAGE, SHARPNESS)
     own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
     try:
-        values = dict(checkpoint.config(path, metadata))
+        values = dict(checkpoint.parse_config(path, metadata))
         enlarging = RecurrentConfig(**values.pop(ENLARGING.rstrip("."), {}))
         config = EmbeddedConfig(**values)
         if (config, enlarging) != (SMALL, STANDARD):  # tried before memory is taken; not for ours: it loads torch's
@@ -69,15 +69,15 @@ def load_parts(path: Path) -> EmbeddedParts:
             sizes.sane(enlarging, len(tensors))
             with torch.device("meta"):
                 trials = EmbeddedNetwork(config), RecurrentNetwork(enlarging)
-            checkpoint.fit(trials[0], own, path)
-            checkpoint.fit(trials[1], section(tensors, ENLARGING), path)
+            checkpoint.check_keys(trials[0], own, path)
+            checkpoint.check_keys(trials[1], section(tensors, ENLARGING), path)
     except sizes.CANNOT_BE as error:
         raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
     parts = EmbeddedParts(EmbeddedNetwork(config), SharpnessNetwork(), RecurrentNetwork(enlarging), DamageNetwork())
-    checkpoint.fill(parts.network, own, path)
+    checkpoint.load_into(parts.network, own, path)
     helpers = (parts.enlarging, parts.damage, parts.sharpness)
     for prefix, network in zip(prefixes, helpers, strict=True):
-        checkpoint.fill(network, section(tensors, prefix), path)
+        checkpoint.load_into(network, section(tensors, prefix), path)
     for network in (parts.network, *helpers):
         network.eval()
     return parts

@@ -49,8 +49,8 @@ def rows(parts: Parts, prompt: str, device: torch.device, folder: Path | None) -
     The encoder is loaded only when they were not, and is gone afterwards.  Rows of padding are left out:
     the transformer puts zeros there.  Raises ModelError.
     """
-    name = prompts.key(prompt, parts.where("text"))
-    kept = prompts.recall(folder, name) if folder is not None else None
+    name = prompts.cache_key(prompt, parts.where("text"))
+    kept = prompts.load(folder, name) if folder is not None else None
     if kept is not None:
         return kept.to(device)
     ids, mask = tokens(parts.tokenizer(), prompt)
@@ -59,7 +59,7 @@ def rows(parts: Parts, prompt: str, device: torch.device, folder: Path | None) -
         found = encoded(encoder, ids, mask, device).float().cpu()
     del encoder
     if folder is not None:
-        prompts.keep(folder, name, found)
+        prompts.save(folder, name, found)
     return found.to(device)
 
 

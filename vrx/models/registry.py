@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError, UsageError
-from vrx.files import is_there
+from vrx.files import path_exists
 from vrx.models import autoencoders, causal_wan, flashvsr, prompts
 from vrx.models.base import ChunkSchedule, Restorer
 from vrx.models.components import Network, Parts, by_role, in_folder
@@ -87,7 +87,7 @@ class Family:
     schedule: ChunkSchedule
     tasks: tuple[str, ...]
     scales: tuple[int, ...]
-    hears_prompts: bool = False
+    takes_prompt: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -162,7 +162,7 @@ FAMILIES: dict[str, Family] = {
 
 def given(path: Path) -> Entry:
     """What a checkpoint given by its path is: a file, or a folder of parts.  Raises ModelError."""
-    if not is_there(path):
+    if not path_exists(path):
         raise ModelError(f"cannot read the checkpoint {path}: no such file")
     family = family_of(path)
     if family not in FAMILIES:
@@ -176,7 +176,7 @@ def given(path: Path) -> Entry:
         license="unknown",
         paper="",
         about=f"checkpoint {path}",
-        hears_prompts=rules.hears_prompts,
+        takes_prompt=rules.takes_prompt,
         parameters=None,
         memory=None,
         source="given by its path",
@@ -194,12 +194,12 @@ def family_of(path: Path) -> str:
             raise ModelError(f"the folder {path} holds no transformer", "See the parts with: vrx models show NAME")
         return "flashvsr" if parts.has("projection") else "infvsr" if parts.has("guidance") else "instantvir"
     if path.suffix == hashes.SAFE:
-        stated = checkpoint.metadata(path).get("family")
+        stated = checkpoint.read_metadata(path).get("family")
         if stated:
             return stated
-        shapes = checkpoint.header(path)
+        shapes = checkpoint.read_shapes(path)
     else:
-        shapes = {name: tuple(t.shape) for name, t in checkpoint.tensors(path)[0].items()}
+        shapes = {name: tuple(t.shape) for name, t in checkpoint.load_tensors(path)[0].items()}
     if "patch_embedding.weight" not in shapes or "text_embedding.0.weight" not in shapes:
         raise ModelError(f"{path} is no checkpoint of a family that vrx knows")
     return "instantvir" if shapes["text_embedding.0.weight"][1] == TEXT_WIDTH else "infvsr"
@@ -212,17 +212,17 @@ def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: do
     if path is None:
         if entry.family == "embedded":
             part = entry.parts[0]
-            hashes.verify(hashes.packaged(part.path), part.size, part.sha256)
-            return Parts({"embedded": hashes.packaged(part.path)})
+            hashes.verify_file(hashes.packaged_path(part.path), part.size, part.sha256)
+            return Parts({"embedded": hashes.packaged_path(part.path)})
         files = store.locate(entry, roles, shop)
         return Parts(files, None, {p.role: p.sizes for p in entry.parts if p.sizes})
     if path.is_dir():
         return in_folder(path)
     if entry.family == "embedded":
         return Parts({"embedded": path})
-    notes = checkpoint.metadata(path) if path.suffix == hashes.SAFE else {}
+    notes = checkpoint.read_metadata(path) if path.suffix == hashes.SAFE else {}
     if "family" in notes:
-        return Parts({}, path, by_role(checkpoint.config(path, notes)))
+        return Parts({}, path, by_role(checkpoint.parse_config(path, notes)))
     relative = next((e for e in kin.values() if e.family == entry.family and e.local is None), None)
     if relative is None:
         raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its codec and guidance too")

@@ -83,7 +83,7 @@ def find(folder: Path) -> Found:
         if roles == ():
             continue
         try:
-            role = TOKENIZER if path.name == "tokenizer.json" else role_in(checkpoint.tensor_names(path))
+            role = TOKENIZER if path.name == "tokenizer.json" else role_in(checkpoint.read_names(path))
         except ModelError as fault:
             found.faults.append(fault)
             role = None
@@ -128,7 +128,7 @@ def candidates(folder: Path) -> list[Path]:
     shards_of_all: set[Path] = set()
     for path in members:
         if sharded.is_index(path):
-            shards_of_all.update(path.parent / name for name in sharded.names(path))
+            shards_of_all.update(path.parent / name for name in sharded.shard_names(path))
     return [path for path in members if path not in shards_of_all]
 
 

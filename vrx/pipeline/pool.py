@@ -47,7 +47,7 @@ class ModelPool:
         """
         key = (model, restore)
         if key not in self._selected:
-            known = catalogue.known()
+            known = catalogue.load_all()
             device = pick_device(model.device)
             found = machine(model, known, device)
             if found.gpu_memory is not None:
@@ -85,5 +85,5 @@ def machine(model: ModelSettings, known: dict[str, Entry], device: torch.device)
     if memory is None:
         return Machine()
     folder = Environment.read().models
-    here = [name for name, entry in known.items() if entry.parts and not store.missing(entry, folder)]
+    here = [name for name, entry in known.items() if entry.parts and not store.missing_parts(entry, folder)]
     return Machine(gpu_memory=memory, on_disk=frozenset(here), online=not (model.offline or http.offline()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
-from vrx.files import is_there
+from vrx.files import path_exists
 from vrx.models.footprints import least
 from vrx.models.registry import FAMILIES, given
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -51,7 +51,7 @@ def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSe
         faults = [f"left out of the choice: {entry.fault}" for entry in catalogue.values() if entry.fault]
         return replace(choice, note="; ".join(filter(None, [choice.note, *faults])))
     path = Path(name)
-    if name not in catalogue and (path.suffix in CHECKPOINTS or is_there(path)):
+    if name not in catalogue and (path.suffix in CHECKPOINTS or path_exists(path)):
         entry = given(path)
     elif name in catalogue:
         entry = catalogue[name]
@@ -76,7 +76,7 @@ def best(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSett
     for entry in fitting:
         if entry.name in machine.on_disk:
             return Choice(entry)
-    fetchable = [entry for entry in fitting if all(part.fetchable for part in entry.parts if not part.optional)]
+    fetchable = [entry for entry in fitting if all(part.downloadable for part in entry.parts if not part.optional)]
     if fetchable and machine.online:
         return Choice(fetchable[0], f"using {fetchable[0].name}; --model embedded needs no download")
     hint = f"using the embedded model; a larger one: vrx models pull {fetchable[0].name}" if fetchable else ""
@@ -87,7 +87,7 @@ def able(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
     """Whether a large model of the catalogue does what is asked."""
     does = entry.available and not entry.lacking and entry.name != EMBEDDED and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
-    return does and scales and (prompt is None or entry.hears_prompts)
+    return does and scales and (prompt is None or entry.takes_prompt)
 
 
 def fits(entry: Entry, machine: Machine, decoder: str) -> bool:
@@ -99,8 +99,8 @@ def fits(entry: Entry, machine: Machine, decoder: str) -> bool:
 def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings) -> None:
     """Refuse what an entry cannot do, rather than leave it out in silence.  Raises UsageError and ModelError."""
     task = restore.task
-    if model.prompt is not None and not entry.hears_prompts:
-        listeners = ", ".join(n for n, e in catalogue.items() if e.hears_prompts and task in e.tasks)
+    if model.prompt is not None and not entry.takes_prompt:
+        listeners = ", ".join(n for n, e in catalogue.items() if e.takes_prompt and task in e.tasks)
         raise UsageError(
             f"the model {entry.name} does not hear prompts",
             f"Models that do, for {task}: {listeners or 'none'}. Their sizes, and how to get one: vrx models show NAME",

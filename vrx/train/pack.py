@@ -47,9 +47,9 @@ def main() -> None:
         tensors[RENAMED[prefix] + name.removeprefix(prefix)] = tensor
     config = {
         **vars(SMALL),
-        ENLARGING.rstrip("."): checkpoint.config(args.enlarging, checkpoint.metadata(args.enlarging)),
+        ENLARGING.rstrip("."): checkpoint.parse_config(args.enlarging, checkpoint.read_metadata(args.enlarging)),
     }
-    notes = {**checkpoint.metadata(args.network[-1]), **dict(note.split("=", 1) for note in args.note)}
+    notes = {**checkpoint.read_metadata(args.network[-1]), **dict(note.split("=", 1) for note in args.note)}
     save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})
     parts = load_parts(args.out)
     print(f"parameters = {parts.parameters}\nsize = {args.out.stat().st_size}\nsha256 = {hashes.sha256(args.out)!r}")  # noqa: T201

@@ -185,7 +185,7 @@ def load_weights(path: Path, network: RecurrentNetwork, damage: DamageNetwork) -
     packed = any(name.startswith(ENLARGING) for name in tensors)
     for prefix, part in ((ENLARGING if packed else "network.", network), (DAMAGE, damage)):
         own = {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
-        checkpoint.fill(part, own, path)
+        checkpoint.load_into(part, own, path)
 
 
 def capture(steps: dict[int, Step], updates: Updates, log: Callable[[str], None]) -> None:

@@ -39,7 +39,7 @@ MODEL_KEYS = frozenset(
         "license",
         "paper",
         "about",
-        "hears_prompts",
+        "takes_prompt",
         "parameters",
         "memory",
         "source",
@@ -50,7 +50,7 @@ MODEL_KEYS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PartFile:
     """One file of a checkpoint: `path` in the package's data (or repo), size in bytes, sha256.
 
     `url`: where it is had from in place of a repository; then its hash is known.
@@ -76,7 +76,7 @@ class Part:
         return self.url or (f"{self.repo}/{self.path}" if self.repo else f"{self.path}, by hand")
 
     @property
-    def fetchable(self) -> bool:
+    def downloadable(self) -> bool:
         """Whether it can be downloaded."""
         return bool(self.repo or self.url)
 
@@ -85,7 +85,7 @@ class Part:
 class Entry:
     """One model: what it does, what it is made of, where it comes from.
 
-    `hears_prompts` where it takes a --prompt; `available` whether this version of vrx can run it.
+    `takes_prompt` where it takes a --prompt; `available` whether this version of vrx can run it.
     `memory` in bytes, for 1280x720 output.
     """
 
@@ -96,12 +96,12 @@ class Entry:
     license: str
     paper: str
     about: str
-    hears_prompts: bool
+    takes_prompt: bool
     parameters: int | None
     memory: int | None
     source: str
     available: bool
-    parts: tuple[Part, ...]
+    parts: tuple[PartFile, ...]
     local: Path | None = None  # a checkpoint that was given by its path
     fault: str = ""  # why an entry of the user's catalogue cannot be used
 
@@ -117,40 +117,40 @@ class Entry:
         return sum(s for s in sizes if s is not None) if sizes and None not in sizes else None
 
     @property
-    def known_size(self) -> int:
+    def minimum_size(self) -> int:
         """Bytes of those parts whose size is known: at least this much."""
         return sum(part.size or 0 for part in self.parts if not part.optional)
 
 
-def packaged() -> Path:
+def packaged_path() -> Path:
     """The catalogue inside the package, or at the top of a checkout."""
     inside = Path(str(resources.files("vrx"))) / "data" / PACKAGED
     return inside if inside.exists() else Path(str(resources.files("vrx"))).parent / PACKAGED
 
 
-def known() -> dict[str, Entry]:
+def load_all() -> dict[str, Entry]:
     """The package's entries, and over them those of the user's own catalogue.
 
     An entry of the user's that cannot be used is there with its `fault`, so that the others still work; the
     package's embedded model is never replaced.  Raises ModelError for a catalogue that cannot be read at all.
     """
-    entries = load(packaged())
+    entries = load_file(packaged_path())
     surroundings = Environment.read()
     if surroundings.weights_named or os.path.lexists(surroundings.weights):
-        for name, table in tables_of(surroundings.weights).items():
+        for name, table in read_tables(surroundings.weights).items():
             try:
-                entries[name] = user_entry(surroundings.weights, name, table)
+                entries[name] = parse_user_entry(surroundings.weights, name, table)
             except ModelError as error:
                 entries[name] = replace(entries.get(name, UNUSABLE), name=name, fault=str(error))
     return entries
 
 
-def load(path: Path) -> dict[str, Entry]:
+def load_file(path: Path) -> dict[str, Entry]:
     """Read a catalogue.  Raises ModelError that names file, table and key."""
-    return {name: entry(path, name, table) for name, table in tables_of(path).items()}
+    return {name: parse_entry(path, name, table) for name, table in read_tables(path).items()}
 
 
-def tables_of(path: Path) -> dict[str, Any]:
+def read_tables(path: Path) -> dict[str, Any]:
     """The tables of a catalogue's models, not yet looked at.  Raises ModelError."""
     try:
         text = read_text(path, LARGEST)
@@ -167,9 +167,9 @@ def tables_of(path: Path) -> dict[str, Any]:
     return models
 
 
-def user_entry(path: Path, name: str, table: Any) -> Entry:
+def parse_user_entry(path: Path, name: str, table: Any) -> Entry:
     """An entry of the user's own catalogue, which cannot be the embedded model.  Raises ModelError."""
-    found = entry(path, name, table)
+    found = parse_entry(path, name, table)
     if EMBEDDED in (name, found.family):
         raise ModelError(
             f"{path}: [models.{name}]: the embedded model is part of vrx and stays as it is",
@@ -196,7 +196,7 @@ def many(where: str, table: dict[str, Any], key: str, kind: type) -> tuple[Any, 
     return tuple(values)
 
 
-def inside(path: str) -> bool:
+def is_safe_path(path: str) -> bool:
     """Whether a relative path stays in the folder it is meant for, and a disk can hold its names."""
     parts = PurePosixPath(path).parts
     stays = bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and ":" not in path
@@ -209,7 +209,7 @@ def address(where: str, part: dict[str, Any]) -> str:
     url = str(take(where, part, "url", str, ""))
     if url and not is_private(url):
         raise ModelError(f"{where}: 'url' must be an https address, without a user name")
-    if url and not inside(PurePosixPath(urlsplit(url).path).name):
+    if url and not is_safe_path(PurePosixPath(urlsplit(url).path).name):
         raise ModelError(f"{where}: 'url' names no file")
     if url and not take(where, part, "sha256", str, ""):
         raise ModelError(f"{where}: a part with 'url' needs its 'sha256'")
@@ -224,11 +224,11 @@ def check_keys(where: str, table: dict[str, Any], keys: frozenset[str]) -> None:
             raise ModelError(f"{where}: unknown key {key!r}", f"Is {near[0]!r} meant?" if near else "")
 
 
-def part_of(where: str, part: Any) -> Part:
+def part_of(where: str, part: Any) -> PartFile:
     """One table of `parts` as a value.  Raises ModelError."""
     if not isinstance(part, dict):
         raise ModelError(f"{where} is no table")
-    if not inside(take(where, part, "path", str)):
+    if not is_safe_path(take(where, part, "path", str)):
         raise ModelError(f"{where}: the path {part['path']!r} leaves its folder, or is no plain path")
     if take(where, part, "size", int, 1) < 1:
         raise ModelError(f"{where}: 'size' is not positive")
@@ -240,7 +240,7 @@ def part_of(where: str, part: Any) -> Part:
     if take(where, part, "role", str, "") not in ("", *ROLES, *PLANNED_ROLES):
         raise ModelError(f"{where}: 'role' is none of {', '.join(ROLES)}: {part['role']!r}")
     check_keys(where, part, PART_KEYS)
-    return Part(
+    return PartFile(
         path=take(where, part, "path", str),
         role=take(where, part, "role", str, ""),
         url=address(where, part),
@@ -254,7 +254,7 @@ def part_of(where: str, part: Any) -> Part:
     )
 
 
-def entry(path: Path, name: str, table: Any) -> Entry:
+def parse_entry(path: Path, name: str, table: Any) -> Entry:
     """One `[models.NAME]` table as a value.  Raises ModelError that names file, table and key."""
     where = f"{path}: [models.{name}]"
     if not isinstance(table, dict):
@@ -271,7 +271,7 @@ def entry(path: Path, name: str, table: Any) -> Entry:
         license=take(where, table, "license", str),
         paper=take(where, table, "paper", str, ""),
         about=take(where, table, "about", str, ""),
-        hears_prompts=take(where, table, "hears_prompts", bool, False),
+        takes_prompt=take(where, table, "takes_prompt", bool, False),
         parameters=take(where, table, "parameters", int, None),
         memory=take(where, table, "memory", int, None),
         source=take(where, table, "source", str),
@@ -314,7 +314,7 @@ UNUSABLE = Entry(
     license="",
     paper="",
     about="",
-    hears_prompts=False,
+    takes_prompt=False,
     parameters=None,
     memory=None,
     source="",

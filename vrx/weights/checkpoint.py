@@ -25,7 +25,7 @@ FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's refusal of what is no tensor
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_safetensors(path: Path) -> Iterator[Any]:
     """A safetensors file, its tensors not read.  Raises ModelError for one that is none, or whose header is absurd."""
     try:
         length = check_file(path).st_size
@@ -33,8 +33,8 @@ def opened(path: Path) -> Iterator[Any]:
             header = int.from_bytes(file.read(8), "little")
             if not 0 < header <= length - 8:
                 raise ModelError(f"{path} is no safetensors checkpoint")
-            if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > sharded.MOST_TENSORS:
-                raise ModelError(f"{path} is refused: it names more than {sharded.MOST_TENSORS:,} tensors")
+            if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > sharded.MAX_TENSORS:
+                raise ModelError(f"{path} is refused: it names more than {sharded.MAX_TENSORS:,} tensors")
         with safe_open(path, framework="pt") as file:
             yield file
     except OSError as error:
@@ -43,14 +43,14 @@ def opened(path: Path) -> Iterator[Any]:
         raise ModelError(f"{path} is no whole safetensors checkpoint: {error}") from error
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors and the metadata of a safetensors file.  Raises ModelError."""
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         metadata = dict(file.metadata() or {})
         return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
 
 
-def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors under our networks' names, and the metadata, of a checkpoint in any format.
 
     Safetensors, or a file that torch saved, read by its weights-only loader: nothing in it runs; or the
@@ -58,24 +58,26 @@ def tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises ModelError.
     """
     if path.suffix == SAFE:
-        found, notes = read(path)
-        return key_mapping.native(found), notes
-    return key_mapping.native(read_shards(path) if sharded.is_index(path) else saved(path)), {}
+        found, notes = load_safetensors(path)
+        return key_mapping.to_native_keys(found), notes
+    return key_mapping.to_native_keys(load_shards(path) if sharded.is_index(path) else load_torch(path)), {}
 
 
-def tensor_names(path: Path) -> set[str]:
+def read_names(path: Path) -> set[str]:
     """Our networks' names for the tensors of a checkpoint in any format, without their values.  Raises ModelError."""
     if path.suffix == SAFE:
-        return set(key_mapping.native(header(path)))
-    return set(key_mapping.native(sharded.members(path)) if sharded.is_index(path) else tensors(path)[0])
+        return set(key_mapping.to_native_keys(read_shapes(path)))
+    return set(
+        key_mapping.to_native_keys(sharded.read_index(path)) if sharded.is_index(path) else load_tensors(path)[0]
+    )
 
 
-def read_shards(path: Path) -> dict[str, Tensor]:
+def load_shards(path: Path) -> dict[str, Tensor]:
     """The tensors of all files that an index names.  Raises ModelError where they hold other names than it says."""
-    placed = sharded.members(path)
+    placed = sharded.read_index(path)
     found: dict[str, Tensor] = {}
-    for name, shard in sharded.files(path).items():
-        held = read(shard)[0] if shard.suffix == SAFE else saved(shard)
+    for name, shard in sharded.shard_files(path).items():
+        held = load_safetensors(shard)[0] if shard.suffix == SAFE else load_torch(shard)
         told = {tensor for tensor, place in placed.items() if place == name}
         if held.keys() != told:
             odd = sorted(held.keys() ^ told)
@@ -84,23 +86,23 @@ def read_shards(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def saved(path: Path) -> dict[str, Tensor]:
+def load_torch(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that torch saved; a bare tensor stands under the name `tensor`.  Raises ModelError."""
-    content = unpacked(path)
+    content = torch_load(path)
     inner = {"tensor": content} if isinstance(content, Tensor) else content
-    inner = key_mapping.unboxed(inner) if isinstance(inner, Mapping) else {}
+    inner = key_mapping.unwrap(inner) if isinstance(inner, Mapping) else {}
     found = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
     if not found:
         raise ModelError(f"{path} holds no tensors")
-    pickle_guard.held(path, found)
+    pickle_guard.check_sizes(path, found)
     return found
 
 
-def unpacked(path: Path) -> object:
+def torch_load(path: Path) -> object:
     """What torch's weights-only loader makes of a file.  Raises ModelError, which names what it refused."""
     try:
         check_file(path)
-        pickle_guard.inspect(path)
+        pickle_guard.check_pickle(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:  # the format before 1.6 cannot be mapped into memory
@@ -119,20 +121,20 @@ def unpacked(path: Path) -> object:
         raise ModelError(f"{path} is no whole checkpoint") from error
 
 
-def header(path: Path) -> dict[str, tuple[int, ...]]:
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a safetensors file, without its tensors.  Raises ModelError."""
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
-def section(path: Path, prefix: str) -> dict[str, Tensor]:
+def load_section(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose names begin with a prefix, without it.  Raises ModelError."""
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
         return {name.removeprefix(prefix): file.get_tensor(name) for name in wanted}
 
 
-def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """A safetensors file; it appears whole or not at all.  Raises OutputError for a full disk, ModelError."""
     partial = path.with_name(path.name + ".part")
     try:
@@ -153,13 +155,13 @@ def is_disk_full(error: Exception) -> bool:
     )
 
 
-def metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without its tensors.  Raises ModelError."""
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         return dict(file.metadata() or {})
 
 
-def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+def parse_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """The sizes a checkpoint was made with, from its metadata: numbers, words, lists of them, tables of such."""
     try:
         values = json.loads(metadata["config"])
@@ -170,7 +172,7 @@ def config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return values
 
 
-def finite(tensor: Tensor) -> bool:
+def is_finite(tensor: Tensor) -> bool:
     """Whether all values are numbers; without a copy of what may be gigabytes."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
@@ -178,7 +180,7 @@ def finite(tensor: Tensor) -> bool:
     return math.isfinite(float(low)) and math.isfinite(float(high))
 
 
-def fit(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def check_keys(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Refuse tensors whose names and shapes are not the network's.  Raises ModelError that lists them."""
     wanted = network.state_dict()
     missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
@@ -192,13 +194,13 @@ def fit(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> Non
         raise ModelError(f"{path} does not fit the network: tensors {'; '.join(parts)}")
 
 
-def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
+def load_into(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
     """Load strictly: every name and shape must agree.  Raises ModelError.
 
     `assign` puts the tensors themselves into a network on the meta device: memory is taken once.
     """
-    fit(network, tensors, path)
-    broken = [name for name, tensor in tensors.items() if not finite(tensor)]
+    check_keys(network, tensors, path)
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     if broken:
         raise ModelError(f"{path} holds values that are no numbers in {broken[0]}")
     network.load_state_dict(tensors, assign=assign)

@@ -11,7 +11,7 @@ from time import monotonic
 
 from vrx.errors import ModelError
 from vrx.weights import hub, sharded, transfer, url
-from vrx.weights.catalogue import Entry, Part
+from vrx.weights.catalogue import Entry, PartFile
 from vrx.weights.concurrency import Stopped, together
 
 Note = Callable[[str], None]
@@ -34,12 +34,12 @@ class Shop:
     progress: Progress = silent
 
 
-def source_of(part: Part) -> hub.Source:
+def source_of(part: PartFile) -> hub.Source:
     """The Hub's address of a part."""
     return hub.Source(part.repo, part.path, part.kind, part.revision or "main")
 
 
-def bring(entry: Entry, parts: list[Part], shop: Shop) -> None:
+def bring(entry: Entry, parts: list[PartFile], shop: Shop) -> None:
     """Fetch parts: all servers are asked first, so that sizes are announced and refusals come at once.
 
     Raises ModelError.
@@ -53,13 +53,13 @@ def bring(entry: Entry, parts: list[Part], shop: Shop) -> None:
     together([partial(errand.run, progress) for errand in errands])
 
 
-def files_of(part: Part, progress: Progress) -> list[Part]:
+def files_of(part: PartFile, progress: Progress) -> list[PartFile]:
     """A part in several files as one part each, its index included, which is fetched to know them."""
     if not sharded.is_index(part.path) or part.url:
         return [part]
     index = Errand.asked(part).run(progress)
     folder = PurePosixPath(part.path).parent
-    others = [replace(part, path=str(folder / name), size=None, sha256="") for name in sharded.names(index)]
+    others = [replace(part, path=str(folder / name), size=None, sha256="") for name in sharded.shard_names(index)]
     return [part, *others]
 
 
@@ -67,12 +67,12 @@ def files_of(part: Part, progress: Progress) -> list[Part]:
 class Errand:
     """One file to be fetched, and what the Hub said of it."""
 
-    part: Part
+    part: PartFile
     order: transfer.Order
     facts: hub.Facts | None = None
 
     @classmethod
-    def asked(cls, part: Part, stop: Event = NEVER) -> Errand:
+    def asked(cls, part: PartFile, stop: Event = NEVER) -> Errand:
         """Ask for a part's file.  Raises ModelError."""
         if part.url:
             return cls(part, url.order(part.url, part.size, part.sha256))
@@ -95,14 +95,14 @@ class Errand:
         return self.order.target if self.facts is None else hub.link(source_of(self.part), self.facts)
 
 
-def priced(parts: Sequence[Part]) -> list[Part]:
+def priced(parts: Sequence[PartFile]) -> list[PartFile]:
     """The same with the sizes that servers tell, where the catalogue does not; as they are where nobody answers."""
     return together([partial(sized, part) for part in parts])
 
 
-def sized(part: Part, stop: Event = NEVER) -> Part:
+def sized(part: PartFile, stop: Event = NEVER) -> PartFile:
     """A part with its size, where that can be had."""
-    if part.size is not None or not part.fetchable:
+    if part.size is not None or not part.downloadable:
         return part
     try:
         return replace(part, size=Errand.asked(part).order.size)
@@ -123,7 +123,7 @@ def now_and_then(progress: Progress) -> Progress:
     return tell
 
 
-def announce(entry: Entry, parts: list[Part], orders: Sequence[transfer.Order], note: Note) -> None:
+def announce(entry: Entry, parts: list[PartFile], orders: Sequence[transfer.Order], note: Note) -> None:
     """Say what is about to be downloaded."""
     known = sum(order.rest for order in orders)
     sizes = [transfer.amount(known)] if known else []

@@ -27,7 +27,7 @@ class DamagedError(ModelError):
         self.path = path
 
 
-class Ledger:
+class HashCache:
     """The notes of one cache folder; a file that cannot be kept only costs time."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Ledger:
         partial = self._path.with_name(f"{NAME}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with lock.held(self._path.with_name(f"{NAME}.lock"), lambda: 0, PATIENCE):
+            with lock.hold(self._path.with_name(f"{NAME}.lock"), lambda: 0, PATIENCE):
                 self._notes = {k: n for k, n in self._read().items() if k != key}
                 if note is not None:
                     self._notes[key] = note

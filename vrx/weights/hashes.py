@@ -13,7 +13,7 @@ CHUNK = 1 << 20  # bytes read at a time while hashing
 SAFE = ".safetensors"
 
 
-def packaged(part: str) -> Path:
+def packaged_path(part: str) -> Path:
     """A checkpoint inside the package."""
     return Path(str(resources.files("vrx"))) / "data" / part
 
@@ -28,7 +28,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def verify(path: Path, size: int | None, digest: str) -> None:
+def verify_file(path: Path, size: int | None, digest: str) -> None:
     """Compare a file with what the catalogue says.  Raises ModelError; the file stays as it is."""
     try:
         held = path.stat().st_size

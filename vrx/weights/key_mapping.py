@@ -12,8 +12,8 @@ from typing import TypeVar
 Value = TypeVar("Value")
 Rule = tuple[str, str]  # a regular expression for the whole name, and what becomes of it
 
-WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
-BOXES = ("generator", "state_dict", "model", "params")  # keys under which trainers put the tensors
+PREFIXES = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
+WRAPPER_KEYS = ("generator", "state_dict", "model", "params")  # keys under which trainers put the tensors
 
 DIFFUSERS_WAN: tuple[Rule, ...] = (
     (r"condition_embedder\.text_embedder\.linear_1\.(.+)", r"text_embedding.0.\1"),
@@ -48,7 +48,7 @@ DIFFUSERS_UMT5: tuple[Rule, ...] = (
     (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wi_1\.weight", r"blocks.\1.ffn.fc1.weight"),
     (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wo\.weight", r"blocks.\1.ffn.fc2.weight"),
 )
-SIGNS: tuple[tuple[str, tuple[Rule, ...]], ...] = (  # a name that only that format has, and its table
+FORMATS: tuple[tuple[str, tuple[Rule, ...]], ...] = (  # a name that only that format has, and its table
     ("condition_embedder.time_proj.weight", DIFFUSERS_WAN),
     ("encoder.final_layer_norm.weight", DIFFUSERS_UMT5),
 )
@@ -63,21 +63,21 @@ def rename(name: str, rules: Iterable[Rule]) -> str:
     return name
 
 
-def unboxed(content: Mapping[str, object]) -> Mapping[str, object]:
+def unwrap(content: Mapping[str, object]) -> Mapping[str, object]:
     """The dictionary of tensors inside what a trainer saved."""
-    for box in BOXES:
+    for box in WRAPPER_KEYS:
         inner = content.get(box)
         if isinstance(inner, Mapping):
             return inner
     return content
 
 
-def bare(names: Iterable[str]) -> dict[str, str]:
+def strip_prefixes(names: Iterable[str]) -> dict[str, str]:
     """Each name without what wrappers and trainers put into it; a common leading `model.` goes too."""
     stripped = {}
     for name in names:
         short = name
-        for wrapper in WRAPPERS:
+        for wrapper in PREFIXES:
             short = short.replace(wrapper, "")
         stripped[name] = short
     if stripped and all(short.startswith("model.") for short in stripped.values()):
@@ -85,13 +85,13 @@ def bare(names: Iterable[str]) -> dict[str, str]:
     return stripped
 
 
-def native(tensors: Mapping[str, Value]) -> dict[str, Value]:
+def to_native_keys(tensors: Mapping[str, Value]) -> dict[str, Value]:
     """Tensors under our names, whichever publisher's format they came in.
 
     Two names that become one are taken once where they say the same place (tied embeddings).
     """
-    short = {new: tensors[old] for old, new in bare(tensors).items()}
-    for sign, rules in SIGNS:
+    short = {new: tensors[old] for old, new in strip_prefixes(tensors).items()}
+    for sign, rules in FORMATS:
         if sign in short:
             return {rename(name, rules): value for name, value in short.items()}
     return short

@@ -15,7 +15,7 @@ POLL = 0.2  # seconds
 
 
 @contextmanager
-def held(path: Path, progress: Callable[[], int], patience: float) -> Iterator[None]:
+def hold(path: Path, progress: Callable[[], int], patience: float) -> Iterator[None]:
     """Hold the lock `path`, which is gone afterwards.
 
     Waits as long as `progress()` (bytes that its holder has) grows.  Raises ModelError once it has stood

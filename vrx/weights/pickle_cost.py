@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-MOST_STEPS = 1_000_000  # of hashing, for all keys of a program; a state dict takes one a key
-MOST_OPCODES = 2_000_000  # of a program; a tensor takes about 40
-LONGEST = 64  # bits of a whole number that hashes to itself, or nearly: larger ones can be made to collide
+MAX_STEPS = 1_000_000  # of hashing, for all keys of a program; a state dict takes one a key
+MAX_OPCODES = 2_000_000  # of a program; a tensor takes about 40
+MAX_BITS = 64  # bits of a whole number that hashes to itself, or nearly: larger ones can be made to collide
 COLLISION = 1000  # steps that a larger one counts for
 
 PLAIN, LARGE = "plain", "large"  # opaque values: any, and a whole number of more bits than its hash has
@@ -36,7 +36,7 @@ class Follower:
     def __init__(self) -> None:
         self._stack: list[Item] = []
         self._memory: dict[int, Item] = {}
-        self._steps, self._opcodes = MOST_STEPS, MOST_OPCODES
+        self._steps, self._opcodes = MAX_STEPS, MAX_OPCODES
 
     def follow(self, name: str, argument: object) -> None:
         """Take the next opcode.  Raises CostError; ValueError and LookupError where the program makes no sense."""
@@ -104,7 +104,7 @@ class Follower:
         for before in code.stack_before:
             if before not in (pickletools.markobject, pickletools.stackslice):
                 self._stack.pop()
-        large = isinstance(argument, int) and argument.bit_length() > LONGEST
+        large = isinstance(argument, int) and argument.bit_length() > MAX_BITS
         self._stack += [LARGE if large else PLAIN] * len(code.stack_after)
 
     def _slice(self) -> list[Item]:

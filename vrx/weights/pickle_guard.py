@@ -23,11 +23,11 @@ from vrx.weights.pickle_cost import CostError, Follower
 MANUAL = "Get the checkpoint as safetensors"
 ARCHIVE = b"PK\x03\x04"
 PROGRAM = "data.pkl"
-LONGEST_PROGRAM = 64_000_000  # bytes; a thousand tensors take about 0.2 MB
-MOST_MEMBERS = 200_000  # files in an archive: one a tensor, and a few
+MAX_PROGRAM = 64_000_000  # bytes; a thousand tensors take about 0.2 MB
+MAX_MEMBERS = 200_000  # files in an archive: one a tensor, and a few
 LEGACY_PROGRAMS = 5  # before the raw bytes: magic number, protocol, system, content, storages' names
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state"}
-HARMLESS = {
+ALLOWED_GLOBALS = {
     "collections OrderedDict",
     "collections Counter",
     "builtins set",
@@ -41,7 +41,7 @@ HARMLESS = {
 STORAGE = re.compile(r"^torch(\.storage)? (\w+Storage)$")
 
 
-def inspect(path: Path) -> None:
+def check_pickle(path: Path) -> None:
     """Refuse what would run, take memory that the file does not fill, or not end.  Raises ModelError and OSError."""
     try:
         check_globals(path)
@@ -56,40 +56,40 @@ def check_globals(path: Path) -> None:
     with path.open("rb") as file:
         packed = file.read(len(ARCHIVE)) == ARCHIVE  # as torch tells them apart: by how they begin, not how they end
         file.seek(0)
-        asked = archive(path, file, path.stat().st_size) if packed else list(legacy(file))
+        asked = archive_globals(path, file, path.stat().st_size) if packed else list(legacy_globals(file))
         for name in asked:
-            if name not in HARMLESS and not STORAGE.match(name):
+            if name not in ALLOWED_GLOBALS and not STORAGE.match(name):
                 word = name.replace(" ", ".", 1)
                 raise ModelError(f"refused to load {path}: it asks for {word}, which is no tensor", MANUAL)
 
 
-def archive(path: Path, file: IO[bytes], length: int) -> list[str]:
+def archive_globals(path: Path, file: IO[bytes], length: int) -> list[str]:
     """The globals that an archive's program asks for.  Raises ModelError."""
     try:
         with zipfile.ZipFile(file) as box:
             members = box.infolist()
-            if len(members) > MOST_MEMBERS:
+            if len(members) > MAX_MEMBERS:
                 raise CostError
             packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
             if packed or sum(member.file_size for member in members) > length:
                 raise ModelError(f"refused to load {path}: it unpacks to more than it holds", MANUAL)
             programs = [member for member in members if member.filename.rsplit("/", 1)[-1] == PROGRAM]
-            return [name for member in programs for name in asked_for(box.open(member))]
+            return [name for member in programs for name in iter_globals(box.open(member))]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise ModelError(f"{path} is no whole checkpoint") from error
 
 
-def legacy(file: IO[bytes]) -> Iterator[str]:
+def legacy_globals(file: IO[bytes]) -> Iterator[str]:
     """The globals that a file of torch's format before 1.6 asks for."""
     for _ in range(LEGACY_PROGRAMS):
-        yield from asked_for(file)
+        yield from iter_globals(file)
 
 
 class Program:
     """A file as `pickletools` reads it, which takes each argument whole: bounded, before memory is taken."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._rest = file, LONGEST_PROGRAM
+        self._file, self._rest = file, MAX_PROGRAM
 
     def read(self, count: int) -> bytes:
         """That many bytes.  Raises CostError where the program is too long."""
@@ -108,7 +108,7 @@ class Program:
             raise CostError
 
 
-def asked_for(file: IO[bytes]) -> Iterator[str]:
+def iter_globals(file: IO[bytes]) -> Iterator[str]:
     """The globals of one program, `module name`; ends where it makes no sense: the loader refuses that itself.
 
     Raises CostError where reading it would take more steps than any checkpoint does.
@@ -125,7 +125,7 @@ def asked_for(file: IO[bytes]) -> Iterator[str]:
         return
 
 
-def held(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that claim more values than the file holds.  Raises ModelError."""
     for name, tensor in tensors.items():
         claimed, there = tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes()

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from vrx.errors import ModelError
 from vrx.weights import download, hub, lock, sharded, store, transfer, url
 from vrx.weights.cache_entry import BLOBS, CacheEntry, delete, entry_of, is_own_folder
-from vrx.weights.catalogue import Entry, Part
+from vrx.weights.catalogue import Entry, PartFile
 
 
 @dataclass
@@ -28,18 +28,18 @@ def remove(entry: Entry, models: Path, keep: set[Path]) -> Removal:
     """
     removal = Removal()
     for part in entry.parts:
-        if store.by_hand(entry, part, models) is None:
-            for name, file in store.held(entry, part, models).items():
-                found = entry_of(file, store.cache_folder_of(part))
+        if store.find_manual(entry, part, models) is None:
+            for name, file in store.part_files(entry, part, models).items():
+                found = entry_of(file, store.cache_folder(part))
                 if found.file not in keep:
-                    drop(found, file, removal)
-                    store.ledger().forget(f"{store.key_of(entry, part)}{name}")
-        if part.fetchable:
-            drop_partials(part, removal)
+                    remove_entry(found, file, removal)
+                    store.hash_cache().forget(f"{store.cache_key(entry, part)}{name}")
+        if part.downloadable:
+            remove_partials(part, removal)
     return removal
 
 
-def drop(found: CacheEntry, file: Path, removal: Removal) -> None:
+def remove_entry(found: CacheEntry, file: Path, removal: Removal) -> None:
     """Remove an entry of a cache: its links, and its bytes where they are the cache's own.  Raises ModelError."""
     delete(found.own)
     if found.own:
@@ -49,13 +49,13 @@ def drop(found: CacheEntry, file: Path, removal: Removal) -> None:
         removal.left.append((found.file, f"it is not the cache's own file: {done}"))
 
 
-def drop_partials(part: Part, removal: Removal) -> None:
+def remove_partials(part: PartFile, removal: Removal) -> None:
     """Remove what arrived of a part that is not whole yet, unless it is being downloaded.  Raises ModelError."""
-    folder = store.cache_folder_of(part) / (BLOBS if part.repo else "")
+    folder = store.cache_folder(part) / (BLOBS if part.repo else "")
     root = hub.cache_folder() if part.repo else url.cache_folder()
     if not folder.is_dir():
         return
-    marks = tuple(transfer.partial_mark(name) for name in names_of(part))
+    marks = tuple(transfer.partial_mark(name) for name in download_names(part))
     partials = [path for path in folder.iterdir() if path.name.endswith(marks)]
     if partials and not is_own_folder(folder, root):
         removal.left += [(path, "its folder is a link that leads out of the cache") for path in partials]
@@ -68,7 +68,7 @@ def drop_partials(part: Part, removal: Removal) -> None:
             removal.left.append((path, "another vrx is downloading it"))
 
 
-def names_of(part: Part) -> Iterator[str]:
+def download_names(part: PartFile) -> Iterator[str]:
     """The names that a part's files are downloaded as: its own, and where it is an index those of its shards."""
     if part.url:
         yield part.url
@@ -79,6 +79,6 @@ def names_of(part: Part) -> Iterator[str]:
     if index is not None:
         try:
             folder = PurePosixPath(part.path).parent
-            yield from (f"{part.repo}/{folder / name}" for name in sharded.names(index))
+            yield from (f"{part.repo}/{folder / name}" for name in sharded.shard_names(index))
         except ModelError:
             return  # an index that cannot be read names no shards

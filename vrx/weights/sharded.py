@@ -7,12 +7,12 @@ from pathlib import Path
 
 from vrx.errors import ModelError
 from vrx.files import read_text
-from vrx.weights.catalogue import inside
+from vrx.weights.catalogue import is_safe_path
 
 INDEX = ".index.json"
-LARGEST = 16_000_000  # bytes of an index
-MOST_TENSORS = 100_000  # of a checkpoint: the largest published models have about 90,000
-MOST_SHARDS = 1_000  # of a checkpoint: the largest published models have about 200
+MAX_INDEX_BYTES = 16_000_000  # bytes of an index
+MAX_TENSORS = 100_000  # of a checkpoint: the largest published models have about 90,000
+MAX_SHARDS = 1_000  # of a checkpoint: the largest published models have about 200
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 SNAPSHOTS = "snapshots"  # in the Hub's cache; its files are links into the repository's folder
 
@@ -22,10 +22,10 @@ def is_index(path: Path | str) -> bool:
     return str(path).endswith(INDEX)
 
 
-def members(path: Path) -> dict[str, str]:
+def read_index(path: Path) -> dict[str, str]:
     """The shard's file name for every tensor's name.  Raises ModelError for what is no index, or leads out."""
     try:
-        table = json.loads(read_text(path, LARGEST))
+        table = json.loads(read_text(path, MAX_INDEX_BYTES))
         placed = table["weight_map"]
         if not placed or not all(isinstance(shard, str) for shard in placed.values()):
             raise ValueError("no weight_map from names to files")
@@ -33,25 +33,25 @@ def members(path: Path) -> dict[str, str]:
         raise ModelError(f"cannot read the index {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is no index of a checkpoint") from error
-    if len(placed) > MOST_TENSORS or len(set(placed.values())) > MOST_SHARDS:
-        most = f"{MOST_TENSORS:,} tensors in {MOST_SHARDS:,} files"
+    if len(placed) > MAX_TENSORS or len(set(placed.values())) > MAX_SHARDS:
+        most = f"{MAX_TENSORS:,} tensors in {MAX_SHARDS:,} files"
         raise ModelError(f"the index {path} is refused: it names more than {most}")
     for shard in set(placed.values()):
-        if not inside(shard) or not shard.endswith(SUFFIXES):
+        if not is_safe_path(shard) or not shard.endswith(SUFFIXES):
             raise ModelError(f"the index {path} is refused: {shard!r} is no checkpoint in its folder")
     return dict(placed)
 
 
-def names(path: Path) -> list[str]:
+def shard_names(path: Path) -> list[str]:
     """The shards' file names, each once.  Raises ModelError."""
-    return sorted(set(members(path).values()))
+    return sorted(set(read_index(path).values()))
 
 
-def files(path: Path) -> dict[str, Path]:
+def shard_files(path: Path) -> dict[str, Path]:
     """The shards by their names.  Raises ModelError where one is a link that leads out of the folder."""
-    root = home(path)
+    root = root_folder(path)
     found = {}
-    for shard in names(path):
+    for shard in shard_names(path):
         place = path.parent / shard
         if root not in place.resolve().parents:
             raise ModelError(f"the index {path} is refused: {shard!r} leads out of its folder")
@@ -59,12 +59,12 @@ def files(path: Path) -> dict[str, Path]:
     return found
 
 
-def members_of(path: Path) -> dict[str, Path]:
+def find_shards(path: Path) -> dict[str, Path]:
     """The shards of a file that is an index, nothing of any other.  Raises ModelError."""
-    return files(path) if is_index(path) else {}
+    return shard_files(path) if is_index(path) else {}
 
 
-def home(path: Path) -> Path:
+def root_folder(path: Path) -> Path:
     """The folder that an index' shards may not leave: its own, or its repository's in the Hub's cache."""
     for parent in path.absolute().parents:
         if parent.name == SNAPSHOTS:
@@ -72,17 +72,17 @@ def home(path: Path) -> Path:
     return path.parent.resolve()
 
 
-def whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Whether an index and all its shards are here; one that is refused never is."""
     try:
-        return path.is_file() and all(shard.is_file() for shard in files(path).values())
+        return path.is_file() and all(shard.is_file() for shard in shard_files(path).values())
     except ModelError:
         return False
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that stand in a folder: indexes, and the files that belong to none.  Raises ModelError."""
     indexes = [path for path in sorted(folder.iterdir()) if is_index(path)]
-    belonging = {shard for index in indexes for shard in files(index).values()}
+    belonging = {shard for index in indexes for shard in shard_files(index).values()}
     others = [p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES and p.is_file() and p not in belonging]
     return [*indexes, *others]

@@ -147,7 +147,7 @@ def complete(order: Order, progress: Progress) -> None:
     """
     with keeping(order.name, order.target.parent):
         order.target.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(order.guard, order.arrived, PATIENCE):
+        with lock.hold(order.guard, order.arrived, PATIENCE):
             if not order.target.exists():
                 check(order, fill(order, progress))
                 order.partial.replace(order.target)

@@ -118,7 +118,7 @@ def test_contrast_does_not_change_what_the_lively_spectrum_says() -> None:
 
 @torch.inference_mode()
 def test_the_shipped_readers_read_bars() -> None:
-    parts = load_parts(hashes.packaged("embedded.safetensors"))
+    parts = load_parts(hashes.packaged_path("embedded.safetensors"))
     for sigma in (1.5, 2.5, 3.5):
         bars = edges(sigma).expand(1, 3, -1, -1)
         assert estimate_sigma(parts.sharpness, bars) == pytest.approx(sigma, rel=0.15)

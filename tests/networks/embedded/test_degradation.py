@@ -8,7 +8,7 @@ from tests.conftest import EXAMPLES
 from vrx.models.embedded import load_parts
 from vrx.networks.embedded.degradation import LARGEST, LEVELS, MOST_DAMAGE, NOISE_UNIT, DamageNetwork, estimate_damage
 from vrx.train import degrade
-from vrx.weights.hashes import packaged
+from vrx.weights.hashes import packaged_path
 
 
 @torch.inference_mode()
@@ -25,7 +25,7 @@ def test_every_clip_of_a_batch_gets_its_own() -> None:
 
 @pytest.fixture(scope="module")
 def shipped() -> DamageNetwork:
-    return load_parts(packaged("embedded.safetensors")).damage
+    return load_parts(packaged_path("embedded.safetensors")).damage
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def write(state: StreamState, path: Path) -> None:
 
 def read(path: Path) -> StreamState:
     """Read a state.  Raises ModelError or InputError where the file is none."""
-    tensors, metadata = checkpoint.read(path)
+    tensors, metadata = checkpoint.load_safetensors(path)
     try:
         place = json.loads(metadata["state"])
         scene = SceneStart(place["scene"], tuple(place["source"]), tuple(place["target"]))
