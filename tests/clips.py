@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 
 INTERLACED_SIZE = (96, 64)
 TIMES = [0, 40, 80, 200, 240, 280, 410]  # a gap, too
@@ -133,7 +133,7 @@ def write_counted(
     )
     sound = f"sine={tone}:duration={seconds}:sample_rate=48000"
     begin = ["-y", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-pix_fmt", "yuv420p", "-qscale:v", "2"]
-    Encoder([*begin, *words.split(), str(path)]).finish()
+    FFmpegProcess([*begin, *words.split(), str(path)]).finish()
     return path
 
 

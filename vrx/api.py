@@ -31,7 +31,7 @@ def kill_encoders() -> None:
     """End every encoder at once; for a process that leaves in a hurry."""
     from vrx.media import ffmpeg
 
-    ffmpeg.kill_running()
+    ffmpeg.kill_all()
 
 
 def restore(job: Job, watch: Watcher = ignore) -> Outcome:
@@ -92,7 +92,7 @@ def probe(source: str | Path, stream: int | None = None) -> SourceInfo:
     from vrx.media import read
 
     with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
-        return reader.described()
+        return reader.describe()
 
 
 def find_scenes(source: str | Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:

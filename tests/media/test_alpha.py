@@ -13,7 +13,7 @@ from tests.media.test_write import target
 from tests.pictures import png_bytes
 from vrx import api, events
 from vrx.media.read import Reader, Span
-from vrx.media.segments import Segment, join, target_of
+from vrx.media.segments import Segment, join_segments, segment_target
 from vrx.media.write import Writer
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
@@ -81,13 +81,13 @@ def test_parts_of_a_transparent_result_are_joined_with_it(tmp_path: Path) -> Non
     whole = target(tmp_path / "b.webm", "vp9", layout, source=source)
     parts = []
     for first in (0, 3):
-        part = target_of(whole, tmp_path / f"part{first}.webm", frames[first].time)
+        part = segment_target(whole, tmp_path / f"part{first}.webm", frames[first].time)
         with Writer(part) as writer:
             for frame in frames[first : first + 3]:
                 writer.write(frame)
             writer.finish()
         parts.append(Segment(tmp_path / f"part{first}.webm", 3, frames[first].time))
-    join(parts, whole)
+    join_segments(parts, whole)
     assert tags(tmp_path / "b.webm").get("alpha_mode") == "1"
     assert len(alphas(tmp_path / "b.webm")) == 6
     assert max(float(a[:, 40:].max()) for a in alphas(tmp_path / "b.webm")) < 0.3

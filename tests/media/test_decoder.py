@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import joined, number_of, write_counted
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.read import Reader, Span
 
 RATE = 25
@@ -68,11 +68,11 @@ def test_a_raw_stream_has_the_rate_it_gives(tmp_path: Path) -> None:
 def test_the_last_picture_is_shown_as_long_as_its_file_says(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     source = "testsrc=size=64x48:rate=10:duration=0.4,settb=1/100,setpts=N*10"
-    Encoder(["-y", "-f", "lavfi", "-i", source, "-final_delay", "300", str(path)]).finish()
+    FFmpegProcess(["-y", "-f", "lavfi", "-i", source, "-final_delay", "300", str(path)]).finish()
     notes: list[str] = []
     with Reader(path, Span(), notes.append) as reader:
         times = [frame.time for frame in reader.frames()]
-        assert reader.shown_until == times[-1] + 3
+        assert reader.end_time == times[-1] + 3
     assert notes == []
 
 

@@ -28,7 +28,7 @@ def error(frame: Frame, number: int) -> float:
 
 def test_flagged_pictures_become_whole_and_keep_their_times(tmp_path: Path) -> None:
     write_interlaced(tmp_path / "bff.mkv", flagged=True)
-    before, after = (frames_of(tmp_path / "bff.mkv", which) for which in (Deinterlace.OFF, Deinterlace.FLAGGED))
+    before, after = (frames_of(tmp_path / "bff.mkv", which) for which in (Deinterlace.OFF, Deinterlace.AUTO))
     assert [int(f.time * 1000) for f in after] == [int(f.time * 1000) for f in before] == TIMES
     assert all(f.interlaced for f in before)
     assert not any(f.interlaced for f in after)
@@ -54,7 +54,7 @@ def test_pictures_that_turn_interlaced_later_are_made_whole_and_that_is_said(tmp
         with both.open("ab") as file:
             file.write((tmp_path / "part.ts").read_bytes())
     notes: list[str] = []
-    with Reader(both, Span(), notes.append, deinterlace=Deinterlace.FLAGGED) as reader:
+    with Reader(both, Span(), notes.append, deinterlace=Deinterlace.AUTO) as reader:
         frames = list(reader.frames())
     assert len(frames) == 2 * len(TIMES)
     assert any("interlaced pictures begin at" in note for note in notes)
@@ -64,7 +64,7 @@ def test_pictures_that_turn_interlaced_later_are_made_whole_and_that_is_said(tmp
 
 def test_a_whole_clip_is_the_same_with_and_without(clip: ClipMaker) -> None:
     path = clip(times=TIMES, pix_fmt="yuv422p10le")
-    for a, b in zip(*(frames_of(path, which) for which in (Deinterlace.OFF, Deinterlace.FLAGGED)), strict=True):
+    for a, b in zip(*(frames_of(path, which) for which in (Deinterlace.OFF, Deinterlace.AUTO)), strict=True):
         assert a.pts == b.pts
         for old, new in zip(a.planes, b.planes, strict=True):
             np.testing.assert_array_equal(old, new)
@@ -72,12 +72,12 @@ def test_a_whole_clip_is_the_same_with_and_without(clip: ClipMaker) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_short_clips_lose_nothing(clip: ClipMaker, count: int) -> None:
-    assert len(frames_of(clip(frames=count), Deinterlace.ALL)) == count
+    assert len(frames_of(clip(frames=count), Deinterlace.ON)) == count
 
 
 @pytest.mark.parametrize("pix_fmt", ["gray", "bgr0", "yuv420p10le", "yuv444p12le", "gbrp16le", "yuva420p", "yuv410p"])
 def test_every_format_passes(clip: ClipMaker, pix_fmt: str) -> None:
-    plain, passed = (frames_of(clip(frames=3, pix_fmt=pix_fmt), w) for w in (Deinterlace.OFF, Deinterlace.ALL))
+    plain, passed = (frames_of(clip(frames=3, pix_fmt=pix_fmt), w) for w in (Deinterlace.OFF, Deinterlace.ON))
     assert [f.layout for f in passed] == [f.layout for f in plain]
     assert [p.shape for p in passed[1].planes] == [p.shape for p in plain[1].planes]
     for a, b in zip(plain[1].planes, passed[1].planes, strict=True):

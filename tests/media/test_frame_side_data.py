@@ -10,7 +10,7 @@ import pytest
 from tests.clips import scenery
 from tests.pictures import png_with_profile
 from vrx.media import ffmpeg
-from vrx.media.frame_side_data import mastering_of
+from vrx.media.frame_side_data import read_hdr10
 from vrx.media.read import Reader, Span
 
 READ = """
@@ -34,7 +34,7 @@ def profiled(tmp_path: Path) -> Path:
 
 def test_a_color_profile_crashes_nothing(profiled: Path, tmp_path: Path) -> None:
     movie = tmp_path / "a.mov"  # the same pictures as a video
-    ffmpeg.Encoder(["-y", "-i", str(profiled), "-c", "copy", str(movie)]).finish()
+    ffmpeg.FFmpegProcess(["-y", "-i", str(profiled), "-c", "copy", str(movie)]).finish()
     done = subprocess.run(
         [sys.executable, "-c", READ, str(profiled), str(movie)], capture_output=True, text=True, timeout=60, check=False
     )
@@ -45,10 +45,10 @@ def test_mastering_data_of_a_video_are_read(tmp_path: Path) -> None:
     path = tmp_path / "hdr.mkv"
     words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5", "-frames:v", "1", "-pix_fmt", "yuv420p10le"]
     words += ["-c:v", "libx265", "-x265-params", "log-level=error:hdr10=1:repeat-headers=1:max-cll=1000,400"]
-    ffmpeg.Encoder([*words, str(path)]).finish()
+    ffmpeg.FFmpegProcess([*words, str(path)]).finish()
     with av.open(str(path)) as box:
         frame = next(box.decode(video=0))
-        assert set(mastering_of(frame, "hevc")) == {"CONTENT_LIGHT_LEVEL"}
-        assert mastering_of(frame, "png") == {}
+        assert set(read_hdr10(frame, "hevc")) == {"CONTENT_LIGHT_LEVEL"}
+        assert read_hdr10(frame, "png") == {}
     with Reader(path, Span(), [].append) as reader:
         assert set(reader.mastering) == {"CONTENT_LIGHT_LEVEL"}

@@ -3,13 +3,13 @@ import struct
 import pytest
 
 from vrx.media.data_loss import mastering_lines
-from vrx.media.hdr10 import Mastering, input_options, parse, x265_parameters
+from vrx.media.hdr10 import Hdr10Metadata, ffmpeg_options, parse_hdr10, x265_parameters
 
 RATIONALS = [(34000, 50000), (16000, 50000), (13250, 50000), (34500, 50000), (7500, 50000), (3000, 50000)]
 RATIONALS += [(15635, 50000), (16450, 50000), (50, 10000), (10_000_000, 10000)]
 NUMBERS = [n for pair in RATIONALS for n in pair]
 DISPLAY = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
-FULL = Mastering(DISPLAY, "1000,400")
+FULL = Hdr10Metadata(DISPLAY, "1000,400")
 
 
 def side_data(primaries: int = 1, luminance: int = 1) -> dict[str, bytes]:
@@ -18,16 +18,16 @@ def side_data(primaries: int = 1, luminance: int = 1) -> dict[str, bytes]:
 
 
 def test_side_data_becomes_words() -> None:
-    assert parse(side_data()) == FULL
+    assert parse_hdr10(side_data()) == FULL
     assert x265_parameters(FULL) == ("hdr10=1", "repeat-headers=1", f"master-display={DISPLAY}", "max-cll=1000,400")
-    assert input_options(FULL) == ("-mastering_display:v:0", DISPLAY, "-content_light:v:0", "1000,400")
+    assert ffmpeg_options(FULL) == ("-mastering_display:v:0", DISPLAY, "-content_light:v:0", "1000,400")
 
 
 def test_nothing_and_nonsense_give_nothing() -> None:
     for raw in ({}, {"MASTERING_DISPLAY_METADATA": b"short", "CONTENT_LIGHT_LEVEL": b""}):
-        nothing = parse(raw)
+        nothing = parse_hdr10(raw)
         assert not nothing
-        assert x265_parameters(nothing) == input_options(nothing) == ()
+        assert x265_parameters(nothing) == ffmpeg_options(nothing) == ()
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,6 @@ def test_what_does_not_arrive_is_said(where: tuple[str, str], options: bool, wor
 
 
 def test_half_a_mastering_display_is_said() -> None:
-    half = parse(side_data(luminance=0))
-    assert half == Mastering("", "1000,400")
+    half = parse_hdr10(side_data(luminance=0))
+    assert half == Hdr10Metadata("", "1000,400")
     assert "incomplete" in mastering_lines(True, half, ("libx265", "mp4"), True)[0]

@@ -10,8 +10,9 @@ from tests.clips import save_picture, scenery
 from tests.media.test_read import EXIF, photograph
 from vrx.errors import InputError
 from vrx.media.frame import Kind, Layout
-from vrx.media.image_sequence import common_layout, decode, read_header
-from vrx.media.read import Reader, Span, layout_of
+from vrx.media.image_sequence import common_layout, decode_picture, read_header
+from vrx.media.pixel_formats import layout_from_pix_fmt
+from vrx.media.read import Reader, Span
 from vrx.pipeline.output import expected_frames
 from vrx.settings import SelectionSettings
 
@@ -189,7 +190,7 @@ def test_every_photograph_of_a_sequence_is_turned_by_its_own_word(tmp_path: Path
 def test_png_headers_are_read_as_ffmpeg_reads_them(tmp_path: Path, pix_fmt: str) -> None:
     header = read_header(save_picture(tmp_path / "a.png", COLORS, pix_fmt))
     assert (header.size, header.pix_fmt, header.codec) == ((16, 12), pix_fmt, "png")
-    assert decode(tmp_path / "a.png", "png").format.name == pix_fmt
+    assert decode_picture(tmp_path / "a.png", "png").format.name == pix_fmt
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,6 @@ def test_png_headers_are_read_as_ffmpeg_reads_them(tmp_path: Path, pix_fmt: str)
     ],
 )
 def test_a_common_layout_holds_all(formats: list[str], expected: str) -> None:
-    layouts = [layout_of(name) for name in formats]
+    layouts = [layout_from_pix_fmt(name) for name in formats]
     assert common_layout(layouts) == common_layout(layouts[::-1])
     assert common_layout(layouts).pix_fmt == expected

@@ -9,8 +9,8 @@ import pytest
 from tests.clips import read
 from tests.media.test_write import frames, target
 from vrx.media.frame import Kind, Layout
-from vrx.media.last_frame import seconds
-from vrx.media.segments import Segment, join, target_of
+from vrx.media.last_frame import parse_duration_tag
+from vrx.media.segments import Segment, join_segments, segment_target
 from vrx.media.write import Writer
 
 TIMES = [0, 40, 80, 120, 160, 200]
@@ -37,12 +37,12 @@ def test_joined_parts_end_alike(tmp_path: Path) -> None:
     for number, times in enumerate((TIMES[:3], TIMES[3:])):
         begin = Fraction(times[0], 1000)
         path = tmp_path / f"{number:06d}.mp4"
-        with Writer(target_of(where, path, begin)) as writer:
+        with Writer(segment_target(where, path, begin)) as writer:
             for frame in frames(times, YUV):
                 writer.write(frame)
             writer.finish()
         parts.append(Segment(path, 3, begin))
-    join(parts, where, Fraction(2))
+    join_segments(parts, where, Fraction(2))
     found = read(tmp_path / "a.mp4")
     assert [round(time * 1000) for time in found.times] == TIMES
     assert found.duration == pytest.approx(2, abs=0.011)
@@ -60,4 +60,4 @@ def test_an_end_before_the_last_frame_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("tag", "value"), [("00:01:03.400000000", Fraction(317, 5)), ("", None), ("soon", None)])
 def test_durations_of_matroska_are_read(tag: str, value: Fraction | None) -> None:
-    assert seconds(tag) == value
+    assert parse_duration_tag(tag) == value

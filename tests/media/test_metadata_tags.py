@@ -3,8 +3,8 @@ from pathlib import Path
 import av
 
 from tests.clips import scenery
-from vrx.media.metadata_tags import KEYED_FLAG, lost_tags, removed, stale, survival
-from vrx.media.probe import SourceInfo, describe, opened
+from vrx.media.metadata_tags import KEYED_FLAG, delete_args, find_lost_tags, find_statistics, try_tags
+from vrx.media.probe import SourceInfo, describe_source, open_input
 from vrx.media.video_stream import pick_video
 
 PHONE = {"title": "T", "com.apple.quicktime.model": "Phone 9", "mykey": "my value"}
@@ -18,14 +18,14 @@ def phone(path: Path) -> SourceInfo:
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         box.mux(stream.encode(av.VideoFrame.from_ndarray(scenery(0, (64, 48)), format="rgb24")))
         box.mux(stream.encode(None))
-    with opened(path, path.name) as container:
-        return describe(container, path.name, path, pick_video(container, path.name))
+    with open_input(path, path.name) as container:
+        return describe_source(container, path.name, path, pick_video(container, path.name))
 
 
 def lost(info: SourceInfo, container: str, flag: str = "") -> set[str]:
-    survived = survival(info.path, container, flag)
+    survived = try_tags(info.path, container, flag)
     assert survived is not None
-    return set(lost_tags(info, survived))
+    return set(find_lost_tags(info, survived))
 
 
 def test_the_tags_that_each_container_keeps_are_seen(tmp_path: Path) -> None:
@@ -40,5 +40,5 @@ def test_the_tags_that_each_container_keeps_are_seen(tmp_path: Path) -> None:
 def test_statistics_of_the_source_are_stale_in_any_language() -> None:
     names = ["BPS", "BPS-eng", "DURATION", "NUMBER_OF_FRAMES-fra", "number_of_bytes", "_STATISTICS_WRITING_DATE_UTC"]
     kept = ["title", "language", "BPSX", "DURATION_OF_SHOOTING", "ENCODER"]
-    assert stale([*names, *kept]) == names
-    assert removed(":s:0", ["BPS"]) == ("-metadata:s:0", "BPS=")
+    assert find_statistics([*names, *kept]) == names
+    assert delete_args(":s:0", ["BPS"]) == ("-metadata:s:0", "BPS=")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.clips import turned_clip
 from vrx.media import ffmpeg
 from vrx.media.frame import Color, Kind, Layout
-from vrx.media.orientation import UPRIGHT, Orientation, from_matrix, read_orientation
+from vrx.media.orientation import UPRIGHT, Orientation, parse_display_matrix, read_orientation
 from vrx.media.read import Reader, Span
 
 EIGHT = [Orientation(turns, mirrored) for turns, mirrored in product(range(4), (False, True))]
@@ -37,7 +37,7 @@ MATRICES = [(a, 0, 0, d) for a, d in product((1, -1), repeat=2)] + [(0, b, c, 0)
 @pytest.mark.parametrize("scale", [ONE, ONE // 2 + 7])
 def test_planes_are_turned_as_the_matrix_says(matrix: tuple[int, int, int, int], scale: int) -> None:
     a, b, c, d = (scale * part for part in matrix)
-    found = from_matrix((a, b, 0, c, d, 0, 300 * ONE, 0, 1 << 30))
+    found = parse_display_matrix((a, b, 0, c, d, 0, 300 * ONE, 0, 1 << 30))
     assert found is not None
     plane = np.arange(15).reshape(3, 5)
     assert np.array_equal(found.turn(plane), shown_by(matrix, plane))
@@ -46,16 +46,16 @@ def test_planes_are_turned_as_the_matrix_says(matrix: tuple[int, int, int, int],
 
 
 def test_eight_matrices_are_eight_orientations() -> None:
-    assert {from_matrix((a, b, 0, c, d, 0, 0, 0, 1)) for a, b, c, d in MATRICES} == set(EIGHT)
+    assert {parse_display_matrix((a, b, 0, c, d, 0, 0, 0, 1)) for a, b, c, d in MATRICES} == set(EIGHT)
     assert len({str(orientation) for orientation in EIGHT}) == 8
 
 
 @pytest.mark.parametrize("degrees", [30, 45, 88.5, -135])
 def test_other_angles_are_none(degrees: float) -> None:
     cosine, sine = (int(ONE * f(np.radians(degrees))) for f in (np.cos, np.sin))
-    assert from_matrix((cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30)) is None
-    assert from_matrix((0, 0, 0, 0, 0, 0, 0, 0, 0)) is None
-    assert from_matrix((ONE, 0, 0, ONE, 0, 0, 0, 0, 1 << 30)) is None  # all on one line
+    assert parse_display_matrix((cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30)) is None
+    assert parse_display_matrix((0, 0, 0, 0, 0, 0, 0, 0, 0)) is None
+    assert parse_display_matrix((ONE, 0, 0, ONE, 0, 0, 0, 0, 1 << 30)) is None  # all on one line
 
 
 @given(st.sampled_from(EIGHT), st.sampled_from([(0, 0), (1, 0), (1, 1), (0, 1), (2, 0)]))
@@ -77,12 +77,12 @@ def test_frames_are_upright_when_asked_for(tmp_path: Path, orientation: Orientat
     path = turned_clip(tmp_path / "a.mkv", orientation.turns, orientation.mirrored, pix_fmt, (47, 33))
     with Reader(path, Span(), [].append) as reader:
         assert reader.orientation == orientation
-        info = reader.described().video
+        info = reader.describe().video
         assert (info.rotation % 360, info.mirrored) == (90 * orientation.turns, orientation.mirrored)
         stored = list(reader.frames())
     with Reader(path, Span(), [].append) as reader:
         reader.make_upright()
-        assert (reader.orientation, reader.turned) == (UPRIGHT, orientation)
+        assert (reader.orientation, reader.applied_orientation) == (UPRIGHT, orientation)
         shown = list(reader.frames())
         assert (shown[0].width, shown[0].height) == reader.size == orientation.size((47, 33))
     for before, after in zip(stored, shown, strict=True):
@@ -120,7 +120,7 @@ def test_an_orientation_that_only_key_frames_say_holds_for_all(tmp_path: Path) -
     for name, turn in (("a.ts", "90:flip=horizontal"), ("b.ts", "180")):
         words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=48x32:rate=10:duration=1", "-c:v", "libx264", "-g", "4"]
         words += ["-bsf:v", f"h264_metadata=rotate={turn}:display_orientation=insert", str(tmp_path / name)]
-        ffmpeg.Encoder(words).finish()
+        ffmpeg.FFmpegProcess(words).finish()
     notes: list[str] = []
     with Reader(tmp_path / "a.ts", Span(Fraction(1, 2)), notes.append) as reader:
         assert reader.orientation == Orientation(3, mirrored=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vrx.media.partial_files import LONGEST, leftovers, partial_folder, partial_path, short_name
+from vrx.media.partial_files import MAX_NAME_BYTES, find_leftovers, partial_folder, partial_path, shorten_name
 from vrx.pipeline.resume.workspace import folder_of
 
 NAMES = {
@@ -26,16 +26,16 @@ def test_hidden_names_fit_and_are_real(tmp_path: Path, name: str) -> None:
         assert len(os.fsencode(path.name)) <= 143
         path.touch()
         assert path in tmp_path.iterdir()
-    assert {path.suffix for path in leftovers(result)} == {".mp4"}
+    assert {path.suffix for path in find_leftovers(result)} == {".mp4"}
 
 
 def test_no_character_is_split() -> None:
-    for length in range(LONGEST - 8, LONGEST + 9):
-        short = short_name("a" * (length % 4) + "動" * 40)
+    for length in range(MAX_NAME_BYTES - 8, MAX_NAME_BYTES + 9):
+        short = shorten_name("a" * (length % 4) + "動" * 40)
         assert short.encode().decode() == short
-        assert len(short.encode()) <= LONGEST + 9
+        assert len(short.encode()) <= MAX_NAME_BYTES + 9
 
 
 def test_cut_names_stay_apart() -> None:
-    assert short_name("a" * LONGEST) == "a" * LONGEST
-    assert short_name("a" * 90 + "1") != short_name("a" * 90 + "2")
+    assert shorten_name("a" * MAX_NAME_BYTES) == "a" * MAX_NAME_BYTES
+    assert shorten_name("a" * 90 + "1") != shorten_name("a" * 90 + "2")

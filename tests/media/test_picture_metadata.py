@@ -14,8 +14,8 @@ from tests.clips import scenery
 from tests.pictures import profile
 from vrx import api, events
 from vrx.errors import InputError
-from vrx.media.embed_metadata import embed
-from vrx.media.picture_metadata import PictureMetadata, fitted, read_metadata, upright_exif
+from vrx.media.embed_metadata import embed_metadata
+from vrx.media.picture_metadata import PictureMetadata, fit_metadata, read_metadata, update_exif
 from vrx.media.read import Reader, Span
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, too_large
 
@@ -36,7 +36,7 @@ def photograph(path: Path, camera: str = "Model", icc: bytes = profile()) -> Pat
     """A picture with all that can be said beside its samples."""
     if path.suffix == ".tif":
         Image.fromarray(scenery(0, SIZE)).save(path)
-        embed(path, PictureMetadata(icc, exif_of(camera)[6:], XMP, (300.0, 300.0)), SIZE)
+        embed_metadata(path, PictureMetadata(icc, exif_of(camera)[6:], XMP, (300.0, 300.0)), SIZE)
     else:
         options = {"exif": exif_of(camera), "icc_profile": icc, "dpi": (300, 300), "xmp": XMP}
         Image.fromarray(scenery(0, SIZE)).save(path, **options)
@@ -74,10 +74,10 @@ def test_every_kind_of_picture_gives_to_every_other(tmp_path: Path, source: str,
     path = tmp_path / result
     Image.fromarray(scenery(0, (128, 96))).save(path)
     before = pixels(path)
-    metadata, lost = fitted(found, path.suffix, (128, 96), gray=False)
+    metadata, lost = fit_metadata(found, path.suffix, (128, 96), gray=False)
     if found.resolution is None:  # WebP knows none
         metadata = PictureMetadata(metadata.icc, metadata.exif, metadata.xmp, (300.0, 300.0))
-    embed(path, metadata, (128, 96))
+    embed_metadata(path, metadata, (128, 96))
     assert lost == []
     assert_whole(path)
     assert np.array_equal(pixels(path), before)
@@ -125,14 +125,14 @@ def test_text_of_png_and_iptc_data_of_jpeg_files_stay_there_and_are_said_elsewhe
     words.add_itxt("Title", "Ünï", zip=True)
     image.save(tmp_path / "a.png", pnginfo=words)
     image.save(tmp_path / "a.jpg")
-    embed(tmp_path / "a.jpg", PictureMetadata(iptc=b"\x1c\x02\x50\0\x03who"), SIZE)
+    embed_metadata(tmp_path / "a.jpg", PictureMetadata(iptc=b"\x1c\x02\x50\0\x03who"), SIZE)
     for name, other, word in (("a.png", ".jpg", "text"), ("a.jpg", ".png", "IPTC data")):
         found = read_metadata(tmp_path / name)
-        assert fitted(found, other, SIZE, gray=False) == (PictureMetadata(), [word])
-        metadata, lost = fitted(found, Path(name).suffix, SIZE, gray=False)
+        assert fit_metadata(found, other, SIZE, gray=False) == (PictureMetadata(), [word])
+        metadata, lost = fit_metadata(found, Path(name).suffix, SIZE, gray=False)
         assert lost == []
         image.save(tmp_path / f"b{Path(name).suffix}")
-        embed(tmp_path / f"b{Path(name).suffix}", metadata, SIZE)
+        embed_metadata(tmp_path / f"b{Path(name).suffix}", metadata, SIZE)
     with Image.open(tmp_path / "b.png") as png, Image.open(tmp_path / "b.jpg") as jpeg:
         png.load()
         assert (png.info["parameters"], png.info["Title"]) == ("a cat, 20 steps", "Ünï")
@@ -141,11 +141,11 @@ def test_text_of_png_and_iptc_data_of_jpeg_files_stay_there_and_are_said_elsewhe
 
 def test_profiles_of_other_color_spaces_are_not_attached() -> None:
     cmyk = PictureMetadata(icc=profile(b"CMYK"))
-    metadata, lost = fitted(cmyk, ".jpg", SIZE, gray=False)
+    metadata, lost = fit_metadata(cmyk, ".jpg", SIZE, gray=False)
     assert metadata.icc == b""
     assert "CMYK" in lost[0]
-    assert fitted(PictureMetadata(icc=profile(b"GRAY")), ".png", SIZE, gray=True)[1] == []
-    assert fitted(PictureMetadata(icc=profile(b"GRAY")), ".png", SIZE, gray=False)[1] != []
+    assert fit_metadata(PictureMetadata(icc=profile(b"GRAY")), ".png", SIZE, gray=True)[1] == []
+    assert fit_metadata(PictureMetadata(icc=profile(b"GRAY")), ".png", SIZE, gray=False)[1] != []
 
 
 def test_orientation_is_that_of_the_pixels_and_the_thumbnail_is_left_out() -> None:
@@ -153,7 +153,7 @@ def test_orientation_is_that_of_the_pixels_and_the_thumbnail_is_left_out() -> No
         mark = b"II*\0" if order == "<" else b"MM\0*"
         entry = struct.pack(order + "HHIHH", 0x0112, 3, 1, 6, 0)
         data = mark + struct.pack(order + "IH", 8, 1) + entry + struct.pack(order + "I", 26) + bytes(20)
-        found = upright_exif(data, SIZE)
+        found = update_exif(data, SIZE)
         assert struct.unpack_from(order + "H", found, 18) == (1,)
         assert struct.unpack_from(order + "I", found, 22) == (0,)
         assert len(found) == len(data)
@@ -161,7 +161,7 @@ def test_orientation_is_that_of_the_pixels_and_the_thumbnail_is_left_out() -> No
 
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"nonsense" * 8, b"MM\0*\0\0\0\x08\xff\xff"])
 def test_damaged_exif_data_are_left_out(data: bytes) -> None:
-    assert upright_exif(data, SIZE) == b""
+    assert update_exif(data, SIZE) == b""
 
 
 def test_damaged_files_say_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.media.test_write import target
 from vrx.errors import OutputError, UsageError
 from vrx.media.frame import Kind, Layout
-from vrx.media.preflight import MOST, black, rehearse
+from vrx.media.preflight import MAX_SIDE, black_frame, check_encoder_settings
 
 PLAIN = Layout(Kind.YUV, 8, 1, 1)
 
@@ -34,7 +34,7 @@ def test_what_does_not_go_together_is_said_with_nothing_written(
     tmp_path: Path, name: str, codec: str, layout: Layout, changes: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(UsageError, match=reason) as told:
-        rehearse(target(tmp_path / name, codec, layout, **changes))
+        check_encoder_settings(target(tmp_path / name, codec, layout, **changes))
     assert str(tmp_path / name) in told.value.message
     assert "rehearsal" not in str(told.value)
     assert not list(tmp_path.iterdir())
@@ -51,24 +51,24 @@ def test_what_does_not_go_together_is_said_with_nothing_written(
     ],
 )
 def test_what_goes_together_leaves_nothing_behind(tmp_path: Path, name: str, codec: str, layout: Layout) -> None:
-    rehearse(target(tmp_path / name, codec, layout))
+    check_encoder_settings(target(tmp_path / name, codec, layout))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_large_size_is_rehearsed_small_and_as_odd() -> None:
-    frame = black(target(Path("a.mkv"), "ffv1", Layout(Kind.YUV, 10, 1, 1), size=(7, 5)))
+    frame = black_frame(target(Path("a.mkv"), "ffv1", Layout(Kind.YUV, 10, 1, 1), size=(7, 5)))
     assert [plane.shape for plane in frame.planes] == [(5, 7), (3, 4), (3, 4)]
-    assert MOST % 4 == 0
+    assert MAX_SIDE % 4 == 0
 
 
 def test_without_room_for_temporary_files_there_is_no_rehearsal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    rehearse(target(tmp_path / "a.mov", "vp9", PLAIN))  # would be refused
+    check_encoder_settings(target(tmp_path / "a.mov", "vp9", PLAIN))  # would be refused
 
 
 def test_a_missing_ffmpeg_is_not_blamed_on_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRX_FFMPEG", "no-such-program")
     with pytest.raises(OutputError, match="VRX_FFMPEG names no-such-program"):
-        rehearse(target(tmp_path / "a.mkv", "h264", PLAIN))
+        check_encoder_settings(target(tmp_path / "a.mkv", "h264", PLAIN))

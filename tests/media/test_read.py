@@ -15,8 +15,9 @@ from vrx.media import ffmpeg
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Frame, Kind, Layout
 from vrx.media.orientation import UPRIGHT
-from vrx.media.probe import plausible, video_info
-from vrx.media.read import Reader, Span, layout_of
+from vrx.media.pixel_formats import layout_from_pix_fmt
+from vrx.media.probe import choose_rate, describe_video
+from vrx.media.read import Reader, Span
 
 VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
 
@@ -150,13 +151,13 @@ def test_numbered_pictures_are_one_video(clip: ClipMaker, tmp_path: Path) -> Non
     ],
 )
 def test_every_format_has_a_planar_home(pix_fmt: str, ours: str) -> None:
-    assert layout_of(pix_fmt).pix_fmt == ours
+    assert layout_from_pix_fmt(pix_fmt).pix_fmt == ours
 
 
 @pytest.mark.parametrize("pix_fmt", ["bayer_rggb8", "grayf32le", "xyz12le"])
 def test_formats_without_a_home_are_refused(pix_fmt: str) -> None:
     with pytest.raises(InputError, match=pix_fmt):
-        layout_of(pix_fmt)
+        layout_from_pix_fmt(pix_fmt)
 
 
 EXIF = {  # how a viewer shows what is stored, by the orientation of EXIF 2.3, table 4.6.4
@@ -232,12 +233,12 @@ def test_black_and_white_become_gray(clip: ClipMaker, pix_fmt: str) -> None:
 
 
 def test_a_clock_is_not_taken_for_a_rate() -> None:
-    assert plausible(Fraction(1, 60000), Fraction(60000), Fraction(30)) == 30
-    assert plausible(Fraction(1, 1000), Fraction(1000), Fraction(1000)) == 25
-    assert plausible(Fraction(1, 16000), Fraction(1000)) == 1000
-    assert plausible(Fraction(1, 90000), Fraction(24000, 1001), Fraction(25)) == Fraction(24000, 1001)
-    assert plausible(Fraction(1, 24), Fraction(24)) == 24
-    assert plausible(Fraction(1, 24), None) == plausible(Fraction(1, 24), Fraction(0)) == 25
+    assert choose_rate(Fraction(1, 60000), Fraction(60000), Fraction(30)) == 30
+    assert choose_rate(Fraction(1, 1000), Fraction(1000), Fraction(1000)) == 25
+    assert choose_rate(Fraction(1, 16000), Fraction(1000)) == 1000
+    assert choose_rate(Fraction(1, 90000), Fraction(24000, 1001), Fraction(25)) == Fraction(24000, 1001)
+    assert choose_rate(Fraction(1, 24), Fraction(24)) == 24
+    assert choose_rate(Fraction(1, 24), None) == choose_rate(Fraction(1, 24), Fraction(0)) == 25
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -258,7 +259,7 @@ def test_a_codec_nobody_knows_is_said(clip: ClipMaker) -> None:
 def test_an_avif_picture_is_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.avif"
     words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=96x64", "-frames:v", "1", "-c:v", "libsvtav1", str(path)]
-    ffmpeg.Encoder(words).finish()
+    ffmpeg.FFmpegProcess(words).finish()
     with Reader(path, Span(), [].append) as reader:
         assert reader.info.still
         assert [frame.planes[0].shape for frame in reader.frames()] == [(64, 96)]
@@ -272,7 +273,7 @@ def test_pictures_of_more_pixels_than_ffmpeg_takes_are_refused(size: tuple[int, 
     names = ("time_base", "average_rate", "guessed_rate", "sample_aspect_ratio", "start_time", "duration")
     stream: Any = SimpleNamespace(codec_context=context, index=0, frames=1, **dict.fromkeys(names))
     if taken:
-        assert video_info(stream, "p.png", Path("p.png")).size == size
+        assert describe_video(stream, "p.png", Path("p.png")).size == size
     else:
         with pytest.raises(InputError, match="16256x16256"):
-            video_info(stream, "p.png", Path("p.png"))
+            describe_video(stream, "p.png", Path("p.png"))

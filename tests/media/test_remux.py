@@ -8,17 +8,17 @@ import pytest
 from tests.clips import joined, tones, write_counted
 from vrx.media.read import Reader
 from vrx.media.read import Span as Part
-from vrx.media.remux import LEAD, Companions, Span, repaired, unchanged
+from vrx.media.remux import LEAD_SECONDS, Span, StreamSource, remux, use_source
 
 FRAME = 1 / 12
 VOB = "-c:v mpeg2video -r 25 -bf 2 -f vob -c:a"
 
 
-def copied(path: Path, folder: Path, span: Span | None = None) -> tuple[Companions, list[tuple[int, float, float]]]:
+def copied(path: Path, folder: Path, span: Span | None = None) -> tuple[StreamSource, list[tuple[int, float, float]]]:
     """What goes along with a source, and its tones on the pictures' clock."""
     with Reader(path, Part(), lambda text: None) as reader:
         assert reader.timeline is not None
-        found = repaired(reader.info, reader.timeline, reader.zero, span, folder)
+        found = remux(reader.info, reader.timeline, reader.zero, span, folder)
     later = float(found.delay)
     return found, [(tone, begin - later, end - later) for tone, begin, end in tones(found.path)]
 
@@ -40,7 +40,7 @@ def test_sound_of_joined_parts_changes_where_the_picture_does(tmp_path: Path, na
     assert [tone for tone, _, _ in loud] == [500, 1000]
     assert [begin for _, begin, _ in loud] == pytest.approx([0, 1], abs=FRAME)
     assert loud[-1][2] == pytest.approx(2, abs=FRAME)
-    assert (found.video, found.delay, found.cut, found.lost) == (None, LEAD, True, ())
+    assert (found.video, found.delay, found.cut, found.lost) == (None, LEAD_SECONDS, True, ())
 
 
 def test_sound_of_discs_that_nothing_else_holds_becomes_plain(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_a_plain_source_is_copied_from_as_it_is(tmp_path: Path) -> None:
     path = write_counted(tmp_path / "a.ts", words="-output_ts_offset 43211")
     with Reader(path, Part(), lambda text: None) as reader:
         assert reader.timeline is not None
-        assert reader.timeline.plain
-        found = unchanged(reader.info, reader.zero)
+        assert reader.timeline.is_continuous
+        found = use_source(reader.info, reader.zero)
     assert (found.path, found.video, found.cut) == (path, reader.info.video.index, False)
     assert float(found.delay) == pytest.approx(43211 + 1.4, abs=0.3)
     assert [stream.kind for stream in found.streams] == ["audio"]
@@ -86,5 +86,5 @@ def test_where_nothing_goes_along_the_source_is_named(tmp_path: Path, words: str
     path = write_counted(tmp_path / "a.ts", words=f"{words} -output_ts_offset 95442")
     with Reader(path, Part(), lambda text: None) as reader:
         assert reader.timeline is not None
-        found = repaired(reader.info, reader.timeline, reader.zero, span, tmp_path)
+        found = remux(reader.info, reader.timeline, reader.zero, span, tmp_path)
     assert (found.path, found.streams, found.video, found.cut) == (path, (), reader.info.video.index, True)

@@ -10,7 +10,7 @@ import pytest
 from tests.clips import read
 from tests.media.test_write import frames, target
 from vrx.media.frame import Frame, Kind, Layout
-from vrx.media.segments import Segment, join, target_of
+from vrx.media.segments import Segment, join_segments, segment_target
 from vrx.media.target import Target
 from vrx.media.write import Writer
 
@@ -41,7 +41,7 @@ def test_times_of_parts_are_rounded_as_those_of_the_whole(tmp_path: Path, name: 
     parts = []
     for number in range(4):
         part, path = sent[6 * number : 6 * number + 6], tmp_path / f"{number:06d}{where.path.suffix}"  # type: ignore[union-attr]
-        written(target_of(where, path, part[0].time), part)
+        written(segment_target(where, path, part[0].time), part)
         parts.append(Segment(path, 6, part[0].time))
-    join(parts, replace(where, overwrite=True))
+    join_segments(parts, replace(where, overwrite=True))
     assert read(tmp_path / name).times == whole

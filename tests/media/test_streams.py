@@ -4,14 +4,14 @@ import pytest
 
 from tests.clips import write_sounding
 from vrx.media.data_loss import conversion_lines, stream_lines
-from vrx.media.probe import StreamInfo, describe, opened
-from vrx.media.streams import Carried, carry
+from vrx.media.probe import StreamInfo, describe_source, open_input
+from vrx.media.streams import CopiedStream, select_streams
 from vrx.media.video_stream import pick_video
 
 
 def others(path: Path) -> list[StreamInfo]:
-    with opened(path, path.name) as box:
-        info = describe(box, path.name, path, pick_video(box, path.name))
+    with open_input(path, path.name) as box:
+        info = describe_source(box, path.name, path, pick_video(box, path.name))
     return [stream for stream in info.streams if stream.index != info.video.index]
 
 
@@ -29,7 +29,7 @@ def test_sound_goes_along_where_it_can_be_read_again(
     tmp_path: Path, name: str, video: str, audio: str, container: str, kept: bool, codec: str | None
 ) -> None:
     streams = others(write_sounding(tmp_path / name, video, audio))
-    carried, lost = carry(tmp_path / name, container, streams)
+    carried, lost = select_streams(tmp_path / name, container, streams)
     assert [item.convert for item in carried] == [codec] * kept
     assert lost == streams * (not kept)
 
@@ -50,6 +50,6 @@ def test_lines_name_what_is_lost_and_where_it_would_be_kept() -> None:
 )
 def test_styling_that_is_lost_is_said(codec: str, convert: str | None, words: str) -> None:
     stream = StreamInfo(3, "subtitle", codec)
-    lines = conversion_lines("mp4", [stream], [Carried(index=3, kind="subtitle", convert=convert)])
+    lines = conversion_lines("mp4", [stream], [CopiedStream(index=3, kind="subtitle", convert=convert)])
     assert len(lines) == bool(words)
     assert words in "".join(lines)

@@ -32,7 +32,7 @@ def movie(path: Path, *tracks: Track) -> Path:
         words += ["-i", f"testsrc2=size={track.size[0]}x{track.size[1]}:rate=25"]
     for place, track in enumerate(tracks):
         words += ["-map", str(place), f"-disposition:{place}", track.flags]
-    ffmpeg.Encoder([*words, "-c:v", "mpeg4", str(path)]).finish()
+    ffmpeg.FFmpegProcess([*words, "-c:v", "mpeg4", str(path)]).finish()
     return path
 
 
@@ -70,7 +70,7 @@ def test_a_stream_is_chosen_by_its_number(tmp_path: Path) -> None:
 def test_a_number_that_is_no_video_stream_names_those_that_are(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     words = ["-y", "-f", "lavfi", "-t", "0.2", "-i", "testsrc2=size=64x48", "-f", "lavfi", "-t", "0.2", "-i", "sine"]
-    ffmpeg.Encoder([*words, "-c:v", "mpeg4", "-c:a", "flac", str(path)]).finish()
+    ffmpeg.FFmpegProcess([*words, "-c:v", "mpeg4", "-c:a", "flac", str(path)]).finish()
     for wanted in (1, 7):
         with pytest.raises(UsageError, match=rf"stream {wanted} of .* is not a video stream.*0 \(mpeg4, 64x48"):
             Reader(path, Span(stream=wanted), [].append)
@@ -78,7 +78,7 @@ def test_a_number_that_is_no_video_stream_names_those_that_are(tmp_path: Path) -
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mka"
-    ffmpeg.Encoder(["-y", "-f", "lavfi", "-t", "0.2", "-i", "sine", "-c:a", "flac", str(path)]).finish()
+    ffmpeg.FFmpegProcess(["-y", "-f", "lavfi", "-t", "0.2", "-i", "sine", "-c:a", "flac", str(path)]).finish()
     with pytest.raises(InputError, match="no video stream"):
         Reader(path, Span(), [].append)
 

@@ -15,15 +15,15 @@ from tests.clips import read, scenery
 from vrx.errors import OutputError
 from vrx.media import ffmpeg, signals
 from vrx.media.atomic import count_frames
-from vrx.media.color import assumed, setparams, written
-from vrx.media.encoders import automatic, output_layout, rule_for
-from vrx.media.ffmpeg_args import arguments
+from vrx.media.color import output_color, resolve_color, setparams_filter
+from vrx.media.encoders import choose_layout, default_encoder, find_encoder
+from vrx.media.ffmpeg_args import build_arguments
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.hdr10 import Mastering, can_hold, input_options
+from vrx.media.hdr10 import Hdr10Metadata, can_store, ffmpeg_options
 from vrx.media.orientation import Orientation, read_orientation
-from vrx.media.preflight import black
-from vrx.media.segments import Segment, join, target_of
-from vrx.media.streams import Carried
+from vrx.media.preflight import black_frame
+from vrx.media.segments import Segment, join_segments, segment_target
+from vrx.media.streams import CopiedStream
 from vrx.media.target import FORMATS, Target
 from vrx.media.write import Writer
 
@@ -35,7 +35,7 @@ def target(path: Path, codec: str = "ffv1", layout: Layout = RGB, **changes: obj
     plain = Target(
         path=path,
         container=FORMATS.get(path.suffix, "image2"),
-        rule=rule_for(codec),
+        rule=find_encoder(codec),
         layout=layout,
         color=Color(matrix="rgb" if layout.kind is Kind.RGB else "bt709", full_range=layout.kind is Kind.RGB),
         size=(64, 48),
@@ -85,14 +85,14 @@ def test_times_survive_every_container(tmp_path: Path, times: list[int], name: s
 def test_the_same_frames_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
     layout = Layout(Kind.YUV, 8, 1, 1)
     for name in ("a", "b"):
-        write(target(tmp_path / f"{name}{suffix}", automatic(layout, suffix), layout), [0, 40])
+        write(target(tmp_path / f"{name}{suffix}", default_encoder(layout, suffix), layout), [0, 40])
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_container_holds_every_frame_in_order(tmp_path: Path, suffix: str) -> None:
     path, layout = tmp_path / f"a{suffix}", Layout(Kind.YUV, 8, 1, 1)
-    write(target(path, automatic(layout, suffix), layout), list(range(0, 400, 40)))
+    write(target(path, default_encoder(layout, suffix), layout), list(range(0, 400, 40)))
     found = read(path)
     assert len(found.frames) == 10
     steps = [float(b - a) for a, b in pairwise(found.times)]
@@ -113,9 +113,11 @@ def test_nut_takes_sound_that_begins_before_the_picture(tmp_path: Path) -> None:
     source = tmp_path / "early.mkv"
     words = ["-f", "lavfi", "-i", "sine=duration=1", "-itsoffset", "0.2", "-f", "lavfi", "-i"]
     words += ["testsrc=size=64x48:rate=25:duration=1", "-map", "1", "-map", "0", "-c:v", "ffv1", "-c:a", "flac"]
-    ffmpeg.Encoder(["-y", *words, str(source)]).finish()
+    ffmpeg.FFmpegProcess(["-y", *words, str(source)]).finish()
     layout = Layout(Kind.YUV, 8, 1, 1)
-    where = target(tmp_path / "a.nut", "h264", layout, source=source, carried=(Carried(index=1, kind="audio"),))
+    where = target(
+        tmp_path / "a.nut", "h264", layout, source=source, copied_streams=(CopiedStream(index=1, kind="audio"),)
+    )
     write(replace(where, span=(Fraction(1, 5), None), offset=Fraction(1, 5)), [200, 240, 280])
     found = read(tmp_path / "a.nut")
     assert [float(t - found.times[0]) for t in found.times] == pytest.approx([0, 0.04, 0.08], abs=1e-3)
@@ -128,10 +130,10 @@ def test_nut_takes_sound_that_begins_before_the_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "ffv1"])
 @pytest.mark.parametrize("size", [(65, 49), (66, 49)])
 def test_odd_sizes_are_written(tmp_path: Path, codec: str, size: tuple[int, int], depth: int) -> None:
-    layout, _ = output_layout(Layout(Kind.YUV, depth, 1, 1), rule_for(codec), size)
+    layout, _ = choose_layout(Layout(Kind.YUV, depth, 1, 1), find_encoder(codec), size)
     where = target(tmp_path / "a.mkv", codec, layout, size=size)
     with Writer(where) as writer:
-        writer.write(black(where))
+        writer.write(black_frame(where))
         writer.finish()
     with av.open(str(tmp_path / "a.mkv")) as box:
         picture = next(box.decode(video=0))
@@ -175,16 +177,16 @@ def test_orientations_outlive_a_result_made_in_parts(tmp_path: Path, suffix: str
     segments = []
     for number in range(2):
         begin = Fraction(80 * number, 1000)
-        part = target_of(whole, tmp_path / f"part{number}{suffix}", begin)
+        part = segment_target(whole, tmp_path / f"part{number}{suffix}", begin)
         write(part, [80 * number, 80 * number + 40])
         segments.append(Segment(tmp_path / f"part{number}{suffix}", 2, begin))
-    join(segments, whole)
+    join_segments(segments, whole)
     with av.open(str(tmp_path / f"a{suffix}")) as box:
         found = [read_orientation(picture) for picture in box.decode(video=0)]
     assert found == [whole.orientation] * 4
 
 
-HDR10 = Mastering("G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)", "1000,400")
+HDR10 = Hdr10Metadata("G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)", "1000,400")
 
 
 def brightness(path: Path) -> set[str]:
@@ -199,23 +201,23 @@ def brightness(path: Path) -> set[str]:
 )
 def test_hdr10_reaches_what_can_hold_it(tmp_path: Path, name: str, codec: str) -> None:
     layout = Layout(Kind.YUV, 10, *((1, 0) if codec == "prores" else (1, 1)))
-    where = target(tmp_path / name, codec, layout, hdr10=input_options(HDR10))
+    where = target(tmp_path / name, codec, layout, hdr10=ffmpeg_options(HDR10))
     with Writer(where) as writer:
-        writer.write(black(where))
+        writer.write(black_frame(where))
         writer.finish()
-    assert len(brightness(tmp_path / name)) == (2 if can_hold(where.rule.name, where.container) else 0)
+    assert len(brightness(tmp_path / name)) == (2 if can_store(where.rule.name, where.container) else 0)
 
 
 def test_hdr10_survives_joining(tmp_path: Path) -> None:
-    whole = target(tmp_path / "a.webm", "vp9", Layout(Kind.YUV, 10, 1, 1), hdr10=input_options(HDR10))
+    whole = target(tmp_path / "a.webm", "vp9", Layout(Kind.YUV, 10, 1, 1), hdr10=ffmpeg_options(HDR10))
     parts = []
     for number in range(2):
-        part = target_of(whole, tmp_path / f"{number}.webm", Fraction(number, 25))
+        part = segment_target(whole, tmp_path / f"{number}.webm", Fraction(number, 25))
         with Writer(part) as writer:
-            writer.write(replace(black(part), pts=round(Fraction(number, 25) / part.time_base)))
+            writer.write(replace(black_frame(part), pts=round(Fraction(number, 25) / part.time_base)))
             writer.finish()
         parts.append(Segment(tmp_path / f"{number}.webm", 1, Fraction(number, 25)))
-    join(parts, whole)
+    join_segments(parts, whole)
     assert len(brightness(tmp_path / "a.webm")) == 2
 
 
@@ -280,7 +282,7 @@ def test_frames_are_counted(tmp_path: Path) -> None:
 
 
 def test_local_names_are_never_protocols(tmp_path: Path) -> None:
-    assert arguments(target(tmp_path / "concat:x.mkv"), f"file:{tmp_path}/x")[-1].startswith("file:")
+    assert build_arguments(target(tmp_path / "concat:x.mkv"), f"file:{tmp_path}/x")[-1].startswith("file:")
     write(target(tmp_path / "-o:x%03d.mkv"), [0])
     assert count_frames(tmp_path / "-o:x%03d.mkv") == 1
 
@@ -313,7 +315,7 @@ def test_local_names_are_never_protocols(tmp_path: Path) -> None:
 def test_layouts_are_kept_as_far_as_the_encoder_can(
     layout: Layout, codec: str, size: tuple[int, int], expected: str, words: str
 ) -> None:
-    found, lost = output_layout(layout, rule_for(codec), size)
+    found, lost = choose_layout(layout, find_encoder(codec), size)
     assert found.pix_fmt == expected
     assert words in lost
     assert bool(lost) == bool(words)
@@ -321,14 +323,14 @@ def test_layouts_are_kept_as_far_as_the_encoder_can(
 
 def test_tags_follow_the_picture() -> None:
     yuv, tagged = Layout(Kind.YUV, 8, 1, 1), Color(matrix="bt470bg", full_range=True)
-    assert written(tagged, ((640, 480), (1280, 960)), (yuv, yuv)) == tagged
-    assert written(Color(), ((1280, 720), (5120, 2880)), (yuv, yuv)) == Color()
-    assert written(Color(), ((320, 240), (1280, 960)), (yuv, yuv)).matrix == "smpte170m"
-    assert written(Color(), ((1280, 720), (1280, 720)), (RGB, yuv)).matrix == "bt709"
-    assert assumed(Color(), yuv, (1920, 1080)).matrix == "bt709"
-    assert setparams(Color()) == ""
-    assert "colorspace=bt470bg" in setparams(tagged)
-    assert "range=pc" in setparams(tagged)
+    assert output_color(tagged, ((640, 480), (1280, 960)), (yuv, yuv)) == tagged
+    assert output_color(Color(), ((1280, 720), (5120, 2880)), (yuv, yuv)) == Color()
+    assert output_color(Color(), ((320, 240), (1280, 960)), (yuv, yuv)).matrix == "smpte170m"
+    assert output_color(Color(), ((1280, 720), (1280, 720)), (RGB, yuv)).matrix == "bt709"
+    assert resolve_color(Color(), yuv, (1920, 1080)).matrix == "bt709"
+    assert setparams_filter(Color()) == ""
+    assert "colorspace=bt470bg" in setparams_filter(tagged)
+    assert "range=pc" in setparams_filter(tagged)
 
 
 def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +347,7 @@ def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_encoder_that_stands_still_does_not_hold_up_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "GRACE", 0.2)
+    monkeypatch.setattr(signals, "GRACE_SECONDS", 0.2)
     with pytest.raises(KeyboardInterrupt), Writer(target(tmp_path / "a.mkv")) as writer:
         child = writer._encoder._process.pid
         os.kill(child, signal.SIGSTOP)

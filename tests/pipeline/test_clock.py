@@ -11,7 +11,7 @@ from tests.clips import Read, joined, number_of, read, tones, write_counted
 from tests.pipeline.resume.test_resume import StoppedHereError, stop_after
 from vrx import events
 from vrx.events import Event
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.pipeline import run
 from vrx.pipeline.resume import writer
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
@@ -114,7 +114,7 @@ def test_a_mask_video_is_taken_at_the_time_of_the_picture(tmp_path: Path) -> Non
     source = write_counted(tmp_path / "a.ts", rate=3, words="-c:v libx264 -crf 4")
     mask, picture = tmp_path / "mask.mkv", "color=black:size=64x48:rate=3:duration=4"
     white = "drawbox=x=32:w=32:h=48:color=white:t=fill:enable='gte(n,6)'"
-    Encoder(["-y", "-f", "lavfi", "-i", f"{picture},{white}", "-c:v", "ffv1", str(mask)]).finish()
+    FFmpegProcess(["-y", "-f", "lavfi", "-i", f"{picture},{white}", "-c:v", "ffv1", str(mask)]).finish()
     with run.Run(
         job(source, tmp_path / "out.mkv", mask, start=Fraction(14, 10), frames=3), lambda event: None
     ) as opened:

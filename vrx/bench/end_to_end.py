@@ -137,7 +137,7 @@ def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:
     target = Target(
         path=path,
         container="matroska",
-        rule=encoders.rule_for("ffv1"),
+        rule=encoders.find_encoder("ffv1"),
         layout=layout,
         color=Color(matrix="bt709", full_range=False),
         size=size,
@@ -182,10 +182,10 @@ def checks() -> list[Check]:
         found.append(Check("ffmpeg", bool(ffmpeg.version(program)), f"{ffmpeg.version(program)} at {program}"))
         for short in dict.fromkeys(encoders.SHORT_NAMES.values()):
             form = "yuv422p10le" if short == "prores_ks" else "yuv420p"
-            trouble = ffmpeg.can_encode(program, short, form)
+            trouble = ffmpeg.encoder_error(program, short, form)
             found.append(Check(f"encoder {short}", not trouble, trouble or "works", needed=short == "libx264"))
         for hardware in ("h264_nvenc", "hevc_nvenc"):
-            trouble = ffmpeg.can_encode(program, hardware, "yuv420p")
+            trouble = ffmpeg.encoder_error(program, hardware, "yuv420p")
             found.append(Check(f"encoder {hardware}", not trouble, trouble or "works", needed=False))
     except VrxError as error:
         found.append(Check("ffmpeg", False, str(error)))

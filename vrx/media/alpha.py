@@ -16,24 +16,26 @@ ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders
 OPAQUE = 255
 
 
-def see_through(frame: VideoFrame) -> bool:
+def has_transparency(frame: VideoFrame) -> bool:
     """Whether any pixel is not opaque."""
     return bool(frame.to_ndarray(format="rgba")[..., 3].min() < OPAQUE)
 
 
-def used_anywhere(url: str, index: int) -> bool:
+def any_transparent_frame(url: str, index: int) -> bool:
     """Whether any picture of a stream has a pixel that is not opaque; all are decoded until one has.
 
     For animations: their formats have an alpha plane or palette, whether it is used or not.
     """
     try:
         with av.open(url) as box:
-            return any(see_through(frame) for frame in box.decode(box.streams[index]) if isinstance(frame, VideoFrame))
+            return any(
+                has_transparency(frame) for frame in box.decode(box.streams[index]) if isinstance(frame, VideoFrame)
+            )
     except (av.error.FFmpegError, OSError):
         return True  # the reader says what is wrong
 
 
-def stored_apart(stream: VideoStream) -> bool:
+def has_separate_alpha(stream: VideoStream) -> bool:
     """Whether a stream's transparency is a second stream that its usual decoder passes over."""
     tags = {key.lower(): value for key, value in stream.metadata.items()}
     return stream.codec_context.name in ALPHA_DECODERS and tags.get(ALPHA_TAG) == "1"
@@ -41,7 +43,7 @@ def stored_apart(stream: VideoStream) -> bool:
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
     """A decoder that gives a stream's transparency too; None where the usual one does, or none here can."""
-    if not stored_apart(stream):
+    if not has_separate_alpha(stream):
         return None
     name = ALPHA_DECODERS[stream.codec_context.name]
     if name not in codecs_available:

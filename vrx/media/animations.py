@@ -8,10 +8,10 @@ from pathlib import Path
 
 from vrx.media.heif import read_heif
 
-PNG_MARK = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_SUFFIXES = {".png", ".apng"}
 HEIF_SUFFIXES = {".avif", ".heic", ".heif", ".hif"}
-WEBP_MOVES = 2  # bit of the VP8X chunk's first byte
+WEBP_ANIMATION_FLAG = 2  # bit of the VP8X chunk's first byte
 
 
 def is_animation(path: Path) -> bool:
@@ -20,23 +20,25 @@ def is_animation(path: Path) -> bool:
         return False
     if path.suffix.lower() in HEIF_SUFFIXES:
         heif = read_heif(path)
-        return heif is not None and heif.moving
-    return animation_frames(path) > 1
+        return heif is not None and heif.is_animation
+    return count_animation_frames(path) > 1
 
 
-def animation_frames(path: Path) -> int:
+def count_animation_frames(path: Path) -> int:
     """The pictures that an animated PNG or WebP file counts, 0 for any other file."""
     suffix = path.suffix.lower()
     try:
-        return apng_frames(path) if suffix in PNG_SUFFIXES else webp_frames(path) if suffix == ".webp" else 0
+        return (
+            count_apng_frames(path) if suffix in PNG_SUFFIXES else count_webp_frames(path) if suffix == ".webp" else 0
+        )
     except (OSError, struct.error):
         return 0
 
 
-def apng_frames(path: Path) -> int:
+def count_apng_frames(path: Path) -> int:
     """What the `acTL` chunk counts; it stands before the samples."""
     with path.open("rb") as file:
-        if file.read(8) != PNG_MARK:
+        if file.read(8) != PNG_SIGNATURE:
             return 0
         while len(head := file.read(8)) == 8:
             size, name = struct.unpack(">I4s", head)
@@ -48,16 +50,16 @@ def apng_frames(path: Path) -> int:
     return 0
 
 
-def webp_frames(path: Path) -> int:
+def count_webp_frames(path: Path) -> int:
     """The `ANMF` chunks of a file that says it moves."""
-    chunks = riff_chunks(path)
+    chunks = iter_riff_chunks(path)
     first = next(chunks, None)
-    if first is None or first[0] != b"VP8X" or not first[1][:1] or not first[1][0] & WEBP_MOVES:
+    if first is None or first[0] != b"VP8X" or not first[1][:1] or not first[1][0] & WEBP_ANIMATION_FLAG:
         return 0
     return sum(name == b"ANMF" for name, _ in chunks)
 
 
-def riff_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+def iter_riff_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Names of a WebP file's chunks with their first 16 bytes."""
     with path.open("rb") as file:
         head = file.read(12)

@@ -16,10 +16,10 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir()
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> OutputError:
+def write_error(path: Path, error: OSError) -> OutputError:
     """A failure of the disk as one line, with what to do where it is full."""
     hint = "Free some space and run the same command again" if error.errno in DISK_FULL else ""
     return OutputError(f"cannot write {path}: {error.strerror}", hint)
@@ -35,7 +35,7 @@ def count_frames(path: Path) -> int:
         return 0
 
 
-def publish(partial: Path, path: Path, overwrite: bool) -> None:
+def commit(partial: Path, path: Path, overwrite: bool) -> None:
     """Sync a finished file and give it its name; an existing file is replaced only if `overwrite`."""
     try:
         sync(partial)
@@ -54,7 +54,7 @@ def publish(partial: Path, path: Path, overwrite: bool) -> None:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def sync(path: Path) -> None:

@@ -31,7 +31,7 @@ def is_sd(width: int, height: int) -> bool:
     return height <= SD_HEIGHT and width <= 1024
 
 
-def assumed(color: Color, layout: Layout, size: tuple[int, int]) -> Color:
+def resolve_color(color: Color, layout: Layout, size: tuple[int, int]) -> Color:
     """The colour with matrix and range filled in where the tags leave them open."""
     if layout.kind is Kind.RGB:
         return replace(color, matrix="rgb", full_range=True)
@@ -42,7 +42,9 @@ def assumed(color: Color, layout: Layout, size: tuple[int, int]) -> Color:
     return replace(color, matrix=matrix, full_range=full)
 
 
-def written(source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layouts: tuple[Layout, Layout]) -> Color:
+def output_color(
+    source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layouts: tuple[Layout, Layout]
+) -> Color:
     """The tags of the result, from the source's tags, both sizes (width, height) and both layouts.
 
     As in the source; but an untagged picture that grows out of standard definition is tagged with what
@@ -54,17 +56,17 @@ def written(source: Color, sizes: tuple[tuple[int, int], tuple[int, int]], layou
     if before.kind is Kind.RGB:
         matrix = "smpte170m" if is_sd(*sizes[1]) else "bt709"
         return replace(source, matrix=matrix, full_range=False, chroma_location="")
-    return filled_matrix(source, before, *sizes)
+    return fill_matrix(source, before, *sizes)
 
 
-def filled_matrix(color: Color, layout: Layout, before: tuple[int, int], after: tuple[int, int]) -> Color:
+def fill_matrix(color: Color, layout: Layout, before: tuple[int, int], after: tuple[int, int]) -> Color:
     """The color with its matrix said where a new size would let untagged pictures be taken for something else."""
     if color.matrix or layout.kind is Kind.RGB or is_sd(*before) == is_sd(*after):
         return color
-    return replace(color, matrix=assumed(color, layout, before).matrix)
+    return replace(color, matrix=resolve_color(color, layout, before).matrix)
 
 
-def changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> list[str]:
+def describe_changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> list[str]:
     """What differs in a later picture of a video, in words: what is converted, and what cannot be.
 
     Tags that appear late and say what was assumed are no change.
@@ -82,11 +84,11 @@ def changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> 
 
 def same_samples(one: Color, other: Color, layout: Layout, size: tuple[int, int]) -> bool:
     """Whether samples of a layout mean the same in both colors; `size` is (width, height)."""
-    first, second = assumed(one, layout, size), assumed(other, layout, size)
+    first, second = resolve_color(one, layout, size), resolve_color(other, layout, size)
     return (first.matrix, first.full_range) == (second.matrix, second.full_range)
 
 
-def setparams(color: Color) -> str:
+def setparams_filter(color: Color) -> str:
     """The ffmpeg filter that puts the tags onto raw frames."""
     parts = []
     if color.full_range is not None:

@@ -15,17 +15,17 @@ import av
 import av.error
 
 from vrx.errors import InputError, OutputError
-from vrx.media.animations import HEIF_SUFFIXES, webp_frames
+from vrx.media.animations import HEIF_SUFFIXES, count_webp_frames
 from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Color
-from vrx.media.heif import CODED, Heif, Item, read_heif
+from vrx.media.heif import CODED_ITEMS, HeifFile, HeifItem, read_heif
 from vrx.settings import LIMIT, too_large
 
-NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
-LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
-DELAYS = ("-enc_time_base", "demux", "-f", "mov")  # MOV also holds how long the last picture is shown
-UNTOUCHED = ("-c:v", "rawvideo", "-f", "nut")  # no change of range, and tiles take no filter of ours
+CODEC_NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
+LOSSLESS_OUTPUT = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
+MOV_OUTPUT = ("-enc_time_base", "demux", "-f", "mov")  # MOV also holds how long the last picture is shown
+RAW_OUTPUT = ("-c:v", "rawvideo", "-f", "nut")  # no change of range, and tiles take no filter of ours
 
 
 @dataclass(frozen=True)
@@ -39,57 +39,57 @@ class Composition:
     size: tuple[int, int] = (0, 0)
 
 
-def composition(path: Path, name: str) -> Composition | None:
+def plan_composition(path: Path, name: str) -> Composition | None:
     """What has to be done before a file can be read; None where PyAV reads all of it by itself.
 
     Raises InputError for a file whose picture nothing here can put together.
     """
     suffix = path.suffix.lower()
-    if suffix == ".webp" and path.is_file() and webp_frames(path) > 1:
-        return Composition(DELAYS)
+    if suffix == ".webp" and path.is_file() and count_webp_frames(path) > 1:
+        return Composition(MOV_OUTPUT)
     heif = read_heif(path) if suffix in HEIF_SUFFIXES else None
     if heif is None or heif.picture is None:
         return None
-    if heif.moving:
-        return moving_composition(path, heif, name)
-    return still_composition(path, heif, heif.picture, name)
+    if heif.is_animation:
+        return plan_animation(path, heif, name)
+    return plan_still(path, heif, heif.picture, name)
 
 
-def still_composition(path: Path, heif: Heif, item: Item, name: str) -> Composition | None:
+def plan_still(path: Path, heif: HeifFile, item: HeifItem, name: str) -> Composition | None:
     """For one picture: its tiles, and its transparency, which is a picture of its own."""
-    streams, alpha = picture_streams(path), heif.alpha()
-    form = alpha_form(streams.get(item.number, ""))
+    streams, alpha = item_pix_fmts(path), heif.alpha()
+    form = alpha_pix_fmt(streams.get(item.number, ""))
     if too_large(*heif.size):
         raise InputError(f"cannot read {name}: {heif.size[0]}x{heif.size[1]} is {LIMIT}")
-    if item.kind not in CODED and item.kind != "grid":
-        raise unsupported(name, f"its picture is of the kind {item.kind!r}")
+    if item.kind not in CODED_ITEMS and item.kind != "grid":
+        raise unsupported_error(name, f"its picture is of the kind {item.kind!r}")
     if item.kind == "grid" and item.content("clap"):
-        raise unsupported(name, "its picture is made of tiles and cut to a part of them")
+        raise unsupported_error(name, "its picture is made of tiles and cut to a part of them")
     if alpha is not None and (not form or alpha not in streams):
-        raise unsupported(name, "its transparency is stored apart from tiles, gray or RGB")
+        raise unsupported_error(name, "its transparency is stored apart from tiles, gray or RGB")
     if alpha is not None:
-        return Composition(merging((f"i:{item.number}", f"i:{alpha}"), form), heif.size)
-    return Composition(UNTOUCHED, heif.size) if item.kind == "grid" or item.content("clap") else None
+        return Composition(alpha_merge_args((f"i:{item.number}", f"i:{alpha}"), form), heif.size)
+    return Composition(RAW_OUTPUT, heif.size) if item.kind == "grid" or item.content("clap") else None
 
 
-def moving_composition(path: Path, heif: Heif, name: str) -> Composition | None:
+def plan_animation(path: Path, heif: HeifFile, name: str) -> Composition | None:
     """For an animation: its transparency is a track of its own."""
     if not heif.alpha_tracks:
         return None
     with av.open(f"file:{path}") as box:
         tracks = [s for s in box.streams.video if s.duration is not None or s.frames > 1]
-        form = alpha_form(tracks[0].codec_context.pix_fmt or "") if tracks else ""
+        form = alpha_pix_fmt(tracks[0].codec_context.pix_fmt or "") if tracks else ""
         if not form or len(tracks) <= heif.alpha_tracks[0]:
-            raise unsupported(name, "its transparency is stored apart from gray or RGB")
-        return Composition(merging((str(tracks[0].index), str(tracks[heif.alpha_tracks[0]].index)), form))
+            raise unsupported_error(name, "its transparency is stored apart from gray or RGB")
+        return Composition(alpha_merge_args((str(tracks[0].index), str(tracks[heif.alpha_tracks[0]].index)), form))
 
 
-def unsupported(name: str, why: str) -> InputError:
+def unsupported_error(name: str, why: str) -> InputError:
     """A picture that nothing here puts together."""
     return InputError(f"cannot read {name}: {why}, which is not supported", "Convert it to PNG first")
 
 
-def picture_streams(path: Path) -> dict[int, str]:
+def item_pix_fmts(path: Path) -> dict[int, str]:
     """The pixel formats of a file's streams, by the numbers of their items."""
     try:
         with av.open(f"file:{path}") as box:
@@ -98,7 +98,7 @@ def picture_streams(path: Path) -> dict[int, str]:
         return {}
 
 
-def alpha_form(opaque: str) -> str:
+def alpha_pix_fmt(opaque: str) -> str:
     """The planar YUV format that has an alpha plane besides, empty where there is none."""
     form = opaque.replace("yuvj", "yuv").replace("yuv", "yuva", 1)
     try:
@@ -107,7 +107,7 @@ def alpha_form(opaque: str) -> str:
         return ""
 
 
-def merging(streams: tuple[str, str], form: str) -> tuple[str, ...]:
+def alpha_merge_args(streams: tuple[str, str], form: str) -> tuple[str, ...]:
     """ffmpeg's words that lay the second stream's luma over the first as the alpha plane of `form`."""
     depth = av.VideoFormat(form).components[0].bits
     gray = "gray" if depth == 8 else f"gray{depth}le"
@@ -116,10 +116,10 @@ def merging(streams: tuple[str, str], form: str) -> tuple[str, ...]:
         f"[0:{streams[0]}]{same},format={form.replace('yuva', 'yuv', 1)}[c];"
         f"[0:{streams[1]}]extractplanes=y,{same},format={gray}[a];[c][a]mergeplanes=0x00010210:{form}"
     )
-    return "-filter_complex", graph, *UNTOUCHED
+    return "-filter_complex", graph, *RAW_OUTPUT
 
 
-def color_in(heif: Heif) -> Color | None:
+def container_color(heif: HeifFile) -> Color | None:
     """The color tags of the container, None where it has none."""
     codes = heif.color_codes()
     if codes is None:
@@ -129,7 +129,7 @@ def color_in(heif: Heif) -> Color | None:
 
 
 @dataclass(frozen=True)
-class Original:
+class SourceFormat:
     """What a source says of itself where a temporary file is read in its place; `color` None where it says nothing."""
 
     container: str
@@ -137,22 +137,22 @@ class Original:
     color: Color | None = None
 
 
-def original(path: Path) -> Original:
+def read_source_format(path: Path) -> SourceFormat:
     """Of a source that was put together."""
     heif = read_heif(path)
     if heif is None:
-        return Original("webp", "webp")
-    codec = next((NAMES[item.kind] for item in heif.items.values() if item.kind in NAMES), "")
-    return Original("heif", codec, color_in(heif))
+        return SourceFormat("webp", "webp")
+    codec = next((CODEC_NAMES[item.kind] for item in heif.items.values() if item.kind in CODEC_NAMES), "")
+    return SourceFormat("heif", codec, container_color(heif))
 
 
 @contextmanager
-def readable(path: Path, name: str) -> Iterator[Path]:
+def readable_copy(path: Path, name: str) -> Iterator[Path]:
     """The file to open in place of a source: itself, or a temporary one that holds its whole picture.
 
     Raises InputError where ffmpeg cannot make that.
     """
-    made = composition(path, name)
+    made = plan_composition(path, name)
     if made is None:
         yield path
         return
@@ -169,9 +169,18 @@ def readable(path: Path, name: str) -> Iterator[Path]:
 
 def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
     """Let ffmpeg write the temporary file.  Raises InputError."""
-    words = ["-y", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}", *LOSSLESS, *made.words, f"file:{whole}"]
+    words = [
+        "-y",
+        "-protocol_whitelist",
+        "file,pipe",
+        "-i",
+        f"file:{path}",
+        *LOSSLESS_OUTPUT,
+        *made.words,
+        f"file:{whole}",
+    ]
     try:
-        Encoder(words).finish()
+        FFmpegProcess(words).finish()
     except OutputError as error:
         raise InputError(
             f"cannot read {name}: ffmpeg cannot put its picture together ({error.message})",

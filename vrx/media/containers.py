@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from vrx.media.probe import StreamInfo
 
-USUAL = ".mp4"  # what every player and website takes
-ROOMY = ".mkv"  # holds nearly every sound, subtitle and attachment
-OWN = {".mp4", ".mkv", ".mov", ".webm"}  # sources whose own container is written again
-MP4_HOLDS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; names as its decoders give them
+DEFAULT_SUFFIX = ".mp4"  # what every player and website takes
+FALLBACK_SUFFIX = ".mkv"  # holds nearly every sound, subtitle and attachment
+SAME_AS_SOURCE = {".mp4", ".mkv", ".mov", ".webm"}  # sources whose own container is written again
+MP4_CODECS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; names as its decoders give them
     "audio": {
         *("aac", "ac3", "alac", "dca", "eac3", "flac", "mp1", "mp2", "mp3", "opus", "vorbis"),
         *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le"),
@@ -20,8 +20,8 @@ MP4_HOLDS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; nam
     "cover": {"mjpeg", "png"},
     "attachment": set(),
 }
-NOWHERE = {"cc_dec", "dvb_teletext", "eia_608"}  # subtitles that Matroska cannot hold either
-VARIANTS = ("float", "fixed")  # ends of decoder names: mp3float reads mp3
+UNSUPPORTED_SUBTITLES = {"cc_dec", "dvb_teletext", "eia_608"}  # subtitles that Matroska cannot hold either
+DECODER_VARIANTS = ("float", "fixed")  # ends of decoder names: mp3float reads mp3
 
 
 def choose_container(others: Sequence[StreamInfo], source_suffix: str) -> tuple[str, str]:
@@ -30,19 +30,19 @@ def choose_container(others: Sequence[StreamInfo], source_suffix: str) -> tuple[
     `others` are the source's streams but the one that is restored.  Timed data (positions of a phone,
     for example) fits neither container, so it decides nothing.
     """
-    if source_suffix.lower() in OWN:
+    if source_suffix.lower() in SAME_AS_SOURCE:
         return source_suffix.lower(), ""
     misfits = [stream for stream in others if not fits_mp4(stream)]
     if not misfits:
-        return USUAL, ""
-    return ROOMY, f"MP4 cannot hold {', '.join(map(str, misfits))} as it is; written as Matroska"
+        return DEFAULT_SUFFIX, ""
+    return FALLBACK_SUFFIX, f"MP4 cannot hold {', '.join(map(str, misfits))} as it is; written as Matroska"
 
 
 def fits_mp4(stream: StreamInfo) -> bool:
     """Whether MP4 holds a stream unchanged, or no container does."""
     codec = stream.codec
-    for variant in VARIANTS:
+    for variant in DECODER_VARIANTS:
         codec = codec.removesuffix(variant)
-    if stream.kind == "subtitle" and codec in NOWHERE:
+    if stream.kind == "subtitle" and codec in UNSUPPORTED_SUBTITLES:
         return True
-    return codec in MP4_HOLDS.get(stream.kind, {codec})
+    return codec in MP4_CODECS.get(stream.kind, {codec})

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrx.media.hdr10 import Mastering, can_hold
+from vrx.media.hdr10 import Hdr10Metadata, can_store
 from vrx.media.probe import StreamInfo
-from vrx.media.side_data import Extra, SideData
-from vrx.media.streams import Carried
+from vrx.media.side_data import SideData, SideDataKind
+from vrx.media.streams import CopiedStream
 
-STYLED = {"ass": "fonts, colors and places", "ssa": "fonts, colors and places", "webvtt": "places", "cc_dec": "places"}
+SUBTITLE_STYLES = {
+    "ass": "fonts, colors and places",
+    "ssa": "fonts, colors and places",
+    "webvtt": "places",
+    "cc_dec": "places",
+}
 STEREO_MODES = {  # Matroska's names of 3D layouts that a container holds; None: all of them
     "matroska": None,
     "webm": {"left_right", "right_left", "top_bottom", "bottom_top"},
 }
 ADVICE = {
-    Extra.DOLBY_VISION: "the result plays as the plain picture beneath it",
-    Extra.HDR10_PLUS: "the result plays as plain HDR10",
-    Extra.CAPTIONS: 'save them first: ffmpeg -f lavfi -i "movie=NAME[out+subcc]" -map 0:s NAME.srt',
-    Extra.SPHERICAL: "mark the result again, for example with Google's Spatial Media Metadata Injector",
-    Extra.STEREO: "use -o NAME.mkv to keep them",
+    SideDataKind.DOLBY_VISION: "the result plays as the plain picture beneath it",
+    SideDataKind.HDR10_PLUS: "the result plays as plain HDR10",
+    SideDataKind.CAPTIONS: 'save them first: ffmpeg -f lavfi -i "movie=NAME[out+subcc]" -map 0:s NAME.srt',
+    SideDataKind.SPHERICAL: "mark the result again, for example with Google's Spatial Media Metadata Injector",
+    SideDataKind.STEREO: "use -o NAME.mkv to keep them",
 }
-BARE_PROFILE = 5  # of Dolby Vision: its picture has colors of its own kind, which only Dolby's players know
-NAMED = 6  # tags that a line names before it counts the rest
+DOLBY_ONLY_PROFILE = 5  # of Dolby Vision: its picture has colors of its own kind, which only Dolby's players know
+MAX_NAMES = 6  # tags that a line names before it counts the rest
 
 
 def stream_lines(container: str, lost: Sequence[tuple[StreamInfo, str]]) -> list[str]:
@@ -35,7 +40,7 @@ def stream_lines(container: str, lost: Sequence[tuple[StreamInfo, str]]) -> list
     return lines
 
 
-def conversion_lines(container: str, streams: Sequence[StreamInfo], carried: Sequence[Carried]) -> list[str]:
+def conversion_lines(container: str, streams: Sequence[StreamInfo], carried: Sequence[CopiedStream]) -> list[str]:
     """What becomes another codec on its way, where that changes something."""
     lines = []
     for stream in streams:
@@ -44,9 +49,9 @@ def conversion_lines(container: str, streams: Sequence[StreamInfo], carried: Seq
             continue
         if stream.kind == "audio":
             lines.append(f"{container} cannot hold {stream} as it is; converted to {codec}, without loss")
-        elif stream.codec in STYLED:
+        elif stream.codec in SUBTITLE_STYLES:
             advice = "" if container == "matroska" else "; use -o NAME.mkv to keep them"
-            lines.append(f"{container} holds {stream} as {codec}, without its {STYLED[stream.codec]}{advice}")
+            lines.append(f"{container} holds {stream} as {codec}, without its {SUBTITLE_STYLES[stream.codec]}{advice}")
     return lines
 
 
@@ -70,11 +75,11 @@ def tag_lines(container: str, names: Sequence[str]) -> list[str]:
     """Tags of the file that are left out."""
     if not names:
         return []
-    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    shown = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
     return [f"{container} cannot hold the tags {shown}; use -o NAME.mkv to keep them"]
 
 
-def mastering_lines(raw: bool, mastering: Mastering, where: tuple[str, str], options: bool) -> list[str]:
+def mastering_lines(raw: bool, mastering: Hdr10Metadata, where: tuple[str, str], options: bool) -> list[str]:
     """HDR10 data that is left out; `where` is encoder and container.
 
     `raw` says whether there is a mastering display at all, `options` whether ffmpeg can hand it to every encoder.
@@ -90,7 +95,7 @@ def mastering_lines(raw: bool, mastering: Mastering, where: tuple[str, str], opt
         lines.append(f"pictures cannot hold {what}; use -o NAME.mkv to keep them")
     elif not options and encoder != "libx265":
         lines.append(f"this ffmpeg cannot write {what} with {encoder}; use --codec hevc, or a newer ffmpeg")
-    elif not can_hold(encoder, container):
+    elif not can_store(encoder, container):
         lines.append(f"{encoder} in {container} cannot hold {what}; use -o NAME.mkv to keep them")
     return lines
 
@@ -106,13 +111,13 @@ def keeps_stereo(found: SideData, container: str) -> bool:
 def side_data_lines(found: SideData, container: str) -> list[str]:
     """Data beside the pictures that is left out."""
     lines = []
-    for extra in Extra:
-        if extra not in found.extras or (extra is Extra.STEREO and keeps_stereo(found, container)):
+    for extra in SideDataKind:
+        if extra not in found.extras or (extra is SideDataKind.STEREO and keeps_stereo(found, container)):
             continue
         advice = ADVICE.get(extra, "")
-        if extra is Extra.STEREO and not (found.stereo and keeps_stereo(found, "matroska")):
+        if extra is SideDataKind.STEREO and not (found.stereo and keeps_stereo(found, "matroska")):
             advice = ""
-        if extra is Extra.DOLBY_VISION and found.dolby_profile == BARE_PROFILE:
+        if extra is SideDataKind.DOLBY_VISION and found.dolby_profile == DOLBY_ONLY_PROFILE:
             advice = "profile 5 has wrong colors without it, so convert the source to HDR10 first"
         lines.append(f"{extra.value} cannot be kept" + (f"; {advice}" if advice else ""))
     return lines

@@ -15,45 +15,47 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vrx.media.alpha import alpha_decoder
-from vrx.media.probe import explain
-from vrx.media.timeline import DAMAGED, moved
-from vrx.media.timing import Moves, ShownOrder
+from vrx.media.probe import input_error
+from vrx.media.timeline import MAX_DAMAGED, shift_packet
+from vrx.media.timing import DisplayOrder, TimestampShifts
 
-UNTIMED = {"h264", "hevc", "vvc"}  # codecs whose packets get wrong times from ffmpeg where AVI has none
+UNTIMED_CODECS = {"h264", "hevc", "vvc"}  # codecs whose packets get wrong times from ffmpeg where AVI has none
 Result = TypeVar("Result")
 FIRST_STEP = Fraction(1)  # seconds by which a seek that came too late is tried earlier; doubled every time
 
 
-class Pictures:
+class FrameDecoder:
     """What a video stream shows, decoded forward.  `damaged` counts packets that could not be decoded.
 
     `moves` put the packets on the source's continuous clock.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, name: str, moves: Moves | None = None) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, name: str, moves: TimestampShifts | None = None
+    ) -> None:
         self._container, self._stream, self._name = container, stream, name
-        self._moves = moves
-        self.ordered = container.format.name == "avi" and stream.codec_context.name in UNTIMED
+        self._shifts = moves
+        self.is_reordered = container.format.name == "avi" and stream.codec_context.name in UNTIMED_CODECS
         self.damaged = 0
 
     def decode(self, packets: Iterable[Packet[VideoStream]] | None = None) -> Generator[VideoFrame]:
         """Pictures one by one, of all packets or of those given; damaged ones are passed over."""
-        order = ShownOrder() if self.ordered else None
+        order = DisplayOrder() if self.is_reordered else None
         decoder = alpha_decoder(self._stream) or self._stream  # one for each start: nothing of before a seek is left
         for number, packet in enumerate(self._packets() if packets is None else packets):
-            if self._moves is not None:
-                moved(packet, self._moves, number)
+            if self._shifts is not None:
+                shift_packet(packet, self._shifts, number)
             if order is not None and packet.dts is not None:
-                packet.pts = order.sent(packet.dts)
+                packet.pts = order.push(packet.dts)
             for picture in self._attempt(partial(decoder.decode, packet)) or ():
                 if order is not None and picture.pts is not None:
-                    picture.pts = order.shown(picture.pts)
+                    picture.pts = order.pop(picture.pts)
                 yield picture
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """Packets of the stream, and an empty one at the end that flushes the decoder."""
         packets = self._container.demux(self._stream)
-        while self.damaged <= DAMAGED:
+        while self.damaged <= MAX_DAMAGED:
             before = self.damaged
             packet = self._attempt(lambda: next(packets, None))
             if packet is not None:
@@ -71,7 +73,7 @@ class Pictures:
             self.damaged += 1
             return None
         except (av.error.FFmpegError, OSError) as error:
-            raise explain(error, self._name) from error
+            raise input_error(error, self._name) from error
 
     def seek(self, target: Fraction, first: Fraction, keys: Mapping[int, int]) -> Iterator[VideoFrame] | None:
         """Pictures from one on that is shown at `target` seconds or before; the file's first is shown at `first`.
@@ -80,7 +82,7 @@ class Pictures:
         tried.  `keys` are the sizes of key frames by time where they are known: some containers lead to packets
         with times of others.  None where nothing but decoding from the start leads there.
         """
-        if self.ordered or self._moves is not None:
+        if self.is_reordered or self._shifts is not None:
             return None
         base = self._stream.time_base or Fraction(1, 1000)
         back = Fraction(0)

@@ -19,11 +19,11 @@ class Deinterlace(StrEnum):
     """Which pictures are deinterlaced: none, those that say they are interlaced, or all."""
 
     OFF = "off"
-    FLAGGED = "auto"
-    ALL = "on"
+    AUTO = "auto"
+    ON = "on"
 
 
-def deinterlaced(pictures: Iterable[VideoFrame], which: Deinterlace) -> Iterator[VideoFrame]:
+def deinterlace(pictures: Iterable[VideoFrame], which: Deinterlace) -> Iterator[VideoFrame]:
     """The same number of pictures with the same times; all of one size, as the filter demands.
 
     Nothing is touched before the first picture that is meant; from there on all pass the filter, which
@@ -31,17 +31,17 @@ def deinterlaced(pictures: Iterable[VideoFrame], which: Deinterlace) -> Iterator
     """
     source = iter(pictures)
     for picture in source:
-        if which is Deinterlace.ALL or (which is Deinterlace.FLAGGED and picture.interlaced_frame):
-            yield from filtered(chain([picture], source), picture, which)
+        if which is Deinterlace.ON or (which is Deinterlace.AUTO and picture.interlaced_frame):
+            yield from apply_bwdif(chain([picture], source), picture, which)
             return
         yield picture
 
 
-def filtered(pictures: Iterable[VideoFrame], like: VideoFrame, which: Deinterlace) -> Iterator[VideoFrame]:
+def apply_bwdif(pictures: Iterable[VideoFrame], like: VideoFrame, which: Deinterlace) -> Iterator[VideoFrame]:
     """Everything through one filter made for pictures `like` this one."""
     graph = av.filter.Graph()
     entry = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=TICK)
-    meant = "all" if which is Deinterlace.ALL else "interlaced"
+    meant = "all" if which is Deinterlace.ON else "interlaced"
     bwdif = graph.add("bwdif", f"mode=send_frame:parity=auto:deint={meant}")
     entry.link_to(bwdif)
     bwdif.link_to(graph.add("buffersink"))

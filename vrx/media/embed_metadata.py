@@ -10,55 +10,55 @@ from pathlib import Path
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from vrx.errors import OutputError
-from vrx.media.animations import PNG_MARK
+from vrx.media.animations import PNG_SIGNATURE
 from vrx.media.picture_metadata import (
-    DESCRIPTIVE,
-    EXIF_WORD,
-    GPS,
-    INCH,
+    DESCRIPTIVE_TAGS,
+    EXIF_DIRECTORY,
+    EXIF_HEADER,
+    GPS_DIRECTORY,
     IPTC_RECORD,
-    SUBFILE,
+    METERS_PER_INCH,
     PictureMetadata,
-    fitted,
-    png_chunks,
+    fit_metadata,
+    iter_png_chunks,
     read_metadata,
 )
 
 COLOR_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}  # a profile says it all, and cICP would be believed first
 ICC_PIECE = 65533 - 14  # bytes of a profile in one JPEG segment, after its name and number
-XMP_WORD = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 WEBP_FLAGS = {b"ICCP": 0x20, b"ALPH": 0x10, b"EXIF": 0x08, b"XMP ": 0x04}
 ICC_TAG, XMP_TAG, RESOLUTION_TAGS, UNIT_TAG, INCHES = 34675, 700, (282, 283), 296, 2
 
 
-def embed(path: Path, metadata: PictureMetadata, size: tuple[int, int]) -> None:
+def embed_metadata(path: Path, metadata: PictureMetadata, size: tuple[int, int]) -> None:
     """Add what fits this kind of file, by its suffix; `size` (width, height) of the picture.  Raises OSError."""
     if not metadata.names():
         return
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
-        path.write_bytes(tiff_with(path, metadata))
+        path.write_bytes(add_to_tiff(path, metadata))
         return
     data = path.read_bytes()
     if suffix == ".png":
-        path.write_bytes(png_with(data, metadata))
+        path.write_bytes(add_to_png(data, metadata))
     elif suffix in (".jpg", ".jpeg"):
-        path.write_bytes(jpeg_with(data, metadata))
+        path.write_bytes(add_to_jpeg(data, metadata))
     elif suffix == ".webp":
-        path.write_bytes(webp_with(data, metadata, size))
+        path.write_bytes(add_to_webp(data, metadata, size))
 
 
-def embed_all(files: Sequence[Path], sources: Sequence[Path], size: tuple[int, int], gray: bool) -> None:
+def embed_source_metadata(files: Sequence[Path], sources: Sequence[Path], size: tuple[int, int], gray: bool) -> None:
     """Add to every file what its source says, made true for `size` (width, height).  Raises OutputError."""
     for file, source in zip(files, sources, strict=False):
-        metadata, _ = fitted(read_metadata(source), file.suffix.lower(), size, gray)
+        metadata, _ = fit_metadata(read_metadata(source), file.suffix.lower(), size, gray)
         try:
-            embed(file, metadata, size)
+            embed_metadata(file, metadata, size)
         except OSError as error:
             raise OutputError(f"cannot write {file.name}: {error.strerror}") from error
 
 
-def png_with(data: bytes, metadata: PictureMetadata) -> bytes:
+def add_to_png(data: bytes, metadata: PictureMetadata) -> bytes:
     """A PNG file with the metadata after its header."""
     added: list[tuple[bytes, bytes]] = []
     replaced: set[bytes] = set()
@@ -66,7 +66,7 @@ def png_with(data: bytes, metadata: PictureMetadata) -> bytes:
         added.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
         replaced |= COLOR_CHUNKS
     if metadata.resolution:
-        across, down = (round(value / INCH) for value in metadata.resolution)
+        across, down = (round(value / METERS_PER_INCH) for value in metadata.resolution)
         added.append((b"pHYs", struct.pack(">2IB", across, down, 1)))
         replaced.add(b"pHYs")
     if metadata.exif:
@@ -74,21 +74,21 @@ def png_with(data: bytes, metadata: PictureMetadata) -> bytes:
     if metadata.xmp:
         added.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
     added += metadata.texts
-    parts = [PNG_MARK]
-    for name, content in png_chunks(data):
+    parts = [PNG_SIGNATURE]
+    for name, content in iter_png_chunks(data):
         if name not in replaced:
-            parts.append(png_chunk(name, content))
+            parts.append(pack_png_chunk(name, content))
         if name == b"IHDR":
-            parts += [png_chunk(*chunk) for chunk in added]
+            parts += [pack_png_chunk(*chunk) for chunk in added]
     return b"".join(parts)
 
 
-def png_chunk(name: bytes, content: bytes) -> bytes:
+def pack_png_chunk(name: bytes, content: bytes) -> bytes:
     """A chunk of a PNG file."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def jpeg_with(data: bytes, metadata: PictureMetadata) -> bytes:
+def add_to_jpeg(data: bytes, metadata: PictureMetadata) -> bytes:
     """A JPEG file with the metadata before its tables."""
     head, rest = data[:2], data[2:]
     if rest[:2] == b"\xff\xe0":  # JFIF
@@ -98,26 +98,26 @@ def jpeg_with(data: bytes, metadata: PictureMetadata) -> bytes:
             struct.pack_into(">B2H", first, 11, 1, *(min(65535, round(value)) for value in metadata.resolution))
         head += bytes(first)
     if metadata.exif:
-        head += jpeg_segment(0xE1, EXIF_WORD + metadata.exif)
+        head += pack_jpeg_segment(0xE1, EXIF_HEADER + metadata.exif)
     if metadata.xmp:
-        head += jpeg_segment(0xE1, XMP_WORD + metadata.xmp)
+        head += pack_jpeg_segment(0xE1, XMP_HEADER + metadata.xmp)
     if metadata.iptc:
         record = struct.pack(">4sHHI", b"8BIM", IPTC_RECORD, 0, len(metadata.iptc)) + metadata.iptc
-        head += jpeg_segment(0xED, b"Photoshop 3.0\0" + record + b"\0" * (len(record) % 2))
+        head += pack_jpeg_segment(0xED, b"Photoshop 3.0\0" + record + b"\0" * (len(record) % 2))
     pieces = [metadata.icc[place : place + ICC_PIECE] for place in range(0, len(metadata.icc), ICC_PIECE)]
     for number, piece in enumerate(pieces, start=1):
-        head += jpeg_segment(0xE2, b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece)
+        head += pack_jpeg_segment(0xE2, b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece)
     return head + rest
 
 
-def jpeg_segment(marker: int, content: bytes) -> bytes:
+def pack_jpeg_segment(marker: int, content: bytes) -> bytes:
     """A segment of a JPEG file."""
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
 
 
-def webp_with(data: bytes, metadata: PictureMetadata, size: tuple[int, int]) -> bytes:
+def add_to_webp(data: bytes, metadata: PictureMetadata, size: tuple[int, int]) -> bytes:
     """A WebP file in its extended form with the metadata."""
-    old = [(name, content) for name, content in webp_chunks(data) if name not in (b"ICCP", b"EXIF", b"XMP ")]
+    old = [(name, content) for name, content in iter_webp_chunks(data) if name not in (b"ICCP", b"EXIF", b"XMP ")]
     flags = next((content[0] for name, content in old if name == b"VP8X"), 0)
     chunks = [(b"ICCP", metadata.icc)] if metadata.icc else []
     chunks += [(name, content) for name, content in old if name != b"VP8X"]
@@ -128,11 +128,11 @@ def webp_with(data: bytes, metadata: PictureMetadata, size: tuple[int, int]) -> 
         if name == b"VP8L" and content[4] & 0x10:  # the lossless form says itself whether it is transparent
             flags |= WEBP_FLAGS[b"ALPH"]
     canvas = bytes([flags, 0, 0, 0]) + b"".join(struct.pack("<I", side - 1)[:3] for side in size)
-    body = b"WEBP" + b"".join(webp_chunk(*chunk) for chunk in [(b"VP8X", canvas), *chunks])
+    body = b"WEBP" + b"".join(pack_webp_chunk(*chunk) for chunk in [(b"VP8X", canvas), *chunks])
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def iter_webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names and contents of a WebP file's chunks."""
     offset = 12
     while offset + 8 <= len(data):
@@ -141,12 +141,12 @@ def webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         offset += 8 + size + size % 2
 
 
-def webp_chunk(name: bytes, content: bytes) -> bytes:
+def pack_webp_chunk(name: bytes, content: bytes) -> bytes:
     """A chunk of a WebP file."""
     return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
 
 
-def tiff_with(path: Path, metadata: PictureMetadata) -> bytes:
+def add_to_tiff(path: Path, metadata: PictureMetadata) -> bytes:
     """A TIFF file with another directory before it, which has the metadata too."""
     data = path.read_bytes()
     with Image.open(path, formats=("TIFF",)) as image:
@@ -166,10 +166,10 @@ def tiff_with(path: Path, metadata: PictureMetadata) -> bytes:
         tags[UNIT_TAG] = INCHES
     if metadata.exif:
         exif = Image.Exif()
-        exif.load(EXIF_WORD + metadata.exif)
-        for tag in DESCRIPTIVE:
+        exif.load(EXIF_HEADER + metadata.exif)
+        for tag in DESCRIPTIVE_TAGS:
             if tag in exif:
-                tags[tag] = exif.get_ifd(tag) if tag in (SUBFILE, GPS) else exif[tag]
+                tags[tag] = exif.get_ifd(tag) if tag in (EXIF_DIRECTORY, GPS_DIRECTORY) else exif[tag]
     order = "<I" if data[:2] == b"II" else ">I"
     # Pillow lets the offsets of samples begin behind what it writes: there the old file follows as it is
     return data[:4] + struct.pack(order, 8) + tags.tobytes(8) + data

@@ -11,7 +11,7 @@ CHROMA = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "411": (2,
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderRule:
+class EncoderSpec:
     """An ffmpeg encoder.
 
     `chroma` and `depths` it can hold in YUV; `rgb`, `gray`, `alpha` depths of those (empty: none);
@@ -31,15 +31,21 @@ class EncoderRule:
     extra: tuple[str, ...] = ()
 
 
-ALL = ("420", "422", "444")
+ALL_CHROMA = ("420", "422", "444")
 PICTURE_ALPHA = (("rgb", 8), ("rgb", 16), ("gray", 8))  # the pipe to ffmpeg (NUT) has no name for 16 bits of gray
-RULES: dict[str, EncoderRule] = {
-    "libx264": EncoderRule(
-        name="libx264", chroma=ALL, depths=(8, 10), gray=(8, 10), even=True, quality=("-crf", 17), preset="medium"
+ENCODERS: dict[str, EncoderSpec] = {
+    "libx264": EncoderSpec(
+        name="libx264",
+        chroma=ALL_CHROMA,
+        depths=(8, 10),
+        gray=(8, 10),
+        even=True,
+        quality=("-crf", 17),
+        preset="medium",
     ),
-    "libx265": EncoderRule(
+    "libx265": EncoderSpec(
         name="libx265",
-        chroma=ALL,
+        chroma=ALL_CHROMA,
         depths=(8, 10, 12),
         rgb=(8, 10, 12),
         gray=(8, 10, 12),
@@ -48,8 +54,8 @@ RULES: dict[str, EncoderRule] = {
         preset="fast",
         extra=("-tag:v:0", "hvc1"),
     ),
-    "libsvtav1": EncoderRule(name="libsvtav1", chroma=("420",), depths=(8, 10), quality=("-crf", 22), preset="7"),
-    "libvpx-vp9": EncoderRule(
+    "libsvtav1": EncoderSpec(name="libsvtav1", chroma=("420",), depths=(8, 10), quality=("-crf", 22), preset="7"),
+    "libvpx-vp9": EncoderSpec(
         name="libvpx-vp9",
         chroma=("420", "422", "444", "440"),
         depths=(8, 10, 12),
@@ -58,10 +64,10 @@ RULES: dict[str, EncoderRule] = {
         quality=("-crf", 22),
         extra=("-b:v:0", "0", "-row-mt", "1", "-deadline", "good", "-cpu-used", "4"),
     ),
-    "prores_ks": EncoderRule(
+    "prores_ks": EncoderSpec(
         name="prores_ks", chroma=("422", "444"), depths=(10,), alpha=(("444", 10),), extra=("-vendor", "apl0")
     ),
-    "ffv1": EncoderRule(
+    "ffv1": EncoderSpec(
         name="ffv1",
         chroma=("420", "422", "444", "440", "411"),
         depths=(8, 9, 10, 12, 14, 16),
@@ -70,12 +76,12 @@ RULES: dict[str, EncoderRule] = {
         alpha=(("420", 8), ("422", 8), ("444", 8), ("420", 10), ("422", 10), ("444", 10), ("rgb", 8), ("rgb", 16)),
         extra=("-level", "3", "-slices", "4", "-slicecrc", "1", "-g", "1"),
     ),
-    "png": EncoderRule(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
-    "tiff": EncoderRule(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
-    "mjpeg": EncoderRule(name="mjpeg", chroma=ALL, depths=(8,), extra=("-q:v", "2", "-huffman", "optimal")),
-    "bmp": EncoderRule(name="bmp", chroma=(), depths=(), rgb=(8,), gray=(8,)),
-    "ppm": EncoderRule(name="ppm", chroma=(), depths=(), rgb=(8, 16)),
-    "libwebp": EncoderRule(name="libwebp", chroma=("420",), depths=(8,), alpha=(("420", 8),), extra=("-quality", "95")),
+    "png": EncoderSpec(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
+    "tiff": EncoderSpec(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
+    "mjpeg": EncoderSpec(name="mjpeg", chroma=ALL_CHROMA, depths=(8,), extra=("-q:v", "2", "-huffman", "optimal")),
+    "bmp": EncoderSpec(name="bmp", chroma=(), depths=(), rgb=(8,), gray=(8,)),
+    "ppm": EncoderSpec(name="ppm", chroma=(), depths=(), rgb=(8, 16)),
+    "libwebp": EncoderSpec(name="libwebp", chroma=("420",), depths=(8,), alpha=(("420", 8),), extra=("-quality", "95")),
 }
 SHORT_NAMES = {
     "h264": "libx264",
@@ -98,26 +104,26 @@ STILL_ENCODERS = {
     ".tiff": "tiff",
     ".ppm": "ppm",
 }
-HARDWARE = ("_nvenc", "_qsv", "_vaapi", "_amf", "_videotoolbox")
+HARDWARE_SUFFIXES = ("_nvenc", "_qsv", "_vaapi", "_amf", "_videotoolbox")
 
 
-def rule_for(codec: str) -> EncoderRule:
+def find_encoder(codec: str) -> EncoderSpec:
     """The rule of a codec's short name, or of an encoder's ffmpeg name.
 
     Raises UsageError for a name that is neither.
     """
     name = SHORT_NAMES.get(codec, codec)
-    if name in RULES:
-        return RULES[name]
-    if name.endswith(HARDWARE):
+    if name in ENCODERS:
+        return ENCODERS[name]
+    if name.endswith(HARDWARE_SUFFIXES):
         quality = ("-cq", 19) if name.endswith("_nvenc") else ("-global_quality", 20)
         depths = (8,) if name.startswith("h264") else (8, 10)
-        return EncoderRule(name=name, chroma=("420",), depths=depths, even=True, quality=quality)
+        return EncoderSpec(name=name, chroma=("420",), depths=depths, even=True, quality=quality)
     known = ", ".join(SHORT_NAMES)
     raise UsageError(f"unknown codec {codec!r}", f"Choose one of {known}, or a hardware encoder's ffmpeg name")
 
 
-def automatic(layout: Layout, suffix: str) -> str:
+def default_encoder(layout: Layout, suffix: str) -> str:
     """The encoder for a container suffix that holds what the source holds and players understand."""
     if suffix in STILL_ENCODERS:
         return STILL_ENCODERS[suffix]
@@ -128,21 +134,24 @@ def automatic(layout: Layout, suffix: str) -> str:
     return "libx265" if layout.depth > 8 and suffix != ".avi" else "libx264"  # players expect no HEVC in AVI
 
 
-def output_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
+def choose_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int]) -> tuple[Layout, str]:
     """The nearest layout the encoder can hold for a picture of `size`, and what is lost, in words."""
     lost = []
     if layout.alpha and rule.alpha:
-        result, reason = alpha_layout(layout, rule)
+        result, reason = choose_alpha_layout(layout, rule)
     else:
         if layout.alpha:
             lost.append("transparency")
-        result, reason = opaque_layout(replace(layout, alpha=False), rule, size)
+        result, reason = choose_opaque_layout(replace(layout, alpha=False), rule, size)
     lost += [reason] if reason else []
     return result, f"{rule.name} cannot hold {' or '.join(lost)}; written as {result.pix_fmt}" if lost else ""
 
 
-def alpha_layout(layout: Layout, rule: EncoderRule) -> tuple[Layout, str]:
-    """As `opaque_layout`, for pictures with alpha and an encoder that holds some: its own, deeper, or the deepest."""
+def choose_alpha_layout(layout: Layout, rule: EncoderSpec) -> tuple[Layout, str]:
+    """As `choose_opaque_layout`, for pictures with alpha and an encoder that supports it.
+
+    The same layout where the encoder has it, else one of the same depth or more, else the deepest.
+    """
     kinds = {Kind.RGB: "rgb", Kind.GRAY: "gray"}
     own = (kinds.get(layout.kind) or chroma_name(layout), layout.depth)
     fitting = [held for held in rule.alpha if (held[0] == "gray") <= (layout.kind is Kind.GRAY)]
@@ -150,34 +159,34 @@ def alpha_layout(layout: Layout, rule: EncoderRule) -> tuple[Layout, str]:
         fitting.sort(key=lambda held: held[0] != "gray")
     enough = [held for held in fitting if held[1] >= layout.depth]
     chroma, depth = own if own in fitting else enough[0] if enough else max(fitting, key=lambda held: held[1])
-    lost = too_deep(layout.depth, depth)
+    lost = depth_loss(layout.depth, depth)
     if chroma == "gray":
         return Layout(Kind.GRAY, depth, alpha=True), lost
     if chroma == "rgb":
         return Layout(Kind.RGB, depth, alpha=True), lost
     wanted = chroma_name(layout)  # 4:4:4 for RGB
-    if layout.kind is not Kind.GRAY and not holds(chroma, wanted):
+    if layout.kind is not Kind.GRAY and not preserves_chroma(chroma, wanted):
         lost = lost or f"4:{wanted[1]}:{wanted[2]}"
     return Layout(Kind.YUV, depth, *CHROMA[chroma], alpha=True), lost
 
 
-def opaque_layout(layout: Layout, rule: EncoderRule, size: tuple[int, int]) -> tuple[Layout, str]:
-    """As `output_layout`, for pictures without alpha; second what is lost, or an empty string."""
+def choose_opaque_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int]) -> tuple[Layout, str]:
+    """As `choose_layout`, for pictures without alpha; second what is lost, or an empty string."""
     if layout.kind is Kind.GRAY and rule.gray:
-        depth = nearest(layout.depth, rule.gray)
-        return Layout(Kind.GRAY, depth), too_deep(layout.depth, depth)
+        depth = nearest_depth(layout.depth, rule.gray)
+        return Layout(Kind.GRAY, depth), depth_loss(layout.depth, depth)
     if rule.rgb and (layout.kind is Kind.RGB or not rule.chroma):
         depths = (8, *rule.rgb) if rule.name == "ffv1" else rule.rgb
-        depth = nearest(layout.depth, depths)
-        return Layout(Kind.RGB, depth), too_deep(layout.depth, depth)
-    depth = nearest(layout.depth, rule.depths)
-    lost = too_deep(layout.depth, depth)
+        depth = nearest_depth(layout.depth, depths)
+        return Layout(Kind.RGB, depth), depth_loss(layout.depth, depth)
+    depth = nearest_depth(layout.depth, rule.depths)
+    lost = depth_loss(layout.depth, depth)
     wanted = {Kind.RGB: "444", Kind.GRAY: "420"}.get(layout.kind) or chroma_name(layout)
-    enough = [c for c in rule.chroma if holds(c, wanted)]
-    chroma = wanted if wanted in rule.chroma else min(enough or ["420"], key=samples)
+    enough = [c for c in rule.chroma if preserves_chroma(c, wanted)]
+    chroma = wanted if wanted in rule.chroma else min(enough or ["420"], key=chroma_samples)
     if layout.kind is Kind.RGB:
         lost = lost or "RGB"
-    elif layout.kind is Kind.YUV and not holds(chroma, wanted):
+    elif layout.kind is Kind.YUV and not preserves_chroma(chroma, wanted):
         lost = lost or f"4:{wanted[1]}:{wanted[2]}"
     shift_x, shift_y = CHROMA[chroma]
     if rule.even and ((shift_x and size[0] % 2) or (shift_y and size[1] % 2)):
@@ -195,28 +204,28 @@ def chroma_name(layout: Layout) -> str:
     return next((name for name, known in CHROMA.items() if known == shifts), "444")
 
 
-def samples(chroma: str) -> int:
+def chroma_samples(chroma: str) -> int:
     """Chroma samples a four by two block."""
     x, y = CHROMA[chroma]
     return 8 >> (x + y)
 
 
-def holds(chroma: str, wanted: str) -> bool:
+def preserves_chroma(chroma: str, wanted: str) -> bool:
     """Whether a subsampling keeps all that another one has."""
     return all(a <= b for a, b in zip(CHROMA[chroma], CHROMA[wanted], strict=True))
 
 
-def nearest(depth: int, depths: tuple[int, ...]) -> int:
+def nearest_depth(depth: int, depths: tuple[int, ...]) -> int:
     """The smallest depth that holds `depth`, else the largest there is."""
     return min((d for d in depths if d >= depth), default=max(depths))
 
 
-def too_deep(wanted: int, held: int) -> str:
+def depth_loss(wanted: int, held: int) -> str:
     """What is lost when `wanted` bits become `held`."""
     return f"{wanted} bits" if held < wanted else ""
 
 
-def pixel_format(layout: Layout, name: str) -> str:
+def encoder_pix_fmt(layout: Layout, name: str) -> str:
     """The pixel format that an encoder, by its ffmpeg name, takes for a layout."""
     if layout.kind is Kind.RGB:
         packed = {

@@ -21,10 +21,10 @@ import imageio_ffmpeg
 from vrx.errors import OutputError
 from vrx.settings import Environment
 
-KEPT_LINES = 40  # of what ffmpeg says, for error messages
+MAX_LINES = 40  # of what ffmpeg says, for error messages
 PROBE_SECONDS = 20
 KILL_SECONDS = 3.0  # a killed process that is still there then hangs in the kernel; nobody can wait for it
-TELLING = (  # words of lines that name a cause
+CAUSE_WORDS = (  # words of lines that name a cause
     *("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied"),
     *(" only ", "Only ", " must ", "contradict", "ncompatible"),
 )
@@ -52,7 +52,7 @@ def version(program: str) -> str:
 
 
 @cache
-def can_encode(program: str, encoder: str, pix_fmt: str) -> str:
+def encoder_error(program: str, encoder: str, pix_fmt: str) -> str:
     """Try one small frame; an empty string when it works, else what ffmpeg said last."""
     source = f"color=size=320x240:rate=1:duration=1,format={pix_fmt}"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source]
@@ -66,7 +66,7 @@ def can_encode(program: str, encoder: str, pix_fmt: str) -> str:
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
 
 
-def header(program: str, source: Path) -> list[str]:
+def describe_input(program: str, source: Path) -> list[str]:
     """What ffmpeg prints about a local file and its streams, a line each; empty where it does not run."""
     command = [program, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", f"file:{source}"]
     try:
@@ -87,16 +87,16 @@ def has_option(program: str, option: str) -> bool:
     return re.search(rf"^-{option}\b", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
 
 
-RUNNING: WeakSet[Encoder] = WeakSet()
+RUNNING_PROCESSES: WeakSet[FFmpegProcess] = WeakSet()
 
 
-def kill_running() -> None:
+def kill_all() -> None:
     """End every encoder at once, without waiting: the process is about to leave."""
-    for encoder in list(RUNNING):
+    for encoder in list(RUNNING_PROCESSES):
         encoder.kill()
 
 
-class Encoder:
+class FFmpegProcess:
     """A running ffmpeg that takes a stream on its standard input.
 
     It leads a session of its own, so that Ctrl-C on the terminal does not make it finish a short file,
@@ -121,10 +121,10 @@ class Encoder:
         assert self._process.stdin is not None
         assert self._process.stderr is not None
         self.stdin: IO[bytes] = self._process.stdin
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._drain = Thread(target=self._read, args=(self._process.stderr,), name="ffmpeg messages", daemon=True)
         self._drain.start()
-        RUNNING.add(self)
+        RUNNING_PROCESSES.add(self)
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream:
@@ -150,7 +150,7 @@ class Encoder:
             self.abort()
             raise
         if status:
-            raise OutputError(f"ffmpeg {ending(status)}: {self.reason()}")
+            raise OutputError(f"ffmpeg {describe_exit(status)}: {self.reason()}")
 
     def kill(self) -> None:
         """End it at once, even where it has been stopped; what waits to write to it fails."""
@@ -169,12 +169,12 @@ class Encoder:
     def reason(self) -> str:
         """The line that says most about a failure."""
         for line in self._lines:
-            if any(word in line for word in TELLING):
-                return plainly(line)
-        return plainly(self._lines[-1]) if self._lines else "it said nothing"
+            if any(word in line for word in CAUSE_WORDS):
+                return strip_address(line)
+        return strip_address(self._lines[-1]) if self._lines else "it said nothing"
 
 
-def ending(status: int) -> str:
+def describe_exit(status: int) -> str:
     """How a process ended, in words."""
     if status >= 0:
         return f"ended with {status}"
@@ -184,6 +184,6 @@ def ending(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
-def plainly(line: str) -> str:
+def strip_address(line: str) -> str:
     """A line of ffmpeg's without the address of who says it."""
     return re.sub(r"^\[(\S+) @ 0x[0-9a-f]+\] ", r"\1: ", line.strip(" ."))

@@ -7,36 +7,39 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.media.alpha import ALPHA_TAG
-from vrx.media.color import setparams
-from vrx.media.encoders import pixel_format
+from vrx.media.color import setparams_filter
+from vrx.media.encoders import encoder_pix_fmt
 from vrx.media.file_types import PATTERN
 from vrx.media.orientation import UPRIGHT
 from vrx.media.target import Target
 
 SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
-TICKED = {"mp4", "mov"}  # containers whose video time base may be chosen
-NUMBERED = {"matroska", "webm"}  # containers that ffmpeg gives random numbers unless it is asked for exact bytes
+TIMESCALE_CONTAINERS = {"mp4", "mov"}  # containers whose video time base may be chosen
+BITEXACT_CONTAINERS = {
+    "matroska",
+    "webm",
+}  # containers that ffmpeg gives random numbers unless it is asked for exact bytes
 
 
-def arguments(target: Target, destination: str) -> list[str]:
+def build_arguments(target: Target, destination: str) -> list[str]:
     """The ffmpeg command behind the pipe."""
-    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
-    words += offset_words(timestamp_offset(target))
+    words = ["-y", "-copyts", *orientation_args(target), *hdr10_args(target)]
+    words += offset_args(timestamp_offset(target))
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
-    copied = copied_words(target) if target.source is not None and not target.still else ([], [])
-    words += [*copied[0], "-map", "0:v:0", *copied[1], *companion_words(target), *encoder_words(target)]
+    copied = stream_copy_args(target) if target.source is not None and not target.still else ([], [])
+    words += [*copied[0], "-map", "0:v:0", *copied[1], *stream_codec_args(target), *video_encoder_args(target)]
     words += ["-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", encoder_time_base(target)]
-    return [*words, *container_words(target), destination]
+    return [*words, *container_args(target), destination]
 
 
-def orientation_words(target: Target) -> list[str]:
+def orientation_args(target: Target) -> list[str]:
     """How players are to turn and mirror the picture, said before its input."""
     wanted = target.orientation
     words = ["-display_rotation:v:0", str(wanted.rotation)] if wanted != UPRIGHT else []
     return [*words, *(["-display_hflip:v:0"] if wanted.mirrored else [])]
 
 
-def light_words(target: Target) -> list[str]:
+def hdr10_args(target: Target) -> list[str]:
     """What HDR10 says of the picture's brightness, said before its input."""
     return [] if target.still else [*target.hdr10]
 
@@ -50,23 +53,23 @@ def timestamp_offset(target: Target) -> Fraction:
     return target.offset if copies else Fraction(0)
 
 
-def offset_words(seconds: Fraction) -> list[str]:
+def offset_args(seconds: Fraction) -> list[str]:
     """The next input's times, so many seconds later."""
     return ["-itsoffset", f"{float(seconds):.6f}"] if seconds else []
 
 
-def copied_words(target: Target) -> tuple[list[str], list[str]]:
+def stream_copy_args(target: Target) -> tuple[list[str], list[str]]:
     """The source as second input, and what is mapped from it."""
     opened, mapped = [], []
     if target.span is not None:
         opened += ["-ss", f"{float(target.span[0]):.6f}"]
         if target.span[1] is not None:
             opened += ["-to", f"{float(target.span[1]):.6f}"]
-    opened += [*offset_words(-target.delay), "-i", f"file:{target.source}"]
+    opened += [*offset_args(-target.delay), "-i", f"file:{target.source}"]
     if target.source_index is not None:
         mapped += ["-map_metadata:s:0", f"1:s:{target.source_index}"]
     mapped += ["-metadata:s:0", alpha_tag(target)]
-    for place, stream in enumerate(target.carried, start=1):
+    for place, stream in enumerate(target.copied_streams, start=1):
         mapped += ["-map", f"1:{stream.index}", f"-map_metadata:s:{place}", f"1:s:{stream.index}"]
     mapped += ["-map_metadata", "1", "-map_chapters", "-1" if target.span else "1"]
     mapped += target.tags.words
@@ -79,21 +82,21 @@ def alpha_tag(target: Target) -> str:
     return f"{ALPHA_TAG}={1 if apart else ''}"
 
 
-def companion_words(target: Target) -> list[str]:
+def stream_codec_args(target: Target) -> list[str]:
     """What goes along is copied, or converted where the container cannot hold it as it is."""
-    found = [(place, stream.convert or "copy") for place, stream in enumerate(target.carried, start=1)]
+    found = [(place, stream.convert or "copy") for place, stream in enumerate(target.copied_streams, start=1)]
     return [word for place, encoder in found for word in (f"-c:{place}", encoder)]
 
 
-def container_words(target: Target) -> list[str]:
+def container_args(target: Target) -> list[str]:
     """Format, time base and offsets of the file itself."""
     if target.still:
         return ["-f", "image2", *(["-start_number", str(target.first_number)] if target.sequence else ["-update", "1"])]
     words = []
-    if target.container in TICKED:
+    if target.container in TIMESCALE_CONTAINERS:
         words += ["-video_track_timescale", str(timescale(target.time_base))]
         words += ["-movflags", "+faststart+write_colr" + target.tags.movflag]
-    if target.container in NUMBERED:
+    if target.container in BITEXACT_CONTAINERS:
         words += ["-fflags", "+bitexact"]
     # sound may begin before the first picture; NUT has no place for times below zero
     words += ["-avoid_negative_ts", "make_non_negative" if target.container == "nut" else "disabled"]
@@ -115,16 +118,16 @@ def timescale(time_base: Fraction) -> int:
     return ticks if ticks < 2**31 else 90_000
 
 
-def encoder_words(target: Target) -> list[str]:
+def video_encoder_args(target: Target) -> list[str]:
     """The encoder, its quality and the tags of the picture."""
     rule = target.rule
     words = ["-c:v:0", rule.name]
     aspect = target.sample_aspect
     filters = [f"setsar={aspect.numerator}/{aspect.denominator}:max={SAR_LIMIT}"] if aspect else []
-    filters += [setparams(target.color)] if setparams(target.color) else []
+    filters += [setparams_filter(target.color)] if setparams_filter(target.color) else []
     if filters:
         words += ["-filter:v:0", ",".join(filters)]
-    words += ["-pix_fmt:v:0", target.pix_fmt or pixel_format(target.layout, rule.name)]
+    words += ["-pix_fmt:v:0", target.pix_fmt or encoder_pix_fmt(target.layout, rule.name)]
     if rule.quality is not None:
         words += [f"{rule.quality[0]}:v:0", str(target.crf if target.crf is not None else rule.quality[1])]
     preset = target.preset or rule.preset
@@ -134,15 +137,15 @@ def encoder_words(target: Target) -> list[str]:
         words += ["-profile:v:0", "4" if target.layout.shift_x == 0 else "3"]
     if rule.name == "libx265":
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
-    words += rule.extra if target.container in TICKED or "-tag:v:0" not in rule.extra else ()
+    words += rule.extra if target.container in TIMESCALE_CONTAINERS or "-tag:v:0" not in rule.extra else ()
     if target.container == "avi":  # it has no place for the order in which frames are shown
         words += ["-bf:v:0", "0"]
-    if target.carried:
+    if target.copied_streams:
         words += ["-disposition:v:0", "default"]
     return [*words, *target.encoder_args]
 
 
-def pattern_words(path: Path) -> str:
+def sequence_pattern(path: Path) -> str:
     """A pattern of numbered pictures as ffmpeg reads one: any other percent sign in its name is doubled."""
     match = PATTERN.search(path.name)
     assert match is not None

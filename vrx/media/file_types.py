@@ -8,8 +8,8 @@ from pathlib import Path
 from vrx.media.animations import HEIF_SUFFIXES, is_animation
 
 STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr"}
-CONTAINED = HEIF_SUFFIXES  # stills in a container of their own, which opens like a video
-STILL_SUFFIXES |= CONTAINED
+HEIF_CONTAINERS = HEIF_SUFFIXES  # stills in a container of their own, which opens like a video
+STILL_SUFFIXES |= HEIF_CONTAINERS
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".vob", ".ogv", ".3gp", ".nut", ".y4m", ".mxf", ".gif", ".apng"}
 VIDEO_SUFFIXES |= {".3g2", ".asf", ".divx", ".dv", ".f4v", ".m1v", ".m2p", ".m2t", ".m2v", ".mjpeg", ".mjpg"}
@@ -19,7 +19,7 @@ PATTERN = re.compile(r"%0?\d*d")
 SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own
 
 
-MAGIC = (  # first bytes of picture files
+SIGNATURES = (  # first bytes of picture files
     (b"\x89PNG\r\n\x1a\n", ".png"),
     (b"\xff\xd8\xff", ".jpg"),
     (b"II*\0", ".tif"),
@@ -32,19 +32,19 @@ ALIASES = {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic", ".hif": ".heic"}
 BRANDS = {b"avif": ".avif", b"avis": ".avif"} | dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1", b"heim"), ".heic")
 
 
-def picture_suffix(head: bytes) -> str:
+def detect_suffix(head: bytes) -> str:
     """The suffix of the picture that a file's first 16 bytes begin, empty where they begin none."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ".webp"
     if head[4:8] == b"ftyp":
         return BRANDS.get(head[8:12], "")
-    return next((suffix for mark, suffix in MAGIC if head.startswith(mark)), "")
+    return next((suffix for mark, suffix in SIGNATURES if head.startswith(mark)), "")
 
 
 def is_pattern(path: Path) -> bool:
     """Whether a name is a picture sequence such as `f_%05d.png` and no file of that very name."""
     suffix = path.suffix.lower()
-    return bool(PATTERN.search(path.name)) and suffix in STILL_SUFFIXES - CONTAINED and not path.exists()
+    return bool(PATTERN.search(path.name)) and suffix in STILL_SUFFIXES - HEIF_CONTAINERS and not path.exists()
 
 
 def is_still(path: Path) -> bool:
@@ -57,7 +57,7 @@ def is_media(path: Path) -> bool:
     return path.suffix.lower() in STILL_SUFFIXES | VIDEO_SUFFIXES
 
 
-def numbered_members(path: Path) -> list[tuple[int, Path]]:
+def list_numbered(path: Path) -> list[tuple[int, Path]]:
     """The files of a numbered sequence with their numbers, in order."""
     head, tail = PATTERN.split(path.name, maxsplit=1)
     number = re.compile(re.escape(head) + r"(\d+)" + re.escape(tail) + "$")
@@ -72,16 +72,16 @@ def numbered_members(path: Path) -> list[tuple[int, Path]]:
 
 def sequence_members(path: Path) -> list[Path]:
     """The files of a numbered sequence, in the order of their numbers."""
-    return [member for _, member in numbered_members(path)]
+    return [member for _, member in list_numbered(path)]
 
 
 def sequence_numbers(path: Path) -> list[int]:
     """The numbers of a numbered sequence, in order."""
-    return [number for number, _ in numbered_members(path)]
+    return [number for number, _ in list_numbered(path)]
 
 
-def still_options(path: Path) -> tuple[str | None, dict[str, str]]:
+def demuxer_options(path: Path) -> tuple[str | None, dict[str, str]]:
     """Format and options with which a local name must be opened."""
-    if is_still(path) and path.suffix.lower() not in CONTAINED:
+    if is_still(path) and path.suffix.lower() not in HEIF_CONTAINERS:
         return "image2", {"framerate": str(SEQUENCE_RATE), "pattern_type": "none"}
     return None, {}

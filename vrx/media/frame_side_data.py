@@ -8,13 +8,13 @@ from av.video.frame import VideoFrame
 
 # PyAV (18.1) frees the dictionary that these decoders give a color profile along with its name, and so does
 # FFmpeg: the process dies in garbage collection.  Not even a look at the list is safe.
-CRASHING = {"png", "apng"}
-MASTERING = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+CRASHING_DECODERS = {"png", "apng"}
+HDR10_KINDS = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 
 
-def side_data_of(frame: VideoFrame, codec: str) -> dict[str, bytes]:
+def read_frame_side_data(frame: VideoFrame, codec: str) -> dict[str, bytes]:
     """Side data of a frame that `codec` decoded, raw bytes by PyAV's names; empty where it cannot be read."""
-    if codec in CRASHING:
+    if codec in CRASHING_DECODERS:
         return {}
     try:
         return {data.type.name: bytes(data) for data in cast(Any, frame.side_data)}
@@ -22,6 +22,6 @@ def side_data_of(frame: VideoFrame, codec: str) -> dict[str, bytes]:
         return {}
 
 
-def mastering_of(frame: VideoFrame, codec: str) -> dict[str, bytes]:
+def read_hdr10(frame: VideoFrame, codec: str) -> dict[str, bytes]:
     """Mastering display and content light level of a frame, raw bytes by name."""
-    return {name: data for name, data in side_data_of(frame, codec).items() if name in MASTERING}
+    return {name: data for name, data in read_frame_side_data(frame, codec).items() if name in HDR10_KINDS}

@@ -15,7 +15,7 @@ IN_CONTAINER = {"mp4", "mov", "matroska", "webm"}  # containers with a place for
 
 
 @dataclass(frozen=True)
-class Mastering:
+class Hdr10Metadata:
     """`display` as G(x,y)B(x,y)R(x,y)WP(x,y)L(most,least), `light` as MAX,AVERAGE; empty where unset."""
 
     display: str = ""
@@ -25,7 +25,7 @@ class Mastering:
         return bool(self.display or self.light)
 
 
-def parse(side_data: dict[str, bytes]) -> Mastering:
+def parse_hdr10(side_data: dict[str, bytes]) -> Hdr10Metadata:
     """Both from the raw side data of a frame.
 
     The bytes are AVMasteringDisplayMetadata (ten rationals, then two flags) and
@@ -45,23 +45,23 @@ def parse(side_data: dict[str, bytes]) -> Mastering:
     if len(level) >= 8:
         most_light, average = struct.unpack_from("=2I", level)
         light = f"{most_light},{average}"
-    return Mastering(display, light)
+    return Hdr10Metadata(display, light)
 
 
-def x265_parameters(mastering: Mastering) -> tuple[str, ...]:
+def x265_parameters(mastering: Hdr10Metadata) -> tuple[str, ...]:
     """x265's own options, for an ffmpeg that has none for every encoder."""
     words = [f"master-display={mastering.display}"] if mastering.display else []
     words += [f"max-cll={mastering.light}"] if mastering.light else []
     return ("hdr10=1", "repeat-headers=1", *words) if words else ()
 
 
-def input_options(mastering: Mastering) -> tuple[str, ...]:
+def ffmpeg_options(mastering: Hdr10Metadata) -> tuple[str, ...]:
     """ffmpeg's options before its input, which every encoder and container takes what it can from."""
     words = ["-mastering_display:v:0", mastering.display] if mastering.display else []
     words += ["-content_light:v:0", mastering.light] if mastering.light else []
     return tuple(words)
 
 
-def can_hold(encoder: str, container: str) -> bool:
+def can_store(encoder: str, container: str) -> bool:
     """Whether what the options say arrives in the result."""
     return container in IN_CONTAINER or encoder in IN_BITSTREAM

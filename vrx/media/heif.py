@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_BYTES = 64 << 20  # of boxes that describe; pictures themselves are not read
-CODED = {"hvc1", "hev1", "av01", "avc1", "jpeg", "vvc1"}  # items that a decoder takes as they are
+MAX_BOX_BYTES = 64 << 20  # of boxes that describe; pictures themselves are not read
+CODED_ITEMS = {"hvc1", "hev1", "av01", "avc1", "jpeg", "vvc1"}  # items that a decoder takes as they are
 
 
 @dataclass(frozen=True)
-class Item:
+class HeifItem:
     """A picture or its data: four letters of its `kind`, and its properties (kind, content) in order."""
 
     number: int
@@ -28,7 +28,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Heif:
+class HeifFile:
     """A file's items, which of them is the picture, and how they refer to each other.
 
     `references` are (kind, from, to) numbers; `places` offset and length in the file of data in one piece;
@@ -36,14 +36,14 @@ class Heif:
     """
 
     primary: int
-    items: dict[int, Item]
+    items: dict[int, HeifItem]
     references: tuple[tuple[str, int, int], ...]
-    places: dict[int, tuple[int, int]]
-    moving: bool
+    locations: dict[int, tuple[int, int]]
+    is_animation: bool
     alpha_tracks: tuple[int, ...]
 
     @property
-    def picture(self) -> Item | None:
+    def picture(self) -> HeifItem | None:
         """The item that is shown."""
         return self.items.get(self.primary)
 
@@ -64,14 +64,14 @@ class Heif:
         """The pictures of their own: no tiles, thumbnails, transparency, depth or gain maps."""
         parts = {target for kind, _, target in self.references if kind == "dimg"}
         parts |= {source for kind, source, _ in self.references if kind in ("auxl", "thmb", "cdsc")}
-        shown = {number for number, item in self.items.items() if item.kind in CODED | {"grid", "iovl", "iden"}}
+        shown = {number for number, item in self.items.items() if item.kind in CODED_ITEMS | {"grid", "iovl", "iden"}}
         return len((shown - parts) | {self.primary})
 
     def alpha(self) -> int | None:
         """The item that holds the picture's transparency."""
         for kind, source, target in self.references:
             item = self.items.get(source)
-            if kind == "auxl" and target == self.primary and item and b"alpha" in alpha_word(item):
+            if kind == "auxl" and target == self.primary and item and b"alpha" in auxiliary_type(item):
                 return source
         return None
 
@@ -91,33 +91,33 @@ class Heif:
                     return primaries, transfer, matrix, bool(flags & 0x80)
         return None
 
-    def exif_place(self) -> tuple[int, int] | None:
+    def exif_location(self) -> tuple[int, int] | None:
         """Where the picture's EXIF item lies in the file: offset and length."""
         for kind, source, target in self.references:
             item = self.items.get(source)
             if kind == "cdsc" and target == self.primary and item and item.kind == "Exif":
-                return self.places.get(source)
+                return self.locations.get(source)
         return None
 
 
-def alpha_word(item: Item) -> bytes:
+def auxiliary_type(item: HeifItem) -> bytes:
     """What an auxiliary picture says it is; HEVC's older word for transparency is a number."""
     return item.content("auxC").replace(b"hevc:2015:auxid:1\0", b"alpha")
 
 
-def read_heif(path: Path) -> Heif | None:
+def read_heif(path: Path) -> HeifFile | None:
     """The description of a HEIC or AVIF file; None where it is none, or damaged."""
     try:
         with path.open("rb") as file:
             if file.read(12)[4:8] != b"ftyp":
                 return None
-            boxes = dict(top_boxes(path, ("meta", "moov")))
-        return heif_of(boxes)
+            boxes = dict(iter_top_boxes(path, ("meta", "moov")))
+        return parse_heif(boxes)
     except (OSError, struct.error, IndexError, ValueError):
         return None
 
 
-def top_boxes(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def iter_top_boxes(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     """The contents of some of a file's outermost boxes."""
     with path.open("rb") as file:
         offset, end = 0, path.stat().st_size
@@ -132,11 +132,11 @@ def top_boxes(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]
             if size < head:
                 return
             if name.decode("latin-1") in wanted:
-                yield name.decode("latin-1"), file.read(min(size - head, MOST_BYTES))
+                yield name.decode("latin-1"), file.read(min(size - head, MAX_BOX_BYTES))
             offset += size
 
 
-def boxes_in(data: bytes, start: int = 0) -> Iterator[tuple[str, bytes]]:
+def iter_boxes(data: bytes, start: int = 0) -> Iterator[tuple[str, bytes]]:
     """Boxes inside a box, by name and content."""
     while start + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, start)
@@ -146,52 +146,53 @@ def boxes_in(data: bytes, start: int = 0) -> Iterator[tuple[str, bytes]]:
         start += size
 
 
-def heif_of(boxes: dict[str, bytes]) -> Heif | None:
+def parse_heif(boxes: dict[str, bytes]) -> HeifFile | None:
     """A description from the contents of `meta` and `moov`."""
     if "meta" not in boxes:
         return None
-    meta = dict(boxes_in(boxes["meta"], 4))
+    meta = dict(iter_boxes(boxes["meta"], 4))
     if meta.get("hdlr", b"")[8:12] != b"pict" or "pitm" not in meta:
         return None
     primary = struct.unpack_from(">I" if meta["pitm"][0] else ">H", meta["pitm"], 4)[0]
-    owned = item_properties(meta.get("iprp", b""))
+    owned = parse_item_properties(meta.get("iprp", b""))
     items = {
-        number: Item(number, kind, tuple(owned.get(number, ()))) for number, kind in item_kinds(meta.get("iinf", b""))
+        number: HeifItem(number, kind, tuple(owned.get(number, ())))
+        for number, kind in parse_item_kinds(meta.get("iinf", b""))
     }
-    tracks = [data for name, data in boxes_in(boxes.get("moov", b"")) if name == "trak"]
-    apart = (n for n, data in enumerate(tracks) if "auxl" in dict(boxes_in(dict(boxes_in(data)).get("tref", b""))))
-    return Heif(
+    tracks = [data for name, data in iter_boxes(boxes.get("moov", b"")) if name == "trak"]
+    apart = (n for n, data in enumerate(tracks) if "auxl" in dict(iter_boxes(dict(iter_boxes(data)).get("tref", b""))))
+    return HeifFile(
         primary=primary,
         items=items,
-        references=tuple(item_references(meta.get("iref", b""))),
-        places=item_places(meta.get("iloc", b"")),
-        moving=bool(tracks),
+        references=tuple(parse_item_references(meta.get("iref", b""))),
+        locations=parse_item_locations(meta.get("iloc", b"")),
+        is_animation=bool(tracks),
         alpha_tracks=tuple(apart),
     )
 
 
-def item_kinds(data: bytes) -> Iterator[tuple[int, str]]:
+def parse_item_kinds(data: bytes) -> Iterator[tuple[int, str]]:
     """Number and kind of every item, from `iinf`."""
-    for name, entry in boxes_in(data, 6 if data[:1] == b"\0" else 8):
+    for name, entry in iter_boxes(data, 6 if data[:1] == b"\0" else 8):
         if name == "infe" and entry[0] >= 2:
             number, _, kind = struct.unpack_from(">HH4s" if entry[0] == 2 else ">IH4s", entry, 4)
             yield number, kind.decode("latin-1")
 
 
-def item_references(data: bytes) -> Iterator[tuple[str, int, int]]:
+def parse_item_references(data: bytes) -> Iterator[tuple[str, int, int]]:
     """(kind, from, to) of every reference, from `iref`."""
     number = "H" if data[:1] == b"\0" else "I"
-    for name, entry in boxes_in(data, 4):
+    for name, entry in iter_boxes(data, 4):
         source, count = struct.unpack_from(f">{number}H", entry)
         for target in struct.unpack_from(f">{count}{number}", entry, struct.calcsize(f">{number}H")):
             yield name, source, target
 
 
-def item_properties(data: bytes) -> dict[int, list[tuple[str, bytes]]]:
+def parse_item_properties(data: bytes) -> dict[int, list[tuple[str, bytes]]]:
     """The properties of every item, from `iprp`."""
-    shared = [entry for name, content in boxes_in(data) if name == "ipco" for entry in boxes_in(content)]
+    shared = [entry for name, content in iter_boxes(data) if name == "ipco" for entry in iter_boxes(content)]
     owned: dict[int, list[tuple[str, bytes]]] = {}
-    for name, content in boxes_in(data):
+    for name, content in iter_boxes(data):
         if name != "ipma":
             continue
         number, wide = (">H" if content[0] == 0 else ">I"), bool(content[3] & 1)
@@ -208,7 +209,7 @@ def item_properties(data: bytes) -> dict[int, list[tuple[str, bytes]]]:
     return owned
 
 
-def item_places(data: bytes) -> dict[int, tuple[int, int]]:
+def parse_item_locations(data: bytes) -> dict[int, tuple[int, int]]:
     """Offset and length in the file of items whose data are in one piece there, from `iloc`."""
     if not data:
         return {}

@@ -22,22 +22,22 @@ from vrx.errors import InputError
 from vrx.media.file_types import PATTERN, SEQUENCE_RATE, sequence_members
 from vrx.media.frame import Kind, Layout, Plane
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
-from vrx.media.probe import check_regular, explain, opened
+from vrx.media.probe import check_regular, input_error, open_input
 from vrx.media.video_stream import pick_video
 from vrx.settings import LIMIT, too_large
 
 TICK = Fraction(1, SEQUENCE_RATE)  # seconds from one number to the next
-NAMED = 5  # files that an error names; of more it gives the number
+MAX_NAMES = 5  # files that an error names; of more it gives the number
 PIXEL_FORMATS: set[str] = cast(Any, av.video.format).names
-ENDS = 1 << 16  # bytes at either end of a picture that are searched for EXIF data and its end
-NUMBER = r"(\d+)"  # splits a name so that every other part is a number
-PNG = b"\x89PNG\r\n\x1a\n"
+HEADER_BYTES = 1 << 16  # bytes at either end of a picture that are searched for EXIF data and its end
+NUMBER_PATTERN = r"(\d+)"  # splits a name so that every other part is a number
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_FORMATS = {  # FFmpeg's formats, by color type and whether samples have 16 bits
     (0, False): "gray", (0, True): "gray16be", (2, False): "rgb24", (2, True): "rgb48be", (3, False): "pal8",
     (4, False): "ya8", (4, True): "ya16be", (6, False): "rgba", (6, True): "rgba64be",
 }  # fmt: skip
-TRANSPARENT = {"gray": "ya8", "gray16be": "ya16be", "rgb24": "rgba", "rgb48be": "rgba64be"}  # with one color left out
-JPEG = {".jpg", ".jpeg"}
+ALPHA_FORMATS = {"gray": "ya8", "gray16be": "ya16be", "rgb24": "rgba", "rgb48be": "rgba64be"}  # with one color left out
+JPEG_SUFFIXES = {".jpg", ".jpeg"}
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
@@ -65,7 +65,7 @@ class Member:
     header: Header
 
 
-class PictureSequence:
+class ImageSequence:
     """The pictures of a pattern such as `f_%05d.png` between two times, in the order of their numbers.
 
     The first number stands for time 0, whether it is wanted or not, and every number has its own time.
@@ -74,7 +74,7 @@ class PictureSequence:
     """
 
     def __init__(self, pattern: Path, start: Fraction, end: Fraction | None, frames: int | None) -> None:
-        found = distinct(pattern, sequence_members(pattern))
+        found = unique_members(pattern, sequence_members(pattern))
         if not found:
             raise InputError(f"cannot read {pattern}: no such files")
         self.first = found[0][0]
@@ -87,48 +87,48 @@ class PictureSequence:
             raise InputError(f"cannot read {pattern}: no frames in the chosen part")
         numbers = [number for number, _ in wanted]
         hint = "Add what is missing, or choose a part without it with --start and --frames"
-        refuse_missing(str(pattern), [begin - 1, *numbers, min(limits)], lambda n: named(pattern, n), hint)
+        check_no_gaps(str(pattern), [begin - 1, *numbers, min(limits)], lambda n: member_name(pattern, n), hint)
         self.members = [Member(number, path, read_header(path)) for number, path in wanted]
-        same_sizes(str(pattern), self.members)
+        check_same_size(str(pattern), self.members)
         self._turns = {member.number - self.first: member.header.turn for member in self.members}
 
-    def turn_at(self, ticks: int) -> Orientation:
+    def orientation_at(self, ticks: int) -> Orientation:
         """How the picture of a time is turned."""
         return self._turns[ticks]
 
     def pictures(self) -> Generator[VideoFrame]:
         """Every member decoded, its time counted in ticks.  Raises InputError for the first that cannot be."""
         for member in self.members:
-            picture = decode(member.path, member.header.codec)
+            picture = decode_picture(member.path, member.header.codec)
             if (picture.width, picture.height) != member.header.size:
                 raise InputError(f"cannot read {member.path}: it was changed while the sequence was read")
             picture.pts, picture.time_base = member.number - self.first, TICK
             yield picture
 
 
-def distinct(pattern: Path, members: Iterable[Path]) -> list[tuple[int, Path]]:
+def unique_members(pattern: Path, members: Iterable[Path]) -> list[tuple[int, Path]]:
     """Members with their numbers, in order; of several with one number the one that the pattern spells."""
     head = len(PATTERN.split(pattern.name)[0])
     found: dict[int, Path] = {}
     for path in members:
         number = int(re.findall(r"\d+", path.name[head:])[0])
-        if number not in found or path.name == named(pattern, number):
+        if number not in found or path.name == member_name(pattern, number):
             found[number] = path
     return sorted(found.items())
 
 
-def named(pattern: Path, number: int) -> str:
+def member_name(pattern: Path, number: int) -> str:
     """The name of one member."""
     return PATTERN.sub(lambda match: match.group() % number, pattern.name, count=1)
 
 
-def in_order(where: str, paths: Iterable[Path]) -> list[Path]:
+def sort_by_number(where: str, paths: Iterable[Path]) -> list[Path]:
     """Files in the order of the numbers in their names, `a_2` before `a_10`.
 
     Raises InputError where the names differ in one number only and that leaves some out or comes twice.
     """
-    ordered = [path for _, path in sorted((natural(path.name), path) for path in paths)]
-    names = [re.split(NUMBER, path.name) for path in ordered]  # text, digits, text, ...
+    ordered = [path for _, path in sorted((natural_key(path.name), path) for path in paths)]
+    names = [re.split(NUMBER_PATTERN, path.name) for path in ordered]  # text, digits, text, ...
     if len({tuple(parts[::2]) for parts in names}) != 1:
         return ordered
     places = [place for place in range(1, len(names[0]), 2) if len({parts[place] for parts in names}) > 1]
@@ -139,16 +139,16 @@ def in_order(where: str, paths: Iterable[Path]) -> list[Path]:
     for one, other in pairwise(zip(numbers, ordered, strict=True)):
         if one[0] == other[0]:
             raise InputError(f"cannot read {where}: {one[1].name} and {other[1].name} have one number", "Remove one")
-    refuse_missing(where, numbers, lambda number: f"{before}{number:0{len(digits)}d}{after}")
+    check_no_gaps(where, numbers, lambda number: f"{before}{number:0{len(digits)}d}{after}")
     return ordered
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def natural_key(name: str) -> list[tuple[int, str]]:
     """What names are sorted by so that numbers in them count."""
-    return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in re.split(NUMBER, name)]
+    return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in re.split(NUMBER_PATTERN, name)]
 
 
-def refuse_missing(
+def check_no_gaps(
     where: str, numbers: Sequence[int], name: Callable[[int], str], hint: str = "Add what is missing"
 ) -> None:
     """Refuse rising numbers that leave some out.  Raises InputError, which names the files that are missing."""
@@ -156,22 +156,22 @@ def refuse_missing(
     count = sum(hole.stop - hole.start for hole in holes)
     if not count:
         return
-    names = [name(number) for hole in holes for number in hole[:NAMED]][:NAMED]
-    listed = ", ".join(names) + (", ..." if count > NAMED else "")
+    names = [name(number) for hole in holes for number in hole[:MAX_NAMES]][:MAX_NAMES]
+    listed = ", ".join(names) + (", ..." if count > MAX_NAMES else "")
     said = f"{listed} is missing" if count == 1 else f"{count} pictures are missing: {listed}"
     raise InputError(f"cannot read {where}: {said}", hint)
 
 
-def same_sizes(where: str, members: Sequence[Member]) -> None:
+def check_same_size(where: str, members: Sequence[Member]) -> None:
     """Refuse pictures that are not shown in the size of the first.  Raises InputError, which names them."""
     size = members[0].header.shown
     others = [member for member in members if member.header.shown != size]
     if not others:
         return
-    listed = ", ".join(f"{m.path.name} is {m.header.shown[0]}x{m.header.shown[1]}" for m in others[:NAMED])
+    listed = ", ".join(f"{m.path.name} is {m.header.shown[0]}x{m.header.shown[1]}" for m in others[:MAX_NAMES])
     raise InputError(
         f"cannot read {where}: its pictures differ in size: {members[0].path.name} is {size[0]}x{size[1]}, "
-        f"{listed}{', ...' if len(others) > NAMED else ''}",
+        f"{listed}{', ...' if len(others) > MAX_NAMES else ''}",
         "Bring them to one size first",
     )
 
@@ -184,22 +184,22 @@ def read_header(path: Path) -> Header:
     check_regular(path, str(path))
     try:
         with path.open("rb") as file:
-            head = file.read(ENDS)
-            file.seek(max(0, path.stat().st_size - ENDS))
+            head = file.read(HEADER_BYTES)
+            file.seek(max(0, path.stat().st_size - HEADER_BYTES))
             tail = file.read()
     except OSError as error:
-        raise explain(error, str(path)) from error
-    header = (png_header(path, head) if head.startswith(PNG) else None) or opened_header(path)
+        raise input_error(error, str(path)) from error
+    header = (parse_png_header(path, head) if head.startswith(PNG_SIGNATURE) else None) or probe_header(path)
     if too_large(*header.size):
         raise InputError(f"cannot read {path}: {header.size[0]}x{header.size[1]} is {LIMIT}")
     if b"exif" in (head + tail).lower() or header.codec == "tiff":
-        header = replace(header, turn=read_orientation(decode(path, header.codec)) or UPRIGHT)
+        header = replace(header, turn=read_orientation(decode_picture(path, header.codec)) or UPRIGHT)
     return header
 
 
-def ends_early(path: Path) -> bool:
+def is_truncated_jpeg(path: Path) -> bool:
     """Whether a picture is a JPEG without an end: FFmpeg decodes what there is of it and does not complain."""
-    if path.suffix.lower() not in JPEG:
+    if path.suffix.lower() not in JPEG_SUFFIXES:
         return False
     data = path.read_bytes()
     place = 2
@@ -208,7 +208,7 @@ def ends_early(path: Path) -> bool:
     return JPEG_END not in data[place:]
 
 
-def png_header(path: Path, head: bytes) -> Header | None:
+def parse_png_header(path: Path, head: bytes) -> Header | None:
     """The header of a PNG picture, which FFmpeg would decode for it; None where it is none that is known."""
     if path.suffix.lower() != ".png" or len(head) < 29 or head[12:16] != b"IHDR":
         return None
@@ -217,19 +217,19 @@ def png_header(path: Path, head: bytes) -> Header | None:
     if pix_fmt is None or not width or not height:
         return None
     before = head[: head.find(b"IDAT")] if b"IDAT" in head else head
-    return Header((width, height), TRANSPARENT.get(pix_fmt, pix_fmt) if b"tRNS" in before else pix_fmt, "png")
+    return Header((width, height), ALPHA_FORMATS.get(pix_fmt, pix_fmt) if b"tRNS" in before else pix_fmt, "png")
 
 
-def opened_header(path: Path) -> Header:
+def probe_header(path: Path) -> Header:
     """The header of a picture as FFmpeg reads it."""
-    with opened(path, str(path)) as container:
+    with open_input(path, str(path)) as container:
         context = pick_video(container, str(path)).codec_context
         if not context.width or not context.height or not context.pix_fmt:
             raise InputError(f"cannot read {path}: truncated, damaged or not a picture")
         return Header((context.width, context.height), context.pix_fmt, context.name)
 
 
-def decode(path: Path, codec: str) -> VideoFrame:
+def decode_picture(path: Path, codec: str) -> VideoFrame:
     """The picture in a file.  Raises InputError."""
     try:
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
@@ -259,12 +259,12 @@ def common_layout(layouts: Iterable[Layout]) -> Layout:
     return next(layout for layout in found if layout.pix_fmt in PIXEL_FORMATS)
 
 
-def convert(planes: tuple[Plane, ...], layout: Layout, wanted: Layout) -> tuple[Plane, ...]:
+def convert_planes(planes: tuple[Plane, ...], layout: Layout, wanted: Layout) -> tuple[Plane, ...]:
     """Full-range gray or RGB planes in a layout that holds more; exact, as FFmpeg's deepening is not."""
     colors, alpha = (planes[:-1], planes[-1:]) if layout.alpha else (planes, ())
     if layout.kind is Kind.GRAY and wanted.kind is Kind.RGB:
         colors *= 3
-    deep = [deepened(plane, layout.peak, wanted) for plane in (*colors, *alpha)]
+    deep = [change_depth(plane, layout.peak, wanted) for plane in (*colors, *alpha)]
     if layout.kind is Kind.GRAY and wanted.kind is Kind.YUV:
         width, height = wanted.chroma_size(planes[0].shape[1], planes[0].shape[0])
         gray = np.full((height, width), 1 << (wanted.depth - 1), deep[0].dtype)
@@ -274,7 +274,7 @@ def convert(planes: tuple[Plane, ...], layout: Layout, wanted: Layout) -> tuple[
     return tuple(deep)
 
 
-def deepened(plane: Plane, peak: int, wanted: Layout) -> Plane:
+def change_depth(plane: Plane, peak: int, wanted: Layout) -> Plane:
     """Samples of 0..peak in the depth of a layout."""
     if peak == wanted.peak:
         return plane

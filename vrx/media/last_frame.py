@@ -10,24 +10,26 @@ import av
 import av.error
 
 from vrx.errors import OutputError
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.partial_files import partial_path
 
-HOLDING = {"mp4", "mov", "matroska", "webm"}  # containers that hold how long a picture is shown
-NEAR = Fraction(1, 100)  # seconds by which a guess may be wrong
-UNCOPIED = {"", "bin_data"}  # streams that ffmpeg makes itself, such as the text track of chapters
+DURATION_CONTAINERS = {"mp4", "mov", "matroska", "webm"}  # containers that hold how long a picture is shown
+TOLERANCE = Fraction(1, 100)  # seconds by which a guess may be wrong
+UNMAPPABLE_CODECS = {"", "bin_data"}  # streams that ffmpeg makes itself, such as the text track of chapters
 
 
-def hold_last(path: Path, container: str, words: list[str], end: Fraction) -> None:
+def set_last_duration(path: Path, container: str, words: list[str], end: Fraction) -> None:
     """Let the last picture of a finished file be shown until `end` seconds, if it is not already.
 
     `words` are those that ffmpeg needs for the container.  Raises OutputError where the file cannot be written.
     """
-    if container not in HOLDING:
+    if container not in DURATION_CONTAINERS:
         return
     try:
         with av.open(f"file:{path}") as box:
-            streams = [s for s in box.streams if s.codec_context is None or s.codec_context.name not in UNCOPIED]
+            streams = [
+                s for s in box.streams if s.codec_context is None or s.codec_context.name not in UNMAPPABLE_CODECS
+            ]
             mapped = [word for stream in streams for word in ("-map", f"0:{stream.index}")]
             video = box.streams.video[0]
             tag = video.metadata.get("DURATION", "")
@@ -37,13 +39,13 @@ def hold_last(path: Path, container: str, words: list[str], end: Fraction) -> No
     except (av.error.FFmpegError, OSError, IndexError):
         return  # what cannot be read is found when frames are counted
     last = max(shown)[0] if shown else end
-    now = seconds(tag) or max((time + duration for time, duration in shown), default=end)
-    if end <= last or abs(now - end) <= NEAR:
+    now = parse_duration_tag(tag) or max((time + duration for time, duration in shown), default=end)
+    if end <= last or abs(now - end) <= TOLERANCE:
         return
     until = f"floor({float(end):.6f}/TB-PTS+0.5)"
-    where = f"gte(PTS*TB,{float(last - NEAR / 10):.6f})+gte(N,{len(shown) - 1})"
+    where = f"gte(PTS*TB,{float(last - TOLERANCE / 10):.6f})+gte(N,{len(shown) - 1})"
     held = partial_path(path)
-    encoder = Encoder(
+    encoder = FFmpegProcess(
         [
             *("-y", "-copyts", "-i", f"file:{path}", *mapped, "-c", "copy"),
             *("-bsf:v:0", f"setts=pts=PTS:dts=DTS:duration='if({where},{until},DURATION)'", *words, f"file:{held}"),
@@ -58,7 +60,7 @@ def hold_last(path: Path, container: str, words: list[str], end: Fraction) -> No
         held.unlink(missing_ok=True)
 
 
-def seconds(tag: str) -> Fraction | None:
+def parse_duration_tag(tag: str) -> Fraction | None:
     """A Matroska duration such as 00:00:03.400000000, or None."""
     found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tag)
     return None if found is None else int(found[1]) * 3600 + int(found[2]) * 60 + Fraction(found[3])

@@ -13,35 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.errors import InputError, UsageError
-from vrx.media.decoder import Pictures
+from vrx.media.decoder import FrameDecoder
 from vrx.media.file_types import STILL_SUFFIXES, is_pattern, is_still, sequence_members
 from vrx.media.frame import Note
-from vrx.media.image_sequence import distinct, in_order, named, read_header, refuse_missing
+from vrx.media.image_sequence import check_no_gaps, member_name, read_header, sort_by_number, unique_members
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
-from vrx.media.probe import opened
-from vrx.media.timeline import moves_in
+from vrx.media.probe import open_input
+from vrx.media.timeline import find_shifts
 from vrx.media.video_stream import pick_video
 
 Mask = NDArray[np.bool_]
-ANY_LIGHT = 1  # values from here on are filled: soft edges and labels belong to what is marked
-SOME_LIGHT = 32  # the same for lossy files, whose black is not quite black
-STUDIO_BLACK = 16  # of limited range, as it comes into gray pictures that know no range
-DARK, CONTRAST = 64, 64  # what is no darker than this, or no less below white, is marked and not black
-OPAQUE = 128  # alpha from here on counts
+MIN_LEVEL = 1  # values from here on are filled: soft edges and labels belong to what is marked
+MIN_LEVEL_LOSSY = 32  # the same for lossy files, whose black is not quite black
+LIMITED_BLACK = 16  # of limited range, as it comes into gray pictures that know no range
+MAX_BLACK, MIN_CONTRAST = 64, 64  # what is no darker than this, or no less below white, is marked and not black
+MIN_ALPHA = 128  # alpha from here on counts
 
 
 def read_still_mask(path: Path) -> Mask:
     """One picture as [H, W], true where it is not black and not transparent."""
-    with opened(path, str(path)) as container:
+    with open_input(path, str(path)) as container:
         try:
             stream = pick_video(container, str(path))
             picture = next(container.decode(stream))
         except (av.error.FFmpegError, StopIteration, EOFError) as error:
             raise InputError(f"cannot read the mask {path}: no picture in it") from error
-    return (read_orientation(picture) or UPRIGHT).turn(as_mask(picture, stream.codec_context.codec))
+    return (read_orientation(picture) or UPRIGHT).turn(frame_to_mask(picture, stream.codec_context.codec))
 
 
-def as_mask(picture: av.VideoFrame, codec: av.Codec) -> Mask:
+def frame_to_mask(picture: av.VideoFrame, codec: av.Codec) -> Mask:
     """A decoded picture, as it is stored, as a mask."""
     form = picture.format
     exact = not codec.lossy or (codec.name == "webp" and form.is_rgb)  # several codecs are both, and mostly lossy
@@ -49,26 +49,26 @@ def as_mask(picture: av.VideoFrame, codec: av.Codec) -> Mask:
     deep = (form.is_rgb or gray) and max(part.bits for part in form.components) > 8
     pixels = picture.to_ndarray(format="rgba64le" if deep else "rgba")
     unit = 257 if deep else 1
-    light, opaque = pixels[..., :3].max(-1), pixels[..., 3] >= OPAQUE * unit
-    least = black_of(light, opaque, unit) + (ANY_LIGHT if exact else SOME_LIGHT * unit)
+    light, opaque = pixels[..., :3].max(-1), pixels[..., 3] >= MIN_ALPHA * unit
+    least = black_level(light, opaque, unit) + (MIN_LEVEL if exact else MIN_LEVEL_LOSSY * unit)
     return cast(Mask, (light >= least) & opaque)
 
 
-def black_of(light: NDArray[np.uint8 | np.uint16], opaque: Mask, unit: int) -> int:
+def black_level(light: NDArray[np.uint8 | np.uint16], opaque: Mask, unit: int) -> int:
     """The value that stands for black: that of limited range, or what is darkest in a picture without black."""
     darkest, brightest = int(light.min()), int(light.max())
-    studio = darkest // max(1, unit - 1) == STUDIO_BLACK  # of 16 bits: 16 * 256 or 16 * 257
-    lifted = darkest < DARK * unit and brightest - darkest >= CONTRAST * unit
+    studio = darkest // max(1, unit - 1) == LIMITED_BLACK  # of 16 bits: 16 * 256 or 16 * 257
+    lifted = darkest < MAX_BLACK * unit and brightest - darkest >= MIN_CONTRAST * unit
     return darkest if opaque.all() and (studio or lifted) else 0
 
 
-def fits(mask: tuple[int, int], size: tuple[int, int]) -> bool:
+def same_shape(mask: tuple[int, int], size: tuple[int, int]) -> bool:
     """Whether a mask of a (width, height) has the shape of a picture of another; rounding is forgiven."""
     (width, height), (wide, high) = mask, size
     return abs(width * high - height * wide) <= max(size) * max(1, max(mask) // max(size))
 
 
-def fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
+def resize_mask(mask: Mask, size: tuple[int, int], name: str) -> Mask:
     """A mask at the size (width, height) in which the video is shown: unchanged, or scaled where the shape is the same.
 
     Raises UsageError where the shapes differ: a stretched mask marks the wrong things.
@@ -76,15 +76,15 @@ def fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
     height, width = mask.shape
     if (width, height) == size:
         return mask
-    if not fits((width, height), size):
-        raise unfit(name, (width, height), size)
+    if not same_shape((width, height), size):
+        raise shape_error(name, (width, height), size)
     rows = (np.arange(size[1]) * height) // size[1]
     columns = (np.arange(size[0]) * width) // size[0]
     scaled: Mask = mask[rows[:, None], columns[None, :]]
     return scaled
 
 
-def unfit(name: str, mask: tuple[int, int], size: tuple[int, int]) -> UsageError:
+def shape_error(name: str, mask: tuple[int, int], size: tuple[int, int]) -> UsageError:
     """The error of a mask whose shape is not that of the video."""
     return UsageError(
         f"the mask {name} is {mask[0]}x{mask[1]}, the video {size[0]}x{size[1]} as it is shown",
@@ -92,7 +92,7 @@ def unfit(name: str, mask: tuple[int, int], size: tuple[int, int]) -> UsageError
     )
 
 
-def mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
+def list_mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
     """The pictures of a folder or a pattern, one a frame, in the order of their numbers.
 
     Hidden files, as other systems leave them, are no masks.  Raises UsageError for a folder without any and
@@ -100,23 +100,23 @@ def mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
     """
     if path.is_dir():
         files = [p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES and not p.name.startswith(".")]
-        found = in_order(f"the mask {path}", [p for p in files if p.is_file()])
+        found = sort_by_number(f"the mask {path}", [p for p in files if p.is_file()])
         if not found:
             raise UsageError(f"the mask folder {path} holds no pictures", "Put one PNG a frame into it")
     else:
-        members = distinct(path, sequence_members(path))
+        members = unique_members(path, sequence_members(path))
         if not members:
             raise InputError(f"cannot read the mask {path}: no such files")
-        refuse_missing(f"the mask {path}", [number for number, _ in members], lambda n: named(path, n))
+        check_no_gaps(f"the mask {path}", [number for number, _ in members], lambda n: member_name(path, n))
         found = [file for _, file in members]
     for file in found:
         shown = read_header(file).shown
-        if not fits(shown, size):
-            raise unfit(str(file), shown, size)
+        if not same_shape(shown, size):
+            raise shape_error(str(file), shown, size)
     return found
 
 
-def counted(masks: int) -> str:
+def format_count(masks: int) -> str:
     """A number of masks, in words."""
     return f"{masks} mask{'' if masks == 1 else 's'}"
 
@@ -135,7 +135,7 @@ class MaskTrack:
         self.count: int | None = None  # how many masks there are, where that is known
         self._timed: Iterator[tuple[Fraction | None, Mask]] | None = None
         if path.is_dir() or is_pattern(path):
-            files = mask_files(path, self._size)
+            files = list_mask_files(path, self._size)
             self.count = len(files)
             self._timed = ((None, read_still_mask(file)) for file in files)
         elif not path.exists():
@@ -158,7 +158,7 @@ class MaskTrack:
 
     def _stored(self, mask: Mask) -> Mask:
         """A mask as it lies on the stored pixels."""
-        return self._inverse.turn(fitted(mask, self._size, self.name))
+        return self._inverse.turn(resize_mask(mask, self._size, self.name))
 
     def skip(self, masks: int) -> None:
         """Pass over so many of a folder's masks before the first is asked for."""
@@ -170,7 +170,7 @@ class MaskTrack:
     def check_count(self, frames: int) -> None:
         """Tell before work begins that there are fewer masks left than the `frames` to come."""
         if self.count is not None and self.count < self._calls + frames:
-            self._tell_short(f"{counted(self.count)} for {self._calls + frames} frames")
+            self._tell_short(f"{format_count(self.count)} for {self._calls + frames} frames")
 
     def _tell_short(self, how: str) -> None:
         if not self._short:
@@ -186,12 +186,12 @@ class MaskTrack:
             close()
 
     def _video(self, path: Path) -> Iterator[tuple[Fraction | None, Mask]]:
-        with opened(path, str(path)) as container:
+        with open_input(path, str(path)) as container:
             stream = pick_video(container, str(path))
             codec = stream.codec_context.codec
             origin: Fraction | None = None
             turn: Orientation | None = None
-            pictures = Pictures(container, stream, str(path), moves_in(path, container, stream))
+            pictures = FrameDecoder(container, stream, str(path), find_shifts(path, container, stream))
             for picture in self._decoded(pictures.decode()):
                 turn = turn or read_orientation(picture) or UPRIGHT
                 time = (
@@ -199,7 +199,7 @@ class MaskTrack:
                 )
                 origin = time if origin is None else origin
                 begins = None if time is None or origin is None else time - origin
-                yield begins, turn.turn(as_mask(picture, codec))
+                yield begins, turn.turn(frame_to_mask(picture, codec))
 
     def _decoded(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         try:
@@ -215,7 +215,7 @@ class MaskTrack:
         while self._next is not None and self._due(self._next[0], time):
             self._advance()
         if self._next is None and self._overdue(time):
-            self._tell_short(f"{counted(self._given)}, and frame {self._calls} has none")
+            self._tell_short(f"{format_count(self._given)}, and frame {self._calls} has none")
         return self._now
 
     def _due(self, begins: Fraction | None, time: Fraction) -> bool:

@@ -13,20 +13,20 @@ import av
 import av.error
 
 from vrx.errors import OutputError
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import SourceInfo
 
 STATISTICS = re.compile(r"(BPS|DURATION|NUMBER_OF_FRAMES|NUMBER_OF_BYTES|_STATISTICS_\w+)(-\w+)?", re.IGNORECASE)
-OF_THE_FILE = {  # what the file that is read says of itself and its writer; the result's muxer says its own
+FILE_TAGS = {  # what the file that is read says of itself and its writer; the result's muxer says its own
     *("major_brand", "minor_version", "compatible_brands", "encoder", "software"),
 }
-KEYED = {"mp4", "mov"}  # containers with a second way of writing tags, by key, which takes all
+KEYED_CONTAINERS = {"mp4", "mov"}  # containers with a second way of writing tags, by key, which takes all
 KEYED_FLAG = "+use_metadata_tags"
 TRIAL_ENCODERS = {"webm": "libvpx-vp9", "mpegts": "mpeg2video"}  # else MPEG-4, which the others take
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tags:
+class TagOptions:
     """How the source's tags go into the result: further ffmpeg options, and a flag for the MP4 muxer."""
 
     words: tuple[str, ...] = ()
@@ -34,24 +34,24 @@ class Tags:
 
 
 @dataclass(frozen=True)
-class Survival:
+class TrialTags:
     """The tags of a trial file: their names, in small letters, and their values."""
 
     names: frozenset[str]
     values: frozenset[str]
 
 
-def stale(tags: Iterable[str]) -> list[str]:
+def find_statistics(tags: Iterable[str]) -> list[str]:
     """Names that describe the source's own encoded stream: bit rate, sizes, durations (mkvmerge writes them)."""
     return [name for name in tags if STATISTICS.fullmatch(name)]
 
 
-def removed(place: str, names: Iterable[str]) -> tuple[str, ...]:
+def delete_args(place: str, names: Iterable[str]) -> tuple[str, ...]:
     """The ffmpeg options that take tags away; `place` is `:s:N` for a stream, or empty for the file."""
     return tuple(word for name in names for word in (f"-metadata{place}", f"{name}="))
 
 
-def survival(source: Path, container: str, movflag: str = "") -> Survival | None:
+def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | None:
     """Which of the file's tags a container keeps, seen on one of a single picture.
 
     None where that cannot be tried.
@@ -65,20 +65,20 @@ def survival(source: Path, container: str, movflag: str = "") -> Survival | None
         words = ["-y", "-i", f"file:{source}", "-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04"]
         words += ["-map", "1:v", "-map_metadata", "0", "-map_chapters", "-1", "-frames:v", "1"]
         words += ["-c:v", TRIAL_ENCODERS.get(container, "mpeg4"), *(["-movflags", movflag] if movflag else [])]
-        Encoder([*words, "-f", container, f"file:{written}"]).finish()
+        FFmpegProcess([*words, "-f", container, f"file:{written}"]).finish()
         with av.open(f"file:{written}", metadata_errors="replace") as box:
             names = frozenset(name.lower() for name in box.metadata)
-            return Survival(names, frozenset(box.metadata.values()))
+            return TrialTags(names, frozenset(box.metadata.values()))
     except (OutputError, av.error.FFmpegError, OSError, ValueError):
         return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def lost_tags(info: SourceInfo, survived: Survival) -> list[str]:
+def find_lost_tags(info: SourceInfo, survived: TrialTags) -> list[str]:
     """Names of the file's tags of which a trial kept neither the name nor, under another name, the value."""
     return [
         name
         for name, value in info.metadata.items()
-        if value.strip() and name.lower() not in OF_THE_FILE | survived.names and value not in survived.values
+        if value.strip() and name.lower() not in FILE_TAGS | survived.names and value not in survived.values
     ]

@@ -21,11 +21,17 @@ from numpy.typing import NDArray
 
 from vrx.media.frame import Color, Kind, Layout
 
-HOLDING = {"mp4", "mov", "matroska"}  # containers whose orientation players follow; few follow that of WebM
-SLACK = 1.0  # degrees from a right angle that still count as one, as in ffmpeg's own player
+ORIENTATION_CONTAINERS = {
+    "mp4",
+    "mov",
+    "matroska",
+}  # containers whose orientation players follow; few follow that of WebM
+ANGLE_TOLERANCE = 1.0  # degrees from a right angle that still count as one, as in ffmpeg's own player
 TRANSPOSED_CHROMA = {"": "top", "left": "top", "top": "left"}  # where chroma sits; untagged means left
-KNOWN = {kind.value for kind in Type} - {Type.ICC_PROFILE.value}  # a profile's name would be freed twice
-UNREADABLE = sorted(set(range(40)) - KNOWN)  # FFmpeg 8 has 32 kinds of side data; PyAV raises for those it lacks
+KNOWN_KINDS = {kind.value for kind in Type} - {Type.ICC_PROFILE.value}  # a profile's name would be freed twice
+UNREADABLE_KINDS = sorted(
+    set(range(40)) - KNOWN_KINDS
+)  # FFmpeg 8 has 32 kinds of side data; PyAV raises for those it lacks
 Sample = TypeVar("Sample", bound=np.generic)
 
 
@@ -91,7 +97,7 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
-def from_matrix(matrix: Sequence[int]) -> Orientation | None:
+def parse_display_matrix(matrix: Sequence[int]) -> Orientation | None:
     """The orientation that a display matrix says; None where its angles are not right ones.
 
     `matrix` has nine numbers (a b u, c d v, x y w): a stored point (p, q) is shown at (ap + cq, bp + dq),
@@ -105,18 +111,18 @@ def from_matrix(matrix: Sequence[int]) -> Orientation | None:
         return None
     angles = (degrees(atan2(-b, a)), degrees(atan2(c, d)))  # of rows and of columns, counterclockwise
     turns = {round(angle / 90) % 4 for angle in angles}
-    if len(turns) > 1 or any(abs(angle - 90 * round(angle / 90)) > SLACK for angle in angles):
+    if len(turns) > 1 or any(abs(angle - 90 * round(angle / 90)) > ANGLE_TOLERANCE for angle in angles):
         return None
     return Orientation(turns.pop(), mirrored)
 
 
 def read_orientation(picture: VideoFrame) -> Orientation | None:
     """How a decoded picture is to be shown; None where it is turned by no right angle."""
-    matrix = display_matrix(picture)
-    return UPRIGHT if matrix is None else from_matrix(matrix)
+    matrix = read_display_matrix(picture)
+    return UPRIGHT if matrix is None else parse_display_matrix(matrix)
 
 
-def display_matrix(picture: VideoFrame) -> list[int] | None:
+def read_display_matrix(picture: VideoFrame) -> list[int] | None:
     """The nine numbers of a picture's display matrix, of which PyAV itself tells no more than an angle.
 
     PyAV makes objects of all side data at once, stumbles over kinds it does not know (a photograph's EXIF
@@ -125,7 +131,7 @@ def display_matrix(picture: VideoFrame) -> list[int] | None:
     graph = av.filter.Graph()
     tick = Fraction(1, 25)  # seconds; a filter wants a time base, and these do not use it
     last = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=tick)
-    for kind in UNREADABLE:
+    for kind in UNREADABLE_KINDS:
         deletion = graph.add("sidedata", f"mode=delete:type={kind}")
         last.link_to(deletion)
         last = deletion

@@ -12,45 +12,45 @@ from pathlib import Path
 
 # bytes of a result's name that hidden names repeat: with all they add they stay below 143, which is what
 # encrypting file systems hold
-LONGEST = 80
+MAX_NAME_BYTES = 80
 TOKEN = r"[0-9a-f]{8}"
 
 
-def short_name(name: str) -> str:
+def shorten_name(name: str) -> str:
     """A name that is LONGEST bytes at most on disk; a longer one is cut between characters and given a hash."""
-    if len(os.fsencode(name)) <= LONGEST:
+    if len(os.fsencode(name)) <= MAX_NAME_BYTES:
         return name
     digest = sha256(os.fsencode(name)).hexdigest()[:8]
     length = 0
     for place, character in enumerate(name):
         length += len(os.fsencode(character))
-        if length > LONGEST:
+        if length > MAX_NAME_BYTES:
             return f"{name[:place]}-{digest}"
     return name
 
 
 def partial_path(path: Path) -> Path:
     """An unused name beside `path` that ends like it and says what it is."""
-    return path.with_name(f".{short_name(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
+    return path.with_name(f".{shorten_name(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 def partial_folder(path: Path) -> Path:
     """An unused name beside a pattern of numbered pictures for the folder they are gathered in."""
-    return path.with_name(f".{folder_stem(path)}.{secrets.token_hex(4)}.part")
+    return path.with_name(f".{partial_folder_stem(path)}.{secrets.token_hex(4)}.part")
 
 
-def folder_stem(path: Path) -> str:
+def partial_folder_stem(path: Path) -> str:
     """A pattern's name without what ffmpeg would take for a number."""
-    return short_name(path.stem).replace("%", "_")
+    return shorten_name(path.stem).replace("%", "_")
 
 
-def leftovers(path: Path) -> list[Path]:
+def find_leftovers(path: Path) -> list[Path]:
     """What killed runs for the result `path` left beside it: exactly the names that `partial_*` give.
 
     Raises OSError where the folder cannot be listed.
     """
-    file = re.compile(rf"\.{re.escape(short_name(path.stem))}\.{TOKEN}\.part{re.escape(path.suffix)}")
-    folder = re.compile(rf"\.{re.escape(folder_stem(path))}\.{TOKEN}\.part")
+    file = re.compile(rf"\.{re.escape(shorten_name(path.stem))}\.{TOKEN}\.part{re.escape(path.suffix)}")
+    folder = re.compile(rf"\.{re.escape(partial_folder_stem(path))}\.{TOKEN}\.part")
     found = []
     for entry in path.parent.iterdir():
         real_folder = entry.is_dir() and not entry.is_symlink()
@@ -62,7 +62,7 @@ def leftovers(path: Path) -> list[Path]:
 def clear_leftovers(path: Path) -> None:
     """Remove what killed runs for `path` left; only for who holds the result's lock."""
     with contextlib.suppress(OSError):  # none of it is in the way
-        for entry in leftovers(path):
+        for entry in find_leftovers(path):
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
             else:

@@ -16,23 +16,39 @@ from pathlib import Path
 
 from PIL import Image
 
-from vrx.media.animations import HEIF_SUFFIXES, PNG_MARK
+from vrx.media.animations import HEIF_SUFFIXES, PNG_SIGNATURE
 from vrx.media.heif import read_heif
 
-EXIF_WORD = b"Exif\0\0"
+EXIF_HEADER = b"Exif\0\0"
 FORMATS = ("JPEG", "WEBP", "TIFF", "BMP")  # that Pillow reads here; PNG may keep its EXIF data behind the samples
 DAMAGED = (ValueError, struct.error, zlib.error, SyntaxError, KeyError, EOFError)  # what Pillow and ours raise for it
 UNREADABLE = (OSError, Image.DecompressionBombError, *DAMAGED)
-SEVERAL = {".tif", ".tiff", ".jpg", ".jpeg"}  # a photograph may hold its gain map or depth as another picture
-TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+MULTI_PICTURE_SUFFIXES = {
+    ".tif",
+    ".tiff",
+    ".jpg",
+    ".jpeg",
+}  # a photograph may hold its gain map or depth as another picture
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 IPTC_RECORD = 0x0404  # its number among Photoshop's resources
-MOST_BYTES = 16 << 20  # of one part; more is no profile
-JPEG_PART = 65533 - 64  # bytes that a segment holds besides the word that names them
-SUBFILE, GPS = 0x8769, 0x8825  # EXIF's own directory, and that of the place
-DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, SUBFILE, GPS)  # of a TIFF's tags
+MAX_PART_BYTES = 16 << 20  # of one part; more is no profile
+MAX_SEGMENT_BYTES = 65533 - 64  # bytes that a segment holds besides the word that names them
+EXIF_DIRECTORY, GPS_DIRECTORY = 0x8769, 0x8825  # EXIF's own directory, and that of the place
+DESCRIPTIVE_TAGS = (
+    0x010E,
+    0x010F,
+    0x0110,
+    0x0131,
+    0x0132,
+    0x013B,
+    0x013C,
+    0x8298,
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+)  # of a TIFF's tags
 ORIENTATION, UPRIGHT = 0x0112, 1
 WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
-INCH = 0.0254  # meters
+METERS_PER_INCH = 0.0254  # meters
 
 
 @dataclass(frozen=True)
@@ -62,26 +78,26 @@ def read_metadata(path: Path) -> PictureMetadata:
     suffix = path.suffix.lower()
     try:
         if suffix in HEIF_SUFFIXES:
-            return heif_metadata(path)
+            return read_heif_metadata(path)
         with path.open("rb") as file:
-            png = file.read(8) == PNG_MARK
+            png = file.read(8) == PNG_SIGNATURE
         if png:
-            return png_metadata(path)
+            return read_png_metadata(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes and damage, which the decoder judges
             with Image.open(path, formats=FORMATS) as image:
-                return pillow_metadata(image)
+                return read_pillow_metadata(image)
     except UNREADABLE:
         return PictureMetadata()
 
 
-def pictures_in(path: Path) -> int:
+def count_pictures(path: Path) -> int:
     """The pictures of a file that may hold several, of which one is shown: pages, views, a series."""
     suffix = path.suffix.lower()
     if suffix in HEIF_SUFFIXES:
         heif = read_heif(path)
         return 1 if heif is None else heif.count
-    if suffix not in SEVERAL:
+    if suffix not in MULTI_PICTURE_SUFFIXES:
         return 1
     try:
         with warnings.catch_warnings():
@@ -92,54 +108,56 @@ def pictures_in(path: Path) -> int:
         return 1
 
 
-def heif_metadata(path: Path) -> PictureMetadata:
+def read_heif_metadata(path: Path) -> PictureMetadata:
     """Of a HEIC or AVIF file."""
     heif = read_heif(path)
     if heif is None:
         return PictureMetadata()
     exif = b""
-    if place := heif.exif_place():
+    if place := heif.exif_location():
         with path.open("rb") as file:
             file.seek(place[0])
-            data = file.read(min(place[1], MOST_BYTES))
-        exif = data[4 + int.from_bytes(data[:4], "big") :].removeprefix(EXIF_WORD)
+            data = file.read(min(place[1], MAX_PART_BYTES))
+        exif = data[4 + int.from_bytes(data[:4], "big") :].removeprefix(EXIF_HEADER)
     return PictureMetadata(heif.profile(), exif)
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def iter_png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names and contents of a PNG file's chunks."""
-    offset = len(PNG_MARK)
+    offset = len(PNG_SIGNATURE)
     while offset + 12 <= len(data):
         size, name = struct.unpack_from(">I4s", data, offset)
         yield name, data[offset + 8 : offset + 8 + size]
         offset += 12 + size
 
 
-def png_metadata(path: Path) -> PictureMetadata:
+def read_png_metadata(path: Path) -> PictureMetadata:
     """Of a PNG file."""
     found = PictureMetadata()
-    for name, content in png_chunks(path.read_bytes()):
+    for name, content in iter_png_chunks(path.read_bytes()):
         if name == b"iCCP":
             packed = content[content.index(b"\0") + 2 :]
-            found = replace(found, icc=zlib.decompressobj().decompress(packed, MOST_BYTES))
+            found = replace(found, icc=zlib.decompressobj().decompress(packed, MAX_PART_BYTES))
         elif name == b"eXIf":
-            found = replace(found, exif=content.removeprefix(EXIF_WORD))
+            found = replace(found, exif=content.removeprefix(EXIF_HEADER))
         elif name == b"pHYs" and content[8:] == b"\1":
             across, down = struct.unpack_from(">2I", content)
-            found = replace(found, resolution=(across * INCH, down * INCH))
+            found = replace(found, resolution=(across * METERS_PER_INCH, down * METERS_PER_INCH))
         elif name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0\0"):
             found = replace(found, xmp=content.split(b"\0", 5)[5])
-        elif name in TEXTS and not content.startswith(b"Raw profile type"):  # EXIF data and profiles of old programs
+        elif name in TEXT_CHUNKS and not content.startswith(
+            b"Raw profile type"
+        ):  # EXIF data and profiles of old programs
             found = replace(found, texts=(*found.texts, (name, content)))
     return found
 
 
-def pillow_metadata(image: Image.Image) -> PictureMetadata:
+def read_pillow_metadata(image: Image.Image) -> PictureMetadata:
     """Of a file that Pillow has opened."""
     info = image.info
-    exif = info.get("exif", b"").removeprefix(EXIF_WORD)
+    exif = info.get("exif", b"").removeprefix(EXIF_HEADER)
     if image.format == "TIFF":
-        exif = described_by_tags(image)
+        exif = tiff_tags_as_exif(image)
     resolution = info.get("dpi") if info.get("jfif_unit", 1) else None
     return PictureMetadata(
         icc=info.get("icc_profile") or b"",
@@ -150,16 +168,16 @@ def pillow_metadata(image: Image.Image) -> PictureMetadata:
     )
 
 
-def described_by_tags(image: Image.Image) -> bytes:
+def tiff_tags_as_exif(image: Image.Image) -> bytes:
     """A TIFF file's tags that tell of the picture, not of how it is stored, as EXIF data."""
     tags, exif = image.getexif(), Image.Exif()
-    for tag in DESCRIPTIVE:
+    for tag in DESCRIPTIVE_TAGS:
         if tag in tags:
-            exif[tag] = tags.get_ifd(tag) if tag in (SUBFILE, GPS) else tags[tag]
-    return exif.tobytes().removeprefix(EXIF_WORD) if len(exif) else b""
+            exif[tag] = tags.get_ifd(tag) if tag in (EXIF_DIRECTORY, GPS_DIRECTORY) else tags[tag]
+    return exif.tobytes().removeprefix(EXIF_HEADER) if len(exif) else b""
 
 
-def fitted(
+def fit_metadata(
     metadata: PictureMetadata, suffix: str, size: tuple[int, int], gray: bool
 ) -> tuple[PictureMetadata, list[str]]:
     """What a result of that suffix and size (width, height) holds, and what it does not, in words."""
@@ -170,18 +188,18 @@ def fitted(
         space = metadata.icc[16:20].decode("latin-1").strip()
         lost.append(f"color profile (it describes {space}, the result is {'gray' if gray else 'RGB'})")
         metadata = replace(metadata, icc=b"")
-    if suffix not in (".jpg", ".jpeg") or len(metadata.iptc) > JPEG_PART:
+    if suffix not in (".jpg", ".jpeg") or len(metadata.iptc) > MAX_SEGMENT_BYTES:
         lost += ["IPTC data"] if metadata.iptc else []
         metadata = replace(metadata, iptc=b"")
     if suffix != ".png":
         lost += ["text"] if metadata.texts else []
         metadata = replace(metadata, texts=())
-    metadata = replace(metadata, exif=upright_exif(metadata.exif, size), xmp=upright_xmp(metadata.xmp))
+    metadata = replace(metadata, exif=update_exif(metadata.exif, size), xmp=update_xmp(metadata.xmp))
     if suffix in (".jpg", ".jpeg"):
-        if len(metadata.exif) > JPEG_PART:
+        if len(metadata.exif) > MAX_SEGMENT_BYTES:
             lost.append("EXIF data of more than 64 KiB")
             metadata = replace(metadata, exif=b"")
-        if len(metadata.xmp) > JPEG_PART:
+        if len(metadata.xmp) > MAX_SEGMENT_BYTES:
             lost.append("XMP data of more than 64 KiB")
             metadata = replace(metadata, xmp=b"")
     if suffix == ".webp" and metadata.resolution:
@@ -190,7 +208,7 @@ def fitted(
     return metadata, lost
 
 
-def upright_exif(exif: bytes, size: tuple[int, int]) -> bytes:
+def update_exif(exif: bytes, size: tuple[int, int]) -> bytes:
     """EXIF data for upright pixels of that size (width, height), without a thumbnail.
 
     Values are changed where they stand: a maker's notes hold offsets that nobody else may move.  Data that
@@ -202,7 +220,7 @@ def upright_exif(exif: bytes, size: tuple[int, int]) -> bytes:
     data = bytearray(exif)
     try:
         (first,) = struct.unpack_from(order + "I", data, 4)
-        set_values(data, order, first, size)
+        patch_directory(data, order, first, size)
         (count,) = struct.unpack_from(order + "H", data, first)
         struct.pack_into(order + "I", data, first + 2 + 12 * count, 0)  # the next directory is the thumbnail's
     except struct.error:
@@ -210,7 +228,7 @@ def upright_exif(exif: bytes, size: tuple[int, int]) -> bytes:
     return bytes(data)
 
 
-def set_values(data: bytearray, order: str, place: int, size: tuple[int, int]) -> None:
+def patch_directory(data: bytearray, order: str, place: int, size: tuple[int, int]) -> None:
     """Set orientation and size in a directory and in EXIF's own below it.  Raises struct.error."""
     (count,) = struct.unpack_from(order + "H", data, place)
     for entry in range(place + 2, place + 2 + 12 * count, 12):
@@ -220,13 +238,13 @@ def set_values(data: bytearray, order: str, place: int, size: tuple[int, int]) -
             short = kind == 3 and value < 1 << 16
             struct.pack_into(order + "HI4s", data, entry + 2, 3 if short else 4, 1, bytes(4))
             struct.pack_into(order + ("H" if short else "I"), data, entry + 8, value)
-        elif tag == SUBFILE:
+        elif tag == EXIF_DIRECTORY:
             (below,) = struct.unpack_from(order + "I", data, entry + 8)
             if below > place:  # never round in a circle
-                set_values(data, order, below, size)
+                patch_directory(data, order, below, size)
 
 
-def upright_xmp(xmp: bytes) -> bytes:
+def update_xmp(xmp: bytes) -> bytes:
     """XMP whose orientation is that of upright pixels."""
     xmp = re.sub(rb'(tiff:Orientation\s*=\s*["\'])\d', rb"\g<1>1", xmp)
     return re.sub(rb"(<tiff:Orientation>)\s*\d", rb"\g<1>1", xmp)

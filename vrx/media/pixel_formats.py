@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from vrx.errors import InputError
 from vrx.media.frame import Color, Kind, Layout, Plane
 
-DEPTHS = {  # what planar formats exist in, by kind and alpha
+PLANAR_DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.YUV, False): (8, 9, 10, 12, 14, 16),
     (Kind.YUV, True): (8, 9, 10, 12, 16),
     (Kind.RGB, False): (8, 9, 10, 12, 14, 16),
@@ -19,10 +19,10 @@ DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
     (Kind.GRAY, True): (8, 16),
 }
-BITS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
+BILEVEL_FORMATS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
 
 
-def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
+def layout_from_pix_fmt(pix_fmt: str, name: str = "the source") -> Layout:
     """The planar layout that holds a pixel format without loss.
 
     Raises InputError for formats that have none (floats, Bayer patterns).
@@ -30,7 +30,7 @@ def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
     form = av.VideoFormat(pix_fmt)
     if form.has_palette:
         return Layout(Kind.RGB, 8, alpha=True)
-    if form.name in BITS:
+    if form.name in BILEVEL_FORMATS:
         return Layout(Kind.GRAY, 8)
     bits = max((c.bits for c in form.components), default=0)
     if form.is_bit_stream or form.name.startswith("bayer") or not 1 <= bits <= 16 or form.name.startswith("xyz"):
@@ -45,13 +45,13 @@ def layout_of(pix_fmt: str, name: str = "the source") -> Layout:
         kind = Kind.YUV
         shift_x = (4 // max(1, form.chroma_width(4))).bit_length() - 1
         shift_y = (4 // max(1, form.chroma_height(4))).bit_length() - 1
-    depth = next(d for d in DEPTHS[kind, alpha] if d >= bits)
+    depth = next(d for d in PLANAR_DEPTHS[kind, alpha] if d >= bits)
     if alpha and kind is Kind.YUV and shift_x + shift_y > 2:
         raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
     return Layout(kind, depth, shift_x, shift_y, alpha=alpha)
 
 
-def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
+def extract_planes(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
     """The samples of a decoded picture as arrays of their own."""
     target = layout.pix_fmt
     name = frame.format.name.replace("yuvj", "yuv")
@@ -71,7 +71,7 @@ def planes_of(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
     return tuple(planes)
 
 
-def merged(frame: Color, stream: Color, pix_fmt: str) -> Color:
+def merge_color(frame: Color, stream: Color, pix_fmt: str) -> Color:
     """A frame's tags, and the stream's where the frame has none."""
     full = frame.full_range if frame.full_range is not None else stream.full_range
     if full is None and pix_fmt.startswith("yuvj"):

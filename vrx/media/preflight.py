@@ -18,10 +18,10 @@ from vrx.media.frame import Frame, Kind
 from vrx.media.target import Target
 from vrx.media.write import Writer
 
-MOST = 512  # pixels a side; what is left of a larger one keeps its remainder by four
+MAX_SIDE = 512  # pixels a side; what is left of a larger one keeps its remainder by four
 
 
-def rehearse(target: Target) -> None:
+def check_encoder_settings(target: Target) -> None:
     """Write one frame with the target's encoder, options and container, read it, and throw it away.
 
     Raises UsageError with what ffmpeg says where they do not go together, OutputError where there is no
@@ -34,21 +34,21 @@ def rehearse(target: Target) -> None:
     except OSError:
         return
     try:
-        play(target, folder)
+        encode_test_frame(target, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def play(target: Target, folder: Path) -> None:
+def encode_test_frame(target: Target, folder: Path) -> None:
     """The rehearsal itself, in a folder of its own."""
     suffix = target.path.suffix if target.path is not None else ""
-    width, height = (side if side <= MOST else MOST + side % 4 for side in target.size)
+    width, height = (side if side <= MAX_SIDE else MAX_SIDE + side % 4 for side in target.size)
     path = folder / f"rehearsal{suffix}"
-    alone = replace(target, source=None, span=None, offset=Fraction(0), carried=(), pictures=())
+    alone = replace(target, source=None, span=None, offset=Fraction(0), copied_streams=(), pictures=())
     small = replace(alone, path=path, size=(width, height))
     try:
         with Writer(small) as writer:
-            writer.write(black(small))
+            writer.write(black_frame(small))
             writer.finish()
         check_readable(path)
     except OutputError as error:
@@ -75,7 +75,7 @@ def check_readable(path: Path) -> None:
         raise OutputError(f"cannot write {path}: what arrives cannot be read")
 
 
-def black(target: Target) -> Frame:
+def black_frame(target: Target) -> Frame:
     """A frame of zeros in the target's layout."""
     layout, (width, height) = target.layout, target.size
     kind = np.uint8 if layout.depth == 8 else np.dtype("<u2")

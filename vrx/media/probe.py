@@ -18,18 +18,18 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from vrx.errors import InputError
-from vrx.media.animations import animation_frames, is_animation
+from vrx.media.animations import count_animation_frames, is_animation
 from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
-from vrx.media.compositing import original, readable
-from vrx.media.file_types import ALIASES, is_pattern, is_still, picture_suffix, still_options
+from vrx.media.compositing import read_source_format, readable_copy
+from vrx.media.file_types import ALIASES, demuxer_options, detect_suffix, is_pattern, is_still
 from vrx.media.frame import Color
-from vrx.media.video_stream import described, is_cover
+from vrx.media.video_stream import describe_stream, is_cover
 from vrx.settings import LIMIT, too_large
 
 ALLOWED_PROTOCOLS = "file,pipe"
-FAST, USUAL_RATE = 500, Fraction(25)  # frames a second
+MAX_PLAUSIBLE_RATE, DEFAULT_RATE = 500, Fraction(25)  # frames a second
 PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
-NAMELESS = {"", "none", "bin_data"}  # codec names that say nothing
+UNNAMED_CODECS = {"", "none", "bin_data"}  # codec names that say nothing
 RANGES = {1: False, 2: True}
 
 
@@ -48,7 +48,7 @@ class StreamInfo:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        named = self.codec if self.codec not in NAMELESS else self.metadata.get("handler_name", "unknown")
+        named = self.codec if self.codec not in UNNAMED_CODECS else self.metadata.get("handler_name", "unknown")
         return f"{self.kind} {self.index} ({named})"
 
 
@@ -99,7 +99,7 @@ class SourceInfo:
     animated: bool = False
 
     @property
-    def moving_picture(self) -> bool:
+    def is_animation_format(self) -> bool:
         """Whether it is of a format for short moving pictures, GIF among them."""
         return self.animated or self.video.codec in ("gif", "apng")
 
@@ -112,7 +112,7 @@ class SourceInfo:
         return round(seconds * self.video.rate) if seconds and self.video.rate else None
 
 
-def explain(error: Exception, name: str) -> InputError:
+def input_error(error: Exception, name: str) -> InputError:
     """A PyAV failure at opening or decoding as one line."""
     if isinstance(error, FileNotFoundError):
         return InputError(f"cannot read {name}: no such file")
@@ -126,19 +126,19 @@ def explain(error: Exception, name: str) -> InputError:
 
 
 @contextmanager
-def opened(source: Path, name: str) -> Iterator[InputContainer]:
+def open_input(source: Path, name: str) -> Iterator[InputContainer]:
     """Open a local file with PyAV; only the file and pipe protocols are allowed."""
     check_regular(source, name)
     with ExitStack() as stack:
-        file = stack.enter_context(readable(source, name))
-        form, extra = still_options(file)
+        file = stack.enter_context(readable_copy(source, name))
+        form, extra = demuxer_options(file)
         options = {"protocol_whitelist": ALLOWED_PROTOCOLS, **extra}
         try:
             container = stack.enter_context(
                 av.open(f"file:{file}", format=form, options=options, metadata_errors="replace")
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise explain(error, name) from error
+            raise input_error(error, name) from error
         if PLAYLISTS & set(container.format.name.split(",")):
             raise InputError(f"cannot read {name}: playlists are not followed", "Give the video file itself")
         yield container
@@ -157,12 +157,12 @@ def check_regular(path: Path, name: str) -> None:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise explain(error, name) from error
+        raise input_error(error, name) from error
     if size == 0:
         raise InputError(f"cannot read {name}: the file is empty")
 
 
-def kind_of(stream: Stream) -> str:
+def stream_kind(stream: Stream) -> str:
     """A stream's kind, as `StreamInfo` has it."""
     if isinstance(stream, VideoStream) and is_cover(stream):
         return "cover"
@@ -171,7 +171,7 @@ def kind_of(stream: Stream) -> str:
     return stream.type
 
 
-def color_of(context: Any) -> Color:
+def read_color(context: Any) -> Color:
     """Colour tags of a codec context or a frame."""
     location = getattr(context, "chroma_location", None)
     return Color(
@@ -183,25 +183,27 @@ def color_of(context: Any) -> Color:
     )
 
 
-def plausible(time_base: Fraction, *rates: Fraction | None) -> Fraction:
+def choose_rate(time_base: Fraction, *rates: Fraction | None) -> Fraction:
     """The first rate that is one: WMV, and files of one frame, give the fineness of their clock for it."""
-    return next((Fraction(rate) for rate in rates if rate and (rate < FAST or rate < 1 / time_base)), USUAL_RATE)
+    return next(
+        (Fraction(rate) for rate in rates if rate and (rate < MAX_PLAUSIBLE_RATE or rate < 1 / time_base)), DEFAULT_RATE
+    )
 
 
-def own_rate(stream: VideoStream) -> Fraction | None:
+def codec_rate(stream: VideoStream) -> Fraction | None:
     """The rate that a raw stream itself gives; its container has no clock, and ffmpeg takes 25 frames a second."""
     rate = stream.codec_context.framerate
     return Fraction(rate) if rate else None
 
 
-def sizeless(path: Path, name: str) -> InputError:
+def missing_size_error(path: Path, name: str) -> InputError:
     """Why a decoder gives no size: the file is of another kind, too large for FFmpeg, or damaged."""
     try:
         with path.open("rb") as file:
             head = file.read(24)
     except OSError:
         head = b""
-    suffix = picture_suffix(head)
+    suffix = detect_suffix(head)
     if suffix and is_still(path) and suffix != ALIASES.get(path.suffix.lower(), path.suffix.lower()):
         return InputError(f"cannot read {name}: its contents are those of a {suffix} file", f"Rename it to {suffix}")
     if suffix == ".png" and len(head) == 24 and too_large(*struct.unpack_from(">2I", head, 16)):
@@ -210,12 +212,12 @@ def sizeless(path: Path, name: str) -> InputError:
     return InputError(f"cannot read {name}: it has no size, or one that is {LIMIT}")
 
 
-def video_info(stream: VideoStream, name: str, path: Path) -> VideoInfo:
+def describe_video(stream: VideoStream, name: str, path: Path) -> VideoInfo:
     """Describe a video stream from its header and its first picture."""
     context = stream.codec_context
     width, height = context.width, context.height
     if not width or not height:
-        raise sizeless(path, name)
+        raise missing_size_error(path, name)
     if too_large(width, height):
         raise InputError(f"cannot read {name}: {width}x{height} is {LIMIT}")
     base = stream.time_base or Fraction(1, 1000)
@@ -224,8 +226,8 @@ def video_info(stream: VideoStream, name: str, path: Path) -> VideoInfo:
         codec=context.name,
         size=(width, height),
         pix_fmt=context.pix_fmt or "",
-        color=color_of(context),
-        rate=plausible(base, stream.average_rate, stream.guessed_rate),
+        color=read_color(context),
+        rate=choose_rate(base, stream.average_rate, stream.guessed_rate),
         time_base=base,
         sample_aspect=Fraction(stream.sample_aspect_ratio or 0),
         rotation=0,
@@ -236,29 +238,29 @@ def video_info(stream: VideoStream, name: str, path: Path) -> VideoInfo:
     )
 
 
-def describe(container: InputContainer, name: str, path: Path, stream: VideoStream) -> SourceInfo:
+def describe_source(container: InputContainer, name: str, path: Path, stream: VideoStream) -> SourceInfo:
     """Describe an open container and the video stream that is restored."""
     streams = tuple(
         StreamInfo(
             index=s.index,
-            kind=kind_of(s),
+            kind=stream_kind(s),
             codec=(s.codec_context.name if s.codec_context else s.name) or "",
             language=s.language or "",
             metadata=dict(s.metadata),
-            detail=described(s) if isinstance(s, VideoStream) else "",
+            detail=describe_stream(s) if isinstance(s, VideoStream) else "",
         )
         for s in container.streams
     )
-    video, form = video_info(stream, name, path), container.format.name
+    video, form = describe_video(stream, name, path), container.format.name
     if container.name != f"file:{path}":
-        source = original(path)
+        source = read_source_format(path)
         form, video = source.container, replace(video, codec=source.codec, color=source.color or video.color)
     animated = is_animation(path)
     if animated:
-        video = replace(video, frames=video.frames or animation_frames(path))
+        video = replace(video, frames=video.frames or count_animation_frames(path))
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
     if Flags.no_timestamps & Flags(container.format.flags):
-        video = replace(video, rate=plausible(video.time_base, own_rate(stream), video.rate))
+        video = replace(video, rate=choose_rate(video.time_base, codec_rate(stream), video.rate))
     return SourceInfo(
         name=name,
         path=path,

@@ -23,21 +23,21 @@ from av.packet import Packet
 from av.stream import Stream
 
 from vrx.errors import OutputError
-from vrx.media.probe import SourceInfo, StreamInfo, opened
-from vrx.media.timeline import packets_of
+from vrx.media.probe import SourceInfo, StreamInfo, open_input
+from vrx.media.timeline import iter_packets
 from vrx.media.timing import Timeline
 
 FORMATS = {"mpeg": "nut"}  # the source's own container holds its streams best; program streams are hard to write
 OPTIONS = {"mpegts": {"mpegts_copyts": "1", "pes_payload_size": "0"}}  # one packet a time stamp, none of them moved
 PLAIN_PCM = {"pcm_dvd": "pcm_s24le"}  # sound that only discs hold, and what holds all of it
-LEAD = Fraction(1)  # seconds before the first packet: some containers have no times at zero or before
-APART = Fraction(1, 1000)  # seconds between two packets at least: finer than all clocks they are written with
+LEAD_SECONDS = Fraction(1)  # seconds before the first packet: some containers have no times at zero or before
+MIN_GAP = Fraction(1, 1000)  # seconds between two packets at least: finer than all clocks they are written with
 
 Span = tuple[Fraction, Fraction | None]
 
 
 @dataclass(frozen=True)
-class Companions:
+class StreamSource:
     """The file that other streams are copied from.
 
     `streams` as numbered there; `video` is the number of the restored one, None where it is not in the file.  All
@@ -53,13 +53,13 @@ class Companions:
     lost: tuple[str, ...] = ()
 
 
-def unchanged(info: SourceInfo, delay: Fraction = Fraction(0)) -> Companions:
+def use_source(info: SourceInfo, delay: Fraction = Fraction(0)) -> StreamSource:
     """The source itself."""
     others = tuple(stream for stream in info.streams if stream.index != info.video.index)
-    return Companions(info.path, others, info.video.index, delay)
+    return StreamSource(info.path, others, info.video.index, delay)
 
 
-def repaired(info: SourceInfo, timeline: Timeline, zero: Fraction, span: Span | None, folder: Path) -> Companions:
+def remux(info: SourceInfo, timeline: Timeline, zero: Fraction, span: Span | None, folder: Path) -> StreamSource:
     """Write the other streams into `folder`: `zero` seconds of the timeline becomes zero, then `span` is cut out.
 
     Raises OutputError where the file cannot be written, InputError where the source cannot be read.
@@ -70,30 +70,32 @@ def repaired(info: SourceInfo, timeline: Timeline, zero: Fraction, span: Span | 
     others = [stream for stream in info.streams if stream.index != info.video.index]
     try:
         with (
-            opened(info.path, info.name) as source,
+            open_input(info.path, info.name) as source,
             av.open(str(path), "w", format=form, options=OPTIONS.get(form, {})) as box,
         ):
-            sinks = sinks_of(source, box, {stream.index for stream in others})
+            sinks = open_sinks(source, box, {stream.index for stream in others})
             box.metadata.update(source.metadata)
             streams = tuple(
                 replace(stream, index=place, codec=sinks[stream.index].codec)
                 for place, stream in enumerate(s for s in others if s.index in sinks)
             )
-            for packet in packets_of(source, timeline):
+            for packet in iter_packets(source, timeline):
                 sink = sinks.get(packet.stream_index)
                 if sink is not None and packet.pts is not None:
                     time = packet.pts * packet.time_base - zero
                     if time >= begin and (end is None or time < end):
-                        sink.write(packet, LEAD - zero - begin)
+                        sink.write(packet, LEAD_SECONDS - zero - begin)
             for sink in sinks.values():
                 sink.flush()
     except (av.error.FFmpegError, OSError) as error:
         hint = "Set TMPDIR to a larger disk" if error.errno == errno.ENOSPC else "Use --no-audio to go without"
         raise OutputError(f"cannot copy the sound of {info.name} to {path}: {error.strerror}", hint) from error
-    if not any(sink.wrote for sink in sinks.values()):  # the source itself still has metadata
-        return Companions(info.path, (), info.video.index, cut=True)
+    if not any(sink.has_packets for sink in sinks.values()):  # the source itself still has metadata
+        return StreamSource(info.path, (), info.video.index, cut=True)
     lost = [stream for stream in others if stream.index not in sinks]
-    return Companions(path, streams, None, LEAD, cut=True, lost=tuple(f"{s.kind} {s.index} ({s.codec})" for s in lost))
+    return StreamSource(
+        path, streams, None, LEAD_SECONDS, cut=True, lost=tuple(f"{s.kind} {s.index} ({s.codec})" for s in lost)
+    )
 
 
 class Sink:
@@ -122,7 +124,7 @@ class Sink:
             self._send(made)
 
     @property
-    def wrote(self) -> bool:
+    def has_packets(self) -> bool:
         """Whether any packet was written."""
         return self._last is not None
 
@@ -134,7 +136,7 @@ class Sink:
     def _send(self, packet: Packet[Any]) -> None:
         if packet.dts is None or packet.pts is None:
             return
-        apart = max(1, round(APART / packet.time_base))
+        apart = max(1, round(MIN_GAP / packet.time_base))
         if self._last is not None and packet.dts < self._last + apart:
             packet.dts = self._last + apart
         packet.pts = max(packet.pts, packet.dts)
@@ -144,7 +146,7 @@ class Sink:
             self._mux(packet)
 
 
-def sinks_of(source: InputContainer, box: OutputContainer, wanted: Collection[int]) -> dict[int, Sink]:
+def open_sinks(source: InputContainer, box: OutputContainer, wanted: Collection[int]) -> dict[int, Sink]:
     """A sink for every wanted stream that the file can hold, by index in the source."""
     sinks = {}
     for stream in source.streams:
@@ -152,13 +154,13 @@ def sinks_of(source: InputContainer, box: OutputContainer, wanted: Collection[in
         if stream.index not in wanted or not codec:
             continue
         if isinstance(stream, AudioStream) and codec in PLAIN_PCM and box.format.name == "nut":
-            sinks[stream.index] = pcm_sink(stream, box, PLAIN_PCM[codec])
+            sinks[stream.index] = open_pcm_sink(stream, box, PLAIN_PCM[codec])
         elif box.format.name != "nut" or codec in box.supported_codecs:
             sinks[stream.index] = Sink(box.add_stream_from_template(stream, opaque=True), box.mux_one, codec)
     return sinks
 
 
-def pcm_sink(source: AudioStream, box: OutputContainer, codec: str) -> Sink:
+def open_pcm_sink(source: AudioStream, box: OutputContainer, codec: str) -> Sink:
     """A sink that writes the same samples in a plain order."""
     made = box.add_stream(codec, rate=source.codec_context.sample_rate)
     assert isinstance(made, AudioStream)

@@ -17,26 +17,26 @@ import av
 import av.error
 
 from vrx.errors import OutputError
-from vrx.media.atomic import cannot_write, count_frames, publish
-from vrx.media.ffmpeg import Encoder
+from vrx.media.atomic import commit, count_frames, write_error
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.ffmpeg_args import (
-    companion_words,
-    container_words,
-    copied_words,
-    light_words,
-    offset_words,
-    orientation_words,
+    container_args,
+    hdr10_args,
+    offset_args,
+    orientation_args,
+    stream_codec_args,
+    stream_copy_args,
     timestamp_offset,
 )
 from vrx.media.orientation import UPRIGHT
 from vrx.media.partial_files import partial_path
 from vrx.media.target import Target
-from vrx.media.write import explained, hold_last_of
+from vrx.media.write import set_end_time, writer_error
 
-JOINABLE = {"mp4", "mov", "matroska", "webm"}
-MILLISECONDS = {"matroska", "webm"}  # their times are whole milliseconds
+JOINABLE_CONTAINERS = {"mp4", "mov", "matroska", "webm"}
+MILLISECOND_CONTAINERS = {"matroska", "webm"}  # their times are whole milliseconds
 MILLISECOND = Fraction(1, 1000)
-LIST = "parts.ffconcat"
+LIST_NAME = "parts.ffconcat"
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,26 @@ class Segment:
     begin: Fraction
 
 
-def target_of(target: Target, path: Path, begin: Fraction) -> Target:
+def segment_target(target: Target, path: Path, begin: Fraction) -> Target:
     """The target of a part whose first picture is shown at `begin`: pictures only, no other streams."""
     base = target.time_base
-    if target.container in MILLISECONDS:  # the shift must not round where the whole would not
+    if target.container in MILLISECOND_CONTAINERS:  # the shift must not round where the whole would not
         fine = Fraction(gcd(base.numerator * 1000, base.denominator), base.denominator * 1000)
         base = fine if fine.denominator < 2**31 else base
     return replace(
         target,
         path=path,
         source=None,
-        carried=(),
+        copied_streams=(),
         span=None,
         orientation=UPRIGHT,
         overwrite=True,
         time_base=base,
-        offset=target.offset + part_zero(begin, target),
+        offset=target.offset + segment_zero(begin, target),
     )
 
 
-def join(
+def join_segments(
     segments: Sequence[Segment],
     target: Target,
     end: Fraction | None = None,
@@ -81,48 +81,48 @@ def join(
     """
     assert target.path is not None
     folder = segments[0].path.parent
-    same_headers(segments, target.path)
-    begins = [held(segment.begin, target) for segment in segments]
-    write_list(folder / LIST, segments, begins)
+    check_headers(segments, target.path)
+    begins = [container_time(segment.begin, target) for segment in segments]
+    write_concat_list(folder / LIST_NAME, segments, begins)
     partial = partial_path(target.path)
     try:
-        encoder = Encoder(join_arguments(target, begins[0], partial), folder=folder)
+        encoder = FFmpegProcess(build_join_arguments(target, begins[0], partial), folder=folder)
         try:
             encoder.finish()
         except OutputError as error:
-            raise explained(error, target.path) from error
+            raise writer_error(error, target.path) from error
         sent, arrived = sum(segment.frames for segment in segments), count_frames(partial)
         if sent != arrived:
             raise OutputError(
                 f"{target.path}: {sent} frames were joined and {arrived} arrived",
                 "Run the same command with --no-resume",
             )
-        hold_last_of(target, partial, end)
+        set_end_time(target, partial, end)
         on_finished(partial)
-        publish(partial, target.path, target.overwrite)
+        commit(partial, target.path, target.overwrite)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def part_zero(begin: Fraction, target: Target) -> Fraction:
+def segment_zero(begin: Fraction, target: Target) -> Fraction:
     """The time of the result that is zero in a part which begins at `begin`.
 
     Whole milliseconds where the container rounds to them, and none of the part's times is below zero: the pipe to
     ffmpeg holds no such times.  ffmpeg takes the part's first time off again where it joins.
     """
     time = begin - target.offset
-    return time // MILLISECOND * MILLISECOND if target.container in MILLISECONDS else time
+    return time // MILLISECOND * MILLISECOND if target.container in MILLISECOND_CONTAINERS else time
 
 
-def held(time: Fraction, target: Target) -> Fraction:
+def container_time(time: Fraction, target: Target) -> Fraction:
     """When the result shows what the source shows at `time`, as its container holds it."""
     time -= target.offset
-    if target.container not in MILLISECONDS:
+    if target.container not in MILLISECOND_CONTAINERS:
         return time
     return int(abs(time) / MILLISECOND + Fraction(1, 2)) * MILLISECOND * (1 if time >= 0 else -1)
 
 
-def same_headers(segments: Sequence[Segment], path: Path) -> None:
+def check_headers(segments: Sequence[Segment], path: Path) -> None:
     """Refuse parts of which one decoder could not play all."""
     headers = set()
     for segment in segments:
@@ -139,7 +139,7 @@ def same_headers(segments: Sequence[Segment], path: Path) -> None:
         )
 
 
-def write_list(path: Path, segments: Sequence[Segment], begins: Sequence[Fraction]) -> None:
+def write_concat_list(path: Path, segments: Sequence[Segment], begins: Sequence[Fraction]) -> None:
     """The list that ffmpeg reads: names beside it, and how long each part lasts until the next begins."""
     lines = ["ffconcat version 1.0"]
     for place, segment in enumerate(segments):
@@ -149,16 +149,16 @@ def write_list(path: Path, segments: Sequence[Segment], begins: Sequence[Fractio
     try:
         path.write_text("\n".join(lines) + "\n")
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
-def join_arguments(target: Target, begin: Fraction, destination: Path) -> list[str]:
+def build_join_arguments(target: Target, begin: Fraction, destination: Path) -> list[str]:
     """The ffmpeg command, for the folder of the parts as working directory."""
     assert target.path is not None
     absolute = replace(target, source=None if target.source is None else target.source.absolute())
-    words = ["-y", "-copyts", *orientation_words(target), *light_words(target)]
-    words += [*offset_words(begin + timestamp_offset(target)), "-f", "concat", "-i", f"file:{LIST}"]
-    opened, mapped = copied_words(absolute) if target.source is not None else ([], [])
-    words += [*opened, "-map", "0:v:0", *mapped, "-c:v:0", "copy", *companion_words(target)]
-    words += ["-disposition:v:0", "default"] if target.carried else []
-    return [*words, *container_words(target), f"file:{destination.absolute()}"]
+    words = ["-y", "-copyts", *orientation_args(target), *hdr10_args(target)]
+    words += [*offset_args(begin + timestamp_offset(target)), "-f", "concat", "-i", f"file:{LIST_NAME}"]
+    opened, mapped = stream_copy_args(absolute) if target.source is not None else ([], [])
+    words += [*opened, "-map", "0:v:0", *mapped, "-c:v:0", "copy", *stream_codec_args(target)]
+    words += ["-disposition:v:0", "default"] if target.copied_streams else []
+    return [*words, *container_args(target), f"file:{destination.absolute()}"]

@@ -12,11 +12,11 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 Handler = Callable[[int, FrameType | None], object]
 
-GRACE = 2.0  # seconds that a signal waits before whatever holds up the body is released
+GRACE_SECONDS = 2.0  # seconds that a signal waits before whatever holds up the body is released
 
 
 @contextmanager
-def shielded(release: Callable[[], object] | None = None) -> Iterator[None]:
+def defer_signals(release: Callable[[], object] | None = None) -> Iterator[None]:
     """Let signals wait until the body is through; their handlers, which may raise, are called then.
 
     Libraries that call back into Python lose an exception that a signal raises there, or take it for a
@@ -30,7 +30,7 @@ def shielded(release: Callable[[], object] | None = None) -> Iterator[None]:
         return
     handlers: dict[int, Handler] = {}
     waiting: list[int] = []
-    timer = threading.Timer(GRACE, release or (lambda: None))
+    timer = threading.Timer(GRACE_SECONDS, release or (lambda: None))
     timer.daemon = True
 
     def later(number: int, frame: FrameType | None) -> None:

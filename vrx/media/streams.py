@@ -13,7 +13,7 @@ import av
 import av.error
 
 from vrx.errors import OutputError
-from vrx.media.ffmpeg import Encoder
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import StreamInfo
 
 TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
@@ -22,7 +22,7 @@ TRIAL_SECONDS = "0.5"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carried:
+class CopiedStream:
     """A stream copied from the source: its index there, and the codec to convert it to, if any."""
 
     index: int
@@ -30,7 +30,7 @@ class Carried:
     convert: str | None = None
 
 
-def trial(source: Path, stream: StreamInfo, container: str, convert: str | None = None) -> bool:
+def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | None = None) -> bool:
     """Whether a stream of the source can go into a container: its beginning is written for real, and read again.
 
     Some containers take streams that nobody reads from them.  Where temporary files find no place, only
@@ -40,24 +40,24 @@ def trial(source: Path, stream: StreamInfo, container: str, convert: str | None 
     try:
         folder = Path(tempfile.mkdtemp(prefix="vrx-"))
     except OSError:
-        return runs([*words, "-f", container, os.devnull])
+        return succeeds([*words, "-f", container, os.devnull])
     try:
         written = folder / "trial"
-        return runs([*words, "-f", container, f"file:{written}"]) and readable(written, stream.kind)
+        return succeeds([*words, "-f", container, f"file:{written}"]) and is_readable(written, stream.kind)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def runs(words: Sequence[str]) -> bool:
+def succeeds(words: Sequence[str]) -> bool:
     """Whether ffmpeg does what it is asked."""
     try:
-        Encoder(words).finish()
+        FFmpegProcess(words).finish()
     except OutputError:
         return False
     return True
 
 
-def readable(path: Path, kind: str) -> bool:
+def is_readable(path: Path, kind: str) -> bool:
     """Whether the one stream of a file is there; sound that has packets must decode, too."""
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as box:
@@ -75,20 +75,22 @@ def readable(path: Path, kind: str) -> bool:
         return False
 
 
-def carry(source: Path, container: str, streams: Sequence[StreamInfo]) -> tuple[list[Carried], list[StreamInfo]]:
+def select_streams(
+    source: Path, container: str, streams: Sequence[StreamInfo]
+) -> tuple[list[CopiedStream], list[StreamInfo]]:
     """What goes along into `container`, and which streams cannot."""
-    carried, lost = [], []
+    copied, lost = [], []
     for stream in streams:
-        if trial(source, stream, container):
-            carried.append(Carried(index=stream.index, kind=stream.kind))
-        elif (codec := conversion(stream, container)) and trial(source, stream, container, codec):
-            carried.append(Carried(index=stream.index, kind=stream.kind, convert=codec))
+        if can_mux(source, stream, container):
+            copied.append(CopiedStream(index=stream.index, kind=stream.kind))
+        elif (codec := fallback_codec(stream, container)) and can_mux(source, stream, container, codec):
+            copied.append(CopiedStream(index=stream.index, kind=stream.kind, convert=codec))
         else:
             lost.append(stream)
-    return carried, lost
+    return copied, lost
 
 
-def conversion(stream: StreamInfo, container: str) -> str | None:
+def fallback_codec(stream: StreamInfo, container: str) -> str | None:
     """The codec that a stream is converted to for a container that cannot hold it as it is; None: it is lost."""
     if stream.kind == "subtitle":
         return TEXT_SUBTITLES.get(container, "srt")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from vrx.media.encoders import EncoderRule
+from vrx.media.encoders import EncoderSpec
 from vrx.media.file_types import PATTERN
 from vrx.media.frame import Color, Layout
-from vrx.media.metadata_tags import Tags
+from vrx.media.metadata_tags import TagOptions
 from vrx.media.orientation import UPRIGHT, Orientation
-from vrx.media.streams import Carried
+from vrx.media.streams import CopiedStream
 
 FORMATS = {
     ".mp4": "mp4",
@@ -42,7 +42,7 @@ class Target:
 
     path: Path | None
     container: str
-    rule: EncoderRule
+    rule: EncoderSpec
     layout: Layout
     color: Color
     size: tuple[int, int]
@@ -55,14 +55,14 @@ class Target:
     span: tuple[Fraction, Fraction | None] | None = None
     offset: Fraction = Fraction(0)
     delay: Fraction = Fraction(0)
-    carried: tuple[Carried, ...] = ()
+    copied_streams: tuple[CopiedStream, ...] = ()
     crf: int | None = None
     preset: str | None = None
     pix_fmt: str | None = None
     encoder_args: tuple[str, ...] = ()
     mastering: tuple[str, ...] = ()
     hdr10: tuple[str, ...] = ()
-    tags: Tags = field(default_factory=Tags)
+    tags: TagOptions = field(default_factory=TagOptions)
     overwrite: bool = False
     pictures: tuple[Path, ...] = ()
     literal: bool = False

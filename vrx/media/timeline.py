@@ -15,19 +15,19 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from vrx.media.probe import VideoInfo, opened, video_info
-from vrx.media.timing import FREE_RUNNING, TICK, ClockScan, Moves, Timeline, believed
+from vrx.media.probe import VideoInfo, describe_video, open_input
+from vrx.media.timing import FREE_RUNNING, TICK, ClockScan, Timeline, TimestampShifts, plausible_pts
 
-DAMAGED = 10_000  # packets that cannot be read, after which a source is taken to have ended
+MAX_DAMAGED = 10_000  # packets that cannot be read, after which a source is taken to have ended
 
 
-def timeline_of(source: Path, name: str, video: VideoInfo) -> Timeline:
+def scan_timeline(source: Path, name: str, video: VideoInfo) -> Timeline:
     """Read all packets of a source whose clock runs freely, without decoding them.  Raises InputError."""
-    with opened(source, name) as container:
+    with open_input(source, name) as container:
         scan = ClockScan({s.index: s.type for s in container.streams}, video.index, video.rate)
-        scales = {s.index: whole((s.time_base or TICK) / TICK) for s in container.streams}
+        scales = {s.index: simplify((s.time_base or TICK) / TICK) for s in container.streams}
         keys = {}
-        for packet in packets_of(container):
+        for packet in iter_packets(container):
             scale = scales[packet.stream_index]
             dts, pts = (None if t is None else round(t * scale) for t in (packet.dts, packet.pts))
             scan.add(packet.stream_index, dts, pts, round((packet.duration or 0) * scale), packet.pos)
@@ -36,20 +36,20 @@ def timeline_of(source: Path, name: str, video: VideoInfo) -> Timeline:
         return replace(scan.timeline(), keys=keys)
 
 
-def moves_in(source: Path, container: InputContainer, stream: VideoStream) -> Moves | None:
+def find_shifts(source: Path, container: InputContainer, stream: VideoStream) -> TimestampShifts | None:
     """How the pictures of an open source move to its continuous clock; None where its own is one."""
     if container.format.name not in FREE_RUNNING:
         return None
-    timeline = timeline_of(source, str(source), video_info(stream, str(source), source))
-    return None if timeline.plain else timeline.moves[stream.index]
+    timeline = scan_timeline(source, str(source), describe_video(stream, str(source), source))
+    return None if timeline.is_continuous else timeline.shifts[stream.index]
 
 
-def whole(scale: Fraction) -> Fraction | int:
+def simplify(scale: Fraction) -> Fraction | int:
     """A factor as an integer where it is one: much faster, and all of MPEG's are."""
     return scale.numerator if scale.denominator == 1 else scale
 
 
-def packets_of(container: InputContainer, timeline: Timeline | None = None) -> Iterator[Packet[Stream]]:
+def iter_packets(container: InputContainer, timeline: Timeline | None = None) -> Iterator[Packet[Stream]]:
     """Packets of all streams in the file's order, moved to the continuous clock where a timeline is given.
 
     Damaged ones are left out, and sound that would overlap that of the next part.
@@ -57,7 +57,7 @@ def packets_of(container: InputContainer, timeline: Timeline | None = None) -> I
     counts: dict[int, int] = defaultdict(int)
     damaged = 0
     packets = container.demux()
-    while damaged < DAMAGED:
+    while damaged < MAX_DAMAGED:
         try:
             packet = next(packets)
         except (StopIteration, EOFError):
@@ -69,16 +69,18 @@ def packets_of(container: InputContainer, timeline: Timeline | None = None) -> I
             continue
         number = counts[packet.stream_index]
         counts[packet.stream_index] += 1
-        if timeline is None or moved(packet, timeline.moves.get(packet.stream_index, Moves()), number):
+        if timeline is None or shift_packet(
+            packet, timeline.shifts.get(packet.stream_index, TimestampShifts()), number
+        ):
             yield packet
 
 
-def moved(packet: Packet[Any], moves: Moves, number: int) -> bool:
+def shift_packet(packet: Packet[Any], moves: TimestampShifts, number: int) -> bool:
     """Put packet `number` of its stream on the continuous clock; false where the next part takes its place."""
     shift, end = moves.at(number)
     scale = packet.time_base / TICK
     by = round(shift / scale)
-    pts = believed(packet.dts, packet.pts, round(moves.reach / scale))
+    pts = plausible_pts(packet.dts, packet.pts, round(moves.reach / scale))
     packet.pts = None if pts is None else pts + by
     packet.dts = None if packet.dts is None else packet.dts + by
     middle = None if packet.pts is None else packet.pts + (packet.duration or 0) // 2

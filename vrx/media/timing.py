@@ -15,12 +15,15 @@ from fractions import Fraction
 FREE_RUNNING = {"mpegts", "mpeg", "flv", "live_flv"}  # ffmpeg's names of containers whose clock starts anywhere
 TICK = Fraction(1, 90_000)  # seconds; the clock of MPEG systems, in which the scan counts
 WRAP = 1 << 33  # ticks after which the time stamps of MPEG systems begin again (ISO/IEC 13818-1, 2.4.3.7)
-BACK = 9_000  # ticks by which the picture's clock goes back at least where it restarts; ffmpeg's limit, too
-AHEAD = 90_000  # ticks by which it jumps ahead at least where it restarts and sound jumps alike
-AHEAD_ALONE = 900_000  # the same without sound to compare: a picture may stand for a while; ffmpeg's limit
-SOUND_BACK, SOUND_AHEAD = 2_700, 9_000  # the same for sound, whose packets last 20 to 60 ms, beside the picture's
-REORDERED = 16  # frames that may come between a frame and those decoded before it (H.264, A.3.1; H.265, A.4.2)
-OVERLAP = 22_500  # ticks of sound at a seam that are dropped to keep the pictures evenly spaced
+MIN_JUMP_BACK = 9_000  # ticks by which the picture's clock goes back at least where it restarts; ffmpeg's limit, too
+MIN_JUMP_AHEAD = 90_000  # ticks by which it jumps ahead at least where it restarts and sound jumps alike
+MIN_JUMP_ALONE = 900_000  # the same without sound to compare: a picture may stand for a while; ffmpeg's limit
+SOUND_JUMP_BACK, SOUND_JUMP_AHEAD = (
+    2_700,
+    9_000,
+)  # the same for sound, whose packets last 20 to 60 ms, beside the picture's
+MAX_REORDER = 16  # frames that may come between a frame and those decoded before it (H.264, A.3.1; H.265, A.4.2)
+MAX_OVERLAP = 22_500  # ticks of sound at a seam that are dropped to keep the pictures evenly spaced
 
 
 class Clock:
@@ -58,7 +61,7 @@ class Clock:
         return pts, repaired
 
 
-class ShownOrder:
+class DisplayOrder:
     """Times for pictures of a stream whose packets say only when they are decoded: the earliest one not given yet.
 
     AVI is such a container: it counts frames, and B-frames come after those they refer to.
@@ -69,25 +72,25 @@ class ShownOrder:
         self._inside: dict[int, int] = {}  # packets that have not come out of the decoder: time, number
         self._count = 0
 
-    def sent(self, dts: int) -> int:
+    def push(self, dts: int) -> int:
         """Note a packet before it is decoded; its picture must come out with the time returned."""
         self._free.append(dts)
         self._inside[dts] = self._count
         self._count += 1
         return dts
 
-    def shown(self, sent: int) -> int:
+    def pop(self, sent: int) -> int:
         """The time of the next picture that comes out, whose packet was `sent` with that time."""
         number = self._inside.pop(sent, None)
         if number is None:
             return sent
-        for lost in [dts for dts, other in self._inside.items() if other < number - REORDERED]:
+        for lost in [dts for dts, other in self._inside.items() if other < number - MAX_REORDER]:
             del self._inside[lost]  # it never comes out: damaged, or not shown
             self._free.remove(lost if lost in self._free else self._free[0])
         return self._free.pop(0)
 
 
-def believed(dts: int | None, pts: int | None, reach: int) -> int | None:
+def plausible_pts(dts: int | None, pts: int | None, reach: int) -> int | None:
     """When a packet is shown; None where that is further than `reach` from when it is decoded.
 
     Demuxers make up the times that a program stream leaves out, and reach across a seam for them.
@@ -96,7 +99,7 @@ def believed(dts: int | None, pts: int | None, reach: int) -> int | None:
 
 
 @dataclass
-class Run:
+class PacketRun:
     """Packets of a stream whose times follow on one another, in ticks without wraps.
 
     `number` is the first packet's place in its stream, `jump` how far its time is from the expected one.  The
@@ -117,7 +120,7 @@ class StreamScan:
 
     kind: str
     step: int
-    runs: list[Run] = field(default_factory=list)
+    runs: list[PacketRun] = field(default_factory=list)
     wraps: list[tuple[int, int]] = field(default_factory=list)  # from which packet on, how many wraps
     last: int = 0  # byte position of the last packet
     _count: int = 0
@@ -126,13 +129,13 @@ class StreamScan:
     @property
     def reach(self) -> int:
         """Ticks that may lie between when a packet is decoded and when it is shown."""
-        return max(AHEAD, REORDERED * self.step)
+        return max(MIN_JUMP_AHEAD, MAX_REORDER * self.step)
 
     def add(self, dts: int | None, pts: int | None, duration: int, position: int | None) -> None:
         """Look at the next packet: times and duration in ticks, its place in the file where it is known."""
         number, before = self._count, self.last
         self._count, self.last = number + 1, before if position is None else position
-        pts = believed(dts, pts, self.reach)
+        pts = plausible_pts(dts, pts, self.reach)
         time = pts if dts is None else dts
         duration = duration or self.step
         if time is None:
@@ -142,7 +145,7 @@ class StreamScan:
         shown = decoded if pts is None else decoded + pts - time
         jump = 0 if self._next is None else decoded - self._next
         if not self.runs or self._begins(jump):
-            self.runs.append(Run(number, jump, before, self.last, shown, shown))
+            self.runs.append(PacketRun(number, jump, before, self.last, shown, shown))
         run = self.runs[-1]
         run.start, run.end = min(run.start, shown), max(run.end, shown + duration)
         self._next = decoded + duration
@@ -150,8 +153,8 @@ class StreamScan:
     def _begins(self, jump: int) -> bool:
         """Whether a run begins: captions and data come when they like, so each of them is one."""
         if self.kind == "video":
-            return jump > AHEAD or jump < -max(BACK, 2 * self.step)
-        return self.kind != "audio" or jump > SOUND_AHEAD or jump < -SOUND_BACK
+            return jump > MIN_JUMP_AHEAD or jump < -max(MIN_JUMP_BACK, 2 * self.step)
+        return self.kind != "audio" or jump > SOUND_JUMP_AHEAD or jump < -SOUND_JUMP_BACK
 
     def _unwrapped(self, time: int, number: int) -> int:
         """The time without wraps: of all that it may stand for, the nearest to the expected one."""
@@ -162,7 +165,7 @@ class StreamScan:
             self.wraps.append((number, turns))
         return time + turns * WRAP
 
-    def break_at(self, run: Run) -> Run | None:
+    def break_at(self, run: PacketRun) -> PacketRun | None:
         """The run that begins where one of the picture's does, after a jump of the same kind."""
         for own in self.runs[max(1, bisect_right(self.runs, run.before, key=lambda other: other.after)) :]:
             if own.before > run.after:
@@ -173,16 +176,16 @@ class StreamScan:
 
 
 @dataclass(frozen=True)
-class Seam:
+class Discontinuity:
     """Where the clock restarts: the first of the picture's runs behind it, and the byte positions around it."""
 
-    run: Run
+    run: PacketRun
     before: int
     after: int
 
 
 @dataclass(frozen=True)
-class Moves:
+class TimestampShifts:
     """How a stream's packets move: from packet number `numbers[i]` on by `ticks[i]`.
 
     Where `ends[i]` is not None, sound of the next part begins then, and what would overlap it is dropped.  Packets
@@ -209,8 +212,8 @@ class Timeline:
     frames in bytes, by the time their packets come with.
     """
 
-    moves: dict[int, Moves]
-    plain: bool
+    shifts: dict[int, TimestampShifts]
+    is_continuous: bool
     begin: Fraction
     end: Fraction
     sound: Fraction | None
@@ -240,19 +243,19 @@ class ClockScan:
         """The continuous clock of what was looked at."""
         video, streams = self._video, self._streams.values()
         sound = [stream for stream in streams if stream.kind == "audio" and stream.runs]
-        seams = [seam for run in video.runs[1:] if (seam := seam_at(run, sound)) is not None]
+        seams = [seam for run in video.runs[1:] if (seam := find_discontinuity(run, sound)) is not None]
         shifts = [0]
         extents = [Extents(stream, seams) for stream in (video, *sound)]
         for number in range(1, len(seams) + 1):
-            shifts.append(shifts[-1] + follow_on(number, extents))
+            shifts.append(shifts[-1] + part_shift(number, extents))
         begin = video.runs[0].start if video.runs else 0
-        starts = [stream.runs[0].start + shifts[part(stream.runs[0], seams)] for stream in sound]
-        near = [start for start in starts if abs(start - begin) <= AHEAD_ALONE]
+        starts = [stream.runs[0].start + shifts[part_number(stream.runs[0], seams)] for stream in sound]
+        near = [start for start in starts if abs(start - begin) <= MIN_JUMP_ALONE]
         measured = [run for stream in (video, *sound) for run in stream.runs]
         usual = near == starts and all(run.start >= 0 and run.end < WRAP for run in measured)
         return Timeline(
-            moves={index: moves_of(stream, seams, shifts) for index, stream in self._streams.items()},
-            plain=usual and not seams and not any(stream.wraps for stream in streams),
+            shifts={index: stream_shifts(stream, seams, shifts) for index, stream in self._streams.items()},
+            is_continuous=usual and not seams and not any(stream.wraps for stream in streams),
             begin=begin * TICK,
             end=max((end + shifts[number] for number, end in extents[0].ends.items()), default=0) * TICK,
             sound=min(near) * TICK if near else None,
@@ -262,16 +265,16 @@ class ClockScan:
 class Extents:
     """When each part of a stream starts and ends, in ticks, by the part's number."""
 
-    def __init__(self, stream: StreamScan, seams: Sequence[Seam]) -> None:
+    def __init__(self, stream: StreamScan, seams: Sequence[Discontinuity]) -> None:
         self.starts: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         for run in stream.runs:
-            number = part(run, seams)
+            number = part_number(run, seams)
             self.starts.setdefault(number, run.start)
             self.ends[number] = max(run.end, self.ends.get(number, run.end))
 
 
-def seam_at(run: Run, sound: Iterable[StreamScan]) -> Seam | None:
+def find_discontinuity(run: PacketRun, sound: Iterable[StreamScan]) -> Discontinuity | None:
     """The seam where one of the picture's runs begins; None where sound that goes on there does not jump, too."""
     before, after, alone = run.before, run.after, True
     for stream in sound:
@@ -280,20 +283,20 @@ def seam_at(run: Run, sound: Iterable[StreamScan]) -> Seam | None:
             before, after, alone = max(before, own.before), min(after, own.after), False
         elif stream.runs[0].after <= run.before and stream.last >= run.after:
             return None
-    if alone and 0 <= run.jump < AHEAD_ALONE:
+    if alone and 0 <= run.jump < MIN_JUMP_ALONE:
         return None
-    return Seam(run, before, after)
+    return Discontinuity(run, before, after)
 
 
-def part(run: Run, seams: Sequence[Seam]) -> int:
+def part_number(run: PacketRun, seams: Sequence[Discontinuity]) -> int:
     """The part a run belongs to: how many seams it begins behind."""
     number = bisect_left(seams, run.after, key=lambda seam: seam.before)
-    while number and precedes(run, seams[number - 1]):
+    while number and belongs_before(run, seams[number - 1]):
         number -= 1
     return number + (number < len(seams) and run is seams[number].run)
 
 
-def precedes(run: Run, seam: Seam) -> bool:
+def belongs_before(run: PacketRun, seam: Discontinuity) -> bool:
     """Whether a run that begins between the packets around a seam belongs to the part before it.
 
     It does not where its clock jumps as the picture's does; else its time must be nearer to that before the seam.
@@ -304,7 +307,7 @@ def precedes(run: Run, seam: Seam) -> bool:
     return abs(run.start - start + jump) < abs(run.start - start)
 
 
-def follow_on(number: int, streams: Sequence[Extents]) -> int:
+def part_shift(number: int, streams: Sequence[Extents]) -> int:
     """Ticks by which part `number` moves against the one before, to begin where that one ends.
 
     The first of `streams`, the picture, goes on without a gap; later only where much sound would overlap.
@@ -315,15 +318,15 @@ def follow_on(number: int, streams: Sequence[Extents]) -> int:
         for stream in streams
         if before in stream.ends and number in stream.starts
     ]
-    return moves[0] if max(moves) <= moves[0] + OVERLAP else max(moves)
+    return moves[0] if max(moves) <= moves[0] + MAX_OVERLAP else max(moves)
 
 
-def moves_of(stream: StreamScan, seams: Sequence[Seam], shifts: Sequence[int]) -> Moves:
+def stream_shifts(stream: StreamScan, seams: Sequence[Discontinuity], shifts: Sequence[int]) -> TimestampShifts:
     """How the packets of a stream move: wraps undone, each part behind the one before."""
     changes: dict[int, tuple[int, int | None]] = {}
     later = start = begins = None
     for run in reversed(stream.runs):
-        belongs = part(run, seams)
+        belongs = part_number(run, seams)
         if belongs != later:
             later, begins = belongs, start
         start = run.start + shifts[belongs]
@@ -336,4 +339,4 @@ def moves_of(stream: StreamScan, seams: Sequence[Seam], shifts: Sequence[int]) -
         numbers.append(number)
         ticks.append(now[0] + turns * WRAP)
         ends.append(now[1])
-    return Moves(tuple(numbers), tuple(ticks), tuple(ends), stream.reach)
+    return TimestampShifts(tuple(numbers), tuple(ticks), tuple(ends), stream.reach)

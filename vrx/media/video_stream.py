@@ -10,7 +10,7 @@ from av.video.stream import VideoStream
 from vrx.errors import InputError, UsageError
 from vrx.settings import parse_time
 
-LONG = Fraction(1, 2)  # of the longest stream's duration: shorter streams are trailers or thumbnails
+LONG_SHARE = Fraction(1, 2)  # of the longest stream's duration: shorter streams are trailers or thumbnails
 
 
 def pick_video(container: InputContainer, name: str, wanted: int | None = None) -> VideoStream:
@@ -22,35 +22,37 @@ def pick_video(container: InputContainer, name: str, wanted: int | None = None) 
     """
     shown = [s for s in container.streams.video if not is_cover(s)]
     if not shown:
-        held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in kinds(container))
+        held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in stream_kinds(container))
         raise InputError(f"cannot read {name}: no video stream ({held or 'no streams at all'})")
     if wanted is not None:
         shown = [s for s in shown if s.index == wanted]
         if not shown:
-            raise UsageError(f"stream {wanted} of {name} is not a video stream", f"Choose from {listed(container)}")
+            raise UsageError(
+                f"stream {wanted} of {name} is not a video stream", f"Choose from {list_streams(container)}"
+            )
     decodable = [s for s in shown if s.codec_context is not None]
     if not decodable:
         raise InputError(f"cannot read {name}: nothing here decodes its kind of video", "Convert it first")
-    longest = max(duration_of(s) for s in decodable)
-    return max(decodable, key=lambda s: rank(s, longest))
+    longest = max(stream_duration(s) for s in decodable)
+    return max(decodable, key=lambda s: stream_rank(s, longest))
 
 
-def rank(stream: VideoStream, longest: Fraction) -> tuple[bool, bool, bool, bool, int, int]:
+def stream_rank(stream: VideoStream, longest: Fraction) -> tuple[bool, bool, bool, bool, int, int]:
     """What speaks for a stream, the weightiest first; `longest` is the duration of the longest one in seconds."""
     flags = stream.disposition
     part = bool(flags & flags.__class__.dependent) or bool(flags & flags.__class__.timed_thumbnails)
-    length = duration_of(stream)
+    length = stream_duration(stream)
     return (
         not part,
-        frames_of(stream) != 1,
+        frame_count(stream) != 1,
         bool(flags & flags.__class__.default),
-        not length or length >= LONG * longest,
+        not length or length >= LONG_SHARE * longest,
         (stream.width or 0) * (stream.height or 0),
         -stream.index,
     )
 
 
-def frames_of(stream: VideoStream) -> int:
+def frame_count(stream: VideoStream) -> int:
     """The frames that the container counts, 0 where it does not say."""
     if stream.frames:
         return int(stream.frames)
@@ -58,7 +60,7 @@ def frames_of(stream: VideoStream) -> int:
     return next((int(value) for value in tags if value.isdecimal()), 0)
 
 
-def duration_of(stream: VideoStream) -> Fraction:
+def stream_duration(stream: VideoStream) -> Fraction:
     """Seconds by the stream's header, or Matroska's tag; 0 where neither says."""
     if stream.duration is not None and stream.time_base:
         return Fraction(stream.duration * stream.time_base)
@@ -68,15 +70,15 @@ def duration_of(stream: VideoStream) -> Fraction:
         return Fraction(0)
 
 
-def listed(container: InputContainer) -> str:
+def list_streams(container: InputContainer) -> str:
     """The video streams that can be chosen, in words."""
-    return ", ".join(f"{s.index} ({described(s)})" for s in container.streams.video if not is_cover(s))
+    return ", ".join(f"{s.index} ({describe_stream(s)})" for s in container.streams.video if not is_cover(s))
 
 
-def described(stream: VideoStream) -> str:
+def describe_stream(stream: VideoStream) -> str:
     """Codec, size and frames in words."""
     codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
-    frames = frames_of(stream)
+    frames = frame_count(stream)
     count = [f"{frames} frame{'s' if frames > 1 else ''}"] if frames else []
     return ", ".join([codec, f"{stream.width}x{stream.height}", *count])
 
@@ -87,12 +89,12 @@ def choice_note(container: InputContainer, stream: VideoStream) -> str:
     if not others:
         return ""
     return (
-        f"{len(others) + 1} video streams; stream {stream.index} ({described(stream)}) is restored, "
+        f"{len(others) + 1} video streams; stream {stream.index} ({describe_stream(stream)}) is restored, "
         "--stream chooses another"
     )
 
 
-def kinds(container: InputContainer) -> list[str]:
+def stream_kinds(container: InputContainer) -> list[str]:
     """Kinds of streams, each once, in the file's order."""
     return list(dict.fromkeys(stream.type for stream in container.streams))
 

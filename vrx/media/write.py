@@ -21,14 +21,14 @@ import av.error
 import numpy as np
 
 from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
-from vrx.media.atomic import count_frames, make_folder, publish
-from vrx.media.embed_metadata import embed_all
-from vrx.media.ffmpeg import Encoder
-from vrx.media.ffmpeg_args import arguments, container_words, pattern_words
+from vrx.media.atomic import commit, count_frames, make_folder
+from vrx.media.embed_metadata import embed_source_metadata
+from vrx.media.ffmpeg import FFmpegProcess
+from vrx.media.ffmpeg_args import build_arguments, container_args, sequence_pattern
 from vrx.media.frame import Frame, Kind, Plane
-from vrx.media.last_frame import hold_last
+from vrx.media.last_frame import set_last_duration
 from vrx.media.partial_files import partial_folder, partial_path
-from vrx.media.signals import shielded
+from vrx.media.signals import defer_signals
 from vrx.media.target import ONE_PICTURE, PIPED_PICTURE, Target
 
 HINTS = {  # what ffmpeg says, and what to do about it
@@ -59,13 +59,13 @@ class Writer:
         elif target.sequence:
             self._folder = partial_folder(path)
             make_folder(self._folder)
-            destination = f"file:{pattern_words(self._folder / path.name)}"
+            destination = f"file:{sequence_pattern(self._folder / path.name)}"
         else:
             self._partial = partial_path(path)
             destination = f"file:{self._partial}"
         stdout = sys.stdout.buffer if path is None and not target.single else None
         try:
-            self._encoder = Encoder(arguments(target, destination), stdout)
+            self._encoder = FFmpegProcess(build_arguments(target, destination), stdout)
         except OutputError:
             self._discard()
             raise
@@ -105,7 +105,7 @@ class Writer:
         packet.pts = packet.dts = round((frame.time - self.target.offset) / self.target.time_base)
         packet.is_keyframe = True
         try:
-            with shielded(self._encoder.kill):
+            with defer_signals(self._encoder.kill):
                 self._box.mux_one(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._broken() from error
@@ -116,7 +116,7 @@ class Writer:
         try:
             self._encoder.finish()
         except OutputError as error:
-            return explained(error, self.target.path)
+            return writer_error(error, self.target.path)
         return OutputError("ffmpeg ended before the last frame")
 
     def finish(self, end: Fraction | None = None) -> None:
@@ -126,21 +126,21 @@ class Writer:
         """
         try:
             try:
-                with shielded(self._encoder.kill):
+                with defer_signals(self._encoder.kill):
                     self._box.close()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._broken() from error
             try:
                 self._encoder.finish()
             except OutputError as error:
-                raise explained(error, self.target.path) from error
+                raise writer_error(error, self.target.path) from error
             if self.target.path is None and self._spool is None:
                 return
             if self._folder is not None:
                 self._publish_sequence()
             else:
                 self._check()
-                hold_last_of(self.target, self._partial, end)
+                set_end_time(self.target, self._partial, end)
                 self._publish_file()
         except BaseException:
             self._discard()
@@ -161,7 +161,7 @@ class Writer:
         """Give the finished file its name, or send it to standard output."""
         self._embed([self._partial])
         if self.target.path is not None:
-            publish(self._partial, self.target.path, self.target.overwrite)
+            commit(self._partial, self.target.path, self.target.overwrite)
             return
         try:
             sys.stdout.buffer.write(self._partial.read_bytes())
@@ -173,7 +173,7 @@ class Writer:
     def _embed(self, files: Sequence[Path]) -> None:
         target = self.target
         if target.still:
-            embed_all(files, target.pictures, target.size, target.layout.kind is Kind.GRAY)
+            embed_source_metadata(files, target.pictures, target.size, target.layout.kind is Kind.GRAY)
 
     def _publish_sequence(self) -> None:
         assert self._folder is not None
@@ -183,7 +183,7 @@ class Writer:
             raise OutputError(f"{self.target.path}: {len(members)} of {self.frames} frames arrived")
         self._embed(members)
         for member in members:
-            publish(member, self.target.path.with_name(member.name), self.target.overwrite)
+            commit(member, self.target.path.with_name(member.name), self.target.overwrite)
         self._folder.rmdir()
 
     def abort(self) -> None:
@@ -202,13 +202,13 @@ class Writer:
             self._partial.unlink(missing_ok=True)
 
 
-def hold_last_of(target: Target, partial: Path, end: Fraction | None) -> None:
+def set_end_time(target: Target, partial: Path, end: Fraction | None) -> None:
     """Let the last frame of a finished result be shown until `end` seconds of the source, where that is known."""
     if end is not None and not target.still:
-        hold_last(partial, target.container, container_words(replace(target, source=None)), end - target.offset)
+        set_last_duration(partial, target.container, container_args(replace(target, source=None)), end - target.offset)
 
 
-def explained(error: OutputError, path: Path | None) -> VrxError:
+def writer_error(error: OutputError, path: Path | None) -> VrxError:
     """What ffmpeg said, as a failure to write `path` (None: standard output), or of memory."""
     name = "standard output" if path is None else str(path)
     said = str(error)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vrx.media.color import COEFFICIENTS, assumed
+from vrx.media.color import COEFFICIENTS, resolve_color
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.networks.embedded.classical import smooth_fill
 
@@ -38,7 +38,7 @@ class Conversion:
     @property
     def filled(self) -> Color:
         """The colour with nothing left open."""
-        return assumed(self.color, self.layout, self.size)
+        return resolve_color(self.color, self.layout, self.size)
 
     @property
     def left(self) -> bool:

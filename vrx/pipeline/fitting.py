@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from vrx.errors import InputError
-from vrx.media.probe import opened
+from vrx.media.probe import open_input
 from vrx.media.video_stream import pick_video
 from vrx.models.footprints import untiled
 from vrx.models.registry import Request
@@ -21,7 +21,7 @@ def output_pixels(source: str, scale: int) -> int:
     if source == "-":
         return USUAL
     try:
-        with opened(Path(source), source) as container:
+        with open_input(Path(source), source) as container:
             stream = pick_video(container, source)
             return stream.width * stream.height * scale**2 or USUAL
     except InputError:  # whoever reads it says what is wrong

@@ -21,7 +21,7 @@ def open_mask(job: Job, reader: Reader, path: Path, note: Note) -> MaskTrack:
     """
     track = MaskTrack(path, reader.size, note, reader.orientation)
     selection, video = job.selection, reader.info.video
-    frames = expected_frames(reader.timed(), selection)
+    frames = expected_frames(reader.info_on_timeline(), selection)
     if track.count is None or frames is None:
         return track
     before = ceil((selection.start or Fraction(0)) * video.rate)

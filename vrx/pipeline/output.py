@@ -10,18 +10,18 @@ from pathlib import Path
 
 from vrx.errors import OutputError, UsageError
 from vrx.media import data_loss, encoders, hdr10
-from vrx.media.color import written
-from vrx.media.encoders import EncoderRule
-from vrx.media.ffmpeg import can_encode, executable, has_option
+from vrx.media.color import output_color
+from vrx.media.encoders import EncoderSpec
+from vrx.media.ffmpeg import encoder_error, executable, has_option
 from vrx.media.file_types import SEQUENCE_RATE, is_pattern, sequence_members
 from vrx.media.frame import Color, Kind, Layout, Note
-from vrx.media.metadata_tags import Tags
-from vrx.media.orientation import HOLDING, UPRIGHT
-from vrx.media.picture_metadata import fitted, read_metadata
-from vrx.media.preflight import rehearse
+from vrx.media.metadata_tags import TagOptions
+from vrx.media.orientation import ORIENTATION_CONTAINERS, UPRIGHT
+from vrx.media.picture_metadata import fit_metadata, read_metadata
+from vrx.media.preflight import check_encoder_settings
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
-from vrx.media.remux import Companions, repaired, unchanged
+from vrx.media.remux import StreamSource, remux, use_source
 from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
 from vrx.pipeline import plan as planning
@@ -31,7 +31,7 @@ from vrx.settings import LIMIT, Job, SelectionSettings, too_large
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
 
-def make_target(job: Job, reader: Reader, copied: Companions, output: Path | None, note: Note) -> Target:
+def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | None, note: Note) -> Target:
     """The target of a job; `note` hears in one line each what it cannot hold.
 
     Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
@@ -75,7 +75,7 @@ def make_target(job: Job, reader: Reader, copied: Companions, output: Path | Non
         source_index=copied.video,
         span=None if copied.cut else on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
-        carried=carried,
+        copied_streams=carried,
         delay=copied.delay,
         crf=job.output.crf,
         preset=job.output.preset,
@@ -83,14 +83,14 @@ def make_target(job: Job, reader: Reader, copied: Companions, output: Path | Non
         encoder_args=job.output.encoder_args,
         mastering=light.x265,
         hdr10=light.options,
-        tags=Tags() if info.still else transfer.tags(carried),
+        tags=TagOptions() if info.still else transfer.tags(carried),
         overwrite=job.output.overwrite,
         pictures=pictures(info, selection),
     )
     note_metadata(job, target, form, note)
     asked = job.output
     if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
-        rehearse(target)  # what vrx itself chooses goes together
+        check_encoder_settings(target)  # what vrx itself chooses goes together
     return target
 
 
@@ -113,17 +113,19 @@ def note_metadata(job: Job, target: Target, form: Path | None, note: Note) -> No
         return
     suffix = form.suffix.lower() if form is not None else paths.FALLBACK_SUFFIX
     found = read_metadata(target.pictures[0])
-    _, lost = fitted(found, suffix, target.size, target.layout.kind is Kind.GRAY)
+    _, lost = fit_metadata(found, suffix, target.size, target.layout.kind is Kind.GRAY)
     if lost:
         note(f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}")
 
 
 def orient(reader: Reader, output: Path | None, inform: Note) -> None:
     """Turn the pixels where the result cannot say, or not to all players, how they are to be shown."""
-    if paths.container_of(output) not in HOLDING:
+    if paths.container_of(output) not in ORIENTATION_CONTAINERS:
         reader.make_upright()
-    if reader.turned != UPRIGHT:
-        inform(f"shown {reader.turned}: the pixels themselves are turned so, and the result needs no such tag")
+    if reader.applied_orientation != UPRIGHT:
+        inform(
+            f"shown {reader.applied_orientation}: the pixels themselves are turned so, and the result needs no such tag"
+        )
 
 
 def on_clock(
@@ -135,25 +137,25 @@ def on_clock(
     return times[0] + first, None if times[1] is None else times[1] + first
 
 
-def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[EncoderRule, Layout, Color]:
+def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[EncoderSpec, Layout, Color]:
     """Encoder, layout and colour of the result."""
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
-    name = planning.choose_encoder(job.output, output, encoders.automatic(reader.layout, suffix))
-    rule = encoders.rule_for(name)
-    if name not in encoders.RULES:
-        trouble = can_encode(executable(), name, "yuv420p")
+    name = planning.choose_encoder(job.output, output, encoders.default_encoder(reader.layout, suffix))
+    rule = encoders.find_encoder(name)
+    if name not in encoders.ENCODERS:
+        trouble = encoder_error(executable(), name, "yuv420p")
         if trouble:
             raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
     source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
     if shown_in_browsers(job, reader, rule, suffix) and source.kind is Kind.RGB:
         note(f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color")
         source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
-    layout, lost = encoders.output_layout(source, rule, size)
+    layout, lost = encoders.choose_layout(source, rule, size)
     if lost:
         note(f"{job.source}: {lost}")
-    color = written(reader.color, (reader.size, size), (reader.layout, layout))
+    color = output_color(reader.color, (reader.size, size), (reader.layout, layout))
     if reader.layout.kind is layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
         note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
     return rule, layout, color
@@ -169,31 +171,33 @@ class Light:
 
 def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Light:
     """The words for an encoder; what cannot be said to it, or held by the container, is told."""
-    light = hdr10.parse(reader.mastering)
+    light = hdr10.parse_hdr10(reader.mastering)
     options = bool(light) and has_option(executable(), hdr10.OPTION)
     raw = "MASTERING_DISPLAY_METADATA" in reader.mastering
     transfer.tell(data_loss.mastering_lines(raw, light, (encoder, transfer.container), options))
     transfer.tell(data_loss.side_data_lines(transfer.found, transfer.container))
     if options:
-        return Light(options=hdr10.input_options(light))
+        return Light(options=hdr10.ffmpeg_options(light))
     return Light(x265=hdr10.x265_parameters(light) if encoder == "libx265" else ())
 
 
-def shown_in_browsers(job: Job, reader: Reader, rule: EncoderRule, suffix: str) -> bool:
+def shown_in_browsers(job: Job, reader: Reader, rule: EncoderSpec, suffix: str) -> bool:
     """Whether a result takes the place of a GIF or another moving picture on pages: few players there take 4:4:4."""
-    return reader.info.moving_picture and suffix in PLAYED and rule.name in PLAYED[suffix] and not job.output.pix_fmt
+    return (
+        reader.info.is_animation_format and suffix in PLAYED and rule.name in PLAYED[suffix] and not job.output.pix_fmt
+    )
 
 
-def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> Companions:
+def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> StreamSource:
     """Where the other streams are copied from; `folder` makes one for temporary files where one is needed."""
     selection, timeline = job.selection, reader.timeline
     times = planning.span_of(selection.start, selection.end, selection.frames, reader.info.video.rate)
-    if timeline is None or (times is None and timeline.plain):
-        return unchanged(reader.info, reader.zero)
+    if timeline is None or (times is None and timeline.is_continuous):
+        return use_source(reader.info, reader.zero)
     if times is not None:
         times = on_clock(times, reader.origin)
     wanted = replace(reader.info, streams=tuple(other_streams(reader.info, job.output.audio)))
-    return repaired(wanted, timeline, reader.zero, times, folder())
+    return remux(wanted, timeline, reader.zero, times, folder())
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:

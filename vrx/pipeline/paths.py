@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vrx.errors import InputError, OutputError, UsageError
 from vrx.media.animations import is_animation
-from vrx.media.containers import OWN, choose_container
+from vrx.media.containers import SAME_AS_SOURCE, choose_container
 from vrx.media.encoders import STILL_ENCODERS
 from vrx.media.file_types import (
     PATTERN,
@@ -24,7 +24,7 @@ from vrx.media.file_types import (
     sequence_members,
     sequence_numbers,
 )
-from vrx.media.probe import describe, opened
+from vrx.media.probe import describe_source, open_input
 from vrx.media.target import FORMATS
 from vrx.media.video_stream import pick_video
 from vrx.pipeline.transfer import other_streams
@@ -77,14 +77,14 @@ def default_suffix(source: Path | None, audio: bool = True, stream: int | None =
     suffix = source.suffix.lower()
     if is_animation(source):
         return FALLBACK_SUFFIX  # it has the times of a video, and may be transparent
-    if suffix in {*STILL_ENCODERS, *OWN}:
+    if suffix in {*STILL_ENCODERS, *SAME_AS_SOURCE}:
         return suffix
     if suffix not in VIDEO_SUFFIXES and is_media(source):
         return ".png"
     try:
-        with opened(source, str(source)) as container:
+        with open_input(source, str(source)) as container:
             video = pick_video(container, str(source), stream)
-            others = other_streams(describe(container, str(source), source, video), audio)
+            others = other_streams(describe_source(container, str(source), source, video), audio)
     except InputError:
         others = []
     return choose_container(others, suffix)[0]

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import UsageError
-from vrx.media.encoders import SHORT_NAMES, STILL_ENCODERS, rule_for
+from vrx.media.encoders import SHORT_NAMES, STILL_ENCODERS, find_encoder
 from vrx.settings import OutputSettings
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
@@ -60,7 +60,7 @@ def choose_encoder(settings: OutputSettings, path: Path | None, automatic_name: 
         return automatic_name
     if settings.codec == "auto":
         return automatic_name
-    name = rule_for(settings.codec).name
+    name = find_encoder(settings.codec).name
     if name in STILL_ENCODERS.values():
         raise UsageError(f"{settings.codec} is no video codec", f"Choose one of {', '.join(SHORT_NAMES)}")
     return name

@@ -14,7 +14,7 @@ from vrx import events
 from vrx.errors import StoppedError, resource_errors
 from vrx.events import Watcher
 from vrx.media.file_types import is_pattern
-from vrx.media.signals import shielded
+from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
 from vrx.models.base import Restorer, SceneStart
 from vrx.models.components import Parts
@@ -183,11 +183,11 @@ class Run:
                 layout=target.layout, color=target.color, scale=job.restore.scale, blend=job.restore.blend, known=known
             )
             pipeline = Pipeline(restorer, make_doors(self._device, finish))
-            with shielded():
+            with defer_signals():
                 writer: Writer | KeptWriter = KeptWriter(target, journal) if journal else Writer(target)
                 stack.enter_context(writer)
             scenes = self._drain(pipeline, self._items(restorer, journal), writer, begin)
-            end = self._session.reader.shown_until
+            end = self._session.reader.end_time
             if isinstance(writer, KeptWriter):
                 writer.finish(scenes, end)
             else:

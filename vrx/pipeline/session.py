@@ -14,7 +14,7 @@ from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Note, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
-from vrx.media.file_types import is_pattern, picture_suffix
+from vrx.media.file_types import detect_suffix, is_pattern
 from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.target import ONE_PICTURE
@@ -86,7 +86,7 @@ class Session:
         if self.destination is not None:
             number = paths.first_number(self.source, job.selection.start)
             self.target = replace(self.target, literal=not self.destination.sequence, first_number=number)
-        self.frames = expected_frames(self.reader.timed(), job.selection)
+        self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
         if self.destination is not None:
@@ -127,7 +127,7 @@ class Session:
         self.source = self._spooled() if named is None else named
         span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream)
         which = Deinterlace(selection.deinterlace)
-        if self.job.restore.task is Task.INPAINT and which is Deinterlace.FLAGGED:
+        if self.job.restore.task is Task.INPAINT and which is Deinterlace.AUTO:
             which = Deinterlace.OFF  # what is known stays as it was
         name = PIPE_NAME if named is None else None
         self.reader = self._stack.enter_context(Reader(self.source, span, self.note, name, which))
@@ -160,7 +160,7 @@ class Session:
                 f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a folder with enough space"
             ) from error
         with spool.open("rb") as file:
-            suffix = picture_suffix(file.read(16))
+            suffix = detect_suffix(file.read(16))
         return spool.rename(spool.with_suffix(suffix)) if suffix else spool
 
     def note(self, note: str | Note) -> None:

@@ -9,10 +9,19 @@ from pathlib import Path
 from vrx.media import data_loss
 from vrx.media.containers import choose_container
 from vrx.media.frame import Layout, Note
-from vrx.media.metadata_tags import KEYED, KEYED_FLAG, OF_THE_FILE, Tags, lost_tags, removed, stale, survival
+from vrx.media.metadata_tags import (
+    FILE_TAGS,
+    KEYED_CONTAINERS,
+    KEYED_FLAG,
+    TagOptions,
+    delete_args,
+    find_lost_tags,
+    find_statistics,
+    try_tags,
+)
 from vrx.media.probe import SourceInfo, StreamInfo
 from vrx.media.side_data import SideData
-from vrx.media.streams import Carried, carry, conversion, trial
+from vrx.media.streams import CopiedStream, can_mux, fallback_codec, select_streams
 from vrx.settings import Job
 
 ROOMIER = {"matroska": ".mkv", "mov": ".mov"}  # what is advised where a container cannot hold a stream
@@ -60,13 +69,13 @@ class Transfer:
         for line in lines:
             self.note(f"{self.job.source}: {line}")
 
-    def streams(self) -> tuple[Carried, ...]:
+    def streams(self) -> tuple[CopiedStream, ...]:
         """The source's other streams, as far as the container holds them."""
         if self.container == PICTURES:
             self.tell(data_loss.picture_lines(self.others, self.info.chapters))
             return ()
         wanted = [stream for stream in self.others if not self._written_anew(stream)]
-        carried, gone = carry(self.source, self.container, wanted)
+        carried, gone = select_streams(self.source, self.container, wanted)
         self.tell(data_loss.stream_lines(self.container, [(stream, self._roomier(stream)) for stream in gone]))
         self.tell(data_loss.conversion_lines(self.container, wanted, carried))
         self.tell(data_loss.chapter_lines(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
@@ -82,9 +91,9 @@ class Transfer:
     def _roomier(self, stream: StreamInfo) -> str:
         """The suffix of a container that would keep a stream, or an empty string."""
         for form, suffix in ROOMIER.items():
-            codec = conversion(stream, form)
+            codec = fallback_codec(stream, form)
             if form != self.container and (
-                trial(self.source, stream, form) or (codec is not None and trial(self.source, stream, form, codec))
+                can_mux(self.source, stream, form) or (codec is not None and can_mux(self.source, stream, form, codec))
             ):
                 return suffix
         return ""
@@ -94,43 +103,43 @@ class Transfer:
         video = self.info.video.index
         return next((stream.metadata for stream in self.info.streams if stream.index == video), {})
 
-    def tags(self, carried: tuple[Carried, ...]) -> Tags:
+    def tags(self, carried: tuple[CopiedStream, ...]) -> TagOptions:
         """How the source's tags are written, without those that would be wrong in the result."""
         if self.container == PICTURES:
-            return Tags()
+            return TagOptions()
         own = self._picture_tags()
-        wrong = stale(own)
+        wrong = find_statistics(own)
         wrong += [name for name in own if name.lower() == "alpha_mode" and not self.layout.alpha]
         if self.late and "timecode" in own:
             wrong.append("timecode")
             self.tell(["the timecode is left out, since the result begins elsewhere"])
-        words = list(removed(":s:0", wrong))
+        words = list(delete_args(":s:0", wrong))
         streams = {stream.index: stream for stream in self.others}
         for place, item in enumerate(carried, start=1):
-            words += removed(f":s:{place}", stale(streams[item.index].metadata))
-        words += removed("", [name for name in self.info.metadata if name.lower() in OF_THE_FILE])
+            words += delete_args(f":s:{place}", find_statistics(streams[item.index].metadata))
+        words += delete_args("", [name for name in self.info.metadata if name.lower() in FILE_TAGS])
         if data_loss.keeps_stereo(self.found, self.container):
             words += ["-metadata:s:0", f"stereo_mode={self.found.stereo}"]
         flag = self._file_tags(carried)
         if flag:  # again from here, since a file between may hold less
             for name, value in self.info.metadata.items():
-                if name.lower() not in OF_THE_FILE and len(value) < LONGEST_WORD:
+                if name.lower() not in FILE_TAGS and len(value) < LONGEST_WORD:
                     words += ["-metadata", f"{name}={value}"]
-        return Tags(words=tuple(words), movflag=flag)
+        return TagOptions(words=tuple(words), movflag=flag)
 
-    def _file_tags(self, carried: tuple[Carried, ...]) -> str:
+    def _file_tags(self, carried: tuple[CopiedStream, ...]) -> str:
         """Tell which tags of the file are lost; returns the muxer's flag that saves most of them."""
-        if not set(map(str.lower, self.info.metadata)) - OF_THE_FILE:
+        if not set(map(str.lower, self.info.metadata)) - FILE_TAGS:
             return ""
-        survived = survival(self.info.path, self.container)
+        survived = try_tags(self.info.path, self.container)
         if survived is None:
             return ""
-        flag, lost = "", lost_tags(self.info, survived)
+        flag, lost = "", find_lost_tags(self.info, survived)
         # by key, all are kept, but many players look for the common ones elsewhere only; and covers are lost
         covered = any(item.kind == "cover" for item in carried)
-        if lost and self.container in KEYED and "mov" in self.info.container and not covered:
-            keyed = survival(self.info.path, self.container, KEYED_FLAG)
-            if keyed is not None and len(fewer := lost_tags(self.info, keyed)) < len(lost):
+        if lost and self.container in KEYED_CONTAINERS and "mov" in self.info.container and not covered:
+            keyed = try_tags(self.info.path, self.container, KEYED_FLAG)
+            if keyed is not None and len(fewer := find_lost_tags(self.info, keyed)) < len(lost):
                 flag, lost = KEYED_FLAG, fewer
         self.tell(data_loss.tag_lines(self.container, lost))
         return flag

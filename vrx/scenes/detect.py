@@ -21,7 +21,7 @@ from scenedetect import ContentDetector, FrameTimecode
 
 from vrx.errors import InputError, UsageError
 from vrx.files import read_text
-from vrx.media.color import COEFFICIENTS, assumed
+from vrx.media.color import COEFFICIENTS, resolve_color
 from vrx.media.frame import Frame, Kind
 from vrx.scenes.color_noise import ColorTrust, denoise
 
@@ -79,7 +79,7 @@ def thumbnail(frame: Frame) -> NDArray[np.uint8]:
 
 def to_bgr(frame: Frame, planes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """YUV planes of one size, as the file holds them, to BGR 0..255."""
-    color = assumed(frame.color, frame.layout, (frame.width, frame.height))
+    color = resolve_color(frame.color, frame.layout, (frame.width, frame.height))
     red, blue = COEFFICIENTS[color.matrix]
     unit = 1 << (frame.layout.depth - 8)
     if color.full_range:

@@ -18,8 +18,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vrx.errors import OutputError, VrxError
-from vrx.media.atomic import cannot_write
-from vrx.media.partial_files import TOKEN, clear_leftovers, short_name
+from vrx.media.atomic import write_error
+from vrx.media.partial_files import TOKEN, clear_leftovers, shorten_name
 
 LOCK, JOURNAL = "lock", "journal.json"
 OWN_NAMES = re.compile(
@@ -31,7 +31,7 @@ ATTEMPTS = 5  # a run that ends removes the folder; whoever opens it at that mom
 
 def folder_of(result: Path) -> Path:
     """Where the work on a result stands."""
-    return result.with_name(f".{short_name(result.name)}.vrx")
+    return result.with_name(f".{shorten_name(result.name)}.vrx")
 
 
 class Workspace:
@@ -176,4 +176,4 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, VrxError):
             raise
-        raise cannot_write(folder, error) from error
+        raise write_error(folder, error) from error

@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.media.frame import Frame
-from vrx.media.segments import JOINABLE, Segment, join, target_of
-from vrx.media.signals import shielded
+from vrx.media.segments import JOINABLE_CONTAINERS, Segment, join_segments, segment_target
+from vrx.media.signals import defer_signals
 from vrx.media.target import Target
 from vrx.media.write import Writer
 from vrx.models.base import SceneStart
@@ -22,7 +22,7 @@ SPAN = 240  # frames of a part at least: encoders begin anew after about as many
 
 def can_keep(target: Target) -> bool:
     """Whether a result can be made in parts and joined."""
-    return target.path is not None and not target.still and target.container in JOINABLE
+    return target.path is not None and not target.still and target.container in JOINABLE_CONTAINERS
 
 
 def with_saves(items: Iterable[Item], within_scenes: bool, start: StreamState | None) -> Iterator[Item | Control]:
@@ -72,8 +72,8 @@ class KeptWriter:
         if self._writer is None:
             assert self._target.path is not None
             path = self._journal.segment_path(self._target.path.suffix.lower())
-            with shielded():  # else nobody could stop an encoder that has just been started
-                self._writer, self._first = Writer(target_of(self._target, path, frame.time)), frame
+            with defer_signals():  # else nobody could stop an encoder that has just been started
+                self._writer, self._first = Writer(segment_target(self._target, path, frame.time)), frame
         self._writer.write(frame)
         self.frames += 1
 
@@ -81,7 +81,7 @@ class KeptWriter:
         """End the part here; a later run may go on from `state`."""
         segment = self._ended()
         assert segment is not None
-        with shielded():
+        with defer_signals():
             self._journal.add(segment, state)
 
     def finish(self, scenes: int, end: Fraction | None = None) -> None:
@@ -96,7 +96,7 @@ class KeptWriter:
         def note(finished: Path) -> None:
             published.note(result, finished, self._journal.fingerprint, (self.frames, scenes))
 
-        join([*self._journal.kept.segments, *([last] if last else [])], self._target, end, note)
+        join_segments([*self._journal.kept.segments, *([last] if last else [])], self._target, end, note)
         self._journal.remove()
         published.forget(result)
 
