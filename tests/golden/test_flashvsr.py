@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
-from vrx.models.flashvsr import SCHEDULE, enlarged
+from vrx.models.flashvsr import SCHEDULE, enlarge
 from vrx.networks import color_transfer
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.flashvsr import attention as sparse
@@ -155,7 +155,7 @@ def test_enlarging_and_the_count_of_frames(case: Case) -> None:
         if scale != int(scale):
             continue  # we enlarge by whole numbers only
         frame = io[f"{number}.frame"].permute(2, 0, 1)[None].float() / 255
-        large = (enlarged(frame, int(scale)) * 255).round()[0].permute(1, 2, 0)
+        large = (enlarge(frame, int(scale)) * 255).round()[0].permute(1, 2, 0)
         top, left = sizes["crop_top"], sizes["crop_left"]
         width, height = sizes["target"]
         difference = (large[top : top + height, left : left + width] - io[f"{number}.enlarged"].float()).abs()

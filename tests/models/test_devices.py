@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from tests.networks.networks import tiny_parts
 from vrx.bench.random_weights import RandomParts
 from vrx.models import embedded, enlarge, flashvsr, infvsr
-from vrx.models.base import Pixels, SceneStart
+from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Parts
 from vrx.models.registry import Request, build
 from vrx.networks.flashvsr import attention
@@ -71,7 +71,7 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pyte
     with torch.inference_mode():
         restorer = build(entry, Request(parts, restore, model, ELSEWHERE, torch.bfloat16, context))
         target = (SOURCE[0] * restorer.scale, SOURCE[1] * restorer.scale)
-        stages = [restorer.encode, restorer.generate, restorer.decode]
+        stages = list(restorer.stages.values())
         with Border() as border:
             states = [stage.start(SceneStart(0, SOURCE, target)) for stage in stages]
             for number in range(2):
@@ -79,7 +79,7 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pyte
                 frames = torch.empty(count + ahead, 3, *SOURCE, device=ELSEWHERE)
                 marks = torch.empty(count, 1, *SOURCE, device=ELSEWHERE) if mask else None
                 begins = frozenset({0} if number == 0 else ())
-                chunk = Pixels(frames[:count], marks, begins, frames[count:] if ahead else None)
+                chunk: Any = DeviceChunk(frames[:count], marks, begins, frames[count:] if ahead else None)
                 for place, stage in enumerate(stages):
                     chunk, states[place] = stage.step(chunk, states[place])
                 assert chunk.frames.device == ELSEWHERE
@@ -103,13 +103,14 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, mo
     options = embedded.EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
         restorer = embedded.EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)
-        stages = [restorer.encode, restorer.generate, restorer.decode]
+        stages = list(restorer.stages.values())
         target = (SOURCE[0] * scale, SOURCE[1] * scale)
         with Border() as border:
             states = [stage.start(SceneStart(0, SOURCE, target)) for stage in stages]
             for number in range(2):
                 marks = torch.empty(3, 1, *SOURCE, device=ELSEWHERE) if task == "inpaint" else None
-                chunk = Pixels(torch.empty(3, 3, *SOURCE, device=ELSEWHERE), marks, frozenset(() if number else {0}))
+                frames = torch.empty(3, 3, *SOURCE, device=ELSEWHERE)
+                chunk: Any = DeviceChunk(frames, marks, frozenset(() if number else {0}))
                 for place, stage in enumerate(stages):
                     chunk, states[place] = stage.step(chunk, states[place])
                 assert chunk.frames.device == ELSEWHERE

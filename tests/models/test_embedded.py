@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vrx.models import embedded
-from vrx.models.base import Pixels, SceneStart
+from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import EmbeddedOptions, load_parts
 from vrx.weights.hashes import packaged_path
 
@@ -18,9 +18,9 @@ def test_a_blur_too_weak_to_see_is_left_alone(monkeypatch: pytest.MonkeyPatch, e
     )
     frames = torch.rand(1, 3, 16, 16)
     scene = SceneStart(0, (16, 16), (16, 16))
-    chunk, state = encode.step(Pixels(frames, None, frozenset()), encode.start(scene))
+    chunk, state = encode.step(DeviceChunk(frames), encode.start(scene))
     assert state.sigma == undone
-    assert torch.equal(chunk.carry["base"], frames) is (undone == 0)
+    assert torch.equal(chunk.base, frames) is (undone == 0)
 
 
 @pytest.mark.parametrize("value", [0.7, 5.58409847864432, None])

@@ -1,5 +1,7 @@
 """Enlarging with the shipped weights: earlier frames help, damage is undone, and a still picture comes to rest."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from tests.networks.networks import tiny_parts
 from vrx.models import enlarge
-from vrx.models.base import Pixels, SceneStart, Stage
+from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import NOISE_UNIT
@@ -53,16 +55,16 @@ def enlarged(
     options = EmbeddedOptions(task="upscale", scale=scale, strength=strength)
     restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
     height, width = low.shape[-2:]
-    stages: list[Stage] = [restorer.encode, restorer.generate, restorer.decode]
+    stages = list(restorer.stages.values())
     states = [stage.start(SceneStart(0, (height, width), (scale * height, scale * width))) for stage in stages]
     frames, notes = [], []
     with torch.inference_mode():
         for start in range(0, len(low), chunk):
-            part = Pixels(low[start : start + chunk].clone(), None, frozenset({0} if start == 0 else ()))
+            part: Any = DeviceChunk(low[start : start + chunk].clone(), None, frozenset({0} if start == 0 else ()))
             for place, stage in enumerate(stages):
                 part, states[place] = stage.step(part, states[place])
             frames.append(part.frames)
-            notes += part.notes
+            notes += [note.text for note in part.notes]
     return torch.cat(frames), notes
 
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from tests.models import small
 from vrx.errors import ModelError
 from vrx.models import autoencoders, infvsr, prompts
-from vrx.models.base import ChunkSchedule, Pixels, Restorer, SceneStart
+from vrx.models.base import ChunkSchedule, DeviceChunk, Restorer, SceneStart
 from vrx.models.components import Parts, in_folder
 from vrx.models.registry import FAMILIES, Request, build, given, parts_of
 from vrx.networks.causal_conv import ConvCache
@@ -90,7 +91,7 @@ def test_weights_begin_where_matrices_may_whatever_the_file(folders: dict[str, P
             assert torch.equal(parameter, old)
 
 
-def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[Pixels, int]]:
+def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[DeviceChunk, int]]:
     """As the pipeline cuts and pads them, with the frames that are meant."""
     start = number = 0
     while start < len(x):
@@ -98,7 +99,8 @@ def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[Pixels, int]]:
         padding = schedule.padding(len(part), number == 0)
         after = torch.cat([x[start + len(part) :], x[-1:].expand(schedule.ahead, -1, -1, -1)])[: schedule.ahead]
         whole = torch.cat([part, part[-1:].expand(padding, -1, -1, -1)])
-        yield Pixels(whole, None, frozenset({0} if number == 0 else ()), after if schedule.ahead else None), len(part)
+        refresh = frozenset({0} if number == 0 else ())
+        yield DeviceChunk(whole, None, refresh, after if schedule.ahead else None), len(part)
         start, number = start + len(part), number + 1
 
 
@@ -106,16 +108,17 @@ def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[Pixels, int]]:
 def run(system: Restorer, x: Tensor, reload_at: int = -1) -> Tensor:
     """All frames of one scene; at chunk `reload_at` every state is saved and loaded first."""
     scene = SceneStart(0, SOURCE, (SOURCE[0] * system.scale, SOURCE[1] * system.scale))
-    stages = [system.encode, system.generate, system.decode]
+    stages = list(system.stages.values())
     states = [stage.start(scene) for stage in stages]
     results = []
-    for number, (pixels, count) in enumerate(chunks(x, system.schedule)):
+    for number, (chunk, count) in enumerate(chunks(x, system.schedule)):
+        value: Any = chunk
         if number == reload_at:
             kept = [stage.save(state) for stage, state in zip(stages, states, strict=True)]
             states = [stage.load(scene, tensors) for stage, tensors in zip(stages, kept, strict=True)]
         for place, stage in enumerate(stages):
-            pixels, states[place] = stage.step(pixels, states[place])
-        results.append(pixels.frames[:count])
+            value, states[place] = stage.step(value, states[place])
+        results.append(value.frames[:count])
     return torch.cat(results)
 
 
@@ -155,9 +158,9 @@ def test_known_pixels_stay(folders: dict[str, Path]) -> None:
     mask = torch.zeros(9, 1, *SOURCE)
     mask[..., 4:12, 8:20] = 1
     scene = SceneStart(0, SOURCE, SOURCE)
-    pixels = Pixels(x, mask, frozenset({0}))
+    pixels: Any = DeviceChunk(x, mask, frozenset({0}))
     with torch.inference_mode():
-        for stage in (system.encode, system.generate, system.decode):
+        for stage in system.stages.values():
             pixels, _ = stage.step(pixels, stage.start(scene))
     hole = mask.bool().expand_as(x)
     assert torch.equal(pixels.frames[~hole], x[~hole])
@@ -190,41 +193,43 @@ def test_prompts_are_cleaned_and_end_with_their_token(folders: dict[str, Path]) 
 
 def test_the_reference_changes_with_the_content(folders: dict[str, Path]) -> None:
     system = restorer(folders["infvsr"], Task.UPSCALE)
-    assert isinstance(system.encode, infvsr.Encode)
+    encode = system.stages["encode"]
+    assert isinstance(encode, infvsr.Encode)
     scene = SceneStart(0, SOURCE, (80, 144))
     x = clip(1).repeat(60, 1, 1, 1)
     x[21:] = 1 - x[21:]
-    state, told = system.encode.start(scene), []
+    state, renewed = encode.start(scene), []
     with torch.inference_mode():
         for pixels, _ in chunks(x, system.schedule):
-            pixels, state = system.encode.step(pixels, state)
-            told.append("context" in pixels.carry)
-    assert told == [True, False, True, False, False, False]
+            encoded, state = encode.step(pixels, state)
+            renewed.append(encoded.context is not None)
+    assert renewed == [True, False, True, False, False, False]
 
 
 def test_a_marked_frame_becomes_the_reference(folders: dict[str, Path]) -> None:
     system = restorer(folders["infvsr"], Task.UPSCALE)
-    state = system.encode.start(SceneStart(0, SOURCE, (80, 144)))
+    encode = system.stages["encode"]
+    state = encode.start(SceneStart(0, SOURCE, (80, 144)))
     with torch.inference_mode():
-        pixels, state = system.encode.step(Pixels(clip(9), None, frozenset({0})), state)
-        second = Pixels(1 - clip(12), None, frozenset({5}))
-        pixels, state = system.encode.step(second, state)
-    assert "context" in pixels.carry
+        _, state = encode.step(DeviceChunk(clip(9), refresh=frozenset({0})), state)
+        second = DeviceChunk(1 - clip(12), refresh=frozenset({5}))
+        encoded, state = encode.step(second, state)
+    assert encoded.context is not None
     assert torch.equal(state.reference, second.frames[5])
     assert state.age == 7
 
 
-def streamed(direction: autoencoders.Streamed, x: Tensor, sizes: list[int]) -> Tensor:
+def streamed(direction: autoencoders.StreamingPass, x: Tensor, sizes: list[int]) -> Tensor:
     caches: autoencoders.Caches = []
     results = []
     for part in x.split(sizes, 2):
         out, caches = direction.step(part, caches)
-        caches = autoencoders.restored(autoencoders.saved(caches), CPU)
+        caches = autoencoders.unpack_caches(autoencoders.pack_caches(caches), CPU)
         results.append(out)
     return torch.cat(results, 2)
 
 
-def whole_tile(codec: autoencoders.WanCodec, latent: Tensor) -> Tensor:
+def whole_tile(codec: autoencoders.WanVideoAutoencoder, latent: Tensor) -> Tensor:
     """The first tile of 32 latents alone."""
     return streamed(autoencoders.decoder(codec, autoencoders.Tiling("off")), latent[..., :32, :32], [1, 1])
 
@@ -234,14 +239,14 @@ def test_blending_changes_nothing_where_tiles_agree() -> None:
         return x.repeat_interleave(8, -1).repeat_interleave(8, -2), cache.fork()
 
     x = torch.rand(1, 3, 2, 300, 170)
-    out, caches = autoencoders.Streamed(enlarge, autoencoders.Tiling("1024"), (1, 8)).step(x, [])
+    out, caches = autoencoders.StreamingPass(enlarge, autoencoders.Tiling("1024"), (1, 8)).step(x, [])
     torch.testing.assert_close(out, enlarge(x, ConvCache())[0])
     assert len(caches) == 3 * 2
 
 
 @torch.inference_mode()
 def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
-    codec = autoencoders.WanCodec(in_folder(folders["infvsr"]).autoencoder())
+    codec = autoencoders.WanVideoAutoencoder(in_folder(folders["infvsr"]).autoencoder())
     latent = torch.randn(1, 16, 2, 40, 12)
     whole = streamed(autoencoders.decoder(codec, autoencoders.Tiling("off")), latent, [1, 1])
     assert torch.equal(
@@ -306,7 +311,7 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
 def test_a_latent_at_a_time_is_a_chunk_at_a_time(spent: bool) -> None:
     network = WanAutoencoder(WanAutoencoderConfig(dim=4))
     network.load_state_dict(small.autoencoder())
-    codec = autoencoders.WanCodec(network)
+    codec = autoencoders.WanVideoAutoencoder(network)
     video, latent = torch.rand(1, 3, 17, 16, 24) * 2 - 1, torch.randn(1, 16, 6, 2, 3)
     with torch.inference_mode():
         parts = [ConvCache(spent=spent), ConvCache(spent=spent)]

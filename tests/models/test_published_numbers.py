@@ -60,7 +60,7 @@ def test_instantvir() -> None:
     assert OneStep(timestep=522, shift=8.0, window=18, pad=True) == instantvir.RULE
     assert instantvir.RULE.sigma == pytest.approx(0.5217391, abs=1e-6)  # entry 880 of the shifted schedule
     assert instantvir.RULE.window + causal_wan.BLOCK == 21
-    assert instantvir.GREY == 0.5  # missing pixels are 0 in -1..1
+    assert instantvir.GRAY == 0.5  # missing pixels are 0 in -1..1
     assert instantvir.SCALE == 4
     assert prompts.LENGTH == 512  # tokens, the end among them
     assert umt5.FARTHEST == 128

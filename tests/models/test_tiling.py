@@ -1,4 +1,4 @@
-"""When a codec works in tiles, and where their caches rest."""
+"""When an autoencoder works in tiles, and where their caches rest."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_every_model_that_runs_has_a_footprint() -> None:
 
 
 def doubled(x: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-    """A codec's step that counts its steps."""
+    """An autoencoder's step that counts its steps."""
     cache = cache.fork()
     cache.store["steps"] = cache.store.get("steps", torch.zeros(1)) + 1
     return x.repeat_interleave(8, -1).repeat_interleave(8, -2), cache
@@ -69,7 +69,7 @@ def doubled(x: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
 
 def test_a_scene_goes_on_as_it_began() -> None:
     x = torch.rand(1, 3, 1, 130, 20)
-    free, full = (autoencoders.Streamed(doubled, Tiling("auto", pixels), (1, 8)) for pixels in (10**9, 0))
+    free, full = (autoencoders.StreamingPass(doubled, Tiling("auto", pixels), (1, 8)) for pixels in (10**9, 0))
     for first, second, count in ((free, full, 1), (full, free, 2)):
         _, caches = first.step(x, [])
         assert len(caches) == count

@@ -1,6 +1,8 @@
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from tests.networks.networks import tiny_parts
 from tests.pipeline.frames import RGB, stream
 from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame
-from vrx.models.base import ChunkSchedule, Pixels, Restorer, SceneStart, State
+from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, Restorer, SceneStart, StatelessStage
 from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer
 from vrx.pipeline import executor
 from vrx.pipeline.chunking import Place, Source, chunked
@@ -121,38 +123,37 @@ def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
         stream_state.read(tmp_path / "state")
 
 
-class Passing:
+class Passing(StatelessStage[Any, Any]):
     """Stages that do nothing but count; `fail_at` names a chunk at which they raise."""
 
     def __init__(self, fail_at: int | None = None) -> None:
         self.fail_at, self.seen = fail_at, 0
 
-    def start(self, scene: SceneStart) -> State:
-        return None
-
-    def step(self, chunk: Pixels, state: State) -> tuple[Pixels, State]:
+    def step(self, chunk: Any, state: SceneStart) -> tuple[Any, SceneStart]:
         self.seen += 1
         if self.seen == self.fail_at:
             raise RuntimeError("stage failed")
         return chunk, state
 
-    def save(self, state: State) -> dict[str, torch.Tensor]:
-        return {}
 
-    def load(self, scene: SceneStart, tensors: dict[str, torch.Tensor]) -> State:
-        return None
+class Returning(Passing):
+    """Gives what came in as the result."""
+
+    def step(self, chunk: DeviceChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
+        return RestoredChunk(super().step(chunk, state)[0].frames), state
 
 
 class Nothing:
     """A restorer that returns what it gets, with the chunks of Wan's causal codec."""
 
-    name, scale = "nothing", 1
+    scale = 1
     schedule = ChunkSchedule(9, 12, multiple=4, first_offset=1)
 
     def __init__(self, failing: str = "", fail_at: int = 2) -> None:
-        self.encode, self.generate, self.decode = (
-            Passing(fail_at if name == failing else None) for name in ("encode", "generate", "decode")
-        )
+        kinds = {"encode": Passing, "generate": Passing, "decode": Returning}
+        self.stages: dict[str, AnyStage] = {
+            name: kind(fail_at if name == failing else None) for name, kind in kinds.items()
+        }
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 8, 9, 10, 20, 21, 33, 34])
@@ -232,12 +233,11 @@ def test_three_thousand_frames_take_no_more_than_a_few() -> None:
 
 def test_values_that_are_no_numbers_are_named() -> None:
     class Broken(Passing):
-        def step(self, chunk: Pixels, state: State) -> tuple[Pixels, State]:
-            chunk.frames = chunk.frames * float("nan")
-            return chunk, state
+        def step(self, chunk: DeviceChunk, state: SceneStart) -> tuple[DeviceChunk, SceneStart]:
+            return replace(chunk, frames=chunk.frames * float("nan")), state
 
     restorer = Nothing()
-    restorer.generate = Broken()
+    restorer.stages["generate"] = Broken()
     with pytest.raises(Exception, match="no numbers near frame 0"):
         walk(restorer, chunked(stream(3), Nothing.schedule, 1))
 
@@ -248,16 +248,13 @@ def test_a_stop_does_not_wait_for_a_long_step(monkeypatch: pytest.MonkeyPatch) -
     begun, over = threading.Event(), threading.Event()
     restorer = restorer_for()
 
-    class Slow:
-        def start(self, scene: SceneStart) -> None:
-            return None
-
-        def step(self, frames: Pixels, state: State) -> tuple[Pixels, State]:
+    class Slow(Passing):
+        def step(self, chunk: Any, state: SceneStart) -> tuple[Any, SceneStart]:
             begun.set()
             assert over.wait(60)
             raise ModelError("too late for anyone")
 
-    monkeypatch.setattr(restorer, "generate", Slow())
+    monkeypatch.setitem(restorer.stages, "generate", Slow())
     pipeline = Pipeline(restorer, make_doors(CPU, doors_for(restorer.scale)))
     results = pipeline.results(chunked(stream(40), restorer.schedule, restorer.scale))
     assert isinstance(next(results), SceneStart)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from vrx.bench.end_to_end import machine_name
 from vrx.bench.peak_memory import forget_peak, peak_memory
 from vrx.bench.random_weights import TEXT_LENGTH, TEXT_WIDTH, RandomParts
-from vrx.models.base import Pixels, Restorer, SceneStart
+from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
 from vrx.models.registry import Request, build
-from vrx.networks.cache import KVCache
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import pick_device, pick_dtype
 from vrx.pipeline.fitting import with_room
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
-
-STAGES = ("encode", "generate", "decode")
 
 
 def attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
@@ -90,7 +88,7 @@ def benchmark_random(
     restorer = build(entry, with_room(Request(parts, restore, model, device, dtype, context), entry))
     rates = matrix_rate(device, dtype), bandwidth(device)
     rows = [row for size in sizes for row in measured(restorer, size, chunks, device, rates)]
-    counted = {id(p): p.numel() for name in STAGES for p in parameters(getattr(restorer, name))}
+    counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}
     return LargeBenchmark(
         machine=machine_name(device),
         model=entry.name,
@@ -115,8 +113,8 @@ def measured(
         seconds = meter.time(chunks)
     frames = restorer.schedule.next
     rows = []
-    for name in STAGES:
-        held = sum(p.nbytes for p in parameters(meter.stages[name])) + cached(meter.states[name])
+    for name, stage in meter.stages.items():
+        held = sum(p.nbytes for p in parameters(stage)) + stage.cache_usage(meter.states[name]).bytes
         floor = max(operations[name] / rates[0], held / rates[1])
         rows.append(
             StageRow(
@@ -137,16 +135,16 @@ def measured(
 
 
 class Meter:
-    """The three stages of a restorer on a made stream, one after the other; `memory` their peaks in bytes."""
+    """The stages of a restorer on a made stream, one after the other; `memory` their peaks in bytes."""
 
     def __init__(self, restorer: Restorer, size: tuple[int, int], device: torch.device) -> None:
         width, height = size
         self._source = (height // restorer.scale, width // restorer.scale)
         self._restorer, self._device, self._number = restorer, device, 0
         scene = SceneStart(0, self._source, (height, width))
-        self.stages = {name: getattr(restorer, name) for name in STAGES}
+        self.stages: dict[str, AnyStage] = dict(restorer.stages)
         self.states = {name: stage.start(scene) for name, stage in self.stages.items()}
-        self.memory = dict.fromkeys(STAGES, 0)
+        self.memory = dict.fromkeys(self.stages, 0)
 
     def fill_caches(self) -> None:
         """Chunks until no later one has more to look at: the steady state of a long video.
@@ -154,23 +152,23 @@ class Meter:
         The first is never that, and kernels are chosen while it runs.
         """
         self._chunk()
-        while not all(is_full(state) for state in self.states.values()):
+        while not all(stage.cache_usage(self.states[name]).full for name, stage in self.stages.items()):
             self._chunk()
 
     def count(self) -> dict[str, float]:
         """The operations of a chunk in each stage; apart from the timed ones, as counting costs time."""
-        counters = {name: FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) for name in STAGES}
+        counters = {name: FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) for name in self.stages}
         self._chunk(counters)
         return {name: float(counter.get_total_flops()) for name, counter in counters.items()}
 
     def time(self, chunks: int) -> dict[str, float]:
         """Seconds a chunk in each stage."""
         spent = [self._chunk() for _ in range(chunks)]
-        return {name: sum(seconds[name] for seconds in spent) / chunks for name in STAGES}
+        return {name: sum(seconds[name] for seconds in spent) / chunks for name in self.stages}
 
     def _chunk(self, counters: Mapping[str, AbstractContextManager[object]] | None = None) -> dict[str, float]:
         """The next chunk through all stages, each inside its counter; seconds in each."""
-        chunk = pattern(self._restorer, self._source, self._number, self._device)
+        value: Any = pattern(self._restorer, self._source, self._number, self._device)
         self._number += 1
         seconds = {}
         for name, stage in self.stages.items():
@@ -178,20 +176,14 @@ class Meter:
             settle(self._device)
             begin = perf_counter()
             with counters[name] if counters else nullcontext():
-                chunk, self.states[name] = stage.step(chunk, self.states[name])
+                value, self.states[name] = stage.step(value, self.states[name])
             settle(self._device)
             seconds[name] = perf_counter() - begin
             self.memory[name] = max(self.memory[name], peak(self._device))
         return seconds
 
 
-def is_full(state: object) -> bool:
-    """Whether a stage's cache, if it has one, holds all that it will ever look back at."""
-    cache = getattr(state, "cache", None)
-    return not isinstance(cache, KVCache) or cache.end >= cache.window
-
-
-def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: torch.device) -> Pixels:
+def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: torch.device) -> DeviceChunk:
     """A chunk of a moving pattern, as the door would give it."""
     schedule = restorer.schedule
     count = schedule.size(number)
@@ -200,7 +192,7 @@ def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: to
     luma = 0.5 + 0.3 * torch.sin((x + 2 * shift) / 7) * torch.cos((y - shift) / 5)
     frames = luma[:, None].expand(-1, 3, -1, -1).to(device)
     ahead = frames[count:] if schedule.ahead else None
-    return Pixels(frames[:count].contiguous(), None, frozenset({0} if number == 0 else ()), ahead)
+    return DeviceChunk(frames[:count].contiguous(), None, frozenset({0} if number == 0 else ()), ahead)
 
 
 def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
@@ -216,12 +208,6 @@ def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
     elif type(thing).__module__.startswith("vrx.models"):
         for value in vars(thing).values():
             yield from parameters(value, seen)
-
-
-def cached(state: object) -> int:
-    """Bytes of the keys and values in a stage's state."""
-    cache = getattr(state, "cache", None)
-    return 2 * cache.keys.nbytes if isinstance(cache, KVCache) else 0
 
 
 def settle(device: torch.device) -> None:

@@ -1,20 +1,21 @@
-"""Codecs as the restorers use them: pixels in -1..1 to the transformer's latents and back, streamed, in tiles."""
+"""Video autoencoders as models use them: pixels in -1..1 to latents and back, streamed, in tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from vrx.models.base import Input, Output, SceneStart, Stage
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.taehv import TinyAutoencoder
 from vrx.networks.wan.autoencoder import TEMPORAL, WanAutoencoder
 
-SPATIAL = 8  # pixels a side of a latent, in every codec here
+SPATIAL = 8  # pixels a side of a latent, in every autoencoder here
 TILE, STRIDE = 128, 110  # latents; as InfVSR's release
 TILED_FROM = 1024  # rows of output above which `auto` tiles where the memory is not known
 RESERVE = 8_000_000_000  # bytes that stay free where caches of tiles stay on a GPU: the maps of one tile
@@ -24,7 +25,7 @@ Caches = list[ConvCache]  # one a tile
 Step = Callable[[Tensor, ConvCache], tuple[Tensor, ConvCache]]
 
 
-class Codec(Protocol):
+class VideoAutoencoder(Protocol):
     """Two streamed directions; a state is what either keeps of the frames before."""
 
     def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
@@ -34,7 +35,7 @@ class Codec(Protocol):
         """Latents [1, C, F, H, W] to frames [1, 3, T, 8 H, 8 W] in -1..1."""
 
 
-class WanCodec:
+class WanVideoAutoencoder:
     """Wan's autoencoder, a latent frame at a time; with `tiny`, TAEHV decodes in its place.
 
     Its widest maps have the size of the picture: those of a whole chunk would take three times the memory, for
@@ -46,7 +47,7 @@ class WanCodec:
         self._dtype = network.conv1.weight.dtype
 
     def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """See `Codec`."""
+        """See `VideoAutoencoder`."""
         latents = []
         for group in by_latent(frames.to(self._dtype)):
             latent, cache = self.network.encode_step(group, cache)
@@ -54,7 +55,7 @@ class WanCodec:
         return torch.cat(latents, 2), cache
 
     def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """See `Codec`."""
+        """See `VideoAutoencoder`."""
         latent = latent.to(self._dtype)
         if self.tiny is None:
             pictures = []
@@ -73,7 +74,7 @@ def by_latent(frames: Tensor) -> tuple[Tensor, ...]:
     return frames.split([*first, *[TEMPORAL] * (count // TEMPORAL)], 2)
 
 
-class LeanCodec:
+class LeanVideoAutoencoder:
     """LeanVAE: half the range, latents as they are."""
 
     def __init__(self, network: LeanAutoencoder) -> None:
@@ -81,12 +82,12 @@ class LeanCodec:
         self._dtype = network.latent_bottleneck.phi.dtype
 
     def encode_step(self, frames: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """See `Codec`."""
+        """See `VideoAutoencoder`."""
         latent, cache = self.network.encode_step((frames * LEAN_RANGE).to(self._dtype), cache)
         return latent.float(), cache
 
     def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """See `Codec`."""
+        """See `VideoAutoencoder`."""
         frames, cache = self.network.decode_step(latent.to(self._dtype), cache)
         return frames.float().clamp(-LEAN_RANGE, LEAN_RANGE) / LEAN_RANGE, cache
 
@@ -108,7 +109,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Tiling:
-    """When a codec works in tiles: `wanted` is `auto`, `off` or a side in pixels of output.
+    """When an autoencoder works in tiles: `wanted` is `auto`, `off` or a side in pixels of output.
 
     `untiled` pixels of output fit the device in one piece, and `free` asks for its free bytes; None where
     neither is known.
@@ -156,8 +157,8 @@ def ramp(length: int, overlap: int, first: bool, last: bool, like: Tensor) -> Te
     return weight
 
 
-class Streamed:
-    """One direction of a codec over a scene, whole or in tiles; states are values.
+class StreamingPass:
+    """One direction of an autoencoder over a scene, whole or in tiles; states are values.
 
     `scales` are (pixels of the input, of the output) a latent.
     """
@@ -211,25 +212,25 @@ class Streamed:
         return tiles if count == expected else Tiles() if count > 1 else None
 
 
-def encoder(codec: Codec, tiling: Tiling) -> Streamed:
+def encoder(autoencoder: VideoAutoencoder, tiling: Tiling) -> StreamingPass:
     """Pixels to latents."""
-    return Streamed(codec.encode_step, tiling, (SPATIAL, 1))
+    return StreamingPass(autoencoder.encode_step, tiling, (SPATIAL, 1))
 
 
-def decoder(codec: Codec, tiling: Tiling) -> Streamed:
+def decoder(autoencoder: VideoAutoencoder, tiling: Tiling) -> StreamingPass:
     """Latents to pixels."""
-    return Streamed(codec.decode_step, tiling, (1, SPATIAL))
+    return StreamingPass(autoencoder.decode_step, tiling, (1, SPATIAL))
 
 
-def saved(caches: Caches) -> dict[str, Tensor]:
+def pack_caches(caches: Caches) -> dict[str, Tensor]:
     """Caches as tensors by name."""
     if any(t.is_pinned() for cache in caches for t in cache.store.values()):
         torch.accelerator.synchronize()  # they may still be on their way to the host
     return {f"{i}.{name}": t for i, cache in enumerate(caches) for name, t in cache.tensors().items()}
 
 
-def restored(tensors: dict[str, Tensor], device: torch.device) -> Caches:
-    """The caches that `saved` gave."""
+def unpack_caches(tensors: dict[str, Tensor], device: torch.device) -> Caches:
+    """The caches that `pack_caches` gave."""
     caches: Caches = []
     for key in sorted(tensors, key=lambda k: int(k.split(".", 1)[0])):
         number, name = key.split(".", 1)
@@ -237,3 +238,33 @@ def restored(tensors: dict[str, Tensor], device: torch.device) -> Caches:
             caches.append(ConvCache(spent=True))
         caches[int(number)].store[name] = tensors[key].to(device)
     return caches
+
+
+# ---------------------------------------------------------------- stages
+
+
+@dataclass
+class AutoencoderState:
+    """An autoencoder's caches in one scene."""
+
+    scene: SceneStart
+    caches: Caches = field(default_factory=list)
+
+
+class AutoencoderStage(Stage[Input, Output, AutoencoderState]):
+    """Base of stages that keep an autoencoder's caches and nothing else."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def start(self, scene: SceneStart) -> AutoencoderState:
+        """Empty caches."""
+        return AutoencoderState(scene)
+
+    def save(self, state: AutoencoderState) -> dict[str, Tensor]:
+        """The caches."""
+        return pack_caches(state.caches)
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> AutoencoderState:
+        """The state that `save` gave."""
+        return AutoencoderState(scene, unpack_caches(tensors, self._device))

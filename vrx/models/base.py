@@ -1,21 +1,23 @@
-"""What the pipeline may ask of a restoring system: its schedule, and three stages with their states."""
+"""The contract between a model and whatever runs it: a chunk schedule, and stages with states as values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-State = Any  # a stage's own; only that stage looks inside
+from vrx.events import Note
 
 
 @dataclass(frozen=True)
 class ChunkSchedule:
-    """How many frames a system takes first and then, and which counts its codec can hold.
+    """How many frames a system takes first and then, and which counts its autoencoder can hold.
 
     A chunk of n frames is padded until (n - `first_offset`) % `multiple` == 0 in a scene's first chunk
-    and n % `multiple` == 0 after it: Wan's causal codec has multiple 4 and first offset 1.  The first
+    and n % `multiple` == 0 after it: Wan's causal autoencoder has multiple 4 and first offset 1.  The first
     chunk is padded to `least` at least.  `ahead` frames of the scene after the chunk come along to be
     looked at: FlashVSR's features lead its pictures by four frames.
     """
@@ -45,54 +47,106 @@ class ChunkSchedule:
 
 @dataclass(frozen=True)
 class SceneStart:
-    """What a stage learns when a scene begins: sizes as (height, width) of one frame."""
+    """What a stage learns when a scene begins: sizes as (height, width) of one frame; `number` counts from 0."""
 
     number: int
     source: tuple[int, int]
     target: tuple[int, int]
 
 
-@dataclass
-class Pixels:
-    """A chunk on its way through the stages.
+@dataclass(frozen=True)
+class DeviceChunk:
+    """Frames of one scene on the device: what the first stage takes.
 
-    `frames`: [T, 3, H, W] float in 0..1 on the device.  `masks`: [T, 1, H, W] 1 where to fill, or None.
-    `ahead`: [A, 3, H, W] frames that follow, where the schedule asks for them.
+    `frames`: [T, 3, H, W] float in 0..1.  `masks`: [T, 1, H, W], 1 where to fill, or None.
     `refresh`: frames that become the reference of the guidance; a scene's first does, whether it is among them or not.
-    `carry` is what decode needs of encode; `latents` what generate works on; `notes` are for the user.
+    `ahead`: [A, 3, H, W] frames that follow, where the schedule asks for them.
     """
 
     frames: Tensor
-    masks: Tensor | None
-    refresh: frozenset[int]
+    masks: Tensor | None = None
+    refresh: frozenset[int] = frozenset()
     ahead: Tensor | None = None
-    latents: Tensor | None = None
-    carry: dict[str, Tensor] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
-class Stage(Protocol):
-    """One of encode, generate, decode.  Does no threading; several scenes never share a state."""
+@dataclass(frozen=True)
+class RestoredChunk:
+    """What the last stage gives: frames [T, 3, s H, s W] float in 0..1, and notes for the user."""
 
+    frames: Tensor
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class CacheUsage:
+    """What a stage's state holds of earlier frames.
+
+    `bytes` are read at every step; `full` says that later steps look back no further than the next one.
+    """
+
+    bytes: int = 0
+    full: bool = True
+
+
+Input = TypeVar("Input", contravariant=True)
+Output = TypeVar("Output", covariant=True)
+State = TypeVar("State")
+
+
+class Stage(ABC, Generic[Input, Output, State]):
+    """One step of a model's work on a chunk.  It starts no thread, and scenes never share a state.
+
+    `Input` and `Output` are values of the model's own, one type between two of its stages: the first stage
+    takes a `DeviceChunk`, the last one gives a `RestoredChunk`.  Whatever a later stage needs is in them.
+    """
+
+    @abstractmethod
     def start(self, scene: SceneStart) -> State:
         """A fresh state."""
 
-    def step(self, chunk: Pixels, state: State) -> tuple[Pixels, State]:
-        """One chunk on; the old state is spent."""
+    @abstractmethod
+    def step(self, chunk: Input, state: State) -> tuple[Output, State]:
+        """Process one chunk; the old state must not be used again."""
 
+    @abstractmethod
     def save(self, state: State) -> dict[str, Tensor]:
         """The state as tensors, independent of later steps."""
 
+    @abstractmethod
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> State:
         """The state that `save` gave."""
 
+    def cache_usage(self, state: State) -> CacheUsage:
+        """How much of earlier frames a state holds; nothing unless a stage says otherwise."""
+        return CacheUsage()
+
+
+class StatelessStage(Stage[Input, Output, SceneStart]):
+    """Base of stages that keep nothing between chunks; their state is the scene with its sizes."""
+
+    def start(self, scene: SceneStart) -> SceneStart:
+        """The scene itself."""
+        return scene
+
+    def save(self, state: SceneStart) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> SceneStart:
+        """The scene itself."""
+        return scene
+
+
+AnyStage = Stage[Any, Any, Any]
+
 
 class Restorer(Protocol):
-    """A system that restores: three stages, and what they need to know of a stream's shape as data."""
+    """A model set up for one task and scale.
 
-    name: str
+    `stages` by name (such as encode, generate, decode), in their order, one to three.  Each runs in a thread
+    of its own where the driver has threads.  A system whose decoder feeds its generator is one stage.
+    """
+
     schedule: ChunkSchedule
     scale: int
-    encode: Stage
-    generate: Stage
-    decode: Stage
+    stages: Mapping[str, AnyStage]

@@ -1,23 +1,24 @@
-"""The generator that InfVSR and InstantViR share: one step of causal Wan over a rolling KV cache."""
+"""What InfVSR and InstantViR share: one step of causal Wan over a rolling KV cache, and the decoder after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from vrx.models.autoencoders import SPATIAL
-from vrx.models.base import ChunkSchedule, Pixels, SceneStart
-from vrx.models.stages import up_to
+from vrx.models.autoencoders import SPATIAL, AutoencoderStage, AutoencoderState, StreamingPass
+from vrx.models.base import CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
+from vrx.models.layouts import round_up, to_frames
 from vrx.networks.cache import KVCache
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import Conditions, WanTransformer
 
 BLOCK = 3  # latent frames of a chunk
-PIXEL_MULTIPLE = 16  # codec x patch
+PIXEL_MULTIPLE = 16  # autoencoder x patch
 SCHEDULE = ChunkSchedule(first=9, next=12, multiple=4, first_offset=1)
-CONTEXT = "context"  # guidance rows in a chunk's carry, where they change
+CONTEXT = "context"  # guidance rows in a saved state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,18 @@ class OneStep:
         return nearest_sigma(self.timestep, self.shift)
 
 
+@dataclass(frozen=True)
+class LatentChunk:
+    """A chunk between two stages: latents [1, C, F, H, W], and the source they were made of.
+
+    `context`: guidance rows [1, L, D] from this chunk on, None where they stay as they are.
+    """
+
+    latents: Tensor
+    source: DeviceChunk
+    context: Tensor | None = None
+
+
 @dataclass
 class GenerateState:
     """A scene's cache, and the conditions with the rows they were made of."""
@@ -48,7 +61,7 @@ class GenerateState:
     conditions: Conditions | None = None
 
 
-class Generate:
+class Generate(Stage[LatentChunk, LatentChunk, GenerateState]):
     """Degraded latents to restored ones: x0 = x - sigma v, one forward a chunk, which also writes the cache."""
 
     def __init__(self, network: WanTransformer, rule: OneStep, size: Callable[[SceneStart], tuple[int, int]]) -> None:
@@ -57,20 +70,18 @@ class Generate:
 
     def start(self, scene: SceneStart) -> GenerateState:
         """An empty cache for the scene's latents."""
-        height, width = (up_to(side, PIXEL_MULTIPLE) // SPATIAL for side in self._size(scene))
+        height, width = (round_up(side, PIXEL_MULTIPLE) // SPATIAL for side in self._size(scene))
         return GenerateState(scene, self._network.allocate(height, width, self._rule.window, BLOCK))
 
-    def step(self, chunk: Pixels, state: GenerateState) -> tuple[Pixels, GenerateState]:
+    def step(self, chunk: LatentChunk, state: GenerateState) -> tuple[LatentChunk, GenerateState]:
         """Restored latents [1, C, F, H, W]."""
-        assert chunk.latents is not None
-        if CONTEXT in chunk.carry:
-            state = self.told(state, chunk.carry.pop(CONTEXT))
+        if chunk.context is not None:
+            state = self.condition(state, chunk.context)
         assert state.conditions is not None
         flow = self._network.step(chunk.latents, state.conditions, state.cache)
-        chunk.latents = clean_latent(chunk.latents, flow, self._rule.sigma)
-        return chunk, state
+        return LatentChunk(clean_latent(chunk.latents, flow, self._rule.sigma), chunk.source), state
 
-    def told(self, state: GenerateState, context: Tensor) -> GenerateState:
+    def condition(self, state: GenerateState, context: Tensor) -> GenerateState:
         """The state under other guidance rows [1, L, D]."""
         conditions = self._network.conditions(self._rule.timestep, context.to(self._device), self._rule.pad)
         return GenerateState(state.scene, state.cache, context, conditions)
@@ -84,4 +95,25 @@ class Generate:
         """The state that `save` gave."""
         state = self.start(scene)
         state.cache.restore(tensors)
-        return self.told(state, tensors[CONTEXT]) if CONTEXT in tensors else state
+        return self.condition(state, tensors[CONTEXT]) if CONTEXT in tensors else state
+
+    def cache_usage(self, state: GenerateState) -> CacheUsage:
+        """Keys and values of the window."""
+        return CacheUsage(state.cache.nbytes, state.cache.full)
+
+
+class Decode(AutoencoderStage[LatentChunk, RestoredChunk]):
+    """Latents to pixels, cut to the scene's size; known pixels of a mask stay as they were."""
+
+    def __init__(self, decoder: StreamingPass, device: torch.device) -> None:
+        super().__init__(device)
+        self._decoder = decoder
+
+    def step(self, chunk: LatentChunk, state: AutoencoderState) -> tuple[RestoredChunk, AutoencoderState]:
+        """Restored frames [T, 3, s H, s W] in 0..1."""
+        video, caches = self._decoder.step(chunk.latents, state.caches)
+        height, width = state.scene.target
+        frames = to_frames(video)[..., :height, :width]
+        if chunk.source.masks is not None:
+            frames = torch.where(chunk.source.masks > 0, frames, chunk.source.frames)
+        return RestoredChunk(frames), AutoencoderState(state.scene, caches)

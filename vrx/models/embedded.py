@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,19 @@ import torch
 from torch import Tensor
 
 from vrx.errors import ModelError
+from vrx.events import Note
 from vrx.models import enlarge, sizes
-from vrx.models.base import ChunkSchedule, Pixels, SceneStart, Stage
-from vrx.models.stages import padded
+from vrx.models.base import (
+    AnyStage,
+    CacheUsage,
+    ChunkSchedule,
+    DeviceChunk,
+    RestoredChunk,
+    SceneStart,
+    Stage,
+    StatelessStage,
+)
+from vrx.models.layouts import pad_to_multiple
 from vrx.networks.embedded.blur import SharpnessNetwork, estimate_sigma
 from vrx.networks.embedded.classical import smooth_fill, wiener
 from vrx.networks.embedded.degradation import DamageNetwork
@@ -88,6 +99,33 @@ def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
 
 
+@dataclass(frozen=True)
+class EncodedChunk:
+    """From encode to generate.
+
+    `base`: the classical estimate [T, 3, H, W], sides padded to the grid; `grids`: what the network sees of it,
+    [T, inputs, H/4, W/4]; `mask`: [T, 1, H, W] where to fill, or None; `levels`: conditions [1, LEVELS];
+    `refresh`: frames that become the reference.
+    """
+
+    base: Tensor
+    grids: Tensor
+    mask: Tensor | None
+    levels: Tensor
+    refresh: frozenset[int]
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResidualChunk:
+    """From generate to decode: residuals [T, 3 x 4 x 4, H/4, W/4] to add to the base."""
+
+    base: Tensor
+    residuals: Tensor
+    mask: Tensor | None
+    notes: tuple[Note, ...] = ()
+
+
 @dataclass
 class EncodeState:
     """Blur of the scene in pixels; None until its first chunk was seen, or never asked for."""
@@ -96,7 +134,7 @@ class EncodeState:
     sigma: float | None
 
 
-class Encode:
+class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to the classical estimate and the network's grid."""
 
     def __init__(self, options: EmbeddedOptions, sharpness: SharpnessNetwork) -> None:
@@ -106,26 +144,26 @@ class Encode:
         """A fresh state."""
         return EncodeState(scene, self._options.sigma)
 
-    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
+    def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Estimate, and what the network sees of it, frame by frame."""
+        notes: tuple[Note, ...] = ()
+        mask = None
         if self._options.task == "deblur":
             if state.sigma is None:
-                state.sigma = self.estimate(chunk.frames[:ESTIMATED_FRAMES])
-                chunk.notes.append(f"scene {state.scene.number + 1}: blur of {state.sigma:.1f} px estimated")
-            blurred = padded(chunk.frames, GRID)
+                sigma = self.estimate(chunk.frames[:ESTIMATED_FRAMES])
+                state, notes = EncodeState(state.scene, sigma), (blur_note(state.scene.number + 1, sigma),)
+            assert state.sigma is not None
+            blurred = pad_to_multiple(chunk.frames, GRID)
             base = wiener(blurred, state.sigma) if state.sigma >= LEAST_SIGMA else blurred.clone()
-            chunk.carry["base"] = base
-            chunk.latents = deblur_inputs(blurred, base)
+            grids = deblur_inputs(blurred, base)
         else:
             assert chunk.masks is not None
-            mask = padded(chunk.masks, GRID)
-            base = smooth_fill(padded(chunk.frames, GRID), mask)
-            chunk.carry["base"], chunk.carry["mask"] = base, mask
-            chunk.latents = inpaint_inputs(base, mask)
+            mask = pad_to_multiple(chunk.masks, GRID)
+            base = smooth_fill(pad_to_multiple(chunk.frames, GRID), mask)
+            grids = inpaint_inputs(base, mask)
         strength = self._options.strength
         levels = [(state.sigma or 0.0) / SIGMA_UNIT, strength or 0.0, float(strength is not None)]
-        chunk.carry["levels"] = chunk.frames.new_tensor([levels])
-        return chunk, state
+        return EncodedChunk(base, grids, mask, chunk.frames.new_tensor([levels]), chunk.refresh, notes), state
 
     def estimate(self, frames: Tensor) -> float:
         """The blur of frames [T, 3, H, W] in pixels, 0 where they are sharp."""
@@ -143,7 +181,7 @@ class Encode:
         return EncodeState(scene, None if sigma.isnan() else float(sigma))
 
 
-class Generate:
+class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
     """The network, a frame at a time, over its rolling cache."""
 
     def __init__(self, mode: str, network: EmbeddedNetwork, remember: bool = True) -> None:
@@ -155,11 +193,10 @@ class Generate:
         height, width = (-(-side // GRID) for side in scene.source)
         return self._network.allocate(height, width)
 
-    def step(self, chunk: Pixels, state: Memory) -> tuple[Pixels, Memory]:
-        """Residuals [T, 3 x 4 x 4, H, W] of the frames' grids, in order."""
-        assert chunk.latents is not None
-        levels = chunk.carry["levels"].to(self._dtype)
-        grids = chunk.latents.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
+    def step(self, chunk: EncodedChunk, state: Memory) -> tuple[ResidualChunk, Memory]:
+        """Residuals of the frames' grids, in order."""
+        levels = chunk.levels.to(self._dtype)
+        grids = chunk.grids.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
         references = chunk.refresh | ({0} if state.cache.end == 0 else set())
         residuals = []
         for number, grid in enumerate(grids):
@@ -167,8 +204,7 @@ class Generate:
                 state = self._network.allocate(*grid.shape[-2:])
             fresh = number in references or not self._remember
             residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
-        chunk.latents = torch.cat(residuals)
-        return chunk, state
+        return ResidualChunk(chunk.base, torch.cat(residuals), chunk.mask, chunk.notes), state
 
     def save(self, state: Memory) -> dict[str, Tensor]:
         """The memory."""
@@ -180,44 +216,36 @@ class Generate:
         memory.restore(tensors)
         return memory
 
+    def cache_usage(self, state: Memory) -> CacheUsage:
+        """Keys, values and features of earlier frames."""
+        features = sum(x.nbytes for x in state.features.features)
+        return CacheUsage(state.cache.nbytes + features, state.cache.full)
 
-class Decode:
+
+class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
     """The residual back to pixels, on top of the estimate; known pixels stay what they were."""
 
-    def __init__(self, options: EmbeddedOptions) -> None:
-        self._options = options
-
-    def start(self, scene: SceneStart) -> SceneStart:
-        """Decoding remembers nothing but the sizes."""
-        return scene
-
-    def step(self, chunk: Pixels, state: SceneStart) -> tuple[Pixels, SceneStart]:
+    def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
         """Restored frames [T, 3, H, W] in 0..1."""
-        assert chunk.latents is not None
-        base = chunk.carry["base"]
         height, width = state.target
-        residual = to_pixels(chunk.latents)[..., : base.shape[-2], : base.shape[-1]]
-        if self._options.task == "inpaint":
-            residual = residual * chunk.carry["mask"]
+        residual = to_pixels(chunk.residuals)[..., : chunk.base.shape[-2], : chunk.base.shape[-1]]
+        if chunk.mask is not None:
+            residual = residual * chunk.mask
         # in place: pages that are touched for the first time cost more than the sum
-        chunk.frames = base.add_(residual).clamp_(0, 1)[..., :height, :width]
-        chunk.latents = None
-        chunk.carry = {}
-        return chunk, state
+        frames = chunk.base.add_(residual).clamp_(0, 1)[..., :height, :width]
+        return RestoredChunk(frames, chunk.notes), state
 
-    def save(self, state: SceneStart) -> dict[str, Tensor]:
-        """Nothing to keep."""
-        return {}
 
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> SceneStart:
-        """As `start`."""
-        return scene
+def blur_note(scene: int, sigma: float) -> Note:
+    """The estimated blur of a scene, counted from 1."""
+    return Note(
+        "blur-estimated", f"scene {scene}: estimated blur of {sigma:.1f} px", {"scene": scene, "sigma": round(sigma, 2)}
+    )
 
 
 class EmbeddedRestorer:
     """The three stages of the embedded system."""
 
-    name = "embedded"
     schedule = SCHEDULE
 
     def __init__(
@@ -229,16 +257,18 @@ class EmbeddedRestorer:
         remember: bool = True,
     ) -> None:
         self.scale = options.scale
-        self.encode: Stage
-        self.generate: Stage
-        self.decode: Stage
+        self.stages: Mapping[str, AnyStage]
         if options.task == "upscale":
             enlarging = parts.enlarging.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.encode = enlarge.Encode(options.scale, options.strength, parts.damage.to(device))
-            self.generate = enlarge.Generate(options.scale, enlarging, remember)
-            self.decode = enlarge.Decode(options.scale)
+            self.stages = {
+                "encode": enlarge.Encode(options.scale, options.strength, parts.damage.to(device)),
+                "generate": enlarge.Generate(options.scale, enlarging, remember),
+                "decode": enlarge.Decode(options.scale),
+            }
         else:
             network = parts.network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.encode = Encode(options, parts.sharpness.to(device))
-            self.generate = Generate(options.task, network, remember)
-            self.decode = Decode(options)
+            self.stages = {
+                "encode": Encode(options, parts.sharpness.to(device)),
+                "generate": Generate(options.task, network, remember),
+                "decode": Decode(),
+            }

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.base import Pixels, SceneStart
+from vrx.events import Note
+from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
+from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, brightness
-from vrx.models.stages import padded
 from vrx.networks.embedded.classical import bicubic, bicubic_grid
 from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DamageNetwork, estimate_damage
 from vrx.networks.embedded.grid import to_pixels
@@ -54,6 +55,43 @@ def describe(levels: Tensor) -> str:
     return ", ".join(words)
 
 
+def damage_notes(levels: Tensor, scene: int) -> tuple[Note, ...]:
+    """Estimated damage [LEVELS] of a scene, counted from 1; none for clean pictures."""
+    words = describe(levels)
+    if not words:
+        return ()
+    noise, compression, _ = levels.tolist()
+    facts = {"scene": scene, "noise": round(noise * NOISE_UNIT * 255, 1), "compression": round(compression, 2)}
+    return (Note("degradation-estimated", f"scene {scene}: {words}", facts),)
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """From encode to generate.
+
+    `base`: bicubic interpolation [T, 3, s H, s W], on the grid where that is pixel for pixel (see `on_grid`);
+    `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
+    `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`: the same for the
+    frames that are restored before a scene's first one, [L - 1, 2, H, W], in a scene's first chunk.
+    """
+
+    base: Tensor
+    pictures: Tensor
+    levels: Tensor
+    motion: Tensor
+    lead: Tensor | None = None
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResidualChunk:
+    """From generate to decode: residuals [T, 3 (s p)^2, H, W] on the network's grid, to add to the base."""
+
+    base: Tensor
+    residuals: Tensor
+    notes: tuple[Note, ...] = ()
+
+
 @dataclass
 class EncodeState:
     """Damage of the scene [1, LEVELS], None until its first chunk was seen.
@@ -66,7 +104,7 @@ class EncodeState:
     latest: Tensor
 
 
-class Encode:
+class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to bicubic interpolation, the scene's damage, and how content moved."""
 
     def __init__(self, scale: int, strength: float | None, damage: DamageNetwork) -> None:
@@ -77,48 +115,47 @@ class Encode:
         """A fresh state."""
         return EncodeState(scene, None, torch.empty(0, 0, 0, dtype=torch.uint8))
 
-    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
+    def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Interpolate; find the damage once a scene, and motion."""
-        if state.levels is None:
-            state.levels = self.levels(chunk, state.scene.number)
-        chunk.carry["levels"] = state.levels
-        enlarge = bicubic_grid if on_grid(self._scale) else bicubic
-        chunk.carry["base"] = enlarge(chunk.frames, self._scale)
-        chunk.latents = padded(chunk.frames, PIXELS[self._scale])
-        self.look(chunk, state)
-        return chunk, state
+        levels = state.levels
+        notes: tuple[Note, ...] = ()
+        if levels is None:
+            levels, notes = self.levels(chunk.frames, state.scene.number + 1)
+        base = (bicubic_grid if on_grid(self._scale) else bicubic)(chunk.frames, self._scale)
+        pictures, side = pad_to_multiple(chunk.frames, PIXELS[self._scale]), PIXELS[self._scale]
+        luma = brightness(F.avg_pool2d(pictures, side) if side > 1 else pictures)
+        motion, lead = self.motion(luma, state.latest)
+        encoded = EncodedChunk(
+            base,
+            pictures,
+            levels,
+            motion.to(pictures.device),
+            None if lead is None else lead.to(pictures.device),
+            notes,
+        )
+        return encoded, replace(state, levels=levels, latest=luma[-1:])
 
-    def levels(self, chunk: Pixels, scene: int) -> Tensor:
-        """The conditions [1, LEVELS] of a scene that begins with a chunk."""
+    def levels(self, frames: Tensor, scene: int) -> tuple[Tensor, tuple[Note, ...]]:
+        """The conditions [1, LEVELS] of a scene that begins with these frames, and what the user should know."""
         if self._strength == 0:
-            return chunk.frames.new_zeros(1, LEVELS)
-        found = estimate_damage(self._damage, chunk.frames[:ESTIMATED_FRAMES]).to(chunk.frames)
+            return frames.new_zeros(1, LEVELS), ()
+        found = estimate_damage(self._damage, frames[:ESTIMATED_FRAMES]).to(frames)
         acted = trusted(found, self._scale)
         if self._strength is not None:
-            return scaled(acted, self._strength)[None]
-        words = describe(found)
-        if words:
-            chunk.notes.append(f"scene {scene + 1}: {words}")
-        return acted[None]
+            return scaled(acted, self._strength)[None], ()
+        return acted[None], damage_notes(found, scene)
 
-    def look(self, chunk: Pixels, state: EncodeState) -> None:
-        """Find where each position's content was in the frame restored before it, `motion` [T, 2, H, W].
+    def motion(self, luma: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where each position's content was in the frame restored before it, [T, 2, H, W].
 
-        Before a scene's first frame those after it are restored, last to first; `lead` [L - 1, 2, H, W] is
-        the motion of these: where the content of each but the last will be in the next one.
+        Before a scene's first frame those after it are restored, last to first; the second value is the
+        motion of these: where the content of each but the last will be in the next one.
         """
-        pictures, side = chunk.latents, PIXELS[self._scale]
-        assert pictures is not None
-        found = brightness(F.avg_pool2d(pictures, side) if side > 1 else pictures)
-        if len(state.latest):
-            motion = self._motion.between(torch.cat([state.latest, found]))
-        else:
-            lead = self._motion.between(found[:LEAD_FRAMES].flip(0)).flip(0)
-            chunk.carry["lead"] = lead.to(pictures.device)
-            first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
-            motion = torch.cat([first, self._motion.between(found)])
-        chunk.carry["motion"] = motion.to(pictures.device)
-        state.latest = found[-1:]
+        if len(previous):
+            return self._motion.between(torch.cat([previous, luma])), None
+        lead = self._motion.between(luma[:LEAD_FRAMES].flip(0)).flip(0)
+        first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
+        return torch.cat([first, self._motion.between(luma)]), lead
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Damage, where it is known, and the latest frame."""
@@ -130,7 +167,7 @@ class Encode:
         return EncodeState(scene, tensors.get("levels"), tensors["latest"])
 
 
-class Generate:
+class Generate(Stage[EncodedChunk, ResidualChunk, Trace | None]):
     """The network, a frame at a time, over what the frame before left."""
 
     def __init__(self, scale: int, network: RecurrentNetwork, remember: bool = True) -> None:
@@ -140,24 +177,21 @@ class Generate:
         """Nothing was seen."""
         return None
 
-    def step(self, chunk: Pixels, state: Trace | None) -> tuple[Pixels, Trace | None]:
-        """Residuals [T, 3 (s p)^2, H, W] on the network's grid, in order."""
-        assert chunk.latents is not None
-        weight, motion = self._network.weight, chunk.carry["motion"].split(1)
-        shifts = self._network.shifts(chunk.carry["levels"].to(weight))
-        pictures = chunk.latents.split(1)
-        lead = chunk.carry.get("lead")
-        if self._remember and lead is not None:
-            for number in range(len(lead), 0, -1):
-                moved = lead[number : number + 1] if state is not None else None
+    def step(self, chunk: EncodedChunk, state: Trace | None) -> tuple[ResidualChunk, Trace | None]:
+        """Residuals, in order."""
+        weight, motion = self._network.weight, chunk.motion.split(1)
+        shifts = self._network.shifts(chunk.levels.to(weight))
+        pictures = chunk.pictures.split(1)
+        if self._remember and chunk.lead is not None:
+            for number in range(len(chunk.lead), 0, -1):
+                moved = chunk.lead[number : number + 1] if state is not None else None
                 _, state = self._network.step(self._scale, pictures[number], shifts, state, moved)
         residuals = []
         for picture, moved in zip(pictures, motion, strict=True):
             before = state if self._remember else None
             residual, state = self._network.step(self._scale, picture, shifts, before, moved)
             residuals.append(residual)
-        chunk.latents = torch.cat(residuals)
-        return chunk, state
+        return ResidualChunk(chunk.base, torch.cat(residuals), chunk.notes), state
 
     def save(self, state: Trace | None) -> dict[str, Tensor]:
         """Features and picture of the latest frame."""
@@ -172,35 +206,24 @@ class Generate:
         device = self._network.weight.device
         return Trace(tensors["features"].to(device), tensors["picture"].to(device))
 
+    def cache_usage(self, state: Trace | None) -> CacheUsage:
+        """Features and picture of the latest frame."""
+        return CacheUsage() if state is None else CacheUsage(state.features.nbytes + state.picture.nbytes)
 
-class Decode:
+
+class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
     """The residual back to pixels, on top of bicubic interpolation."""
 
     def __init__(self, scale: int) -> None:
         self._scale = scale
 
-    def start(self, scene: SceneStart) -> SceneStart:
-        """Decoding remembers nothing but the sizes."""
-        return scene
-
-    def step(self, chunk: Pixels, state: SceneStart) -> tuple[Pixels, SceneStart]:
+    def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
-        assert chunk.latents is not None
-        base = chunk.carry["base"]
-        residual = chunk.latents if on_grid(self._scale) else to_pixels(chunk.latents)
+        base = chunk.base
+        residual = chunk.residuals if on_grid(self._scale) else to_pixels(chunk.residuals)
         # in place: pages that are touched for the first time cost more than the sum
-        restored = base.add_(residual[..., : base.shape[-2], : base.shape[-1]]).clamp_(0, 1)
-        chunk.frames = to_pixels(restored) if on_grid(self._scale) else restored
-        chunk.latents, chunk.carry = None, {}
-        return chunk, state
-
-    def save(self, state: SceneStart) -> dict[str, Tensor]:
-        """Nothing to keep."""
-        return {}
-
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> SceneStart:
-        """As `start`."""
-        return scene
+        frames = base.add_(residual[..., : base.shape[-2], : base.shape[-1]]).clamp_(0, 1)
+        return RestoredChunk(to_pixels(frames) if on_grid(self._scale) else frames, chunk.notes), state
 
 
 def on_grid(scale: int) -> bool:

@@ -2,22 +2,21 @@
 
 In: the enlarged source as tokens (LQ projection).  Generator: Wan 1.3B at sigma 1 from noise, sparse
 attention over a rolling KV cache, one fixed prompt.  Out: a tiny decoder that also sees the source, or
-Wan's; then the source's colours.  Features lead the picture by four frames.
+Wan's; then the source's colors.  Features lead the picture by four frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models import autoencoders
-from vrx.models.autoencoders import SPATIAL, Caches, Streamed
-from vrx.models.base import ChunkSchedule, Pixels, SceneStart, Stage
-from vrx.models.stages import CodecState, frames_of, padded, up_to, video
+from vrx.models.autoencoders import SPATIAL, AutoencoderStage, AutoencoderState, Caches, StreamingPass
+from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
+from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
 from vrx.networks.cache import KVCache
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.color_transfer import adain, wavelet
@@ -26,14 +25,12 @@ from vrx.networks.flashvsr.transformer import TIMESTEP, FlashTransformer, Sparse
 from vrx.networks.taehv import ConditionalDecoder
 from vrx.networks.wan.transformer import Conditions, WanTransformer
 
-MULTIPLE = 128  # pixels of output: codec x patch x window
+MULTIPLE = 128  # pixels of output: autoencoder x patch x window
 AHEAD = 4  # frames that the features lead the picture
 FIRST, NEXT = 21, 8  # frames that a step gives
 SCHEDULE = ChunkSchedule(first=FIRST, next=NEXT, multiple=NEXT, first_offset=FIRST % NEXT, least=FIRST, ahead=AHEAD)
 FIRST_LATENTS, NEXT_LATENTS = 6, 2
 CHANNELS = 16
-LATENT_FRAMES = 4  # frames of a latent
-FEATURES, SHOWN = "features", "shown"  # in a chunk's carry
 
 Transfer = Callable[[Tensor, Tensor], Tensor]
 TRANSFERS: dict[str, Transfer | None] = {"adain": adain, "wavelet": wavelet, "none": None, "auto": adain}
@@ -41,7 +38,7 @@ TRANSFERS: dict[str, Transfer | None] = {"adain": adain, "wavelet": wavelet, "no
 
 @dataclass(frozen=True, kw_only=True)
 class FlashVsrOptions:
-    """`scale` of the result; `context` the fixed prompt's rows [1, L, D]; `color` how colours are put right; `seed`."""
+    """`scale` of the result; `context` the fixed prompt's rows [1, L, D]; `color` how colors are put right; `seed`."""
 
     scale: int
     context: Tensor
@@ -51,7 +48,7 @@ class FlashVsrOptions:
     pairs: int = 3
 
 
-def enlarged(frames: Tensor, scale: int) -> Tensor:
+def enlarge(frames: Tensor, scale: int) -> Tensor:
     """[T, 3, H, W] in 0..1 by a factor as the release does it: bicubic (a = -0.5) on 8-bit pictures.
 
     The 8-bit kernel is the processor's; elsewhere its two passes are made in float32, which differs by a level
@@ -71,6 +68,25 @@ def in_two_passes(levels: Tensor, size: tuple[int, int]) -> Tensor:
     return levels
 
 
+@dataclass(frozen=True)
+class EncodedChunk:
+    """From encode to generate: the features of a step's tokens, one tensor for each layer that takes them.
+
+    `shown`: the enlarged source [1, 3, T, H, W] of the frames that the step gives, padded, in -1..1.
+    """
+
+    features: list[Tensor]
+    shown: Tensor
+
+
+@dataclass(frozen=True)
+class GeneratedChunk:
+    """From generate to decode: latents [1, 16, F, H, W], and the enlarged source beside them."""
+
+    latents: Tensor
+    shown: Tensor
+
+
 @dataclass
 class EncodeState:
     """The projection's cache, and the enlarged frames [1, 3, A, H, W] that were read ahead."""
@@ -80,7 +96,7 @@ class EncodeState:
     ahead: Tensor | None = None
 
 
-class Encode:
+class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Enlarge, pad, project."""
 
     def __init__(self, projection: LqProjection, scale: int) -> None:
@@ -92,16 +108,15 @@ class Encode:
         """Nothing read yet."""
         return EncodeState(scene)
 
-    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
-        """Token features of this chunk's step and the enlarged frames it shows, in the carry."""
+    def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
+        """Token features of this chunk's step, and the enlarged frames it shows."""
         assert chunk.ahead is not None
         fresh = torch.cat([chunk.frames if state.ahead is None else chunk.frames[len(chunk.ahead) :], chunk.ahead])
-        large = video(padded(enlarged(fresh, self._scale), MULTIPLE))
+        large = to_video(pad_to_multiple(enlarge(fresh, self._scale), MULTIPLE))
         read = large if state.ahead is None else torch.cat([state.ahead, large], 2)
         features, cache = self._projection.step(large.to(self._dtype), state.cache)
-        chunk.carry |= {f"{FEATURES}.{i}": tokens for i, tokens in enumerate(features)}
-        chunk.carry[SHOWN] = read[:, :, : len(chunk.frames)]
-        return chunk, EncodeState(state.scene, cache, read[:, :, len(chunk.frames) :])
+        encoded = EncodedChunk(features, read[:, :, : len(chunk.frames)])
+        return encoded, EncodeState(state.scene, cache, read[:, :, len(chunk.frames) :])
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Cache and what was read ahead."""
@@ -126,7 +141,7 @@ class GenerateState:
     noise: Tensor | None = None
 
 
-class Generate:
+class Generate(Stage[EncodedChunk, GeneratedChunk, GenerateState]):
     """Noise to latents in one step, led by the features."""
 
     def __init__(self, network: WanTransformer, options: FlashVsrOptions) -> None:
@@ -136,32 +151,27 @@ class Generate:
 
     def start(self, scene: SceneStart) -> GenerateState:
         """An empty cache; how much is attended to follows from the size."""
-        height, width = (up_to(side, MULTIPLE) for side in scene.target)
+        height, width = (round_up(side, MULTIPLE) for side in scene.target)
         options = SparseOptions(
             ratio=released_ratio(height, width), reach=self._options.reach, pairs=self._options.pairs
         )
         network = FlashTransformer(self._network, options)
         return GenerateState(scene, network, network.allocate(height // SPATIAL, width // SPATIAL))
 
-    def step(self, chunk: Pixels, state: GenerateState) -> tuple[Pixels, GenerateState]:
+    def step(self, chunk: EncodedChunk, state: GenerateState) -> tuple[GeneratedChunk, GenerateState]:
         """Latents [1, 16, F, H, W]: noise minus prediction."""
         if self._conditions is None:  # one prompt, one timestep: made once
             self._conditions = self._network.conditions(TIMESTEP, self._options.context.to(self._device), pad=False)
-        names = sorted(
-            (name for name in chunk.carry if name.startswith(FEATURES)), key=lambda name: int(name.split(".")[1])
-        )
-        features = [chunk.carry.pop(name) for name in names]
         noise = self.noise(state) if state.noise is None else state.noise
-        prediction = state.network.step(noise, features, self._conditions, state.cache)
-        chunk.latents = noise - prediction
+        prediction = state.network.step(noise, chunk.features, self._conditions, state.cache)
         after = GenerateState(state.scene, state.network, state.cache, state.steps + 1)
         if self._device.type == "cuda":  # it is still at work on this step: the next one's noise costs no time now
             after.noise = self.noise(after)
-        return chunk, after
+        return GeneratedChunk(noise - prediction, chunk.shown), after
 
     def noise(self, state: GenerateState) -> Tensor:
         """Drawn on the processor from seed, scene and step, so that it is the same everywhere."""
-        height, width = (up_to(side, MULTIPLE) // SPATIAL for side in state.scene.target)
+        height, width = (round_up(side, MULTIPLE) // SPATIAL for side in state.scene.target)
         seed = (self._options.seed * 1_000_003 + state.scene.number) * 1_000_003 + state.steps
         generator = torch.Generator().manual_seed(seed % 2**63)
         frames = NEXT_LATENTS if state.steps else FIRST_LATENTS
@@ -180,61 +190,52 @@ class Generate:
         state.steps = int(tensors["steps"])
         return state
 
+    def cache_usage(self, state: GenerateState) -> CacheUsage:
+        """Keys and values of the window."""
+        return CacheUsage(state.cache.nbytes, state.cache.full)
 
-class Decode:
-    """Latents to pixels with the source beside them, and the source's colours."""
 
-    def __init__(self, decoder: ConditionalDecoder | Streamed, color: str, device: torch.device) -> None:
-        self._decoder, self._transfer, self._device = decoder, TRANSFERS[color], device
+class Decode(AutoencoderStage[GeneratedChunk, RestoredChunk]):
+    """Latents to pixels with the source beside them, and the source's colors."""
 
-    def start(self, scene: SceneStart) -> CodecState:
-        """Empty caches."""
-        return CodecState(scene)
+    def __init__(self, decoder: ConditionalDecoder | StreamingPass, color: str, device: torch.device) -> None:
+        super().__init__(device)
+        self._decoder, self._transfer = decoder, TRANSFERS[color]
 
-    def step(self, chunk: Pixels, state: CodecState) -> tuple[Pixels, CodecState]:
+    def step(self, chunk: GeneratedChunk, state: AutoencoderState) -> tuple[RestoredChunk, AutoencoderState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
-        assert chunk.latents is not None
-        shown = chunk.carry.pop(SHOWN)
-        x, caches = self.decoded(chunk.latents, shown, state.caches)
+        video, caches = self.decode(chunk.latents, chunk.shown, state.caches)
         height, width = state.scene.target
-        x, shown = x[..., :height, :width], shown[..., :height, :width]
-        chunk.frames = frames_of(x if self._transfer is None else self._transfer(x, shown))
-        chunk.latents, chunk.carry = None, {}
-        return chunk, CodecState(state.scene, caches)
+        video, shown = video[..., :height, :width], chunk.shown[..., :height, :width]
+        frames = to_frames(video if self._transfer is None else self._transfer(video, shown))
+        return RestoredChunk(frames), AutoencoderState(state.scene, caches)
 
-    def decoded(self, latent: Tensor, shown: Tensor, caches: Caches) -> tuple[Tensor, Caches]:
+    def decode(self, latents: Tensor, shown: Tensor, caches: Caches) -> tuple[Tensor, Caches]:
         """Frames [1, 3, T, H, W], about -1..1."""
-        if isinstance(self._decoder, Streamed):
-            return self._decoder.step(latent, caches)
+        if isinstance(self._decoder, StreamingPass):
+            return self._decoder.step(latents, caches)
         dtype = next(self._decoder.parameters()).dtype
         cache = caches[0] if caches else ConvCache(spent=True)
-        frames, cache = self._decoder.decode_step(latent.transpose(1, 2).to(dtype), shown.to(dtype), cache)
+        frames, cache = self._decoder.decode_step(latents.transpose(1, 2).to(dtype), shown.to(dtype), cache)
         return frames.transpose(1, 2).float() * 2 - 1, [cache]
-
-    def save(self, state: CodecState) -> dict[str, Tensor]:
-        """The caches."""
-        return autoencoders.saved(state.caches)
-
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> CodecState:
-        """The state that `save` gave."""
-        return CodecState(scene, autoencoders.restored(tensors, self._device))
 
 
 class FlashVsrRestorer:
-    """The three stages; networks stand on their device, in their type."""
+    """The three stages; networks are on their device, in their type."""
 
-    name = "flashvsr"
     schedule = SCHEDULE
 
     def __init__(
         self,
         projection: LqProjection,
         network: WanTransformer,
-        decoder: ConditionalDecoder | Streamed,
+        decoder: ConditionalDecoder | StreamingPass,
         options: FlashVsrOptions,
     ) -> None:
         self.scale = options.scale
         device = network.patch_embedding.weight.device
-        self.encode: Stage = Encode(projection, options.scale)
-        self.generate: Stage = Generate(network, options)
-        self.decode: Stage = Decode(decoder, options.color, device)
+        self.stages: Mapping[str, AnyStage] = {
+            "encode": Encode(projection, options.scale),
+            "generate": Generate(network, options),
+            "decode": Decode(decoder, options.color, device),
+        }

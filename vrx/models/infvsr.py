@@ -1,11 +1,12 @@
 """InfVSR (arXiv 2510.00948): causal Wan with joint visual guidance, for enlarging videos of any length.
 
-Codec: Wan's, streamed (or TAEHV to decode).  Generator: causal Wan 1.3B, which sees the chunk before.
+Autoencoder: Wan's, streamed (or TAEHV to decode).  Generator: causal Wan 1.3B, which sees the chunk before.
 Guidance: RAM's Swin encoder with DAPE on a reference frame, renewed where the content changes.  One step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.models import autoencoders
-from vrx.models.autoencoders import Caches, Codec, Streamed, Tiling
-from vrx.models.base import Pixels, SceneStart, Stage
-from vrx.models.causal_wan import CONTEXT, PIXEL_MULTIPLE, SCHEDULE, Generate, OneStep
-from vrx.models.stages import Decode, padded, video
+from vrx.models.autoencoders import Caches, StreamingPass, Tiling, VideoAutoencoder
+from vrx.models.base import AnyStage, DeviceChunk, SceneStart, Stage
+from vrx.models.causal_wan import PIXEL_MULTIPLE, SCHEDULE, Decode, Generate, LatentChunk, OneStep
+from vrx.models.layouts import pad_to_multiple, to_video
 from vrx.networks.content import content_change
 from vrx.networks.ram import VisualGuidance
 from vrx.networks.wan.transformer import WanTransformer
@@ -28,7 +29,7 @@ PATIENCE = 15  # frames that a reference stays at least
 
 @dataclass
 class EncodeState:
-    """Codec caches, the reference frame [3, H, W] and how many frames ago it was."""
+    """The autoencoder's caches, the reference frame [3, H, W] and how many frames ago it was."""
 
     scene: SceneStart
     caches: Caches = field(default_factory=list)
@@ -36,29 +37,29 @@ class EncodeState:
     age: int = 0
 
 
-class Encode:
+class Encode(Stage[DeviceChunk, LatentChunk, EncodeState]):
     """Enlarge, encode, and look for a new reference at every chunk's start."""
 
-    def __init__(self, streamed: Streamed, guidance: VisualGuidance, scale: int) -> None:
-        self._streamed, self._guidance, self._scale = streamed, guidance, scale
+    def __init__(self, encoder: StreamingPass, guidance: VisualGuidance, scale: int) -> None:
+        self._encoder, self._guidance, self._scale = encoder, guidance, scale
         self._device = guidance.image_proj.weight.device
 
     def start(self, scene: SceneStart) -> EncodeState:
         """No reference yet."""
         return EncodeState(scene)
 
-    def step(self, chunk: Pixels, state: EncodeState) -> tuple[Pixels, EncodeState]:
-        """Latents of the enlarged frames; guidance rows in the carry where the reference is new."""
+    def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[LatentChunk, EncodeState]:
+        """Latents of the enlarged frames, with guidance rows where the reference is new."""
         count = len(chunk.frames)
         reference, age = self.reference(chunk, state)
+        rows = None
         if reference is not state.reference:
             rows = self._guidance(self._guidance.prepared(reference[None]).to(self._guidance.image_proj.weight.dtype))
-            chunk.carry[CONTEXT] = rows
         large = F.interpolate(chunk.frames, scale_factor=self._scale, mode="bicubic", antialias=True)
-        chunk.latents, caches = self._streamed.step(video(padded(large, PIXEL_MULTIPLE)), state.caches)
-        return chunk, replace(state, caches=caches, reference=reference, age=age + count)
+        latents, caches = self._encoder.step(to_video(pad_to_multiple(large, PIXEL_MULTIPLE)), state.caches)
+        return LatentChunk(latents, chunk, rows), replace(state, caches=caches, reference=reference, age=age + count)
 
-    def reference(self, chunk: Pixels, state: EncodeState) -> tuple[Tensor, int]:
+    def reference(self, chunk: DeviceChunk, state: EncodeState) -> tuple[Tensor, int]:
         """The frame that leads this chunk, and its age at the chunk's start.
 
         A scene's first; a frame that scene detection marks; or the chunk's first frame, once the old
@@ -76,31 +77,37 @@ class Encode:
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Caches and reference."""
-        found = {f"codec.{name}": t for name, t in autoencoders.saved(state.caches).items()}
+        found = {f"autoencoder.{name}": t for name, t in autoencoders.pack_caches(state.caches).items()}
         if state.reference is not None:
             found |= {"reference": state.reference.contiguous(), "age": torch.tensor(state.age)}
         return found
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
-        parts = {n.removeprefix("codec."): t for n, t in tensors.items() if n.startswith("codec.")}
-        state = EncodeState(scene, autoencoders.restored(parts, self._device))
+        parts = {n.removeprefix("autoencoder."): t for n, t in tensors.items() if n.startswith("autoencoder.")}
+        state = EncodeState(scene, autoencoders.unpack_caches(parts, self._device))
         if "reference" in tensors:
             state.reference, state.age = tensors["reference"].to(self._device), int(tensors["age"])
         return state
 
 
 class InfVsrRestorer:
-    """The three stages; networks stand on their device, in their type."""
+    """The three stages; networks are on their device, in their type."""
 
-    name = "infvsr"
     schedule = SCHEDULE
 
     def __init__(
-        self, codec: Codec, network: WanTransformer, guidance: VisualGuidance, scale: int, tiling: Tiling
+        self,
+        autoencoder: VideoAutoencoder,
+        network: WanTransformer,
+        guidance: VisualGuidance,
+        scale: int,
+        tiling: Tiling,
     ) -> None:
         self.scale = scale
         device = network.patch_embedding.weight.device
-        self.encode: Stage = Encode(autoencoders.encoder(codec, tiling), guidance, scale)
-        self.generate: Stage = Generate(network, RULE, lambda scene: scene.target)
-        self.decode: Stage = Decode(autoencoders.decoder(codec, tiling), device)
+        self.stages: Mapping[str, AnyStage] = {
+            "encode": Encode(autoencoders.encoder(autoencoder, tiling), guidance, scale),
+            "generate": Generate(network, RULE, lambda scene: scene.target),
+            "decode": Decode(autoencoders.decoder(autoencoder, tiling), device),
+        }

@@ -35,7 +35,7 @@ class Request:
     """What a restorer is built for: tensors, wishes, and where it is to run.
 
     `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
-    are what `codecs.Tiling` knows of the device's memory.
+    are what `autoencoders.Tiling` knows of the device's memory.
     """
 
     parts: Parts
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def tiling(self) -> autoencoders.Tiling:
-        """When codecs work in tiles."""
+        """When autoencoders work in tiles."""
         return autoencoders.Tiling(self.model.tile, self.untiled, self.free)
 
     def placed(self, network: Network) -> Network:
@@ -95,30 +95,30 @@ def build_infvsr(request: Request) -> Restorer:
     """InfVSR from its parts; --decoder tiny decodes with TAEHV."""
     parts = request.parts
     tiny = request.placed(parts.tiny()) if request.model.decoder == "tiny" else None
-    codec = autoencoders.WanCodec(request.placed(parts.autoencoder()), tiny)
+    autoencoder = autoencoders.WanVideoAutoencoder(request.placed(parts.autoencoder()), tiny)
     guidance = aligned(parts.guidance().to(request.device))
     network = request.placed(parts.transformer())
-    return InfVsrRestorer(codec, network, guidance, request.restore.scale, request.tiling)
+    return InfVsrRestorer(autoencoder, network, guidance, request.restore.scale, request.tiling)
 
 
 def build_instantvir(request: Request) -> Restorer:
-    """InstantViR from its parts, on LeanVAE where that is the codec there is."""
+    """InstantViR from its parts, on LeanVAE where that is the autoencoder there is."""
     parts, tiny = request.parts, request.model.decoder == "tiny"
-    codec: autoencoders.Codec
+    autoencoder: autoencoders.VideoAutoencoder
     if parts.has("lean") and not parts.has("autoencoder"):
         if tiny:
             raise UsageError("LeanVAE's latents have no tiny decoder", "Leave --decoder out")
-        codec = autoencoders.LeanCodec(request.placed(parts.lean()))
+        autoencoder = autoencoders.LeanVideoAutoencoder(request.placed(parts.lean()))
     else:
         small = request.placed(parts.tiny()) if tiny else None
-        codec = autoencoders.WanCodec(request.placed(parts.autoencoder()), small)
+        autoencoder = autoencoders.WanVideoAutoencoder(request.placed(parts.autoencoder()), small)
     context = request.context
     if context is None:
         folder = Environment.read().cache / "prompts"
         context = prompts.rows(parts, request.model.prompt or "", request.device, folder)
     network = request.placed(parts.transformer())
     options = InstantVirOptions(str(request.restore.task), context.to(request.device))
-    return InstantVirRestorer(codec, network, options, request.tiling)
+    return InstantVirRestorer(autoencoder, network, options, request.tiling)
 
 
 def build_flashvsr(request: Request) -> Restorer:
@@ -127,7 +127,7 @@ def build_flashvsr(request: Request) -> Restorer:
     projection = request.placed(parts.projection())
     network = request.placed(parts.transformer())
     decoder = (
-        autoencoders.decoder(autoencoders.WanCodec(request.placed(parts.autoencoder())), request.tiling)
+        autoencoders.decoder(autoencoders.WanVideoAutoencoder(request.placed(parts.autoencoder())), request.tiling)
         if request.model.decoder == "full"
         else request.placed(parts.decoder())
     )
@@ -225,7 +225,7 @@ def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: do
         return Parts({}, path, by_role(checkpoint.parse_config(path, notes)))
     relative = next((e for e in kin.values() if e.family == entry.family and e.local is None), None)
     if relative is None:
-        raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its codec and guidance too")
+        raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its autoencoder and guidance too")
     rest = replace(relative, parts=tuple(p for p in relative.parts if p.role != "transformer"))
     files = store.locate(rest, roles, shop)
     return Parts({**files, "transformer": path}, None, {p.role: p.sizes for p in rest.parts if p.sizes})

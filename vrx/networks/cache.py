@@ -40,6 +40,16 @@ class KVCache:
         """Tokens the ring holds."""
         return self.window + self.chunk
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.keys.nbytes + self.values.nbytes
+
+    @property
+    def full(self) -> bool:
+        """Whether the window is: a later write sees no more tokens than the next one."""
+        return self.end >= self.window
+
     def pin(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Set a layer's anchor tokens, [B, heads, anchors, D]; they stay until pinned again."""
         self.keys[layer, :, :, : self.anchors] = keys

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vrx.media.color import same_samples
 from vrx.media.frame import Color, Frame, Layout
-from vrx.models.base import Pixels
+from vrx.models.base import DeviceChunk
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
 from vrx.pipeline.executor import Doors
@@ -37,7 +37,7 @@ def make_doors(device: torch.device, finish: Finish) -> Doors:
     return Doors(enter=lambda chunk: enter(chunk, device), leave=lambda chunk, x: leave(chunk, x, finish))
 
 
-def enter(chunk: Chunk, device: torch.device) -> Pixels:
+def enter(chunk: Chunk, device: torch.device) -> DeviceChunk:
     """A chunk's frames on the device, the last one repeated for the padding."""
     pictures = [to_rgb(source.frame, device, source.mask)[0] for source in chunk.frames]
     pictures += [pictures[-1]] * chunk.padding
@@ -49,7 +49,7 @@ def enter(chunk: Chunk, device: torch.device) -> Pixels:
     ahead = (
         torch.stack([to_rgb(source.frame, device, source.mask)[0] for source in chunk.ahead]) if chunk.ahead else None
     )
-    return Pixels(torch.stack(pictures), masks, chunk.refresh, ahead)
+    return DeviceChunk(torch.stack(pictures), masks, chunk.refresh, ahead)
 
 
 def leave(chunk: Chunk, restored: Tensor, finish: Finish) -> list[Frame]:

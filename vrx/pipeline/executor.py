@@ -1,4 +1,4 @@
-"""Encode, generate and decode in threads of their own, with control items in the same stream.
+"""A model's stages in threads of their own, with control items in the same stream.
 
 Scene starts, save points and chunks travel in one order through all stages, so every stage is asked for
 its state at the same place of the video.  The first failure aborts every channel, every thread is
@@ -10,20 +10,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from time import monotonic, perf_counter
 
 import torch
 from torch import Tensor
 
 from vrx.errors import StoppedError, VrxError
+from vrx.events import Note
 from vrx.media.frame import Frame
-from vrx.models.base import Pixels, Restorer, SceneStart, Stage
+from vrx.models.base import AnyStage, DeviceChunk, RestoredChunk, Restorer, SceneStart
 from vrx.pipeline.channel import AbortedError, Channel
 from vrx.pipeline.chunking import Chunk, Item
 
 THREADS = "vrx"  # the first word of all threads' names
 QUEUE = 2  # items between two stages: enough against jitter, too few to hold a video
-STAGES = ("encode", "generate", "decode")
 STOP_SECONDS = 3.0  # that a stopped run waits for the stages; a step on a processor may take minutes
 
 
@@ -60,12 +61,12 @@ class Resume:
 
 @dataclass
 class Work:
-    """A chunk under way; `restored` are its frames once decoded."""
+    """A chunk under way: `value` is what its latest stage gave, `restored` its frames after the last one."""
 
     chunk: Chunk
-    pixels: Pixels | None = None
+    value: object = None
     restored: list[Frame] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[Note, ...] = ()
 
 
 Control = Save | Resume
@@ -75,9 +76,9 @@ Result = Work | SceneStart | Save
 
 @dataclass
 class Timings:
-    """Seconds a stage worked, and frames it saw."""
+    """Seconds of work by stage, reading and writing among them, and frames restored."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", *STAGES, "write"), 0.0))
+    seconds: dict[str, float]
     frames: int = 0
 
 
@@ -89,7 +90,7 @@ class Doors:
     padding trimmed.
     """
 
-    enter: Callable[[Chunk], Pixels]
+    enter: Callable[[Chunk], DeviceChunk]
     leave: Callable[[Chunk, Tensor], list[Frame]]
 
 
@@ -97,13 +98,14 @@ class Pipeline:
     """One run over one stream of items; `results` walks it once."""
 
     def __init__(self, restorer: Restorer, doors: Doors) -> None:
-        self._restorer, self._doors = restorer, doors
-        names = ("encode", "generate", "decode", "write")
-        self._channels: dict[str, Channel[Flowing]] = {name: Channel(QUEUE) for name in names}
+        self._doors = doors
+        self._stages = dict(restorer.stages)
+        self._first, self._last = next(iter(self._stages)), next(reversed(self._stages))
+        self._channels: dict[str, Channel[Flowing]] = {name: Channel(QUEUE) for name in (*self._stages, "write")}
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._patience: float | None = None
-        self.timings = Timings()
+        self.timings = Timings(dict.fromkeys(("read", *self._stages, "write"), 0.0))
 
     def queues(self) -> dict[str, int]:
         """Items that wait before each stage."""
@@ -121,7 +123,7 @@ class Pipeline:
         """
         reader = threading.Thread(target=self._guard, args=(self._read, items), name=f"{THREADS} read")
         threads = []
-        for name, after in zip(STAGES, (*STAGES[1:], "write"), strict=True):
+        for name, after in pairwise((*self._stages, "write")):
             arguments = (self._walk, name, self._channels[name], self._channels[after])
             threads.append(threading.Thread(target=self._guard, args=arguments, name=f"{THREADS} {name}"))
         for thread in (reader, *threads):
@@ -161,7 +163,7 @@ class Pipeline:
             channel.abort()
 
     def _read(self, items: Iterable[Item | Control]) -> None:
-        outbox = self._channels["encode"]
+        outbox = self._channels[self._first]
         iterator = iter(items)
         try:
             while True:
@@ -178,7 +180,7 @@ class Pipeline:
         outbox.close()
 
     def _walk(self, name: str, inbox: Channel[Flowing], outbox: Channel[Flowing]) -> None:
-        stage: Stage = getattr(self._restorer, name)
+        stage = self._stages[name]
         state = None
         for item in inbox:
             begin = perf_counter()
@@ -192,24 +194,24 @@ class Pipeline:
             else:
                 state = self._step(name, stage, item, state)
             self.timings.seconds[name] += perf_counter() - begin
-            if not (name == STAGES[-1] and isinstance(item, Resume)):
+            if not (name == self._last and isinstance(item, Resume)):
                 outbox.put(item)
         outbox.close()
 
-    def _step(self, name: str, stage: Stage, work: Work, state: object) -> object:
-        if name == "encode":
-            work.pixels = self._doors.enter(work.chunk)
-        assert work.pixels is not None
-        work.pixels, state = stage.step(work.pixels, state)
-        if name == "decode":
-            frames = work.pixels.frames
+    def _step(self, name: str, stage: AnyStage, work: Work, state: object) -> object:
+        if name == self._first:
+            work.value = self._doors.enter(work.chunk)
+        work.value, state = stage.step(work.value, state)
+        if name == self._last:
+            assert isinstance(work.value, RestoredChunk)
+            frames = work.value.frames
             if not bool(torch.isfinite(frames.sum())):  # values in 0..1: only what is no number spoils a sum
                 raise VrxError(
                     f"the network gave values that are no numbers near frame {work.chunk.first_frame}",
                     "Run again with --dtype fp32",
                 )
-            work.notes = work.pixels.notes
+            work.notes = work.value.notes
             work.restored = self._doors.leave(work.chunk, frames)
-            work.pixels = None
+            work.value = None
             self.timings.frames += len(work.restored)
         return state

@@ -306,8 +306,8 @@ class Run:
     def _write(self, pipeline: Pipeline, work: Work, writer: Writer | KeptWriter, scene: int) -> None:
         """Write a chunk's frames, and pass on what was noticed about them."""
         self._tell_refreshes(work.chunk, scene)
-        for text in work.notes:
-            self._inform(text)
+        for note in work.notes:
+            self._inform(note.text, note.level)
         start = perf_counter()
         for frame in work.restored:
             writer.write(frame)

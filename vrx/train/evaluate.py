@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import torch
 from torch import Tensor
 
-from vrx.models.base import Pixels, SceneStart
+from vrx.models.base import DeviceChunk, RestoredChunk, SceneStart
 from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.networks.embedded.classical import bicubic, smooth_fill, wiener
 from vrx.train import degrade
@@ -50,10 +51,10 @@ def restored(restorer: EmbeddedRestorer, low: Tensor, mask: Tensor | None, scale
     """All frames of a scene in one chunk."""
     height, width = low.shape[-2:]
     scene = SceneStart(0, (height, width), (height * scale, width * scale))
-    chunk = Pixels(low, mask, frozenset({0}))
-    for stage in (restorer.encode, restorer.generate, restorer.decode):
-        chunk, _ = stage.step(chunk, stage.start(scene))
-    return chunk.frames
+    value: Any = DeviceChunk(low, mask, frozenset({0}))
+    for stage in restorer.stages.values():
+        value, _ = stage.step(value, stage.start(scene))
+    return cast(RestoredChunk, value).frames
 
 
 def tasks() -> dict[str, tuple[EmbeddedOptions, Callable[[Tensor], tuple[Tensor, Tensor | None, Tensor]]]]:
