@@ -27,14 +27,14 @@ ROWS: dict[str, set[str]] = {
 }
 PACKAGES = {
     "networks": {"torch"},
-    "weights": {"huggingface_hub", "safetensors", "torch", "filelock"},
+    "weights": {"huggingface_hub", "safetensors", "torch", "filelock", "msgspec"},
     "media": {"av", "imageio_ffmpeg", "numpy", "PIL"},  # PIL reads and writes what is said beside samples
     "scenes": {"scenedetect", "cv2", "numpy"},
     "models": {"torch", "tokenizers", "ftfy", "cv2", "numpy"},
     "pipeline": {"torch", "numpy", "safetensors", "filelock"},
     "bench": {"torch", "numpy"},
     "cli": {"typer", "rich"},
-    "settings": set(),
+    "settings": {"platformdirs"},
     "errors": set(),
     "events": set(),
     "files": set(),

@@ -23,6 +23,35 @@ def test_a_user_without_a_home_gets_folders_that_do_not_exist(monkeypatch: pytes
     assert hub.cache_folder() == NO_HOME / ".cache" / "huggingface" / "hub"
 
 
+def test_folders_on_linux_are_those_of_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("VRX_HOME", "VRX_WEIGHTS_FILE", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = Environment.read()
+    assert found.models == tmp_path / ".local" / "share" / "vrx" / "models"
+    assert found.cache == tmp_path / ".cache" / "vrx"
+    assert (found.weights, found.weights_named) == (tmp_path / ".config" / "vrx" / "weights.toml", False)
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    found = Environment.read()
+    assert found.models == tmp_path / "DATA" / "vrx" / "models"
+    assert found.cache == tmp_path / "CACHE" / "vrx"
+    assert found.weights == tmp_path / "CONFIG" / "vrx" / "weights.toml"
+
+
+def test_one_variable_moves_all_folders_and_another_names_the_catalogue(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("VRX_WEIGHTS_FILE", raising=False)
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    found = Environment.read()
+    assert (found.models, found.cache) == (tmp_path / "models", tmp_path / "cache")
+    assert (found.weights, found.weights_named) == (tmp_path / "weights.toml", False)
+    monkeypatch.setenv("VRX_WEIGHTS_FILE", "own.toml")
+    found = Environment.read()
+    assert (found.weights, found.weights_named) == (Path("own.toml"), True)
+
+
 def test_the_hubs_cache_is_where_its_library_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert hub.cache_folder() == tmp_path

@@ -127,8 +127,8 @@ def model_state(entry: Entry) -> tuple[str, str]:
         return "broken", entry.fault
     if not entry.available:
         return "not in this version", ""
-    if entry.lacking:
-        return "incomplete", f"the entry has no part with the role {', '.join(entry.lacking)}"
+    if entry.missing_roles:
+        return "incomplete", f"the entry has no part with the role {', '.join(entry.missing_roles)}"
     folder = Environment.read().models
     lacking = store.missing_parts(entry, folder)
     if not lacking:

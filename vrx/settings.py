@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
+
+import platformdirs
 
 from vrx.errors import UsageError
 
@@ -18,6 +21,7 @@ MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
 MAX_SECONDS = 10**9  # of a time in a video, over thirty years
 MAX_THRESHOLD = 255  # the largest content change there is
 LEAST_TILE = 256  # pixels a side
+APP = "vrx"  # the name of its folders
 NO_HOME = Path("/nonexistent")  # as Debian names the home of users without one
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
 LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
@@ -194,13 +198,13 @@ class Job:
     output: OutputSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What vrx takes from its surroundings, read once at the edge.
+    """What vrx reads from its environment, once, at the edge.
 
-    `models` holds checkpoints that came by hand, a folder each; `cache` what can be made again;
-    `weights` is the user's own catalogue, which need not exist unless it was named.  `compile` lets parts of
-    networks be compiled on a GPU.
+    `models` holds checkpoints that the user added, a folder each; `cache` what can be made again;
+    `weights` is the user's own catalogue, which need not exist unless `weights_named`.  `plain`: no animation;
+    `compile` lets parts of networks be compiled on a GPU.
     """
 
     ffmpeg: str | None
@@ -215,26 +219,40 @@ class Environment:
     def read(cls) -> Environment:
         """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_COMPILE`, `CI`, `TERM`, and folders.
 
-        These are `VRX_HOME` or the platform's (XDG).
+        The folders are in `VRX_HOME`, or those of the platform (on Linux XDG's, with its variables).
         """
-        plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
         home = os.environ.get("VRX_HOME")
-        data = Path(home or os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share")
-        cache = Path(home or os.environ.get("XDG_CACHE_HOME") or user_home() / ".cache")
-        folders = (data / "models", cache / "cache") if home else (data / "vrx" / "models", cache / "vrx")
-        config = Path(home or os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config")
+        config, cache, data = (Path(home),) * 3 if home else platform_folders()
         named = os.environ.get("VRX_WEIGHTS_FILE")
-        weights = Path(named) if named else config / ("weights.toml" if home else "vrx/weights.toml")
-        compiles = os.environ.get("VRX_COMPILE", "on").lower() not in ("off", "0")
-        return cls(os.environ.get("VRX_FFMPEG") or None, plain, *folders, weights, bool(named), compiles)
+        return cls(
+            ffmpeg=os.environ.get("VRX_FFMPEG") or None,
+            plain=bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb",
+            models=data / "models",
+            cache=cache / "cache" if home else cache,
+            weights=Path(named) if named else config / "weights.toml",
+            weights_named=bool(named),
+            compile=os.environ.get("VRX_COMPILE", "on").lower() not in ("off", "0"),
+        )
 
 
-def user_home() -> Path:
-    """The user's folder; where there is none (a container's unnamed user), one that does not exist.
+def platform_folders() -> tuple[Path, Path, Path]:
+    """Where the platform wants configuration, cache and data of vrx."""
+    kinds = (platformdirs.user_config_path, platformdirs.user_cache_path, platformdirs.user_data_path)
+    config, cache, data = (platform_folder(kind) for kind in kinds)
+    return config, cache, data
 
-    Nothing is found there, and whoever must write there says so and names VRX_HOME.
-    """
+
+def platform_folder(find: Callable[..., Path]) -> Path:
+    """One of them; below NO_HOME for a user without a home."""
     try:
-        return Path.home()
-    except RuntimeError:
-        return NO_HOME
+        return replace_home(find(APP, appauthor=False))
+    except RuntimeError:  # newer versions refuse, older ones leave the ~
+        return NO_HOME / APP
+
+
+def replace_home(path: Path) -> Path:
+    """A path whose leading `~` nothing could expand, below NO_HOME; any other as it is.
+
+    Nothing is found there, and what must be written there fails with an error that names VRX_HOME.
+    """
+    return NO_HOME.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path

@@ -91,7 +91,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
         ("state", ", ".join(filter(None, api.model_state(entry)))),
     ]
     for part in entry.parts:
-        where = part.where if part.downloadable else f"{part.path} ({entry.source})"
+        where = part.location if part.downloadable else f"{part.path} ({entry.source})"
         rows.append(("part", f"{where}, {render.size(part.size)}, sha256 {part.sha256 or 'unknown'}"))
     for key, value in api.model_figures(entry).items():
         rows.append((key, value))
@@ -110,7 +110,7 @@ def pull(
     entries = api.entries_of(names)
     if dry_run:
         rows = [
-            (entry.name, part.role, part.where, render.size(part.size), entry.license)
+            (entry.name, part.role, part.location, render.size(part.size), entry.license)
             for entry in entries
             for part in api.lacking(entry, everything)
         ]

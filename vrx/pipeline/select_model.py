@@ -85,7 +85,7 @@ def best(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSett
 
 def able(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
     """Whether a large model of the catalogue does what is asked."""
-    does = entry.available and not entry.lacking and entry.name != EMBEDDED and restore.task in entry.tasks
+    does = entry.available and not entry.missing_roles and entry.name != EMBEDDED and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
     return does and scales and (prompt is None or entry.takes_prompt)
 
@@ -109,9 +109,10 @@ def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], res
         raise ModelError(f"the model {entry.name} does not {task}", "See: vrx models list")
     if not entry.available:
         raise ModelError(f"this version of vrx cannot run the model {entry.name}", "Use --model embedded")
-    if entry.lacking:
+    if entry.missing_roles:
         raise ModelError(
-            f"the model {entry.name} has no part with the role {entry.lacking[0]}", "Add it to the catalogue's entry"
+            f"the model {entry.name} has no part with the role {entry.missing_roles[0]}",
+            "Add it to the catalogue's entry",
         )
     if task is Task.UPSCALE and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))

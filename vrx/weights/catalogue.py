@@ -1,16 +1,20 @@
-"""The catalogue of models, `weights.toml`, as frozen values."""
+"""The catalogue of models, `weights.toml`: typed by msgspec, checked, as frozen values."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from vrx.errors import ModelError
 from vrx.files import read_text
@@ -18,45 +22,31 @@ from vrx.settings import Environment
 from vrx.weights.families import FAMILIES, PLANNED, PLANNED_ROLES, ROLES, SCALES, TASKS, FamilyRules, lacking
 from vrx.weights.origin import is_private
 
+log = logging.getLogger(__name__)
+
 PACKAGED = "weights.toml"
-EMBEDDED = "embedded"  # the name and the family of the model in the package
-LARGEST = 1_000_000  # bytes of a catalogue
-MOST_DOTS = 100  # in one key: reading one takes time by the square of its parts
-LONGEST_NAME, LONGEST_PATH = 200, 1000  # bytes of a file's name, characters of a path
+EMBEDDED = "embedded"  # the name, the family and the only role of the model in the package
+MAX_CATALOGUE = 1_000_000  # bytes
+MAX_DOTS = 100  # in one key: the time to parse a key grows with the square of its parts
+MAX_NAME, MAX_PATH = 200, 1000  # bytes of a file's name, characters of a path
 SHA256 = re.compile(r"[0-9a-f]{64}")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # of models and revisions' parts: plain file names
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # of models, and of a revision's parts: plain file names
 REPO = re.compile(rf"(?!.*(\.\.|--))({NAME.pattern}/)?{NAME.pattern}")
 REVISION = re.compile(rf"{NAME.pattern}(/{NAME.pattern})*")
+PATTERNS = {"repo": REPO, "revision": REVISION, "sha256": SHA256}
 KINDS = ("model", "space", "dataset")
-PART_KEYS = frozenset(
-    ("path", "role", "url", "repo", "kind", "revision", "size", "sha256", "optional", "sizes"),
-)
-MODEL_KEYS = frozenset(
-    (
-        "family",
-        "tasks",
-        "scales",
-        "license",
-        "paper",
-        "about",
-        "takes_prompt",
-        "parameters",
-        "memory",
-        "source",
-        "available",
-        "parts",
-    )
-)
+TOML_TYPES = {"object": "table", "array": "list", "str": "string", "int": "integer", "bool": "boolean"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartFile:
-    """One file of a checkpoint: `path` in the package's data (or repo), size in bytes, sha256.
+    """One file of a checkpoint: `path` in its repository, or in the package's data; size in bytes; sha256.
 
-    `url`: where it is had from in place of a repository; then its hash is known.
+    `url`: where it is downloaded from in place of a repository; then its hash is required.
 
     `role` is what the file is to the model; `kind` the repository's (model, space, dataset); `optional`
-    ones are looked for only when they are asked for; `sizes` say what the tensors' shapes do not.
+    files are downloaded only on request; `sizes` hold what the tensors' shapes do not tell.
+    Raises ValueError for values that are unsafe or malformed.
     """
 
     path: str
@@ -70,10 +60,24 @@ class PartFile:
     optional: bool = False
     sizes: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not is_safe_path(self.path):
+            raise ValueError(f"the path {self.path!r} leaves its folder, or is not a plain path")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"'size' is {self.size}; it must be positive")
+        for key, pattern in PATTERNS.items():
+            value = getattr(self, key)
+            if value and not pattern.fullmatch(value):
+                raise ValueError(f"invalid {key} {value!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"'kind' is {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if self.url:
+            check_url(self)
+
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """Repository and path, or address, for people."""
-        return self.url or (f"{self.repo}/{self.path}" if self.repo else f"{self.path}, by hand")
+        return self.url or (f"{self.repo}/{self.path}" if self.repo else self.path)
 
     @property
     def downloadable(self) -> bool:
@@ -81,33 +85,50 @@ class PartFile:
         return bool(self.repo or self.url)
 
 
+def check_url(part: PartFile) -> None:
+    """Refuse a plain address that is unsafe, or that nothing could verify.  Raises ValueError."""
+    if not is_private(part.url):
+        raise ValueError("'url' must be an https address, without a user name")
+    if not is_safe_path(PurePosixPath(urlsplit(part.url).path).name):
+        raise ValueError("'url' does not end in a file name")
+    if not part.sha256:
+        raise ValueError("a part with 'url' needs its 'sha256'")
+    if part.repo:
+        raise ValueError("'url' and 'repo' exclude each other")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One model: what it does, what it is made of, where it comes from.
 
-    `takes_prompt` where it takes a --prompt; `available` whether this version of vrx can run it.
+    `takes_prompt` where --prompt has an effect; `available` whether this version of vrx can run it.
     `memory` in bytes, for 1280x720 output.
     """
 
     name: str
     family: str
     tasks: tuple[str, ...]
-    scales: tuple[int, ...]
     license: str
-    paper: str
-    about: str
-    takes_prompt: bool
-    parameters: int | None
-    memory: int | None
     source: str
-    available: bool
-    parts: tuple[PartFile, ...]
+    scales: tuple[int, ...] = ()
+    paper: str = ""
+    about: str = ""
+    takes_prompt: bool = False
+    parameters: int | None = None
+    memory: int | None = None
+    available: bool = False
+    parts: tuple[PartFile, ...] = ()
     local: Path | None = None  # a checkpoint that was given by its path
     fault: str = ""  # why an entry of the user's catalogue cannot be used
 
     @property
-    def lacking(self) -> list[str]:
-        """The roles its family cannot run without and its parts do not have."""
+    def packaged(self) -> bool:
+        """Whether its files are in the package."""
+        return self.family == EMBEDDED and self.local is None
+
+    @property
+    def missing_roles(self) -> list[str]:
+        """The roles its family requires and its parts do not have."""
         return [] if self.local else lacking(self.family, (part.role for part in self.parts))
 
     @property
@@ -118,8 +139,13 @@ class Entry:
 
     @property
     def minimum_size(self) -> int:
-        """Bytes of those parts whose size is known: at least this much."""
+        """Bytes of the parts whose size is known: at least this much."""
         return sum(part.size or 0 for part in self.parts if not part.optional)
+
+
+PART_KEYS = frozenset(item.name for item in fields(PartFile))
+MODEL_KEYS = frozenset(item.name for item in fields(Entry)) - {"name", "local", "fault"}
+UNUSABLE = Entry(name="", family="", tasks=(), license="", source="")
 
 
 def packaged_path() -> Path:
@@ -131,15 +157,16 @@ def packaged_path() -> Path:
 def load_all() -> dict[str, Entry]:
     """The package's entries, and over them those of the user's own catalogue.
 
-    An entry of the user's that cannot be used is there with its `fault`, so that the others still work; the
+    An entry of the user's that cannot be used is included with its `fault`, so that the others still work; the
     package's embedded model is never replaced.  Raises ModelError for a catalogue that cannot be read at all.
     """
     entries = load_file(packaged_path())
-    surroundings = Environment.read()
-    if surroundings.weights_named or os.path.lexists(surroundings.weights):
-        for name, table in read_tables(surroundings.weights).items():
+    environment = Environment.read()
+    if environment.weights_named or os.path.lexists(environment.weights):
+        log.debug("reading the user's catalogue %s", environment.weights)
+        for name, table in read_tables(environment.weights).items():
             try:
-                entries[name] = parse_user_entry(surroundings.weights, name, table)
+                entries[name] = parse_user_entry(environment.weights, name, table)
             except ModelError as error:
                 entries[name] = replace(entries.get(name, UNUSABLE), name=name, fault=str(error))
     return entries
@@ -151,11 +178,11 @@ def load_file(path: Path) -> dict[str, Entry]:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a catalogue's models, not yet looked at.  Raises ModelError."""
+    """The tables of a catalogue's models, not yet checked.  Raises ModelError."""
     try:
-        text = read_text(path, LARGEST)
-        if any(piece.count(".") > MOST_DOTS for piece in re.split(r"[\n=]", text)):
-            raise ValueError(f"a key has more than {MOST_DOTS} parts")
+        text = read_text(path, MAX_CATALOGUE)
+        if any(piece.count(".") > MAX_DOTS for piece in re.split(r"[\n=]", text)):
+            raise ValueError(f"a key has more than {MAX_DOTS} parts")
         tables = tomllib.loads(text.replace("\r\n", "\n"))
     except RecursionError as error:
         raise ModelError(f"cannot read the catalogue {path}: it is nested too deeply") from error
@@ -163,161 +190,118 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read the catalogue {path}: {getattr(error, 'strerror', error)}") from error
     models = tables.get("models", {})
     if not isinstance(models, dict):
-        raise ModelError(f"{path}: [models] is no table")
+        raise ModelError(f"{path}: [models] is not a table")
     return models
 
 
 def parse_user_entry(path: Path, name: str, table: Any) -> Entry:
     """An entry of the user's own catalogue, which cannot be the embedded model.  Raises ModelError."""
-    found = parse_entry(path, name, table)
-    if EMBEDDED in (name, found.family):
+    if EMBEDDED in (name, table.get("family") if isinstance(table, dict) else ""):
         raise ModelError(
-            f"{path}: [models.{name}]: the embedded model is part of vrx and stays as it is",
-            "Give a checkpoint of your own by its path: --model FILE",
+            f"{path}: [models.{name}]: the embedded model is part of vrx and cannot be replaced",
+            "Pass a checkpoint of your own by its path: --model FILE",
         )
-    return found
+    return parse_entry(path, name, table)
 
 
-def take(where: str, table: dict[str, Any], key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
-    """A key of a table, checked."""
-    value = table.get(key, default)
-    if value is ...:
-        raise ModelError(f"{where}: the key {key!r} is missing")
-    if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
-        raise ModelError(f"{where}: {key!r} has the wrong type")
-    return value
+def parse_entry(path: Path, name: str, table: Any) -> Entry:
+    """One `[models.NAME]` table as a value.  Raises ModelError that names file, table and key."""
+    where = f"{path}: [models.{name}]"
+    try:
+        if not NAME.fullmatch(name):
+            raise ValueError("a model's name consists of letters, digits, '.', '_' and '-'")
+        check_keys(where, table)
+        entry = msgspec.convert({**table, "name": name} if isinstance(table, dict) else table, Entry)
+        check_entry(entry)
+    except ValueError as error:  # msgspec's ValidationError is one
+        raise ModelError(f"{where}: {describe(error)}") from error
+    return entry
 
 
-def many(where: str, table: dict[str, Any], key: str, kind: type) -> tuple[Any, ...]:
-    """A list of a table whose members are all of one type; empty where it is left out."""
-    values = take(where, table, key, list, [])
-    if not all(isinstance(v, kind) and not (isinstance(v, bool) and kind is int) for v in values):
-        raise ModelError(f"{where}: {key!r} has a member of the wrong type")
-    return tuple(values)
+def check_keys(where: str, table: Any) -> None:
+    """Refuse keys that nothing reads: they are typing errors.  Raises ModelError that suggests the nearest one."""
+    for prefix, keys, allowed in key_sets(table):
+        for key in keys:
+            if key not in allowed:
+                near = difflib.get_close_matches(key, allowed, 1)
+                hint = f"Did you mean {near[0]!r}?" if near else ""
+                raise ModelError(f"{where}: {prefix}unknown key {key!r}", hint)
+
+
+def key_sets(table: Any) -> Iterator[tuple[str, Iterable[str], frozenset[str]]]:
+    """The keys of an entry's table and of its parts', with those that are allowed there."""
+    if isinstance(table, dict):
+        yield "", table, MODEL_KEYS
+        parts = table.get("parts")
+        for number, part in enumerate(parts if isinstance(parts, list) else (), 1):
+            if isinstance(part, dict):
+                yield f"part {number}: ", part, PART_KEYS
+
+
+def describe(error: ValueError) -> str:
+    """An error of validation for people: `Expected ... - at `$.parts[0].size`` becomes `part 1: 'size': expected ...`.
+
+    Parts count from 1.
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return str(error)
+    text, found, place = str(error).rpartition(" - at `$")
+    if not found:
+        text, place = place, ""
+    keys = re.match(r"(?:\.parts\[(\d+)\])?(?:\.(\w+))?", place)
+    assert keys is not None
+    part, key = keys.groups()
+    text = re.sub(r"^Object missing required field `(\w+)`$", r"the key '\1' is missing", text)
+    text = re.sub(r"^Expected `([^`]+)`, got `(\w+)`$", in_toml_words, text)
+    return (f"part {int(part) + 1}: " if part else "") + (f"{key!r}: " if key else "") + text
+
+
+def in_toml_words(match: re.Match[str]) -> str:
+    """Two types that disagree, by the names TOML has for them."""
+    expected, found = (TOML_TYPES.get(kind, kind) for kind in (match[1].removesuffix(" | null"), match[2]))
+    return f"expected {expected}, got {found}"
 
 
 def is_safe_path(path: str) -> bool:
     """Whether a relative path stays in the folder it is meant for, and a disk can hold its names."""
     parts = PurePosixPath(path).parts
     stays = bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and ":" not in path
-    fits = len(path) <= LONGEST_PATH and all(len(os.fsencode(part)) <= LONGEST_NAME for part in parts)
+    fits = len(path) <= MAX_PATH and all(len(os.fsencode(part)) <= MAX_NAME for part in parts)
     return stays and fits and path.isprintable()
 
 
-def address(where: str, part: dict[str, Any]) -> str:
-    """The plain address of a part, which must be safe and come with a hash."""
-    url = str(take(where, part, "url", str, ""))
-    if url and not is_private(url):
-        raise ModelError(f"{where}: 'url' must be an https address, without a user name")
-    if url and not is_safe_path(PurePosixPath(urlsplit(url).path).name):
-        raise ModelError(f"{where}: 'url' names no file")
-    if url and not take(where, part, "sha256", str, ""):
-        raise ModelError(f"{where}: a part with 'url' needs its 'sha256'")
-    return url
+def check_entry(entry: Entry) -> None:
+    """Refuse what no family of this version is, does or has.  Raises ValueError that names the key."""
+    if entry.family not in (*FAMILIES, *PLANNED):
+        raise ValueError(f"'family' is {entry.family!r}; choose one of {', '.join(FAMILIES)}")
+    if entry.available and entry.family in PLANNED:
+        raise ValueError(f"'available': this version cannot run the family {entry.family!r}")
+    rules = FAMILIES.get(entry.family, FamilyRules(TASKS, SCALES))
+    check_members("tasks", entry.tasks, rules.tasks, entry.family)
+    check_members("scales", entry.scales, rules.scales, entry.family)
+    if not entry.tasks:
+        raise ValueError("'tasks' is empty")
+    if "upscale" in entry.tasks and not entry.scales:
+        raise ValueError("'scales' is empty, but 'tasks' has upscale")
+    check_roles(entry)
 
 
-def check_keys(where: str, table: dict[str, Any], keys: frozenset[str]) -> None:
-    """Refuse a key that nothing reads: it is a typing error.  Raises ModelError."""
-    for key in table:
-        if key not in keys:
-            near = difflib.get_close_matches(key, keys, 1)
-            raise ModelError(f"{where}: unknown key {key!r}", f"Is {near[0]!r} meant?" if near else "")
+def check_members(key: str, values: Iterable[object], allowed: Iterable[object], family: str) -> None:
+    """Refuse a task or a scale that a family does not have.  Raises ValueError."""
+    for value in values:
+        if value not in allowed:
+            raise ValueError(f"{key!r} has {value!r}; {family} supports {', '.join(map(str, allowed))}")
 
 
-def part_of(where: str, part: Any) -> PartFile:
-    """One table of `parts` as a value.  Raises ModelError."""
-    if not isinstance(part, dict):
-        raise ModelError(f"{where} is no table")
-    if not is_safe_path(take(where, part, "path", str)):
-        raise ModelError(f"{where}: the path {part['path']!r} leaves its folder, or is no plain path")
-    if take(where, part, "size", int, 1) < 1:
-        raise ModelError(f"{where}: 'size' is not positive")
-    for key, pattern in (("repo", REPO), ("revision", REVISION), ("sha256", SHA256)):
-        if take(where, part, key, str, "") and not pattern.fullmatch(part[key]):
-            raise ModelError(f"{where}: {key!r} is not one: {part[key]!r}")
-    if take(where, part, "kind", str, "model") not in KINDS:
-        raise ModelError(f"{where}: 'kind' is none of {', '.join(KINDS)}")
-    if take(where, part, "role", str, "") not in ("", *ROLES, *PLANNED_ROLES):
-        raise ModelError(f"{where}: 'role' is none of {', '.join(ROLES)}: {part['role']!r}")
-    check_keys(where, part, PART_KEYS)
-    return PartFile(
-        path=take(where, part, "path", str),
-        role=take(where, part, "role", str, ""),
-        url=address(where, part),
-        repo=take(where, part, "repo", str, ""),
-        kind=take(where, part, "kind", str, "model"),
-        revision=take(where, part, "revision", str, ""),
-        size=take(where, part, "size", int, None),
-        sha256=take(where, part, "sha256", str, ""),
-        optional=take(where, part, "optional", bool, False),
-        sizes=take(where, part, "sizes", dict, {}),
-    )
-
-
-def parse_entry(path: Path, name: str, table: Any) -> Entry:
-    """One `[models.NAME]` table as a value.  Raises ModelError that names file, table and key."""
-    where = f"{path}: [models.{name}]"
-    if not isinstance(table, dict):
-        raise ModelError(f"{where} is no table")
-    if not NAME.fullmatch(name):
-        raise ModelError(f"{where}: a model's name is letters, digits, '.', '_' and '-'")
-    parts = take(where, table, "parts", list, [])
-    found = Entry(
-        parts=tuple(part_of(f"{where} part {number}", part) for number, part in enumerate(parts, 1)),
-        name=name,
-        family=take(where, table, "family", str),
-        tasks=many(where, table, "tasks", str),
-        scales=many(where, table, "scales", int),
-        license=take(where, table, "license", str),
-        paper=take(where, table, "paper", str, ""),
-        about=take(where, table, "about", str, ""),
-        takes_prompt=take(where, table, "takes_prompt", bool, False),
-        parameters=take(where, table, "parameters", int, None),
-        memory=take(where, table, "memory", int, None),
-        source=take(where, table, "source", str),
-        available=take(where, table, "available", bool, False),
-    )
-    check_keys(where, table, MODEL_KEYS)
-    check_family(where, found)
-    return found
-
-
-def check_family(where: str, found: Entry) -> None:
-    """Refuse what no family of this version is or does.  Raises ModelError that names the key."""
-    if found.family not in (*FAMILIES, *PLANNED):
-        raise ModelError(f"{where}: 'family' is none of {', '.join(FAMILIES)}: {found.family!r}")
-    if found.available and found.family in PLANNED:
-        raise ModelError(f"{where}: 'available': this version cannot run the family {found.family!r}")
-    rules = FAMILIES.get(found.family, FamilyRules(TASKS, SCALES))
-    for key, values, allowed in (("tasks", found.tasks, rules.tasks), ("scales", found.scales, rules.scales)):
-        for value in values:
-            if value not in allowed:
-                does = ", ".join(map(str, allowed))
-                raise ModelError(f"{where}: {key!r} has {value!r}, and {found.family} does {does}")
-    if not found.tasks:
-        raise ModelError(f"{where}: 'tasks' is empty")
-    if "upscale" in found.tasks and not found.scales:
-        raise ModelError(f"{where}: 'scales' is empty, and the model is said to enlarge")
-    roles = [part.role for part in found.parts if part.role]
-    twice = sorted({role for role in roles if roles.count(role) > 1})
-    if twice:
-        raise ModelError(f"{where}: two parts have the 'role' {twice[0]!r}")
-    if found.family != EMBEDDED and len(roles) < len(found.parts):
-        raise ModelError(f"{where}: a part has no 'role'")
-
-
-UNUSABLE = Entry(
-    name="",
-    family="",
-    tasks=(),
-    scales=(),
-    license="",
-    paper="",
-    about="",
-    takes_prompt=False,
-    parameters=None,
-    memory=None,
-    source="",
-    available=False,
-    parts=(),
-)
+def check_roles(entry: Entry) -> None:
+    """Every part has a role, a known one, and no other part has it.  Raises ValueError."""
+    allowed = (EMBEDDED,) if entry.family == EMBEDDED else (*ROLES, *PLANNED_ROLES)
+    seen: set[str] = set()
+    for number, part in enumerate(entry.parts, 1):
+        if not part.role:
+            raise ValueError(f"part {number}: the key 'role' is missing")
+        if part.role not in allowed:
+            raise ValueError(f"part {number}: 'role' is {part.role!r}; choose one of {', '.join(ROLES)}")
+        if part.role in seen:
+            raise ValueError(f"part {number}: another part has the 'role' {part.role!r} too")
+        seen.add(part.role)

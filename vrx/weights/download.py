@@ -128,5 +128,5 @@ def announce(entry: Entry, parts: list[PartFile], orders: Sequence[transfer.Orde
     known = sum(order.rest for order in orders)
     sizes = [transfer.amount(known)] if known else []
     sizes += ["files of unknown size"] if any(order.size is None for order in orders) else []
-    names = ", ".join(part.where for part in parts)
+    names = ", ".join(part.location for part in parts)
     note(f"downloading {names}: {' and '.join(sizes) or 'nothing'}; license: {entry.license}")

@@ -23,7 +23,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
-from vrx.settings import user_home
+from vrx.settings import replace_home
 from vrx.weights import transfer
 from vrx.weights.concurrency import within
 from vrx.weights.http import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
@@ -62,8 +62,7 @@ class Facts:
 
 def cache_folder() -> Path:
     """The Hub's cache."""
-    found = Path(constants.HF_HUB_CACHE)
-    return user_home() / found.relative_to("~") if found.parts[:1] == ("~",) else found  # a user without a home
+    return replace_home(Path(constants.HF_HUB_CACHE))
 
 
 def storage(source: Source) -> Path:

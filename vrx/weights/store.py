@@ -77,7 +77,7 @@ def locate(entry: Entry, roles: set[str], shop: Shop) -> dict[str, Path]:
                 f"Get it ({entry.source}) and put it into {manual_path(entry, part, shop.models).parent}",
             )
         if shop.offline:
-            raise ModelError(f"{part.where} is not on this machine", "Run once without --offline to download it")
+            raise ModelError(f"{part.location} is not on this machine", "Run once without --offline to download it")
     if absent:
         bring(entry, absent, shop)
     return {part.role: verify_part(entry, part, shop.models) for part in parts}

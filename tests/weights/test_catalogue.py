@@ -1,0 +1,153 @@
+"""The catalogue: every mistake is one line that names file, table and key."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from vrx import api
+from vrx.errors import ModelError
+from vrx.models import registry
+from vrx.models.roles import PUBLISHED
+from vrx.weights import catalogue, families
+
+
+def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "weights.toml"
+    for text, words in [
+        (
+            '[models.x]\nfamily = 3\ntasks = []\nlicense = ""\nsource = ""',
+            r"models.x\]: 'family': expected string, got integer",
+        ),
+        ('[models.x]\ntasks = []\nlicense = ""\nsource = ""', r"models.x\]: the key 'family' is missing"),
+        ("models = 3", "models"),
+        ("[models]\nx = 3", "models.x"),
+        ("[[", "cannot read the catalogue"),
+        ('[models.x]\nfamily=""\ntasks=[]\nlicense=""\nsource=""\nparts=[{}]', "part 1: the key 'path' is missing"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ModelError, match=words):
+            catalogue.load_file(path)
+
+
+WHOLE = """
+[models.mine]
+family = "infvsr"
+tasks = ["upscale"]
+scales = [4]
+license = "MIT"
+source = "Hub"
+available = true
+[[models.mine.parts]]
+role = "transformer"
+path = "t/model.safetensors"
+repo = "a/b"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"infvsr"', '"infvsrr"', r"\[models.mine\]: 'family' is 'infvsrr'; choose one of embedded, infvsr"),
+        ('["upscale"]', '["upscael"]', "'tasks' has 'upscael'; infvsr supports upscale"),
+        ('["upscale"]', '["deblur"]', "'tasks' has 'deblur'"),
+        ('["upscale"]', "[]", "'tasks' is empty"),
+        ("scales = [4]", "scales = [5]", "'scales' has 5"),
+        ("scales = [4]", "", "'scales' is empty"),
+        ("scales = [4]", 'scales = "4"', "'scales': expected list, got string"),
+        ("available", "avaliable", r"unknown key 'avaliable'. Did you mean 'available'\?"),
+        ("path =", "size = 0\npath =", "part 1: 'size' is 0; it must be positive"),
+        ("repo =", "repository =", r"part 1: unknown key 'repository'"),
+        ('"transformer"', '"transfomer"', "part 1: 'role' is 'transfomer'; choose one of transformer"),
+        ('role = "transformer"', "", "part 1: the key 'role' is missing"),
+        ("t/model", "t\\u0000/model", "part 1: the path"),
+        ("t/model", "t/\\u001b[31mmodel", "part 1: the path"),
+        ("t/model", "t/" + "m" * 300, "part 1: the path"),
+        (
+            '"a/b"\n',
+            '"a/b"\n[[models.mine.parts]]\nrole="transformer"\npath="x"\n',
+            "part 2: another part has the 'role' 'transformer' too",
+        ),
+        ('repo = "a/b"', 'url = "http://127.0.0.1:9@evil.example/x"', "'url' must be an https address"),
+        ('repo = "a/b"', 'url = "http://localhost.evil/x"', "'url' must be an https address"),
+        ('repo = "a/b"', 'url = "https://user@host/x"', "'url' must be an https address"),
+        ("[models.mine]\n", "[models.embedded]\n", "the embedded model is part of vrx"),
+        ('"infvsr"', '"embedded"', "the embedded model is part of vrx"),
+        ('repo = "a/b"', 'repo = "a/../b"', "part 1: invalid repo 'a/../b'"),
+        ('repo = "a/b"', 'repo = "a/b"\nrevision = "x y"', "part 1: invalid revision 'x y'"),
+        ('repo = "a/b"', 'repo = "a/b"\nsha256 = "XY"', "part 1: invalid sha256 'XY'"),
+        (
+            'repo = "a/b"',
+            'repo = "a/b"\nkind = "spaces"',
+            "part 1: 'kind' is 'spaces'; choose one of model, space, dataset",
+        ),
+        ('repo = "a/b"', 'repo = "a/b"\nsize = true', "part 1: 'size': expected integer, got boolean"),
+        ('repo = "a/b"', 'url = "https://host/x"', "part 1: a part with 'url' needs its 'sha256'"),
+        (
+            'repo = "a/b"',
+            f'repo = "a/b"\nurl = "https://host/x"\nsha256 = "{"0" * 64}"',
+            "'url' and 'repo' exclude each other",
+        ),
+        ("available = true", "available = 1", "'available': expected boolean, got integer"),
+        ("scales = [4]", "scales = [4, true]", "'scales': expected integer, got boolean"),
+        ('"infvsr"', '"satb-vr"', "this version cannot run the family"),
+    ],
+)
+def test_a_fault_in_a_users_entry_is_named_and_the_others_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str
+) -> None:
+    path = tmp_path / "own.toml"
+    text = WHOLE.replace(old, new)
+    if "[models.embedded]" in text:
+        text = text.replace("models.mine", "models.embedded")
+    path.write_text(text + WHOLE.replace("mine", "good"))
+    monkeypatch.setenv("VRX_WEIGHTS_FILE", str(path))
+    entries = catalogue.load_all()
+    (broken,) = (entry for entry in entries.values() if entry.fault)
+    assert broken.fault.startswith(str(path))
+    assert re.search(words, broken.fault)
+    assert entries["good"].available
+    assert not entries["good"].fault
+    assert entries["embedded"].parts == catalogue.load_file(catalogue.packaged_path())["embedded"].parts
+    with pytest.raises(ModelError, match=re.escape(broken.fault)):
+        api.entries_of([broken.name])
+
+
+def test_an_entry_without_what_its_family_needs_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(WHOLE)
+    monkeypatch.setenv("VRX_WEIGHTS_FILE", str(path))
+    assert api.model_state(api.models()["mine"]) == (
+        "incomplete",
+        "the entry has no part with the role autoencoder, guidance",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [".".join("a" * 50_000) + " = 1", "[" + ".".join("a" * 50_000) + "]", "a = {" + ".".join("a" * 50_000) + " = 1}"],
+)
+def test_a_key_of_many_parts_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "weights.toml"
+    path.write_text(text)
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="a key has more than 100 parts"):
+        catalogue.load_file(path)
+    assert time.monotonic() - begin < 2
+
+
+def test_the_families_are_those_of_the_registry() -> None:
+    found = {name: (family.tasks, family.scales) for name, family in registry.FAMILIES.items()}
+    assert found == {name: (rules.tasks, rules.scales) for name, rules in families.FAMILIES.items()}
+    assert set(families.ROLES) == set(PUBLISHED)
+    for entry in catalogue.load_file(catalogue.packaged_path()).values():
+        assert not entry.available or not entry.missing_roles
+
+
+def test_every_entry_of_the_catalogue_is_whole() -> None:
+    entries = catalogue.load_file(catalogue.packaged_path())
+    assert entries["embedded"].available
+    assert {"infvsr", "flashvsr", "instantvir-deblur"} <= set(entries)
+    for entry in entries.values():
+        assert set(entry.tasks) <= {"upscale", "deblur", "inpaint"}
