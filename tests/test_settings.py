@@ -1,6 +1,7 @@
 """What is taken from the surroundings, where they lack something too."""
 
 import pwd
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def test_a_user_without_a_home_gets_folders_that_do_not_exist(monkeypatch: pytes
     assert hub.cache_folder() == NO_HOME / ".cache" / "huggingface" / "hub"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the folders of Linux")
 def test_folders_on_linux_are_those_of_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("VRX_HOME", "VRX_WEIGHTS_FILE", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)

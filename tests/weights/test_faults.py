@@ -229,12 +229,12 @@ def test_what_is_no_index_is_refused(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"revision": "../../x"}, "'revision' is not one"),
-        ({"repo": "../../x"}, "'repo' is not one"),
-        ({"repo": "a/b/c"}, "'repo' is not one"),
-        ({"kind": "../x"}, "'kind' is none of"),
-        ({"url": "https://h/x", "sha256": "../" * 21 + "x"}, "'sha256' is not one"),
-        ({"url": "https://h/x/..", "sha256": "0" * 64}, "names no file"),
+        ({"revision": "../../x"}, "invalid revision"),
+        ({"repo": "../../x"}, "invalid repo"),
+        ({"repo": "a/b/c"}, "invalid repo"),
+        ({"kind": "../x"}, "'kind' is '../x'"),
+        ({"url": "https://h/x", "sha256": "../" * 21 + "x"}, "invalid sha256"),
+        ({"url": "https://h/x/..", "sha256": "0" * 64}, "does not end in a file name"),
     ],
 )
 def test_no_word_of_a_catalogue_leads_out_of_the_cache(command: Pull, change: dict[str, str], words: str) -> None:
