@@ -13,7 +13,7 @@ from vrx.errors import InputError, ModelError, VrxError
 from vrx.files import check_file, path_exists, read_bytes, read_text
 from vrx.models.components import in_folder
 from vrx.models.registry import given
-from vrx.scenes.detect import read_cuts
+from vrx.scenes.cut_list import read_cuts
 from vrx.weights import catalogue, checkpoint, hashes, sharded
 from vrx.weights.hash_cache import HashCache
 

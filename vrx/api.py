@@ -108,7 +108,7 @@ def find_scenes(source: str | Path, threshold: float | None = None, stream: int 
     check_threshold(threshold)
     with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
         wanted = detect.CUT_THRESHOLD if threshold is None else threshold
-        return list(detect.scenes(detect.mark(reader.frames(), wanted)))
+        return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
 
 
 def models() -> dict[str, Entry]:

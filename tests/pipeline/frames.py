@@ -10,7 +10,7 @@ import numpy as np
 from tests.clips import scenery
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.pipeline.chunking import Source
-from vrx.scenes.detect import Turn
+from vrx.scenes.detect import Boundary
 
 RGB = Layout(Kind.RGB, 8)
 
@@ -25,5 +25,5 @@ def stream(
     count: int, cuts: Sequence[int] = (), soft: Sequence[int] = (), size: tuple[int, int] = (24, 16), start: int = 0
 ) -> Iterator[Source]:
     for number in range(start, start + count):
-        turn = Turn.HARD if number in cuts else Turn.SOFT if number in soft else Turn.NONE
-        yield Source(frame(number, size), None, turn)
+        boundary = Boundary.HARD if number in cuts else Boundary.SOFT if number in soft else Boundary.NONE
+        yield Source(frame(number, size), None, boundary)

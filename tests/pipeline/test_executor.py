@@ -208,7 +208,7 @@ def test_three_thousand_frames_take_no_more_than_a_few() -> None:
     class Counted(Source):
         def __init__(self, source: Source) -> None:
             nonlocal alive, most
-            super().__init__(source.frame, source.mask, source.turn)
+            super().__init__(source.frame, source.mask, source.boundary)
             with lock:
                 alive += 1
                 most = max(most, alive)

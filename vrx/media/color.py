@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from vrx.media.frame import Color, Kind, Layout
 
@@ -24,6 +25,8 @@ COEFFICIENTS = {  # red and blue weight of luma: ITU-R BT.601-7, BT.709-6, BT.20
     "bt2020nc": (0.2627, 0.0593),
     "bt2020c": (0.2627, 0.0593),
 }
+
+Samples = TypeVar("Samples")  # a numpy array or a torch tensor of floats
 
 
 def is_sd(width: int, height: int) -> bool:
@@ -86,6 +89,30 @@ def same_samples(one: Color, other: Color, layout: Layout, size: tuple[int, int]
     """Whether samples of a layout mean the same in both colors; `size` is (width, height)."""
     first, second = resolve_color(one, layout, size), resolve_color(other, layout, size)
     return (first.matrix, first.full_range) == (second.matrix, second.full_range)
+
+
+def unscale_luma(y: Samples, depth: int, full: bool) -> Samples:
+    """Stored luma, limited or full range, to 0..1."""
+    values: Any = y
+    unit = 1 << (depth - 8)
+    scaled = values / ((1 << depth) - 1) if full else (values - 16 * unit) / (219 * unit)
+    return cast(Samples, scaled)
+
+
+def unscale_chroma(c: Samples, depth: int, full: bool) -> Samples:
+    """Stored chroma, limited or full range, to -0.5..0.5."""
+    values: Any = c
+    unit = 1 << (depth - 8)
+    return cast(Samples, (values - 128 * unit) / (((1 << depth) - 1) if full else 224 * unit))
+
+
+def yuv_to_rgb(y: Samples, u: Samples, v: Samples, matrix: str) -> tuple[Samples, Samples, Samples]:
+    """Luma 0..1 and chroma -0.5..0.5 to R, G, B in 0..1, by a matrix that `COEFFICIENTS` names."""
+    red, blue = COEFFICIENTS[matrix]
+    luma, first, second = cast(tuple[Any, Any, Any], (y, u, v))
+    r, b = luma + 2 * (1 - red) * second, luma + 2 * (1 - blue) * first
+    g = (luma - red * r - blue * b) / (1 - red - blue)
+    return r, g, b
 
 
 def setparams_filter(color: Color) -> str:

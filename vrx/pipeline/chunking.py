@@ -9,7 +9,7 @@ import numpy as np
 
 from vrx.media.frame import Frame
 from vrx.models.base import ChunkSchedule, SceneStart
-from vrx.scenes.detect import Marked, Turn
+from vrx.scenes.detect import Boundary, SceneFrame
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Source:
 
     frame: Frame
     mask: np.ndarray | None
-    turn: Turn
+    boundary: Boundary
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Chunk:
     @property
     def refresh(self) -> frozenset[int]:
         """Places of frames that become the reference."""
-        return frozenset(i for i, s in enumerate(self.frames) if s.turn is not Turn.NONE)
+        return frozenset(i for i, s in enumerate(self.frames) if s.boundary is not Boundary.NONE)
 
 
 Item = Chunk | SceneStart
 
 
-def sources(marked: Iterator[Marked]) -> Iterator[Source]:
+def sources(marked: Iterator[SceneFrame]) -> Iterator[Source]:
     """Marked frames without masks."""
-    return (Source(item.frame, None, item.turn) for item in marked)
+    return (Source(item.frame, None, item.boundary) for item in marked)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def chunked(
     scene, index, count = (place.scene, place.index, place.frame) if place else (-1, 0, 0)
     waiting: list[Source] = []
     for source in frames:
-        if source.turn is Turn.HARD or scene < 0:
+        if source.boundary is Boundary.HARD or scene < 0:
             yield from rest(waiting, schedule, index, count)
             waiting = []
             scene, index = scene + 1, 0

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vrx.media.color import COEFFICIENTS, resolve_color
+from vrx.media.color import COEFFICIENTS, resolve_color, unscale_chroma, unscale_luma, yuv_to_rgb
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.networks.embedded.classical import smooth_fill
 
@@ -82,10 +82,7 @@ def to_rgb(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = 
         unknown = torch.from_numpy(touched(mask, frame.planes[1].shape)).to(device)[None, None]
         chroma = smooth_fill(chroma + 0.5, unknown.float()) - 0.5
     u, v = torch.split(raise_chroma(chroma, conversion, (frame.height, frame.width)), 1, 1)
-    red, blue = COEFFICIENTS[conversion.filled.matrix]
-    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
-    g = (y - red * r - blue * b) / (1 - red - blue)
-    return torch.cat([r, g, b], 1)[0], alpha
+    return torch.cat(yuv_to_rgb(y, u, v, conversion.filled.matrix), 1)[0], alpha
 
 
 def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> tuple[Plane, ...]:
@@ -128,30 +125,16 @@ def download(plane: Tensor, layout: Layout) -> Plane:
     return rounded.to(torch.int32).cpu().numpy().astype("<u2")
 
 
-def unscale_luma(y: Tensor, depth: int, full: bool) -> Tensor:
-    """Stored luma to 0..1."""
-    if full:
-        return y / ((1 << depth) - 1)
-    unit = 1 << (depth - 8)
-    return (y - 16 * unit) / (219 * unit)
-
-
 def scale_luma(y: Tensor, depth: int, full: bool) -> Tensor:
-    """The inverse of `unscale_luma`."""
+    """Luma 0..1 to stored values: the inverse of `media.color.unscale_luma`."""
     if full:
         return y * ((1 << depth) - 1)
     unit = 1 << (depth - 8)
     return y * (219 * unit) + 16 * unit
 
 
-def unscale_chroma(c: Tensor, depth: int, full: bool) -> Tensor:
-    """Stored chroma to -0.5..0.5."""
-    unit = 1 << (depth - 8)
-    return (c - 128 * unit) / (((1 << depth) - 1) if full else 224 * unit)
-
-
 def scale_chroma(c: Tensor, depth: int, full: bool) -> Tensor:
-    """The inverse of `unscale_chroma`."""
+    """Chroma -0.5..0.5 to stored values: the inverse of `media.color.unscale_chroma`."""
     unit = 1 << (depth - 8)
     return c * (((1 << depth) - 1) if full else 224 * unit) + 128 * unit
 

@@ -34,7 +34,7 @@ from vrx.pipeline.resume.workspace import claimed
 from vrx.pipeline.resume.writer import SPAN, KeptWriter, can_keep, with_saves
 from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.session import Session
-from vrx.scenes.detect import CUT_THRESHOLD, Marked, Turn, mark, mark_at
+from vrx.scenes.detect import CUT_THRESHOLD, Boundary, SceneFrame, apply_cuts, detect_cuts
 from vrx.settings import Environment, Job, Task
 from vrx.weights.download import Shop
 
@@ -315,7 +315,7 @@ class Run:
 
     def _tell_refreshes(self, chunk: Chunk, scene: int) -> None:
         for place, source in enumerate(chunk.frames):
-            if source.turn is Turn.SOFT:
+            if source.boundary is Boundary.SOFT:
                 frame = chunk.first_frame + place
                 self._watch(events.SceneBegan(input=self.job.source, number=scene + 1, frame=frame, soft=True))
 
@@ -332,13 +332,13 @@ class Run:
             )
         )
 
-    def _marked(self) -> Iterator[Marked]:
+    def _marked(self) -> Iterator[SceneFrame]:
         frames = self._session.reader.frames()
         if self._session.reader.info.still and not (self._session.source and is_pattern(self._session.source)):
-            return mark_at(frames, frozenset())
+            return apply_cuts(frames, frozenset())
         if self._session.cuts is not None:
-            return mark_at(frames, self._session.cuts)
-        return mark(frames, CUT_THRESHOLD if (wanted := self.job.selection.scene_threshold) is None else wanted)
+            return apply_cuts(frames, self._session.cuts)
+        return detect_cuts(frames, CUT_THRESHOLD if (wanted := self.job.selection.scene_threshold) is None else wanted)
 
     def _sources(self, first: int) -> Iterator[Source]:
         """Frames with their marks and masks, from number `first` on; those before it are looked at for cuts."""
@@ -348,4 +348,4 @@ class Run:
                 time = item.frame.time - self._session.reader.origin
                 mask = grown(self._session.mask.at(time), self.job.restore.dilate)
             if number >= first:
-                yield Source(item.frame, mask, item.turn)
+                yield Source(item.frame, mask, item.boundary)

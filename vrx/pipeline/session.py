@@ -29,7 +29,7 @@ from vrx.pipeline.plan import Action, Plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.transfer import container_reason
-from vrx.scenes.detect import read_cuts
+from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, Task
 
 PIPE_NAME = "standard input"

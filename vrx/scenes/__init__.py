@@ -1,1 +1,1 @@
-"""Where scenes begin, found while frames stream by.  Knows frames; knows no network."""
+"""Streaming scene detection: cuts and outdated reference frames, found while frames pass through.  Knows no network."""

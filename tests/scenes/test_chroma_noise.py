@@ -6,8 +6,9 @@ import pytest
 
 from tests.clips import scenery
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.scenes.color_noise import CHROMA_NOISE, ColorTrust
-from vrx.scenes.detect import LEAST_SCENE, Turn, mark, thumbnail
+from vrx.scenes.chroma_noise import MAX_CHROMA_NOISE, ChromaNoise
+from vrx.scenes.detect import MIN_SCENE_FRAMES, Boundary, detect_cuts
+from vrx.scenes.thumbnail import make_thumbnail
 
 SIZE = (96, 64)
 CUTS = [20, 45]
@@ -31,7 +32,7 @@ def footage(
 
 
 def hard(frames: Iterator[Frame]) -> list[int]:
-    return [number for number, item in enumerate(mark(frames)) if item.turn is Turn.HARD]
+    return [number for number, item in enumerate(detect_cuts(frames)) if item.boundary is Boundary.HARD]
 
 
 @pytest.mark.parametrize("gray", [False, True])
@@ -42,30 +43,32 @@ def test_noise_neither_adds_nor_hides_a_cut(sigma: float, gray: bool) -> None:
 
 @pytest.mark.parametrize("sigma", [2, 8, 18])
 def test_a_noisy_gray_shot_stays_one_scene_with_one_reference(sigma: float) -> None:
-    turns = {item.turn for item in mark(footage(sigma, gray=True, lengths=(2 * LEAST_SCENE + 10,)))}
-    assert turns == {Turn.NONE}
+    boundaries = {
+        item.boundary for item in detect_cuts(footage(sigma, gray=True, lengths=(2 * MIN_SCENE_FRAMES + 10,)))
+    }
+    assert boundaries == {Boundary.NONE}
 
 
 def test_colors_count_in_clean_footage_and_not_in_noisy_or_gray() -> None:
-    def trust(sigma: float, gray: bool = False) -> bool:
-        following = ColorTrust(LEAST_SCENE)
-        for number, item in enumerate(footage(sigma, gray, lengths=(LEAST_SCENE,))):
-            following.add(number, thumbnail(item))
-        return following.trusted(LEAST_SCENE - 1)
+    def reliable(sigma: float, gray: bool = False) -> bool:
+        noise = ChromaNoise(MIN_SCENE_FRAMES)
+        for number, item in enumerate(footage(sigma, gray, lengths=(MIN_SCENE_FRAMES,))):
+            noise.add(number, make_thumbnail(item))
+        return noise.is_color_reliable(MIN_SCENE_FRAMES - 1)
 
-    assert trust(0)
-    assert trust(CHROMA_NOISE - 1)
-    assert not trust(CHROMA_NOISE + 1)
-    assert not trust(0, gray=True)
+    assert reliable(0)
+    assert reliable(MAX_CHROMA_NOISE - 1)
+    assert not reliable(MAX_CHROMA_NOISE + 1)
+    assert not reliable(0, gray=True)
 
 
 def test_motion_is_not_taken_for_noise() -> None:
     """Large colored areas that move in half of the frames: noise would be in all of them."""
-    following = ColorTrust(LEAST_SCENE)
-    for number in range(2 * LEAST_SCENE):
+    noise = ChromaNoise(MIN_SCENE_FRAMES)
+    for number in range(2 * MIN_SCENE_FRAMES):
         picture = np.full((32, 48, 3), 60, np.uint8)
         place = 12 * (number // 2 % 4)
         picture[:, place : place + 30, 2] = 220
-        following.add(number, picture)
-    assert following.noise() == 0
-    assert following.trusted(LEAST_SCENE)
+        noise.add(number, picture)
+    assert noise.sigma() == 0
+    assert noise.is_color_reliable(MIN_SCENE_FRAMES)
