@@ -18,7 +18,7 @@ ROWS: dict[str, set[str]] = {
     "scenes": {"scenes", "media", *VALUES},
     "models": {"models", "networks", "weights", *VALUES},
     "pipeline": {"pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
-    "bench": {"bench", "pipeline", "models", "networks", "weights", "media", *VALUES},
+    "bench": {"bench", "pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
     "train": {"train", "networks", "models", "weights"},
     "api": {"bench", "pipeline", "models", "weights", "scenes", "media", *VALUES},
     "cli": {"cli", "api", *VALUES},

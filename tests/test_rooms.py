@@ -7,7 +7,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
 WORDS = {
-    r"\bsubprocess\b": ("media/ffmpeg.py",),
+    r"\bsubprocess\b": (
+        "media/ffmpeg.py",
+        "bench/gpu/",  # every part of the check in a process of its own: one may hang or take all memory
+    ),
     r"\bimport threading\b|from threading": (
         "pipeline/",
         "media/ffmpeg.py",
@@ -18,7 +21,10 @@ WORDS = {
         "train/pool.py",  # clips are made while training goes on
     ),
     r"torch\.load\b": ("weights/checkpoint.py", "train/"),
-    r"os\.environ": ("settings.py",),
+    r"os\.environ": (
+        "settings.py",
+        "bench/gpu/",  # settings of the processes it starts, and VRX_COMPILE on and off in one of them
+    ),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),
     r"torch\.cuda\b": (
@@ -26,10 +32,11 @@ WORDS = {
         "pipeline/cost.py",
         "bench/end_to_end.py",
         "bench/stages.py",
+        "bench/gpu/",  # what it measures
         "train/pool.py",  # streams and graphs of a training by the clock
         "train/recurrent.py",
     ),
-    r"(?<!\.)\bprint\(": ("train/",),
+    r"(?<!\.)\bprint\(": ("train/", "bench/gpu/results.py"),  # programs of their own
     r"\bpickle\b": ("weights/pickle_guard.py",),
 }
 

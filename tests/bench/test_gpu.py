@@ -1,0 +1,109 @@
+"""The check of a GPU, at toy sizes on the processor, so that it runs when there is a GPU for a few minutes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from vrx.bench.gpu import agreement, commands, kernels, models, overlap, stubs
+from vrx.bench.gpu.__main__ import PARTS
+from vrx.bench.gpu.context import Context
+from vrx.bench.gpu.restorers import Spec
+from vrx.bench.gpu.results import Results
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """Of a part at toy sizes; what it finds goes to the test's folder."""
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))  # both are set by parts, for processes of their own
+    monkeypatch.setenv("VRX_COMPILE", "on")
+    results = Results(tmp_path / "out", perf_counter())
+    results.clear()
+    return Context(results, 300, tiny=True)
+
+
+def records(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_a_part_runs_in_a_process_of_its_own_and_writes_its_results(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vrx.bench.gpu", "--tiny", "--only", "1", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    assert "part 1 environment : status 0" in done.stdout
+    found = records(tmp_path, "env")
+    assert found[0]["torch"]
+    assert not [record for record in found if "failed" in record]
+
+
+def test_every_part_can_be_found() -> None:
+    modules = {"agreement": agreement, "commands": commands, "kernels": kernels, "models": models, "overlap": overlap}
+    for part in PARTS[1:]:
+        assert callable(getattr(modules[part.module], part.function))
+        for word in part.words:
+            assert Spec.parse(word, tiny=False).estimate()
+
+
+def test_a_large_model_is_measured_stage_by_stage_and_in_threads(context: Context) -> None:
+    models.measure(context, ["flashvsr:1280x720:auto:auto:profile:plain"])
+    found = records(context.results.folder, "bench")
+    assert not [record for record in found if "failed" in record]
+    steady = [record for record in found if record.get("steady")]
+    assert [record.get("part") for record in steady] == [None, "without waiting", "threads and conversions"]
+    assert set(steady[0]["ms"]) == {"encode", "generate", "decode"}
+    assert steady[2]["estimate_gb"]
+    assert (context.results.folder / "profile.txt").read_text().count("#####") == 3
+
+
+def test_the_device_is_compared_with_the_processor(context: Context) -> None:
+    agreement.compare(context, ["attention", "maps", "text", "threads"])
+    found = records(context.results.folder, "small")
+    assert not [record for record in found if "failed" in record]
+    assert all(record["worst"] < 0.1 for record in found if "worst" in record)
+
+
+def test_small_checkpoints_give_the_same_after_a_reload(context: Context) -> None:
+    agreement.small_checkpoints(context, ("flashvsr", "lean"))
+    found = records(context.results.folder, "small")
+    assert not [record for record in found if "failed" in record]
+    assert [record["same"] for record in found if "same" in record] == [True, True]
+
+
+def test_streams_of_their_own_are_compared_with_one(context: Context) -> None:
+    overlap.measure(context, ["flashvsr:1280x720:auto:auto"])
+    assert records(context.results.folder, "bench")[0]["worst_levels"] == 0
+
+
+def test_a_failure_is_a_result(context: Context) -> None:
+    with context.results.guard("micro", what="this"):
+        raise RuntimeError("no")
+    found = records(context.results.folder, "micro")[0]
+    assert (found["what"], found["failed"], found["why"]) == ("this", "RuntimeError", "no")
+
+
+def test_sparse_attention_is_measured_with_its_fallback(context: Context) -> None:
+    kernels.sparse_attention(context)
+    how = [record.get("how") for record in records(context.results.folder, "micro")]
+    assert {"FlexAttention", "under a mask", "dense"} < set(how)
+
+
+def test_missing_packages_are_stood_in_for() -> None:
+    program = """
+from vrx.bench.gpu import stubs
+missing = stubs.install(("av", "scenedetect", "imageio_ffmpeg", "ftfy", "cv2", "tokenizers"))
+import vrx.bench.gpu.agreement, vrx.bench.gpu.models, vrx.bench.gpu.overlap, vrx.cli.app, av
+try:
+    raise av.FFmpegError("x")
+except av.FFmpegError:
+    print(*missing)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["av", "scenedetect", "imageio_ffmpeg", "ftfy", "cv2", "tokenizers"]
+    assert stubs.exists("torch")

@@ -1,0 +1,137 @@
+"""The restorers that are checked: the published sizes with random weights, and the tests' small checkpoints."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vrx.bench.gpu.context import Context
+from vrx.bench.random_weights import TEXT_LENGTH, TEXT_WIDTH, RandomParts
+from vrx.models.base import Restorer
+from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
+from vrx.models.footprints import footprint
+from vrx.models.registry import Request, build, given, parts_of
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
+from vrx.weights.catalogue import Entry
+from vrx.weights.download import Shop
+from vrx.weights.hashes import packaged_path
+
+TOY_SIZE = (128, 128)  # width and height
+TOYS: dict[str, dict[str, Any]] = {
+    "transformer": {"dim": 48, "ffn_dim": 64, "num_layers": 2, "num_heads": 2, "freq_dim": 32},
+    "autoencoder": {"dim": 4},
+    "projection": {"hidden1": 6, "hidden2": 8, "out_dim": 48},
+    "decoder": {"channels": (8, 8, 6, 6)},
+    "tiny": {"encoder_width": 4, "decoder_widths": (8, 8, 4, 4)},
+    "lean": {"l_dim": 6, "h_dim": 10, "embedding_dim": 16, "sep_num_layer": 1, "fusion_num_layer": 1},
+    "guidance": {"image_size": 48, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window_size": 6},
+}
+EMBEDDED = "embedded.safetensors"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """`MODEL:WIDTHxHEIGHT:DECODER:TILE[:FLAG...]`: a model of the catalogue, its output's size, and how it works."""
+
+    text: str
+    entry: Entry
+    width: int
+    height: int
+    decoder: str
+    tile: str
+    flags: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str, tiny: bool) -> Spec:
+        """From a part's argument; toy sizes where `tiny`."""
+        name, size, decoder, tile, *flags = text.split(":")
+        width, height = TOY_SIZE if tiny else (int(side) for side in size.split("x"))
+        return cls(text, catalogue.load_all()[name], width, height, decoder, tile, tuple(flags))
+
+    @property
+    def task(self) -> Task:
+        """The first that the model can do."""
+        return Task(self.entry.tasks[0])
+
+    @property
+    def masked(self) -> bool:
+        """Whether its frames come with masks."""
+        return self.task is Task.INPAINT
+
+    def estimate(self) -> float | None:
+        """Gigabytes that the footprints expect in one piece, their spare tenth included."""
+        found = footprint(self.entry, self.decoder)
+        return None if found is None else round(found.whole.at(self.width * self.height) / 1e9, 2)
+
+
+@dataclass(frozen=True)
+class ToyParts(RandomParts):
+    """Random weights at toy sizes."""
+
+    def config(self, role: str) -> Any:
+        """The published layout, far smaller."""
+        return replace(super().config(role), **TOYS[role])
+
+
+def restorer_of(spec: Spec, context: Context) -> Restorer:
+    """A large restorer with random weights, where it runs."""
+    mask = Path("none") if spec.masked else None  # asked for, never read
+    wishes = ModelSettings(decoder=spec.decoder, tile=spec.tile)
+    restore = RestoreSettings(task=spec.task, scale=4 if spec.task is Task.UPSCALE else 1, mask=mask)
+    lean = any(part.role == "lean" for part in spec.entry.parts)
+    make = ToyParts if context.tiny else RandomParts
+    parts = make(family=spec.entry.family, device=context.device, dtype=context.dtype, on_lean=lean)
+    rows = torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)
+    return build(spec.entry, Request(parts, restore, wishes, context.device, context.dtype, rows))
+
+
+def embedded(task: str, scale: int, device: torch.device, dtype: torch.dtype) -> Restorer:
+    """The embedded model as it ships."""
+    options = EmbeddedOptions(task=task, scale=scale, sigma=2.0 if task == "deblur" else None)
+    return EmbeddedRestorer(options, load_parts(packaged_path(EMBEDDED)), device, dtype)
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """A small checkpoint on disk and how it is built; `tile` in pixels where its autoencoder works in tiles."""
+
+    name: str
+    path: Path
+    task: Task = Task.UPSCALE
+    decoder: str = "auto"
+    tile: str = "auto"
+
+    def build(self, device: torch.device, dtype: torch.dtype) -> Restorer:
+        """Its restorer."""
+        entry, wishes = given(self.path), ModelSettings(decoder=self.decoder, tile=self.tile)
+        mask = Path("none") if self.task is Task.INPAINT else None
+        restore = RestoreSettings(task=self.task, scale=4 if self.task is Task.UPSCALE else 1, mask=mask)
+        shop = Shop(models=Path("none"), offline=True, note=lambda _: None)
+        return build(entry, Request(parts_of(entry, wishes, {}, shop), restore, wishes, device, dtype))
+
+
+def fixtures(folder: Path) -> Iterator[Fixture]:
+    """Every family and codec at a small size, written into a folder.  Needs the tests: a checkout, not a package."""
+    makers = importlib.import_module("tests.models.small")
+
+    def made(name: str, make: Callable[..., Path], **options: object) -> Path:
+        (folder / name).mkdir()
+        return make(folder / name, **options)
+
+    infvsr = made("infvsr", makers.infvsr)
+    yield Fixture("infvsr", infvsr)
+    yield Fixture("infvsr tiny", infvsr, decoder="tiny")
+    yield Fixture("infvsr tiled", infvsr, tile="64")
+    instantvir = made("instantvir", makers.instantvir)
+    yield Fixture("instantvir", instantvir)
+    yield Fixture("instantvir inpaint", instantvir, Task.INPAINT)
+    yield Fixture("lean", made("lean", makers.instantvir, lean=True), Task.DEBLUR)
+    flashvsr = made("flashvsr", makers.flashvsr)
+    yield Fixture("flashvsr", flashvsr)
+    yield Fixture("flashvsr full", flashvsr, decoder="full")
