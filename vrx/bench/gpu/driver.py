@@ -17,7 +17,7 @@ from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
 from vrx.pipeline.chunking import Source, chunked
 from vrx.pipeline.convert import Finish, make_doors
 from vrx.pipeline.executor import Pipeline, Work
-from vrx.scenes.detect import Turn
+from vrx.scenes.detect import Boundary
 
 Size = tuple[int, int]  # height and width
 LAYOUT = Layout(Kind.YUV, 8, 1, 1)
@@ -143,7 +143,7 @@ def through_threads(restorer: Restorer, device: torch.device, count: int, source
     first = frames[0]
     finish = Finish(layout=first.layout, color=first.color, scale=restorer.scale, blend=1.0, known=masked)
     pipeline = Pipeline(restorer, make_doors(device, finish))
-    sources = (Source(f, hole if masked else None, Turn.NONE if i else Turn.HARD) for i, f in enumerate(frames))
+    sources = (Source(f, hole if masked else None, Boundary.NONE if i else Boundary.HARD) for i, f in enumerate(frames))
     begin = perf_counter()
     results: list[Frame] = []
     for item in pipeline.results(chunked(sources, restorer.schedule, restorer.scale)):
