@@ -93,7 +93,7 @@ def test_events() -> None:
 
 
 def test_public_names() -> None:
-    assert set(vrx.__all__) == {"__version__", "restore", "plan", "probe", "find_scenes", "bench", "doctor"}
+    assert set(vrx.__all__) == {"__version__", "restore", "plan", "probe", "find_scenes", "doctor"}
     assert all(callable(getattr(vrx, name)) for name in vrx.PUBLIC)
     assert set(vrx.PUBLIC) <= set(dir(vrx))
     assert typer is not None

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-PUBLIC = ("bench", "doctor", "find_scenes", "plan", "probe", "restore")
+PUBLIC = ("doctor", "find_scenes", "plan", "probe", "restore")
 __all__ = ["__version__", *PUBLIC]
 
 

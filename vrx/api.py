@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.batch import Batch
     from vrx.pipeline.inputs import Expansion
     from vrx.pipeline.plan import Plan
-    from vrx.pipeline.run import Outcome
+    from vrx.pipeline.run import RestoreResult
     from vrx.scenes.detect import Scene
     from vrx.weights.catalogue import Entry, PartFile
     from vrx.weights.removal import Removal
@@ -34,7 +34,7 @@ def kill_encoders() -> None:
     ffmpeg.kill_all()
 
 
-def restore(job: Job, watch: Watcher = ignore) -> Outcome:
+def restore(job: Job, watch: Watcher = ignore) -> RestoreResult:
     """Run one job.  Raises VrxError; whatever stood under the output's name then still stands."""
     return batch([job], watch).restore(0)
 
@@ -339,7 +339,7 @@ def doctor() -> list[Check]:
 
 def memory_for(size: tuple[int, int], scale: int) -> int:
     """Bytes that restoring a video of `size` (width, height) takes, roughly."""
-    from vrx.pipeline.plan import memory_needed
+    from vrx.pipeline.memory import memory_needed
 
     return memory_needed((size[0] * scale, size[1] * scale), size, 8)
 

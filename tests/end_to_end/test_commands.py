@@ -292,7 +292,7 @@ def test_the_python_api_does_the_same(clip: ClipMaker, tmp_path: Path) -> None:
     )
     outcome = package.restore(job)
     assert (outcome.frames, outcome.scenes) == (5, 1)
-    assert outcome.output == tmp_path / "out.mkv"
+    assert outcome.path == tmp_path / "out.mkv"
     assert package.plan(Job(**{**vars(job), "output": OutputSettings(path=str(tmp_path / "b.mkv"))})).frames == 5
 
 

@@ -219,7 +219,7 @@ def test_the_same_command_goes_on_after_a_stop(
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv", ".stop-me.mp4.vrx"}
     done = vrx(*words)
     assert done.returncode == 0, done.stderr
-    assert "going on after 240 frames of an earlier run" in done.stderr
+    assert "resuming after 240 frames of an earlier run" in done.stderr
     assert "300 frames (240 of an earlier run)" in done.stderr
     result = read(tmp_path / "stop-me.mp4")
     assert [round(float(t) * 1000) for t in result.times] == [40 * i for i in range(300)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.clips import scenery
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.pipeline.chunking import Source
+from vrx.pipeline.chunking import MaskedFrame
 from vrx.scenes.detect import Boundary
 
 RGB = Layout(Kind.RGB, 8)
@@ -23,7 +23,7 @@ def frame(number: int, size: tuple[int, int] = (24, 16), shot: int = 0) -> Frame
 
 def stream(
     count: int, cuts: Sequence[int] = (), soft: Sequence[int] = (), size: tuple[int, int] = (24, 16), start: int = 0
-) -> Iterator[Source]:
+) -> Iterator[MaskedFrame]:
     for number in range(start, start + count):
         boundary = Boundary.HARD if number in cuts else Boundary.SOFT if number in soft else Boundary.NONE
-        yield Source(frame(number, size), None, boundary)
+        yield MaskedFrame(frame(number, size), None, boundary)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.pipeline.frames import stream
 from vrx.models.base import ChunkSchedule, SceneStart
-from vrx.pipeline.chunking import Chunk, Place, chunked
+from vrx.pipeline.chunking import Chunk, StreamPosition, make_chunks
 
 SCHEDULES = st.sampled_from(
     [
@@ -37,7 +37,7 @@ def test_padding_reaches_a_count_the_codec_can_hold(schedule: ChunkSchedule, fra
 
 @given(SCHEDULES, st.integers(1, 60), st.sets(st.integers(1, 59), max_size=5))
 def test_every_frame_is_in_exactly_one_chunk_of_its_scene(schedule: ChunkSchedule, frames: int, cuts: set[int]) -> None:
-    items = list(chunked(stream(frames, sorted(cuts), size=(2, 2)), schedule, 4))
+    items = list(make_chunks(stream(frames, sorted(cuts), size=(2, 2)), schedule, 4))
     times = [s.frame.pts // 40 for item in items if isinstance(item, Chunk) for s in item.frames]
     assert times == list(range(frames))
     starts = [item for item in items if isinstance(item, SceneStart)]
@@ -56,12 +56,14 @@ def test_every_frame_is_in_exactly_one_chunk_of_its_scene(schedule: ChunkSchedul
 
 
 def test_a_scene_knows_both_sizes() -> None:
-    start = next(iter(chunked(stream(1, size=(24, 16)), ChunkSchedule(4, 4), 3)))
+    start = next(iter(make_chunks(stream(1, size=(24, 16)), ChunkSchedule(4, 4), 3)))
     assert start == SceneStart(0, (16, 24), (48, 72))
 
 
 def test_a_place_goes_on_in_its_scene() -> None:
-    items = list(chunked(stream(5, cuts=[10], start=8), ChunkSchedule(4, 4), 2, Place(scene=3, index=2, frame=8)))
+    items = list(
+        make_chunks(stream(5, cuts=[10], start=8), ChunkSchedule(4, 4), 2, StreamPosition(scene=3, index=2, frame=8))
+    )
     first, start, second = items
     assert isinstance(first, Chunk)
     assert isinstance(start, SceneStart)
@@ -72,6 +74,6 @@ def test_a_place_goes_on_in_its_scene() -> None:
 
 
 def test_soft_turns_refresh_inside_a_chunk() -> None:
-    chunk = list(chunked(stream(4, soft=[2]), ChunkSchedule(4, 4), 1))[1]
+    chunk = list(make_chunks(stream(4, soft=[2]), ChunkSchedule(4, 4), 1))[1]
     assert isinstance(chunk, Chunk)
     assert chunk.refresh == frozenset({2})

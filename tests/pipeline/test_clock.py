@@ -12,8 +12,11 @@ from tests.pipeline.resume.test_resume import StoppedHereError, stop_after
 from vrx import events
 from vrx.events import Event
 from vrx.media.ffmpeg import FFmpegProcess
-from vrx.pipeline import run
-from vrx.pipeline.resume import writer
+from vrx.pipeline import progress
+from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.resume import opening, writer
+from vrx.pipeline.session import Session
+from vrx.pipeline.source import masked_frames
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 FRAME = 1 / 12
@@ -94,9 +97,9 @@ def test_a_chosen_part_has_its_pictures_and_its_sound(two_parts: Path, tmp_path:
 def test_a_run_that_was_stopped_behind_a_seam_ends_like_one_that_was_not(
     two_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (writer, run):
-        monkeypatch.setattr(module, "SPAN", 8)
-    monkeypatch.setattr(run, "REPORT_EVERY", 0.0)
+    for module in (writer, opening):
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", 8)
+    monkeypatch.setattr(progress, "REPORT_EVERY", 0.0)
     once, twice = tmp_path / "once.mp4", tmp_path / "twice.mp4"
     restore(job(two_parts, once))
     with pytest.raises(StoppedHereError):
@@ -115,9 +118,9 @@ def test_a_mask_video_is_taken_at_the_time_of_the_picture(tmp_path: Path) -> Non
     mask, picture = tmp_path / "mask.mkv", "color=black:size=64x48:rate=3:duration=4"
     white = "drawbox=x=32:w=32:h=48:color=white:t=fill:enable='gte(n,6)'"
     FFmpegProcess(["-y", "-f", "lavfi", "-i", f"{picture},{white}", "-c:v", "ffv1", str(mask)]).finish()
-    with run.Run(
-        job(source, tmp_path / "out.mkv", mask, start=Fraction(14, 10), frames=3), lambda event: None
-    ) as opened:
-        sources = list(opened._sources(0))
+    wanted = job(source, tmp_path / "out.mkv", mask, start=Fraction(14, 10), frames=3)
+    with Session(wanted, events.ignore, ModelPool()) as session:
+        session.open()
+        sources = list(masked_frames(session))
     assert [number_of(item.frame.planes[0]) for item in sources] == [5, 6, 7]
     assert [item.mask is not None and bool(item.mask.any()) for item in sources] == [False, True, True]

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.pipeline.chunking import Chunk, Source
-from vrx.pipeline.convert import enter
+from vrx.pipeline.chunking import Chunk, MaskedFrame
+from vrx.pipeline.convert import FrameConverter, OutputFormat
 from vrx.scenes.detect import Boundary
 
 
@@ -16,8 +16,9 @@ def test_marked_colors_do_not_reach_the_network_through_their_neighbors() -> Non
     u, v = np.full((6, 8), 100, np.uint8), np.full((6, 8), 140, np.uint8)
     u[1:4, 2:5], v[1:4, 2:5] = 30, 220
     frame = Frame((np.full((12, 16), 120, np.uint8), u, v), Layout(Kind.YUV, 8, 1, 1), Color(), 0, Fraction(1, 25))
-    source = Source(frame, mask, Boundary.HARD)
-    pixels = enter(Chunk((source,), 0, 0, 0, ahead=(source,)), torch.device("cpu"))
+    source = MaskedFrame(frame, mask, Boundary.HARD)
+    converter = FrameConverter(torch.device("cpu"), OutputFormat(layout=frame.layout, color=Color(), scale=1))
+    pixels, _ = converter.to_device(Chunk((source,), 0, 0, 0, ahead=(source,)))
     assert pixels.ahead is not None
     for frames in (pixels.frames, pixels.ahead):
         known = frames[0][:, torch.from_numpy(~mask)]

@@ -9,7 +9,7 @@ from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import PIXELS, STANDARD, RecurrentNetwork, Trace
 from vrx.pipeline.cost import operations
-from vrx.pipeline.plan import memory_needed
+from vrx.pipeline.memory import memory_needed
 
 HEIGHT, WIDTH = 32, 64  # grid positions; whole windows, so that nothing is padded
 

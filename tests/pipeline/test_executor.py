@@ -15,9 +15,9 @@ from vrx.media.frame import Color, Frame
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, Restorer, SceneStart, StatelessStage
 from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer
 from vrx.pipeline import executor
-from vrx.pipeline.chunking import Place, Source, chunked
-from vrx.pipeline.convert import Finish, make_doors
-from vrx.pipeline.executor import Control, Item, Pipeline, Resume, Save, StreamState, Work
+from vrx.pipeline.chunking import Chunk, Item, MaskedFrame, StreamPosition, make_chunks
+from vrx.pipeline.convert import Bypass, FrameConverter, OutputFormat
+from vrx.pipeline.executor import Control, InFlight, Resume, Save, StreamState, SynchronousExecutor, ThreadedExecutor
 from vrx.pipeline.resume import stream_state
 
 CPU = torch.device("cpu")
@@ -30,16 +30,22 @@ def restorer_for(task: str = "upscale", scale: int = 2, chunk: int = 4) -> Embed
     return restorer
 
 
-def doors_for(scale: int) -> Finish:
-    return Finish(layout=RGB, color=Color(matrix="rgb", full_range=True), scale=scale, blend=1.0, known=False)
+def output_for(scale: int) -> OutputFormat:
+    return OutputFormat(layout=RGB, color=Color(matrix="rgb", full_range=True), scale=scale, blend=1.0, known=False)
 
 
-def walk(restorer: Restorer, items: Iterator[Item | Control]) -> tuple[list[Frame], list[StreamState]]:
-    pipeline = Pipeline(restorer, make_doors(CPU, doors_for(restorer.scale)))
+Driver = type[SynchronousExecutor[Frame]] | type[ThreadedExecutor[Frame]]
+DRIVERS = pytest.mark.parametrize("driver", [SynchronousExecutor, ThreadedExecutor])
+
+
+def walk(
+    restorer: Restorer, items: Iterator[Item | Control], driver: Driver = SynchronousExecutor
+) -> tuple[list[Frame], list[StreamState]]:
+    executor = driver(restorer, FrameConverter(CPU, output_for(restorer.scale)))
     frames: list[Frame] = []
     states = []
-    for item in pipeline.results(items):
-        if isinstance(item, Work):
+    for item in executor.results(items):
+        if isinstance(item, InFlight):
             frames += item.restored
         elif isinstance(item, Save):
             states.append(item.state)
@@ -57,9 +63,9 @@ def vrx_threads() -> list[str]:
 @pytest.mark.parametrize(("task", "scale"), [("upscale", 2), ("upscale", 3), ("upscale", 4), ("deblur", 1)])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 11])
 def test_chunks_of_four_give_what_one_chunk_gives(task: str, scale: int, count: int) -> None:
-    whole, _ = walk(restorer_for(task, scale, chunk=64), chunked(stream(count), ChunkSchedule(64, 64), scale))
+    whole, _ = walk(restorer_for(task, scale, chunk=64), make_chunks(stream(count), ChunkSchedule(64, 64), scale))
     restorer = restorer_for(task, scale)
-    parts, _ = walk(restorer, chunked(stream(count), restorer.schedule, scale))
+    parts, _ = walk(restorer, make_chunks(stream(count), restorer.schedule, scale))
     assert [f.pts for f in parts] == [40 * i for i in range(count)]
     assert np.abs(pixels(parts) - pixels(whole)).max() <= 1  # of 255: float32 differences below 1e-4 may round apart
 
@@ -69,14 +75,18 @@ def test_float_results_agree_to_a_ten_thousandth() -> None:
     for chunk in (5, 64):
         restorer = restorer_for(chunk=chunk)
         pictures: list[torch.Tensor] = []
-        doors = make_doors(CPU, doors_for(2))
 
-        def keep(work: object, x: torch.Tensor, pictures: list[torch.Tensor] = pictures) -> list[Frame]:
-            pictures.append(x.clone())
-            return []
+        class Recorder(FrameConverter):
+            """Keeps what the stages give."""
 
-        pipeline = Pipeline(restorer, type(doors)(doors.enter, keep))
-        for _ in pipeline.results(chunked(stream(10), restorer.schedule, 2)):
+            def to_frames(
+                self, chunk: Chunk, restored: torch.Tensor, bypass: Bypass, pictures: list[torch.Tensor] = pictures
+            ) -> list[Frame]:
+                pictures.append(restored.clone())
+                return []
+
+        driver = ThreadedExecutor(restorer, Recorder(CPU, output_for(2)))
+        for _ in driver.results(make_chunks(stream(10), restorer.schedule, 2)):
             pass
         results.append(torch.cat(pictures))
     torch.testing.assert_close(*results, atol=1e-4, rtol=0)
@@ -84,8 +94,8 @@ def test_float_results_agree_to_a_ten_thousandth() -> None:
 
 def test_a_cut_starts_over() -> None:
     restorer = restorer_for()
-    both, _ = walk(restorer, chunked(stream(9, cuts=[4]), restorer.schedule, 2))
-    alone, _ = walk(restorer, chunked(stream(5, start=4), restorer.schedule, 2))
+    both, _ = walk(restorer, make_chunks(stream(9, cuts=[4]), restorer.schedule, 2))
+    alone, _ = walk(restorer, make_chunks(stream(5, start=4), restorer.schedule, 2))
     assert np.array_equal(pixels(both[4:]), pixels(alone))
 
 
@@ -94,11 +104,11 @@ def test_a_cut_starts_over() -> None:
 def test_two_runs_with_a_saved_state_equal_one(tmp_path: Path, stop: int, task: str) -> None:
     restorer = restorer_for(task)
     scale = restorer.scale
-    once, _ = walk(restorer, chunked(stream(13, soft=[6]), restorer.schedule, scale))
+    once, _ = walk(restorer, make_chunks(stream(13, soft=[6]), restorer.schedule, scale))
 
     def first() -> Iterator[Item | Control]:
         scene = None
-        for item in chunked(stream(stop, soft=[6]), restorer.schedule, scale):
+        for item in make_chunks(stream(stop, soft=[6]), restorer.schedule, scale):
             scene = item if isinstance(item, SceneStart) else scene
             yield item
         assert scene is not None
@@ -110,11 +120,41 @@ def test_two_runs_with_a_saved_state_equal_one(tmp_path: Path, stop: int, task: 
 
     def second() -> Iterator[Item | Control]:
         yield Resume(state)
-        place = Place(state.scene.number, state.index, state.frame)
-        yield from chunked(stream(13 - stop, soft=[6], start=stop), restorer.schedule, scale, place)
+        place = StreamPosition(state.scene.number, state.index, state.frame)
+        yield from make_chunks(stream(13 - stop, soft=[6], start=stop), restorer.schedule, scale, place)
 
     ended, _ = walk(restorer_for(task), second())
     assert np.array_equal(pixels(begun + ended), pixels(once))
+
+
+@pytest.mark.parametrize("task", ["upscale", "deblur"])
+def test_both_executors_give_the_same_items(task: str) -> None:
+    """Frames and saved states, bit by bit, over cuts and soft boundaries."""
+    found = []
+    for driver in (SynchronousExecutor, ThreadedExecutor):
+        restorer = restorer_for(task)
+        items = make_chunks(stream(21, cuts=[6], soft=[12]), restorer.schedule, restorer.scale)
+        found.append(walk(restorer, save_after_every_chunk(items), driver))
+    (frames, states), (others, other_states) = found
+    assert np.array_equal(pixels(frames), pixels(others))
+    assert [f.pts for f in frames] == [f.pts for f in others]
+    assert len(states) == len(other_states) == 6
+    for state, other in zip(states, other_states, strict=True):
+        assert (state.scene, state.index, state.frame) == (other.scene, other.index, other.frame)
+        assert {n: list(t) for n, t in state.stages.items()} == {n: list(t) for n, t in other.stages.items()}
+        for name, tensors in state.stages.items():
+            assert all(torch.equal(tensor, other.stages[name][key]) for key, tensor in tensors.items())
+
+
+def save_after_every_chunk(items: Iterator[Item]) -> Iterator[Item | Control]:
+    scene = None
+    for item in items:
+        yield item
+        if isinstance(item, SceneStart):
+            scene = item
+        else:
+            assert scene is not None
+            yield Save(StreamState(scene, item.index + 1, item.first_frame + len(item.frames)))
 
 
 def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
@@ -158,42 +198,44 @@ class Nothing:
 
 @pytest.mark.parametrize("count", [1, 4, 5, 8, 9, 10, 20, 21, 33, 34])
 def test_padded_tails_are_trimmed(count: int) -> None:
-    frames, _ = walk(Nothing(), chunked(stream(count), Nothing.schedule, 1))
+    frames, _ = walk(Nothing(), make_chunks(stream(count), Nothing.schedule, 1))
     expected = [s.frame for s in stream(count)]
     assert np.array_equal(pixels(frames), pixels(expected))
 
 
 @pytest.mark.parametrize("failing", ["encode", "generate", "decode"])
-def test_a_failing_stage_stops_everything(failing: str) -> None:
+@DRIVERS
+def test_a_failing_stage_stops_everything(driver: Driver, failing: str) -> None:
     with pytest.raises(RuntimeError, match="stage failed"):
-        walk(Nothing(failing), chunked(stream(500, size=(4, 4)), Nothing.schedule, 1))
+        walk(Nothing(failing), make_chunks(stream(500, size=(4, 4)), Nothing.schedule, 1), driver)
     assert vrx_threads() == []
 
 
-def test_a_failing_source_stops_everything() -> None:
-    def broken() -> Iterator[Source]:
+@DRIVERS
+def test_a_failing_source_stops_everything(driver: Driver) -> None:
+    def broken() -> Iterator[MaskedFrame]:
         yield from stream(40, size=(4, 4))
         raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
-        walk(Nothing(), chunked(broken(), Nothing.schedule, 1))
+        walk(Nothing(), make_chunks(broken(), Nothing.schedule, 1), driver)
     assert vrx_threads() == []
 
 
-def test_leaving_the_walk_early_joins_every_thread_and_closes_the_source() -> None:
+@DRIVERS
+def test_leaving_the_walk_early_joins_every_thread_and_closes_the_source(driver: Driver) -> None:
     closed = []
 
-    def endless() -> Iterator[Source]:
+    def endless() -> Iterator[MaskedFrame]:
         try:
             while True:
                 yield from stream(8, size=(4, 4))
         finally:
             closed.append(True)
 
-    pipeline = Pipeline(Nothing(), make_doors(CPU, doors_for(1)))
-    results = pipeline.results(chunked(endless(), Nothing.schedule, 1))
+    results = driver(Nothing(), FrameConverter(CPU, output_for(1))).results(make_chunks(endless(), Nothing.schedule, 1))
     for item in results:
-        if isinstance(item, Work):
+        if isinstance(item, InFlight):
             break
     results.close()  # type: ignore[attr-defined]
     assert vrx_threads() == []
@@ -205,8 +247,8 @@ def test_three_thousand_frames_take_no_more_than_a_few() -> None:
     alive, most = 0, 0
     lock = threading.Lock()
 
-    class Counted(Source):
-        def __init__(self, source: Source) -> None:
+    class Counted(MaskedFrame):
+        def __init__(self, source: MaskedFrame) -> None:
             nonlocal alive, most
             super().__init__(source.frame, source.mask, source.boundary)
             with lock:
@@ -218,15 +260,15 @@ def test_three_thousand_frames_take_no_more_than_a_few() -> None:
             with lock:
                 alive -= 1
 
-    def counted() -> Iterator[Source]:
+    def counted() -> Iterator[MaskedFrame]:
         for source in stream(3000, size=(4, 4)):
             yield Counted(source)
 
     restorer = restorer_for()
-    pipeline = Pipeline(restorer, make_doors(CPU, doors_for(2)))
+    driver = ThreadedExecutor(restorer, FrameConverter(CPU, output_for(2)))
     done = 0
-    for item in pipeline.results(chunked(counted(), restorer.schedule, 2)):
-        done += len(item.restored) if isinstance(item, Work) else 0
+    for item in driver.results(make_chunks(counted(), restorer.schedule, 2)):
+        done += len(item.restored) if isinstance(item, InFlight) else 0
     assert done == 3000
     assert most <= 4 * (4 * 2 + 6)  # four channels of two chunks, and one chunk in every hand
 
@@ -238,8 +280,8 @@ def test_values_that_are_no_numbers_are_named() -> None:
 
     restorer = Nothing()
     restorer.stages["generate"] = Broken()
-    with pytest.raises(Exception, match="no numbers near frame 0"):
-        walk(restorer, chunked(stream(3), Nothing.schedule, 1))
+    with pytest.raises(Exception, match="NaN or Inf near frame 0"):
+        walk(restorer, make_chunks(stream(3), Nothing.schedule, 1))
 
 
 def test_a_stop_does_not_wait_for_a_long_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,11 +297,11 @@ def test_a_stop_does_not_wait_for_a_long_step(monkeypatch: pytest.MonkeyPatch) -
             raise ModelError("too late for anyone")
 
     monkeypatch.setitem(restorer.stages, "generate", Slow())
-    pipeline = Pipeline(restorer, make_doors(CPU, doors_for(restorer.scale)))
-    results = pipeline.results(chunked(stream(40), restorer.schedule, restorer.scale))
+    driver = ThreadedExecutor(restorer, FrameConverter(CPU, output_for(restorer.scale)))
+    results = driver.results(make_chunks(stream(40), restorer.schedule, restorer.scale))
     assert isinstance(next(results), SceneStart)
     assert begun.wait(60)
-    pipeline.hurry()
+    driver.hurry()
     results.close()
     assert "vrx generate" in vrx_threads()
     over.set()

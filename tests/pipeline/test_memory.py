@@ -7,8 +7,7 @@ import torch
 
 from vrx.errors import DeviceError
 from vrx.pipeline import memory
-from vrx.pipeline.memory import HostMemory
-from vrx.pipeline.plan import memory_needed
+from vrx.pipeline.memory import HostMemory, memory_needed
 from vrx.settings import Task
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import pytest
 from tests.clips import ClipMaker, write_sounding
 from tests.media.boxes import dolby_vision, spherical, stereo, video
 from vrx import events
+from vrx.pipeline.batch import Batch
 from vrx.pipeline.plan import Plan
-from vrx.pipeline.run import Run
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 
@@ -27,8 +27,7 @@ def job(source: Path, output: str | None = None, start: Fraction | None = None, 
 def planned(job: Job) -> Plan:
     """A plan; its notes were all told before any work, once each."""
     heard: list[events.Event] = []
-    with Run(job, heard.append) as run:
-        plan = run.plan()
+    plan = Batch([job], heard.append).plan(0)
     warned = [event.text for event in heard if isinstance(event, events.Noted) and event.level == "warning"]
     assert warned == list(plan.notes)
     return plan
@@ -57,8 +56,7 @@ def test_a_plain_video_is_planned_without_a_word(clip: ClipMaker) -> None:
 def test_a_container_that_vrx_chooses_keeps_the_sound(tmp_path: Path, output: str | None) -> None:
     source = job(write_sounding(tmp_path / "a.flv", "flv", "adpcm_swf"), output)
     assert any("written as Matroska" in note for note in planned(source).notes)
-    with Run(source, lambda event: None) as run:
-        result = run.stream().output
+    result = Batch([source], events.ignore).restore(0).path
     assert result == tmp_path / ("a.x2.mkv" if output is None else "a.new.mkv")
     with av.open(str(result)) as box:
         assert sum(frame.samples for frame in box.decode(audio=0)) >= 6000
@@ -78,9 +76,9 @@ def test_statistics_of_the_source_are_not_copied(tmp_path: Path) -> None:
         stream.metadata.update({"BPS-eng": "44266", "_STATISTICS_TAGS": "BPS", "ALPHA_MODE": "1", "MYTAG": "mine"})
         box.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
         box.mux(stream.encode(None))
-    with Run(job(path, "b.mkv"), lambda event: None) as run:
-        assert run.plan().notes == ()
-        run.stream()
+    batch = Batch([job(path, "b.mkv")], events.ignore)
+    assert batch.plan(0).notes == ()
+    batch.restore(0)
     with av.open(str(tmp_path / "b.mkv")) as box:
         tags = box.streams.video[0].metadata
         assert tags.keys() & {"BPS-eng", "_STATISTICS_TAGS", "ALPHA_MODE"} == set()
@@ -97,9 +95,9 @@ def test_data_beside_the_pictures_is_named_before_work(clip: ClipMaker) -> None:
 @pytest.mark.parametrize("name", ["b.mov", "b.mp4", "b.mkv"])
 def test_chapters_timecode_and_tags_by_key_are_kept(tmp_path: Path, name: str) -> None:
     source = job(chaptered(tmp_path / "a.mov"), name)
-    with Run(source, lambda event: None) as run:
-        assert run.plan().notes == ()
-        run.stream()
+    batch = Batch([source], events.ignore)
+    assert batch.plan(0).notes == ()
+    batch.restore(0)
     with av.open(str(tmp_path / name)) as box:
         tags = {key.lower(): value for key, value in box.metadata.items()}
         assert tags["com.apple.quicktime.model"] == "Phone 9"

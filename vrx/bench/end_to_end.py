@@ -22,9 +22,9 @@ from vrx.media import encoders, ffmpeg
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.target import Target
 from vrx.media.write import Writer
+from vrx.pipeline.batch import Batch
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
-from vrx.pipeline.run import Run
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.weights import catalogue, hashes
 
@@ -122,8 +122,7 @@ def measure(
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         begin = perf_counter()
-        with Run(job, ignore) as run:
-            outcome = run.stream()
+        outcome = Batch([job], ignore).restore(0)
         seconds = perf_counter() - begin
     stage_fps = {name: frames / max(t, 1e-9) for name, t in outcome.stage_seconds.items()}
     floor = rate / operations(f"upscale{SCALE}", size)

@@ -162,7 +162,7 @@ def one(batch: Batch, number: int, options: RunOptions) -> str:
     """Restore or plan one input; returns what the closing table says."""
     if not options.dry_run:
         outcome = batch.restore(number)
-        return SKIPPED if outcome.skipped else f"{outcome.frames} frames to {outcome.output or 'standard output'}"
+        return SKIPPED if outcome.skipped else f"{outcome.frames} frames to {outcome.path or 'standard output'}"
     plan = batch.plan(number)
     if options.json:
         render.emit_json({"type": "plan", **plan.as_dict()})

@@ -8,10 +8,11 @@ from pathlib import Path
 from vrx.errors import StoppedError, VrxError, resource_errors
 from vrx.events import Watcher, ignore
 from vrx.pipeline.clashes import refuse_clashes
+from vrx.pipeline.existing import open_unless_done
 from vrx.pipeline.paths import find_destination
-from vrx.pipeline.plan import Plan
+from vrx.pipeline.plan import Plan, make_plan
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.run import Outcome, Run
+from vrx.pipeline.run import RestoreResult, run
 from vrx.pipeline.session import Session
 from vrx.settings import Job
 
@@ -41,8 +42,8 @@ class Batch:
             if job.source == "-":
                 continue  # it can be read only once
             try:
-                with resource_errors(), Run(job, ignore, self._pool):
-                    pass
+                with resource_errors(), Session(job, ignore, self._pool) as session:
+                    open_unless_done(session)
             except StoppedError:
                 raise
             except VrxError as error:
@@ -54,11 +55,11 @@ class Batch:
             raise found[0]
         return found
 
-    def restore(self, number: int) -> Outcome:
+    def restore(self, number: int) -> RestoreResult:
         """Run one job.  Raises VrxError; whatever stood under the result's name then still stands."""
         try:
-            with resource_errors(), Run(self.jobs[number], self._watch, self._pool) as run:
-                return run.stream()
+            with resource_errors(), Session(self.jobs[number], self._watch, self._pool) as session:
+                return run(session)
         except BaseException:
             self._pool.drop()
             raise
@@ -67,7 +68,7 @@ class Batch:
         """What `restore` would do, without doing it."""
         with resource_errors(), Session(self.jobs[number], self._watch, self._pool) as session:
             session.open()
-            return session.plan()
+            return make_plan(session)
 
 
 def as_failure(error: Exception, job: Job) -> VrxError:

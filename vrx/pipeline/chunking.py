@@ -1,4 +1,4 @@
-"""Marked frames to chunks and back: sizes by the restorer's schedule, tails padded, results trimmed."""
+"""Frames to chunks: lengths by the model's schedule, the last one of a scene padded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from vrx.media.frame import Frame
 from vrx.models.base import ChunkSchedule, SceneStart
-from vrx.scenes.detect import Boundary, SceneFrame
+from vrx.scenes.detect import Boundary
 
 
 @dataclass(frozen=True)
-class Source:
-    """One frame for the network: the picture, its mask [H, W] bool or None, and what begins with it."""
+class MaskedFrame:
+    """A frame, its mask [H, W] bool or None, and the scene boundary that it begins, if any."""
 
     frame: Frame
     mask: np.ndarray | None
@@ -30,11 +30,11 @@ class Chunk:
     last one repeated where it ends.
     """
 
-    frames: tuple[Source, ...]
+    frames: tuple[MaskedFrame, ...]
     padding: int
     index: int
     first_frame: int
-    ahead: tuple[Source, ...] = ()
+    ahead: tuple[MaskedFrame, ...] = ()
 
     @property
     def refresh(self) -> frozenset[int]:
@@ -45,32 +45,27 @@ class Chunk:
 Item = Chunk | SceneStart
 
 
-def sources(marked: Iterator[SceneFrame]) -> Iterator[Source]:
-    """Marked frames without masks."""
-    return (Source(item.frame, None, item.boundary) for item in marked)
-
-
 @dataclass(frozen=True)
-class Place:
-    """Where a stream stands: the running scene, its next chunk, and the next frame of the stream."""
+class StreamPosition:
+    """A position in a stream: the running scene, its next chunk, and the next frame of the stream."""
 
     scene: int
     index: int
     frame: int
 
 
-def chunked(
-    frames: Iterator[Source], schedule: ChunkSchedule, scale: int, place: Place | None = None
+def make_chunks(
+    frames: Iterator[MaskedFrame], schedule: ChunkSchedule, scale: int, start: StreamPosition | None = None
 ) -> Iterator[Item]:
     """Scene starts and chunks in order; a hard cut ends a chunk wherever it falls.
 
-    With a `place` the first frame goes on in that scene instead of starting one.
+    The first frame continues the scene of `start`, where one is given, instead of beginning one.
     """
-    scene, index, count = (place.scene, place.index, place.frame) if place else (-1, 0, 0)
-    waiting: list[Source] = []
+    scene, index, count = (start.scene, start.index, start.frame) if start else (-1, 0, 0)
+    waiting: list[MaskedFrame] = []
     for source in frames:
         if source.boundary is Boundary.HARD or scene < 0:
-            yield from rest(waiting, schedule, index, count)
+            yield from flush(waiting, schedule, index, count)
             waiting = []
             scene, index = scene + 1, 0
             size = (source.frame.height, source.frame.width)
@@ -78,22 +73,22 @@ def chunked(
         waiting.append(source)
         count += 1
         if len(waiting) == schedule.size(index) + schedule.ahead:
-            chunk = cut(waiting, schedule, index, count)
+            chunk = make_chunk(waiting, schedule, index, count)
             yield chunk
             waiting, index = waiting[len(chunk.frames) :], index + 1
-    yield from rest(waiting, schedule, index, count)
+    yield from flush(waiting, schedule, index, count)
 
 
-def rest(waiting: list[Source], schedule: ChunkSchedule, index: int, count: int) -> Iterator[Chunk]:
-    """The chunks of the frames that wait at a scene's end."""
+def flush(waiting: list[MaskedFrame], schedule: ChunkSchedule, index: int, count: int) -> Iterator[Chunk]:
+    """The chunks of the frames that are left at a scene's end."""
     while waiting:
-        chunk = cut(waiting, schedule, index, count)
+        chunk = make_chunk(waiting, schedule, index, count)
         yield chunk
         waiting, index = waiting[len(chunk.frames) :], index + 1
 
 
-def cut(waiting: list[Source], schedule: ChunkSchedule, index: int, count: int) -> Chunk:
-    """A chunk of the frames that wait, with the padding it needs; `count` frames were seen so far."""
+def make_chunk(waiting: list[MaskedFrame], schedule: ChunkSchedule, index: int, count: int) -> Chunk:
+    """A chunk of the first of the waiting frames, with the padding it needs; `count` frames were seen so far."""
     frames, after = waiting[: schedule.size(index)], waiting[schedule.size(index) :]
     ahead = [*after, *[waiting[-1]] * schedule.ahead][: schedule.ahead]
     padding = schedule.padding(len(frames), index == 0)

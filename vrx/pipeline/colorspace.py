@@ -225,7 +225,7 @@ def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArr
     )
 
 
-def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+def dilate(mask: np.ndarray, pixels: int) -> np.ndarray:
     """A mask [H, W] bool made larger by `pixels` in every direction."""
     if not pixels:
         return mask

@@ -1,4 +1,4 @@
-"""Where frames become pixels on the device, and restored pixels become frames again."""
+"""Between frames on the host and tensors on the device: the first and the last step of a chunk's way."""
 
 from __future__ import annotations
 
@@ -14,67 +14,85 @@ from vrx.media.frame import Color, Frame, Layout
 from vrx.models.base import DeviceChunk
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
-from vrx.pipeline.executor import Doors
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finish:
-    """How restored pixels become frames: layout and colour of the result, and the user's wishes.
+class OutputFormat:
+    """How restored pixels become frames: layout and color of the result, and the user's wishes.
 
-    `scale` from source to result; `blend` the restored share; `known` whether unmasked samples of the
+    `scale` from source to result; `blend` the restored share, 0 to 1; `known` whether unmasked samples of the
     source are put back as they were.
     """
 
     layout: Layout
     color: Color
     scale: int
-    blend: float
-    known: bool
+    blend: float = 1.0
+    known: bool = False
 
 
-def make_doors(device: torch.device, finish: Finish) -> Doors:
-    """Both doors for a device."""
-    return Doors(enter=lambda chunk: enter(chunk, device), leave=lambda chunk, x: leave(chunk, x, finish))
+@dataclass(frozen=True)
+class Bypass:
+    """What of a chunk's source goes around the network: pictures [T, 3, H, W] to blend with, alpha [T, 1, H, W].
+
+    None where the result does not need them.
+    """
+
+    pictures: Tensor | None = None
+    alpha: Tensor | None = None
 
 
-def enter(chunk: Chunk, device: torch.device) -> DeviceChunk:
-    """A chunk's frames on the device, the last one repeated for the padding."""
-    pictures = [to_rgb(source.frame, device, source.mask)[0] for source in chunk.frames]
-    pictures += [pictures[-1]] * chunk.padding
-    masks = None
-    if chunk.frames[0].mask is not None:
-        arrays = [source.mask for source in chunk.frames if source.mask is not None]
-        arrays += [arrays[-1]] * chunk.padding
-        masks = torch.from_numpy(np.stack(arrays)).to(device).float()[:, None]
-    ahead = (
-        torch.stack([to_rgb(source.frame, device, source.mask)[0] for source in chunk.ahead]) if chunk.ahead else None
-    )
-    return DeviceChunk(torch.stack(pictures), masks, chunk.refresh, ahead)
+class FrameConverter:
+    """Converts a chunk's frames to tensors on a device, and restored tensors to frames of the output format."""
+
+    def __init__(self, device: torch.device, output: OutputFormat) -> None:
+        self._device, self._output = device, output
+
+    def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
+        """A chunk's frames on the device, the last one repeated for the padding, and what goes around the network."""
+        device = self._device
+        converted = [to_rgb(source.frame, device, source.mask) for source in chunk.frames]
+        pictures = [picture for picture, _ in converted]
+        padded = [*pictures, *[pictures[-1]] * chunk.padding]
+        masks = None
+        if chunk.frames[0].mask is not None:
+            arrays = [source.mask for source in chunk.frames if source.mask is not None]
+            arrays += [arrays[-1]] * chunk.padding
+            masks = torch.from_numpy(np.stack(arrays)).to(device).float()[:, None]
+        following = [to_rgb(source.frame, device, source.mask)[0] for source in chunk.ahead]
+        ahead = torch.stack(following) if following else None
+        alphas = [alpha for _, alpha in converted if alpha is not None] if self._output.layout.alpha else []
+        bypass = Bypass(self._blended(chunk, pictures), torch.stack(alphas) if alphas else None)
+        return DeviceChunk(torch.stack(padded), masks, chunk.refresh, ahead), bypass
+
+    def _blended(self, chunk: Chunk, pictures: list[Tensor]) -> Tensor | None:
+        """The source's pictures, where they are blended with the restored ones."""
+        if self._output.blend == 1:
+            return None
+        if chunk.frames[0].mask is not None:  # with the chroma that the network was not to see
+            pictures = [to_rgb(source.frame, self._device)[0] for source in chunk.frames]
+        return torch.stack(pictures)
+
+    def to_frames(self, chunk: Chunk, restored: Tensor, bypass: Bypass) -> list[Frame]:
+        """Frames of the result from [T, 3, H, W], with the times of the source; padding is left out."""
+        output = self._output
+        frames = []
+        for number, (source, picture) in enumerate(zip(chunk.frames, restored, strict=False)):
+            frame = source.frame
+            alpha = None if bypass.alpha is None else enlarge(bypass.alpha[number], output.scale)
+            if bypass.pictures is not None:
+                picture = torch.lerp(enlarge(bypass.pictures[number], output.scale), picture, output.blend)
+            size = (picture.shape[-1], picture.shape[-2])
+            planes = from_rgb(picture, alpha, Conversion(output.layout, output.color, size))
+            alike = frame.layout == output.layout and same_samples(frame.color, output.color, frame.layout, size)
+            if output.known and source.mask is not None and alike:
+                planes = keep_known(planes, frame.planes, source.mask)
+            frames.append(Frame(planes, output.layout, output.color, frame.pts, frame.time_base))
+        return frames
 
 
-def leave(chunk: Chunk, restored: Tensor, finish: Finish) -> list[Frame]:
-    """Frames of the result with the times of the source, padding left out."""
-    frames = []
-    for source, picture in zip(chunk.frames, restored, strict=False):
-        frame = source.frame
-        alpha = None
-        if frame.layout.alpha and finish.layout.alpha:
-            alpha = enlarge(to_rgb(frame, picture.device)[1], finish.scale)
-        if finish.blend < 1:
-            plain = enlarge(to_rgb(frame, picture.device)[0], finish.scale)
-            assert plain is not None
-            picture = torch.lerp(plain, picture, finish.blend)
-        size = (picture.shape[-1], picture.shape[-2])
-        planes = from_rgb(picture, alpha, Conversion(finish.layout, finish.color, size))
-        alike = frame.layout == finish.layout and same_samples(frame.color, finish.color, frame.layout, size)
-        if finish.known and source.mask is not None and alike:
-            planes = keep_known(planes, frame.planes, source.mask)
-        frames.append(Frame(planes, finish.layout, finish.color, frame.pts, frame.time_base))
-    return frames
-
-
-def enlarge(picture: Tensor | None, scale: int) -> Tensor | None:
+def enlarge(picture: Tensor, scale: int) -> Tensor:
     """[C, H, W] by an integer factor, bicubic, in 0..1."""
-    if picture is None or scale == 1:
+    if scale == 1:
         return picture
     return F.interpolate(picture[None], scale_factor=scale, mode="bicubic")[0].clamp(0, 1)

@@ -1,31 +1,44 @@
-"""A model's stages in threads of their own, with control items in the same stream.
+"""A model's stages over one stream of items: in threads of their own, or one after the other without any.
 
 Scene starts, save points and chunks travel in one order through all stages, so every stage is asked for
-its state at the same place of the video.  The first failure aborts every channel, every thread is
-joined, and the failure is raised to whoever walks the results.
+its state at the same place of the video.  Both executors give the same items.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic, perf_counter
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from vrx.errors import StoppedError, VrxError
 from vrx.events import Note
-from vrx.media.frame import Frame
 from vrx.models.base import AnyStage, DeviceChunk, RestoredChunk, Restorer, SceneStart
+from vrx.models.runner import StageRunner
 from vrx.pipeline.channel import AbortedError, Channel
 from vrx.pipeline.chunking import Chunk, Item
+from vrx.pipeline.convert import Bypass
 
 THREADS = "vrx"  # the first word of all threads' names
 QUEUE = 2  # items between two stages: enough against jitter, too few to hold a video
 STOP_SECONDS = 3.0  # that a stopped run waits for the stages; a step on a processor may take minutes
+
+Result = TypeVar("Result")  # a frame of the result
+
+
+class Converter(Protocol[Result]):
+    """Host to device and back: see `vrx.pipeline.convert.FrameConverter`."""
+
+    def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
+        """What the first stage takes, and what goes around the network."""
+
+    def to_frames(self, chunk: Chunk, restored: Tensor, bypass: Bypass) -> list[Result]:
+        """The result's frames from [T, 3, H, W] in 0..1, padding left out."""
 
 
 @dataclass
@@ -43,7 +56,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Save:
-    """A request to keep the stream's state at this place; every stage adds its own as it passes.
+    """A request to save the stream's state at this place; every stage adds its own as it passes.
 
     Not `whole`: at the end of a scene, where the place is enough.
     """
@@ -54,68 +67,153 @@ class Save:
 
 @dataclass(frozen=True)
 class Resume:
-    """A scene that goes on where a saved state stands."""
+    """The stream continues a scene from a saved state."""
 
     state: StreamState
 
 
 @dataclass
-class Work:
-    """A chunk under way: `value` is what its latest stage gave, `restored` its frames after the last one."""
+class InFlight(Generic[Result]):
+    """A chunk on its way: `value` is what its latest stage gave, `restored` its frames after the last one."""
 
     chunk: Chunk
     value: object = None
-    restored: list[Frame] = field(default_factory=list)
+    bypass: Bypass = field(default_factory=Bypass)
+    restored: list[Result] = field(default_factory=list)
     notes: tuple[Note, ...] = ()
 
 
 Control = Save | Resume
-Flowing = Work | SceneStart | Control
-Result = Work | SceneStart | Save
 
 
 @dataclass
 class Timings:
-    """Seconds of work by stage, reading and writing among them, and frames restored."""
+    """Seconds of work by stage, reading and writing among them."""
 
     seconds: dict[str, float]
-    frames: int = 0
+
+    @classmethod
+    def of(cls, restorer: Restorer) -> Timings:
+        """Nothing yet for all stages of a model."""
+        return cls(dict.fromkeys(("read", *restorer.stages, "write"), 0.0))
 
 
-@dataclass(frozen=True)
-class Doors:
-    """How frames become pixels on the device, and restored pixels frames again.
+class Worker(Generic[Result]):
+    """One stage on the stream: processes its items in order; `first` and `last` also convert."""
 
-    `enter(chunk)` gives the network's input, padding included; `leave(chunk, [T, 3, H, W])` frames,
-    padding trimmed.
+    def __init__(
+        self, name: str, stage: AnyStage, converter: Converter[Result], timings: Timings, ends: tuple[bool, bool]
+    ) -> None:
+        self.name, self._converter, self._timings = name, converter, timings
+        self._runner = StageRunner(stage)
+        self.first, self.last = ends
+
+    def process(self, item: InFlight[Result] | SceneStart | Control) -> None:
+        """Do this stage's part of an item."""
+        begin = perf_counter()
+        with torch.inference_mode():
+            if isinstance(item, SceneStart):
+                self._runner.start(item)
+            elif isinstance(item, Resume):
+                self._runner.load(item.state.scene, item.state.stages[self.name])
+            elif isinstance(item, Save):
+                if item.whole:
+                    item.state.stages[self.name] = self._runner.save()
+            else:
+                self._step(item)
+        self._timings.seconds[self.name] += perf_counter() - begin
+
+    def _step(self, work: InFlight[Result]) -> None:
+        if self.first:
+            work.value, work.bypass = self._converter.to_device(work.chunk)
+        work.value = self._runner.step(work.value)
+        if self.last:
+            assert isinstance(work.value, RestoredChunk)
+            refuse_nan(work.value.frames, work.chunk.first_frame)
+            work.notes = work.value.notes
+            work.restored = self._converter.to_frames(work.chunk, work.value.frames, work.bypass)
+            work.value, work.bypass = None, Bypass()
+
+
+def refuse_nan(frames: Tensor, number: int) -> None:
+    """Raise VrxError for restored frames with NaN or Inf; `number` is that of the first."""
+    if not bool(torch.isfinite(frames.sum())):  # values in 0..1: only NaN and Inf spoil a sum
+        raise VrxError(f"the model gave NaN or Inf near frame {number}", "Run again with --dtype fp32")
+
+
+def make_workers(restorer: Restorer, converter: Converter[Result], timings: Timings) -> list[Worker[Result]]:
+    """One worker a stage, in order."""
+    names = list(restorer.stages)
+    return [
+        Worker(name, stage, converter, timings, (name == names[0], name == names[-1]))
+        for name, stage in restorer.stages.items()
+    ]
+
+
+def read_items(items: Iterable[Item | Control], timings: Timings) -> Generator[InFlight[Result] | SceneStart | Control]:
+    """The items as they travel; closes their source at the end, however it comes."""
+    iterator = iter(items)
+    try:
+        while True:
+            begin = perf_counter()
+            item = next(iterator, None)
+            timings.seconds["read"] += perf_counter() - begin
+            if item is None:
+                return
+            yield InFlight(item) if isinstance(item, Chunk) else item
+    finally:
+        close = getattr(iterator, "close", None)
+        if close:
+            close()
+
+
+class SynchronousExecutor(Generic[Result]):
+    """Runs every item through all stages before it takes the next, in the thread of whoever walks `results`."""
+
+    def __init__(self, restorer: Restorer, converter: Converter[Result]) -> None:
+        self.timings = Timings.of(restorer)
+        self._workers = make_workers(restorer, converter, self.timings)
+
+    def results(self, items: Iterable[Item | Control]) -> Iterator[InFlight[Result] | SceneStart | Save]:
+        """Restored chunks, scene starts and saves in order."""
+        stream: Generator[InFlight[Result] | SceneStart | Control] = read_items(items, self.timings)
+        try:
+            for item in stream:
+                for worker in self._workers:
+                    worker.process(item)
+                if not isinstance(item, Resume):
+                    yield item
+        finally:
+            stream.close()
+
+
+class ThreadedExecutor(Generic[Result]):
+    """Runs every stage in a thread of its own, bounded queues between them; `results` walks it once.
+
+    The first failure aborts every channel, every thread is joined, and the failure is raised to whoever walks
+    the results.
     """
 
-    enter: Callable[[Chunk], DeviceChunk]
-    leave: Callable[[Chunk, Tensor], list[Frame]]
-
-
-class Pipeline:
-    """One run over one stream of items; `results` walks it once."""
-
-    def __init__(self, restorer: Restorer, doors: Doors) -> None:
-        self._doors = doors
-        self._stages = dict(restorer.stages)
-        self._first, self._last = next(iter(self._stages)), next(reversed(self._stages))
-        self._channels: dict[str, Channel[Flowing]] = {name: Channel(QUEUE) for name in (*self._stages, "write")}
+    def __init__(self, restorer: Restorer, converter: Converter[Result]) -> None:
+        self.timings = Timings.of(restorer)
+        self._workers = make_workers(restorer, converter, self.timings)
+        names = [worker.name for worker in self._workers]
+        self._channels: dict[str, Channel[InFlight[Result] | SceneStart | Control]] = {
+            name: Channel(QUEUE) for name in (*names, "write")
+        }
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._patience: float | None = None
-        self.timings = Timings(dict.fromkeys(("read", *self._stages, "write"), 0.0))
 
     def queues(self) -> dict[str, int]:
         """Items that wait before each stage."""
         return {name: len(channel) for name, channel in self._channels.items()}
 
     def hurry(self) -> None:
-        """Wait for no stage's step longer than STOP_SECONDS from now on: the run was told to stop."""
+        """Wait for no stage's step longer than STOP_SECONDS from now on: the run was stopped."""
         self._patience = STOP_SECONDS
 
-    def results(self, items: Iterable[Item | Control]) -> Generator[Result]:
+    def results(self, items: Iterable[Item | Control]) -> Generator[InFlight[Result] | SceneStart | Save]:
         """Restored chunks, scene starts and saves in order.  Raises the first failure of any stage.
 
         Leaving the walk early, for whatever reason, stops and joins every thread; a signal leaves the steps
@@ -123,8 +221,8 @@ class Pipeline:
         """
         reader = threading.Thread(target=self._guard, args=(self._read, items), name=f"{THREADS} read")
         threads = []
-        for name, after in pairwise((*self._stages, "write")):
-            arguments = (self._walk, name, self._channels[name], self._channels[after])
+        for worker, (name, after) in zip(self._workers, pairwise(self._channels), strict=True):
+            arguments = (self._work, worker, self._channels[name], self._channels[after])
             threads.append(threading.Thread(target=self._guard, args=arguments, name=f"{THREADS} {name}"))
         for thread in (reader, *threads):
             thread.start()
@@ -163,55 +261,23 @@ class Pipeline:
             channel.abort()
 
     def _read(self, items: Iterable[Item | Control]) -> None:
-        outbox = self._channels[self._first]
-        iterator = iter(items)
+        outbox = self._channels[self._workers[0].name]
+        stream: Generator[InFlight[Result] | SceneStart | Control] = read_items(items, self.timings)
         try:
-            while True:
-                begin = perf_counter()
-                item = next(iterator, None)
-                self.timings.seconds["read"] += perf_counter() - begin
-                if item is None:
-                    break
-                outbox.put(Work(item) if isinstance(item, Chunk) else item)
+            for item in stream:
+                outbox.put(item)
         finally:
-            close = getattr(iterator, "close", None)
-            if close:
-                close()
+            stream.close()
         outbox.close()
 
-    def _walk(self, name: str, inbox: Channel[Flowing], outbox: Channel[Flowing]) -> None:
-        stage = self._stages[name]
-        state = None
+    def _work(
+        self,
+        worker: Worker[Result],
+        inbox: Channel[InFlight[Result] | SceneStart | Control],
+        outbox: Channel[InFlight[Result] | SceneStart | Control],
+    ) -> None:
         for item in inbox:
-            begin = perf_counter()
-            if isinstance(item, SceneStart):
-                state = stage.start(item)
-            elif isinstance(item, Resume):
-                state = stage.load(item.state.scene, item.state.stages[name])
-            elif isinstance(item, Save):
-                if item.whole:
-                    item.state.stages[name] = stage.save(state)
-            else:
-                state = self._step(name, stage, item, state)
-            self.timings.seconds[name] += perf_counter() - begin
-            if not (name == self._last and isinstance(item, Resume)):
+            worker.process(item)
+            if not (worker.last and isinstance(item, Resume)):
                 outbox.put(item)
         outbox.close()
-
-    def _step(self, name: str, stage: AnyStage, work: Work, state: object) -> object:
-        if name == self._first:
-            work.value = self._doors.enter(work.chunk)
-        work.value, state = stage.step(work.value, state)
-        if name == self._last:
-            assert isinstance(work.value, RestoredChunk)
-            frames = work.value.frames
-            if not bool(torch.isfinite(frames.sum())):  # values in 0..1: only what is no number spoils a sum
-                raise VrxError(
-                    f"the network gave values that are no numbers near frame {work.chunk.first_frame}",
-                    "Run again with --dtype fp32",
-                )
-            work.notes = work.value.notes
-            work.restored = self._doors.leave(work.chunk, frames)
-            work.value = None
-            self.timings.frames += len(work.restored)
-        return state

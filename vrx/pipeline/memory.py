@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from vrx.errors import DeviceError
-from vrx.pipeline.plan import BASE_MEMORY, memory_needed
 from vrx.settings import Task
 
 try:
@@ -18,6 +17,8 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
+BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
+BYTES_A_PIXEL = 690  # of output, all stages and queues together; measured from 640x360 to 1920x1080
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # files of a control group, version 2 and version 1: its folder, its limit, what it uses, and the part of
 # that which the kernel would give back
@@ -36,6 +37,12 @@ def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: T
     if frames == 1:
         return BASE_MEMORY + STILL_BYTES[task] * target[0] * target[1]
     return memory_needed(target, source, depth)
+
+
+def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int) -> int:
+    """Bytes that a video takes, roughly: the network's maps, the queues, and the frames scene detection holds."""
+    ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
+    return BASE_MEMORY + BYTES_A_PIXEL * target[0] * target[1] + ahead
 
 
 @dataclass(frozen=True)

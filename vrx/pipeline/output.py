@@ -24,9 +24,8 @@ from vrx.media.read import Reader
 from vrx.media.remux import StreamSource, remux, use_source
 from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
-from vrx.pipeline import plan as planning
 from vrx.pipeline.transfer import Transfer, other_streams
-from vrx.settings import LIMIT, Job, SelectionSettings, too_large
+from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, too_large
 
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
@@ -45,7 +44,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     rule, layout, color = picture(job, reader, form, note)
     container = paths.container_of(form)
     selection = job.selection
-    times = planning.span_of(selection.start, selection.end, selection.frames, info.video.rate)
+    times = span_of(selection.start, selection.end, selection.frames, info.video.rate)
     others = [] if info.still or info.animated else [s for s in copied.streams if job.output.audio or s.kind != "audio"]
     transfer = Transfer(
         job=job,
@@ -142,7 +141,7 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
-    name = planning.choose_encoder(job.output, output, encoders.default_encoder(reader.layout, suffix))
+    name = choose_encoder(job.output, output, encoders.default_encoder(reader.layout, suffix))
     rule = encoders.find_encoder(name)
     if name not in encoders.ENCODERS:
         trouble = encoder_error(executable(), name, "yuv420p")
@@ -191,7 +190,7 @@ def shown_in_browsers(job: Job, reader: Reader, rule: EncoderSpec, suffix: str) 
 def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> StreamSource:
     """Where the other streams are copied from; `folder` makes one for temporary files where one is needed."""
     selection, timeline = job.selection, reader.timeline
-    times = planning.span_of(selection.start, selection.end, selection.frames, reader.info.video.rate)
+    times = span_of(selection.start, selection.end, selection.frames, reader.info.video.rate)
     if timeline is None or (times is None and timeline.is_continuous):
         return use_source(reader.info, reader.zero)
     if times is not None:
@@ -214,3 +213,31 @@ def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | Non
         return selection.frames
     count = max(0, round((end - begin) * info.video.rate))
     return min(count, selection.frames) if selection.frames else count
+
+
+def choose_encoder(settings: OutputSettings, path: Path | None, automatic_name: str) -> str:
+    """The encoder's ffmpeg name.  Raises UsageError for one that is unknown."""
+    if path is not None and path.suffix.lower() in encoders.STILL_ENCODERS:
+        if settings.codec not in ("auto", encoders.STILL_ENCODERS[path.suffix.lower()]):
+            raise UsageError(f"pictures are not encoded with {settings.codec}", "Leave --codec out")
+        return automatic_name
+    if settings.codec == "auto":
+        return automatic_name
+    name = encoders.find_encoder(settings.codec).name
+    if name in encoders.STILL_ENCODERS.values():
+        raise UsageError(f"{settings.codec} is no video codec", f"Choose one of {', '.join(encoders.SHORT_NAMES)}")
+    return name
+
+
+def span_of(
+    start: Fraction | None, end: Fraction | None, frames: int | None, rate: Fraction
+) -> tuple[Fraction, Fraction | None] | None:
+    """Seconds of the source that the other streams are cut to; None where nothing is left out."""
+    if start is None and end is None and frames is None:
+        return None
+    begin = start or Fraction(0)
+    limit = end
+    if frames is not None and rate:
+        by_count = begin + frames / rate
+        limit = by_count if limit is None else min(limit, by_count)
+    return begin, limit

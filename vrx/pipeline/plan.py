@@ -1,27 +1,16 @@
-"""What a run will do, decided before it starts: model, output, encoder, colour, memory and time."""
+"""What a run will do, decided before it starts: model, output, encoder, memory and time."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum
-from fractions import Fraction
-from pathlib import Path
 
-from vrx.errors import UsageError
-from vrx.media.encoders import SHORT_NAMES, STILL_ENCODERS, find_encoder
-from vrx.settings import OutputSettings
-
-BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
-BYTES_A_PIXEL = 690  # of output, all stages and queues together; measured from 640x360 to 1920x1080
-
-
-class Action(StrEnum):
-    """What a run does about its result: something may stand there already."""
-
-    WRITE = "write"
-    REPLACE = "replace"
-    SKIP = "skip"
-    REFUSE = "refuse"
+from vrx.models.registry import FAMILIES
+from vrx.pipeline import memory
+from vrx.pipeline.cost import REACHED, matrix_rate, operations
+from vrx.pipeline.existing import Action, planned_action
+from vrx.pipeline.select_model import EMBEDDED
+from vrx.pipeline.session import Session
+from vrx.settings import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,35 +41,54 @@ class Plan:
         return asdict(self)
 
 
-def choose_encoder(settings: OutputSettings, path: Path | None, automatic_name: str) -> str:
-    """The encoder's ffmpeg name.  Raises UsageError for one that is unknown."""
-    if path is not None and path.suffix.lower() in STILL_ENCODERS:
-        if settings.codec not in ("auto", STILL_ENCODERS[path.suffix.lower()]):
-            raise UsageError(f"pictures are not encoded with {settings.codec}", "Leave --codec out")
-        return automatic_name
-    if settings.codec == "auto":
-        return automatic_name
-    name = find_encoder(settings.codec).name
-    if name in STILL_ENCODERS.values():
-        raise UsageError(f"{settings.codec} is no video codec", f"Choose one of {', '.join(SHORT_NAMES)}")
-    return name
+def make_plan(session: Session) -> Plan:
+    """The plan of an open job."""
+    target, reader, entry = session.target, session.reader, session.entry
+    files = ", ".join(part.path for part in entry.parts if not part.optional)
+    needed = memory_needed(session)
+    warning = memory.note(needed, session.device) if entry.family == EMBEDDED else ""
+    return Plan(
+        source=session.job.source,
+        output=str(target.path) if target.path else "standard output",
+        model=entry.name,
+        checkpoint=str(entry.local or files),
+        device=str(session.device),
+        dtype=str(session.dtype).removeprefix("torch."),
+        frames=session.frames,
+        source_size=reader.size,
+        target_size=target.size,
+        encoder=target.rule.name,
+        pix_fmt=target.layout.pix_fmt,
+        container=target.container,
+        chunk=FAMILIES[entry.family].schedule.next,
+        scenes=session.job.selection.scenes,
+        memory=needed,
+        seconds=estimate_seconds(session),
+        action=planned_action(session),
+        notes=(*session.warnings, *([warning] if warning else [])),
+    )
 
 
-def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int) -> int:
-    """Bytes a run takes, roughly: the network's maps and the queues, and the frames scenes look ahead."""
-    ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
-    return BASE_MEMORY + BYTES_A_PIXEL * target[0] * target[1] + ahead
+def memory_needed(session: Session) -> int | None:
+    """Bytes that a run of an open job takes, roughly; None where that is unknown."""
+    if session.entry.family != EMBEDDED:
+        return session.entry.memory
+    reader = session.reader
+    task, frames = session.job.restore.task, session.frames
+    return memory.needed(session.target.size, reader.size, reader.layout.depth, task, frames)
 
 
-def span_of(
-    start: Fraction | None, end: Fraction | None, frames: int | None, rate: Fraction
-) -> tuple[Fraction, Fraction | None] | None:
-    """Seconds of the source that the other streams are cut to; None where nothing is left out."""
-    if start is None and end is None and frames is None:
+def check_memory(session: Session) -> None:
+    """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
+    if session.entry.family == EMBEDDED:
+        memory.check(memory_needed(session), session.device)
+
+
+def estimate_seconds(session: Session) -> float | None:
+    """Seconds that a run of an open job takes, roughly; None where that is unknown."""
+    if session.entry.family != EMBEDDED or session.frames is None:
         return None
-    begin = start or Fraction(0)
-    limit = end
-    if frames is not None and rate:
-        by_count = begin + frames / rate
-        limit = by_count if limit is None else min(limit, by_count)
-    return begin, limit
+    restore = session.job.restore
+    mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
+    work = operations(mode, session.target.size)
+    return session.frames * work / matrix_rate(session.device, session.dtype) / REACHED

@@ -16,7 +16,7 @@ from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
 from vrx.pipeline.executor import StreamState
 from vrx.pipeline.resume.journal import CHECKSUM, Journal, checksum
-from vrx.pipeline.resume.workspace import JOURNAL, LOCK, Workspace, claimed, folder_of
+from vrx.pipeline.resume.workspace import JOURNAL, LOCK, Workspace, claim, folder_of
 
 MARKS = {"--crf": "18"}
 
@@ -25,10 +25,10 @@ def add(journal: Journal, frames: int, whole: bool = True) -> None:
     """One more part, of made-up bytes, and the state after it."""
     path = journal.segment_path(".mkv")
     path.write_bytes(os.urandom(50))
-    place = journal.kept.frames + frames
+    place = journal.resume_point.frames + frames
     stages = {"encode": {"x": torch.arange(5.0)}} if whole else {}
-    state = StreamState(SceneStart(0, (4, 6), (8, 12)), len(journal.kept.segments), place, stages)
-    journal.add(Segment(path, frames, Fraction(journal.kept.frames, 25)), state)
+    state = StreamState(SceneStart(0, (4, 6), (8, 12)), len(journal.resume_point.segments), place, stages)
+    journal.add(Segment(path, frames, Fraction(journal.resume_point.frames, 25)), state)
 
 
 @pytest.fixture
@@ -54,21 +54,21 @@ def change(result: Path, edit: Callable[[dict[str, Any]], object], sealed: bool)
 def starts_over(result: Path) -> None:
     with Journal(result, MARKS) as journal:
         assert journal.differs == ("damaged files",)
-        assert (journal.kept.frames, journal.kept.state) == (0, None)
+        assert (journal.resume_point.frames, journal.resume_point.state) == (0, None)
         assert {p.name for p in journal.folder.iterdir()} == {LOCK}
         add(journal, 8)
     with Journal(result, MARKS) as journal:
-        assert journal.kept.frames == 8
+        assert journal.resume_point.frames == 8
 
 
 def test_what_is_untouched_is_continued(result: Path) -> None:
     with Journal(result, MARKS) as journal:
         assert journal.differs == ()
-        assert [segment.begin for segment in journal.kept.segments] == [0, Fraction(8, 25)]
-        assert journal.left() == 17
+        assert [segment.begin for segment in journal.resume_point.segments] == [0, Fraction(8, 25)]
+        assert journal.count_saved_frames() == 17
         add(journal, 8, whole=False)
     with Journal(result, MARKS) as journal:
-        assert journal.kept.frames == 25
+        assert journal.resume_point.frames == 25
         assert not list(journal.folder.glob("state-*"))
 
 
@@ -148,7 +148,7 @@ def test_a_changed_file_is_not_believed(result: Path, name: str, harm: str) -> N
         path.mkdir()
     if harm == "gone" and name == JOURNAL:
         with Journal(result, MARKS) as journal:
-            assert (journal.kept.frames, journal.differs) == (0, ())
+            assert (journal.resume_point.frames, journal.differs) == (0, ())
         return
     before = other.read_bytes()
     starts_over(result)
@@ -162,7 +162,7 @@ def test_a_folder_with_things_in_it_is_named(result: Path) -> None:
     (inside / "mine").touch()
     with pytest.raises(OutputError, match=r"000000\.mkv is a folder .* Remove it: .*000000\.mkv"):
         Journal(result, MARKS)
-    with claimed(result) as workspace:  # as --no-resume does
+    with claim(result) as workspace:  # as --no-resume does
         assert workspace is not None
         workspace.discard()
         assert {p.name for p in workspace.folder.iterdir()} == {LOCK, "000000.mkv"}
@@ -259,4 +259,4 @@ def test_a_disk_that_fills_while_the_state_is_written(result: Path, monkeypatch:
         with pytest.raises(OutputError, match=r"No space left on device\. Free some space"):
             journal.add(Segment(path, 3, Fraction(1)), state)
     with Journal(result, MARKS) as journal:
-        assert journal.kept.frames == 17
+        assert journal.resume_point.frames == 17

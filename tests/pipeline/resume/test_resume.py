@@ -18,15 +18,16 @@ from vrx import events
 from vrx.errors import InputError, OutputError
 from vrx.events import Event
 from vrx.models.base import ChunkSchedule
-from vrx.pipeline import run
-from vrx.pipeline.chunking import Chunk, chunked
+from vrx.pipeline import progress
+from vrx.pipeline.chunking import Chunk, make_chunks
 from vrx.pipeline.executor import Save
-from vrx.pipeline.resume import journal, writer
+from vrx.pipeline.resume import journal, opening, writer
 from vrx.pipeline.resume.workspace import JOURNAL, folder_of
-from vrx.pipeline.resume.writer import with_saves
+from vrx.pipeline.resume.writer import insert_checkpoints
+from vrx.pipeline.run import RestoreResult
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
-SPAN = 8
+SEGMENT_FRAMES = 8
 VARIABLE = [700 + t for t in (0, 40, 80, 200, 240, 410, 450, 460, 600, 640, 1700, 1740, 1760, 1800, 2000, 2040, 2080)]
 
 
@@ -36,8 +37,8 @@ class StoppedHereError(Exception):
 
 @pytest.fixture(autouse=True)
 def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (writer, run):
-        monkeypatch.setattr(module, "SPAN", SPAN)
+    for module in (writer, opening):
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", SEGMENT_FRAMES)
 
 
 def job(source: Path, output: Path, task: Task = Task.UPSCALE, **changes: Any) -> Job:
@@ -66,12 +67,12 @@ def stop_after(frames: int) -> Callable[[Event], None]:
 
 
 def interrupted(wanted: Job, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(progress, "REPORT_EVERY", 0.0)
     with pytest.raises(StoppedHereError):
         vrx.restore(wanted, stop_after(frames))
 
 
-def notes_of(wanted: Job) -> tuple[str, run.Outcome]:
+def notes_of(wanted: Job) -> tuple[str, RestoreResult]:
     heard: list[str] = []
 
     def watch(event: Event) -> None:
@@ -105,7 +106,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     assert not (tmp_path / "twice.mkv").exists()
     assert folder_of(tmp_path / "twice.mkv").is_dir()
     notes, outcome = notes_of(wanted)
-    assert f"going on after {done} frames" in notes
+    assert f"resuming after {done} frames" in notes
     assert outcome.frames == 22
     assert outcome.scenes == vrx.restore(job(source, tmp_path / "once.mkv", task, mask=mask)).scenes
     same(tmp_path / "once.mkv", tmp_path / "twice.mkv")
@@ -165,7 +166,7 @@ def test_work_of_another_command_is_not_continued(
         clip("mask.mkv", frames=19)
         word = "the file of --mask"
     notes, outcome = notes_of(job(source, out, Task.INPAINT, mask=mask, **changes))
-    assert f"starting over, an earlier run's work does not fit ({word})" in notes
+    assert f"cannot resume (changed: {word}); starting over" in notes
     assert outcome.frames == (21 if change == "source" else 20)
 
 
@@ -206,7 +207,7 @@ def test_without_resume_nothing_is_kept(clip: ClipMaker, tmp_path: Path, monkeyp
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
     interrupted(job(source, out), 17, monkeypatch)
     notes, _ = notes_of(job(source, out, resume=False))
-    assert "thrown away" in notes
+    assert "is deleted" in notes
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "out.mkv"}
 
 
@@ -252,7 +253,7 @@ def test_a_join_that_fails_keeps_the_parts(clip: ClipMaker, tmp_path: Path, monk
             vrx.restore(job(source, out))
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "once.mkv", folder_of(out).name}
     notes, _ = notes_of(job(source, out))
-    assert "going on after 16 frames" in notes
+    assert "resuming after 16 frames" in notes
     same(tmp_path / "once.mkv", out)
 
 
@@ -286,8 +287,8 @@ def test_short_clips_pictures_and_other_containers_are_made_in_one_go(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
-    monkeypatch.setattr(run, "Journal", lambda path, marks: made.append(path))
-    vrx.restore(job(clip("short.mkv", frames=SPAN), tmp_path / "short.x2.mkv"))
+    monkeypatch.setattr(opening, "Journal", lambda path, marks: made.append(path))
+    vrx.restore(job(clip("short.mkv", frames=SEGMENT_FRAMES), tmp_path / "short.x2.mkv"))
     long = clip("in.mkv", frames=10)
     vrx.restore(job(long, tmp_path / "out.nut"))
     vrx.restore(job(long, tmp_path / "f_%03d.png"))
@@ -296,7 +297,9 @@ def test_short_clips_pictures_and_other_containers_are_made_in_one_go(
 
 def test_saves_stand_between_parts() -> None:
     def places(within: bool, chunk: int) -> list[int]:
-        items = list(with_saves(chunked(stream(30, cuts=[9, 13, 25]), ChunkSchedule(chunk, chunk), 2), within, None))
+        items = list(
+            insert_checkpoints(make_chunks(stream(30, cuts=[9, 13, 25]), ChunkSchedule(chunk, chunk), 2), within, None)
+        )
         kept_at = [item.state.frame for item in items if isinstance(item, Save)]
         seen = 0
         for item in items:
@@ -334,8 +337,8 @@ def test_fractions_and_tensors_come_back(tmp_path: Path) -> None:
         state = StreamState(SceneStart(3, (4, 6), (8, 12)), 7, 250, {"encode": {"x": tensor}, "generate": {}})
         journal.add(Segment(path, 250, Fraction(1001, 30000)), state)
     with Journal(result, {"a": "b"}) as journal:
-        assert journal.kept.segments == (Segment(path, 250, Fraction(1001, 30000)),)
-        again = journal.kept.state
+        assert journal.resume_point.segments == (Segment(path, 250, Fraction(1001, 30000)),)
+        again = journal.resume_point.state
         assert again is not None
         assert (again.scene, again.index, again.frame) == (state.scene, 7, 250)
         assert torch.equal(again.stages["encode"]["x"], tensor)
@@ -361,13 +364,13 @@ def killed_before_clearing(wanted: Job, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_result_that_its_run_published_counts_as_done_and_the_rest_is_cleared(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, bool]
 ) -> None:
-    wanted = job(clip(frames=2 * SPAN + 2, size=(32, 24)), tmp_path / "out.mkv", **changes)
+    wanted = job(clip(frames=2 * SEGMENT_FRAMES + 2, size=(32, 24)), tmp_path / "out.mkv", **changes)
     killed_before_clearing(wanted, monkeypatch)
     made = (tmp_path / "out.mkv").read_bytes()
     assert folder_of(tmp_path / "out.mkv").is_dir()
     said, outcome = notes_of(wanted)
     assert "finished by an earlier run" in said
-    assert outcome.frames == (0 if outcome.skipped else 2 * SPAN + 2)
+    assert outcome.frames == (0 if outcome.skipped else 2 * SEGMENT_FRAMES + 2)
     assert {p.name for p in tmp_path.iterdir()} == {"clip.mkv", "out.mkv"}
     assert (tmp_path / "out.mkv").read_bytes() == made
 
@@ -375,7 +378,7 @@ def test_a_result_that_its_run_published_counts_as_done_and_the_rest_is_cleared(
 def test_another_file_or_another_command_is_not_taken_for_a_published_result(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = job(clip(frames=2 * SPAN + 2, size=(32, 24)), tmp_path / "out.mkv", overwrite=False)
+    wanted = job(clip(frames=2 * SEGMENT_FRAMES + 2, size=(32, 24)), tmp_path / "out.mkv", overwrite=False)
     killed_before_clearing(wanted, monkeypatch)
     with pytest.raises(OutputError, match="exists"):
         vrx.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", overwrite=False, crf=30))

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
-from vrx.pipeline.chunking import Source, chunked
-from vrx.pipeline.convert import Finish, make_doors
-from vrx.pipeline.executor import Pipeline, Work
+from vrx.pipeline.chunking import MaskedFrame, make_chunks
+from vrx.pipeline.convert import FrameConverter, OutputFormat
+from vrx.pipeline.executor import InFlight, ThreadedExecutor
 from vrx.scenes.detect import Boundary
 
 Size = tuple[int, int]  # height and width
@@ -141,15 +141,17 @@ def through_threads(restorer: Restorer, device: torch.device, count: int, source
     hole = np.zeros(source, bool)
     hole[source[0] // 4 : source[0] // 2, source[1] // 4 : source[1] // 2] = True
     first = frames[0]
-    finish = Finish(layout=first.layout, color=first.color, scale=restorer.scale, blend=1.0, known=masked)
-    pipeline = Pipeline(restorer, make_doors(device, finish))
-    sources = (Source(f, hole if masked else None, Boundary.NONE if i else Boundary.HARD) for i, f in enumerate(frames))
+    output = OutputFormat(layout=first.layout, color=first.color, scale=restorer.scale, known=masked)
+    executor = ThreadedExecutor(restorer, FrameConverter(device, output))
+    sources = (
+        MaskedFrame(f, hole if masked else None, Boundary.NONE if i else Boundary.HARD) for i, f in enumerate(frames)
+    )
     begin = perf_counter()
     results: list[Frame] = []
-    for item in pipeline.results(chunked(sources, restorer.schedule, restorer.scale)):
-        if isinstance(item, Work):
+    for item in executor.results(make_chunks(sources, restorer.schedule, restorer.scale)):
+        if isinstance(item, InFlight):
             results += item.restored
-    return Outcome(perf_counter() - begin, dict(pipeline.timings.seconds), results)
+    return Outcome(perf_counter() - begin, dict(executor.timings.seconds), results)
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

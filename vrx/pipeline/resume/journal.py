@@ -38,7 +38,7 @@ Fingerprint = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Kept:
+class ResumePoint:
     """What a journal tells: the finished parts, and where the stream goes on after them."""
 
     segments: tuple[Segment, ...] = ()
@@ -58,7 +58,7 @@ class Journal:
 
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
         self._fingerprint = fingerprint
-        self.kept = Kept()
+        self.resume_point = ResumePoint()
         self.differs: tuple[str, ...] = ()
         self._parts: list[dict[str, Any]] = []
         self._workspace = Workspace(result)
@@ -85,7 +85,7 @@ class Journal:
         """What decides how the result looks."""
         return self._fingerprint
 
-    def left(self) -> int:
+    def count_saved_frames(self) -> int:
         """Frames that stand in the journal now: whatever interrupted this run, they are what the next one has."""
         try:
             return sum(whole(part["frames"], 1) for part in read_content(self.folder / JOURNAL)["segments"])
@@ -94,12 +94,12 @@ class Journal:
 
     def remove(self) -> None:
         """Remove everything: the result is published, or nothing was worth keeping."""
-        self.kept, self._parts = Kept(), []
+        self.resume_point, self._parts = ResumePoint(), []
         self._workspace.remove()
 
     def segment_path(self, suffix: str) -> Path:
         """The name of the next part."""
-        return self.folder / part_name(len(self.kept.segments), suffix)
+        return self.folder / part_name(len(self.resume_point.segments), suffix)
 
     def add(self, segment: Segment, state: StreamState) -> None:
         """Note a finished part, and the stream's state after it.  Raises OutputError."""
@@ -115,22 +115,22 @@ class Journal:
                 content = read_content(self.folder / JOURNAL)
                 self.differs = self._differences(content)
                 if not self.differs:
-                    self.kept = self._understood(content)
+                    self.resume_point = self._understood(content)
                     self._parts = content["segments"]
             except DAMAGE:
                 self.differs = ("damaged files",)
-        if not self.kept.segments:
+        if not self.resume_point.segments:
             self._workspace.clear()
             return
         state = [entry.name for entry in self.folder.glob(STATE.format("*"))]
-        self._workspace.clear(keep={JOURNAL, *state, *(segment.path.name for segment in self.kept.segments)})
+        self._workspace.clear(keep={JOURNAL, *state, *(segment.path.name for segment in self.resume_point.segments)})
 
     def _differences(self, content: dict[str, Any]) -> tuple[str, ...]:
         before = content["fingerprint"] if content["format"] == FORMAT else {}
         names = before.keys() | self._fingerprint.keys()
         return tuple(sorted(n for n in names if before.get(n) != self._fingerprint.get(n)))
 
-    def _understood(self, content: dict[str, Any]) -> Kept:
+    def _understood(self, content: dict[str, Any]) -> ResumePoint:
         segments: list[Segment] = []
         for number, part in enumerate(content["segments"]):
             path = self.folder / part["name"]
@@ -144,7 +144,7 @@ class Journal:
         scene, frame = whole(content["scene"], 0), whole(content["frame"], 1)
         if frame != sum(segment.frames for segment in segments):
             raise ValueError("a place that is not the end of the parts")
-        return Kept(tuple(segments), self._state(content["state"], len(segments), scene, frame))
+        return ResumePoint(tuple(segments), self._state(content["state"], len(segments), scene, frame))
 
     def _state(self, told: dict[str, Any] | None, parts: int, scene: int, frame: int) -> StreamState:
         """The stream's state after `parts` parts."""
@@ -181,7 +181,7 @@ class Journal:
         sync(partial)
         partial.replace(self.folder / JOURNAL)
         sync(self.folder)
-        self.kept, self._parts = Kept((*self.kept.segments, segment), state), parts
+        self.resume_point, self._parts = ResumePoint((*self.resume_point.segments, segment), state), parts
         for old in self.folder.glob(STATE.format("*")):
             if old.name != name:
                 old.unlink()

@@ -115,7 +115,7 @@ class LockingUnavailableError(OutputError):
 
 
 @contextmanager
-def claimed(result: Path) -> Iterator[Workspace | None]:
+def claim(result: Path) -> Iterator[Workspace | None]:
     """The workspace of a result made in one go; None where the file system has no locks.  Raises OutputError."""
     try:
         workspace = Workspace(result)

@@ -17,15 +17,17 @@ from vrx.pipeline.executor import Control, Save, StreamState
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.journal import Journal
 
-SPAN = 240  # frames of a part at least: encoders begin anew after about as many of their own accord
+SEGMENT_FRAMES = 240  # frames of a part at least: encoders begin anew after about as many of their own accord
 
 
-def can_keep(target: Target) -> bool:
+def can_segment(target: Target) -> bool:
     """Whether a result can be made in parts and joined."""
     return target.path is not None and not target.still and target.container in JOINABLE_CONTAINERS
 
 
-def with_saves(items: Iterable[Item], within_scenes: bool, start: StreamState | None) -> Iterator[Item | Control]:
+def insert_checkpoints(
+    items: Iterable[Item], within_scenes: bool, start: StreamState | None
+) -> Iterator[Item | Control]:
     """Chunks and scene starts, and a request to keep the stream's state once a part is long enough.
 
     `within_scenes` the state is kept between any two chunks; else only where a scene ends, and nothing but
@@ -36,7 +38,7 @@ def with_saves(items: Iterable[Item], within_scenes: bool, start: StreamState | 
     count = kept = start.frame if start else 0
     for item in items:
         if isinstance(item, SceneStart):
-            if not within_scenes and scene is not None and count - kept >= SPAN:
+            if not within_scenes and scene is not None and count - kept >= SEGMENT_FRAMES:
                 yield Save(StreamState(scene, 0, count), whole=False)
                 kept = count
             scene = item
@@ -44,23 +46,28 @@ def with_saves(items: Iterable[Item], within_scenes: bool, start: StreamState | 
             continue
         yield item
         count = item.first_frame + len(item.frames)
-        if within_scenes and count - kept >= SPAN:
+        if within_scenes and count - kept >= SEGMENT_FRAMES:
             assert scene is not None
             yield Save(StreamState(scene, item.index + 1, count))
             kept = count
 
 
-class KeptWriter:
+class SegmentedWriter:
     """A result being written in parts.  A context manager: leaving it by an exception keeps finished parts."""
 
     def __init__(self, target: Target, journal: Journal) -> None:
         self._target, self._journal = target, journal
-        self.kept = self.frames = journal.kept.frames
-        self.scene = journal.kept.state.scene.number if journal.kept.state else 0
+        self.kept = self.frames = journal.resume_point.frames
+        self.scene = journal.resume_point.state.scene.number if journal.resume_point.state else 0
         self._writer: Writer | None = None
         self._first: Frame | None = None
 
-    def __enter__(self) -> KeptWriter:
+    @property
+    def saved(self) -> int:
+        """Frames in finished segments, which a later run will not restore again."""
+        return self._journal.resume_point.frames
+
+    def __enter__(self) -> SegmentedWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
@@ -77,7 +84,7 @@ class KeptWriter:
         self._writer.write(frame)
         self.frames += 1
 
-    def keep(self, state: StreamState) -> None:
+    def save(self, state: StreamState) -> None:
         """End the part here; a later run may go on from `state`."""
         segment = self._ended()
         assert segment is not None
@@ -96,7 +103,7 @@ class KeptWriter:
         def note(finished: Path) -> None:
             published.note(result, finished, self._journal.fingerprint, (self.frames, scenes))
 
-        join_segments([*self._journal.kept.segments, *([last] if last else [])], self._target, end, note)
+        join_segments([*self._journal.resume_point.segments, *([last] if last else [])], self._target, end, note)
         self._journal.remove()
         published.forget(result)
 

@@ -1,0 +1,84 @@
+"""What a run tells its watcher while frames are written."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from vrx import events
+from vrx.errors import Exit, StoppedError
+from vrx.media.frame import Frame
+from vrx.media.write import Writer
+from vrx.models.base import SceneStart
+from vrx.pipeline.chunking import Chunk
+from vrx.pipeline.executor import InFlight, ThreadedExecutor
+from vrx.pipeline.resume.writer import SegmentedWriter
+from vrx.pipeline.session import Session
+from vrx.scenes.detect import Boundary
+
+REPORT_EVERY = 0.1  # seconds between two progress events
+
+
+class Progress:
+    """Counts scenes and frames of a run, and sends their events; `scene` is the number of the running one, from 0."""
+
+    def __init__(
+        self, session: Session, executor: ThreadedExecutor[Frame], writer: Writer | SegmentedWriter, begin: float
+    ) -> None:
+        self._session, self._executor, self._writer, self._begin = session, executor, writer, begin
+        self._reported = 0.0
+        self.scene = writer.scene
+
+    def begin_scene(self, start: SceneStart) -> None:
+        """A scene starts with the next frame that is written."""
+        self.scene = start.number
+        self._send_scene(self._writer.frames, soft=False)
+
+    def begin_chunk(self, work: InFlight[Frame]) -> None:
+        """A restored chunk is about to be written: pass on what was noticed about it."""
+        for frame in soft_boundaries(work.chunk):
+            self._send_scene(frame, soft=True)
+        for note in work.notes:
+            self._session.inform(note)
+
+    def end_chunk(self) -> None:
+        """A chunk was written."""
+        now = perf_counter()
+        if now - self._reported > REPORT_EVERY:
+            self._reported = now
+            self.report()
+
+    def report(self) -> None:
+        """Send how far the run is."""
+        frames, written = self._session.frames, self._writer.frames
+        self._session.watch(
+            events.Advanced(
+                input=self._session.job.source,
+                done=written,
+                frames=frames if written <= (frames or 0) else None,  # headers may be wrong
+                scene=self.scene + 1,
+                fps=(written - self._writer.kept) / max(1e-9, perf_counter() - self._begin),
+                queues=self._executor.queues(),
+            )
+        )
+
+    def stop(self, reason: KeyboardInterrupt | StoppedError) -> None:
+        """Say where the run was stopped, and how many frames the same command will not have to restore again."""
+        code = reason.exit_code if isinstance(reason, StoppedError) else Exit.INTERRUPTED
+        self._session.watch(
+            events.Stopped(
+                input=self._session.job.source,
+                done=self._writer.frames,
+                frames=self._session.frames,
+                saved=self._writer.saved if isinstance(self._writer, SegmentedWriter) else 0,
+                exit_code=int(code),
+            )
+        )
+
+    def _send_scene(self, frame: int, soft: bool) -> None:
+        source = self._session.job.source
+        self._session.watch(events.SceneBegan(input=source, number=self.scene + 1, frame=frame, soft=soft))
+
+
+def soft_boundaries(chunk: Chunk) -> list[int]:
+    """Numbers in the stream of a chunk's frames that only refresh the reference."""
+    return [chunk.first_frame + n for n, source in enumerate(chunk.frames) if source.boundary is Boundary.SOFT]

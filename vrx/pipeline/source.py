@@ -1,0 +1,32 @@
+"""The frames of an open job as the stages take them: with their scene boundaries and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vrx.media.file_types import is_pattern
+from vrx.pipeline.chunking import MaskedFrame
+from vrx.pipeline.colorspace import dilate
+from vrx.pipeline.session import Session
+from vrx.scenes.detect import CUT_THRESHOLD, SceneFrame, apply_cuts, detect_cuts
+
+
+def masked_frames(session: Session, first: int = 0) -> Iterator[MaskedFrame]:
+    """Frames from number `first` on; those before it are read too, as cuts are found by looking at all frames."""
+    restore = session.job.restore
+    for number, item in enumerate(find_boundaries(session)):
+        mask = None
+        if session.mask is not None:
+            mask = dilate(session.mask.at(item.frame.time - session.reader.origin), restore.dilate)
+        if number >= first:
+            yield MaskedFrame(item.frame, mask, item.boundary)
+
+
+def find_boundaries(session: Session) -> Iterator[SceneFrame]:
+    """Frames with the scene boundaries that were asked for; a single picture has none."""
+    frames, threshold = session.reader.frames(), session.job.selection.scene_threshold
+    if session.reader.info.still and not is_pattern(session.source):
+        return apply_cuts(frames, frozenset())
+    if session.cuts is not None:
+        return apply_cuts(frames, session.cuts)
+    return detect_cuts(frames, CUT_THRESHOLD if threshold is None else threshold)
