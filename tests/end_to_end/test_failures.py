@@ -215,7 +215,7 @@ def test_the_same_command_goes_on_after_a_stop(
     assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL), stderr
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []
-        assert "240 frames are kept" in stderr.decode()
+        assert "240 frames saved" in stderr.decode()
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv", ".stop-me.mp4.vrx"}
     done = vrx(*words)
     assert done.returncode == 0, done.stderr

@@ -95,6 +95,8 @@ class Bar:
             self._bar.update(part.task, completed=event.done, total=event.size, count=count, rate=rate)
         elif isinstance(event, events.Skipped):
             self._console.print(skipped(event), highlight=False, markup=False)
+        elif isinstance(event, events.Stopped):
+            self._console.print(stopped(event), highlight=False, markup=False)
         elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._console.print(event.text, highlight=False, markup=False)
 
@@ -129,8 +131,8 @@ class Plain:
             self._fetching(event)
         elif isinstance(event, events.Finished):
             self._say(finished(event))
-        elif isinstance(event, events.Skipped):
-            self._say(skipped(event))
+        elif isinstance(event, events.Skipped | events.Stopped):
+            self._say(skipped(event) if isinstance(event, events.Skipped) else stopped(event))
         elif isinstance(event, events.Noted) and (self._verbose or event.level != events.DETAIL):
             self._say(event.text)
 
@@ -161,6 +163,14 @@ def pace(fps: float) -> str:
 def counted(number: int, thing: str) -> str:
     """A number of things: `1 frame`, `2 frames`."""
     return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
+def stopped(event: events.Stopped) -> str:
+    """The line about a run that was stopped."""
+    following = "nothing saved; the same command starts again"
+    if event.saved:
+        following = f"{counted(event.saved, 'frame')} saved; rerun the same command to resume"
+    return f"{event.input}: stopped after {event.done} of {event.frames or '?'} frames, {following}"
 
 
 def finished(event: events.Finished) -> str:
