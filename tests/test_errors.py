@@ -32,7 +32,7 @@ FAILURES = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_it_is_known_and_becomes_a_device_error(name: str) -> None:
     assert out_of_memory(FAILURES[name])
-    with pytest.raises(DeviceError, match="memory ran out"), resource_errors():
+    with pytest.raises(DeviceError, match="out of memory"), resource_errors():
         raise FAILURES[name]
 
 

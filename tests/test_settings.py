@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from vrx.settings import NO_HOME, Environment
+from vrx.errors import UsageError
+from vrx.settings import NO_HOME, Environment, ModelSettings
 from vrx.weights import hub
 
 
@@ -52,6 +53,12 @@ def test_one_variable_moves_all_folders_and_another_names_the_catalogue(
     monkeypatch.setenv("VRX_WEIGHTS_FILE", "own.toml")
     found = Environment.read()
     assert (found.weights, found.weights_named) == (Path("own.toml"), True)
+
+
+@pytest.mark.parametrize(("option", "field"), [("--dtype", {"dtype": "int8"}), ("--decoder", {"decoder": "big"})])
+def test_values_outside_a_closed_set_are_refused_from_python_too(option: str, field: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=f"{option} is .* Choose auto, "):
+        ModelSettings(**field)  # type: ignore[arg-type]
 
 
 def test_the_hubs_cache_is_where_its_library_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

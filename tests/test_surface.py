@@ -83,7 +83,7 @@ def test_every_option_of_a_restoring_command_stands_in_a_panel_or_is_its_own() -
 
 
 def test_exit_codes() -> None:
-    expected = {"DONE": 0, "FAULT": 1, "USAGE": 2, "INPUT": 3, "MODEL": 4, "MEMORY": 5, "OUTPUT": 6, "BATCH": 7}
+    expected = {"DONE": 0, "FAULT": 1, "USAGE": 2, "INPUT": 3, "MODEL": 4, "DEVICE": 5, "OUTPUT": 6, "BATCH": 7}
     assert {code.name: int(code) for code in Exit} == {**expected, "INTERRUPTED": 130, "TERMINATED": 143}
 
 

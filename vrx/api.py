@@ -111,6 +111,13 @@ def find_scenes(source: str | Path, threshold: float | None = None, stream: int 
         return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
 
 
+def codecs() -> tuple[str, ...]:
+    """Short names of the codecs that results are encoded with."""
+    from vrx.media.encoders import SHORT_NAMES
+
+    return tuple(SHORT_NAMES)
+
+
 def models() -> dict[str, Entry]:
     """The catalogue."""
     from vrx.weights import catalogue
@@ -312,11 +319,11 @@ def convert(folder: Path, target: Path) -> str:
     return family
 
 
-def bench(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str) -> Benchmark:
+def bench(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSettings) -> Benchmark:
     """Measure the embedded model; sizes are (width, height) of the output."""
     from vrx.bench.end_to_end import benchmark
 
-    return benchmark(sizes, frames, device, dtype)
+    return benchmark(sizes, frames, model)
 
 
 def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings) -> LargeBenchmark:

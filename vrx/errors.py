@@ -1,13 +1,14 @@
-"""Everything that can go wrong and be said in one line: what, where, what to do next, exit code."""
+"""The tree of errors: each is one line for the user (what, where, why), a hint what to do next, and an exit code."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from enum import IntEnum
 
-OUT_OF_MEMORY = (  # what torch, CUDA's libraries, oneDNN, C++, OpenCV, the loader and ffmpeg say
+OUT_OF_MEMORY = (  # messages of torch, CUDA's libraries, oneDNN, C++, OpenCV, the loader and ffmpeg
     *("out of memory", "not enough memory", "allocate memory", "bad_alloc", "out_of_memory", "insufficient memory"),
     *("could not create a primitive", "could not create a memory", "failed to map segment", "start new thread"),
     *("unable to allocate", "malloc of size", "status_alloc_failed"),
@@ -23,7 +24,7 @@ class Exit(IntEnum):
     USAGE = 2
     INPUT = 3
     MODEL = 4
-    MEMORY = 5
+    DEVICE = 5
     OUTPUT = 6
     BATCH = 7
     INTERRUPTED = 130
@@ -31,7 +32,7 @@ class Exit(IntEnum):
 
 
 class VrxError(Exception):
-    """A failure with a message for people and, where there is one, a hint what to do next."""
+    """An error with a message for people and, if there is one, a hint what to do next."""
 
     exit_code: Exit = Exit.FAULT
 
@@ -47,13 +48,13 @@ class VrxError(Exception):
 
 
 class UsageError(VrxError, ValueError):
-    """Options that make no sense, alone or together."""
+    """An option with an invalid value, or options that exclude each other."""
 
     exit_code = Exit.USAGE
 
 
 class InputError(VrxError):
-    """A source that cannot be read."""
+    """An input that cannot be read."""
 
     exit_code = Exit.INPUT
 
@@ -65,13 +66,13 @@ class ModelError(VrxError):
 
 
 class DeviceError(VrxError):
-    """A device that is not there, or memory that is not enough."""
+    """A device that does not exist, or that has not enough memory."""
 
-    exit_code = Exit.MEMORY
+    exit_code = Exit.DEVICE
 
 
 class OutputError(VrxError, OSError):
-    """A result that cannot be written; whatever stood under its name still stands."""
+    """A result that cannot be written; an earlier file of its name is unchanged."""
 
     exit_code = Exit.OUTPUT
 
@@ -79,45 +80,66 @@ class OutputError(VrxError, OSError):
         return VrxError.__str__(self)
 
 
+class FailedInputsError(VrxError):
+    """Inputs that failed together, each with the word that names it; `failures` of one or more."""
+
+    def __init__(self, failures: Sequence[tuple[str, VrxError]], exit_code: Exit) -> None:
+        super().__init__("; ".join(error.message for _, error in failures))
+        self.failures, self.exit_code = tuple(failures), exit_code
+
+
 class StoppedError(VrxError):
-    """The user or the system ended the run."""
+    """The run was ended by the user (Ctrl-C) or by the system."""
 
     exit_code = Exit.INTERRUPTED
 
 
 class TerminatedError(StoppedError):
-    """The system asked the run to end (SIGTERM)."""
+    """The run was ended by the system (SIGTERM, SIGHUP)."""
 
     exit_code = Exit.TERMINATED
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory that ran out is what failed, here or in what caused it.
+def choice_of(values: Iterable[object]) -> str:
+    """`auto, on or off`."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}" if most else last
 
-    Libraries have no common exception for it: many raise a RuntimeError of some words.  Words of errors that
-    may repeat a file's name are not looked at.
+
+def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
+    """`Did you mean infvsr? `, whatever the case of the word, or nothing; `form` is how a name is written."""
+    names = {name.lower(): name for name in known}
+    found = get_close_matches(word.lower(), names, n=2)
+    return f"Did you mean {choice_of(form.format(names[name]) for name in found)}? " if found else ""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or a cause of it, means that memory ran out.
+
+    Libraries have no common exception for it: many raise a RuntimeError with a message.  Messages of errors
+    that may contain a file's name are not searched.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM:
             return True
-        if not isinstance(cause, VrxError | OSError | ValueError) and speaks_of_memory(str(cause)):
+        if not isinstance(cause, VrxError | OSError | ValueError) and mentions_memory(str(cause)):
             return True
         cause = cause.__cause__
     return False
 
 
-def speaks_of_memory(text: str) -> bool:
-    """Whether a library's message says that memory ran out."""
+def mentions_memory(text: str) -> bool:
+    """Whether a library's message means that memory ran out."""
     return any(words in text.lower() for words in OUT_OF_MEMORY)
 
 
 @contextmanager
 def resource_errors(device: str = "") -> Iterator[None]:
-    """What the machine lacks, where nothing nearer has said so: memory, space on a disk, room for a name.
+    """Turn errors about the machine's resources into vrx's own: memory, disk space, length of names.
 
-    Raises DeviceError for memory that runs out inside, in whatever words, OutputError for a full disk and
-    InputError for names too long; everything else passes.
+    Raises DeviceError if memory runs out inside, whatever the library's message, OutputError for a full disk
+    and InputError for names that are too long; every other error passes unchanged.
     """
     try:
         yield
@@ -129,7 +151,7 @@ def resource_errors(device: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and not isinstance(error, VrxError):
             name, reason = error.filename or "a file", error.strerror
             if error.errno in DISK_FULL:
-                hint = "Free some space and run the same command again"
+                hint = "Free some space and rerun the same command"
                 raise OutputError(f"cannot write {name}: {reason}", hint) from error
             if error.errno == errno.ENAMETOOLONG:
                 raise InputError(f"cannot read {name}: {reason}") from error
@@ -137,8 +159,8 @@ def resource_errors(device: str = "") -> Iterator[None]:
 
 
 def exhausted(device: str) -> DeviceError:
-    """A device, or the machine where none is named, that ran out of memory."""
+    """The error for a device, or without a name the machine, that ran out of memory."""
     if device.startswith("cuda"):
         hint = "Use --device cpu, or --model embedded; large models also take --tile 512 and --decoder tiny"
         return DeviceError(f"{device} ran out of memory", hint)
-    return DeviceError("memory ran out", "Use a smaller video or --scale, or a machine with more memory")
+    return DeviceError("out of memory", "Use a smaller video or --scale, or a machine with more memory")

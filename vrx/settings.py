@@ -9,18 +9,25 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal, get_args
 
 import platformdirs
 
-from vrx.errors import UsageError
+from vrx.errors import UsageError, choice_of
+
+Dtype = Literal["auto", "bf16", "fp16", "fp32"]
+Decoder = Literal["auto", "full", "tiny"]
+ColorFix = Literal["auto", "none", "adain", "wavelet"]
+Deinterlacing = Literal["auto", "on", "off"]
+Scale = Literal[2, 3, 4]
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
 MAX_SECONDS = 10**9  # of a time in a video, over thirty years
-MAX_THRESHOLD = 255  # the largest content change there is
-LEAST_TILE = 256  # pixels a side
+MAX_THRESHOLD = 255  # the largest content score
+MIN_TILE = 256  # pixels a side
 APP = "vrx"  # the name of its folders
 NO_HOME = Path("/nonexistent")  # as Debian names the home of users without one
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
@@ -30,7 +37,7 @@ LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is t
 def parse_time(text: str) -> Fraction:
     """`HH:MM:SS.mmm`, `MM:SS`, `12.5`, `10s` or `1500ms` as seconds.
 
-    Raises UsageError where it is none of these.
+    Raises UsageError for anything else.
     """
     text = text.strip()
     match = CLOCK.match(text)
@@ -41,12 +48,19 @@ def parse_time(text: str) -> Fraction:
     if match:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
-    raise UsageError(f"cannot read the time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+    raise UsageError(f"invalid time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
 
 
 def too_large(width: int, height: int) -> bool:
     """Whether FFmpeg refuses a picture of that size (av_image_check_size2 in libavutil)."""
     return (width + 128) * (height + 128) >= MAX_PIXELS
+
+
+def check_choice(option: str, value: object, choices: object) -> None:
+    """Refuse a value outside a closed set, a Literal.  Raises UsageError."""
+    known = get_args(choices)
+    if value not in known:
+        raise UsageError(f"{option} is {value!r}", f"Choose {choice_of(known)}")
 
 
 def check_threshold(value: float | None) -> None:
@@ -56,7 +70,7 @@ def check_threshold(value: float | None) -> None:
 
 
 class Task(StrEnum):
-    """What is restored; also the word in the output's name and on the command line."""
+    """The restoring tasks: names of commands, and part of the names of results."""
 
     UPSCALE = "upscale"
     DEBLUR = "deblur"
@@ -70,37 +84,34 @@ class ModelSettings:
     name: str = "auto"
     prompt: str | None = None
     device: str = "auto"
-    dtype: str = "auto"
+    dtype: Dtype = "auto"
     seed: int = 0
     offline: bool = False
-    decoder: str = "auto"
-    color_fix: str = "auto"
+    decoder: Decoder = "auto"
+    color_fix: ColorFix = "auto"
     tile: str = "auto"
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise UsageError("--model is an empty word", "Use auto, a NAME, or the PATH of a checkpoint")
+            raise UsageError("--model is empty", "Use auto, the name of a model, or the path of a checkpoint")
         if not DEVICE.fullmatch(self.device):
-            raise UsageError(f"unknown device {self.device!r}", "Use auto, cpu, cuda, cuda:N or mps")
-        if self.decoder not in ("auto", "full", "tiny"):
-            raise UsageError(f"unknown decoder {self.decoder!r}", "Choose auto, full or tiny")
-        if self.color_fix not in ("auto", "none", "adain", "wavelet"):
-            raise UsageError(f"unknown --color-fix {self.color_fix!r}", "Choose auto, none, adain or wavelet")
-        if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= LEAST_TILE):
-            raise UsageError(f"--tile is {self.tile!r}", f"Use auto, off, or {LEAST_TILE} pixels or more")
-        if self.dtype not in ("auto", "bf16", "fp16", "fp32"):
-            raise UsageError(f"unknown dtype {self.dtype!r}", "Choose auto, bf16, fp16 or fp32")
+            raise UsageError(f"--device is {self.device!r}", "Choose auto, cpu, cuda, cuda:N or mps")
+        check_choice("--decoder", self.decoder, Decoder)
+        check_choice("--color-fix", self.color_fix, ColorFix)
+        check_choice("--dtype", self.dtype, Dtype)
+        if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= MIN_TILE):
+            raise UsageError(f"--tile is {self.tile!r}", f"Use auto, off, or {MIN_TILE} pixels or more")
         if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed {self.seed} is out of range", "Use 0 to 2^63 - 1")
+            raise UsageError(f"--seed {self.seed} is out of range", "Use 0 to 2^63 - 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreSettings:
-    """What the network is asked for.
+    """The task and its options.
 
-    `scale` 2, 3 or 4 (upscale); `sigma` in pixels, None to estimate (deblur); `mask` a path and
-    `dilate` pixels to grow it by (inpaint); `strength` 0..1 of expected degradation, None to let the
-    network see for itself; `blend` 0..1 is the share of the restored picture in the result.
+    `scale` 2, 3 or 4 (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a path
+    and `dilate` pixels to grow it by (inpaint); `strength` 0..1 of the degradation of the source, None to
+    estimate it; `blend` 0..1 is the share of the restored picture in the result.
     """
 
     task: Task
@@ -112,14 +123,14 @@ class RestoreSettings:
     blend: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.task is Task.UPSCALE and self.scale not in (2, 3, 4):
-            raise UsageError(f"cannot enlarge by {self.scale}", "Use --scale 2, 3 or 4")
-        if self.task is not Task.UPSCALE and self.scale != 1:
-            raise UsageError(f"{self.task} keeps the size", "Leave --scale out")
+        if self.task is Task.UPSCALE:
+            check_choice("--scale", self.scale, Scale)
+        elif self.scale != 1:
+            raise UsageError(f"{self.task} does not change the size", "Remove --scale")
         if self.task is Task.INPAINT and self.mask is None:
-            raise UsageError("inpaint needs a mask", "Give --mask PATH, white where to fill")
+            raise UsageError("inpaint needs a mask", "Add --mask PATH: white areas are filled")
         if self.sigma is not None and not 0.3 <= self.sigma <= 8:
-            raise UsageError(f"sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
+            raise UsageError(f"--sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
         if not 0 <= self.dilate <= 256:
             raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels")
         for name, value in (("strength", self.strength), ("blend", self.blend)):
@@ -129,9 +140,9 @@ class RestoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSettings:
-    """Which part of the source: times in seconds from its start, how cuts are found, and what is deinterlaced.
+    """Which part of the source is restored: times in seconds from its start, scene cuts, and deinterlacing.
 
-    `stream` is the index in the file of the video stream, None for the one that players show.
+    `stream` is the index of the video stream in the file, None for the one that players show.
     """
 
     start: Fraction | None = None
@@ -139,7 +150,7 @@ class SelectionSettings:
     frames: int | None = None
     scenes: str = "auto"
     scene_threshold: float | None = None
-    deinterlace: str = "auto"
+    deinterlace: Deinterlacing = "auto"
     stream: int | None = None
 
     def __post_init__(self) -> None:
@@ -148,23 +159,22 @@ class SelectionSettings:
                 raise UsageError(f"--{name} {float(time):g} is out of range", f"Use 0 to {MAX_SECONDS} seconds")
         if self.end is not None and self.end <= (self.start or 0):
             after = "--start" if self.start else "the beginning"
-            raise UsageError(f"--end is not after {after}", "Nothing would be left to restore")
+            raise UsageError(f"--end is not after {after}", "No frames would be left to restore")
         if self.frames is not None and not 1 <= self.frames <= MAX_FRAMES:
             raise UsageError(f"--frames {self.frames} is out of range", f"Use 1 to {MAX_FRAMES}")
         if not self.scenes:
-            raise UsageError("--scenes is an empty word", "Use auto, off, or a FILE with cuts")
+            raise UsageError("--scenes is empty", "Use auto, off, or a file with cuts")
         check_threshold(self.scene_threshold)
         if self.stream is not None and self.stream < 0:
-            raise UsageError(f"--stream {self.stream} is out of range", "See the streams with: vrx info")
-        if self.deinterlace not in ("auto", "on", "off"):
-            raise UsageError(f"unknown --deinterlace {self.deinterlace!r}", "Choose auto, on or off")
+            raise UsageError(f"--stream {self.stream} is out of range", "List the streams with: vrx info")
+        check_choice("--deinterlace", self.deinterlace, Deinterlacing)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """How the result is written: `overwrite` replaces one that is there, `skip_existing` leaves it and does nothing.
+    """How the result is written: `overwrite` replaces an existing one, `skip_existing` leaves it and does nothing.
 
-    `resume` keeps finished parts of a long one until all is done.
+    `resume` saves finished parts of a long result, so that an interrupted run can be resumed.
     """
 
     path: str | None = None
@@ -180,9 +190,9 @@ class OutputSettings:
 
     def __post_init__(self) -> None:
         if self.path == "":
-            raise UsageError("-o is an empty word", "Name a file or a folder; a variable of the shell may be unset")
+            raise UsageError("-o is empty", "Name a file or a folder; a shell variable may be unset")
         if self.overwrite and self.skip_existing:
-            raise UsageError("--overwrite (-y) and --skip-existing (-n) exclude each other", "Leave one out")
+            raise UsageError("--overwrite (-y) and --skip-existing (-n) are mutually exclusive", "Remove one of them")
         if self.crf is not None and not 0 <= self.crf <= 63:
             raise UsageError(f"--crf {self.crf} is out of range", "Use 0 (best) to 63")
 

@@ -1,6 +1,5 @@
 import pytest
 
-from vrx import api
 from vrx.bench.isolated import in_own_process
 from vrx.bench.peak_memory import forget_peak, peak_memory
 from vrx.errors import UsageError, VrxError
@@ -38,9 +37,3 @@ def test_a_peak_is_forgotten() -> None:
     before = touch(200)
     forget_peak()
     assert peak_memory() < before - (100 << 20)
-
-
-@pytest.mark.parametrize(("device", "dtype"), [("auto", "int8"), ("cpu", "bf8")])
-def test_a_number_type_that_is_none_is_wrong_usage(device: str, dtype: str) -> None:
-    with pytest.raises(UsageError, match="unknown dtype"):
-        api.bench([(64, 64)], 8, device, dtype)

@@ -72,12 +72,12 @@ def test_a_finished_folder_is_skipped_and_its_layout_kept(main: Main, clip: Clip
     assert {"in/out/a.x2.mkv", "in/out/s/a.x2.mkv"} <= set(before)
     done = main(*words)
     assert (done.status, contents(tmp_path)) == (0, before)
-    assert "in/s/a.mkv: skipped, in/out/s/a.x2.mkv is there already" in done.err
-    assert done.err.count("skipped: there already") == 2
+    assert "in/s/a.mkv: skipped, in/out/s/a.x2.mkv exists" in done.err
+    assert done.err.count("skipped: exists") == 2
     assert "2 of 2 done" in done.err
     events = [json.loads(line) for line in main(*words, "--json").out.splitlines()]
     assert [e["output"] for e in events if e["type"] == "skipped"] == ["in/out/a.x2.mkv", "in/out/s/a.x2.mkv"]
-    assert main(*words, "--dry-run").out.count("there already") == 2
+    assert main(*words, "--dry-run").out.count("skipped: exists") == 2
 
 
 def test_what_is_bad_is_told_before_the_first_is_restored(main: Main, clip: ClipMaker, tmp_path: Path) -> None:
@@ -106,6 +106,7 @@ def test_words_that_name_nothing_stop_all_of_a_batch(main: Main, clip: ClipMaker
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
     events = main("upscale", "a.mkv", "none.mkv", "gone.mkv", "--json").out.splitlines()
     assert [json.loads(line)["exit_code"] for line in events] == [3, 3]
+    assert [json.loads(line)["input"] for line in events] == ["none.mkv", "gone.mkv"]
 
 
 def test_what_is_wrong_with_all_is_told_once(main: Main, clip: ClipMaker) -> None:
@@ -178,4 +179,5 @@ def test_wrong_words_end_with_two_and_one_line(
     done = main(*words)
     assert done.status == 2, done.err
     assert len([line for line in done.err.splitlines() if line.startswith("vrx: ")]) == 1
-    assert done.out == ""
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [(e["type"], e["input"], e["exit_code"]) for e in events] == [("failed", "", 2)] * ("--json" in words)

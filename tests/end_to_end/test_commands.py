@@ -227,10 +227,12 @@ def test_json_lines_begin_and_end_a_run(vrx: Command, clip: ClipMaker) -> None:
     done = vrx("upscale", "a.mkv", "-s", "2", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     kinds = [line["type"] for line in lines]
-    assert kinds[0] == "started"
-    assert kinds[-1] == "finished"
-    assert [line["frame"] for line in lines if line["type"] == "scene" and not line["soft"]] == [0, 20]
-    assert lines[-1]["frames"] == 40
+    assert kinds[:2] == ["opening", "started"]
+    assert kinds[-2:] == ["finished", "batch-finished"]
+    scenes = [line for line in lines if line["type"] == "scene" and not line["soft"]]
+    assert [(line["number"], line["frame"]) for line in scenes] == [(1, 0), (2, 20)]
+    assert lines[-2]["frames"] == 40
+    assert lines[-1] == {"type": "batch-finished", "input": "", "done": 1, "failed": 0, "skipped": 0, "exit_code": 0}
     assert done.stderr == ""
 
 
@@ -246,7 +248,7 @@ def test_scenes_as_table_csv_and_json(vrx: Command, clip: ClipMaker, tmp_path: P
     assert [row.split(",")[1] for row in rows[1:]] == ["0", "20", "40"]
     parsed = [json.loads(line) for line in vrx("scenes", "a.mkv", "--json").stdout.splitlines()]
     assert [(s["start"], s["end"]) for s in parsed] == [(0, 20), (20, 40), (40, 60)]
-    assert "before frame" in vrx("scenes", "a.mkv").stdout
+    assert "end (exclusive)" in vrx("scenes", "a.mkv").stdout
     (tmp_path / "cuts.csv").write_text("\n".join(rows))
     done = vrx("upscale", "a.mkv", "-s", "2", "--scenes", "cuts.csv", "--json")
     assert done.stdout.count('"soft": false') == 3

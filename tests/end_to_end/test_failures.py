@@ -29,7 +29,7 @@ def one_line(stderr: str) -> str:
         (["upscale", "empty.mp4"], 3, "empty.mp4: the file is empty"),
         (["upscale", "sound.mp4"], 3, "sound.mp4: no video stream (1 audio)"),
         (["upscale", "half.mp4"], 3, "half.mp4: truncated"),
-        (["upscale", "clip.mkv", "-s", "5"], 2, "cannot enlarge by 5"),
+        (["upscale", "clip.mkv", "-s", "5"], 2, "--scale is '5'. Choose 2, 3 or 4. See: vrx upscale --help"),
         (["upscale", "clip.mkv", "-o", "nowhere/out.mkv"], 6, "the folder nowhere does not exist"),
         (["upscale", "clip.mkv", "-o", "clip.mkv"], 2, "is the input"),
         (["upscale", "clip.mkv", "-o", "clip.mkv", "-y"], 2, "is the input"),
@@ -41,15 +41,15 @@ def one_line(stderr: str) -> str:
         (["upscale", "clip.mkv", "--codec", "vp9", "-o", "out.mov"], 2, "vp9 only supported in MP4"),
         (["upscale", "clip.mkv", "-o", "one.png"], 2, "one.png holds one picture"),
         (["upscale", "clip.mkv", "--device", "cuda:77"], 5, "cuda:77 is not available"),
-        (["upscale", "clip.mkv", "--dtype", "fp4"], 2, "unknown dtype"),
+        (["upscale", "clip.mkv", "--dtype", "fp4"], 2, "--dtype is 'fp4'"),
         (["upscale", "clip.mkv", "--model", "nothing"], 4, "unknown model 'nothing'"),
         (["upscale", "clip.mkv", "--model", "satb-vr"], 4, "cannot run the model satb-vr"),
         (["upscale", "clip.mkv", "--model", "clip.mkv"], 4, "clip.mkv"),
         (["upscale", "clip.mkv", "--start", "9"], 3, "no frames in the chosen part"),
         (["upscale", "clip.mkv", "--start", "2", "--end", "1"], 2, "--end is not after --start"),
-        (["upscale", "clip.mkv", "--start", "soon"], 2, "cannot read the time"),
+        (["upscale", "clip.mkv", "--start", "soon"], 2, "invalid time 'soon'"),
         (["upscale", "clip.mkv", "--scenes", "none.csv"], 3, "cannot read the cut list"),
-        (["upscale", "clip.mkv", "--progress", "loud"], 2, "unknown progress style"),
+        (["upscale", "clip.mkv", "--progress", "loud"], 2, "--progress is 'loud'"),
         (["upscale", "clip.mkv", "--strength", "3"], 2, "--strength 3 is out of range"),
         (["upscale", "clip.mkv", "there.mkv", "-o", "one.mkv"], 2, "cannot share the output"),
         (["upscale", "nothing*.mp4"], 3, "nothing matches"),
@@ -69,7 +69,7 @@ def one_line(stderr: str) -> str:
         (["info", "none.mp4"], 3, "no such file"),
         (["scenes", "text.mp4"], 3, "not a video"),
         (["models", "show", "nothing"], 4, "unknown model"),
-        (["bench", "--size", "big"], 2, "cannot use the size"),
+        (["bench", "--size", "big"], 2, "--size is 'big'"),
     ],
 )
 def test_bad_words_and_files_get_one_line(
@@ -215,12 +215,12 @@ def test_the_same_command_goes_on_after_a_stop(
     assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL), stderr
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []
-        assert "240 frames saved" in stderr.decode()
+        assert "240 saved; the same command resumes there" in stderr.decode()
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv", ".stop-me.mp4.vrx"}
     done = vrx(*words)
     assert done.returncode == 0, done.stderr
     assert "resuming after 240 frames of an earlier run" in done.stderr
-    assert "300 frames (240 of an earlier run)" in done.stderr
+    assert "300 frames (240 from an earlier run)" in done.stderr
     result = read(tmp_path / "stop-me.mp4")
     assert [round(float(t) * 1000) for t in result.times] == [40 * i for i in range(300)]
     assert result.kinds == ["video", "audio"]

@@ -25,7 +25,7 @@ from vrx.media.write import Writer
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.settings import Dtype, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.weights import catalogue, hashes
 
 SCALE = 4
@@ -72,14 +72,13 @@ class Check:
     needed: bool = True
 
 
-def benchmark(sizes: Sequence[tuple[int, int]], frames: int, device: str, dtype: str) -> Benchmark:
+def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSettings) -> Benchmark:
     """Restore a made clip x4 end to end at each output size.
 
     On the processor each size has a process of its own, whose memory is its own.  Raises UsageError.
     """
-    ModelSettings(device=device, dtype=dtype)  # refuses what is none
-    chosen = pick_device(device)
-    kind = pick_dtype(dtype, chosen)
+    chosen = pick_device(model.device)
+    kind = pick_dtype(model.dtype, chosen)
     rate = matrix_rate(chosen, kind)
     apart = chosen.type == "cpu"
     rows = [
@@ -111,7 +110,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="vrx-bench-") as folder:
         clip = Path(folder) / "clip.mkv"
         make_clip(clip, source, frames)
-        names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+        names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
         job = Job(
             source=str(clip),
             model=ModelSettings(device=str(device), dtype=names[dtype]),

@@ -1,26 +1,33 @@
-"""The root command, and the only place that catches, prints and exits."""
+"""The root command, and the only place that catches errors, prints them and exits."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from vrx import __version__
-from vrx.cli import bench, deblur, doctor, info, inpaint, models, output, scenes, signals, upscale
+from vrx import __version__, events
+from vrx.cli import bench, doctor, info, models, output, restore, scenes, signals
+from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
-from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
+from vrx.cli.usage import CommandGroup, end_of_help, from_typer
+from vrx.errors import Exit, FailedInputsError, StoppedError, UsageError, VrxError, resource_errors
 
 DEBUG = "--debug"
+JSON = "--json"
 MAY_BE_EMPTY = "--encoder-args"
 RESTORING = {"upscale", "deblur", "inpaint"}
 
 app = typer.Typer(
     name="vrx",
-    help="Restore videos: enlarge, deblur, inpaint.",
+    cls=CommandGroup,
+    help="Restore videos and pictures: enlarge, deblur, inpaint.",
+    epilog=end_of_help("vrx upscale in.mp4", "vrx upscale --help"),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,7 +35,7 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if wanted:
         sys.stdout.write(f"vrx {__version__}\n")
         raise typer.Exit
@@ -39,34 +46,50 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show tracebacks.")] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show tracebacks and the log; may stand anywhere in the command.")
+    ] = False,
 ) -> None:
-    """Restore videos: enlarge, deblur, inpaint."""
+    """Restore videos and pictures: enlarge, deblur, inpaint."""
 
 
-app.command("upscale")(upscale.upscale)
-app.command("deblur")(deblur.deblur)
-app.command("inpaint")(inpaint.inpaint)
-app.command("info")(info.info)
-app.command("scenes")(scenes.scenes)
-app.add_typer(models.app, name="models")
-app.command("bench")(bench.bench)
-app.command("doctor")(doctor.doctor)
+app.command(
+    "upscale",
+    epilog=end_of_help("vrx upscale in.mp4 -s 2", "vrx upscale old/ -r -s 4 -o restored/ --skip-existing"),
+)(restore.upscale)
+app.command(
+    "deblur",
+    epilog=end_of_help("vrx deblur in.mp4", "vrx deblur in.mp4 --sigma 2.5 --start 0:10 --frames 48 -o part.mp4"),
+)(restore.deblur)
+app.command(
+    "inpaint",
+    epilog=end_of_help("vrx inpaint in.mp4 --mask logo.png", "cat in.mp4 | vrx inpaint --mask masks/ > out.mkv"),
+)(restore.inpaint)
+app.command("info", epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r --json"))(info.info)
+app.command("scenes", epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(scenes.scenes)
+app.add_typer(
+    models.app, name="models", epilog=end_of_help("vrx models list", "vrx models pull flashvsr"), cls=CommandGroup
+)
+app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
+app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)
 
 
 def main() -> None:
-    """Run the command line and exit with its status."""
+    """Run the command line and exit with its code."""
     arguments = sys.argv[1:]
     debug = DEBUG in arguments
     # accepted anywhere: people add it to the end of the line that failed
     arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
     output.prepare()
     signals.install()
+    if debug:
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+        logging.getLogger("vrx").setLevel(logging.DEBUG)
     signals.leave(int(guarded(arguments, debug)))
 
 
 def refuse_empty(arguments: list[str]) -> None:
-    """Refuse empty words: what comes of a variable that is not set must not mean the current folder, or nothing.
+    """Refuse empty words: an unset shell variable must not mean the current folder, or nothing.
 
     Raises UsageError.
     """
@@ -76,50 +99,56 @@ def refuse_empty(arguments: list[str]) -> None:
             option = arguments[place - 1]
         if option == MAY_BE_EMPTY or (word and not option):
             continue
-        what = f"the value of {option}" if option.strip("-") else "one of the words"
-        raise UsageError(f"{what} is empty", "A variable of the shell may be unset")
+        what = f"the value of {option}" if option.strip("-") else "an argument"
+        raise UsageError(f"{what} is empty", "A shell variable may be unset")
 
 
 def call(arguments: list[str]) -> int:
-    """Run the program; typer's own failures become ours.  Raises VrxError."""
+    """Run the program; typer's errors become vrx's.  Raises VrxError."""
     refuse_empty(arguments)
     try:
         with resource_errors():
             status = app(arguments, prog_name="vrx", standalone_mode=False)
             output.flush()
-        if status == Exit.INTERRUPTED:  # typer's word for Ctrl-C
+        if status == Exit.INTERRUPTED:  # typer's answer to Ctrl-C
             raise KeyboardInterrupt
         return status if isinstance(status, int) else Exit.DONE
     except (KeyboardInterrupt, typer.Abort) as stop:
-        raise StoppedError("interrupted") from stop
+        hint = "No output written; the same command starts again" if not RESTORING.isdisjoint(arguments) else ""
+        raise StoppedError("interrupted", hint) from stop
     except TyperException as error:
-        message = getattr(error, "format_message", error.__str__)()
-        if not message:  # nothing was asked, and the help has been shown
+        usage = from_typer(error, arguments)
+        if usage is None:  # no arguments: the help was shown
             return Exit.USAGE
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "vrx"
-        raise UsageError(message.rstrip("."), f"See: {command} --help") from error
+        raise usage from error
 
 
 def guarded(arguments: list[str], debug: bool) -> int:
-    """Run the program; turn every failure into one line and a status."""
+    """Run the program; every error becomes a line and an exit code."""
     try:
         return call(arguments)
     except VrxError as error:
         if debug:
             traceback.print_exc()
-        if isinstance(error, StoppedError) and not RESTORING.isdisjoint(arguments):
-            error.hint = error.hint or "Nothing was published; run the same command again"
-        error_line(error)
-        return error.exit_code
+        return report(error, JSON in arguments)
     except BrokenPipeError:
-        return Exit.FAULT  # whoever read our output has left; nobody is there to be told
+        return Exit.FAULT  # the reader of the output is gone
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else Exit.FAULT
-    except Exception as error:  # noqa: BLE001 - the boundary: said to the user
+    except Exception as error:  # noqa: BLE001 - the boundary
         if debug:
             traceback.print_exc()
-        error_line(
-            VrxError(f"a fault of ours: {type(error).__name__}: {error}", "Run again with --debug and report it")
-        )
-        return Exit.FAULT
+        hint = "Run again with --debug, and report it"
+        return report(VrxError(f"internal error: {type(error).__name__}: {error}", hint), JSON in arguments)
+
+
+def report(error: VrxError, as_json: bool) -> int:
+    """Print an error, several where inputs failed together, and return the exit code."""
+    failures = error.failures if isinstance(error, FailedInputsError) else (("", error),)
+    for source, failure in failures:
+        error_line(failure)
+        if as_json and not isinstance(failure, StoppedError):
+            code = int(failure.exit_code)
+            with suppress(OSError):  # nobody reads it
+                write_event(events.Failed(input=source, message=failure.message, hint=failure.hint, exit_code=code))
+    return error.exit_code

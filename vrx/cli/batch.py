@@ -1,4 +1,4 @@
-"""Running the inputs of one command: one failure does not stop the rest, a table ends the run."""
+"""Runs the inputs of a restoring command, or shows what a run would do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrx import api, events
-from vrx.cli import output, render
+from vrx.cli import lines, output, render
+from vrx.cli.options import ProgressStyle
 from vrx.cli.progress import Look, watcher
-from vrx.errors import Exit, OutputError, UsageError, VrxError
+from vrx.errors import Exit, FailedInputsError, OutputError, StoppedError, UsageError, VrxError
 from vrx.settings import Job
 
 if TYPE_CHECKING:
@@ -19,50 +20,83 @@ if TYPE_CHECKING:
     from vrx.pipeline.inputs import Input
     from vrx.pipeline.plan import Plan
 
-STYLES = ("auto", "bar", "plain", "none")
-SKIPPED = "skipped: there already"
+SKIPPED = "skipped: exists"
 PLANNED = {
     "write": "planned: {}",
     "replace": "planned: {} (replaced)",
     "skip": SKIPPED,
-    "refuse": "would be refused: {} exists",
+    "refuse": "refused without -y or -n: {} exists",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a command runs and shows what it does."""
+    """How a command runs and what it shows."""
 
     dry_run: bool
     json: bool
     quiet: bool
     verbose: bool
-    progress: str
+    progress: ProgressStyle
     recursive: bool = False
 
     def __post_init__(self) -> None:
-        if self.progress not in STYLES:
-            raise UsageError(f"unknown progress style {self.progress!r}", f"Choose {', '.join(STYLES)}")
         if self.quiet and self.verbose:
-            raise UsageError("--quiet and --verbose exclude each other", "Leave one out")
+            raise UsageError("--quiet and --verbose are mutually exclusive", "Remove one of them")
 
 
 def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
-    """Restore every input that the words name as `template` says.
+    """Restore every input that the words name with the settings of `template`.
 
-    Raises the failure of a single input; a batch with failures exits with 7.
+    Failures of inputs are shown as they happen, then the process exits: with the code of a single input,
+    with 7 for several.
     """
     check_working_folder()
     console = render.err_console()
-    look = Look(style=options.progress, quiet=options.quiet or options.dry_run, verbose=options.verbose)
+    quiet = options.quiet or options.dry_run
+    look = Look(style=options.progress, quiet=quiet, verbose=options.verbose, opening=words[0] if words else "-")
     with watcher(console, look, options.json) as watch:
-        jobs = [placed(template, found) for found in expanded(words, template, options, watch)]
+        jobs = [job_of(template, found) for found in expand(words, template, options, watch)]
         check_streams(jobs, options.json)
-        rows = work(api.batch(jobs, watch), options, watch)
+        batch = api.batch(jobs, watch)
+        try:
+            rows, status = plan(batch, options.json) if options.dry_run else restore(batch)
+        except (KeyboardInterrupt, StoppedError) as stop:
+            raise interruption(stop, batch.stopped) from stop
     if len(jobs) > 1 and not options.json and not options.quiet:
-        render.closing_table(console, rows)
-    if any(failed(row) for row in rows):
-        raise SystemExit(int(Exit.BATCH))
+        render.closing_table(console, [(job.source, row) for job, row in zip(jobs, rows, strict=True)])
+    if status:
+        raise SystemExit(status)
+
+
+def restore(batch: Batch) -> tuple[list[str], int]:
+    """Restore all jobs; returns the rows of the closing table and the exit code."""
+    rows = []
+    results = batch.restore_all()
+    for result in results:
+        if isinstance(result, VrxError):
+            rows.append(f"failed: {result.message}")
+        elif result.skipped:
+            rows.append(SKIPPED)
+        else:
+            rows.append(f"{lines.counted(result.frames, 'frame')} to {result.path or 'standard output'}")
+    return rows, int(batch.exit_code(results))
+
+
+def plan(batch: Batch, json: bool) -> tuple[list[str], int]:
+    """Show the plans of all jobs; returns as `restore` does."""
+    rows = []
+    results = batch.plan_all()
+    for result in results:
+        if isinstance(result, VrxError):
+            rows.append(f"failed: {result.message}")
+            continue
+        rows.append(PLANNED[result.action].format(result.output))
+        if json:
+            render.emit_json({"type": "plan", **result.as_dict()})
+        else:
+            render.emit_table(("", ""), plan_rows(result))
+    return rows, int(batch.exit_code(results))
 
 
 def check_working_folder() -> None:
@@ -70,13 +104,13 @@ def check_working_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError as error:
-        raise UsageError("the current folder does not exist any more", "Change into one that does") from error
+        raise UsageError("the current folder does not exist any more", "Change to one that does") from error
 
 
-def expanded(words: Sequence[str], template: Job, options: RunOptions, watch: events.Watcher) -> Sequence[Input]:
-    """The inputs of the command line; standard input where there are none and it is a pipe.
+def expand(words: Sequence[str], template: Job, options: RunOptions, watch: events.Watcher) -> Sequence[Input]:
+    """The inputs of the command line; standard input if none is named and it is a pipe.
 
-    All words that name nothing are reported before any is restored.  Raises the failure of a single one.
+    Raises UsageError, and the failures of all words that name nothing, before any input is restored.
     """
     if not words:
         if sys.stdin is None or sys.stdin.isatty():
@@ -85,22 +119,12 @@ def expanded(words: Sequence[str], template: Job, options: RunOptions, watch: ev
     expansion = api.expand(words, options.recursive, template.output.path)
     for word, note in expansion.notes:
         watch(events.Noted(input=word, code="inputs-left-out", text=note))
-    for word, error in expansion.problems:
-        watch(failure(word, error))
-        if len(expansion.problems) == 1:
-            raise error
-        render.error_line(error)
     if expansion.problems:
-        raise SystemExit(int(Exit.INPUT))
+        raise FailedInputsError(expansion.problems, Exit.INPUT)
     return expansion.inputs
 
 
-def failure(source: str, error: VrxError) -> events.Failed:
-    """The event of a failure."""
-    return events.Failed(input=source, message=error.message, hint=error.hint, exit_code=int(error.exit_code))
-
-
-def placed(template: Job, found: Input) -> Job:
+def job_of(template: Job, found: Input) -> Job:
     """The job of one input."""
     return api.in_subfolder(replace(template, source=found.source), found.subfolder)
 
@@ -112,7 +136,7 @@ def check_streams(jobs: Sequence[Job], json: bool) -> None:
         return
     if json:
         raise UsageError(
-            "--json and a result on standard output exclude each other", "Name a file with -o, or leave --json out"
+            "--json and a result on standard output are mutually exclusive", "Name a file with -o, or remove --json"
         )
     if not output.takes_bytes():
         raise OutputError("cannot write standard output: it is closed", "Name a file with -o")
@@ -120,61 +144,24 @@ def check_streams(jobs: Sequence[Job], json: bool) -> None:
         raise UsageError("the result would go to the terminal", "Name a file with -o")
 
 
-def work(batch: Batch, options: RunOptions, watch: events.Watcher) -> list[tuple[str, str]]:
-    """Restore or plan every job; returns the rows of the closing table.  Raises the failure of a single one."""
-    alone = len(batch.jobs) == 1
-    known = {} if alone or options.dry_run else batch.failures()
-    rows: dict[int, str] = {}
-    for number, error in known.items():
-        rows[number] = report(batch.jobs[number].source, error, watch)
-    for number, job in enumerate(batch.jobs):
-        if number in known:
-            continue
-        try:
-            rows[number] = one(batch, number, options)
-        except VrxError as error:
-            if error.exit_code in (Exit.INTERRUPTED, Exit.TERMINATED):
-                raise
-            if alone:
-                watch(failure(job.source, error))
-                raise
-            rows[number] = report(job.source, error, watch)
-        except Exception as error:  # a bug is, in a batch, a failure of one input like any other
-            if alone:
-                raise
-            rows[number] = report(job.source, api.as_failure(error, job), watch)
-    return [(job.source, rows[number]) for number, job in enumerate(batch.jobs)]
-
-
-def report(source: str, error: VrxError, watch: events.Watcher) -> str:
-    """Say at once what failed; returns what the closing table says."""
-    watch(failure(source, error))
-    render.error_line(error)
-    return f"failed: {error.message}"
-
-
-def failed(row: tuple[str, str]) -> bool:
-    """Whether a row of the closing table is that of a failure."""
-    return row[1].startswith("failed: ")
-
-
-def one(batch: Batch, number: int, options: RunOptions) -> str:
-    """Restore or plan one input; returns what the closing table says."""
-    if not options.dry_run:
-        outcome = batch.restore(number)
-        return SKIPPED if outcome.skipped else f"{outcome.frames} frames to {outcome.path or 'standard output'}"
-    plan = batch.plan(number)
-    if options.json:
-        render.emit_json({"type": "plan", **plan.as_dict()})
-    else:
-        render.emit_table(("", ""), plan_rows(plan))
-    return PLANNED[plan.action].format(plan.output)
+def interruption(stop: BaseException, found: events.Stopped | None) -> StoppedError:
+    """The error line of a stop: how far the run came, and what the same command does next."""
+    kind = type(stop) if isinstance(stop, StoppedError) else StoppedError
+    word = str(stop) or "interrupted"
+    if found is None or not found.done:
+        return kind(word, "No frames saved; the same command starts again")
+    total = f" of {found.frames}" if found.frames else ""
+    saved = f"{found.saved} saved; the same command resumes there"
+    return kind(
+        f"{word} after {found.done}{total} frames",
+        saved if found.saved else "No frames saved; the same command starts again",
+    )
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """A plan for people."""
     rows = [
-        ("input", plan.source),
+        ("input", lines.label(plan.source)),
         ("output", plan.output),
         ("model", f"{plan.model} ({plan.checkpoint})"),
         ("runs on", f"{plan.device}, {plan.dtype}"),

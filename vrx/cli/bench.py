@@ -1,4 +1,4 @@
-"""`vrx bench`: how fast the embedded model is on this machine, and what it takes."""
+"""`vrx bench`: speed and memory on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vrx import api
+from vrx.cli import options as o
 from vrx.cli import render
 from vrx.errors import UsageError
 from vrx.settings import ModelSettings
@@ -17,30 +18,42 @@ LARGE_SIZES = (*SIZES, "1920x1080")
 
 def bench(
     size: Annotated[
-        list[str] | None, typer.Option("--size", help="Output size, WIDTHxHEIGHT; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--size",
+            metavar="WxH",
+            help="Output size; may be repeated.",
+            show_default=f"{' and '.join(SIZES)}",
+        ),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", help="Frames a measurement.")] = 40,
-    device: Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, bf16, fp16 or fp32.")] = "auto",
-    model: Annotated[str, typer.Option("--model", help="A model of the catalogue.")] = "embedded",
+    frames: Annotated[int, typer.Option("--frames", metavar="N", help="Frames per measurement.")] = 40,
+    device: o.Device = "auto",
+    dtype: o.NumberType = "auto",
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="NAME", help="A model (vrx models list).", autocompletion=o.complete_catalogue),
+    ] = "embedded",
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Build the full-size networks with random weights.")
+        bool,
+        typer.Option("--random-weights", help="A large model, stage by stage, without its weights: they are random."),
     ] = False,
-    chunks: Annotated[int, typer.Option("--chunks", help="Chunks a measurement with random weights.")] = 1,
-    decoder: Annotated[str, typer.Option("--decoder", help="auto, full or tiny.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    chunks: Annotated[
+        int, typer.Option("--chunks", metavar="N", help="Chunks per measurement with --random-weights.")
+    ] = 1,
+    decoder: o.DecoderChoice = "auto",
+    json: o.AsJson = False,
 ) -> None:
-    """Measure speed and memory of the engine, x4; large models stage by stage with --random-weights."""
-    wishes = ModelSettings(device=device, dtype=dtype, decoder=decoder)
+    """Measure speed and memory on this machine, enlarging by 4."""
+    settings = ModelSettings(device=device, dtype=dtype, decoder=decoder)
     if random_weights:
-        large([parse_size(text) for text in size or LARGE_SIZES], model, chunks, wishes, json)
+        large([parse_size(text) for text in size or LARGE_SIZES], model, chunks, settings, json)
         return
     if model != "embedded":
-        raise UsageError(f"{model} is measured with random weights only", "Add --random-weights")
+        raise UsageError(f"{model} can be measured only with random weights", "Add --random-weights")
     sizes = [parse_size(text) for text in size or SIZES]
     if frames < 8:
-        raise UsageError(f"{frames} frames measure nothing", "Use 8 or more")
-    result = api.bench(sizes, frames, device, dtype)
+        raise UsageError(f"--frames {frames} is too few", "Use 8 or more")
+    result = api.bench(sizes, frames, settings)
     if json:
         render.emit_json({"type": "bench", **render.plain(result)})
         return
@@ -54,11 +67,11 @@ def bench(
     render.emit_table(header, rows, title=f"{result.machine}, {result.device}, {result.dtype}; frames per second")
 
 
-def large(sizes: list[tuple[int, int]], model: str, chunks: int, wishes: ModelSettings, json: bool) -> None:
-    """A large model's stages."""
+def large(sizes: list[tuple[int, int]], model: str, chunks: int, settings: ModelSettings, json: bool) -> None:
+    """Measure the stages of a large model."""
     if chunks < 1:
-        raise UsageError(f"{chunks} chunks measure nothing", "Use 1 or more")
-    result = api.bench_random(model, sizes, chunks, wishes)
+        raise UsageError(f"--chunks {chunks} is too few", "Use 1 or more")
+    result = api.bench_random(model, sizes, chunks, settings)
     if json:
         render.emit_json({"type": "bench", **render.plain(result)})
         return
@@ -75,14 +88,14 @@ def large(sizes: list[tuple[int, int]], model: str, chunks: int, wishes: ModelSe
         )
         for row in result.rows
     ]
-    header = ("output", "stage", "a chunk", "fps", "operations", "floor", "gap", "peak memory")
+    header = ("output", "stage", "per chunk", "fps", "operations", "floor", "gap", "peak memory")
     title = f"{result.model}, random weights, {result.machine}, {result.device}, {result.dtype}"
     render.emit_table(header, rows, title=title)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`1280x720` as numbers.  Raises UsageError."""
+    """Parse `1280x720`.  Raises UsageError."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isdigit() and int(p) >= 16 and int(p) % 4 == 0 for p in parts):
-        raise UsageError(f"cannot use the size {text!r}", "Write WIDTHxHEIGHT, both multiples of 4")
+        raise UsageError(f"--size is {text!r}", "Use WIDTHxHEIGHT, both multiples of 4 and at least 16")
     return int(parts[0]), int(parts[1])

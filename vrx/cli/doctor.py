@@ -1,17 +1,14 @@
-"""`vrx doctor`: what works here."""
+"""`vrx doctor`: checks of this installation."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from vrx import api
+from vrx.cli import options as o
 from vrx.cli import render
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
-    """Check this installation."""
+def doctor(json: o.AsJson = False) -> None:
+    """Check this installation: torch, devices, ffmpeg, the embedded model."""
     checks = api.doctor()
     if json:
         for check in checks:

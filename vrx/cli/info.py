@@ -6,41 +6,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrx import api
+from vrx import api, events
+from vrx.cli import options as o
 from vrx.cli import render
-from vrx.errors import Exit, VrxError
+from vrx.cli.progress import write_event
+from vrx.errors import Exit, FailedInputsError, VrxError
 
 if TYPE_CHECKING:
     from vrx.media.probe import SourceInfo
 
 
 def info(
-    inputs: Annotated[list[str], typer.Argument(help="Videos, pictures, folders or globs.")],
-    scenes: Annotated[bool, typer.Option("--scenes", help="Find the scenes too: decodes the whole file.")] = False,
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Folders with all their subfolders.")] = False,
-    stream: Annotated[int | None, typer.Option("--stream", help="Video stream to describe, by its number.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Videos, pictures, folders or quoted globs.")],
+    scenes: Annotated[bool, typer.Option("--scenes", help="Count the scenes: decodes the whole file.")] = False,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Include subfolders.")] = False,
+    stream: o.StreamNumber = None,
+    json: o.AsJson = False,
 ) -> None:
-    """Show what files hold."""
+    """Show streams, size, color and timing of files."""
     expansion = api.expand_all(inputs, recursive)
     for word, note in expansion.notes:
         if json:
-            render.emit_json({"type": "note", "input": word, "level": "info", "text": note})
+            write_event(events.Noted(input=word, code="inputs-left-out", text=note))
         else:
             render.note_line(note)
     alone = len(expansion.inputs) + len(expansion.problems) == 1
-    failed: list[VrxError] = [problem for _, problem in expansion.problems]
+    failed: list[tuple[str, VrxError]] = list(expansion.problems)
     for found in expansion.inputs:
         try:
             show(found.source, stream, scenes, json)
         except VrxError as error:
-            failed.append(error)
-    if alone and failed:
-        raise failed[0]
-    for failure in failed:
-        render.error_line(failure)
+            failed.append((found.source, error))
     if failed:
-        raise SystemExit(int(Exit.BATCH))
+        raise FailedInputsError(failed, failed[0][1].exit_code if alone else Exit.BATCH)
 
 
 def show(source: str, stream: int | None, scenes: bool, json: bool) -> None:

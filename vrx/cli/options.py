@@ -1,108 +1,333 @@
-"""Option types, declared once, in the help panels of the design."""
+"""The options that several commands have, declared once, in the panels of the help; and parsing of their values."""
 
 from __future__ import annotations
 
 import shlex
 from fractions import Fraction
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import typer
 
+from vrx import api
 from vrx.errors import UsageError
-from vrx.settings import parse_time
+from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Scale, parse_time
 
-MODEL, STRENGTH, SELECTION, OUTPUT, RUN = "Model", "Strength", "Selection", "Output", "Run"
+DEGRADATION, MODEL, SELECTION, OUTPUT, RUN = "Degradation", "Model", "Selection", "Output", "Run"
+FLAG = " "  # the column of values is empty for flags
+DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
+
+ProgressStyle = Literal["auto", "bar", "plain", "none"]
+
+
+def choices(values: object) -> str:
+    """The values of a Literal as a metavar."""
+    return "|".join(map(str, get_args(values)))
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Names of models, for the shell; files are completed by the shell itself."""
+    return [name for name in ("auto", *api.models()) if name.startswith(incomplete)]
+
+
+def complete_catalogue(incomplete: str) -> list[str]:
+    """Names of the catalogue's models, for the shell."""
+    return [name for name in api.models() if name.startswith(incomplete)]
+
+
+def complete_devices(incomplete: str) -> list[str]:
+    """Devices, for the shell."""
+    return [name for name in DEVICES if name.startswith(incomplete)]
+
+
+def complete_codecs(incomplete: str) -> list[str]:
+    """Short names of codecs, for the shell."""
+    return [name for name in ("auto", *api.codecs()) if name.startswith(incomplete)]
+
+
+def complete_scenes(incomplete: str) -> list[str]:
+    """The words that --scenes knows, for the shell."""
+    return [word for word in ("auto", "off") if word.startswith(incomplete)]
+
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(help="Videos, pictures, numbered pictures (f_%05d.png), folders, globs, or - for stdin."),
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="Videos, pictures, numbered pictures (f_%05d.png), folders, quoted globs, or - for standard input.",
+    ),
 ]
-MoreInputs = Annotated[list[str] | None, typer.Option("-i", hidden=True)]  # ffmpeg's habit
-Model = Annotated[str, typer.Option("--model", help="NAME, auto, or the PATH of a checkpoint.", rich_help_panel=MODEL)]
-Prompt = Annotated[
-    str | None,
-    typer.Option("-p", "--prompt", help="What is to be seen, for models that hear it.", rich_help_panel=MODEL),
-]
-Seed = Annotated[int, typer.Option(help="Seed of the random numbers.", rich_help_panel=MODEL)]
-Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)]
-Dtype = Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.", rich_help_panel=MODEL)]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL)]
-Decoder = Annotated[str, typer.Option(help="auto, full or tiny, for models that have both.", rich_help_panel=MODEL)]
-ColorFix = Annotated[
-    str,
-    typer.Option(help="Colours of the source for FlashVSR: auto, none, adain or wavelet.", rich_help_panel=MODEL),
-]
-Tile = Annotated[str, typer.Option(help="Codec in tiles: auto, off, or PIXELS a side.", rich_help_panel=MODEL)]
-Strength = Annotated[str, typer.Option(help="Degradation to expect, 0 to 1, or auto.", rich_help_panel=STRENGTH)]
-Blend = Annotated[
-    float, typer.Option(help="Share of the restored picture in the result, 0 to 1.", rich_help_panel=STRENGTH)
-]
-Start = Annotated[str | None, typer.Option(help="Begin at this TIME (12.5 or HH:MM:SS).", rich_help_panel=SELECTION)]
-End = Annotated[str | None, typer.Option(help="End before this TIME.", rich_help_panel=SELECTION)]
-Frames = Annotated[int | None, typer.Option(help="At most N frames.", rich_help_panel=SELECTION)]
-Scenes = Annotated[
-    str, typer.Option(help="auto, off, or a FILE with cuts, a frame number a line.", rich_help_panel=SELECTION)
-]
-SceneThreshold = Annotated[
-    float | None, typer.Option(help="Content change that is a cut (27).", rich_help_panel=SELECTION)
-]
-Deinterlace = Annotated[
+MoreInputs = Annotated[list[str] | None, typer.Option("-i", hidden=True)]  # as ffmpeg names its inputs
+
+UpscaleBy = Annotated[Scale, typer.Option("-s", "--scale", metavar=choices(Scale), help="Enlarge both sides by this.")]
+Sigma = Annotated[
     str,
     typer.Option(
-        "--deinterlace",
-        help="auto (what says it is interlaced; not when inpainting), on or off.",
+        "--sigma",
+        metavar="auto|PIXELS",
+        help="Standard deviation of the blur, 0.3 to 8 pixels; auto estimates it for every scene.",
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "-m",
+        "--mask",
+        metavar="PATH",
+        show_default=False,
+        help="Picture, video or folder of pictures; white areas are filled. Required.",
+    ),
+]
+Dilate = Annotated[int, typer.Option("--dilate", metavar="PIXELS", help="Grow the mask by this much.")]
+
+Strength = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|0..1",
+        help="How compressed or noisy the source is: 0 clean, 1 bad; auto estimates it.",
+        rich_help_panel=DEGRADATION,
+    ),
+]
+Blend = Annotated[
+    float,
+    typer.Option(
+        metavar="0..1",
+        help="1 is the full restoration, 0 the plainly resized source.",
+        rich_help_panel=DEGRADATION,
+    ),
+]
+
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|NAME|PATH",
+        help="A model (vrx models list), or a checkpoint; auto takes the best that runs here.",
+        rich_help_panel=MODEL,
+        autocompletion=complete_models,
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        "-p",
+        "--prompt",
+        metavar="TEXT",
+        help="What the picture shows, for models that take a prompt (vrx models list).",
+        rich_help_panel=MODEL,
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Random seed (large models only).", rich_help_panel=MODEL)]
+Device = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        "--device",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where the model runs; auto takes a GPU if there is one.",
+        rich_help_panel=MODEL,
+        autocompletion=complete_devices,
+    ),
+]
+NumberType = Annotated[
+    Dtype,
+    typer.Option(
+        "--dtype",
+        metavar=choices(Dtype),
+        help="Number type of the networks; auto takes the fastest.",
+        rich_help_panel=MODEL,
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", metavar=FLAG, help="Never use the network.", rich_help_panel=MODEL)]
+DecoderChoice = Annotated[
+    Decoder,
+    typer.Option(
+        "--decoder", metavar=choices(Decoder), help="Decoder of large models: tiny is faster.", rich_help_panel=MODEL
+    ),
+]
+ColorFixChoice = Annotated[
+    ColorFix,
+    typer.Option(
+        "--color-fix",
+        metavar=choices(ColorFix),
+        help="Match output colors to the source (FlashVSR).",
+        rich_help_panel=MODEL,
+    ),
+]
+Tile = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|PIXELS",
+        help="Work in tiles of PIXELS to save memory (large models).",
+        rich_help_panel=MODEL,
+    ),
+]
+
+Start = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Start at TIME: seconds (12.5) or HH:MM:SS.", rich_help_panel=SELECTION),
+]
+End = Annotated[str | None, typer.Option(metavar="TIME", help="Stop at TIME (exclusive).", rich_help_panel=SELECTION)]
+Frames = Annotated[int | None, typer.Option(metavar="N", help="At most N frames.", rich_help_panel=SELECTION)]
+Scenes = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|FILE",
+        help="Scene cuts: find them, ignore them, or read them from FILE, one frame number per line.",
+        rich_help_panel=SELECTION,
+        autocompletion=complete_scenes,
+    ),
+]
+SceneThreshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..255",
+        help="Sensitivity of the cut detection; lower finds more cuts.",
+        show_default="27",
         rich_help_panel=SELECTION,
     ),
 ]
-Stream = Annotated[
-    int | None,
-    typer.Option("--stream", help="Video stream to restore, by its number in vrx info.", rich_help_panel=SELECTION),
+Deinterlace = Annotated[
+    Deinterlacing,
+    typer.Option(
+        "--deinterlace",
+        metavar=choices(Deinterlacing),
+        help="auto: only video marked as interlaced, and never to inpaint.",
+        rich_help_panel=SELECTION,
+    ),
 ]
+VideoStream = Annotated[
+    int | None,
+    typer.Option(
+        "--stream",
+        metavar="N",
+        help="Video stream, by its number in vrx info.",
+        show_default="as players choose",
+        rich_help_panel=SELECTION,
+    ),
+]
+
 Output = Annotated[
     str | None,
     typer.Option(
         "-o",
         "--output",
-        help="File, folder (DIR/ is made), template ({stem} {task} {model} {ext}), -.",
+        metavar="PATH",
+        help="File, folder (a missing DIR/ is created), template with {stem} {task} {model} {ext}, or - for "
+        "standard output.",
+        show_default="beside the input",
         rich_help_panel=OUTPUT,
     ),
 ]
 Codec = Annotated[
     str,
     typer.Option(
-        help="auto, h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder's name.", rich_help_panel=OUTPUT
+        metavar="CODEC",
+        help="h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder by ffmpeg's name; auto chooses by the "
+        "container and the source.",
+        rich_help_panel=OUTPUT,
+        autocompletion=complete_codecs,
     ),
 ]
-Crf = Annotated[int | None, typer.Option(help="Quality of the encoder, lower is better.", rich_help_panel=OUTPUT)]
-Preset = Annotated[str | None, typer.Option(help="Speed preset of the encoder.", rich_help_panel=OUTPUT)]
-PixFmt = Annotated[str | None, typer.Option(help="Pixel format, by ffmpeg's name.", rich_help_panel=OUTPUT)]
-EncoderArgs = Annotated[
-    str | None, typer.Option(help="Further ffmpeg output options, one string.", rich_help_panel=OUTPUT)
+Crf = Annotated[
+    int | None,
+    typer.Option(
+        metavar="0..63",
+        help="Quality of the encoder, lower is better.",
+        show_default="17 for h264, 18 for hevc, 22 for av1 and vp9",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("-y", "--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Speed preset of the encoder.",
+        show_default="medium for h264, fast for hevc, 7 for av1",
+        rich_help_panel=OUTPUT,
+    ),
+]
+PixFmt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Pixel format, by ffmpeg's name.",
+        show_default="as the source",
+        rich_help_panel=OUTPUT,
+    ),
+]
+EncoderArgs = Annotated[
+    str | None,
+    typer.Option(metavar="ARGS", help="More ffmpeg output options, in one string.", rich_help_panel=OUTPUT),
+]
+NoAudio = Annotated[bool, typer.Option("--no-audio", metavar=FLAG, help="Drop the audio.", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[
+    bool, typer.Option("-y", "--overwrite", metavar=FLAG, help="Replace existing results.", rich_help_panel=OUTPUT)
+]
 SkipExisting = Annotated[
     bool,
-    typer.Option("-n", "--skip-existing", help="Leave results that are there already.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "-n", "--skip-existing", metavar=FLAG, help="Skip inputs whose result exists.", rich_help_panel=OUTPUT
+    ),
 ]
 Recursive = Annotated[
     bool,
     typer.Option(
-        "-r", "--recursive", help="Folders with all their subfolders; -o DIR/ keeps the layout.", rich_help_panel=OUTPUT
+        "-r",
+        "--recursive",
+        metavar=FLAG,
+        help="Include subfolders; -o DIR/ keeps their layout.",
+        rich_help_panel=OUTPUT,
     ),
 ]
+
 Resume = Annotated[
     bool,
-    typer.Option("--resume/--no-resume", help="Go on where a run of the same command stopped.", rich_help_panel=RUN),
+    typer.Option(
+        "--resume/--no-resume",
+        metavar=FLAG,
+        help="Resume an interrupted run of the same command.",
+        rich_help_panel=RUN,
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.", rich_help_panel=RUN)]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=RUN)]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.", rich_help_panel=RUN)]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more while working.", rich_help_panel=RUN)]
-Progress = Annotated[str, typer.Option(help="auto, bar, plain or none.", rich_help_panel=RUN)]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar=FLAG, help="Show the plan and exit.", rich_help_panel=RUN)]
+Json = Annotated[
+    bool,
+    typer.Option("--json", metavar=FLAG, help="Events as JSON on standard output, one per line.", rich_help_panel=RUN),
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", metavar=FLAG, help="Show errors and warnings only.", rich_help_panel=RUN)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v", "--verbose", metavar=FLAG, help="Show details: checkpoint, encoder, queues.", rich_help_panel=RUN
+    ),
+]
+Progress = Annotated[
+    ProgressStyle,
+    typer.Option(
+        "--progress",
+        metavar=choices(ProgressStyle),
+        help="How progress is shown; auto: a bar on a terminal.",
+        rich_help_panel=RUN,
+    ),
+]
+
+StreamNumber = Annotated[
+    int | None,
+    typer.Option(
+        "--stream", metavar="N", help="Video stream, by its number in vrx info.", show_default="as players choose"
+    ),
+]
+Sensitivity = Annotated[
+    float | None,
+    typer.Option(metavar="0..255", help="Sensitivity of the cut detection; lower finds more cuts.", show_default="27"),
+]
+AsJson = Annotated[bool, typer.Option("--json", metavar=FLAG, help="JSON on standard output, one object per line.")]
 
 
-def number(text: str, option: str, automatic: str = "auto") -> float | None:
+def parse_number(text: str, option: str, automatic: str = "auto") -> float | None:
     """A number, or None for `auto`.  Raises UsageError."""
     if text == automatic:
         return None
@@ -112,13 +337,13 @@ def number(text: str, option: str, automatic: str = "auto") -> float | None:
         raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
 
 
-def moment(text: str | None) -> Fraction | None:
-    """A time in seconds, or None."""
+def parse_moment(text: str | None) -> Fraction | None:
+    """A time in seconds, or None.  Raises UsageError."""
     return None if text is None else parse_time(text)
 
 
-def words(text: str | None) -> tuple[str, ...]:
-    """One string as a shell would split it.  Raises UsageError."""
+def split_words(text: str | None) -> tuple[str, ...]:
+    """One string split as a shell splits it.  Raises UsageError."""
     try:
         return tuple(shlex.split(text)) if text else ()
     except ValueError as error:

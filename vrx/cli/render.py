@@ -80,14 +80,14 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str 
 
 
 def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
-    """What became of every input of a batch, on standard error."""
+    """The result of every input of a batch, on standard error."""
     table = Table("input", "result", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
     good = sum(not result.startswith("failed: ") for _, result in rows)
     skipped = sum(result.startswith("skipped: ") for _, result in rows)
-    console.print(f"{good} of {len(rows)} done" + (f", {skipped} of them before" if skipped else ""), highlight=False)
+    console.print(f"{good} of {len(rows)} done" + (f" ({skipped} skipped)" if skipped else ""), highlight=False)
 
 
 def note_line(text: str) -> None:

@@ -20,7 +20,7 @@ import av
 import av.error
 import numpy as np
 
-from vrx.errors import DeviceError, OutputError, VrxError, speaks_of_memory
+from vrx.errors import DeviceError, OutputError, VrxError, mentions_memory
 from vrx.media.atomic import commit, count_frames, make_folder
 from vrx.media.embed_metadata import embed_source_metadata
 from vrx.media.ffmpeg import FFmpegProcess
@@ -212,7 +212,7 @@ def writer_error(error: OutputError, path: Path | None) -> VrxError:
     """What ffmpeg said, as a failure to write `path` (None: standard output), or of memory."""
     name = "standard output" if path is None else str(path)
     said = str(error)
-    if speaks_of_memory(said):
-        return DeviceError(f"memory ran out while writing {name}: {error.message}", "Use a smaller video or --scale")
+    if mentions_memory(said):
+        return DeviceError(f"out of memory while writing {name}: {error.message}", "Use a smaller video or --scale")
     hint = next((hint for words, hint in HINTS.items() if words in said), "")
     return OutputError(f"cannot write {name}: {error.message}", hint)

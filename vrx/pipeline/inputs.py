@@ -73,7 +73,12 @@ def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
         try:
             parts.append(expand_word(word, choice))
         except InputError as error:
-            wished = 0 < place == len(words) - 1 and is_media(Path(word)) and "no such file" in error.message
+            wished = (
+                not choice.results
+                and 0 < place == len(words) - 1
+                and is_media(Path(word))
+                and "no such file" in error.message
+            )
             hint = f"Results are named with -o: {words[0]} -o {word}" if wished else error.hint
             parts.append(Expansion(problems=((word, InputError(error.message, hint)),)))
         except OSError as error:  # a name too long, a folder that may not be entered

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,7 +16,7 @@ from vrx.models.base import Restorer
 from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
 from vrx.models.footprints import footprint
 from vrx.models.registry import Request, build, given, parts_of
-from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.settings import Decoder, ModelSettings, RestoreSettings, Task, check_choice
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Shop
@@ -43,7 +43,7 @@ class Spec:
     entry: Entry
     width: int
     height: int
-    decoder: str
+    decoder: Decoder
     tile: str
     flags: tuple[str, ...]
 
@@ -52,7 +52,9 @@ class Spec:
         """From a part's argument; toy sizes where `tiny`."""
         name, size, decoder, tile, *flags = text.split(":")
         width, height = TOY_SIZE if tiny else (int(side) for side in size.split("x"))
-        return cls(text, catalogue.load_all()[name], width, height, decoder, tile, tuple(flags))
+        check_choice("the decoder", decoder, Decoder)
+        entry = catalogue.load_all()[name]
+        return cls(text, entry, width, height, cast(Decoder, decoder), tile, tuple(flags))
 
     @property
     def task(self) -> Task:
@@ -104,7 +106,7 @@ class Fixture:
     name: str
     path: Path
     task: Task = Task.UPSCALE
-    decoder: str = "auto"
+    decoder: Decoder = "auto"
     tile: str = "auto"
 
     def build(self, device: torch.device, dtype: torch.dtype) -> Restorer:

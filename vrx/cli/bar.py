@@ -1,0 +1,156 @@
+"""A progress line at the bottom of a terminal, in the width that it has, gone when the run ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import singledispatchmethod
+from time import monotonic
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from vrx import events
+from vrx.cli import lines
+from vrx.events import Event
+
+NARROW = 70  # columns; below it, words are left out
+BAR_SHARE = 0.5  # of the columns that the numbers leave, the rest is the name's
+MIN_NAME = 6  # columns
+REFRESHES = 10  # a second
+
+
+@dataclass(frozen=True)
+class Line:
+    """A progress line: a name, the share that is done (None: unknown), and numbers in order of importance."""
+
+    name: str
+    share: float | None = None
+    numbers: tuple[str, ...] = ()
+
+    def render(self, width: int, ascii_only: bool = False) -> Text:
+        """The line in at most `width` columns: name, bar, percent, numbers."""
+        numbers = self.numbers if self.share is None else (f"{self.share:.0%}".rjust(4), *self.numbers)
+        tail = "  ".join(numbers) if width >= NARROW else " ".join(number.strip() for number in numbers)
+        room = max(MIN_NAME, width - 1 - len(tail) - 1)  # the last column stays free: some terminals wrap there
+        bar = 0 if self.share is None else round(room * BAR_SHARE)
+        name = shorten(self.name, room - bar - 1 if bar else room)
+        text = Text(name, no_wrap=True, overflow="crop", end="")
+        if bar and self.share is not None:
+            done, rest = draw(self.share, room - len(name) - 1, ascii_only)
+            text.append(" ").append(done, "green").append(rest, "dim")
+        text.append(" " + tail)
+        text.truncate(width - 1)
+        return text
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that is being downloaded: when it began, and the bytes that were there then."""
+
+    line: Line
+    since: float = field(default_factory=monotonic)
+    before: int = 0
+
+
+class Bar:
+    """Shows events on a terminal: one line in motion for the run, one for each download.  A context manager."""
+
+    def __init__(self, console: Console, verbose: bool = False, opening: str = "") -> None:
+        self._console, self._verbose = console, verbose
+        self._line = Line(f"opening {lines.label(opening)}") if opening else None
+        self._downloads: dict[str, Download] = {}
+        self._live = Live(
+            console=console, transient=True, refresh_per_second=REFRESHES, get_renderable=self._render, screen=False
+        )
+
+    def __enter__(self) -> Bar:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._line, self._downloads = None, {}
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        self._show(lines.printable_event(event))
+
+    @singledispatchmethod
+    def _show(self, event: Event) -> None:
+        """Show an event: one without a method of its own changes no line in motion."""
+        self._say(lines.of(event, self._verbose))
+
+    @_show.register
+    def _(self, event: events.Opening) -> None:
+        self._line = Line(f"opening {lines.label(event.input)}")
+
+    @_show.register
+    def _(self, event: events.Started) -> None:
+        share = event.resumed_frames / event.frames if event.frames else None
+        numbers = (f"{event.resumed_frames}/{event.frames} frames",) if event.frames else ()
+        self._line = Line(lines.label(event.input), share, numbers)
+        self._downloads = {}
+
+    @_show.register
+    def _(self, event: events.Advanced) -> None:
+        self._line = Line(lines.label(event.input), *self._numbers(event))
+
+    @_show.register
+    def _(self, event: events.Fetching) -> None:
+        name, size = event.part, event.size
+        download = self._downloads.get(name) or Download(Line(name), before=event.done)
+        rate = (event.done - download.before) / max(monotonic() - download.since, 1e-3)
+        count = f"{event.done / 1e6:.1f}/{size / 1e6:.1f} MB" if size else f"{event.done / 1e6:.1f} MB"
+        line = Line(name, event.done / size if size else None, (count, f"{rate / 1e6:.1f} MB/s"))
+        self._downloads[name] = replace(download, line=line)
+
+    @_show.register(events.Finished)
+    @_show.register(events.Skipped)
+    @_show.register(events.Failed)
+    @_show.register(events.Stopped)
+    def _(self, event: Event) -> None:
+        self._line = None
+        self._say(lines.of(event, self._verbose))
+
+    def _numbers(self, event: events.Advanced) -> tuple[float | None, tuple[str, ...]]:
+        """The share and the numbers of a run: frames, speed, time left; with --verbose scene and queues."""
+        wide = self._console.width >= NARROW
+        share = min(1.0, event.done / event.frames) if event.frames else None
+        counts = f"{event.done}/{event.frames}" if event.frames else str(event.done)
+        numbers = [f"{counts} frames" if wide or not event.frames else counts]
+        numbers += [lines.speed(event.fps)] if event.fps > 0 else []
+        if event.frames and event.fps > 0:
+            left = lines.clock((event.frames - event.done) / event.fps)
+            numbers.append(f"{left} left" if wide else left)
+        if self._verbose:
+            queues = " ".join(f"{name}:{count}" for name, count in event.queues.items())
+            numbers.append(f"scene {event.scene} {queues}".rstrip())
+        return share, tuple(numbers)
+
+    def _say(self, text: str | None) -> None:
+        """A line that stays, above those in motion."""
+        if text is not None:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _render(self) -> Group:
+        width, ascii_only = self._console.width, self._console.options.ascii_only
+        shown = [download.line for download in self._downloads.values()] + ([self._line] if self._line else [])
+        return Group(*(line.render(width, ascii_only) for line in shown))
+
+
+def shorten(name: str, width: int) -> str:
+    """A name in at most `width` columns: its end says most."""
+    text = Text(name)
+    if text.cell_len <= width:
+        return name
+    while text.cell_len > max(1, width - 1):
+        name = name[1:]
+        text = Text(name)
+    return f"…{name}"
+
+
+def draw(share: float, width: int, ascii_only: bool) -> tuple[str, str]:
+    """A bar in two parts: what is done, and the rest."""
+    full, empty = ("=", "-") if ascii_only else ("━", "─")
+    done = int(share * width)
+    return full * done, empty * (width - done)

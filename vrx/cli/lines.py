@@ -1,0 +1,80 @@
+"""Events as lines of text, for terminals and logs."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from vrx import events
+from vrx.cli.render import printable
+from vrx.errors import VrxError
+from vrx.events import Event
+
+STANDARD = "-"
+
+
+def of(event: Event, verbose: bool) -> str | None:
+    """The line of an event; None for one that has none.  Texts of the event must be printable."""
+    match event:
+        case events.Started():
+            frames = f"{counted(event.frames, 'frame')}, " if event.frames else ""
+            sizes = "{}x{} to {}x{}".format(*event.source_size, *event.target_size)
+            return f"{label(event.input)}: {frames}{sizes}, {event.model} on {event.device} ({event.dtype})"
+        case events.Finished():
+            return finished(event)
+        case events.Skipped():
+            return f"{label(event.input)}: skipped, {event.output} exists"
+        case events.Failed():
+            return failed(event)
+        case events.Noted() if verbose or event.level != events.DETAIL:
+            return event.text
+        case _:
+            return None
+
+
+def finished(event: events.Finished) -> str:
+    """`out.mp4: 576 frames (240 from an earlier run), 3 scenes, 41.2 s (14.0 fps)`."""
+    name = "standard output" if event.output == STANDARD else event.output
+    rate = (event.frames - event.resumed_frames) / max(event.seconds, 1e-9)
+    resumed = f" ({event.resumed_frames} from an earlier run)" if event.resumed_frames else ""
+    facts = [counted(event.frames, "frame") + resumed, counted(event.scenes, "scene")]
+    return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({speed(rate)})' if rate > 0 else ''}"
+
+
+def failed(event: events.Failed) -> str:
+    """An error line."""
+    return f"vrx: {VrxError(event.message, event.hint)}"
+
+
+def advanced(event: events.Advanced) -> str:
+    """`in.mp4: 240 of 576 frames, 14.0 fps, scene 2`."""
+    total = f" of {event.frames}" if event.frames else ""
+    rate = f", {speed(event.fps)}" if event.fps > 0 else ""
+    return f"{label(event.input)}: {event.done}{total} frames{rate}, scene {event.scene}"
+
+
+def label(source: str) -> str:
+    """An input's name for people."""
+    return "standard input" if source == STANDARD else source
+
+
+def speed(fps: float) -> str:
+    """Frames per second, or seconds per frame where that is below one."""
+    return f"{fps:.1f} fps" if fps >= 1 else f"{1 / fps:.1f} s/frame"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 frame`, `2 frames`."""
+    return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
+def clock(seconds: float) -> str:
+    """A duration as M:SS or H:MM:SS."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def printable_event(event: Event) -> Event:
+    """The event as a terminal may show it: names from outside cannot control it."""
+    texts = {field.name: getattr(event, field.name) for field in fields(event)}
+    return replace(event, **{name: printable(text) for name, text in texts.items() if isinstance(text, str)})

@@ -1,0 +1,80 @@
+"""What the help ends with, and wrong usage in one line: what is wrong, what is right, where the help is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin
+
+import typer
+import typer.core
+from typer.exceptions import TyperException
+
+from vrx.errors import UsageError, choice_of, did_you_mean
+
+MEDIA_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".png", ".jpg", ".jpeg", ".gif")
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 input, 4 model, 5 device or memory, 6 output, "
+    "7 some inputs failed, 130 interrupted, 143 terminated."
+)
+READ_ON = "Read on: README.md and examples/README.md of vrx."
+
+
+def end_of_help(*examples: str) -> str:
+    """Examples, exit codes and where to read on, for typer's `epilog`."""
+    shown = "\n".join(f"  {example}" for example in examples)
+    return f"Examples:\n{shown}\n\n{EXIT_CODES}\n\n{READ_ON}"
+
+
+class CommandGroup(typer.core.TyperGroup):
+    """A group of commands that answers a wrong name with the right ones."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first argument names.  Raises UsageError."""
+        name = args[0]
+        if name in self.commands or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        group = ctx.command_path
+        if name.lower().endswith(MEDIA_SUFFIXES):
+            choices = f"{group} upscale {name}, {group} deblur {name} or {group} inpaint {name} --mask m.png"
+            raise UsageError(f"no command before {name}", f"Use {choices}")
+        hint = did_you_mean(name, self.commands, group + " {}")
+        raise UsageError(f"no command {name!r}", f"{hint}See: {group} --help")
+
+
+def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | None:
+    """A usage error of typer in vrx's words; None where only the help was shown."""
+    message = getattr(error, "format_message", error.__str__)()
+    if not message:
+        return None
+    context = getattr(error, "ctx", None)
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    see = f"See: {context.command_path if context else f'vrx {command}'.rstrip()} --help"
+    option = getattr(error, "option_name", None)
+    parameter = getattr(error, "param", None)
+    if parameter is not None and error.__cause__ is not None:
+        name = max(parameter.opts, key=len)
+        return UsageError(f"{name} is {wrong_value(error)!r}", f"{expected(parameter)}. {see}")
+    if parameter is not None:
+        return UsageError(f"{parameter.metavar or parameter.name} is missing", see)
+    if option is not None and hasattr(error, "possibilities"):
+        known = [name for p in context.command.params if not p.hidden for name in p.opts] if context else []
+        return UsageError(f"no option {option}", did_you_mean(option, known) + see)
+    if option is not None and "requires an argument" in message:
+        return UsageError(f"{option} needs a value", see)
+    return UsageError(message.rstrip(".")[:1].lower() + message.rstrip(".")[1:], see)
+
+
+def wrong_value(error: TyperException) -> Any:
+    """The value that typer's check, by pydantic, refused."""
+    errors = getattr(error.__cause__, "errors", None)
+    return errors()[0]["input"] if errors else ""
+
+
+def expected(parameter: Any) -> str:
+    """What a parameter takes."""
+    annotation = parameter.type_descriptor.annotation
+    if get_origin(annotation) is not None and parameter.type_descriptor.choices:
+        return f"Choose {choice_of(parameter.type_descriptor.choices)}"
+    kinds = {int: "a whole number", float: "a number"}
+    kind = next((kinds[t] for t in (annotation, *get_args(annotation)) if t in kinds), parameter.metavar)
+    return f"Use {kind}"
