@@ -92,7 +92,7 @@ def probe(source: str | Path, stream: int | None = None) -> SourceInfo:
     from vrx.media import read
 
     with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
-        return reader.describe()
+        return reader.info
 
 
 def find_scenes(source: str | Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from vrx.events import Note
 from vrx.media.color import describe_changes, same_samples
 from vrx.media.frame import Color, Kind, Layout
 from vrx.media.read import Reader, Span
@@ -58,9 +59,9 @@ def joined_recordings(folder: Path) -> Path:
 
 
 def test_each_picture_keeps_the_color_it_is_tagged_with(tmp_path: Path) -> None:
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(joined_recordings(tmp_path), Span(), notes.append) as reader:
         frames = list(reader.frames())
     assert [frame.color.full_range for frame in frames] == [False, False, True, True]
     assert [frame.color.matrix for frame in frames] == ["bt709"] * 2 + ["smpte170m"] * 2
-    assert any("color changes to smpte170m, full range" in note for note in notes)
+    assert any("color changes to smpte170m, full range" in note.text for note in notes)

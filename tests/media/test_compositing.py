@@ -14,6 +14,7 @@ from PIL import Image
 from tests import heif
 from vrx import api
 from vrx.errors import InputError
+from vrx.events import Note
 from vrx.media.animations import is_animation
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
@@ -168,7 +169,7 @@ def test_further_pictures_in_a_file_are_said(tmp_path: Path, moving: list[Image.
     else:
         kind = "MPO" if name == "a.jpg" else None
         images[0].save(path, kind, save_all=True, append_images=images[1:])
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(path, Span(), notes.append) as reader:
         assert len(list(reader.frames())) == 1
-    assert [note for note in notes if "holds 3 pictures" in note]
+    assert [note for note in notes if "holds 3 pictures" in note.text]

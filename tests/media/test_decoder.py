@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import joined, number_of, write_counted
+from vrx.events import Note
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.read import Reader, Span
 
@@ -31,7 +32,7 @@ CONTAINERS = {
 }
 
 
-def shown(path: Path, span: Span, notes: list[str] | None = None) -> list[tuple[Fraction, int]]:
+def shown(path: Path, span: Span, notes: list[Note] | None = None) -> list[tuple[Fraction, int]]:
     """Times after the first picture of the file, and numbers of the frames of a part."""
     with Reader(path, span, [].append if notes is None else notes.append) as reader:
         return [(frame.time - reader.origin, number_of(frame.planes[0])) for frame in reader.frames()]
@@ -52,7 +53,7 @@ def test_parts_of_a_joined_file_are_counted_on_one_clock(tmp_path: Path, suffix:
     one = write_counted(tmp_path / f"1.{suffix}", rate=RATE, words=words)
     two = write_counted(tmp_path / f"2.{suffix}", 12, rate=RATE, words=words)
     both = joined(tmp_path / f"both.{suffix}", one, two)
-    notes: list[str] = []
+    notes: list[Note] = []
     whole = shown(both, Span(), notes)
     assert [number for _, number in whole] == list(range(24))
     assert [float(time) for time, _ in whole] == pytest.approx([n / RATE for n in range(24)], abs=1e-3)
@@ -69,7 +70,7 @@ def test_the_last_picture_is_shown_as_long_as_its_file_says(tmp_path: Path) -> N
     path = tmp_path / "a.gif"
     source = "testsrc=size=64x48:rate=10:duration=0.4,settb=1/100,setpts=N*10"
     FFmpegProcess(["-y", "-f", "lavfi", "-i", source, "-final_delay", "300", str(path)]).finish()
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(path, Span(), notes.append) as reader:
         times = [frame.time for frame in reader.frames()]
         assert reader.end_time == times[-1] + 3
@@ -77,6 +78,6 @@ def test_the_last_picture_is_shown_as_long_as_its_file_says(tmp_path: Path) -> N
 
 
 def test_notes_are_made_once(tmp_path: Path) -> None:
-    notes: list[str] = []
+    notes: list[Note] = []
     shown(write_counted(tmp_path / "a.h264", words=f"-an {H264}"), Span(), notes)
     assert len(notes) == 1

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.clips import TIMES, ClipMaker, stripes, write_interlaced
+from vrx.events import Note
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
@@ -53,11 +54,11 @@ def test_pictures_that_turn_interlaced_later_are_made_whole_and_that_is_said(tmp
         write_interlaced(tmp_path / "part.ts", flagged)
         with both.open("ab") as file:
             file.write((tmp_path / "part.ts").read_bytes())
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(both, Span(), notes.append, deinterlace=Deinterlace.AUTO) as reader:
         frames = list(reader.frames())
     assert len(frames) == 2 * len(TIMES)
-    assert any("interlaced pictures begin at" in note for note in notes)
+    assert any("interlaced frames begin at" in note.text for note in notes)
     before, after = frames[: len(TIMES)], frames[len(TIMES) :]
     assert max(map(combing, after)) < min(map(combing, before)) / 4
 

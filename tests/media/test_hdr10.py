@@ -2,8 +2,7 @@ import struct
 
 import pytest
 
-from vrx.media.data_loss import mastering_lines
-from vrx.media.hdr10 import Hdr10Metadata, ffmpeg_options, parse_hdr10, x265_parameters
+from vrx.media.hdr10 import Hdr10Metadata, can_store, ffmpeg_options, parse_hdr10, x265_parameters
 
 RATIONALS = [(34000, 50000), (16000, 50000), (13250, 50000), (34500, 50000), (7500, 50000), (3000, 50000)]
 RATIONALS += [(15635, 50000), (16450, 50000), (50, 10000), (10_000_000, 10000)]
@@ -30,25 +29,13 @@ def test_nothing_and_nonsense_give_nothing() -> None:
         assert x265_parameters(nothing) == ffmpeg_options(nothing) == ()
 
 
+def test_half_a_mastering_display_is_not_used() -> None:
+    assert parse_hdr10(side_data(luminance=0)) == Hdr10Metadata("", "1000,400")
+
+
 @pytest.mark.parametrize(
-    ("where", "options", "word"),
-    [
-        (("libsvtav1", "matroska"), True, ""),
-        (("libx264", "mpegts"), True, ""),  # in the video itself
-        (("prores_ks", "mov"), True, ""),  # in the container
-        (("ffv1", "nut"), True, "ffv1 in nut"),
-        (("png", "image2"), True, "pictures"),
-        (("libx265", "mp4"), False, ""),
-        (("libsvtav1", "mp4"), False, "newer ffmpeg"),
-    ],
+    ("encoder", "container", "expected"),
+    [("libx265", "mp4", True), ("libx264", "mpegts", True), ("prores_ks", "mov", True), ("ffv1", "nut", False)],
 )
-def test_what_does_not_arrive_is_said(where: tuple[str, str], options: bool, word: str) -> None:
-    lines = mastering_lines(True, FULL, where, options)
-    assert len(lines) == bool(word)
-    assert word in "".join(lines)
-
-
-def test_half_a_mastering_display_is_said() -> None:
-    half = parse_hdr10(side_data(luminance=0))
-    assert half == Hdr10Metadata("", "1000,400")
-    assert "incomplete" in mastering_lines(True, half, ("libx265", "mp4"), True)[0]
+def test_bitstream_or_container_stores_the_metadata(encoder: str, container: str, expected: bool) -> None:
+    assert can_store(encoder, container) is expected

@@ -9,6 +9,7 @@ import pytest
 from tests.clips import save_picture, scenery
 from tests.media.test_read import EXIF, photograph
 from vrx.errors import InputError
+from vrx.events import Note
 from vrx.media.frame import Kind, Layout
 from vrx.media.image_sequence import common_layout, decode_picture, read_header
 from vrx.media.pixel_formats import layout_from_pix_fmt
@@ -121,12 +122,12 @@ def test_a_jpeg_that_ends_early_is_said(tmp_path: Path) -> None:
     whole = (tmp_path / "f_2.jpg").read_bytes()
     (tmp_path / "f_2.jpg").write_bytes(whole[:-20])
     for path, name in ((tmp_path / "f_%d.jpg", "f_2.jpg"), (tmp_path / "f_2.jpg", "f_2.jpg")):
-        notes: list[str] = []
+        notes: list[Note] = []
         with Reader(path, Span(), notes.append) as reader:
             assert len(list(reader.frames())) == reader.info.estimated_frames
         assert len(notes) == 1
-        assert name in notes[0]
-        assert "ends too early" in notes[0]
+        assert name in notes[0].text
+        assert "is truncated" in notes[0].text
 
 
 MIXES = {

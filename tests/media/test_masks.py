@@ -8,6 +8,7 @@ import pytest
 
 from tests.clips import ClipMaker, joined, save_picture, turned_clip, write_counted
 from vrx.errors import InputError, UsageError
+from vrx.events import Note
 from vrx.media.masks import MaskTrack
 from vrx.media.orientation import Orientation
 
@@ -45,16 +46,16 @@ def test_transparent_white_is_not_filled(tmp_path: Path) -> None:
 def test_a_mask_of_the_same_shape_is_scaled_and_of_another_refused(tmp_path: Path) -> None:
     with MaskTrack(save_picture(tmp_path / "half.png", box_mask((32, 24))), SIZE, [].append) as track:
         assert np.array_equal(track.at(Fraction(0)), box_mask() > 0)
-    with pytest.raises(UsageError, match="32x32, the video 64x48"):
+    with pytest.raises(UsageError, match="32x32, the video is displayed at 64x48"):
         MaskTrack(save_picture(tmp_path / "square.png", box_mask((32, 32))), SIZE, [].append)
 
 
 def test_all_white_is_refused_and_all_black_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="all white"):
         MaskTrack(save_picture(tmp_path / "white.png", np.full((48, 64), 255, np.uint8)), SIZE, [].append)
-    notes: list[str] = []
+    notes: list[Note] = []
     MaskTrack(save_picture(tmp_path / "black.png", np.zeros((48, 64), np.uint8)), SIZE, notes.append)
-    assert "all black" in notes[0]
+    assert "all black" in notes[0].text
 
 
 def test_a_folder_gives_one_mask_a_frame_and_its_last_one_holds(tmp_path: Path) -> None:
@@ -64,13 +65,15 @@ def test_a_folder_gives_one_mask_a_frame_and_its_last_one_holds(tmp_path: Path) 
         mask = np.zeros((48, 64), np.uint8)
         mask[:, number] = 255
         save_picture(folder / f"{number:03d}.png", mask)
-    notes: list[str] = []
+    notes: list[Note] = []
     with MaskTrack(folder, SIZE, notes.append) as track:
         columns = [int(np.flatnonzero(track.at(Fraction(n, 25)).any(0))[0]) for n in range(3)]
         assert notes == []
         columns += [int(np.flatnonzero(track.at(Fraction(n, 25)).any(0))[0]) for n in range(3, 5)]
     assert columns == [0, 1, 2, 2, 2]
-    assert notes == [f"the mask {folder} ends before the video: 3 masks, and frame 4 has none; the last one holds"]
+    assert [note.text for note in notes] == [
+        f"the mask {folder} ends before the video: 3 masks, and frame 4 has none; the last one is used"
+    ]
 
 
 def columns_of(track: MaskTrack, frames: int) -> list[int]:
@@ -122,7 +125,7 @@ def test_a_pattern_with_a_hole_is_refused_and_names_without_numbers_are_not(tmp_
 def test_a_folder_whose_masks_differ_in_shape_is_refused_by_name(tmp_path: Path) -> None:
     folder = column_masks(tmp_path / "masks", ["m_1.png", "m_2.png"])
     save_picture(folder / "m_3.png", np.zeros((48, 48), np.uint8))
-    with pytest.raises(UsageError, match=r"m_3\.png is 48x48, the video 64x48"):
+    with pytest.raises(UsageError, match=r"m_3\.png is 48x48, the video is displayed at 64x48"):
         MaskTrack(folder, SIZE, [].append)
     (folder / "m_3.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"m_3\.png"):
@@ -130,14 +133,16 @@ def test_a_folder_whose_masks_differ_in_shape_is_refused_by_name(tmp_path: Path)
 
 
 def test_too_few_masks_are_told_before_work(tmp_path: Path) -> None:
-    notes: list[str] = []
+    notes: list[Note] = []
     folder = column_masks(tmp_path / "masks", ["1.png", "2.png"])
     with MaskTrack(folder, SIZE, notes.append) as track:
         track.check_count(2)
         assert notes == []
         track.check_count(3)
         assert columns_of(track, 3) == [0, 1, 1]
-    assert notes == [f"the mask {folder} ends before the video: 2 masks for 3 frames; the last one holds"]
+    assert [note.text for note in notes] == [
+        f"the mask {folder} ends before the video: 2 masks for 3 frames; the last one is used"
+    ]
 
 
 EIGHT = [Orientation(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
@@ -229,7 +234,7 @@ def test_a_mask_video_follows_the_time(clip: ClipMaker, tmp_path: Path) -> None:
             picture.pts, picture.time_base = number, Fraction(1, 10)
             box.mux(stream.encode(picture))
         box.mux(stream.encode(None))
-    notes: list[str] = []
+    notes: list[Note] = []
     with MaskTrack(path, SIZE, notes.append) as track:
         times = (Fraction(0), Fraction(1, 20), Fraction(1, 10), Fraction(19, 100), Fraction(1, 5), Fraction(7))
         columns = [int(np.flatnonzero(track.at(t).any(0))[0]) for t in times]
@@ -241,7 +246,7 @@ def test_missing_and_empty_masks_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         MaskTrack(tmp_path / "none.png", SIZE, [].append)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="has no pictures"):
         MaskTrack(tmp_path / "empty", SIZE, [].append)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(InputError):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.clips import turned_clip
+from vrx.events import Note
 from vrx.media import ffmpeg
 from vrx.media.frame import Color, Kind, Layout
 from vrx.media.orientation import UPRIGHT, Orientation, parse_display_matrix, read_orientation
@@ -77,7 +78,7 @@ def test_frames_are_upright_when_asked_for(tmp_path: Path, orientation: Orientat
     path = turned_clip(tmp_path / "a.mkv", orientation.turns, orientation.mirrored, pix_fmt, (47, 33))
     with Reader(path, Span(), [].append) as reader:
         assert reader.orientation == orientation
-        info = reader.describe().video
+        info = reader.info.video
         assert (info.rotation % 360, info.mirrored) == (90 * orientation.turns, orientation.mirrored)
         stored = list(reader.frames())
     with Reader(path, Span(), [].append) as reader:
@@ -98,10 +99,10 @@ def test_an_odd_angle_is_said(tmp_path: Path) -> None:
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         video.set_display_rotation(30)
         box.mux([*video.encode(av.VideoFrame(64, 48, "yuv420p")), *video.encode(None)])
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(path, Span(), notes.append) as reader:
         assert reader.orientation == UPRIGHT
-    assert "at an angle" in notes[0]
+    assert "at an angle" in notes[0].text
 
 
 def test_colors_of_untagged_video_outlive_the_turn(tmp_path: Path) -> None:
@@ -121,12 +122,12 @@ def test_an_orientation_that_only_key_frames_say_holds_for_all(tmp_path: Path) -
         words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=48x32:rate=10:duration=1", "-c:v", "libx264", "-g", "4"]
         words += ["-bsf:v", f"h264_metadata=rotate={turn}:display_orientation=insert", str(tmp_path / name)]
         ffmpeg.FFmpegProcess(words).finish()
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(tmp_path / "a.ts", Span(Fraction(1, 2)), notes.append) as reader:
         assert reader.orientation == Orientation(3, mirrored=True)
         list(reader.frames())
-    assert not any("orientation changes" in note for note in notes)
+    assert not any("orientation changes" in note.text for note in notes)
     (tmp_path / "c.ts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
     with Reader(tmp_path / "c.ts", Span(), notes.append) as reader:
         list(reader.frames())
-    assert any("the orientation changes" in note for note in notes)
+    assert any("the orientation changes" in note.text for note in notes)

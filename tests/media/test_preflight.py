@@ -22,8 +22,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("a.mov", "vp9", PLAIN, {}, "vp9 only supported in MP4"),
         ("a.webm", "h264", PLAIN, {}, "Only VP8 or VP9 or AV1"),
-        ("a.ts", "prores", Layout(Kind.YUV, 10, 1, 0), {}, "0 of 1 frames arrived"),
-        ("a.avi", "hevc", PLAIN, {}, "cannot be read"),
+        ("a.ts", "prores", Layout(Kind.YUV, 10, 1, 0), {}, "encoded file has 0 of 1 frames"),
+        ("a.avi", "hevc", PLAIN, {}, "cannot be decoded"),
         ("a.mkv", "h264", PLAIN, {"preset": "nonsense"}, "invalid preset 'nonsense'"),
         ("a.mkv", "hevc", PLAIN, {"crf": 60}, "51"),
         ("a.mkv", "h264", Layout(Kind.YUV, 8), {"pix_fmt": "yuv420p", "size": (1999, 1001)}, "not divisible by 2"),
@@ -70,5 +70,5 @@ def test_without_room_for_temporary_files_there_is_no_rehearsal(
 
 def test_a_missing_ffmpeg_is_not_blamed_on_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRX_FFMPEG", "no-such-program")
-    with pytest.raises(OutputError, match="VRX_FFMPEG names no-such-program"):
+    with pytest.raises(OutputError, match="VRX_FFMPEG is no-such-program"):
         check_encoder_settings(target(tmp_path / "a.mkv", "h264", PLAIN))

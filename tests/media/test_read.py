@@ -11,6 +11,7 @@ import pytest
 
 from tests.clips import ClipMaker, scenery
 from vrx.errors import InputError
+from vrx.events import Note
 from vrx.media import ffmpeg
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Frame, Kind, Layout
@@ -22,7 +23,7 @@ from vrx.media.read import Reader, Span
 VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
 
 
-def frames_of(path: Path, span: Span | None = None, notes: list[str] | None = None) -> list[Frame]:
+def frames_of(path: Path, span: Span | None = None, notes: list[Note] | None = None) -> list[Frame]:
     with Reader(path, span or Span(), (notes if notes is not None else []).append) as reader:
         return list(reader.frames())
 
@@ -74,14 +75,14 @@ def test_a_source_that_ends_early_is_said(clip: ClipMaker, tmp_path: Path) -> No
     path = clip(frames=100, size=(128, 96))
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    notes: list[str] = []
+    notes: list[Note] = []
     found = frames_of(cut, notes=notes)
     assert 30 < len(found) < 80
-    assert any("ends at" in note and "4.00 s" in note for note in notes)
+    assert any("ends at" in note.text and "4.00 s" in note.text for note in notes)
 
 
 def test_a_whole_source_is_not_complained_about(clip: ClipMaker) -> None:
-    notes: list[str] = []
+    notes: list[Note] = []
     frames_of(clip(times=VARIABLE), notes=notes)
     assert notes == []
 
@@ -252,7 +253,7 @@ def test_a_short_wmv_has_a_believable_rate(clip: ClipMaker, count: int) -> None:
 def test_a_codec_nobody_knows_is_said(clip: ClipMaker) -> None:
     path = clip("a.mkv", frames=3, codec="libx264")
     path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
-    with pytest.raises(InputError, match="nothing here decodes its kind of video"):
+    with pytest.raises(InputError, match="no decoder for its video codec"):
         frames_of(path)
 
 

@@ -40,7 +40,7 @@ def test_sound_of_joined_parts_changes_where_the_picture_does(tmp_path: Path, na
     assert [tone for tone, _, _ in loud] == [500, 1000]
     assert [begin for _, begin, _ in loud] == pytest.approx([0, 1], abs=FRAME)
     assert loud[-1][2] == pytest.approx(2, abs=FRAME)
-    assert (found.video, found.delay, found.cut, found.lost) == (None, LEAD_SECONDS, True, ())
+    assert (found.video, found.delay, found.cut, found.losses) == (None, LEAD_SECONDS, True, ())
 
 
 def test_sound_of_discs_that_nothing_else_holds_becomes_plain(tmp_path: Path) -> None:

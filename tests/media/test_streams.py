@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.clips import write_sounding
-from vrx.media.data_loss import conversion_lines, stream_lines
 from vrx.media.probe import StreamInfo, describe_source, open_input
-from vrx.media.streams import CopiedStream, select_streams
+from vrx.media.streams import select_streams
 from vrx.media.video_stream import pick_video
 
 
@@ -32,24 +31,3 @@ def test_sound_goes_along_where_it_can_be_read_again(
     carried, lost = select_streams(tmp_path / name, container, streams)
     assert [item.convert for item in carried] == [codec] * kept
     assert lost == streams * (not kept)
-
-
-def test_lines_name_what_is_lost_and_where_it_would_be_kept() -> None:
-    sound = StreamInfo(1, "audio", "wmav2")
-    data = StreamInfo(2, "data", "", metadata={"handler_name": "GoPro MET"})
-    assert stream_lines("mp4", [(sound, ".mkv"), (data, "")]) == [
-        "mp4 cannot hold audio 1 (wmav2); use -o NAME.mkv to keep it",
-        "mp4 cannot hold data 2 (GoPro MET)",
-    ]
-    assert stream_lines("mp4", []) == []
-
-
-@pytest.mark.parametrize(
-    ("codec", "convert", "words"),
-    [("ass", "mov_text", "fonts, colors and places"), ("subrip", "mov_text", ""), ("ass", None, "")],
-)
-def test_styling_that_is_lost_is_said(codec: str, convert: str | None, words: str) -> None:
-    stream = StreamInfo(3, "subtitle", codec)
-    lines = conversion_lines("mp4", [stream], [CopiedStream(index=3, kind="subtitle", convert=convert)])
-    assert len(lines) == bool(words)
-    assert words in "".join(lines)

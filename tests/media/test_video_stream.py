@@ -8,6 +8,7 @@ import pytest
 
 from vrx import api
 from vrx.errors import InputError, UsageError
+from vrx.events import Note
 from vrx.media import ffmpeg
 from vrx.media.read import Reader, Span
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
@@ -50,18 +51,18 @@ def movie(path: Path, *tracks: Track) -> Path:
     ],
 )
 def test_the_stream_that_players_show_is_taken(tmp_path: Path, tracks: list[Track], expected: int, suffix: str) -> None:
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(movie(tmp_path / f"a.{suffix}", *tracks), Span(), notes.append) as reader:
         assert reader.info.video.index == expected
         assert len(list(reader.frames())) == tracks[expected].frames
-    chosen = [note for note in notes if "--stream" in note]
+    chosen = [note for note in notes if "--stream" in note.text]
     assert len(chosen) == 1
-    assert f"stream {expected} (" in chosen[0]
+    assert f"stream {expected} (" in chosen[0].text
 
 
 def test_a_stream_is_chosen_by_its_number(tmp_path: Path) -> None:
     path = movie(tmp_path / "a.mkv", Track(LARGE, 6), Track(SMALL, 3))
-    notes: list[str] = []
+    notes: list[Note] = []
     with Reader(path, Span(stream=1), notes.append) as reader:
         assert (reader.size, len(list(reader.frames()))) == (SMALL, 3)
     assert notes == []

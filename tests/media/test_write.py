@@ -141,7 +141,7 @@ def test_odd_sizes_are_written(tmp_path: Path, codec: str, size: tuple[int, int]
 
 
 def test_one_picture_holds_one_frame(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="holds one picture"):
+    with pytest.raises(OutputError, match="is a single image"):
         write(target(tmp_path / "a.png", "png"), [0, 40])
     assert not list(tmp_path.iterdir())
 
@@ -231,7 +231,7 @@ def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="appeared"), Writer(target(tmp_path / "a.mkv")) as writer:
+    with pytest.raises(OutputError, match="created by someone else"), Writer(target(tmp_path / "a.mkv")) as writer:
         writer.write(next(frames([0])))
         (tmp_path / "a.mkv").write_text("precious")
         writer.finish()

@@ -45,7 +45,7 @@ def test_a_heic_picture_gives_a_png(tmp_path: Path) -> None:
 def test_an_animation_gives_a_video(tmp_path: Path, name: str) -> None:
     plan = planned(animation(tmp_path / name))
     assert (Path(plan.output).name, plan.container, plan.frames) == ("a.x2.mkv", "matroska", 3)
-    with pytest.raises(UsageError, match="holds one picture, and 3 frames come"):
+    with pytest.raises(UsageError, match="is a single image, the result has 3 frames"):
         planned(tmp_path / name, str(tmp_path / "b.png"))
 
 

@@ -109,8 +109,8 @@ def test_chapters_timecode_and_tags_by_key_are_kept(tmp_path: Path, name: str) -
 
 def test_a_part_says_that_chapters_and_timecode_are_left_out(tmp_path: Path) -> None:
     notes = planned(job(chaptered(tmp_path / "a.mov"), "b.mov", start=Fraction(1, 25))).notes
-    assert ["chapters are left out" in note for note in notes] == [True, False]
-    assert "the timecode is left out" in notes[1]
+    assert ["chapters are dropped" in note for note in notes] == [True, False]
+    assert "the timecode is dropped" in notes[1]
 
 
 def test_pictures_say_what_they_leave_out(clip: ClipMaker) -> None:

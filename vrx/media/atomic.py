@@ -45,7 +45,7 @@ def commit(partial: Path, path: Path, overwrite: bool) -> None:
             try:
                 os.link(partial, path)  # fails where the name was taken meanwhile, as rename does not
             except FileExistsError:
-                raise OutputError(f"{path} appeared while it was written", "Add -y to replace it") from None
+                raise OutputError(f"{path} was created by someone else meanwhile", "Add -y to replace it") from None
             except OSError:
                 partial.replace(path)  # a file system without links
             else:

@@ -37,7 +37,7 @@ def executable() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     found = shutil.which(chosen)
     if found is None:
-        raise OutputError(f"VRX_FFMPEG names {chosen}, which is no program", "Unset it or correct it")
+        raise OutputError(f"VRX_FFMPEG is {chosen}, which is not a program", "Unset or correct it")
     return str(Path(found).absolute())
 
 
@@ -171,17 +171,17 @@ class FFmpegProcess:
         for line in self._lines:
             if any(word in line for word in CAUSE_WORDS):
                 return strip_address(line)
-        return strip_address(self._lines[-1]) if self._lines else "it said nothing"
+        return strip_address(self._lines[-1]) if self._lines else "no message"
 
 
 def describe_exit(status: int) -> str:
     """How a process ended, in words."""
     if status >= 0:
-        return f"ended with {status}"
+        return f"exited with status {status}"
     try:
-        return f"was ended by {signal.Signals(-status).name}"
+        return f"was killed by {signal.Signals(-status).name}"
     except ValueError:
-        return f"was ended by signal {-status}"
+        return f"was killed by signal {-status}"
 
 
 def strip_address(line: str) -> str:

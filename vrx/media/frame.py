@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -102,6 +101,3 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame({self.width}x{self.height} {self.layout.pix_fmt} at {self.pts} * {self.time_base})"
-
-
-Note = Callable[[str], None]

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.errors import InputError, UsageError
+from vrx.events import Note, Notify
 from vrx.media.decoder import FrameDecoder
 from vrx.media.file_types import STILL_SUFFIXES, is_pattern, is_still, sequence_members
-from vrx.media.frame import Note
 from vrx.media.image_sequence import check_no_gaps, member_name, read_header, sort_by_number, unique_members
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import open_input
@@ -87,8 +87,8 @@ def resize_mask(mask: Mask, size: tuple[int, int], name: str) -> Mask:
 def shape_error(name: str, mask: tuple[int, int], size: tuple[int, int]) -> UsageError:
     """The error of a mask whose shape is not that of the video."""
     return UsageError(
-        f"the mask {name} is {mask[0]}x{mask[1]}, the video {size[0]}x{size[1]} as it is shown",
-        "Give a mask of the video's shape",
+        f"the mask {name} is {mask[0]}x{mask[1]}, the video is displayed at {size[0]}x{size[1]}",
+        "Use a mask with the aspect ratio of the video",
     )
 
 
@@ -102,7 +102,7 @@ def list_mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
         files = [p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES and not p.name.startswith(".")]
         found = sort_by_number(f"the mask {path}", [p for p in files if p.is_file()])
         if not found:
-            raise UsageError(f"the mask folder {path} holds no pictures", "Put one PNG a frame into it")
+            raise UsageError(f"the mask folder {path} has no pictures", "Put one PNG per frame into it")
     else:
         members = unique_members(path, sequence_members(path))
         if not members:
@@ -129,8 +129,8 @@ class MaskTrack:
     end, the last one holds and the user is told once.
     """
 
-    def __init__(self, path: Path, stored: tuple[int, int], on_note: Note, orientation: Orientation = UPRIGHT) -> None:
-        self.name, self._size, self._note = str(path), orientation.size(stored), on_note
+    def __init__(self, path: Path, stored: tuple[int, int], notify: Notify, orientation: Orientation = UPRIGHT) -> None:
+        self.name, self._size, self._notify = str(path), orientation.size(stored), notify
         self._inverse = orientation.inverse
         self.count: int | None = None  # how many masks there are, where that is known
         self._timed: Iterator[tuple[Fraction | None, Mask]] | None = None
@@ -152,9 +152,9 @@ class MaskTrack:
         self._shown, self._step = first[0] or Fraction(0), Fraction(0)
         self._short = False
         if self.static and self._now.all():
-            raise UsageError(f"the mask {path} is all white: nothing would be left to fill from")
+            raise UsageError(f"the mask {path} is all white: there would be nothing to fill from")
         if self.static and not self._now.any():
-            on_note(f"the mask {path} is all black: nothing is filled")
+            notify(Note("empty-mask", f"the mask {path} is all black: nothing will be filled", level="warning"))
 
     def _stored(self, mask: Mask) -> Mask:
         """A mask as it lies on the stored pixels."""
@@ -168,14 +168,16 @@ class MaskTrack:
         self._calls = masks
 
     def check_count(self, frames: int) -> None:
-        """Tell before work begins that there are fewer masks left than the `frames` to come."""
+        """Warn before work begins where fewer masks are left than the `frames` to come."""
         if self.count is not None and self.count < self._calls + frames:
-            self._tell_short(f"{format_count(self.count)} for {self._calls + frames} frames")
+            total = self._calls + frames
+            self._warn_short(f"{format_count(self.count)} for {total} frames", self.count, total)
 
-    def _tell_short(self, how: str) -> None:
+    def _warn_short(self, how: str, masks: int, frames: int) -> None:
         if not self._short:
             self._short = True
-            self._note(f"the mask {self.name} ends before the video: {how}; the last one holds")
+            text = f"the mask {self.name} ends before the video: {how}; the last one is used"
+            self._notify(Note("short-mask", text, {"masks": masks, "frames": frames}, "warning"))
 
     def __enter__(self) -> MaskTrack:
         return self
@@ -215,7 +217,8 @@ class MaskTrack:
         while self._next is not None and self._due(self._next[0], time):
             self._advance()
         if self._next is None and self._overdue(time):
-            self._tell_short(f"{format_count(self._given)}, and frame {self._calls} has none")
+            text = f"{format_count(self._given)}, and frame {self._calls} has none"
+            self._warn_short(text, self._given, self._calls)
         return self._now
 
     def _due(self, begins: Fraction | None, time: Fraction) -> bool:

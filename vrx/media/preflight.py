@@ -55,9 +55,14 @@ def encode_test_frame(target: Target, folder: Path) -> None:
         if "No space left" in error.message:  # for the rehearsal; the result may have a disk of its own
             return
         name = "standard output" if target.path is None else str(target.path)
-        reason = error.message.removeprefix(f"cannot write {path}: ").removeprefix(f"{path}: ")
+        reason = (
+            error.message.removeprefix(f"cannot write {path}: ")
+            .removeprefix(f"{path}: ")
+            .removesuffix("; output discarded")
+        )
         raise UsageError(
-            f"{name} cannot be written as asked: {reason}", "Try another container, or leave the options out"
+            f"{name} cannot be written with these options: {reason}",
+            "Try another container, or remove the options",
         ) from error
 
 
@@ -72,7 +77,7 @@ def check_readable(path: Path) -> None:
     except (av.error.FFmpegError, IndexError, ValueError):
         read = False
     if not read:
-        raise OutputError(f"cannot write {path}: what arrives cannot be read")
+        raise OutputError(f"cannot write {path}: the encoded file cannot be decoded")
 
 
 def black_frame(target: Target) -> Frame:

@@ -1,7 +1,8 @@
-"""Files and pipes to frames: one decode, forward only, bounded memory, every frame with its own time."""
+"""Video reader: files and pipes to frames, decoded once, forward only, in bounded memory, each with its own time."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,12 +15,13 @@ from typing import cast
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.events import Note, Notify
 from vrx.media.alpha import any_transparent_frame, has_separate_alpha, has_transparency
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
 from vrx.media.deinterlace import Deinterlace, deinterlace
 from vrx.media.file_types import is_pattern
-from vrx.media.frame import Color, Frame, Kind, Note, Plane
+from vrx.media.frame import Color, Frame, Kind, Plane
 from vrx.media.frame_side_data import read_hdr10
 from vrx.media.image_sequence import TICK, ImageSequence, common_layout, convert_planes, is_truncated_jpeg
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
@@ -31,89 +33,95 @@ from vrx.media.timeline import scan_timeline
 from vrx.media.timing import FREE_RUNNING, Clock, Timeline, TimestampShifts
 from vrx.media.video_stream import choice_note, pick_video
 
-MAX_SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header says, without a word
-DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that tell how long each picture is shown
+logger = logging.getLogger(__name__)
+
+MAX_SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header's duration without a warning
+DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that store how long each picture is shown
 
 
 @dataclass(frozen=True)
 class Span:
-    """Which part is wanted: seconds from the first frame, a number of frames, and a stream by its index in the file."""
+    """The part to read: seconds from the first frame, a number of frames, and a stream by its index in the file."""
 
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     frames: int | None = None
     stream: int | None = None
 
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is left out."""
-        return not self.start and self.end is None and self.frames is None
-
 
 class Reader:
-    """An open source.  A context manager; `frames` may be walked once.
+    """An open source.  A context manager; `frames` may be iterated once.
 
-    `info` describes the source, `layout` and `color` its first picture.  `on_note` hears of damage,
-    of repaired times and of a source that ends early; the same words once.
+    `info` describes the source as stored; `size` (width, height), `layout`, `color`, `sample_aspect` and
+    `orientation` are those of the frames to come.  `notify` gets damage, repaired timestamps and a source that
+    ends early, each text once.
     """
-
-    info: SourceInfo
 
     def __init__(
         self,
         source: Path,
         span: Span,
-        on_note: Note,
+        notify: Notify,
         name: str | None = None,
         deinterlace: Deinterlace = Deinterlace.OFF,
     ) -> None:
         self._stack = ExitStack()
         self.name = name or str(source)
+        self._source, self._span, self._notify = source, span, notify
         self._deinterlace = deinterlace
-        self._span, self._note = span, on_note
-        self.mastering: dict[str, bytes] = {}
-        self._announced: set[SideDataKind] | None = None  # what `side_data` found; later pictures may bring more
-        self.end = Fraction(0)  # when the last picture read so far stops being shown, in seconds
-        self._source, self._said = source, set[str]()
-        self._last_duration, self._cut = 0, False
+        self._texts = set[str]()  # of notes so far
+        self._known_side_data: set[SideDataKind] | None = None  # what `side_data` found; later frames may add some
+        self.end = Fraction(0)  # when the last frame read so far stops being shown, in seconds
+        self._last_duration, self._is_cut = 0, False
         try:
-            self._sequence = ImageSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
-            self._pictures = self._open()
-            self._say_choice(source)
-            self._first: VideoFrame = self._open_first()
-            self._rotation = self._first.rotation
-            self._asked = read_orientation(self._first)  # H.264 and HEVC say it on some pictures only
-            base = Fraction(self._first.time_base or self.info.video.time_base)
-            self._began = (self._first.pts or 0) * base if self._sequence is None else Fraction(0)
-            if span.start:
-                self._go_to_start()
+            self._open_source()
         except BaseException:
             self._stack.close()
             raise
-        video = self.info.video
-        self.layout = layout_from_pix_fmt(self._first.format.name, self.name)
-        self.color = merge_color(read_color(self._first), video.color, self._first.format.name)
-        self._stored = (self._first.width, self._first.height)
-        self.size = self._stored
-        self.sample_aspect = video.sample_aspect
-        self.interlaced = bool(self._first.interlaced_frame)
-        self.transparent = self._transparent()
-        if not self.transparent and self._alpha_by_format():
-            self.layout = replace(self.layout, alpha=False)
-        if has_separate_alpha(self._stream) and not self.layout.alpha:
-            self._say("its transparency cannot be decoded here and is lost")
-        self.mastering = {} if self.info.still else read_hdr10(self._first, video.codec)
-        self.applied_orientation = UPRIGHT
-        self.orientation = self._read_orientation()
-        if self.info.still:  # pictures have no place to keep an orientation that everyone reads
+
+    def _open_source(self) -> None:
+        source, span = self._source, self._span
+        self._sequence = ImageSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
+        self._pictures = self._open()
+        info = describe_source(self._container, self.name, source, self._stream)
+        self._describe_choice(info)
+        self._first: VideoFrame = self._decode_first()
+        orientation = read_orientation(self._first)  # H.264 and HEVC store it with some pictures only
+        self._rotation = self._first.rotation
+        base = Fraction(self._first.time_base or info.video.time_base)
+        self._first_time = (self._first.pts or 0) * base if self._sequence is None else Fraction(0)
+        self.info = info
+        if span.start:
+            self._go_to_start()
+        self._describe_frames(orientation)
+        if info.still:  # most viewers ignore the orientation tags of pictures
             self.make_upright()
         if self._sequence is not None:
             self._describe_sequence(self._sequence)
-        elif self.info.still and is_truncated_jpeg(source):
-            self._say("the picture ends too early; what is there of it is used")
+        elif info.still and is_truncated_jpeg(source):
+            self._warn("picture-truncated", "the picture is truncated; what can be read of it is used")
+        self.info = self._complete_info()
+
+    def _describe_frames(self, orientation: Orientation | None) -> None:
+        """Set size, layout, color and orientation from the first frame; `orientation` None is not a quarter turn."""
+        first, video = self._first, self.info.video
+        self.layout = layout_from_pix_fmt(first.format.name, self.name)
+        self.color = merge_color(read_color(first), video.color, first.format.name)
+        self.size = self._stored_size = (first.width, first.height)
+        self.sample_aspect = video.sample_aspect
+        self.interlaced = bool(first.interlaced_frame)
+        self.transparent = self._is_transparent()
+        if not self.transparent and self._has_implicit_alpha():
+            self.layout = replace(self.layout, alpha=False)
+        if has_separate_alpha(self._stream) and not self.layout.alpha:
+            self._warn("transparency-loss", "no decoder for its transparency, which is dropped")
+        self.mastering: dict[str, bytes] = {} if self.info.still else read_hdr10(first, video.codec)
+        if orientation is None:
+            self._warn("orientation-loss", "tagged to be shown at an angle; only quarter turns and mirrors are kept")
+        self.orientation, self.applied_orientation = orientation or UPRIGHT, UPRIGHT
 
     def _describe_sequence(self, sequence: ImageSequence) -> None:
-        """What only all pictures together tell."""
+        """Set what depends on all pictures of a sequence."""
         headers = [(member.path, member.header) for member in sequence.members]
         self.layout = common_layout(h.turn.layout(layout_from_pix_fmt(h.pix_fmt, str(path))) for path, h in headers)
         self.transparent = self.layout.alpha
@@ -124,10 +132,11 @@ class Reader:
         self.info = replace(self.info, video=video, duration=length)
         for path, _ in headers:
             if is_truncated_jpeg(path):
-                self._note(f"{path}: the picture ends too early; what is there of it is used")
+                text = f"{path}: the picture is truncated; what can be read of it is used"
+                self._notify(Note("picture-truncated", text, {"path": str(path)}, "warning"))
 
-    def describe(self) -> SourceInfo:
-        """The source with what only its first picture tells."""
+    def _complete_info(self) -> SourceInfo:
+        """The source with what only its first frame shows."""
         video = replace(
             self.info.video,
             size=self.size,
@@ -139,10 +148,10 @@ class Reader:
         return replace(self.info, video=video)
 
     def side_data(self) -> SideData:
-        """What the video says beside its pictures.  What shows in later pictures only, `frames` notes from then on."""
+        """Side data of the video stream; `frames` warns of kinds that first appear in later frames."""
         plain = self.info.still or self.info.animated
         found = SideData() if plain else probe_side_data(self.info.path, self.info.video.index, self.name)
-        self._announced = set(found.extras)
+        self._known_side_data = set(found.kinds)
         return found
 
     def __enter__(self) -> Reader:
@@ -151,205 +160,209 @@ class Reader:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def _say_choice(self, source: Path) -> None:
-        """Say which of several streams or pictures is read."""
-        if self.info.still:
-            count = 1 if is_pattern(source) else count_pictures(source)
+    def _describe_choice(self, info: SourceInfo) -> None:
+        """Note which of several streams or pictures is read."""
+        if info.still:
+            count = 1 if is_pattern(self._source) else count_pictures(self._source)
             if count > 1:
-                self._say(f"it holds {count} pictures; the main one is restored, the others are left out")
-        elif not self.info.animated and self._span.stream is None:  # an animation's further streams are parts of it
-            choice = choice_note(self._container, self._stream)
-            if choice:
-                self._say(choice)
+                text = f"it holds {count} pictures; the main one is restored, the others are dropped"
+                self._warn("picture-choice", text, pictures=count)
+        elif not info.animated and self._span.stream is None:  # an animation's further streams are parts of it
+            note = choice_note(self._container, self._stream)
+            if note is not None:
+                self._warn(note.code, note.text, **note.facts)
 
-    def _transparent(self) -> bool:
-        """Whether the alpha plane is used: looked at in a single picture and in animations, believed elsewhere."""
+    def _is_transparent(self) -> bool:
+        """Whether the alpha plane is used: checked for pictures and animations, assumed for others."""
         if not self.layout.alpha:
             return False
         if self.info.is_animation_format:
             return any_transparent_frame(self._container.name, self._stream.index)
-        return is_pattern(self.info.path) or not self.info.still or has_transparency(self._first)
+        return is_pattern(self._source) or not self.info.still or has_transparency(self._first)
 
-    def _alpha_by_format(self) -> bool:
-        """Whether there is an alpha plane because the format always has one, not because somebody wanted it."""
+    def _has_implicit_alpha(self) -> bool:
+        """Whether there is an alpha plane only because the format always decodes to one."""
         palette = self._first.format.has_palette
         return self.info.is_animation_format or (self.info.still and (palette or self.info.video.codec == "mjpeg"))
 
-    def _read_orientation(self) -> Orientation:
-        """How the file's first picture asks to be shown."""
-        if self._asked is None:
-            self._say("asks to be shown at an angle; only quarter turns and mirrors are kept")
-        return self._asked or UPRIGHT
-
     def make_upright(self) -> None:
-        """Turn the pixels of all frames to how they are to be shown; before `frames` is walked."""
+        """Turn the pixels of all frames to how they are to be shown; call before iterating `frames`."""
         if self.orientation == UPRIGHT:
             return
         turn, size = self.orientation, self.size
         self.size, self.sample_aspect = turn.size(size), turn.aspect(self.sample_aspect)
-        # what untagged colors are taken for depends on the size: decided before it changes
+        # the matrix assumed for untagged colors depends on the size: decided before it changes
         self.color = turn.color(fill_matrix(self.color, self.layout, size, self.size), self.layout)
         self.layout = turn.layout(self.layout)
         self.applied_orientation, self.orientation = turn, UPRIGHT
 
     @cached_property
     def timeline(self) -> Timeline | None:
-        """The continuous clock of a source whose own runs freely; looked for when it is first needed."""
+        """The continuous clock of a source whose own runs freely, from all its packets; None for other sources."""
         free = self.info.container in FREE_RUNNING
         return scan_timeline(self._source, self.name, self.info.video) if free else None
 
     @property
     def zero(self) -> Fraction:
         """The time of the source's first part, in seconds, that is zero here."""
-        return Fraction(0) if self.timeline is None else self.timeline.zero(self._began)
+        return Fraction(0) if self.timeline is None else self.timeline.zero(self._first_time)
 
     @property
     def origin(self) -> Fraction:
-        """When the first picture of the file is shown, in seconds."""
-        return self._began - self.zero
+        """When the first frame of the file is shown, in seconds."""
+        return self._first_time - self.zero
 
     @property
     def end_time(self) -> Fraction | None:
-        """When the last picture read stops being shown, in seconds; None where the container does not tell."""
-        return self.end if self._cut or self.info.container in DURATION_CONTAINERS else None
+        """When the last frame read stops being shown, in seconds; None where the container does not store that."""
+        return self.end if self._is_cut or self.info.container in DURATION_CONTAINERS else None
 
     def info_on_timeline(self) -> SourceInfo:
-        """The source with the duration that its continuous clock has, which headers of joined files do not tell."""
+        """The source with the duration of its continuous clock, which headers of joined files do not give."""
         if self.timeline is None:
             return self.info
         duration = self.timeline.end - self.zero
-        video = replace(self.info.video, start=self.origin, duration=self.timeline.end - self._began, frames=0)
+        video = replace(self.info.video, start=self.origin, duration=self.timeline.end - self._first_time, frames=0)
         return replace(self.info, start=Fraction(0), duration=duration, video=video)
 
-    def _open(self, moves: TimestampShifts | None = None) -> Iterator[VideoFrame]:
+    def _open(self, shifts: TimestampShifts | None = None) -> Iterator[VideoFrame]:
         """Open the source, again where it is open, and decode from its start."""
         self._stack.close()
         first = self._sequence.members[0].path if self._sequence else self._source
         self._container = self._stack.enter_context(open_input(first, self.name))
         self._stream = pick_video(self._container, self.name, self._span.stream)
-        self.info = describe_source(self._container, self.name, self._source, self._stream)
         self._stream.thread_type = "AUTO"
-        self._decoder = FrameDecoder(self._container, self._stream, self.name, moves)
+        logger.debug("%s: stream %d decoded with %s", self.name, self._stream.index, self._stream.codec_context.name)
+        self._decoder = FrameDecoder(self._container, self._stream, self.name, shifts)
         return self._decoder.decode() if self._sequence is None else self._sequence.pictures()
 
-    def _open_first(self) -> VideoFrame:
+    def _decode_first(self) -> VideoFrame:
         first = next(self._pictures, None)
         if first is None:
-            why = "its video cannot be decoded" if self._decoder.damaged else "it holds no frames"
+            why = "its video cannot be decoded" if self._decoder.damaged else "it has no frames"
             raise InputError(f"cannot read {self.name}: {why}")
         return first
 
     def _go_to_start(self) -> None:
         """Go to the chosen part, or where the clock restarts inside, back to the start with a repaired one."""
-        moves = (
-            None
-            if self.timeline is None or self.timeline.is_continuous
-            else self.timeline.shifts[self.info.video.index]
-        )
-        if moves is not None:
-            self._pictures = self._open(moves)
+        timeline = self.timeline
+        if timeline is not None and not timeline.is_continuous:
+            self._pictures = self._open(timeline.shifts[self.info.video.index])
         elif self._span.start and not self.info.still:
-            keys = self.timeline.keys if self.timeline is not None else {}
-            found = self._decoder.seek(self._began + self._span.start, self._began, keys)
+            keys = timeline.keys if timeline is not None else {}
+            found = self._decoder.seek(self._first_time + self._span.start, self._first_time, keys)
+            logger.debug("%s: %s", self.name, "no seek possible, decoding from the start" if found is None else "seek")
             self._pictures = self._open() if found is None else found
         else:
             return
-        self._first = self._open_first()
+        self._first = self._decode_first()
 
     def frames(self) -> Iterator[Frame]:
-        """Every wanted frame in order of time."""
+        """Every frame of the span in order of time."""
         count = 0
         if not self._span.start:
             self._go_to_start()
         clock = Clock(self.info.video.time_base, self.info.video.rate)
         zero = round(self.zero / clock.time_base)
-        for picture in deinterlace(self._all(), self._deinterlace):
-            pts, repaired = clock.stamp(None if picture.pts is None else picture.pts - zero)
-            if repaired:
-                self._say(repaired)
+        for picture in deinterlace(self._decode_all(), self._deinterlace):
+            pts, repair = clock.stamp(None if picture.pts is None else picture.pts - zero)
+            if repair:
+                self._warn("timestamps-repaired", repair)
             time = pts * clock.time_base
             if time - self.origin < self._span.start:
                 continue
-            if self._past(time - self.origin, count):
-                self._cut = True
+            if self._is_past(time - self.origin, count):
+                self._is_cut = True
                 self.end = time if self._span.end is None else min(time, self.origin + self._span.end)
                 break
             count += 1
             self.end = time + (self._last_duration or clock.step) * clock.time_base
-            yield self._frame(picture, pts)
+            yield self._make_frame(picture, pts)
         if count == 0:
             raise InputError(f"cannot read {self.name}: no frames in the chosen part")
-        if not self._cut:
-            self._compare(self.end)
+        if not self._is_cut:
+            self._check_end(self.end)
 
-    def _all(self) -> Iterator[VideoFrame]:
+    def _decode_all(self) -> Iterator[VideoFrame]:
         """Every picture in the size of the first."""
         for picture in chain([self._first], self._pictures):
             self._last_duration = picture.duration
-            self._watch_side_data(picture)
-            if self._sequence is None and (picture.width, picture.height) != self._stored:
-                self._say(f"the size changes to {picture.width}x{picture.height}; scaled to the first")
-                picture = picture.reformat(width=self._stored[0], height=self._stored[1])
+            self._check_side_data(picture)
+            if self._sequence is None and (picture.width, picture.height) != self._stored_size:
+                size = f"{picture.width}x{picture.height}"
+                self._warn("size-change", f"the size changes to {size}; scaled to the first", size=size)
+                picture = picture.reformat(width=self._stored_size[0], height=self._stored_size[1])
+            seconds = float(picture.time or 0)
             if self._sequence is None and picture.rotation and picture.rotation != self._rotation:
-                self._say(f"the orientation changes at {picture.time or 0:.2f} s; the first one holds")
+                text = f"the orientation changes at {seconds:.2f} s; the first one is used throughout"
+                self._warn("orientation-change", text, seconds=seconds)
             if self._deinterlace is Deinterlace.AUTO and picture.interlaced_frame and not self.interlaced:
                 self.interlaced = True
-                self._say(f"interlaced pictures begin at {picture.time or 0:.2f} s; made whole first")
+                text = f"interlaced frames begin at {seconds:.2f} s; deinterlaced from there"
+                self._warn("interlaced-frames", text, seconds=seconds)
             yield picture
 
-    def _watch_side_data(self, picture: VideoFrame) -> None:
-        """Say what begins after the pictures that `side_data` looked at."""
-        if self._announced is None or self.info.still:
+    def _check_side_data(self, picture: VideoFrame) -> None:
+        """Warn of side data that `side_data` has not found in the first frames."""
+        if self._known_side_data is None or self.info.still:
             return
-        for extra in frame_side_data_kinds(picture, self.info.video.codec) - self._announced:
-            self._announced.add(extra)
-            self._say(f"from {float(picture.time or 0):.2f} s on, {extra.value} cannot be kept")
+        seconds = float(picture.time or 0)
+        for kind in frame_side_data_kinds(picture, self.info.video.codec) - self._known_side_data:
+            self._known_side_data.add(kind)
+            text = f"from {seconds:.2f} s on, {kind.value} cannot be kept"
+            self._warn("side-data-loss", text, kind=kind.value, seconds=seconds)
 
-    def _say(self, text: str) -> None:
-        """Tell about the source, the same words once."""
-        if text not in self._said:
-            self._said.add(text)
-            self._note(f"{self.name}: {text}")
+    def _warn(self, code: str, text: str, **facts: str | float | None) -> None:
+        """Send a warning about the source, each text once."""
+        if text not in self._texts:
+            self._texts.add(text)
+            self._notify(Note(code, f"{self.name}: {text}", facts, "warning"))
 
-    def _past(self, time: Fraction, count: int) -> bool:
+    def _is_past(self, time: Fraction, count: int) -> bool:
         span = self._span
         return (span.end is not None and time >= span.end) or (span.frames is not None and count >= span.frames)
 
-    def _frame(self, picture: VideoFrame, pts: int) -> Frame:
-        planes, color = self._planes(picture), self._color_now(picture)
+    def _make_frame(self, picture: VideoFrame, pts: int) -> Frame:
+        planes, color = self._read_planes(picture), self._read_color(picture)
         return Frame(planes, self.layout, color, pts, self.info.video.time_base, bool(picture.interlaced_frame))
 
-    def _planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
+    def _read_planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
         """The samples as shown, in the layout of all frames."""
         turn, layout = self.applied_orientation, self.layout
         if self._sequence is not None:
             turn = self._sequence.orientation_at(picture.pts or 0)
             own = turn.layout(layout_from_pix_fmt(picture.format.name, self.name))
             layout = layout if own.kind is Kind.YUV else own
-        planes = tuple(cast(Plane, turn.turn(plane)) for plane in extract_planes(picture, turn.inverse.layout(layout)))
+        stored = extract_planes(picture, turn.inverse.layout(layout))
+        planes = tuple(cast(Plane, turn.turn(plane)) for plane in stored)
         return planes if layout == self.layout else convert_planes(planes, layout, self.layout)
 
-    def _color_now(self, picture: VideoFrame) -> Color:
-        """A picture's own color; joined recordings change theirs, and samples mean what their own tags say."""
+    def _read_color(self, picture: VideoFrame) -> Color:
+        """A picture's own color: joined recordings change theirs, and samples mean what their own tags say."""
         color = merge_color(read_color(picture), self.color, picture.format.name)
         if not self.info.still:
-            for change in describe_changes(self.color, color, self.layout, self._stored):
-                self._say(change)
+            for change in describe_changes(self.color, color, self.layout, self._stored_size):
+                self._warn("color-change", change)
             own, first = (layout_from_pix_fmt(p.format.name, self.name) for p in (picture, self._first))
             if own != first:
-                self._say(f"the pixel format changes to {picture.format.name}; converted to the first")
+                name = picture.format.name
+                text = f"the pixel format changes to {name}; converted to the first"
+                self._warn("pixel-format-change", text, pix_fmt=name)
         return color
 
-    def _compare(self, end: Fraction) -> None:
-        """Say where a source ends before its header says, and how many packets were damaged."""
-        if self._decoder.damaged:
-            self._say(f"{self._decoder.damaged} damaged packets were passed over")
+    def _check_end(self, end: Fraction) -> None:
+        """Warn of damaged packets and of a source that ends before its header's duration."""
+        damaged = self._decoder.damaged
+        if damaged:
+            self._warn("damaged-packets", f"{damaged} damaged packets were skipped", packets=damaged)
         info = self.info_on_timeline()
-        said = info.video.duration or info.duration
-        if said is None or info.still:
+        duration = info.video.duration or info.duration
+        if duration is None or info.still:
             return
-        began = self.origin
+        first = self.origin
         if not info.video.duration and "matroska" in info.container:
-            began = min(began, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
-        if said - (end - began) > max(MAX_SHORTFALL, 3 / (info.video.rate or 25)):
-            self._say(f"the video ends at {float(end - began):.2f} of {float(said):.2f} s; the file may be truncated")
+            first = min(first, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
+        length = end - first
+        if duration - length > max(MAX_SHORTFALL, 3 / (info.video.rate or 25)):
+            text = f"the video ends at {float(length):.2f} of {float(duration):.2f} s; the file may be truncated"
+            self._warn("source-truncated", text, seconds=float(length), duration=float(duration))

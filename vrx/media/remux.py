@@ -42,7 +42,7 @@ class StreamSource:
 
     `streams` as numbered there; `video` is the number of the restored one, None where it is not in the file.  All
     times there are `delay` seconds later than on the pictures' clock; `cut` where only the wanted part is there.
-    `lost` are streams that could not be written, in words.
+    `losses` are streams that could not be written, in words.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class StreamSource:
     video: int | None
     delay: Fraction = Fraction(0)
     cut: bool = False
-    lost: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
 
 
 def use_source(info: SourceInfo, delay: Fraction = Fraction(0)) -> StreamSource:
@@ -88,13 +88,13 @@ def remux(info: SourceInfo, timeline: Timeline, zero: Fraction, span: Span | Non
             for sink in sinks.values():
                 sink.flush()
     except (av.error.FFmpegError, OSError) as error:
-        hint = "Set TMPDIR to a larger disk" if error.errno == errno.ENOSPC else "Use --no-audio to go without"
+        hint = "Set TMPDIR to a larger disk" if error.errno == errno.ENOSPC else "Use --no-audio to run without sound"
         raise OutputError(f"cannot copy the sound of {info.name} to {path}: {error.strerror}", hint) from error
     if not any(sink.has_packets for sink in sinks.values()):  # the source itself still has metadata
         return StreamSource(info.path, (), info.video.index, cut=True)
     lost = [stream for stream in others if stream.index not in sinks]
     return StreamSource(
-        path, streams, None, LEAD_SECONDS, cut=True, lost=tuple(f"{s.kind} {s.index} ({s.codec})" for s in lost)
+        path, streams, None, LEAD_SECONDS, cut=True, losses=tuple(f"{s.kind} {s.index} ({s.codec})" for s in lost)
     )
 
 

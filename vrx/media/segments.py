@@ -94,7 +94,7 @@ def join_segments(
         sent, arrived = sum(segment.frames for segment in segments), count_frames(partial)
         if sent != arrived:
             raise OutputError(
-                f"{target.path}: {sent} frames were joined and {arrived} arrived",
+                f"{target.path}: joined file has {arrived} of {sent} frames; output discarded",
                 "Run the same command with --no-resume",
             )
         set_end_time(target, partial, end)
@@ -131,11 +131,11 @@ def check_headers(segments: Sequence[Segment], path: Path) -> None:
                 headers.add(box.streams.video[0].codec_context.extradata)
         except (av.error.FFmpegError, OSError, IndexError) as error:
             raise OutputError(
-                f"cannot read {segment.path}, a kept part of {path}", "Run the same command with --no-resume"
+                f"cannot read {segment.path}, a segment of {path}", "Run the same command with --no-resume"
             ) from error
     if len(headers) > 1:
         raise OutputError(
-            f"the kept parts of {path} do not fit together with this encoder", "Run the same command with --no-resume"
+            f"the segments of {path} cannot be joined with this encoder", "Run the same command with --no-resume"
         )
 
 

@@ -74,7 +74,7 @@ class SideData:
     `dolby_profile` is the number in the configuration record, None without one.
     """
 
-    extras: frozenset[SideDataKind] = frozenset()
+    kinds: frozenset[SideDataKind] = frozenset()
     stereo: str = ""
     dolby_profile: int | None = None
 

@@ -24,7 +24,7 @@ FORMATS = {
     ".ts": "mpegts",
 }
 PIPED_PICTURE = "picture.png"  # what a picture on its way to standard output is called
-ONE_PICTURE = "Use -o NAME_%05d.png for one picture a frame, or --frames 1"
+ONE_PICTURE = "Use -o NAME_%05d.png for one picture per frame, or --frames 1"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,17 +48,17 @@ class Clock:
         self._first = pts or 0
 
     def stamp(self, pts: int | None) -> tuple[int, str]:
-        """A picture's time, and what was repaired about it (empty when nothing)."""
-        repaired = ""
+        """A picture's time, and what was repaired about it in words (empty: nothing)."""
+        repair = ""
         if pts is None:
             pts = 0 if self.last is None else self.last + self.step
-            repaired = "frames without a time were placed by the frame rate" if self.last is not None else ""
+            repair = "frames without a timestamp were placed by the frame rate" if self.last is not None else ""
         elif self.last is not None and pts <= self.last:
             pts = self.last + 1
-            repaired = "frames whose times went backwards were moved"
+            repair = "frames with timestamps that go backwards were moved"
         self.last = pts
         self._first = pts if self._first is None else self._first
-        return pts, repaired
+        return pts, repair
 
 
 class DisplayOrder:

@@ -8,6 +8,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vrx.errors import InputError, UsageError
+from vrx.events import Note
 from vrx.settings import parse_time
 
 LONG_SHARE = Fraction(1, 2)  # of the longest stream's duration: shorter streams are trailers or thumbnails
@@ -32,7 +33,7 @@ def pick_video(container: InputContainer, name: str, wanted: int | None = None) 
             )
     decodable = [s for s in shown if s.codec_context is not None]
     if not decodable:
-        raise InputError(f"cannot read {name}: nothing here decodes its kind of video", "Convert it first")
+        raise InputError(f"cannot read {name}: no decoder for its video codec", "Convert it first")
     longest = max(stream_duration(s) for s in decodable)
     return max(decodable, key=lambda s: stream_rank(s, longest))
 
@@ -83,15 +84,13 @@ def describe_stream(stream: VideoStream) -> str:
     return ", ".join([codec, f"{stream.width}x{stream.height}", *count])
 
 
-def choice_note(container: InputContainer, stream: VideoStream) -> str:
-    """What to say about the choice where there was one; empty where there was none."""
+def choice_note(container: InputContainer, stream: VideoStream) -> Note | None:
+    """A note on the chosen stream; None where there is only one."""
     others = [s for s in container.streams.video if not is_cover(s) and s.index != stream.index]
     if not others:
-        return ""
-    return (
-        f"{len(others) + 1} video streams; stream {stream.index} ({describe_stream(stream)}) is restored, "
-        "--stream chooses another"
-    )
+        return None
+    text = f"{len(others) + 1} video streams; restoring stream {stream.index} ({describe_stream(stream)})"
+    return Note("stream-choice", f"{text}; to choose another: --stream", {"stream": stream.index}, "warning")
 
 
 def stream_kinds(container: InputContainer) -> list[str]:

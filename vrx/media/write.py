@@ -93,7 +93,7 @@ class Writer:
     def write(self, frame: Frame) -> None:
         """Send one frame; its planes must have the target's layout and size."""
         if self.target.single and self.frames:
-            raise OutputError(f"{self.target.path} holds one picture, and more frames come", ONE_PICTURE)
+            raise OutputError(f"{self.target.path} is a single image, the result has more frames", ONE_PICTURE)
         planes = frame.planes
         if frame.layout.kind is Kind.RGB:  # ffmpeg's planar order is G, B, R
             planes = (planes[1], planes[2], planes[0], *planes[3:])
@@ -153,8 +153,8 @@ class Writer:
             held = count_frames(self._partial)
         if held != self.frames:
             raise OutputError(
-                f"{self.target.path}: {held} of {self.frames} frames arrived",
-                "Nothing was published; try another --codec or container",
+                f"{self.target.path}: encoded file has {held} of {self.frames} frames; output discarded",
+                "Try another --codec or container",
             )
 
     def _publish_file(self) -> None:
@@ -180,7 +180,7 @@ class Writer:
         assert self.target.path is not None
         members = sorted(self._folder.iterdir())
         if len(members) != self.frames:
-            raise OutputError(f"{self.target.path}: {len(members)} of {self.frames} frames arrived")
+            raise OutputError(f"{self.target.path}: {len(members)} of {self.frames} pictures encoded; output discarded")
         self._embed(members)
         for member in members:
             commit(member, self.target.path.with_name(member.name), self.target.overwrite)

@@ -9,12 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import OutputError, UsageError
+from vrx.events import Note, Notify
 from vrx.media import data_loss, encoders, hdr10
 from vrx.media.color import output_color
 from vrx.media.encoders import EncoderSpec
 from vrx.media.ffmpeg import encoder_error, executable, has_option
 from vrx.media.file_types import SEQUENCE_RATE, is_pattern, sequence_members
-from vrx.media.frame import Color, Kind, Layout, Note
+from vrx.media.frame import Color, Kind, Layout
 from vrx.media.metadata_tags import TagOptions
 from vrx.media.orientation import ORIENTATION_CONTAINERS, UPRIGHT
 from vrx.media.picture_metadata import fit_metadata, read_metadata
@@ -30,8 +31,8 @@ from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, too_larg
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
 
-def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | None, note: Note) -> Target:
-    """The target of a job; `note` hears in one line each what it cannot hold.
+def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | None, notify: Notify) -> Target:
+    """The target of a job; `notify` gets a note for each thing it cannot hold.
 
     Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
     encoder that does not work here.
@@ -41,7 +42,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     if too_large(*size):
         raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
     form = output if output is not None or not one_picture(info) else Path(PIPED_PICTURE)
-    rule, layout, color = picture(job, reader, form, note)
+    rule, layout, color = picture(job, reader, form, notify)
     container = paths.container_of(form)
     selection = job.selection
     times = span_of(selection.start, selection.end, selection.frames, info.video.rate)
@@ -54,9 +55,10 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         found=reader.side_data(),
         container=container,
         layout=layout,
-        note=note,
+        notify=notify,
     )
-    transfer.tell([f"{stream} is left out: its clock cannot be repaired" for stream in copied.lost])
+    unrepaired = [f"{name} is dropped: its clock cannot be repaired" for name in copied.losses]
+    transfer.warn([data_loss.loss("stream-loss", text) for text in unrepaired])
     carried = transfer.streams()
     light = hdr10_options(transfer, reader, rule.name)
     target = Target(
@@ -86,7 +88,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         overwrite=job.output.overwrite,
         pictures=pictures(info, selection),
     )
-    note_metadata(job, target, form, note)
+    warn_of_metadata(job, target, form, notify)
     asked = job.output
     if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
         check_encoder_settings(target)  # what vrx itself chooses goes together
@@ -106,25 +108,26 @@ def pictures(info: SourceInfo, selection: SelectionSettings) -> tuple[Path, ...]
     return tuple(sequence_members(info.path)[first:])
 
 
-def note_metadata(job: Job, target: Target, form: Path | None, note: Note) -> None:
-    """Say what the result cannot hold of what the first picture says of itself."""
+def warn_of_metadata(job: Job, target: Target, form: Path | None, notify: Notify) -> None:
+    """Warn of metadata of the first picture that the result cannot hold."""
     if not target.pictures:
         return
     suffix = form.suffix.lower() if form is not None else paths.FALLBACK_SUFFIX
     found = read_metadata(target.pictures[0])
     _, lost = fit_metadata(found, suffix, target.size, target.layout.kind is Kind.GRAY)
     if lost:
-        note(f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}")
+        text = f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}"
+        notify(data_loss.loss("metadata-loss", text, container=suffix[1:]))
 
 
-def orient(reader: Reader, output: Path | None, inform: Note) -> None:
+def orient(reader: Reader, output: Path | None, notify: Notify) -> None:
     """Turn the pixels where the result cannot say, or not to all players, how they are to be shown."""
     if paths.container_of(output) not in ORIENTATION_CONTAINERS:
         reader.make_upright()
     if reader.applied_orientation != UPRIGHT:
-        inform(
-            f"shown {reader.applied_orientation}: the pixels themselves are turned so, and the result needs no such tag"
-        )
+        turn = reader.applied_orientation
+        text = f"tagged as {turn}: the pixels are turned instead of tagging the result"
+        notify(Note("orientation-applied", text, {"rotation": turn.rotation, "mirrored": turn.mirrored}))
 
 
 def on_clock(
@@ -136,7 +139,7 @@ def on_clock(
     return times[0] + first, None if times[1] is None else times[1] + first
 
 
-def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[EncoderSpec, Layout, Color]:
+def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tuple[EncoderSpec, Layout, Color]:
     """Encoder, layout and colour of the result."""
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
@@ -149,14 +152,16 @@ def picture(job: Job, reader: Reader, output: Path | None, note: Note) -> tuple[
             raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
     source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
     if shown_in_browsers(job, reader, rule, suffix) and source.kind is Kind.RGB:
-        note(f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color")
+        text = f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color"
+        notify(Note("pixel-format-change", text, {"pix_fmt": "yuv420p"}, "warning"))
         source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
     layout, lost = encoders.choose_layout(source, rule, size)
     if lost:
-        note(f"{job.source}: {lost}")
+        notify(data_loss.loss("pixel-format-loss", f"{job.source}: {lost}", pix_fmt=layout.pix_fmt))
     color = output_color(reader.color, (reader.size, size), (reader.layout, layout))
     if reader.layout.kind is layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
-        note(f"{job.source}: untagged colour is taken for {color.matrix} and tagged so")
+        text = f"{job.source}: untagged; assuming {color.matrix} and tagging the output so"
+        notify(Note("untagged-color", text, {"matrix": color.matrix}, "warning"))
     return rule, layout, color
 
 
@@ -173,8 +178,8 @@ def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Light:
     light = hdr10.parse_hdr10(reader.mastering)
     options = bool(light) and has_option(executable(), hdr10.OPTION)
     raw = "MASTERING_DISPLAY_METADATA" in reader.mastering
-    transfer.tell(data_loss.mastering_lines(raw, light, (encoder, transfer.container), options))
-    transfer.tell(data_loss.side_data_lines(transfer.found, transfer.container))
+    transfer.warn(data_loss.hdr10_notes(raw, light, (encoder, transfer.container), options))
+    transfer.warn(data_loss.side_data_notes(transfer.found, transfer.container))
     if options:
         return Light(options=hdr10.ffmpeg_options(light))
     return Light(x265=hdr10.x265_parameters(light) if encoder == "libx265" else ())

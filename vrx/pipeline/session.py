@@ -100,13 +100,13 @@ class Session:
         if reason:
             self.notify(Note("container-chosen", f"{job.source}: {reason}", level="warning"))
         copied = companions_of(job, self.reader, self._folder)
-        self.target = make_target(job, self.reader, copied, self.output, self.warn)
+        self.target = make_target(job, self.reader, copied, self.output, self.notify)
         if self.destination is not None:
             number = paths.first_number(self.source, job.selection.start)
             self.target = replace(self.target, literal=not self.destination.sequence, first_number=number)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
-            raise UsageError(f"{self.output} holds one picture, and {self.frames} frames come", ONE_PICTURE)
+            raise UsageError(f"{self.output} is a single image, the result has {self.frames} frames", ONE_PICTURE)
         if self.destination is not None:
             paths.check_folder(self.destination)
             paths.check_kind(self.destination)
@@ -127,16 +127,16 @@ class Session:
         if self.job.restore.task is Task.INPAINT and which is Deinterlace.AUTO:
             which = Deinterlace.OFF  # what is known stays as it was
         name = PIPE_NAME if named is None else None
-        self.reader = self._stack.enter_context(Reader(self.source, span, self.warn, name, which))
-        orient(self.reader, self.output, self.inform)
+        self.reader = self._stack.enter_context(Reader(self.source, span, self.notify, name, which))
+        orient(self.reader, self.output, self.notify)
         if mask is not None:
-            self.mask = self._stack.enter_context(open_mask(self.job, self.reader, mask, self.warn))
+            self.mask = self._stack.enter_context(open_mask(self.job, self.reader, mask, self.notify))
         if self.reader.interlaced and selection.deinterlace == "auto":
             if which is Deinterlace.OFF:
-                text = f"{self.job.source}: interlaced video stays as it is; --deinterlace on makes it whole first"
+                text = f"{self.job.source}: source is interlaced and stays so; to deinterlace: --deinterlace on"
                 self.notify(Note("interlaced", text, {"deinterlaced": False}, "warning"))
             else:
-                text = "interlaced: made into whole pictures first; --deinterlace off leaves it as it is"
+                text = "source is interlaced; deinterlaced first (to keep it interlaced: --deinterlace off)"
                 self.notify(Note("interlaced", text, {"deinterlaced": True}))
 
     def _folder(self) -> Path:
@@ -169,11 +169,6 @@ class Session:
                 return
             self.warnings.append(note.text)
         self.watch(events.Noted.of(self.job.source, note))
-
-    def warn(self, text: str | Note) -> None:
-        """Pass a warning on, once."""
-        note = Note("warning", text) if isinstance(text, str) else text
-        self.notify(replace(note, level="warning"))
 
     def inform(self, text: str | Note) -> None:
         """Pass information on."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vrx.events import Note, Notify
 from vrx.media import data_loss
 from vrx.media.containers import choose_container
-from vrx.media.frame import Layout, Note
+from vrx.media.frame import Layout
 from vrx.media.metadata_tags import (
     FILE_TAGS,
     KEYED_CONTAINERS,
@@ -51,7 +52,7 @@ class Transfer:
     found: SideData
     container: str
     layout: Layout
-    note: Note
+    notify: Notify
 
     @property
     def part(self) -> bool:
@@ -64,21 +65,21 @@ class Transfer:
         """Whether that part does not begin where the source does."""
         return bool(self.job.selection.start)
 
-    def tell(self, lines: list[str]) -> None:
-        """Hand lines on with the name of the source."""
-        for line in lines:
-            self.note(f"{self.job.source}: {line}")
+    def warn(self, notes: list[Note]) -> None:
+        """Pass notes on with the name of the source."""
+        for note in notes:
+            self.notify(replace(note, text=f"{self.job.source}: {note.text}"))
 
     def streams(self) -> tuple[CopiedStream, ...]:
         """The source's other streams, as far as the container holds them."""
         if self.container == PICTURES:
-            self.tell(data_loss.picture_lines(self.others, self.info.chapters))
+            self.warn(data_loss.picture_notes(self.others, self.info.chapters))
             return ()
         wanted = [stream for stream in self.others if not self._written_anew(stream)]
         carried, gone = select_streams(self.source, self.container, wanted)
-        self.tell(data_loss.stream_lines(self.container, [(stream, self._roomier(stream)) for stream in gone]))
-        self.tell(data_loss.conversion_lines(self.container, wanted, carried))
-        self.tell(data_loss.chapter_lines(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
+        self.warn(data_loss.stream_notes(self.container, [(stream, self._roomier(stream)) for stream in gone]))
+        self.warn(data_loss.conversion_notes(self.container, wanted, carried))
+        self.warn(data_loss.chapter_notes(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
         return tuple(carried)
 
     def _written_anew(self, stream: StreamInfo) -> bool:
@@ -112,7 +113,8 @@ class Transfer:
         wrong += [name for name in own if name.lower() == "alpha_mode" and not self.layout.alpha]
         if self.late and "timecode" in own:
             wrong.append("timecode")
-            self.tell(["the timecode is left out, since the result begins elsewhere"])
+            text = "the timecode is dropped, since the result begins elsewhere"
+            self.warn([data_loss.loss("timecode-loss", text)])
         words = list(delete_args(":s:0", wrong))
         streams = {stream.index: stream for stream in self.others}
         for place, item in enumerate(carried, start=1):
@@ -141,7 +143,7 @@ class Transfer:
             keyed = try_tags(self.info.path, self.container, KEYED_FLAG)
             if keyed is not None and len(fewer := find_lost_tags(self.info, keyed)) < len(lost):
                 flag, lost = KEYED_FLAG, fewer
-        self.tell(data_loss.tag_lines(self.container, lost))
+        self.warn(data_loss.tag_notes(self.container, lost))
         return flag
 
 
