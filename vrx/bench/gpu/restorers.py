@@ -111,7 +111,8 @@ class Fixture:
 
     def build(self, device: torch.device, dtype: torch.dtype) -> Restorer:
         """Its restorer."""
-        entry, wishes = given(self.path), ModelSettings(decoder=self.decoder, tile=self.tile)
+        entry, wishes = given(self.path), ModelSettings(decoder=self.decoder)
+        object.__setattr__(wishes, "tile", self.tile)  # as small as its pictures: less than users may ask for
         mask = Path("none") if self.task is Task.INPAINT else None
         restore = RestoreSettings(task=self.task, scale=4 if self.task is Task.UPSCALE else 1, mask=mask)
         shop = Shop(models=Path("none"), offline=True, note=lambda _: None)
