@@ -17,6 +17,7 @@ from vrx.events import Event
 NARROW = 70  # columns; below it, words are left out
 BAR_SHARE = 0.5  # of the columns that the numbers leave, the rest is the name's
 MIN_NAME = 6  # columns
+MARGIN = 3  # columns at the right that stay free: a terminal writes ^C there, which must not wrap
 REFRESHES = 10  # a second
 
 
@@ -32,7 +33,7 @@ class Line:
         """The line in at most `width` columns: name, bar, percent, numbers."""
         numbers = self.numbers if self.share is None else (f"{self.share:.0%}".rjust(4), *self.numbers)
         tail = "  ".join(numbers) if width >= NARROW else " ".join(number.strip() for number in numbers)
-        room = max(MIN_NAME, width - 1 - len(tail) - 1)  # the last column stays free: some terminals wrap there
+        room = max(MIN_NAME, width - MARGIN - len(tail) - 1)
         bar = 0 if self.share is None else round(room * BAR_SHARE)
         name = shorten(self.name, room - bar - 1 if bar else room)
         text = Text(name, no_wrap=True, overflow="crop", end="")
@@ -40,7 +41,7 @@ class Line:
             done, rest = draw(self.share, room - len(name) - 1, ascii_only)
             text.append(" ").append(done, "green").append(rest, "dim")
         text.append(" " + tail)
-        text.truncate(width - 1)
+        text.truncate(max(1, width - MARGIN))
         return text
 
 
@@ -110,13 +111,14 @@ class Bar:
     @_show.register(events.Stopped)
     def _(self, event: Event) -> None:
         self._line = None
+        self._live.refresh()  # or the line would be drawn once more, below the result
         self._say(lines.of(event, self._verbose))
 
     def _numbers(self, event: events.Advanced) -> tuple[float | None, tuple[str, ...]]:
         """The share and the numbers of a run: frames, speed, time left; with --verbose scene and queues."""
         wide = self._console.width >= NARROW
         share = min(1.0, event.done / event.frames) if event.frames else None
-        counts = f"{event.done}/{event.frames}" if event.frames else str(event.done)
+        counts = f"{event.done:>{len(str(event.frames))}}/{event.frames}" if event.frames else str(event.done)
         numbers = [f"{counts} frames" if wide or not event.frames else counts]
         numbers += [lines.speed(event.fps)] if event.fps > 0 else []
         if event.frames and event.fps > 0:

@@ -1,0 +1,67 @@
+"""The real command on a terminal: something at once, one line in motion that fits, nothing left of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.screen import Screen, run_on_terminal
+from tests.clips import ClipMaker
+
+NAME = "a-long-name-of-a-holiday-in-the-mountains.mkv"
+RUNNING = re.compile(r"\d+%.* \d+/\d+")
+
+
+@pytest.mark.parametrize("columns", [80, 50])
+def test_a_run_shows_progress_in_one_line_and_leaves_only_its_result(
+    clip: ClipMaker, tmp_path: Path, columns: int
+) -> None:
+    clip(NAME, frames=40, size=(64, 48))
+    shown = run_on_terminal(tmp_path, columns, "upscale", NAME, "-s", "2", "-o", "out.mkv")
+    assert shown.status == 0
+    running = [line for _, lines in shown.frames for line in lines if RUNNING.search(line)]
+    assert running
+    for line in running:
+        assert len(line) <= columns - 3
+        assert "…" in line
+        assert "s.mkv" in line  # the end of the name says most
+        assert "encode" not in line
+    assert any(re.search(r"━.*\d+% .*\d+/40.* \d+\.\d (fps|s/frame) .*\d:\d\d", line) for line in running)
+    assert all(sum(bool(RUNNING.search(line)) for line in lines) <= 1 for _, lines in shown.frames)
+    *_, last = shown.screen.lines()
+    assert last.startswith("out.mkv: 40 frames, 1 scene, ") or columns == 50
+    assert not any("━" in line or "opening" in line for line in shown.screen.lines())
+    assert shown.screen.cursor_shown
+
+
+def test_something_is_shown_before_torch_is_there(clip: ClipMaker, tmp_path: Path) -> None:
+    clip("in.mkv", frames=2)
+    shown = run_on_terminal(tmp_path, 80, "upscale", "in.mkv", "-s", "2", "-o", "out.mkv")
+    assert next(lines for _, lines in shown.frames if lines) == ["opening in.mkv"]
+    assert shown.first("opening in.mkv") < shown.first("out.mkv: 2 frames") / 2
+
+
+def test_a_stop_leaves_one_line_that_says_what_is_saved(clip: ClipMaker, tmp_path: Path) -> None:
+    clip("in.mkv", frames=200, size=(128, 96))
+
+    def begun(lines: list[str]) -> bool:
+        return any(re.search(r" [1-9]\d*/200", line) for line in lines)
+
+    shown = run_on_terminal(tmp_path, 120, "upscale", "in.mkv", "-o", "out.mkv", until=begun)
+    assert shown.status == 130
+    text = " ".join(shown.screen.lines())
+    assert re.search(r"vrx: interrupted after \d+ of 200 frames\. No frames saved; the same command starts again", text)
+    assert "━" not in text
+    assert shown.screen.cursor_shown
+
+
+def test_details_come_with_verbose(clip: ClipMaker, tmp_path: Path) -> None:
+    clip("in.mkv", frames=20)
+    shown = run_on_terminal(tmp_path, 120, "upscale", "in.mkv", "-s", "2", "-o", "out.mkv", "-v")
+    assert any(re.search(r"scene 1 .*encode:\d", line) for _, lines in shown.frames for line in lines)
+
+
+def test_the_screen_of_these_tests_knows_what_is_erased() -> None:
+    screen = Screen(10)
+    screen.feed("one\r\ntwo\x1b[31mx\x1b[0m\r\x1b[2Kthree\r\n\x1b[1A\x1b[2Kfour")
+    assert screen.lines() == ["one", "four"]
