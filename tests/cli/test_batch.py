@@ -102,7 +102,7 @@ def test_words_that_name_nothing_stop_all_of_a_batch(main: Main, clip: ClipMaker
     assert [line.split(":")[1] for line in done.err.splitlines()] == [
         " cannot read none.mkv", " cannot read https", " cannot read out.mp4"
     ]  # fmt: skip
-    assert "Results are named with -o: a.mkv -o out.mp4" in done.err
+    assert "To name the result, use -o: a.mkv -o out.mp4" in done.err
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
     events = main("upscale", "a.mkv", "none.mkv", "gone.mkv", "--json").out.splitlines()
     assert [json.loads(line)["exit_code"] for line in events] == [3, 3]

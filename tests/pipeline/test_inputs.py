@@ -31,9 +31,9 @@ def test_a_folder_gives_its_media_in_natural_order_and_names_the_rest(
     touch(tmp_path / "in", "clip10.mkv", "clip2.MP4", "tape.dv", "old.rm", ".hidden.mp4", "notes.txt", "sub/c.mkv")
     found = expand("in")
     assert names(found) == ["in/clip2.MP4", "in/clip10.mkv", "in/old.rm", "in/tape.dv"]
-    assert [text for _, text in found.notes] == [
-        "in: left out, not videos or pictures by their names: notes.txt",
-        "in: folders in it are left out (sub); add -r for them",
+    assert [note.text for _, note in found.notes] == [
+        "in: skipping files that are not videos or pictures: notes.txt",
+        "in: skipping subfolders (sub); include them with -r",
     ]
     assert found.problems == ()
 
@@ -46,10 +46,10 @@ def test_a_recursive_folder_gives_the_place_of_each_input_and_not_what_goes_ther
     (tmp_path / "in" / "s" / "loop").symlink_to(tmp_path / "in")
     found = expand("in", choice=Choice(recursive=True, beside=tmp_path / "in" / "out"))
     assert found.inputs == (Input("in/a.mkv"), Input("in/s/b.mkv", "s"), Input("in/s/t/c.mkv", "s/t"))
-    assert [text.split(" (")[0] for _, text in found.notes] == [
-        "in: results of earlier runs are left out",
-        f"in: {tmp_path}/in/out is left out: results go there",
-        "in: links to folders are left out: loop",
+    assert [note.text.split(" (")[0] for _, note in found.notes] == [
+        "in: skipping results of earlier runs",
+        f"in: skipping {tmp_path}/in/out, the folder for results",
+        "in: skipping links to folders: loop",
     ]
 
 
@@ -61,7 +61,7 @@ def test_results_are_left_out_beside_their_sources_only(
     touch(tmp_path / "in", "a.mkv", "a.x2.mp4", "a.x2.deblur.mp4", "alone.deblur.mp4")
     found = expand(word)
     assert names(found) == ["in/a.mkv", "in/alone.deblur.mp4"]
-    assert "a.x2.deblur.mp4" in found.notes[0][1]
+    assert "a.x2.deblur.mp4" in found.notes[0][1].text
     assert len(names(expand(word, choice=Choice(results=True)))) == 4
     assert names(expand("in/*.x2.mp4")) == ["in/a.x2.mp4"]
 
@@ -97,13 +97,13 @@ def test_all_words_that_name_nothing_are_found(tmp_path: Path, monkeypatch: pyte
     assert names(found) == ["a.mkv"]
     said = [str(error) for _, error in found.problems]
     assert said[0] == "cannot read none.mkv: no such file"
-    assert "addresses are not opened. Download it first" in said[1]
+    assert "vrx does not open addresses. Download it first" in said[1]
     assert "no such files" in said[2]
     assert "nothing matches" in said[3]
-    assert "holds no videos or pictures" in said[4]
+    assert "no videos or pictures in this folder" in said[4]
     assert "a link to a file that does not exist" in said[5]
     assert "File name too long" in said[6]
-    assert said[7] == "cannot read o.mp4: no such file. Results are named with -o: a.mkv -o o.mp4"
+    assert said[7] == "cannot read o.mp4: no such file. To name the result, use -o: a.mkv -o o.mp4"
     assert all(int(error.exit_code) == 3 for _, error in found.problems)
 
 

@@ -47,7 +47,7 @@ def root(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option(DEBUG, help="Show tracebacks and the log; may stand anywhere in the command.")
+        bool, typer.Option(DEBUG, help="Show tracebacks and the log. Works anywhere in the command.")
     ] = False,
 ) -> None:
     """Restore videos and pictures: enlarge, deblur, inpaint."""

@@ -118,7 +118,7 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
         words = ["-"]
     expansion = api.expand(words, options.recursive, template.output.path)
     for word, note in expansion.notes:
-        watch(events.Noted(input=word, code="inputs-left-out", text=note))
+        watch(events.Noted.of(word, note))
     if expansion.problems:
         raise FailedInputsError(expansion.problems, Exit.INPUT)
     return expansion.inputs

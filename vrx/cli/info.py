@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def info(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Videos, pictures, folders or quoted globs.")],
-    scenes: Annotated[bool, typer.Option("--scenes", help="Count the scenes: decodes the whole file.")] = False,
+    scenes: Annotated[bool, typer.Option("--scenes", help="Count the scenes (decodes the complete video).")] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Include subfolders.")] = False,
     stream: o.StreamNumber = None,
     json: o.AsJson = False,
@@ -27,9 +27,9 @@ def info(
     expansion = api.expand_all(inputs, recursive)
     for word, note in expansion.notes:
         if json:
-            write_event(events.Noted(input=word, code="inputs-left-out", text=note))
+            write_event(events.Noted.of(word, note))
         else:
-            render.note_line(note)
+            render.note_line(note.text)
     alone = len(expansion.inputs) + len(expansion.problems) == 1
     failed: list[tuple[str, VrxError]] = list(expansion.problems)
     for found in expansion.inputs:

@@ -37,7 +37,9 @@ class Results(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"cannot write standard output: {error.strerror}", "Send it elsewhere") from error
+            raise OutputError(
+                f"cannot write standard output: {error.strerror}", "Redirect it to another file or device"
+            ) from error
 
 
 def prepare() -> None:

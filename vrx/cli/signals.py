@@ -41,7 +41,9 @@ def watch(reading: int) -> None:
     while status is None:
         status = STATUS.get(os.read(reading, 1)[0])
     time.sleep(LAST_RESORT)
-    sys.stderr.write("vrx: stopped while something did not answer. What is left behind goes with the next run\n")
+    sys.stderr.write(
+        "vrx: stopped after waiting 10 s for a step that did not end. The next run of the command cleans up\n"
+    )
     api.kill_encoders()
     os._exit(status)
 

@@ -110,7 +110,7 @@ class Taken:
         if earlier is None and folded in self._folded and ignores_case(path.parent):
             earlier = self._folded[folded]
         if earlier is not None and identity(Path(earlier)) == identity(Path(source)):
-            raise UsageError(f"{source} is named twice", "Name every input once")
+            raise UsageError(f"{source} is named twice", "Remove one of them")
         if earlier is not None:
             raise UsageError(
                 f"{earlier} and {source} cannot share the output {path}",

@@ -22,9 +22,11 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:  # a number no device can have
-        raise DeviceError(f"the device {name} is not available", "See what is with: vrx doctor") from error
+        raise DeviceError(
+            f"the device {name} is not available", "List the available devices with: vrx doctor"
+        ) from error
     if not works(device):
-        raise DeviceError(f"the device {name} is not available", "See what is with: vrx doctor")
+        raise DeviceError(f"the device {name} is not available", "List the available devices with: vrx doctor")
     return device
 
 

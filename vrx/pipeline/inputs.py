@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vrx.errors import InputError, UsageError
+from vrx.events import Note
 from vrx.media.file_types import is_media, is_pattern, sequence_members
 
 STDIN = "-"
@@ -33,7 +34,7 @@ class Expansion:
     """What words stand for: inputs in natural order, and by word what is left out and what cannot be read."""
 
     inputs: tuple[Input, ...] = ()
-    notes: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, Note], ...] = ()
     problems: tuple[tuple[str, InputError], ...] = ()
 
     @classmethod
@@ -65,9 +66,9 @@ def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
     that all of them can be reported.
     """
     if not all(words):
-        raise UsageError("an input is an empty word", "Name a file; a variable of the shell may be unset")
+        raise UsageError("an input is empty", "Name a file; a shell variable may be unset")
     if list(words).count(STDIN) > 1:
-        raise UsageError("standard input is named twice", "Leave one - out")
+        raise UsageError("standard input is named twice", "Remove one -")
     parts = []
     for place, word in enumerate(words):
         try:
@@ -79,7 +80,7 @@ def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
                 and is_media(Path(word))
                 and "no such file" in error.message
             )
-            hint = f"Results are named with -o: {words[0]} -o {word}" if wished else error.hint
+            hint = f"To name the result, use -o: {words[0]} -o {word}" if wished else error.hint
             parts.append(Expansion(problems=((word, InputError(error.message, hint)),)))
         except OSError as error:  # a name too long, a folder that may not be entered
             parts.append(Expansion(problems=((word, InputError(f"cannot read {word}: {error.strerror}")),)))
@@ -96,7 +97,7 @@ def expand_word(word: str, choice: Choice) -> Expansion:
         return expand_folder(word, choice)
     if ADDRESS.match(word) and not path.exists():
         raise InputError(
-            f"cannot read {word}: addresses are not opened",
+            f"cannot read {word}: vrx does not open addresses",
             "Download it first, or pipe it in: curl ADDRESS | vrx upscale > out.mkv",
         )
     if is_pattern(path):
@@ -118,7 +119,7 @@ def check_name(path: Path) -> None:
         path.lstat()
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES):
-            reason = getattr(error, "strerror", None) or "no file can have such a name"
+            reason = getattr(error, "strerror", None) or "not a valid file name"
             raise InputError(f"cannot read {path!s:.300}: {reason}") from error
 
 
@@ -136,17 +137,17 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
     results = set() if choice.results else results_among(path.name for path in media)
     found = [Input(str(path), inside(path.parent, top)) for path in media if path.name not in results]
     if not found:
-        hint = f"{listed(folders)} in it may: add -r" if folders and not choice.recursive else ""
-        raise InputError(f"cannot read {word}: the folder holds no videos or pictures", hint)
+        hint = f"To include its subfolders ({listed(folders)}), add -r" if folders and not choice.recursive else ""
+        raise InputError(f"cannot read {word}: no videos or pictures in this folder", hint)
     notes = [earlier(word, [path.name for path in media if path.name in results])] if results else []
     if others:
-        notes.append(f"{word}: left out, not videos or pictures by their names: {listed(others)}")
+        notes.append(skipping(word, f"files that are not videos or pictures: {listed(others)}", len(others)))
     if choice.recursive and choice.beside is not None and holds(top, choice.beside):
-        notes.append(f"{word}: {choice.beside} is left out: results go there")
+        notes.append(skipping(word, f"{choice.beside}, the folder for results", 1))
     if folders and choice.recursive:
-        notes.append(f"{word}: links to folders are left out: {listed(folders)}")
+        notes.append(skipping(word, f"links to folders: {listed(folders)}", len(folders)))
     elif folders:
-        notes.append(f"{word}: folders in it are left out ({listed(folders)}); add -r for them")
+        notes.append(skipping(word, f"subfolders ({listed(folders)}); include them with -r", len(folders)))
     return Expansion(tuple(found), tuple((word, note) for note in notes))
 
 
@@ -156,14 +157,19 @@ def holds(top: Path, folder: Path) -> bool:
     return inner.startswith(os.path.join(outer, "")) and inner != outer and any(Path(inner).glob("*"))  # noqa: PTH118
 
 
+def skipping(word: str, what: str, count: int) -> Note:
+    """The note about what a folder holds and a run does not restore."""
+    return Note("inputs-skipped", f"{word}: skipping {what}", {"count": count})
+
+
 def inside(folder: Path, top: Path) -> str:
     """Where in `top` a folder is; empty for itself."""
     return "" if folder == top else str(folder.relative_to(top))
 
 
-def earlier(word: str, names: Sequence[str]) -> str:
-    """The line about results of earlier runs."""
-    return f"{word}: results of earlier runs are left out ({listed(names)}); name them to restore them"
+def earlier(word: str, names: Sequence[str]) -> Note:
+    """The note about results of earlier runs."""
+    return skipping(word, f"results of earlier runs ({listed(names)}); to restore one, name it", len(names))
 
 
 def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]]]:

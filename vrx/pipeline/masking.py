@@ -27,7 +27,9 @@ def open_mask(job: Job, reader: Reader, path: Path, notify: Notify) -> MaskTrack
     before = ceil((selection.start or Fraction(0)) * video.rate)
     if before and 2 * track.count > before + 2 * frames:
         track.skip(before)
-        text = f"the mask {path} has {track.count} pictures for the whole video: number {before + 1} is the first used"
+        text = (
+            f"the mask {path} has {track.count} pictures for the complete video: number {before + 1} is the first used"
+        )
         notify(Note("mask-alignment", text, {"masks": track.count, "first": before + 1}, "warning"))
     elif before:
         text = f"the mask {path} has {track.count} pictures for the chosen part: number 1 is the first used"

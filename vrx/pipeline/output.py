@@ -149,7 +149,7 @@ def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tu
     if name not in encoders.ENCODERS:
         trouble = encoder_error(executable(), name, "yuv420p")
         if trouble:
-            raise OutputError(f"the encoder {name} does not work here: {trouble}", "See: vrx doctor")
+            raise OutputError(f"the encoder {name} does not work on this machine: {trouble}", "See: vrx doctor")
     source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
     if shown_in_browsers(job, reader, rule, suffix) and source.kind is Kind.RGB:
         text = f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color"
@@ -224,13 +224,13 @@ def choose_encoder(settings: OutputSettings, path: Path | None, automatic_name: 
     """The encoder's ffmpeg name.  Raises UsageError for one that is unknown."""
     if path is not None and path.suffix.lower() in encoders.STILL_ENCODERS:
         if settings.codec not in ("auto", encoders.STILL_ENCODERS[path.suffix.lower()]):
-            raise UsageError(f"pictures are not encoded with {settings.codec}", "Leave --codec out")
+            raise UsageError(f"--codec {settings.codec} cannot encode pictures", "Remove --codec")
         return automatic_name
     if settings.codec == "auto":
         return automatic_name
     name = encoders.find_encoder(settings.codec).name
     if name in encoders.STILL_ENCODERS.values():
-        raise UsageError(f"{settings.codec} is no video codec", f"Choose one of {', '.join(encoders.SHORT_NAMES)}")
+        raise UsageError(f"{settings.codec} is not a video codec", f"Choose one of {', '.join(encoders.SHORT_NAMES)}")
     return name
 
 

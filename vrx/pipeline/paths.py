@@ -127,8 +127,8 @@ def check_suffix(path: Path, wanted: str) -> None:
     if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
         known = " ".join(sorted(FORMATS | STILL_ENCODERS))
         new = not path.suffix and not path.exists()
-        folder = f"; a folder that is to be made ends with a slash: {wanted}/" if new else ""
-        raise UsageError(f"cannot tell the format of {path} by its ending", f"Known endings: {known}{folder}")
+        folder = f". For a new folder add a slash: {wanted}/" if new else ""
+        raise UsageError(f"unknown format: {path}", f"Known endings: {known}{folder}")
 
 
 def in_subfolder(job: Job, subfolder: str) -> Job:
@@ -168,7 +168,7 @@ def fill(template: str, values: dict[str, str]) -> str:
             return values[match[1]]
         if len(match[0]) == 2:
             return match[0][0]
-        raise UsageError(f"cannot fill the output name {template!r}", f"Known fields: {FIELDS}")
+        raise UsageError(f"unknown field in the output name {template!r}", f"Known fields: {FIELDS}")
 
     return FIELD.sub(value, template)
 
@@ -206,7 +206,7 @@ def check_name(path: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "Choose another name with -o") from error
     except ValueError as error:  # a zero byte, or what is no character
-        raise OutputError(f"cannot write {path!s:.80}: no file can have such a name") from error
+        raise OutputError(f"cannot write {path!s:.80}: not a valid file name") from error
 
 
 def check_folder(destination: Destination) -> None:
@@ -216,11 +216,11 @@ def check_folder(destination: Destination) -> None:
         if not destination.new_folder and os.path.lexists(folder):
             raise OutputError(f"cannot write {path}: {folder} is not a folder", "Choose another name with -o")
         if not destination.new_folder:
-            hint = f"Make it: mkdir -p {folder}"
+            hint = f"Create it: mkdir -p {folder}"
             raise OutputError(f"cannot write {path}: the folder {folder} does not exist", hint)
         folder = next(parent for parent in folder.absolute().parents if parent.exists())
         if not folder.is_dir():
-            raise OutputError(f"cannot make the folder {path.parent}: {folder} is a file")
+            raise OutputError(f"cannot create the folder {path.parent}: {folder} is a file")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -249,7 +249,7 @@ def make_folder(destination: Destination) -> None:
         try:
             destination.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot make the folder {destination.path.parent}: {error.strerror}") from error
+            raise OutputError(f"cannot create the folder {destination.path.parent}: {error.strerror}") from error
 
 
 def container_of(path: Path | None) -> str:

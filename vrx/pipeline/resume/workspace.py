@@ -165,7 +165,7 @@ def remove_empty(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError as error:
-        raise OutputError(f"{folder} is a folder where vrx keeps a file", f"Remove it: {folder}") from error
+        raise OutputError(f"{folder} is a folder, but vrx needs a file of that name", f"Remove it: {folder}") from error
 
 
 @contextmanager
