@@ -7,7 +7,7 @@ its state at the same place of the video.  Both executors give the same items.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic, perf_counter
@@ -174,7 +174,7 @@ class SynchronousExecutor(Generic[Result]):
         self.timings = Timings.of(restorer)
         self._workers = make_workers(restorer, converter, self.timings)
 
-    def results(self, items: Iterable[Item | Control]) -> Iterator[InFlight[Result] | SceneStart | Save]:
+    def results(self, items: Iterable[Item | Control]) -> Generator[InFlight[Result] | SceneStart | Save]:
         """Restored chunks, scene starts and saves in order."""
         stream: Generator[InFlight[Result] | SceneStart | Control] = read_items(items, self.timings)
         try:

@@ -25,10 +25,28 @@ from vrx.media.read import Reader
 from vrx.media.remux import StreamSource, remux, use_source
 from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
-from vrx.pipeline.transfer import Transfer, other_streams
+from vrx.pipeline.transfer import Transfer, container_reason, other_streams
 from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, too_large
 
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
+
+
+def prepare_target(
+    job: Job, reader: Reader, destination: paths.Destination | None, folder: Callable[[], Path], notify: Notify
+) -> Target:
+    """The target of a job at its destination (None: standard output); `notify` gets a note for each thing it cannot hold.
+
+    `folder` makes one for temporary files, where one is needed.  Raises as `make_target`.
+    """
+    output = None if destination is None else destination.path
+    reason = container_reason(job, reader.info, output)
+    if reason:
+        notify(Note("container-chosen", f"{job.source}: {reason}", level="warning"))
+    target = make_target(job, reader, companions_of(job, reader, folder), output, notify)
+    if destination is None:
+        return target
+    number = paths.first_number(Path(job.source), job.selection.start)
+    return replace(target, literal=not destination.sequence, first_number=number)
 
 
 def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | None, notify: Notify) -> Target:

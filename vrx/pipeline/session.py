@@ -27,9 +27,8 @@ from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.masking import open_mask
-from vrx.pipeline.output import companions_of, expected_frames, make_target, orient
+from vrx.pipeline.output import expected_frames, orient, prepare_target
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.transfer import container_reason
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Environment, Job, Task
 from vrx.weights.download import Shop
@@ -96,14 +95,7 @@ class Session:
             if self._named is None:  # what cannot be written is refused before all of a pipe is read
                 paths.check_folder(self.destination)
         self._open_source(self._named)
-        reason = container_reason(job, self.reader.info, self.output)
-        if reason:
-            self.notify(Note("container-chosen", f"{job.source}: {reason}", level="warning"))
-        copied = companions_of(job, self.reader, self._folder)
-        self.target = make_target(job, self.reader, copied, self.output, self.notify)
-        if self.destination is not None:
-            number = paths.first_number(self.source, job.selection.start)
-            self.target = replace(self.target, literal=not self.destination.sequence, first_number=number)
+        self.target = prepare_target(job, self.reader, self.destination, self._folder, self.notify)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} is a single image, the result has {self.frames} frames", ONE_PICTURE)

@@ -1,0 +1,199 @@
+"""A loaded model in Python: frames in, restored frames out, one after the other."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vrx import events
+from vrx.events import Note, Watcher
+from vrx.models.footprints import least
+from vrx.pipeline import memory
+from vrx.pipeline.devices import pick_dtype
+from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
+from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.select_model import EMBEDDED
+from vrx.pipeline.video import VideoFrame
+from vrx.settings import Environment, ModelSettings, RestoreSettings, Task, check_threshold
+from vrx.weights.catalogue import Entry
+from vrx.weights.download import Shop
+
+log = logging.getLogger(__name__)
+
+AnyFrame = TypeVar("AnyFrame", VideoFrame, NDArray[Any], Tensor)
+
+
+def load_model(
+    name: str | os.PathLike[str] = EMBEDDED,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    decoder: str = "auto",
+    tile: str = "auto",
+    color_fix: str = "auto",
+    seed: int = 0,
+    offline: bool = False,
+    on_event: Watcher = events.ignore,
+) -> Model:
+    """Load a model of the catalogue, or a checkpoint by its path: a file, or a folder of parts.
+
+    Files that are missing are downloaded unless `offline`, and all are verified.  `device` is auto, cpu, cuda,
+    cuda:N or mps; `dtype` auto, bf16, fp16 or fp32; the others are as on the command line.  Raises ModelError,
+    DeviceError and UsageError.
+
+    >>> import vrx
+    >>> model = vrx.load_model("embedded", device="cpu")
+    >>> model.tasks, model.scales
+    (('upscale', 'deblur', 'inpaint'), (2, 3, 4))
+    """
+    settings = ModelSettings(
+        name=os.fspath(name),
+        device=device,
+        dtype=dtype,  # type: ignore[arg-type,unused-ignore]
+        decoder=decoder,  # type: ignore[arg-type,unused-ignore]
+        tile=tile,
+        color_fix=color_fix,  # type: ignore[arg-type,unused-ignore]
+        seed=seed,
+        offline=offline,
+    )
+    return Model(settings, on_event)
+
+
+class Model:
+    """A model on a device, for any number of videos and pictures; made by `load_model`.
+
+    `name`, `device`, `dtype`; `tasks` it does and `scales` it enlarges by.  Frames go in as any iterable and come
+    out one by one, of the same kind: numpy arrays [H, W, 3] or torch tensors [3, H, W], both RGB, of uint8, uint16
+    or float in 0..1 (tensors stay on their device), or the `VideoFrame`s of a `VideoReader`, with their times, pixel
+    format and color.  All frames of a call have one size.  Memory does not grow with their number, and nothing
+    runs between two `next()`: to stop early, stop iterating.
+    """
+
+    def __init__(self, settings: ModelSettings, on_event: Watcher = events.ignore) -> None:
+        self._settings, self._pool = settings, ModelPool()
+        restore = default_task(settings)
+        chosen = self._pool.select(settings, restore)
+        self._entry: Entry = chosen.entry
+        self.name, self.device = self._entry.name, chosen.device
+        self.dtype = pick_dtype(settings.dtype, self.device)
+        self.tasks = tuple(str(task) for task in self._entry.tasks)
+        self.scales = tuple(self._entry.scales)
+        self._pool.restorer(settings, restore, make_shop(settings, self.name, on_event))
+        log.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, device={str(self.device)!r}, dtype={self.dtype})"
+
+    def memory(self, width: int, height: int) -> int | None:
+        """Bytes that a result of `width` x `height` takes, roughly; None where nobody measured."""
+        if self._entry.family == EMBEDDED and self.device.type == "cpu":
+            return memory.memory_needed((width, height), (width, height), 8)
+        return least(self._entry, width * height, self._settings.decoder)
+
+    def upscale(
+        self,
+        frames: Iterable[AnyFrame],
+        scale: int = 4,
+        *,
+        strength: float | None = None,
+        blend: float = 1.0,
+        prompt: str | None = None,
+        scenes: str | Iterable[int] = "auto",
+        scene_threshold: float | None = None,
+        on_event: Watcher = events.ignore,
+    ) -> Iterator[AnyFrame]:
+        """Enlarge frames by `scale`, one of `scales`.
+
+        `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `blend` the restored
+        share.  `scenes`: "auto" finds cuts, "off" takes all frames for one scene, or the numbers of the frames that
+        begin one.  `on_event` gets scenes, notes and progress.  Raises UsageError and ModelError.
+
+        >>> import numpy as np, vrx
+        >>> model = vrx.load_model("embedded", device="cpu")
+        >>> frames = (np.full((32, 48, 3), 40 * number, np.uint8) for number in range(3))
+        >>> [frame.shape for frame in model.upscale(frames, scale=2)]
+        [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
+        """
+        restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, blend=blend)
+        return self._restore(frames, Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
+
+    def deblur(
+        self,
+        frames: Iterable[AnyFrame],
+        *,
+        sigma: float | None = None,
+        strength: float | None = None,
+        blend: float = 1.0,
+        prompt: str | None = None,
+        scenes: str | Iterable[int] = "auto",
+        scene_threshold: float | None = None,
+        on_event: Watcher = events.ignore,
+    ) -> Iterator[AnyFrame]:
+        """Remove blur of `sigma` pixels; None estimates it for each scene.  The rest is as in `upscale`."""
+        restore = RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, blend=blend)
+        return self._restore(frames, Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
+
+    def inpaint(
+        self,
+        frames: Iterable[AnyFrame],
+        masks: Masks,
+        *,
+        dilate: int = 0,
+        strength: float | None = None,
+        blend: float = 1.0,
+        prompt: str | None = None,
+        scenes: str | Iterable[int] = "auto",
+        scene_threshold: float | None = None,
+        on_event: Watcher = events.ignore,
+    ) -> Iterator[AnyFrame]:
+        """Fill what masks mark; all other pixels stay exactly what they were.
+
+        `masks` is one mask for all frames or an iterable of one for each: [H, W], bool, or marked from half of the
+        largest value (uint8: 128, float: 0.5) on; or the path of a picture, a folder or a video, as `--mask` takes
+        them.  They are grown by `dilate` pixels.  The rest is as in `upscale`.
+        """
+        restore = RestoreSettings(
+            task=Task.INPAINT, mask=Path("mask"), dilate=dilate, strength=strength, blend=blend
+        )  # the path stands for the masks
+        call = Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event, masks)
+        return self._restore(frames, call)
+
+    def _restore(self, frames: Iterable[AnyFrame], call: Call) -> Iterator[AnyFrame]:
+        """Check a call and set the model up at once; the frames are restored as the result is iterated."""
+        check_threshold(call.scene_threshold)
+        settings = replace(self._settings, prompt=call.prompt)
+        self._pool.select(settings, call.restore)
+        shop = make_shop(settings, self.name, call.on_event)
+        restorer = self._pool.restorer(settings, call.restore, shop)
+        return cast(Iterator[AnyFrame], restore_frames(restorer, frames, call, self.device))
+
+
+def default_task(settings: ModelSettings) -> RestoreSettings:
+    """A task that the model does, to load it for: the first of its catalogue entry."""
+    from vrx.weights import catalogue
+
+    entry = catalogue.load_all().get(settings.name)
+    tasks, scales = (entry.tasks, entry.scales) if entry is not None else ((Task.UPSCALE,), (4,))
+    task = Task(tasks[0]) if tasks else Task.UPSCALE
+    if task is Task.INPAINT:
+        return RestoreSettings(task=task, mask=Path("mask"))
+    return RestoreSettings(task=task, scale=max(scales, default=4) if task is Task.UPSCALE else 1)
+
+
+def make_shop(settings: ModelSettings, name: str, on_event: Watcher) -> Shop:
+    """Where the files of a model come from."""
+
+    def progress(part: str, done: int, size: int | None) -> None:
+        on_event(events.Fetching(input=name, part=part, done=done, size=size))
+
+    def note(note: str | Note) -> None:
+        on_event(events.Noted.of(name, Note("download", note) if isinstance(note, str) else note))
+
+    return Shop(models=Environment.read().models, offline=settings.offline, note=note, progress=progress)
