@@ -23,7 +23,8 @@ ROWS: dict[str, set[str]] = {
     "api": {"bench", "pipeline", "models", "weights", "scenes", "media", *VALUES},
     "cli": {"cli", "api", *VALUES},
     "__main__": {"cli"},
-    "__init__": set(),
+    "tasks": {"pipeline", *VALUES},
+    "__init__": {"errors"},
 }
 PACKAGES = {
     "networks": {"torch"},
@@ -39,6 +40,8 @@ PACKAGES = {
     "events": set(),
     "files": set(),
     "api": set(),
+    "tasks": set(),
+    "__init__": set(),
 }
 STANDARD = __import__("sys").stdlib_module_names
 

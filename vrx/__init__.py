@@ -1,20 +1,69 @@
-"""vrx: video restoration by streaming one-step diffusion models."""
+"""vrx: video restoration by streaming one-step diffusion models.
+
+    vrx.upscale("in.mp4", "out.mp4", scale=4)               # also deblur, and inpaint(..., mask="m.png")
+
+    model = vrx.load_model("embedded")
+    for frame in model.upscale(frames, scale=4):            # numpy arrays or torch tensors, any number
+        ...
+
+    with vrx.VideoReader("in.mp4") as video, vrx.VideoWriter("out.mp4", like=video, scale=4) as out:
+        for frame in model.upscale(video, scale=4):
+            out.write(frame)
+
+Failures are `vrx.VrxError`s; events are documented in `vrx.events`.  Importing vrx is cheap: torch comes with the
+first call.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from vrx.errors import VrxError
+
+if TYPE_CHECKING:
+    from vrx.api import detect_scenes, probe
+    from vrx.pipeline.model import Model, load_model
+    from vrx.pipeline.run import RestoreResult
+    from vrx.pipeline.video import VideoFrame, VideoReader, VideoWriter
+    from vrx.tasks import deblur, inpaint, upscale
 
 __version__ = "0.1.0"
-PUBLIC = ("doctor", "find_scenes", "plan", "probe", "restore")
-__all__ = ["__version__", *PUBLIC]
+__all__ = [
+    "Model",
+    "RestoreResult",
+    "VideoFrame",
+    "VideoReader",
+    "VideoWriter",
+    "VrxError",
+    "__version__",
+    "deblur",
+    "detect_scenes",
+    "inpaint",
+    "load_model",
+    "probe",
+    "upscale",
+]
+MODULES = {
+    "Model": "vrx.pipeline.model",
+    "RestoreResult": "vrx.pipeline.run",
+    "VideoFrame": "vrx.pipeline.video",
+    "VideoReader": "vrx.pipeline.video",
+    "VideoWriter": "vrx.pipeline.video",
+    "deblur": "vrx.tasks",
+    "detect_scenes": "vrx.api",
+    "inpaint": "vrx.tasks",
+    "load_model": "vrx.pipeline.model",
+    "probe": "vrx.api",
+    "upscale": "vrx.tasks",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in PUBLIC:
-        return getattr(importlib.import_module("vrx.api"), name)
+    if name in MODULES:
+        return getattr(importlib.import_module(MODULES[name]), name)
     raise AttributeError(f"module 'vrx' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
+    return sorted({*globals(), *__all__})

@@ -95,7 +95,7 @@ def probe(source: str | Path, stream: int | None = None) -> SourceInfo:
         return reader.info
 
 
-def find_scenes(source: str | Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:
+def detect_scenes(source: str | Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:
     """The scenes of a video.
 
     Raises InputError, and UsageError for a threshold out of range or an index that is no video stream.

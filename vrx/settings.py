@@ -51,6 +51,15 @@ def parse_time(text: str) -> Fraction:
     raise UsageError(f"invalid time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
 
 
+def to_seconds(time: float | Fraction | str | None) -> Fraction | None:
+    """A time as seconds: a number, or text as `parse_time` reads it.  Raises UsageError."""
+    if time is None or isinstance(time, Fraction):
+        return time
+    if isinstance(time, str):
+        return parse_time(time)
+    return Fraction(time).limit_denominator(1_000_000)
+
+
 def too_large(width: int, height: int) -> bool:
     """Whether FFmpeg refuses a picture of that size (av_image_check_size2 in libavutil)."""
     return (width + 128) * (height + 128) >= MAX_PIXELS

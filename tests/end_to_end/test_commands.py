@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -279,23 +278,6 @@ def test_bench_measures_every_stage(vrx: Command) -> None:
     assert set(row["stage_fps"]) == {"read", "encode", "generate", "decode", "write"}
     assert 0 < row["fps"] < row["floor_fps"]
     assert row["memory"] > 10**8
-
-
-def test_the_python_api_does_the_same(clip: ClipMaker, tmp_path: Path) -> None:
-    import vrx as package
-    from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
-
-    job = Job(
-        source=str(clip("a.mkv", frames=5)),
-        model=ModelSettings(),
-        restore=RestoreSettings(task=Task.UPSCALE, scale=2),
-        selection=SelectionSettings(start=Fraction(0)),
-        output=OutputSettings(path=str(tmp_path / "out.mkv")),
-    )
-    outcome = package.restore(job)
-    assert (outcome.frames, outcome.scenes) == (5, 1)
-    assert outcome.path == tmp_path / "out.mkv"
-    assert package.plan(Job(**{**vars(job), "output": OutputSettings(path=str(tmp_path / "b.mkv"))})).frames == 5
 
 
 def test_help_is_quick_and_imports_no_torch(vrx: Command) -> None:

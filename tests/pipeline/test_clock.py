@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import vrx
 from tests.clips import Read, joined, number_of, read, tones, write_counted
 from tests.pipeline.resume.test_resume import StoppedHereError, stop_after
-from vrx import events
+from vrx import api, events
 from vrx.events import Event
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.pipeline import progress
@@ -41,7 +40,7 @@ def restore(wanted: Job) -> list[str]:
         if isinstance(event, events.Noted) and event.level == "warning":
             heard.append(event.text)
 
-    vrx.restore(wanted, watch)
+    api.restore(wanted, watch)
     return heard
 
 
@@ -103,7 +102,7 @@ def test_a_run_that_was_stopped_behind_a_seam_ends_like_one_that_was_not(
     once, twice = tmp_path / "once.mp4", tmp_path / "twice.mp4"
     restore(job(two_parts, once))
     with pytest.raises(StoppedHereError):
-        vrx.restore(job(two_parts, twice), stop_after(17))
+        api.restore(job(two_parts, twice), stop_after(17))
     restore(job(two_parts, twice))
     a, b = read(once), read(twice)
     assert a.times == b.times

@@ -44,7 +44,7 @@ def info(
 def show(source: str, stream: int | None, scenes: bool, json: bool) -> None:
     """One source.  Raises InputError, UsageError for an index that is no video stream."""
     found = api.probe(source, stream)
-    count = len(api.find_scenes(source, stream=stream)) if scenes else None
+    count = len(api.detect_scenes(source, stream=stream)) if scenes else None
     if json:
         render.emit_json({"type": "info", **render.plain(found), "scenes": count})
     else:

@@ -19,7 +19,7 @@ def scenes(
     stream: o.StreamNumber = None,
 ) -> None:
     """List the scenes of a video."""
-    found = api.find_scenes(source, scene_threshold, stream)
+    found = api.detect_scenes(source, scene_threshold, stream)
     if json:
         for scene in found:
             render.emit_json({"type": "scene", **render.plain(scene)})

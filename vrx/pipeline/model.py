@@ -21,7 +21,7 @@ from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.video import VideoFrame
-from vrx.settings import Environment, ModelSettings, RestoreSettings, Task, check_threshold
+from vrx.settings import ColorFix, Decoder, Dtype, Environment, ModelSettings, RestoreSettings, Task, check_threshold
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Shop
 
@@ -34,10 +34,10 @@ def load_model(
     name: str | os.PathLike[str] = EMBEDDED,
     *,
     device: str = "auto",
-    dtype: str = "auto",
-    decoder: str = "auto",
+    dtype: Dtype = "auto",
+    decoder: Decoder = "auto",
     tile: str = "auto",
-    color_fix: str = "auto",
+    color_fix: ColorFix = "auto",
     seed: int = 0,
     offline: bool = False,
     on_event: Watcher = events.ignore,
@@ -56,10 +56,10 @@ def load_model(
     settings = ModelSettings(
         name=os.fspath(name),
         device=device,
-        dtype=dtype,  # type: ignore[arg-type,unused-ignore]
-        decoder=decoder,  # type: ignore[arg-type,unused-ignore]
+        dtype=dtype,
+        decoder=decoder,
         tile=tile,
-        color_fix=color_fix,  # type: ignore[arg-type,unused-ignore]
+        color_fix=color_fix,
         seed=seed,
         offline=offline,
     )

@@ -34,7 +34,7 @@ PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".we
 def prepare_target(
     job: Job, reader: Reader, destination: paths.Destination | None, folder: Callable[[], Path], notify: Notify
 ) -> Target:
-    """The target of a job at its destination (None: standard output); `notify` gets a note for each thing it cannot hold.
+    """The target of a job at its destination (None: standard output); `notify` gets notes about what it cannot hold.
 
     `folder` makes one for temporary files, where one is needed.  Raises as `make_target`.
     """

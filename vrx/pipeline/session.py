@@ -6,7 +6,6 @@ import logging
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 

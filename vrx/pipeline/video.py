@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vrx import events
 from vrx.errors import OutputError, UsageError
-from vrx.events import Note, Watcher
+from vrx.events import Note, Notify, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Color, Frame, Kind, Layout
@@ -32,7 +32,16 @@ from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.colorspace import Conversion, from_rgb, to_rgb
 from vrx.pipeline.output import choose_encoder, expected_frames, prepare_target
 from vrx.pipeline.resume.workspace import claim
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_time
+from vrx.settings import (
+    Deinterlacing,
+    Job,
+    ModelSettings,
+    OutputSettings,
+    RestoreSettings,
+    SelectionSettings,
+    Task,
+    to_seconds,
+)
 
 HOST = torch.device("cpu")
 BT709 = Color(matrix="bt709", primaries="bt709", transfer="bt709", full_range=False)
@@ -56,7 +65,7 @@ class VideoFrame(Frame):
 
     def to_tensor(self, device: str | torch.device = "cpu") -> Tensor:
         """RGB [3, H, W], float32 in 0..1."""
-        return to_rgb(self, torch.device(device))[0].contiguous()
+        return to_rgb(self, torch.device(device))[0].clamp(0, 1)
 
 
 class VideoReader:
@@ -77,7 +86,7 @@ class VideoReader:
         end: Seconds | None = None,
         frames: int | None = None,
         stream: int | None = None,
-        deinterlace: str = "auto",
+        deinterlace: Deinterlacing = "auto",
         on_event: Watcher = events.ignore,
     ) -> None:
         self.path = Path(path)
@@ -86,7 +95,7 @@ class VideoReader:
             end=to_seconds(end),
             frames=frames,
             stream=stream,
-            deinterlace=deinterlace,  # type: ignore[arg-type,unused-ignore]
+            deinterlace=deinterlace,
         )
         self._times: deque[Fraction] | None = None
         self._iterated = False
@@ -206,9 +215,7 @@ class VideoWriter:
         self.target = target
         self._finished = False
 
-    def _target_like(
-        self, like: VideoReader, scale: int, output: OutputSettings, notify: Callable[[str | Note], None]
-    ) -> Target:
+    def _target_like(self, like: VideoReader, scale: int, output: OutputSettings, notify: Notify) -> Target:
         """The target of a result that is like a source."""
         restore = RestoreSettings(task=Task.DEBLUR) if scale == 1 else RestoreSettings(task=Task.UPSCALE, scale=scale)
         job = Job(
@@ -322,20 +329,10 @@ def make_plain_target(path: Path, output: OutputSettings, size: tuple[int, int],
     )
 
 
-def to_seconds(time: Seconds | None) -> Fraction | None:
-    """A time as seconds: a number, or text such as `1:20.5`.  Raises UsageError."""
-    if time is None or isinstance(time, Fraction):
-        return time
-    if isinstance(time, str):
-        return parse_time(time)
-    return Fraction(time).limit_denominator(1_000_000)
-
-
-def make_notifier(source: str, on_event: Watcher) -> Callable[[str | Note], None]:
+def make_notifier(source: str, on_event: Watcher) -> Notify:
     """A function that sends notes about a file as events."""
 
-    def notify(note: str | Note) -> None:
-        found = Note("warning", note, level="warning") if isinstance(note, str) else note
-        on_event(events.Noted.of(source, found))
+    def notify(note: Note) -> None:
+        on_event(events.Noted.of(source, note))
 
     return notify

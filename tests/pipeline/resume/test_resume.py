@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-import vrx
 from tests.clips import ClipMaker, read
 from tests.models import small
 from tests.pipeline.frames import stream
-from vrx import events
+from vrx import api, events
 from vrx.errors import InputError, OutputError
 from vrx.events import Event
 from vrx.models.base import ChunkSchedule
@@ -69,7 +68,7 @@ def stop_after(frames: int) -> Callable[[Event], None]:
 def interrupted(wanted: Job, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REPORT_EVERY", 0.0)
     with pytest.raises(StoppedHereError):
-        vrx.restore(wanted, stop_after(frames))
+        api.restore(wanted, stop_after(frames))
 
 
 def notes_of(wanted: Job) -> tuple[str, RestoreResult]:
@@ -79,7 +78,7 @@ def notes_of(wanted: Job) -> tuple[str, RestoreResult]:
         if isinstance(event, events.Noted) and event.level != events.DETAIL:
             heard.append(event.text)
 
-    outcome = vrx.restore(wanted, watch)
+    outcome = api.restore(wanted, watch)
     return " | ".join(heard), outcome
 
 
@@ -100,7 +99,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     mask = None
     if task is Task.INPAINT:
         mask = clip("mask.mkv", frames=22)
-    vrx.restore(job(source, tmp_path / "once.mkv", task, mask=mask))
+    api.restore(job(source, tmp_path / "once.mkv", task, mask=mask))
     wanted = job(source, tmp_path / "twice.mkv", task, mask=mask)
     interrupted(wanted, stop, monkeypatch)
     assert not (tmp_path / "twice.mkv").exists()
@@ -108,7 +107,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     notes, outcome = notes_of(wanted)
     assert f"resuming after {done} frames" in notes
     assert outcome.frames == 22
-    assert outcome.scenes == vrx.restore(job(source, tmp_path / "once.mkv", task, mask=mask)).scenes
+    assert outcome.scenes == api.restore(job(source, tmp_path / "once.mkv", task, mask=mask)).scenes
     same(tmp_path / "once.mkv", tmp_path / "twice.mkv")
     assert not folder_of(tmp_path / "twice.mkv").exists()
 
@@ -121,8 +120,8 @@ def test_parts_keep_times_sound_and_tags(clip: ClipMaker, tmp_path: Path, name: 
     """Variable rate, a late start, three parts: as a result in one piece has them."""
     source = clip("in.mkv", times=VARIABLE, audio=True, size=(64, 48))
     whole, parts = tmp_path / f"whole-{name}", tmp_path / name
-    vrx.restore(job(source, whole, codec=codec, resume=False))
-    vrx.restore(job(source, parts, codec=codec))
+    api.restore(job(source, whole, codec=codec, resume=False))
+    api.restore(job(source, parts, codec=codec))
     a, b = read(whole), read(parts)
     assert a.times == b.times
     assert len(b.times) == len(VARIABLE)
@@ -139,12 +138,12 @@ def test_large_models_go_on_where_a_scene_ends(
     source = clip("in.mkv", frames=40, cuts=[17, 33], size=(40, 24))
     model = {"name": str(small.flashvsr(tmp_path / "model"))}
     once, twice = tmp_path / "once.mkv", tmp_path / "twice.mkv"
-    vrx.restore(job(source, once, model=model, codec="ffv1", scale=4))
+    api.restore(job(source, once, model=model, codec="ffv1", scale=4))
     interrupted(job(source, twice, model=model, codec="ffv1", scale=4), 25, monkeypatch)
     folder = folder_of(twice)
     assert json.loads((folder / JOURNAL).read_text())["frame"] == 17
     assert not list(folder.glob("state*"))
-    vrx.restore(job(source, twice, model=model, codec="ffv1", scale=4))
+    api.restore(job(source, twice, model=model, codec="ffv1", scale=4))
     same(once, twice)
 
 
@@ -175,7 +174,7 @@ def test_damaged_work_is_done_again(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
     source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
-    vrx.restore(job(source, tmp_path / "once.mkv"))
+    api.restore(job(source, tmp_path / "once.mkv"))
     interrupted(job(source, out), 17, monkeypatch)
     folder = folder_of(out)
     if harm == "part":
@@ -220,7 +219,7 @@ def test_what_a_kill_left_under_way_is_cleared(
     left.write_bytes(b"half a part")
     interrupted(job(source, out), 17, monkeypatch)
     assert not left.exists()
-    assert vrx.restore(job(source, out)).frames == 26
+    assert api.restore(job(source, out)).frames == 26
 
 
 def test_a_run_stopped_before_its_first_part_leaves_nothing(
@@ -237,20 +236,20 @@ def test_two_runs_do_not_write_one_result(clip: ClipMaker, tmp_path: Path) -> No
     def watch(event: Event) -> None:
         if isinstance(event, events.Advanced) and not refused:
             with pytest.raises(OutputError, match="another vrx is writing"):
-                vrx.restore(wanted)
+                api.restore(wanted)
             refused.append(True)
 
-    assert vrx.restore(wanted, watch).frames == 20
+    assert api.restore(wanted, watch).frames == 20
     assert refused
 
 
 def test_a_join_that_fails_keeps_the_parts(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
-    vrx.restore(job(source, tmp_path / "once.mkv"))
+    api.restore(job(source, tmp_path / "once.mkv"))
     with monkeypatch.context() as patched:
         patched.setattr("vrx.media.segments.count_frames", lambda path: 19)
         with pytest.raises(OutputError, match="joined file has 19 of 20 frames; output discarded"):
-            vrx.restore(job(source, out))
+            api.restore(job(source, out))
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv", "once.mkv", folder_of(out).name}
     notes, _ = notes_of(job(source, out))
     assert "resuming after 16 frames" in notes
@@ -266,9 +265,9 @@ def test_where_files_cannot_be_locked_one_can_do_without(
     monkeypatch.setattr("vrx.pipeline.resume.workspace.FileLock.acquire", acquire)
     source, out = clip("in.mkv", frames=20), tmp_path / "out.mkv"
     with pytest.raises(OutputError, match="--no-resume"):
-        vrx.restore(job(source, out))
+        api.restore(job(source, out))
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
-    assert vrx.restore(job(source, out, resume=False)).frames == 20
+    assert api.restore(job(source, out, resume=False)).frames == 20
 
 
 def test_strange_names(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +277,7 @@ def test_strange_names(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("-a'b?#.mkv", "ü" * 120 + ".mp4"):
         out = folder / name
         interrupted(job(source, out), 9, monkeypatch)
-        assert vrx.restore(job(source, out)).frames == 20
+        assert api.restore(job(source, out)).frames == 20
         assert read(out).kinds == ["video", "audio"]
     assert len(list(folder.iterdir())) == 2
 
@@ -288,10 +287,10 @@ def test_short_clips_pictures_and_other_containers_are_made_in_one_go(
 ) -> None:
     made: list[Path] = []
     monkeypatch.setattr(opening, "Journal", lambda path, marks: made.append(path))
-    vrx.restore(job(clip("short.mkv", frames=SEGMENT_FRAMES), tmp_path / "short.x2.mkv"))
+    api.restore(job(clip("short.mkv", frames=SEGMENT_FRAMES), tmp_path / "short.x2.mkv"))
     long = clip("in.mkv", frames=10)
-    vrx.restore(job(long, tmp_path / "out.nut"))
-    vrx.restore(job(long, tmp_path / "f_%03d.png"))
+    api.restore(job(long, tmp_path / "out.nut"))
+    api.restore(job(long, tmp_path / "f_%03d.png"))
     assert made == []
 
 
@@ -318,7 +317,7 @@ def test_saves_stand_between_parts() -> None:
 def test_a_damaged_source_is_still_refused(tmp_path: Path) -> None:
     (tmp_path / "in.mkv").write_bytes(b"no video")
     with pytest.raises(InputError):
-        vrx.restore(job(tmp_path / "in.mkv", tmp_path / "out.mkv"))
+        api.restore(job(tmp_path / "in.mkv", tmp_path / "out.mkv"))
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
 
 
@@ -355,7 +354,7 @@ def killed_before_clearing(wanted: Job, monkeypatch: pytest.MonkeyPatch) -> None
     with monkeypatch.context() as patch:
         patch.setattr(journal.Journal, "remove", kill)
         with pytest.raises(KilledError):
-            vrx.restore(wanted)
+            api.restore(wanted)
 
 
 @pytest.mark.parametrize(
@@ -381,10 +380,10 @@ def test_another_file_or_another_command_is_not_taken_for_a_published_result(
     wanted = job(clip(frames=2 * SEGMENT_FRAMES + 2, size=(32, 24)), tmp_path / "out.mkv", overwrite=False)
     killed_before_clearing(wanted, monkeypatch)
     with pytest.raises(OutputError, match="exists"):
-        vrx.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", overwrite=False, crf=30))
+        api.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", overwrite=False, crf=30))
     (tmp_path / "out.mkv").write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists"):
-        vrx.restore(wanted)
+        api.restore(wanted)
     assert (tmp_path / "out.mkv").read_bytes() == b"mine"
-    vrx.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", resume=False))
+    api.restore(job(tmp_path / "clip.mkv", tmp_path / "out.mkv", resume=False))
     assert {p.name for p in tmp_path.iterdir()} == {"clip.mkv", "out.mkv"}

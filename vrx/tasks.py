@@ -1,0 +1,150 @@
+"""The three tasks over whole files, in one call each: the same results as on the command line, byte by byte."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from vrx.errors import UsageError
+from vrx.events import Watcher, ignore
+from vrx.settings import (
+    ColorFix,
+    Decoder,
+    Deinterlacing,
+    Dtype,
+    Job,
+    ModelSettings,
+    OutputSettings,
+    RestoreSettings,
+    SelectionSettings,
+    Task,
+    to_seconds,
+)
+
+if TYPE_CHECKING:
+    from vrx.pipeline.run import RestoreResult
+
+PathLike = str | os.PathLike[str]
+Seconds = float | Fraction | str
+TIMES = ("start", "end")
+
+
+class Options(TypedDict, total=False):
+    """What every task takes besides, by the names that the command line has.
+
+    `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N or mps;
+    `dtype` auto, bf16, fp16 or fp32; `prompt` for models that take one.  `strength` 0 (clean) to 1 is how degraded
+    the source is, estimated unless given; `blend` the restored share.  `start` and `end` are seconds, a number or
+    text such as "1:20.5"; `scenes` "auto", "off" or the path of a cut list.  `overwrite` replaces an existing
+    result, `skip_existing` leaves it.  `on_event` is called with each event: see `vrx.events`.
+    """
+
+    model: PathLike
+    device: str
+    dtype: Dtype
+    prompt: str | None
+    seed: int
+    offline: bool
+    decoder: Decoder
+    color_fix: ColorFix
+    tile: str
+    strength: float | None
+    blend: float
+    start: Seconds | None
+    end: Seconds | None
+    frames: int | None
+    scenes: PathLike
+    scene_threshold: float | None
+    deinterlace: Deinterlacing
+    stream: int | None
+    codec: str
+    crf: int | None
+    preset: str | None
+    pix_fmt: str | None
+    encoder_args: tuple[str, ...]
+    audio: bool
+    overwrite: bool
+    skip_existing: bool
+    resume: bool
+    on_event: Watcher
+
+
+def upscale(
+    input: PathLike, output: PathLike | None = None, *, scale: int = 4, **options: Unpack[Options]
+) -> RestoreResult:
+    """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 2, 3 or 4.
+
+    `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  See `Options`
+    for the rest.  Raises VrxError; an existing file under the result's name is then unchanged.
+
+    >>> import vrx
+    >>> vrx.upscale("in.mp4", "out.mp4", scale=2).frames
+    4
+    """
+    strength, blend = options.get("strength"), options.get("blend", 1.0)
+    return run(input, output, RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, blend=blend), options)
+
+
+def deblur(
+    input: PathLike, output: PathLike | None = None, *, sigma: float | None = None, **options: Unpack[Options]
+) -> RestoreResult:
+    """Remove blur of `sigma` pixels, estimated for each scene unless given; the rest is as in `upscale`.
+
+    >>> import vrx
+    >>> vrx.deblur("in.mp4", "sharp.mp4", sigma=1.5, end=0.1).frames
+    3
+    """
+    strength, blend = options.get("strength"), options.get("blend", 1.0)
+    return run(input, output, RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, blend=blend), options)
+
+
+def inpaint(
+    input: PathLike, output: PathLike | None = None, *, mask: PathLike, dilate: int = 0, **options: Unpack[Options]
+) -> RestoreResult:
+    """Fill what `mask` marks white: a picture, a video or a folder of pictures; the rest is as in `upscale`.
+
+    The mask is grown by `dilate` pixels.
+
+    >>> import vrx
+    >>> vrx.inpaint("in.mp4", "filled.mkv", mask="m.png", dilate=2).path.name
+    'filled.mkv'
+    """
+    strength, blend = options.get("strength"), options.get("blend", 1.0)
+    restore = RestoreSettings(task=Task.INPAINT, mask=Path(mask), dilate=dilate, strength=strength, blend=blend)
+    return run(input, output, restore, options)
+
+
+def run(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> RestoreResult:
+    """Execute a task.  Raises VrxError."""
+    from vrx.pipeline.batch import Batch
+
+    job = make_job(input, output, restore, options)
+    return Batch([job], options.get("on_event", ignore)).restore(0)
+
+
+def make_job(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> Job:
+    """The job of a call.  Raises UsageError for options that do not exist or make no sense."""
+    unknown = sorted(set(options) - Options.__annotations__.keys())
+    if unknown:
+        raise UsageError(f"unknown option {unknown[0]!r}", f"Known: {', '.join(sorted(Options.__annotations__))}")
+    values: dict[str, Any] = dict(options)
+    for name in TIMES:
+        values[name] = to_seconds(values.get(name))
+    values["scenes"] = os.fspath(values.get("scenes", "auto"))
+    values["path"] = None if output is None else os.fspath(output)
+    model = {"name": os.fspath(values.get("model", "auto")), **pick(ModelSettings, values)}
+    return Job(
+        source=os.fspath(input),
+        model=ModelSettings(**model),
+        restore=restore,
+        selection=SelectionSettings(**pick(SelectionSettings, values)),
+        output=OutputSettings(**pick(OutputSettings, values)),
+    )
+
+
+def pick(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Those of some values that settings have."""
+    return {field.name: values[field.name] for field in fields(settings) if field.name in values}
