@@ -1,7 +1,7 @@
-"""One entry of a cache: the names that lead to its bytes, and which of them are the cache's own.
+"""One entry of a cache: the paths that lead to its bytes, and which of them are the cache's own.
 
 People link large files into a cache by hand.  Deleting or renaming what such a link leads to would lose
-a file that the cache never owned, so only names below the entry's folder count as its own.
+a file that the cache never owned, so only paths below the entry's folder count as its own.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from pathlib import Path
 
 from vrx.errors import ModelError
 
-MOST_HOPS = 40  # links in a row, as the system allows
+MAX_LINKS = 40  # in a row, as the system allows
 BLOBS = "blobs"  # in a repository's folder: the bytes of its files
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """`names`: the entry, then every link on the way, and last the file; `own`: those that may be deleted."""
+    """`paths`: the entry, then every link on the way, and last the file; `own`: those that may be deleted."""
 
-    names: tuple[Path, ...]
+    paths: tuple[Path, ...]
     own: tuple[Path, ...]
 
     @property
     def file(self) -> Path:
         """Where the bytes are."""
-        return self.names[-1]
+        return self.paths[-1]
 
     @property
     def outside(self) -> bool:
@@ -36,25 +36,25 @@ class CacheEntry:
     @property
     def links(self) -> tuple[Path, ...]:
         """The cache's own links on the way to the bytes."""
-        return tuple(name for name in self.own if name != self.file)
+        return tuple(path for path in self.own if path != self.file)
 
 
-def entry_of(path: Path, folder: Path) -> CacheEntry:
-    """The entry at `path` of the folder that holds it: a repository's in the Hub's cache, or a part's own.
+def find_entry(path: Path, folder: Path) -> CacheEntry:
+    """The entry at `path` of its folder in the cache: a repository's, or a part's own.
 
     The cache may be reached through a link; a link below it leads out.
     """
     home = folder.parent.resolve() / folder.name
-    names = [physical(path)]
-    while names[-1].is_symlink() and len(names) <= MOST_HOPS:
-        names.append(physical(names[-1].parent / names[-1].readlink()))
-    inside = names[0].is_relative_to(home)
-    own = [name for name in names if name.parent == home / BLOBS or (inside and name == names[0])]
-    return CacheEntry(tuple(names), tuple(own))
+    paths = [resolve_folder(path)]
+    while paths[-1].is_symlink() and len(paths) <= MAX_LINKS:
+        paths.append(resolve_folder(paths[-1].parent / paths[-1].readlink()))
+    inside = paths[0].is_relative_to(home)
+    own = [path for path in paths if path.parent == home / BLOBS or (inside and path == paths[0])]
+    return CacheEntry(tuple(paths), tuple(own))
 
 
-def physical(path: Path) -> Path:
-    """A name in the folder that really holds it; if it is a link itself, it stays one."""
+def resolve_folder(path: Path) -> Path:
+    """A path whose folder is resolved; if it is a link itself, it stays one."""
     return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
 
@@ -64,7 +64,7 @@ def is_own_folder(path: Path, root: Path) -> bool:
 
 
 def delete(paths: Iterable[Path]) -> None:
-    """Delete names of a cache.  Raises ModelError."""
+    """Delete paths of a cache.  Raises ModelError."""
     for path in paths:
         try:
             path.unlink(missing_ok=True)

@@ -1,78 +1,73 @@
-"""Some jobs at a time, ended at once by the first that fails or by Ctrl-C."""
+"""Jobs in daemon threads, as futures: one that hangs on the network does not keep the program from ending.
+
+`concurrent.futures.ThreadPoolExecutor` waits for its threads when the program ends; nothing else differs.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from time import monotonic
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
-AT_A_TIME = 4
-LINGER = 2.0  # seconds that the others get to end by themselves
+MAX_THREADS = 4
+GRACE = 2.0  # seconds that the other jobs have to end after a failure
 
 
-class Stopped(Exception):  # noqa: N818 - no error: how a job obeys
-    """A job was told to end."""
+class Cancelled(Exception):  # noqa: N818 - not an error: how a job ends when it is asked to
+    """The job was cancelled."""
 
 
-def together(jobs: Sequence[Callable[[threading.Event], T]]) -> list[T]:
-    """Results in order.  Each job gets the event that tells it to end; the first failure is raised at once.
-
-    The threads are daemons: one that hangs on the network does not keep the program.
-    """
-    stop = threading.Event()
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, T | None, BaseException | None]] = queue.SimpleQueue()
-    for number in range(len(jobs)):
-        waiting.put(number)
+def run_concurrently(jobs: Sequence[Callable[[threading.Event], T]]) -> list[T]:
+    """Results in order.  Each job receives the event that cancels it; the first failure is raised at once."""
+    cancel = threading.Event()
+    pending: queue.SimpleQueue[tuple[Future[T], Callable[[threading.Event], T]]] = queue.SimpleQueue()
+    futures: list[Future[T]] = [Future() for _ in jobs]
+    for item in zip(futures, jobs, strict=True):
+        pending.put(item)
 
     def work() -> None:
-        while not stop.is_set():
+        while not cancel.is_set():
             try:
-                number = waiting.get_nowait()
+                future, job = pending.get_nowait()
             except queue.Empty:
                 return
-            try:
-                done.put((number, jobs[number](stop), None))
-            except BaseException as error:  # noqa: BLE001 - handed to the caller
-                done.put((number, None, error))
-                return
+            run_into(future, partial(job, cancel))
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_A_TIME, len(jobs)))]
-    results: dict[int, T] = {}
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(MAX_THREADS, len(jobs)))]
     try:
         for thread in threads:
             thread.start()
-        while len(results) < len(jobs):
-            number, result, error = done.get()
-            if error is not None:
-                raise error
-            results[number] = result  # type: ignore[assignment]
+        done = wait(futures, return_when=FIRST_EXCEPTION).done
+        for future in filter(done.__contains__, futures):
+            future.result()  # raises the failure
+        return [future.result() for future in futures]
     finally:
-        stop.set()
-        until = monotonic() + LINGER
-        for thread in threads:
-            thread.join(max(0.0, until - monotonic()))
-    return [results[number] for number in range(len(jobs))]
+        cancel.set()
+        wait([future for future in futures if future.running()], timeout=GRACE)
 
 
-def within(seconds: float, job: Callable[[], T]) -> T:
-    """A job's result, if it is there in time.  Raises TimeoutError: looking up a name has no time limit of its own."""
-    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            done.put((job(), None))
-        except BaseException as error:  # noqa: BLE001 - handed to the caller
-            done.put((None, error))
-
-    threading.Thread(target=work, daemon=True).start()
+def run_with_timeout(seconds: float, job: Callable[[], T]) -> T:
+    """A job's result.  Raises TimeoutError after `seconds`: looking up a host name has no time limit of its own."""
+    future: Future[T] = Future()
+    threading.Thread(target=run_into, args=(future, job), daemon=True).start()
     try:
-        result, error = done.get(timeout=seconds)
-    except queue.Empty:
+        return future.result(timeout=seconds)
+    except TimeoutError:
+        if future.done():
+            raise
         raise TimeoutError(f"no answer in {seconds:.0f} seconds") from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+
+
+def run_into(future: Future[T], job: Callable[[], T]) -> None:
+    """Run a job; its result or failure becomes that of the future."""
+    future.set_running_or_notify_cancel()
+    try:
+        result = job()
+    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        future.set_exception(error)
+    else:
+        future.set_result(result)

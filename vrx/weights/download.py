@@ -1,8 +1,9 @@
-"""Bringing parts of models to this machine: asked for together, announced, then fetched some at a time."""
+"""From a catalogue entry to verified files: find what is missing, announce it, download it, verify everything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -10,123 +11,124 @@ from threading import Event
 from time import monotonic
 
 from vrx.errors import ModelError
-from vrx.weights import hub, sharded, transfer, url
+from vrx.events import Note, Notify
+from vrx.weights import sharded, store, transfer
+from vrx.weights.backend import DownloadTask, Progress
 from vrx.weights.catalogue import Entry, PartFile
-from vrx.weights.concurrency import Stopped, together
+from vrx.weights.concurrency import run_concurrently
 
-Note = Callable[[str], None]
-Progress = Callable[[str, int, int | None], None]  # part, bytes here, bytes in all
-TELL_EVERY = 0.1  # seconds between two words about one file
-NEVER = Event()  # that nobody sets
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 0.1  # between two reports of progress about one file
 
 
-def silent(part: str, done: int, size: int | None) -> None:
+def ignore_progress(part: str, done: int, size: int | None) -> None:
     """Progress that nobody watches."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shop:
-    """Where parts come from and who hears of it: `models` holds what came by hand, a folder a model."""
+class Downloader:
+    """Provides the files of models.
+
+    `models` is the folder of files that users added, `offline` forbids downloads; what is downloaded is
+    announced to `notify`, with its size and license, and bytes that arrive are reported to `progress`.
+    """
 
     models: Path
     offline: bool
-    note: Note
-    progress: Progress = silent
+    notify: Notify
+    progress: Progress = ignore_progress
+
+    def provide(self, entry: Entry, roles: set[str]) -> dict[str, Path]:
+        """A verified file for each role that every run needs, and for the optional ones in `roles`.
+
+        Raises ModelError for a file that cannot be downloaded, or is not the one of the catalogue.
+        """
+        parts = store.required_parts(entry, roles)
+        missing = [part for part in parts if store.find_part(entry, part, self.models) is None]
+        if missing:
+            self.download(entry, missing)
+        return {part.role: store.verify_part(entry, part, self.models) for part in parts}
+
+    def download(self, entry: Entry, parts: Sequence[PartFile]) -> None:
+        """Download parts.  Raises ModelError before the first byte where one cannot be had, or space is short."""
+        for part in parts:
+            self._check(entry, part)
+        progress = throttle(self.progress)
+        tasks = run_concurrently([partial(plan, file) for part in parts for file in list_files(part, progress)])
+        requests = list({task.request.target: task.request for task in tasks}.values())
+        self.notify(announcement(entry, parts, requests))
+        transfer.check_space(requests)
+        run_concurrently([partial(task.run, progress) for task in tasks])
+
+    def _check(self, entry: Entry, part: PartFile) -> None:
+        """Refuse a part that is not downloaded, with what to do instead.  Raises ModelError."""
+        if entry.packaged:
+            raise ModelError(f"the package lacks {part.path}", "Install vrx again")
+        if not part.downloadable:
+            target = store.manual_path(entry, part, self.models).parent
+            raise ModelError(
+                f"{entry.name} needs {part.path} ({part.role}), which you must download yourself ({entry.source})",
+                f"Then: vrx models import {entry.name} {PurePosixPath(part.path).name}, or put it into {target}",
+            )
+        if self.offline:
+            raise ModelError(f"{part.location} is not on this machine", "Run once without --offline to download it")
 
 
-def source_of(part: PartFile) -> hub.Source:
-    """The Hub's address of a part."""
-    return hub.Source(part.repo, part.path, part.kind, part.revision or "main")
+def plan(part: PartFile, cancel: Event | None = None) -> DownloadTask:
+    """Query the server of a part's file.  Raises ModelError."""
+    task = store.backend_of(part).plan(part)
+    log.debug("%s: %s bytes, %d to download", task.name, task.request.size, task.request.remaining)
+    return task
 
 
-def bring(entry: Entry, parts: list[PartFile], shop: Shop) -> None:
-    """Fetch parts: all servers are asked first, so that sizes are announced and refusals come at once.
-
-    Raises ModelError.
-    """
-    progress = now_and_then(shop.progress)
-    files = [file for part in parts for file in files_of(part, progress)]
-    errands = together([partial(Errand.asked, file) for file in files])
-    orders = list({errand.order.target: errand.order for errand in errands}.values())
-    announce(entry, parts, orders, shop.note)
-    transfer.room(orders)
-    together([partial(errand.run, progress) for errand in errands])
-
-
-def files_of(part: PartFile, progress: Progress) -> list[PartFile]:
-    """A part in several files as one part each, its index included, which is fetched to know them."""
+def list_files(part: PartFile, progress: Progress) -> list[PartFile]:
+    """A part in several files as one part for each, its index included, which is downloaded to read their names."""
     if not sharded.is_index(part.path) or part.url:
         return [part]
-    index = Errand.asked(part).run(progress)
+    index = plan(part).run(progress)
     folder = PurePosixPath(part.path).parent
     others = [replace(part, path=str(folder / name), size=None, sha256="") for name in sharded.shard_names(index)]
     return [part, *others]
 
 
-@dataclass(frozen=True)
-class Errand:
-    """One file to be fetched, and what the Hub said of it."""
-
-    part: PartFile
-    order: transfer.Order
-    facts: hub.Facts | None = None
-
-    @classmethod
-    def asked(cls, part: PartFile, stop: Event = NEVER) -> Errand:
-        """Ask for a part's file.  Raises ModelError."""
-        if part.url:
-            return cls(part, url.order(part.url, part.size, part.sha256))
-        source = source_of(part)
-        facts = hub.find(source)
-        if part.size is not None and facts.size is not None and facts.size != part.size:
-            raise ModelError(f"the Hub's {source} has {facts.size} bytes, the catalogue says {part.size}", "Update vrx")
-        return cls(part, hub.order(source, facts, part.sha256), facts)
-
-    def run(self, progress: Progress, stop: Event = NEVER) -> Path:
-        """Bring the file to its place.  Raises ModelError, Stopped once `stop` is set."""
-        name = self.part.path if self.part.url else str(source_of(self.part))
-
-        def tell(done: int, size: int | None) -> None:
-            if stop.is_set():
-                raise Stopped
-            progress(name, done, size)
-
-        transfer.complete(self.order, tell)
-        return self.order.target if self.facts is None else hub.link(source_of(self.part), self.facts)
+def with_sizes(parts: Sequence[PartFile]) -> list[PartFile]:
+    """The same parts with the sizes that servers state, where the catalogue does not; unchanged without an answer."""
+    return run_concurrently([partial(with_size, part) for part in parts])
 
 
-def priced(parts: Sequence[PartFile]) -> list[PartFile]:
-    """The same with the sizes that servers tell, where the catalogue does not; as they are where nobody answers."""
-    return together([partial(sized, part) for part in parts])
-
-
-def sized(part: PartFile, stop: Event = NEVER) -> PartFile:
-    """A part with its size, where that can be had."""
+def with_size(part: PartFile, cancel: Event | None = None) -> PartFile:
+    """A part with its size, where that can be queried."""
     if part.size is not None or not part.downloadable:
         return part
     try:
-        return replace(part, size=Errand.asked(part).order.size)
-    except ModelError:
+        return replace(part, size=plan(part).request.size)
+    except ModelError as error:
+        log.debug("no size of %s: %s", part.location, error)
         return part
 
 
-def now_and_then(progress: Progress) -> Progress:
-    """The same progress, told ten times a second and at a file's end: bytes come in thousands of pieces."""
-    told: dict[str, float] = {}
+def throttle(progress: Progress, seconds: float = REPORT_SECONDS) -> Progress:
+    """The same progress, reported at most every `seconds` and at a file's end: bytes come in thousands of pieces."""
+    latest: dict[str, float] = {}
 
-    def tell(part: str, done: int, size: int | None) -> None:
+    def report(part: str, done: int, size: int | None) -> None:
         now = monotonic()
-        if done == size or now - told.get(part, 0.0) > TELL_EVERY:
-            told[part] = now
+        if done == size or now - latest.get(part, 0.0) > seconds:
+            latest[part] = now
             progress(part, done, size)
 
-    return tell
+    return report
 
 
-def announce(entry: Entry, parts: list[PartFile], orders: Sequence[transfer.Order], note: Note) -> None:
-    """Say what is about to be downloaded."""
-    known = sum(order.rest for order in orders)
-    sizes = [transfer.amount(known)] if known else []
-    sizes += ["files of unknown size"] if any(order.size is None for order in orders) else []
+def announcement(entry: Entry, parts: Sequence[PartFile], requests: Sequence[transfer.FileRequest]) -> Note:
+    """What is about to be downloaded, how large it is, under which license."""
+    known = sum(request.remaining for request in requests)
+    unknown = any(request.size is None for request in requests)
+    sizes = [transfer.format_bytes(known)] * bool(known) + ["files of unknown size"] * unknown
     names = ", ".join(part.location for part in parts)
-    note(f"downloading {names}: {' and '.join(sizes) or 'nothing'}; license: {entry.license}")
+    return Note(
+        "download-started",
+        f"downloading {names}: {' and '.join(sizes) or 'nothing'}; license: {entry.license}",
+        {"model": entry.name, "files": len(requests), "bytes": None if unknown else known, "license": entry.license},
+    )

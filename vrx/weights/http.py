@@ -1,4 +1,4 @@
-"""The Hub client's HTTP session, what its failures are called, and the one line they become."""
+"""The Hub client's HTTP session, its exceptions, and the one line they become."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from huggingface_hub import constants
 from vrx import __version__
 from vrx.errors import ModelError
 
-ASK_SECONDS = (4.0, 8.0, 8.0, 8.0)  # to connect, to read, to write, to get a free connection
-ASK_IN_ALL = 12.0  # seconds for a question with all its redirects and repetitions
+HEAD_TIMEOUT = (4.0, 8.0, 8.0, 8.0)  # to connect, to read, to write, to get a free connection
+QUERY_SECONDS = 12.0  # seconds for a query with all its redirects and retries
 READ_SECONDS = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # without a single byte, while a file arrives
-REPEAT = "Check the network and run again (what arrived is kept), or bring the file: vrx models import"
+RETRY = "Check the network and run again (downloads resume), or add the file yourself: vrx models import"
 
 
 def session() -> Any:
@@ -24,45 +24,45 @@ def session() -> Any:
     return huggingface_hub.get_session()
 
 
-def plain_headers() -> dict[str, str]:
-    """What every request says.  Not the Hub client's own, which asks the Hub about agents first."""
+def request_headers() -> dict[str, str]:
+    """The headers of every request.  Not the Hub client's own, which queries the Hub about agents first."""
     return {"User-Agent": f"vrx/{__version__}", "Accept-Encoding": "identity"}
 
 
 def offline() -> bool:
-    """Whether the user forbids the network to all of the Hub's tools."""
+    """Whether the user has turned the network off for all of the Hub's tools."""
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def troubles() -> tuple[type[Exception], ...]:
-    """What the HTTP client raises when the network fails; the library under it changed more than once."""
+def network_exceptions() -> tuple[type[Exception], ...]:
+    """What the HTTP client raises when the network fails; the library below it has changed more than once."""
     client = type(session())
     bases = {
-        base for name in ("HTTPError", "TransportError", "InvalidURL") if (base := exported(client.__module__, name))
+        base for name in ("HTTPError", "TransportError", "InvalidURL") if (base := find_exception(client.__module__, name))
     }
     return (*bases, OSError)
 
 
-def exported(module: str, name: str) -> type[Exception] | None:
+def find_exception(module: str, name: str) -> type[Exception] | None:
     """A class that the package of `module` exports."""
     found = getattr(sys.modules.get(module.split(".", maxsplit=1)[0]), name, None)
     return found if isinstance(found, type) and issubclass(found, Exception) else None
 
 
 @contextmanager
-def reached(what: object, server: str) -> Iterator[None]:
-    """Failures of the network, while `what` is got from `server`, as one clear line.  Raises ModelError."""
+def network_errors(what: object, server: str) -> Iterator[None]:
+    """Failures of the network, while `what` is requested from `server`, as one clear line.  Raises ModelError."""
     if offline():
-        raise ModelError(f"{what} is not on this machine and HF_HUB_OFFLINE is set", "Unset it to download")
+        raise ModelError(f"{what} is not on this machine, and HF_HUB_OFFLINE is set", "Unset it to download")
     try:
         yield
     except ModelError:
         raise
-    except troubles() as error:
-        raise ModelError(f"cannot get {what} from {server}: {in_words(error)}", REPEAT) from error
+    except network_exceptions() as error:
+        raise ModelError(f"cannot download {what} from {server}: {describe(error)}", RETRY) from error
 
 
-def in_words(error: Exception) -> str:
-    """The first line of what the client says, without the full stop: the line goes on after it."""
+def describe(error: Exception) -> str:
+    """The first line of an exception's message, without the full stop: more text follows it."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(". ") if lines else type(error).__name__

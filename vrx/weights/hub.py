@@ -1,11 +1,12 @@
-"""Files of the Hub, in the Hub's own cache.
+"""The Hugging Face Hub as a backend: its files, in its own cache.
 
 Addresses, tokens, offline mode and the cache's layout are `huggingface_hub`'s; the transfer is ours,
-because its own neither resumes across runs, nor times out on a lock, nor hashes what arrives.
+because its own neither resumes across runs, nor times out on a lock, nor hashes what it received.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -13,7 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 from uuid import uuid4
@@ -24,17 +26,22 @@ from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
 from vrx.settings import replace_home
-from vrx.weights import transfer
-from vrx.weights.concurrency import within
-from vrx.weights.http import ASK_IN_ALL, ASK_SECONDS, plain_headers, reached, session, troubles
+from vrx.weights import sharded, transfer
+from vrx.weights.backend import DownloadTask
+from vrx.weights.cache_entry import BLOBS
+from vrx.weights.catalogue import PartFile
+from vrx.weights.concurrency import run_with_timeout
+from vrx.weights.http import QUERY_SECONDS, HEAD_TIMEOUT, request_headers, network_errors, session, network_exceptions
 from vrx.weights.origin import may_have_token, same_server
 
-ASK_ATTEMPTS = 3
-ASK_PAUSE = 0.5  # seconds before the second attempt, doubled after each
-HOPS = 5  # redirects within the Hub
+log = logging.getLogger(__name__)
+
+QUERY_ATTEMPTS = 3
+QUERY_PAUSE = 0.5  # seconds before the second attempt, doubled after each
+MAX_REDIRECTS = 5  # within the Hub
 REDIRECTS = {301, 302, 303, 307, 308}
-MOST_DIGITS = 19  # of a size in bytes
-FRESH = ".vrx-new"  # ends the temporary names of links and references
+MAX_DIGITS = 19  # of a size in bytes
+TEMPORARY = ".vrx-new"  # suffix of the temporary names of links and references
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,18 @@ class Source:
     kind: str = "model"
     revision: str = "main"
 
+    @classmethod
+    def of(cls, part: PartFile) -> Source:
+        """The file of a part."""
+        return cls(part.repo, part.path, part.kind, part.revision or "main")
+
     def __str__(self) -> str:
         return f"{self.repo}/{self.path}"
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the Hub says of a file: its commit, its name in the cache, its size, where its bytes are."""
+class FileMetadata:
+    """What the Hub states about a file: commit, name in the cache, size, address of the bytes."""
 
     commit: str
     etag: str
@@ -60,126 +72,169 @@ class Facts:
     address: str
 
 
+class HubBackend:
+    """The backend of parts with a `repo`."""
+
+    def cache_folder(self) -> Path:
+        """The Hub's cache."""
+        return cache_folder()
+
+    def part_folder(self, part: PartFile) -> Path:
+        """The folder of the part's repository."""
+        return repo_folder(Source.of(part))
+
+    def find(self, part: PartFile) -> Path | None:
+        """The file in the cache; an index only when all of its shards are there."""
+        found = find_cached(Source.of(part))
+        return None if found is None or (sharded.is_index(found) and not sharded.is_complete(found)) else found
+
+    def expected_sha256(self, path: Path) -> str:
+        """The name of a large file's bytes in the cache; empty for a small one."""
+        blob = path.resolve()
+        return blob.name if blob.parent.name == BLOBS and transfer.SHA256.match(blob.name) else ""
+
+    def partials(self, part: PartFile) -> Iterator[Path]:
+        """The partial files of a part, and of its shards."""
+        return transfer.find_partials(self.part_folder(part) / BLOBS, file_names(part))
+
+    def plan(self, part: PartFile) -> DownloadTask:
+        """The request for a part's file.  Raises ModelError where the Hub does not have it as the catalogue says."""
+        source = Source.of(part)
+        metadata = query(source)
+        if part.size is not None and metadata.size is not None and metadata.size != part.size:
+            raise ModelError(
+                f"{source} has {metadata.size} bytes on the Hub, the catalogue says {part.size}", "Update vrx"
+            )
+        request = make_request(source, metadata, part.sha256)
+        return DownloadTask(name=str(source), request=request, store=lambda: store_file(source, metadata))
+
+
+def file_names(part: PartFile) -> list[str]:
+    """The names that a part's files are requested by: its own, and for an index in the cache those of its shards."""
+    source = Source.of(part)
+    index = find_cached(source) if sharded.is_index(part.path) else None
+    try:
+        shards = sharded.shard_names(index) if index is not None else []
+    except ModelError:  # an unreadable index names no shards
+        shards = []
+    return [str(source), *(f"{part.repo}/{PurePosixPath(part.path).parent / name}" for name in shards)]
+
+
 def cache_folder() -> Path:
     """The Hub's cache."""
     return replace_home(Path(constants.HF_HUB_CACHE))
 
 
-def storage(source: Source) -> Path:
+def repo_folder(source: Source) -> Path:
     """A repository's folder in the cache."""
     return cache_folder() / repo_folder_name(repo_id=source.repo, repo_type=source.kind)
 
 
-def cached(source: Source) -> Path | None:
-    """The file in the cache, where it is."""
+def find_cached(source: Source) -> Path | None:
+    """The file in the cache, if any."""
     found = huggingface_hub.try_to_load_from_cache(
         source.repo, source.path, cache_dir=cache_folder(), revision=source.revision, repo_type=source.kind
     )
     return Path(found) if isinstance(found, str) else None
 
 
-def digest_of(path: Path) -> str:
-    """The hash that a file of the cache should have, where its name there tells: large files have it as theirs."""
-    blob = path.resolve()
-    return blob.name if blob.parent.name == "blobs" and transfer.SHA256.match(blob.name) else ""
+def query(source: Source) -> FileMetadata:
+    """Query the Hub about a file.  Raises ModelError within seconds where there is no response."""
+    with network_errors(source, constants.ENDPOINT):
+        return run_with_timeout(QUERY_SECONDS, partial(query_with_retries, source))
 
 
-def find(source: Source) -> Facts:
-    """Ask the Hub about a file.  Raises ModelError within seconds where there is no answer."""
-    with reached(source, constants.ENDPOINT):
-        return within(ASK_IN_ALL, lambda: ask(source))
-
-
-def order(source: Source, facts: Facts, digest: str) -> transfer.Order:
-    """What it takes to have a file; `digest` is the catalogue's, where it knows it."""
-    return transfer.Order(
+def make_request(source: Source, metadata: FileMetadata, digest: str) -> transfer.FileRequest:
+    """The request for a file; `digest` is the hash that the catalogue states, if any."""
+    return transfer.FileRequest(
         name=str(source),
         server=constants.ENDPOINT,
-        address=facts.address,
-        headers=token_headers(facts.address),
-        target=storage(source) / "blobs" / facts.etag,
-        size=facts.size,
-        sha256=digest or (facts.etag if transfer.SHA256.match(facts.etag) else ""),
-        refused=lambda status, code: refused(source, status, code),
-        renewed=None if on_hub(facts.address) else lambda: find(source).address,  # signed ones last an hour
+        address=metadata.address,
+        headers=token_headers(metadata.address),
+        target=repo_folder(source) / BLOBS / metadata.etag,
+        size=metadata.size,
+        sha256=digest or (metadata.etag if transfer.SHA256.match(metadata.etag) else ""),
+        check_status=lambda status, code: check_status(source, status, code),
+        renew_address=None if is_hub(metadata.address) else lambda: query(source).address,  # signed addresses last an hour
     )
 
 
-def ask(source: Source) -> Facts:
+def query_with_retries(source: Source) -> FileMetadata:
     """HEAD, following the Hub's own redirects only: the last one leads to where the bytes are."""
     url = huggingface_hub.hf_hub_url(
         source.repo, source.path, repo_type=source.kind, revision=source.revision, endpoint=constants.ENDPOINT
     )
-    hops, fruitless = 0, 0
+    redirects, failures = 0, 0
     while True:
-        headers = plain_headers() | token_headers(url)
+        headers = request_headers() | token_headers(url)
+        log.debug("HEAD %s", url.partition("?")[0])
         try:
-            answer = session().head(url, headers=headers, follow_redirects=False, timeout=ASK_SECONDS)
-        except troubles():
-            fruitless += 1
-            if fruitless == ASK_ATTEMPTS:
+            response = session().head(url, headers=headers, follow_redirects=False, timeout=HEAD_TIMEOUT)
+        except network_exceptions():
+            failures += 1
+            if failures == QUERY_ATTEMPTS:
                 raise
             continue
-        commit, target = answer.headers.get("x-repo-commit", ""), led_to(url, answer)
-        if target and not commit and on_hub(target) and hops < HOPS:
-            url, hops = target, hops + 1  # renamed
-        elif transfer.passing(answer.status_code) and fruitless < ASK_ATTEMPTS - 1:
-            time.sleep(ASK_PAUSE * 2**fruitless)
-            fruitless += 1
+        commit, target = response.headers.get("x-repo-commit", ""), redirect_target(url, response)
+        if target and not commit and is_hub(target) and redirects < MAX_REDIRECTS:
+            url, redirects = target, redirects + 1  # renamed
+        elif transfer.is_transient(response.status_code) and failures < QUERY_ATTEMPTS - 1:
+            time.sleep(QUERY_PAUSE * 2**failures)
+            failures += 1
         else:
             break
-    refused(source, answer.status_code, answer.headers.get("x-error-code", ""))
-    etag = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").removeprefix("W/").strip('"')
-    if not plain(etag) or not plain(commit):
+    check_status(source, response.status_code, response.headers.get("x-error-code", ""))
+    etag = (response.headers.get("x-linked-etag") or response.headers.get("etag") or "").removeprefix("W/").strip('"')
+    if not is_plain_name(etag) or not is_plain_name(commit):
         raise ModelError(
-            f"the Hub's answer about {source} makes no sense", "Check HF_ENDPOINT, or sign in to the network"
+            f"unexpected response from the Hub for {source}", "Check HF_ENDPOINT, or sign in to the network"
         )
-    return Facts(commit, etag, stated_size(answer, bool(target)), target or url)
+    return FileMetadata(commit, etag, stated_size(response, bool(target)), target or url)
 
 
-def led_to(url: str, answer: Any) -> str:
-    """The absolute address that a redirect leads to; empty where the answer is none, or leads nowhere."""
-    target = answer.headers.get("location", "") if answer.status_code in REDIRECTS else ""
+def redirect_target(url: str, response: Any) -> str:
+    """The absolute address of a redirect; empty for other responses, and for malformed addresses."""
+    target = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
     try:
         return urljoin(url, target) if target else ""
     except ValueError:
         return ""
 
 
-def stated_size(answer: Any, redirect: bool) -> int | None:
-    """The file's size in bytes: the Hub's word for it, or the length of an answer that is no redirect.
+def stated_size(response: Any, redirect: bool) -> int | None:
+    """The file's size in bytes: as the Hub states it, or the length of a response that is not a redirect.
 
-    A redirect's own length is that of its page.  A length of 0 counts as unknown: servers answer so to
-    HEAD where they do not know, and no checkpoint is empty.
+    A redirect's own length is that of its page.  A length of 0 counts as unknown: servers that do
+    not know answer HEAD so, and no checkpoint is empty.
     """
-    stated = answer.headers.get("x-linked-size", "")
-    if not stated and not redirect and not answer.headers.get("content-encoding"):
-        stated = answer.headers.get("content-length", "")
-    return (int(stated) or None) if stated.isdecimal() and len(stated) < MOST_DIGITS else None
+    stated = response.headers.get("x-linked-size", "")
+    if not stated and not redirect and not response.headers.get("content-encoding"):
+        stated = response.headers.get("content-length", "")
+    return (int(stated) or None) if stated.isdecimal() and len(stated) < MAX_DIGITS else None
 
 
-def on_hub(address: str) -> bool:
-    """Whether an address is the Hub's own, not that of a server it sends files from."""
+def is_hub(address: str) -> bool:
+    """Whether an address is the Hub's own, not that of a server that stores its files."""
     return same_server(address, constants.ENDPOINT)
 
 
 def token_headers(address: str) -> dict[str, str]:
-    """The user's token, where there is one, it may be sent unasked, and the address may have it.  Raises ModelError."""
+    """The user's token, where there is one, sending it is allowed, and the address may receive it.  Raises ModelError."""
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN or not may_have_token(address, constants.ENDPOINT):
         return {}
     token = huggingface_hub.get_token()
     if token and not (token.isascii() and token.isprintable()):
-        raise ModelError("the Hub's token holds characters that no token has", "Set HF_TOKEN anew, or unset it")
+        raise ModelError("the Hub token has characters that no token can have", "Set HF_TOKEN again, or unset it")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def plain(name: str) -> bool:
-    """Whether a name from outside is one plain file name."""
+def is_plain_name(name: str) -> bool:
+    """Whether a name from outside is a single plain file name."""
     return bool(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}", name))
 
 
-def refused(source: Source, status: int, code: str) -> None:
-    """Raise ModelError for an answer that is no file."""
+def check_status(source: Source, status: int, code: str) -> None:
+    """Raise ModelError for a response without a file."""
     if status < 400:
         return
     page = f"{constants.ENDPOINT}/{source.repo}"
@@ -194,37 +249,37 @@ def refused(source: Source, status: int, code: str) -> None:
     raise ModelError(f"the Hub answers {status} for {source}", "Try again later")
 
 
-def link(source: Source, facts: Facts) -> Path:
+def store_file(source: Source, metadata: FileMetadata) -> Path:
     """Name the bytes as the Hub's own tools do: refs, and a snapshot that points to the blob.  Raises ModelError.
 
     Each name is replaced in one step, so that another process sees the old one or the new one, never none.
     """
-    folder = storage(source)
-    blob, pointer = folder / "blobs" / facts.etag, folder / "snapshots" / facts.commit / source.path
-    with transfer.keeping(str(source), folder):
-        snapshot = (folder / "snapshots" / facts.commit).resolve()
+    folder = repo_folder(source)
+    blob, pointer = folder / BLOBS / metadata.etag, folder / "snapshots" / metadata.commit / source.path
+    with transfer.disk_errors(str(source), folder):
+        snapshot = (folder / "snapshots" / metadata.commit).resolve()
         if snapshot != pointer.parent.resolve() and snapshot not in pointer.parent.resolve().parents:
             raise ModelError(f"the path {source.path} leaves its folder")
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        if source.revision != facts.commit:
+        if source.revision != metadata.commit:
             reference = folder / "refs" / source.revision
             reference.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(reference) as fresh:
-                fresh.write_text(facts.commit)
-        with replacing(pointer) as fresh:
+            with replace_atomically(reference) as temporary:
+                temporary.write_text(metadata.commit)
+        with replace_atomically(pointer) as temporary:
             try:
-                fresh.symlink_to(os.path.relpath(blob, pointer.parent))
+                temporary.symlink_to(os.path.relpath(blob, pointer.parent))
             except OSError:  # a file system without links
-                shutil.copyfile(blob, fresh)
+                shutil.copyfile(blob, temporary)
     return pointer
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place afterwards, in one step.  Raises OSError."""
-    fresh = path.with_name(f".{uuid4().hex}{FRESH}")
+    temporary = path.with_name(f".{uuid4().hex}{TEMPORARY}")
     try:
-        yield fresh
-        fresh.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that the system lets go of when its holder ends, however it ends."""
+"""One process at a time: a lock that the system releases when the process that holds it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ POLL = 0.2  # seconds
 
 @contextmanager
 def hold(path: Path, progress: Callable[[], int], patience: float) -> Iterator[None]:
-    """Hold the lock `path`, which is gone afterwards.
+    """Hold the lock `path`; its file is deleted afterwards.
 
-    Waits as long as `progress()` (bytes that its holder has) grows.  Raises ModelError once it has stood
-    still for `patience` seconds.
+    Waits as long as `progress()` grows (bytes that the other process has received: it may need hours).
+    Raises ModelError after `patience` seconds without growth.
     """
     guard: BaseFileLock = FileLock(path)
     seen, since = progress(), time.monotonic()
@@ -32,26 +32,26 @@ def hold(path: Path, progress: Callable[[], int], patience: float) -> Iterator[N
                 seen, since = now, time.monotonic()
             if time.monotonic() - since > patience:
                 raise ModelError(
-                    f"another vrx is downloading {path.stem} and gets no further", "Stop it, or wait for it"
+                    f"another vrx process is downloading {path.stem} and makes no progress", "Stop it, or wait for it"
                 ) from None
-        except NotImplementedError:  # a file system without locks: the file's presence is one
+        except NotImplementedError:  # a file system without locks: the file's presence is the lock
             guard = SoftFileLock(path)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held; who waits for it notices and takes a new one
+        path.unlink(missing_ok=True)  # before the release: whoever waits for it notices and takes a new one
         guard.release()
 
 
 def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock `path`; nothing is left of the question."""
+    """Whether no process holds the lock `path`; leaves no file behind."""
     if not path.exists():
         return True
     guard = FileLock(path)
     try:
         guard.acquire(timeout=0)
-    except (Timeout, NotImplementedError, OSError):  # without locks of the system, the file's presence is one
+    except (Timeout, NotImplementedError, OSError):  # without locks of the system, the file's presence is the lock
         return False
-    path.unlink(missing_ok=True)  # while it is held, as in `held`
+    path.unlink(missing_ok=True)  # before the release, as in `hold`
     guard.release()
     return True

@@ -1,9 +1,10 @@
-"""The bytes of one file: ranged, resumed after any break, hashed before they count, set aside when wrong."""
+"""The bytes of one file: ranged requests, resumed after any break, hashed before use, set aside when wrong."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -17,31 +18,33 @@ from typing import Any
 
 from vrx.errors import ModelError
 from vrx.weights import hashes, lock
-from vrx.weights.http import READ_SECONDS, in_words, plain_headers, session, troubles
+from vrx.weights.http import READ_SECONDS, describe, request_headers, session, network_exceptions
 from vrx.weights.origin import is_private
 
-ATTEMPTS = 5  # in a row that bring nothing new
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5  # in a row without a new byte
 PAUSE = 0.5  # seconds before the second attempt, doubled after each
-PATIENCE = 60.0  # seconds that another's download may stand still
+STALL_SECONDS = 60.0  # without a new byte in another process's download
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 PARTIAL, BAD, LOCK = ".vrx-part", ".bad", ".vrx-lock"
-MARK = 12  # hexadecimal digits in a partial file's name that tell whose it is
-LARGER = "Free some space, or set HF_HOME to a larger disk"
-KEPT = "Check the network and run again: what arrived is kept"
-ELSEWHERE = "Sign in to the network where it asks for that, or run again later"
-MANUAL = "Check HF_ENDPOINT, or bring the file: vrx models import"
+DIGEST_DIGITS = 12  # hexadecimal digits in a partial file's name that identify what was requested
+FREE_SPACE = "Free some space, or set HF_HOME to a larger disk"
+RETRY = "Check the network and run again: downloads resume"
+SIGN_IN = "Sign in to the network where it asks for that, or run again later"
+ADD_FILE = "Check HF_ENDPOINT, or add the file yourself: vrx models import"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 EXPIRED = {401, 403, 410}
 RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)$")
 
-Progress = Callable[[int, int | None], None]  # bytes here, bytes in all
+Progress = Callable[[int, int | None], None]  # bytes received, bytes in all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """One file to be had: `name` for people, where its bytes are and how to ask for them, what it will be.
+class FileRequest:
+    """One file to download: `name` for people, the address of its bytes, headers, what is known of it.
 
-    `target` is its place once it is whole and right; `size` in bytes and `sha256` where they are known.
+    `target` is its path once it is complete and verified; `size` in bytes and `sha256` where they are known.
     """
 
     name: str
@@ -51,238 +54,247 @@ class Order:
     target: Path
     size: int | None
     sha256: str
-    refused: Callable[[int, str], None]  # raises ModelError for a status, and the server's word for it
-    renewed: Callable[[], str] | None = None  # another address, where such expire
+    check_status: Callable[[int, str], None]  # raises ModelError for a status and an error code of the server
+    renew_address: Callable[[], str] | None = None  # a new address, where addresses expire
 
     @property
     def partial(self) -> Path:
-        """Where it grows."""
+        """The partial file, to which bytes are appended."""
         return self.target.with_name(partial_name(self.target.name, self.name))
 
     @property
-    def guard(self) -> Path:
-        """The lock of those who bring it."""
+    def lock_path(self) -> Path:
+        """The lock that the process downloading it holds."""
         return self.target.with_name(f"{self.target.name}{LOCK}")
 
-    def arrived(self) -> int:
-        """Bytes here, under whichever name another process brings the same file."""
+    def bytes_present(self) -> int:
+        """Bytes of partial files with this target, whichever process downloads them under whichever name."""
         names = (path for path in self.target.parent.iterdir() if path.name.startswith(f"{self.target.name}."))
-        return sum(length(path) for path in names if path.name.endswith(PARTIAL))
+        return sum(file_size(path) for path in names if path.name.endswith(PARTIAL))
 
     @property
-    def rest(self) -> int:
-        """Bytes that are still to come, as far as is known."""
-        return 0 if self.size is None or self.target.exists() else max(0, self.size - length(self.partial))
+    def remaining(self) -> int:
+        """Bytes still to download, 0 where the size is unknown."""
+        return 0 if self.size is None or self.target.exists() else max(0, self.size - file_size(self.partial))
 
 
 class ExpiredError(Exception):
-    """The address of the bytes is no longer good; the file may be."""
+    """The address has expired; the file may still be available."""
 
 
 class RestartError(Exception):
-    """The server does not continue where the partial file ends: only the whole file can be had."""
+    """The server does not resume where the partial file ends: the download must start over."""
 
 
 class BusyError(OSError):
-    """The server is busy or in trouble, and may not be in a moment."""
+    """The server is busy or failing, perhaps only for a moment."""
 
 
-def partial_mark(name: str) -> str:
-    """How the names of partial files end that were asked for as `name`."""
-    return f".{hashlib.sha256(name.encode()).hexdigest()[:MARK]}{PARTIAL}"
+def partial_suffix(name: str) -> str:
+    """How the names of partial files end that were requested as `name`."""
+    return f".{hashlib.sha256(name.encode()).hexdigest()[:DIGEST_DIGITS]}{PARTIAL}"
 
 
 def partial_name(target: str, name: str) -> str:
-    """The name of a partial file: which file it becomes, and a mark of what it was asked for as."""
-    return f"{target}{partial_mark(name)}"
+    """The name of a partial file: its target's, and a digest of the name it was requested by."""
+    return f"{target}{partial_suffix(name)}"
 
 
-def guard_of(partial: Path) -> Path:
-    """The lock of those who bring the file that a partial one becomes."""
-    return partial.with_name(f"{partial.name.removesuffix(PARTIAL)[: -MARK - 1]}{LOCK}")
+def lock_of_partial(partial: Path) -> Path:
+    """The lock that belongs to a partial file's target."""
+    return partial.with_name(f"{partial.name.removesuffix(PARTIAL)[: -DIGEST_DIGITS - 1]}{LOCK}")
 
 
-def length(path: Path) -> int:
-    """Bytes of a file, 0 where it is not."""
+def find_partials(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """The partial files in a folder that were requested by any of the names."""
+    suffixes = tuple(partial_suffix(name) for name in names)
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if path.name.endswith(suffixes))
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
     try:
         return path.stat().st_size
     except OSError:
         return 0
 
 
-def amount(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Bytes for people."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager
-def keeping(name: str, folder: Path) -> Iterator[None]:
+def disk_errors(name: str, folder: Path) -> Iterator[None]:
     """Failures of the disk as one clear line.  Raises ModelError."""
     try:
         yield
     except OSError as error:
-        hint = f"What arrived is kept. {LARGER}" if error.errno in FULL else "Set HF_HOME or VRX_HOME to another folder"
-        raise ModelError(f"cannot keep {name} in {folder}: {error.strerror or error}", hint) from error
+        hint = f"Downloads resume. {FREE_SPACE}" if error.errno in FULL else "Set HF_HOME or VRX_HOME to another folder"
+        raise ModelError(f"cannot write {name} into {folder}: {error.strerror or error}", hint) from error
 
 
-def room(orders: Iterable[Order]) -> None:
-    """Refuse before the first byte what the disks cannot hold together.  Raises ModelError."""
-    needs: dict[int, list[Order]] = {}
-    for order in orders:
-        with keeping(order.name, order.target.parent):
-            order.target.parent.mkdir(parents=True, exist_ok=True)
-            needs.setdefault(order.target.parent.stat().st_dev, []).append(order)
-    for together in needs.values():
-        folder, need = together[0].target.parent, sum(order.rest for order in together)
+def check_space(requests: Iterable[FileRequest]) -> None:
+    """Refuse downloads that do not fit the disks together, before the first byte.  Raises ModelError."""
+    needs: dict[int, list[FileRequest]] = {}
+    for request in requests:
+        with disk_errors(request.name, request.target.parent):
+            request.target.parent.mkdir(parents=True, exist_ok=True)
+            needs.setdefault(request.target.parent.stat().st_dev, []).append(request)
+    for group in needs.values():
+        folder, need = group[0].target.parent, sum(request.remaining for request in group)
         free = shutil.disk_usage(folder).free
         if need > free:
-            names = ", ".join(order.name for order in together if order.rest)
-            raise ModelError(f"{names}: {amount(need)} more, and {folder} has {amount(free)} free", LARGER)
+            names = ", ".join(request.name for request in group if request.remaining)
+            raise ModelError(f"not enough space for {names}: {format_bytes(need)} needed, {format_bytes(free)} free in {folder}", FREE_SPACE)
 
 
-def complete(order: Order, progress: Progress) -> None:
-    """Bring a file to its target, under a lock, unless another brought it meanwhile.
+def fetch(request: FileRequest, progress: Progress) -> None:
+    """Download a file to its target, under a lock, unless another process has done so meanwhile.
 
-    Raises ModelError; what arrived whole but wrong stands beside as `.bad`.
+    Raises ModelError; a complete but wrong file is kept beside the target as `.bad`.
     """
-    with keeping(order.name, order.target.parent):
-        order.target.parent.mkdir(parents=True, exist_ok=True)
-        with lock.hold(order.guard, order.arrived, PATIENCE):
-            if not order.target.exists():
-                check(order, fill(order, progress))
-                order.partial.replace(order.target)
+    with disk_errors(request.name, request.target.parent):
+        request.target.parent.mkdir(parents=True, exist_ok=True)
+        with lock.hold(request.lock_path, request.bytes_present, STALL_SECONDS):
+            if not request.target.exists():
+                verify(request, append_rest(request, progress))
+                request.partial.replace(request.target)
 
 
-def fill(order: Order, progress: Progress) -> int | None:
-    """Append what is missing; a broken connection is taken up again as long as it brings something.
+def append_rest(request: FileRequest, progress: Progress) -> int | None:
+    """Append what is missing; a broken connection is resumed as long as new bytes arrive.
 
-    Returns the file's size in bytes, where the order or the server stated it.  Raises ModelError.
+    Returns the file's size in bytes, where the request or the server stated it.  Raises ModelError.
     """
-    fruitless, restarts, address, size = 0, 0, order.address, order.size
-    clear(order)
-    while size is None or length(order.partial) < size:
-        before = length(order.partial)
+    fruitless, restarts, address, size = 0, 0, request.address, request.size
+    discard_unusable(request)
+    while size is None or file_size(request.partial) < size:
+        before = file_size(request.partial)
         try:
-            size = run_once(order, address, progress)
-            if size is None:  # it came to its end, wherever that is
+            size = request_rest(request, address, progress)
+            if size is None:  # complete, as far as can be told
                 return None
         except ExpiredError:
-            assert order.renewed is not None
-            address = order.renewed()
+            assert request.renew_address is not None
+            address = request.renew_address()
         except RestartError:
             restarts += 1
-            order.partial.unlink(missing_ok=True)
-        except troubles() as error:
-            if length(order.partial) == before and fruitless >= ATTEMPTS - 1:
-                raise ModelError(f"cannot get {order.name} from {order.server}: {in_words(error)}", KEPT) from error
-        fruitless = 0 if length(order.partial) > before else fruitless + 1
+            request.partial.unlink(missing_ok=True)
+        except network_exceptions() as error:
+            if file_size(request.partial) == before and fruitless >= ATTEMPTS - 1:
+                raise ModelError(f"cannot download {request.name} from {request.server}: {describe(error)}", RETRY) from error
+            log.debug("connection lost: %s: %s", request.name, describe(error))
+        fruitless = 0 if file_size(request.partial) > before else fruitless + 1
         if max(fruitless, restarts) >= ATTEMPTS:
             raise ModelError(
-                f"{order.server} stops sending {order.name} after {before} bytes", "Run again later: they are kept"
+                f"{request.server} stops sending {request.name} after {before} bytes", "Run again later; the download resumes"
             )
         if fruitless:
             time.sleep(PAUSE * 2 ** (fruitless - 1))
     return size
 
 
-def clear(order: Order) -> None:
-    """Take away what cannot be the beginning of the file: more than it has, or no plain file.  Raises OSError."""
-    if order.partial.is_symlink() or (order.partial.exists() and not order.partial.is_file()):
-        order.partial.unlink()  # bytes must not go through it to somewhere else
-    if order.size is not None and length(order.partial) > order.size:
-        set_aside(order.partial, order.target.name)
+def discard_unusable(request: FileRequest) -> None:
+    """Remove a partial file that cannot be the beginning: too long, or not a regular file.  Raises OSError."""
+    if request.partial.is_symlink() or (request.partial.exists() and not request.partial.is_file()):
+        request.partial.unlink()  # bytes must not be written through a link to somewhere else
+    if request.size is not None and file_size(request.partial) > request.size:
+        set_aside(request.partial, request.target.name)
 
 
-def run_once(order: Order, address: str, progress: Progress) -> int | None:
-    """One GET of the rest, to its end; returns the file's size where the order or the answer states it.
+def request_rest(request: FileRequest, address: str, progress: Progress) -> int | None:
+    """One GET of the remaining bytes, to its end; returns the file's size where request or response state it.
 
     Raises ExpiredError, RestartError, ModelError, and the client's errors where the connection breaks.
     """
-    have = length(order.partial)
-    headers = plain_headers() | order.headers | ({"Range": f"bytes={have}-"} if have else {})
-    with session().stream("GET", address, headers=headers, follow_redirects=True, timeout=READ_SECONDS) as answer:
-        if passing(answer.status_code):
-            raise BusyError(f"the server answers {answer.status_code}")
-        if answer.status_code in EXPIRED and order.renewed is not None:
+    have = file_size(request.partial)
+    headers = request_headers() | request.headers | ({"Range": f"bytes={have}-"} if have else {})
+    log.debug("GET %s from byte %d", address.partition("?")[0], have)
+    with session().stream("GET", address, headers=headers, follow_redirects=True, timeout=READ_SECONDS) as response:
+        if is_transient(response.status_code):
+            raise BusyError(f"the server answers {response.status_code}")
+        if response.status_code in EXPIRED and request.renew_address is not None:
             raise ExpiredError
-        if answer.status_code == 416 and have:
+        if response.status_code == 416 and have:
             raise RestartError
-        order.refused(answer.status_code, answer.headers.get("x-error-code", ""))
-        start, stated = extent(answer)
+        request.check_status(response.status_code, response.headers.get("x-error-code", ""))
+        start, stated = response_range(response)
         if start not in (0, have):
             raise RestartError
-        believable(order, answer, stated)
-        receive(order, answer, start, progress)
-    return order.size if order.size is not None else stated
+        check_response(request, response, stated)
+        write_body(request, response, start, progress)
+    return request.size if request.size is not None else stated
 
 
-def extent(answer: Any) -> tuple[int, int | None]:
-    """At which byte an answer begins, and how many the whole file has where that is stated."""
-    stated = answer.headers.get("content-length", "")
-    if answer.status_code != 206:
+def response_range(response: Any) -> tuple[int, int | None]:
+    """The byte at which a response begins, and the size of the whole file where that is stated."""
+    stated = response.headers.get("content-length", "")
+    if response.status_code != 206:
         return 0, int(stated) if stated.isdecimal() else None
-    match = RANGE.match(answer.headers.get("content-range", ""))
+    match = RANGE.match(response.headers.get("content-range", ""))
     if match is None:
         return -1, None
     return int(match.group(1)), int(match.group(2)) if match.group(2) != "*" else None
 
 
-def believable(order: Order, answer: Any, stated: int | None) -> None:
-    """Refuse an answer that is not the file, before a byte of it is kept.  Raises ModelError."""
-    if order.size is not None and stated is not None and stated < order.size:
-        raise ModelError(f"{order.server} sends {stated} bytes as {order.name}, which has {order.size}", ELSEWHERE)
-    if answer.headers.get("content-encoding", "identity") not in ("", "identity"):
-        raise ModelError(f"{order.server} sends {order.name} compressed, which was not asked for", ELSEWHERE)
-    if order.sha256:
+def check_response(request: FileRequest, response: Any, stated: int | None) -> None:
+    """Refuse a response that is not the file, before a byte of it is written.  Raises ModelError."""
+    if request.size is not None and stated is not None and stated < request.size:
+        raise ModelError(f"{request.server} sends {stated} bytes as {request.name}, which has {request.size}", SIGN_IN)
+    if response.headers.get("content-encoding", "identity") not in ("", "identity"):
+        raise ModelError(f"{request.server} sends {request.name} compressed, which was not requested", SIGN_IN)
+    if request.sha256:
         return
     if stated == 0:
-        raise ModelError(f"{order.server} sends an empty file as {order.name}", ELSEWHERE)
-    if order.size is None and stated is None and "chunked" not in answer.headers.get("transfer-encoding", ""):
-        raise ModelError(f"{order.server} says neither size nor hash of {order.name}, so a part may be missing", MANUAL)
-    if is_private(order.server) and not is_private(str(answer.url)):
-        raise ModelError(f"{order.server} sends {order.name} over plain http, and its hash is not known", MANUAL)
+        raise ModelError(f"{request.server} sends an empty file as {request.name}", SIGN_IN)
+    if request.size is None and stated is None and "chunked" not in response.headers.get("transfer-encoding", ""):
+        raise ModelError(f"{request.server} states neither size nor hash of {request.name}, so it may be incomplete", ADD_FILE)
+    if is_private(request.server) and not is_private(str(response.url)):
+        raise ModelError(f"{request.server} sends {request.name} over plain http, and its hash is not known", ADD_FILE)
 
 
-def receive(order: Order, answer: Any, start: int, progress: Progress) -> None:
-    """Write an answer's bytes from `start` on.  Raises ModelError where the disk does not take them."""
+def write_body(request: FileRequest, response: Any, start: int, progress: Progress) -> None:
+    """Write a response's bytes from `start` on.  Raises ModelError where the disk fails."""
     done = start
-    with keeping(order.name, order.target.parent):
-        file = order.partial.open("ab" if start else "wb", buffering=0)  # what fails, fails at its block
+    with disk_errors(request.name, request.target.parent):
+        file = request.partial.open("ab" if start else "wb", buffering=0)  # unbuffered: an error is raised at its block
     with file:
-        for block in answer.iter_raw():  # as it comes: what waits to fill a block is lost with the connection
-            with keeping(order.name, order.target.parent):
-                write(file, block)
+        for block in response.iter_raw():  # as they come: bytes that wait for a full block are lost with the connection
+            with disk_errors(request.name, request.target.parent):
+                write_all(file, block)
             done += len(block)
-            progress(done, order.size)
-            if order.size is not None and done > order.size:
+            progress(done, request.size)
+            if request.size is not None and done > request.size:
                 break
-        with keeping(order.name, order.target.parent):
+        with disk_errors(request.name, request.target.parent):
             os.fsync(file.fileno())
 
 
-def passing(status: int) -> bool:
-    """Whether a refusal may be over in a moment: the server is busy or in trouble."""
+def is_transient(status: int) -> bool:
+    """Whether a status may pass in a moment: the server is busy or failing."""
     return status == 429 or status >= 500
 
 
-def write(file: FileIO, block: bytes) -> None:
-    """All of a block, however few bytes the system takes at a time."""
+def write_all(file: FileIO, block: bytes) -> None:
+    """Write all of a block, however few bytes the system takes at a time."""
     rest = memoryview(block)
     while rest:
         rest = rest[file.write(rest) :]
 
 
-def check(order: Order, size: int | None) -> None:
-    """Set aside a whole file that is not what it should be; `size` in bytes where it is known.  Raises ModelError."""
-    have = length(order.partial)
-    wrong = have != size if size is not None else have == 0 and not order.sha256
-    if wrong or (order.sha256 and hashes.sha256(order.partial) != order.sha256):
-        aside = set_aside(order.partial, order.target.name)
-        raise ModelError(f"{order.name} arrived damaged (set aside as {aside})", "Run again to download it anew")
+def verify(request: FileRequest, size: int | None) -> None:
+    """Set aside a complete file whose size or hash is wrong; `size` in bytes where known.  Raises ModelError."""
+    have = file_size(request.partial)
+    wrong = have != size if size is not None else have == 0 and not request.sha256
+    if wrong or (request.sha256 and hashes.sha256(request.partial) != request.sha256):
+        aside = set_aside(request.partial, request.target.name)
+        raise ModelError(f"the download of {request.name} is corrupt (moved to {aside})", "Run again to download it anew")
 
 
 def set_aside(path: Path, name: str) -> Path:
-    """Keep a wrong file where nothing takes it for a right one; returns its new place.  Raises OSError."""
+    """Rename a wrong file so that nothing uses it; returns its new path.  Raises OSError."""
     aside, number = path.with_name(f"{name}{BAD}"), 1
     while aside.exists():
         aside, number = path.with_name(f"{name}{BAD}.{number}"), number + 1
