@@ -56,7 +56,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], type[VrxError]]] = {
     "model": ("m.pt", given, ModelError),
     "model as safetensors": ("m.safetensors", given, ModelError),
     "config of a folder": ("config.json", lambda path: in_folder(path.parent), ModelError),
-    "imported": ("m.pt", lambda path: api.bring("infvsr", path), ModelError),
+    "imported": ("m.pt", lambda path: api.import_checkpoint("infvsr", path), ModelError),
     "hashed": ("m.pt", lambda path: hashes.verify_file(path, None, "0" * 64), ModelError),
     "ledger": ("m.pt", lambda path: HashCache(path.parent).check("m", path, None, ""), ModelError),
     "cut list": ("cuts.txt", read_cuts, InputError),
@@ -92,6 +92,6 @@ def test_a_pipe_among_the_notes_of_the_cache_is_left_alone(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["a" * 5000 + ".pt", "a" * 300, "a\0b"])
 def test_names_that_no_disk_holds_lead_nowhere(name: str) -> None:
     assert not path_exists(Path(name))
-    for read in (given, lambda path: api.bring("infvsr", path)):
+    for read in (given, lambda path: api.import_checkpoint("infvsr", path)):
         with pytest.raises(ModelError, match="no such file"):
             read(Path(name))

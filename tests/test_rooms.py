@@ -18,6 +18,7 @@ WORDS = {
         "cli/signals.py",  # a thread that ends what no signal ends
         "weights/concurrency.py",
         "weights/download.py",
+        "weights/backend.py",
         "train/pool.py",  # clips are made while training goes on
     ),
     r"torch\.load\b": ("weights/checkpoint.py", "train/"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.run import RestoreResult
     from vrx.scenes.detect import Scene
     from vrx.weights.catalogue import Entry, PartFile
+    from vrx.weights.manage import ModelState
     from vrx.weights.removal import Removal
 
 
@@ -118,34 +119,18 @@ def codecs() -> tuple[str, ...]:
     return tuple(SHORT_NAMES)
 
 
-def models() -> dict[str, Entry]:
-    """The catalogue."""
+def list_models() -> dict[str, Entry]:
+    """The catalogue: entries by name.  Raises ModelError."""
     from vrx.weights import catalogue
 
     return catalogue.load_all()
 
 
-def model_state(entry: Entry) -> tuple[str, str]:
-    """Whether a model can run now: in a word, and what it lacks and where that belongs."""
-    from vrx.settings import Environment
-    from vrx.weights import store
+def model_state(entry: Entry) -> ModelState:
+    """Whether a model can run now; where parts are missing, which, and how to get them."""
+    from vrx.weights import manage
 
-    if entry.fault:
-        return "broken", entry.fault
-    if not entry.available:
-        return "not in this version", ""
-    if entry.missing_roles:
-        return "incomplete", f"the entry has no part with the role {', '.join(entry.missing_roles)}"
-    folder = Environment.read().models
-    lacking = store.missing_parts(entry, folder)
-    if not lacking:
-        return "ready", ""
-    by_hand = [part for part in lacking if not part.downloadable]
-    if by_hand:
-        return "by hand", "; ".join(
-            f"put {part.path} into {store.manual_path(entry, part, folder).parent}" for part in by_hand
-        )
-    return "on the Hub", f"{', '.join(part.path for part in lacking)}: downloaded when first used"
+    return manage.model_state(entry)
 
 
 def model_fits(entry: Entry) -> bool | None:
@@ -170,153 +155,64 @@ def model_is_slow(entry: Entry) -> bool:
     return entry.family != "embedded" and pick_device("auto").type == "cpu"
 
 
-def entries_of(names: Sequence[str]) -> list[Entry]:
+def get_models(names: Sequence[str]) -> list[Entry]:
     """Entries of the catalogue by name.  Raises ModelError."""
-    from vrx.errors import ModelError
+    from vrx.weights import manage
 
-    known = models()
-    for name in names:
-        if name not in known:
-            raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
-        if known[name].fault:
-            raise ModelError(known[name].fault)
-    return [known[name] for name in names]
+    return manage.get_models(names)
 
 
-def lacking(entry: Entry, everything: bool) -> list[PartFile]:
-    """The parts that `pull` would bring, with the sizes their servers tell."""
-    from vrx.settings import Environment
-    from vrx.weights import download, store
+def missing_parts(entry: Entry, everything: bool) -> list[PartFile]:
+    """The parts that `pull` would download, with their sizes as servers state them."""
+    from vrx.weights import manage
 
-    roles = {part.role for part in entry.parts} if everything else set()
-    folder = Environment.read().models
-    absent = [part for part in store.required_parts(entry, roles) if store.find_part(entry, part, folder) is None]
-    return download.priced(absent)
+    return manage.missing_parts(entry, everything)
 
 
-def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
-    """Bring a model's parts to this machine and verify them; optional ones too with `everything`.
+def pull(name: str, everything: bool = False, watch: Watcher = ignore) -> dict[str, Path]:
+    """Download a model's missing parts and verify all; optional ones too with `everything`.  Raises ModelError."""
+    from vrx.weights import manage
 
-    Raises ModelError.
+    return manage.pull(name, everything, watch)
+
+
+def import_checkpoint(name: str, path: Path) -> list[tuple[str, Path]]:
+    """Convert a file, or the files of a folder, to safetensors as parts of a model; their roles and new files.
+
+    Raises ModelError where one does not fit the model's networks, and OutputError for a full disk.
     """
-    from vrx import events
-    from vrx.errors import ModelError
-    from vrx.settings import Environment
-    from vrx.weights import download, hashes, store
+    from vrx.models import checkpoints
 
-    (entry,) = entries_of([name])
-    if entry.family == "embedded":
-        part = entry.parts[0]
-        hashes.verify_file(hashes.packaged_path(part.path), part.size, part.sha256)
-        return {"embedded": hashes.packaged_path(part.path)}
-
-    def note(text: str) -> None:
-        watch(events.Noted(input=name, code="download", text=text))
-
-    def progress(part: str, done: int, size: int | None) -> None:
-        watch(events.Fetching(input=name, part=part, done=done, size=size))
-
-    if not entry.parts:
-        raise ModelError(f"the files of {name} are not known to this version of vrx", f"It comes from: {entry.source}")
-    roles = {part.role for part in entry.parts} if everything else set()
-    shop = download.Shop(models=Environment.read().models, offline=False, note=note, progress=progress)
-    return store.locate(entry, roles, shop)
-
-
-def bring(name: str, path: Path) -> list[tuple[str, Path]]:
-    """A file, or the files of a folder, as parts of a model: checked against its networks, converted to safetensors.
-
-    A checkpoint in several files is one part.  Returns each part's role and where it stands now; all are
-    checked before the first is written.  Raises ModelError, and OutputError for a full disk.
-    """
-    from vrx.errors import ModelError
-    from vrx.files import path_exists
-    from vrx.models.components import part_in
-    from vrx.settings import Environment
-    from vrx.weights import checkpoint, hashes, sharded, store
-
-    (entry,) = entries_of([name])
-    if not path_exists(path):
-        raise ModelError(f"cannot read the checkpoint {path}: no such file")
-    if path.is_dir():
-        files = sharded.list_checkpoints(path)
-    elif sharded.is_index(path) or path.suffix in sharded.SUFFIXES:
-        files = [path]
-    else:
-        raise ModelError(f"{path} is no checkpoint by its name", "Name a .safetensors, .pt, .pth or .ckpt file")
-    if not files:
-        raise ModelError(f"the folder {path} holds no checkpoint", "Name a .safetensors, .pt, .pth or .ckpt file")
-    parts = [(file, part_in(entry, file)) for file in files]
-    brought = []
-    for file, part in parts:
-        target = store.manual_path(entry, part, Environment.read().models).with_suffix(hashes.SAFE)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ModelError(f"cannot write into {target.parent}: {error.strerror}", "Set VRX_HOME") from error
-        checkpoint.save(target, checkpoint.load_tensors(file)[0], {})
-        brought.append((part.role, target))
-    return brought
+    (entry,) = get_models([name])
+    return checkpoints.import_checkpoint(entry, path)
 
 
 def verify(name: str) -> dict[str, Path]:
-    """Hash the parts of a model that are here.  Raises ModelError for the first that is not what it should be."""
-    from vrx.settings import Environment
-    from vrx.weights import store
+    """Hash the parts of a model that are on this machine.  Raises ModelError for the first that is wrong."""
+    from vrx.weights import manage
 
-    (entry,) = entries_of([name])
-    if entry.family == "embedded":
-        return pull(name, everything=False, watch=ignore)
-    folder = Environment.read().models
-    held = [part for part in entry.parts if store.find_part(entry, part, folder) is not None]
-    return {part.role: store.verify_part(entry, part, folder, force=True) for part in held}
+    return manage.verify(name)
 
 
-def located(name: str) -> dict[str, Path]:
-    """The files of a model that are here, by role.  Raises ModelError."""
-    from vrx.settings import Environment
-    from vrx.weights import hashes, store
+def part_paths(name: str) -> dict[str, Path]:
+    """The files of a model that are on this machine, by role.  Raises ModelError."""
+    from vrx.weights import manage
 
-    (entry,) = entries_of([name])
-    if entry.family == "embedded":
-        return {"embedded": hashes.packaged_path(entry.parts[0].path)}
-    found = {part.role: store.find_part(entry, part, Environment.read().models) for part in entry.parts}
-    return {role: path for role, path in found.items() if path is not None}
+    return manage.part_paths(name)
 
 
 def remove(name: str) -> Removal:
-    """Remove a model's downloaded parts, but for those that another model here needs.  Raises ModelError."""
-    from vrx.errors import ModelError
-    from vrx.settings import Environment
-    from vrx.weights import removal, store
+    """Remove a model's downloads, except files that another complete model uses.  Raises ModelError."""
+    from vrx.weights import manage
 
-    (entry,) = entries_of([name])
-    if entry.family == "embedded":
-        raise ModelError("the embedded model is part of vrx", "Nothing was removed")
-    folder = Environment.read().models
-    others = [other for other in models().values() if other.name != name and other.family != "embedded"]
-    complete = [other for other in others if not other.fault and other.parts and not store.missing_parts(other, folder)]
-    files = [store.part_files(other, part, folder) for other in complete for part in other.parts]
-    keep = {path.resolve() for found in files for path in found.values()}
-    return removal.remove(entry, folder, keep)
+    return manage.remove(name)
 
 
 def convert(folder: Path, target: Path) -> str:
-    """The parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
-    from vrx.errors import ModelError, OutputError
-    from vrx.files import path_exists
-    from vrx.models.components import combine, in_folder
-    from vrx.models.registry import family_of
+    """Write the parts in a folder as one safetensors file; returns the family.  Raises ModelError, OutputError."""
+    from vrx.models import checkpoints
 
-    if not path_exists(folder) or not folder.is_dir():
-        raise ModelError(f"{folder} is no folder", "Name the folder that holds the model's parts")
-    if target.suffix != ".safetensors":
-        raise OutputError(f"cannot write {target}: its name must end in .safetensors")
-    if target.exists():
-        raise OutputError(f"{target} exists", "Choose another name")
-    family = family_of(folder)
-    combine(in_folder(folder), family, target)
-    return family
+    return checkpoints.convert(folder, target)
 
 
 def bench(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSettings) -> Benchmark:
@@ -331,7 +227,7 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
     from vrx.bench.stages import benchmark_random
     from vrx.errors import ModelError
 
-    (entry,) = entries_of([name])
+    (entry,) = get_models([name])
     if not entry.available or entry.family == "embedded":
         raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
     return benchmark_random(entry, sizes, chunks, model)
@@ -351,11 +247,8 @@ def memory_for(size: tuple[int, int], scale: int) -> int:
     return memory_needed((size[0] * scale, size[1] * scale), size, 8)
 
 
-def model_figures(entry: Entry) -> dict[str, str]:
-    """What a checkpoint in the package says of itself: how it was trained, how good it was."""
-    from vrx.weights import checkpoint, hashes
+def model_metadata(entry: Entry) -> dict[str, str]:
+    """What a checkpoint in the package states about itself: how it was trained, how good it is."""
+    from vrx.weights import manage
 
-    if entry.family != "embedded" or not entry.parts:
-        return {}
-    metadata = checkpoint.read_metadata(hashes.packaged_path(entry.parts[0].path))
-    return {key: value for key, value in metadata.items() if key not in ("config", "family", "format")}
+    return manage.model_metadata(entry)

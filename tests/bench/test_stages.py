@@ -9,17 +9,17 @@ from tests.models import small
 from vrx.bench.stages import ON_PROCESSOR, Meter, measured, parameters
 from vrx.models.registry import Request, build, given, parts_of
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.store import Shop
+from vrx.weights.download import Downloader
 
 CPU = torch.device("cpu")
-SHOP = Shop(models=Path("none"), offline=True, note=print)
+DOWNLOADER = Downloader(models=Path("none"), offline=True, notify=print)
 
 
 def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
     path = small.flashvsr(tmp_path / "m")
     entry, model = given(path), ModelSettings()
     restore = RestoreSettings(task=Task.UPSCALE, scale=4)
-    request = Request(parts_of(entry, model, {}, SHOP), restore, model, CPU, torch.float32)
+    request = Request(parts_of(entry, model, {}, DOWNLOADER), restore, model, CPU, torch.float32)
     restorer = build(entry, request)
     rows = measured(restorer, (128, 128), 1, CPU, (1e9, 1e9))
     assert [row.stage for row in rows] == ["encode", "generate", "decode"]
@@ -39,7 +39,7 @@ def test_a_chunk_is_timed_once_the_cache_is_full(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("VRX_HOME", str(tmp_path))
     entry, model = given(path), ModelSettings()
     restore = RestoreSettings(task=Task.DEBLUR)
-    request = Request(parts_of(entry, model, {}, SHOP), restore, model, CPU, torch.float32)
+    request = Request(parts_of(entry, model, {}, DOWNLOADER), restore, model, CPU, torch.float32)
     meter = Meter(build(entry, request), (32, 32), CPU)
     with torch.inference_mode():
         meter.fill_caches()

@@ -19,10 +19,10 @@ from vrx.models.registry import FAMILIES, Request, build, given, parts_of
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.download import Shop
+from vrx.weights.download import Downloader
 
 CPU = torch.device("cpu")
-SHOP = Shop(models=Path("none"), offline=True, note=print)
+DOWNLOADER = Downloader(models=Path("none"), offline=True, notify=print)
 SOURCE = (20, 36)
 MAKERS: dict[str, tuple[Callable[[Path], Path], Task]] = {
     "infvsr": (small.infvsr, Task.UPSCALE),
@@ -48,7 +48,7 @@ def restorer(path: Path, task: Task, **wishes: str) -> Restorer:
     entry = given(path)
     model = ModelSettings(name=str(path), **wishes)
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=Path("m"))
-    return build(entry, Request(parts_of(entry, model, {}, SHOP), restore, model, CPU, torch.float32))
+    return build(entry, Request(parts_of(entry, model, {}, DOWNLOADER), restore, model, CPU, torch.float32))
 
 
 def clip(frames: int) -> Tensor:
@@ -60,7 +60,7 @@ def clip(frames: int) -> Tensor:
 @torch.inference_mode()
 def test_the_order_in_memory_changes_no_number(folders: dict[str, Path]) -> None:
     model, restore = ModelSettings(), RestoreSettings(task=Task.UPSCALE, scale=4)
-    parts = parts_of(given(folders["infvsr"]), model, {}, SHOP)
+    parts = parts_of(given(folders["infvsr"]), model, {}, DOWNLOADER)
     plain = parts.autoencoder()
     placed = Request(parts, restore, model, CPU, torch.float32).placed(parts.autoencoder())
     kernel = placed.decoder.conv1.weight
@@ -78,7 +78,7 @@ def test_the_order_in_memory_changes_no_number(folders: dict[str, Path]) -> None
 
 def test_weights_begin_where_matrices_may_whatever_the_file(folders: dict[str, Path]) -> None:
     model, restore = ModelSettings(), RestoreSettings(task=Task.UPSCALE, scale=4)
-    parts = parts_of(given(folders["infvsr"]), model, {}, SHOP)
+    parts = parts_of(given(folders["infvsr"]), model, {}, DOWNLOADER)
     for network in (parts.transformer(), parts.autoencoder(), parts.guidance()):
         before = [parameter.clone() for parameter in network.parameters()]
         for parameter in network.parameters():  # as a file with a header of any length maps them

@@ -111,14 +111,14 @@ def test_a_fault_in_a_users_entry_is_named_and_the_others_work(
     assert not entries["good"].fault
     assert entries["embedded"].parts == catalogue.load_file(catalogue.packaged_path())["embedded"].parts
     with pytest.raises(ModelError, match=re.escape(broken.fault)):
-        api.entries_of([broken.name])
+        api.get_models([broken.name])
 
 
 def test_an_entry_without_what_its_family_needs_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "own.toml"
     path.write_text(WHOLE)
     monkeypatch.setenv("VRX_WEIGHTS_FILE", str(path))
-    assert api.model_state(api.models()["mine"]) == (
+    assert api.model_state(api.list_models()["mine"]) == (
         "incomplete",
         "the entry has no part with the role autoencoder, guidance",
     )

@@ -71,7 +71,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path],
 
     def bring(path: Path) -> str:
         with pytest.raises(ModelError) as raised:
-            api.bring("mine", path)
+            api.import_checkpoint("mine", path)
         assert not list((tmp_path / ".vrx" / "models").rglob("*.*"))
         return str(raised.value)
 
@@ -88,9 +88,9 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(refusal: Callable[[Path
     save_file({**tensors, "text_embedding.0.weight": torch.zeros(48, 4096)}, path)
     assert "is no part of mine" in refusal(path)
     (tmp_path / "m.txt").write_text("x")
-    assert "no checkpoint by its name" in refusal(tmp_path / "m.txt")
+    assert "does not have the name of a checkpoint" in refusal(tmp_path / "m.txt")
     (tmp_path / "empty").mkdir()
-    assert "holds no checkpoint" in refusal(tmp_path / "empty")
+    assert "no checkpoint in the folder" in refusal(tmp_path / "empty")
     assert "no such file" in refusal(tmp_path / "none.pt").lower()
 
 
@@ -132,11 +132,11 @@ def test_parts_that_share_a_file_name_are_both_kept(tmp_path: Path, monkeypatch:
     for folder, content in tensors.items():
         (tmp_path / folder).mkdir()
         save_file({name: t.contiguous() for name, t in content.items()}, tmp_path / folder / "model.safetensors")
-    brought = dict(api.bring("mine", tmp_path / "transformer" / "model.safetensors"))
-    brought |= dict(api.bring("mine", tmp_path / "vae" / "model.safetensors"))
+    brought = dict(api.import_checkpoint("mine", tmp_path / "transformer" / "model.safetensors"))
+    brought |= dict(api.import_checkpoint("mine", tmp_path / "vae" / "model.safetensors"))
     assert len(set(brought.values())) == 2
-    assert api.located("mine") == api.verify("mine") == brought
+    assert api.part_paths("mine") == api.verify("mine") == brought
     for role, folder in (("transformer", "transformer"), ("autoencoder", "vae")):
         assert checkpoint.load_safetensors(brought[role])[0].keys() == tensors[folder].keys()
     assert api.remove("mine").removed == []
-    assert api.located("mine") == brought
+    assert api.part_paths("mine") == brought

@@ -31,7 +31,7 @@ def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
-        with pytest.raises(ModelError, match="downloading x and gets no further"), lock.hold(path, lambda: 7, 0.3):
+        with pytest.raises(ModelError, match="downloading x and makes no progress"), lock.hold(path, lambda: 7, 0.3):
             pass
         child.kill()
     with lock.hold(path, lambda: 7, 0.3):
@@ -80,6 +80,6 @@ def test_a_file_system_without_locks_has_files_for_them(tmp_path: Path, monkeypa
     path = tmp_path / "x.lock"
     with lock.hold(path, lambda: 0, 1):
         assert path.exists()
-        with pytest.raises(ModelError, match="gets no further"), lock.hold(path, lambda: 0, 0.3):
+        with pytest.raises(ModelError, match="makes no progress"), lock.hold(path, lambda: 0, 0.3):
             pass
     assert not path.exists()

@@ -10,7 +10,7 @@ from filelock import FileLock
 from huggingface_hub import constants
 
 from vrx.errors import ModelError
-from vrx.weights import download, lock, removal, store, transfer
+from vrx.weights import hub, lock, removal, store, transfer
 from vrx.weights.catalogue import Entry, PartFile
 
 PART = PartFile(path="t/x.bin", role="transformer", repo="someone/model")
@@ -20,11 +20,6 @@ ENTRY = Entry(
     tasks=("upscale",),
     scales=(4,),
     license="MIT",
-    paper="",
-    about="",
-    takes_prompt=False,
-    parameters=None,
-    memory=None,
     source="Hub",
     available=True,
     parts=(PART,),
@@ -120,7 +115,7 @@ def test_a_file_elsewhere_survives_its_removal(repository: Path, models: Path, o
     real = outside.resolve()
     done = removal.remove(ENTRY, models, set())
     assert real.read_bytes() == b"right"
-    assert [path for path, _ in done.left] == [real]
+    assert [path for path, _ in done.skipped] == [real]
     if link is not by_snapshots_folder:
         assert store.find_part(ENTRY, PART, models) is None
         assert not pointer_in(repository).is_symlink()
@@ -132,7 +127,7 @@ def test_a_wrong_file_elsewhere_is_not_renamed(repository: Path, models: Path, o
     real = outside.resolve()
     real.write_bytes(b"wrong")
     part = replace(PART, sha256=DIGEST)
-    with pytest.raises(ModelError, match=r"does not have the hash.*left alone"):
+    with pytest.raises(ModelError, match=r"does not have its published hash.*left alone"):
         store.verify_part(ENTRY, part, models, force=True)
     assert real.read_bytes() == b"wrong"
     assert not list(real.parent.glob("*.bad*"))
@@ -144,7 +139,7 @@ def test_the_caches_own_bytes_and_links_go(repository: Path, models: Path) -> No
     twin = repository.parent / "twin"
     os.link(blob, twin)  # another name of the same bytes is somebody else's
     done = removal.remove(ENTRY, models, set())
-    assert (done.removed, done.left) == ([pointer], [])
+    assert (done.removed, done.skipped) == ([pointer], [])
     assert not blob.exists()
     assert not pointer.is_symlink()
     assert twin.read_bytes() == b"right"
@@ -157,7 +152,7 @@ def test_a_cache_that_is_reached_through_a_link_is_the_caches_own(
     pointer_in(repository).symlink_to(f"../../../blobs/{DIGEST}")
     (tmp_path / "disk").symlink_to(repository.parent)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "disk"))
-    assert removal.remove(ENTRY, models, set()).left == []
+    assert removal.remove(ENTRY, models, set()).skipped == []
     assert not blob.exists()
 
 
@@ -171,12 +166,12 @@ def test_a_wrong_file_in_a_cache_that_cannot_be_written_is_called_damaged(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(ModelError, match=r"does not have the hash.*cannot be set aside: Permission denied"):
+    with pytest.raises(ModelError, match=r"does not have its published hash.*cannot be set aside: Permission denied"):
         store.verify_part(ENTRY, PART, models, force=True)
 
 
 def partial(repository: Path, part: PartFile, etag: str) -> Path:
-    path = repository / "blobs" / transfer.partial_name(etag, str(download.source_of(part)))
+    path = repository / "blobs" / transfer.partial_name(etag, str(hub.Source.of(part)))
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"begun")
     return path
@@ -185,10 +180,10 @@ def partial(repository: Path, part: PartFile, etag: str) -> Path:
 def test_partial_files_of_other_models_and_running_downloads_stay(repository: Path, models: Path) -> None:
     own, other = partial(repository, PART, "a"), partial(repository, replace(PART, path="y.bin"), "b")
     busy = partial(repository, PART, "c")
-    with FileLock(transfer.guard_of(busy), is_singleton=False):
+    with FileLock(transfer.lock_of_partial(busy), is_singleton=False):
         done = removal.remove(ENTRY, models, set())
     assert done.removed == [own]
-    assert done.left == [(busy, "another vrx is downloading it")]
+    assert done.skipped == [(busy, "another vrx process is downloading it")]
     assert other.exists()
     assert not own.exists()
 
@@ -197,7 +192,7 @@ def test_partial_files_in_a_linked_folder_stay(repository: Path, models: Path, t
     (tmp_path / "elsewhere").mkdir()
     (repository / "blobs").symlink_to(tmp_path / "elsewhere")
     begun = partial(repository, PART, "a")
-    assert [path for path, _ in removal.remove(ENTRY, models, set()).left] == [begun]
+    assert [path for path, _ in removal.remove(ENTRY, models, set()).skipped] == [begun]
     assert begun.read_bytes() == b"begun"
 
 

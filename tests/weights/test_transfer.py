@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(transfer, "PAUSE", 0.0)
-    monkeypatch.setattr(hub, "ASK_PAUSE", 0.0)
+    monkeypatch.setattr(hub, "QUERY_PAUSE", 0.0)
     return tmp_path / "hub" / "models--someone--model"
 
 
@@ -53,9 +53,9 @@ def pull(cache: Path, server: Hub) -> Pull:
     """Brings x.bin as `models pull` does; its place in the snapshot."""
 
     def run() -> Path:
-        facts = hub.find(SOURCE)
-        transfer.complete(hub.order(SOURCE, facts, ""), lambda *_: None)
-        return hub.link(SOURCE, facts)
+        metadata = hub.query(SOURCE)
+        transfer.fetch(hub.make_request(SOURCE, metadata, ""), lambda *_: None)
+        return hub.store_file(SOURCE, metadata)
 
     return run
 
@@ -73,7 +73,7 @@ def test_the_token_stays_with_the_hub_when_the_bytes_are_elsewhere(pull: Pull, s
 
 def test_a_rename_to_another_port_gets_no_token_and_is_not_followed(pull: Pull, server: Hub, other: Hub) -> None:
     server.renamed = {f"/{REPO}/resolve/main/x.bin": f"{other.address}/{REPO}/resolve/main/x.bin"}
-    with pytest.raises(ModelError, match="makes no sense"):
+    with pytest.raises(ModelError, match="unexpected response from the Hub"):
         pull()
     assert other.asked == []
 
@@ -86,7 +86,7 @@ def test_bytes_that_move_on_to_another_port_arrive_without_the_token(pull: Pull,
 
 def test_a_token_that_no_header_takes_is_one_line(pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_t\u00f6ken")
-    with pytest.raises(ModelError, match="token holds characters that no token has"):
+    with pytest.raises(ModelError, match="token has characters that no token can have"):
         pull()
 
 
@@ -95,24 +95,24 @@ def test_an_address_that_is_none_is_one_line(pull: Pull, server: Hub, address: s
     server.renamed = {f"/cdn/{REPO}/x.bin": address}
     with pytest.raises(ModelError):
         pull()
-    facts = hub.Facts(COMMIT, "abc", 1, address)
+    metadata = hub.FileMetadata(COMMIT, "abc", 1, address)
     with pytest.raises(ModelError):
-        transfer.complete(hub.order(SOURCE, facts, ""), lambda *_: None)
+        transfer.fetch(hub.make_request(SOURCE, metadata, ""), lambda *_: None)
 
 
 def test_a_mirror_over_plain_http_gets_no_token(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     for endpoint, expected in (("http://mirror.lan", {}), ("https://mirror.lan", {"Authorization": f"Bearer {TOKEN}"})):
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        facts = hub.Facts(COMMIT, "abc", 1, f"{endpoint}/x.bin")
-        assert hub.order(SOURCE, facts, "").headers == expected
-        plain = hub.Facts(COMMIT, "abc", 1, "http://mirror.lan:443/x.bin")
-        assert hub.order(SOURCE, plain, "").headers == {}
+        metadata = hub.FileMetadata(COMMIT, "abc", 1, f"{endpoint}/x.bin")
+        assert hub.make_request(SOURCE, metadata, "").headers == expected
+        plain = hub.FileMetadata(COMMIT, "abc", 1, "http://mirror.lan:443/x.bin")
+        assert hub.make_request(SOURCE, plain, "").headers == {}
 
 
 @pytest.mark.parametrize("hashed", [True, False])
 def test_the_length_of_a_redirect_is_not_that_of_the_file(pull: Pull, server: Hub, hashed: bool) -> None:
     server.linked, server.hashed = False, hashed
-    assert hub.find(SOURCE).size is None
+    assert hub.query(SOURCE).size is None
     assert pull().read_bytes() == BLOB
 
 
@@ -126,8 +126,8 @@ def test_a_file_of_unknown_size_that_breaks_off_is_completed(pull: Pull, server:
     ("fault", "words"),
     [
         ({"page": b""}, "sends an empty file"),
-        ({"stated": False}, "says neither size nor hash"),
-        ({"encoding": "gzip"}, "compressed, which was not asked for"),
+        ({"stated": False}, "states neither size nor hash"),
+        ({"encoding": "gzip"}, "compressed, which was not requested"),
     ],
 )
 def test_what_nothing_vouches_for_is_not_kept(
@@ -163,21 +163,21 @@ def test_a_server_that_never_continues_is_given_up(pull: Pull, server: Hub) -> N
 
 
 def test_five_answers_in_a_row_that_bring_nothing_are_enough(pull: Pull, server: Hub) -> None:
-    facts = hub.find(SOURCE)
+    metadata = hub.query(SOURCE)
     server.status = [503] * 50
     with pytest.raises(ModelError, match=r"the server answers 503\. Check the network") as raised:
-        transfer.complete(hub.order(SOURCE, facts, ""), lambda *_: None)
+        transfer.fetch(hub.make_request(SOURCE, metadata, ""), lambda *_: None)
     assert ".." not in str(raised.value)
     assert sum(method == "GET" for method, _, _ in server.asked) == transfer.ATTEMPTS == 5
 
 
 def test_another_process_gets_a_minute_without_a_byte() -> None:
-    assert transfer.PATIENCE == 60.0  # seconds: a stall of a shared link; more would hang a batch
+    assert transfer.STALL_SECONDS == 60.0  # seconds: a stall of a shared link; more would hang a batch
 
 
 def test_bytes_never_go_through_a_link_in_the_place_of_a_partial_file(pull: Pull, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "own").write_text("mine")
-    partial = hub.order(SOURCE, hub.find(SOURCE), "").partial
+    partial = hub.make_request(SOURCE, hub.query(SOURCE), "").partial
     partial.parent.mkdir(parents=True)
     partial.symlink_to(tmp_path / "own")
     assert pull().read_bytes() == BLOB
@@ -186,7 +186,7 @@ def test_bytes_never_go_through_a_link_in_the_place_of_a_partial_file(pull: Pull
 
 def test_a_name_in_the_cache_is_replaced_in_one_step(pull: Pull, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pointer = pull()
-    facts = hub.find(SOURCE)
+    metadata = hub.query(SOURCE)
     replace = Path.replace
 
     def watched(path: Path, target: Path) -> Path:
@@ -194,10 +194,10 @@ def test_a_name_in_the_cache_is_replaced_in_one_step(pull: Pull, cache: Path, mo
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", watched)
-    assert hub.link(SOURCE, facts) == pointer
+    assert hub.store_file(SOURCE, metadata) == pointer
     assert pointer.read_bytes() == BLOB
     assert (cache / "refs" / "main").read_text() == COMMIT
-    assert not list(cache.rglob(f"*{hub.FRESH}"))
+    assert not list(cache.rglob(f"*{hub.TEMPORARY}"))
 
 
 NAMING = """
@@ -205,8 +205,8 @@ import sys
 from vrx.weights import hub
 source = hub.Source("someone/model", "x.bin")
 for _ in range(150):
-    hub.link(source, hub.Facts("c" * 40, sys.argv[1], 1, ""))
-    assert hub.cached(source).read_bytes()
+    hub.store_file(source, hub.FileMetadata("c" * 40, sys.argv[1], 1, ""))
+    assert hub.find_cached(source).read_bytes()
 """
 
 
@@ -221,9 +221,9 @@ def test_network_messages_end_with_one_full_stop(pull: Pull, server: Hub, monkey
     def fail(*_: object, **__: object) -> None:
         raise OSError("Connection refused.")
 
-    monkeypatch.setattr(hub, "ask", fail)
+    monkeypatch.setattr(hub, "query_with_retries", fail)
     with pytest.raises(ModelError, match=r": Connection refused\. Check the network"):
-        hub.find(SOURCE)
+        hub.query(SOURCE)
 
 
 def test_partial_files_of_two_names_are_told_apart() -> None:

@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 @app.command("list")
 def list_models(json: AsJson = False) -> None:
     """List all models."""
-    entries = api.models().values()
+    entries = api.list_models().values()
     if json:
         for entry in entries:
             emit(entry)
@@ -71,7 +71,7 @@ def emit(entry: Entry) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
     """Show one model."""
-    (entry,) = api.entries_of([name])
+    (entry,) = api.get_models([name])
     if json:
         emit(entry)
         return
@@ -93,7 +93,7 @@ def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJ
     for part in entry.parts:
         where = part.location if part.downloadable else f"{part.path} ({entry.source})"
         rows.append(("part", f"{where}, {render.size(part.size)}, sha256 {part.sha256 or 'unknown'}"))
-    for key, value in api.model_figures(entry).items():
+    for key, value in api.model_metadata(entry).items():
         rows.append((key, value))
     render.emit_table(("", ""), rows, title=name)
 
@@ -107,12 +107,12 @@ def pull(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.")] = False,
 ) -> None:
     """Download models and verify them; a broken download goes on where it stopped."""
-    entries = api.entries_of(names)
+    entries = api.get_models(names)
     if dry_run:
         rows = [
             (entry.name, part.role, part.location, render.size(part.size), entry.license)
             for entry in entries
-            for part in api.lacking(entry, everything)
+            for part in api.missing_parts(entry, everything)
         ]
         report(("model", "part", "from", "size", "license"), rows, json)
         return
@@ -129,7 +129,9 @@ def bring(
     json: AsJson = False,
 ) -> None:
     """Take in a checkpoint that did not come from the Hub: checked, converted to safetensors."""
-    report(("model", "part", "file"), [(name, role, str(path)) for role, path in api.bring(name, file)], json)
+    report(
+        ("model", "part", "file"), [(name, role, str(path)) for role, path in api.import_checkpoint(name, file)], json
+    )
 
 
 @app.command("verify")
@@ -145,7 +147,7 @@ def verify(
 @app.command("path")
 def path(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
     """Show where a model's files are."""
-    report(("part", "file"), [(role, str(path)) for role, path in present(name, api.located(name))], json)
+    report(("part", "file"), [(role, str(path)) for role, path in present(name, api.part_paths(name))], json)
 
 
 def present(name: str, files: dict[str, Path]) -> Iterable[tuple[str, Path]]:
@@ -160,7 +162,7 @@ def remove(names: Annotated[list[str], typer.Argument(help="Models to remove.")]
     """Remove what was downloaded for a model; files that another one here needs stay, and those that you added."""
     done = [(name, api.remove(name)) for name in names]
     removed = [(name, str(path)) for name, removal in done for path in removal.removed]
-    left = [(name, str(path), why) for name, removal in done for path, why in removal.left]
+    left = [(name, str(path), why) for name, removal in done for path, why in removal.skipped]
     if removed:
         report(("model", "removed"), removed, json)
     if left:

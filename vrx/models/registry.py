@@ -21,8 +21,9 @@ from vrx.models.instantvir import InstantVirOptions, InstantVirRestorer
 from vrx.networks.wan.autoencoder import WanAutoencoder, fuse
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import Environment, ModelSettings, RestoreSettings, Task
-from vrx.weights import checkpoint, download, hashes, store
+from vrx.weights import checkpoint, hashes
 from vrx.weights.catalogue import Entry
+from vrx.weights.download import Downloader
 
 ALL_TASKS = tuple(str(task) for task in Task)
 ALIGNMENT = 64  # bytes: where matrices begin decides how fast, and in which order, they are summed
@@ -205,16 +206,12 @@ def family_of(path: Path) -> str:
     return "instantvir" if shapes["text_embedding.0.weight"][1] == TEXT_WIDTH else "infvsr"
 
 
-def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: download.Shop) -> Parts:
+def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], downloader: Downloader) -> Parts:
     """The files of an entry; a lone transformer borrows the rest from the catalogue (`kin`).  Raises ModelError."""
     roles = {"tiny"} if model.decoder == "tiny" else {"autoencoder"} if model.decoder == "full" else set()
     path = entry.local
     if path is None:
-        if entry.family == "embedded":
-            part = entry.parts[0]
-            hashes.verify_file(hashes.packaged_path(part.path), part.size, part.sha256)
-            return Parts({"embedded": hashes.packaged_path(part.path)})
-        files = store.locate(entry, roles, shop)
+        files = downloader.provide(entry, roles)
         return Parts(files, None, {p.role: p.sizes for p in entry.parts if p.sizes})
     if path.is_dir():
         return in_folder(path)
@@ -227,7 +224,7 @@ def parts_of(entry: Entry, model: ModelSettings, kin: dict[str, Entry], shop: do
     if relative is None:
         raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its autoencoder and guidance too")
     rest = replace(relative, parts=tuple(p for p in relative.parts if p.role != "transformer"))
-    files = store.locate(rest, roles, shop)
+    files = downloader.provide(rest, roles)
     return Parts({**files, "transformer": path}, None, {p.role: p.sizes for p in rest.parts if p.sizes})
 
 

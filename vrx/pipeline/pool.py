@@ -15,7 +15,7 @@ from vrx.pipeline.select_model import Machine, choose
 from vrx.settings import Environment, ModelSettings, RestoreSettings
 from vrx.weights import catalogue, http, store
 from vrx.weights.catalogue import Entry
-from vrx.weights.download import Shop
+from vrx.weights.download import Downloader
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,24 @@ class ModelPool:
             self._selected[key] = Selection(choice.entry, known, device, choice.note)
         return self._selected[key]
 
-    def parts(self, model: ModelSettings, restore: RestoreSettings, shop: Shop) -> Parts:
+    def parts(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Parts:
         """The files of the selected model, fetched and verified.  Raises ModelError."""
         key, chosen = (model, restore), self.select(model, restore)
         if key not in self._parts:
-            self._parts[key] = parts_of(chosen.entry, model, chosen.catalogue, shop)
+            self._parts[key] = parts_of(chosen.entry, model, chosen.catalogue, downloader)
         return self._parts[key]
 
-    def restorer(self, model: ModelSettings, restore: RestoreSettings, shop: Shop) -> Restorer:
+    def restorer(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Restorer:
         """The selected model, ready to run.  Raises ModelError."""
         key, chosen = (model, restore), self.select(model, restore)
         if key not in self._restorers:
             self._restorers.clear()  # the networks of another model make room first
             request = Request(
-                self.parts(model, restore, shop), restore, model, chosen.device, pick_dtype(model.dtype, chosen.device)
+                self.parts(model, restore, downloader),
+                restore,
+                model,
+                chosen.device,
+                pick_dtype(model.dtype, chosen.device),
             )
             self._restorers[key] = build(chosen.entry, with_room(request, chosen.entry))
         return self._restorers[key]

@@ -30,7 +30,7 @@ from vrx.pipeline.output import expected_frames, orient, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Environment, Job, Task
-from vrx.weights.download import Shop
+from vrx.weights.download import Downloader
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,11 @@ class Session:
 
     def parts(self) -> Parts:
         """The model's files, downloaded where they are missing, and verified.  Raises ModelError."""
-        return self._pool.parts(self.job.model, self.job.restore, self._shop())
+        return self._pool.parts(self.job.model, self.job.restore, self._downloader())
 
     def restorer(self) -> Restorer:
         """The model, set up for the job.  Raises ModelError."""
-        return self._pool.restorer(self.job.model, self.job.restore, self._shop())
+        return self._pool.restorer(self.job.model, self.job.restore, self._downloader())
 
     def open(self) -> None:
         """Open the source, and decide all about the result.  Raises VrxError for whatever cannot be."""
@@ -165,12 +165,12 @@ class Session:
         """Pass information on."""
         self.notify(Note("info", text) if isinstance(text, str) else text)
 
-    def _shop(self) -> Shop:
+    def _downloader(self) -> Downloader:
         """Where checkpoints come from."""
-        return Shop(
+        return Downloader(
             models=Environment.read().models,
             offline=self.job.model.offline,
-            note=self.inform,
+            notify=self.inform,
             progress=self._report_download,
         )
 

@@ -38,7 +38,9 @@ def network_exceptions() -> tuple[type[Exception], ...]:
     """What the HTTP client raises when the network fails; the library below it has changed more than once."""
     client = type(session())
     bases = {
-        base for name in ("HTTPError", "TransportError", "InvalidURL") if (base := find_exception(client.__module__, name))
+        base
+        for name in ("HTTPError", "TransportError", "InvalidURL")
+        if (base := find_exception(client.__module__, name))
     }
     return (*bases, OSError)
 

@@ -31,7 +31,7 @@ from vrx.weights.backend import DownloadTask
 from vrx.weights.cache_entry import BLOBS
 from vrx.weights.catalogue import PartFile
 from vrx.weights.concurrency import run_with_timeout
-from vrx.weights.http import QUERY_SECONDS, HEAD_TIMEOUT, request_headers, network_errors, session, network_exceptions
+from vrx.weights.http import HEAD_TIMEOUT, QUERY_SECONDS, network_errors, network_exceptions, request_headers, session
 from vrx.weights.origin import may_have_token, same_server
 
 log = logging.getLogger(__name__)
@@ -146,6 +146,7 @@ def query(source: Source) -> FileMetadata:
 
 def make_request(source: Source, metadata: FileMetadata, digest: str) -> transfer.FileRequest:
     """The request for a file; `digest` is the hash that the catalogue states, if any."""
+    expires = not is_hub(metadata.address)  # the addresses of other servers are signed for an hour
     return transfer.FileRequest(
         name=str(source),
         server=constants.ENDPOINT,
@@ -155,7 +156,7 @@ def make_request(source: Source, metadata: FileMetadata, digest: str) -> transfe
         size=metadata.size,
         sha256=digest or (metadata.etag if transfer.SHA256.match(metadata.etag) else ""),
         check_status=lambda status, code: check_status(source, status, code),
-        renew_address=None if is_hub(metadata.address) else lambda: query(source).address,  # signed addresses last an hour
+        renew_address=(lambda: query(source).address) if expires else None,
     )
 
 
@@ -219,7 +220,7 @@ def is_hub(address: str) -> bool:
 
 
 def token_headers(address: str) -> dict[str, str]:
-    """The user's token, where there is one, sending it is allowed, and the address may receive it.  Raises ModelError."""
+    """The user's token, if any, where sending it is allowed and the address may receive it.  Raises ModelError."""
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN or not may_have_token(address, constants.ENDPOINT):
         return {}
     token = huggingface_hub.get_token()

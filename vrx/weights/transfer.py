@@ -18,7 +18,7 @@ from typing import Any
 
 from vrx.errors import ModelError
 from vrx.weights import hashes, lock
-from vrx.weights.http import READ_SECONDS, describe, request_headers, session, network_exceptions
+from vrx.weights.http import READ_SECONDS, describe, network_exceptions, request_headers, session
 from vrx.weights.origin import is_private
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,10 @@ def check_space(requests: Iterable[FileRequest]) -> None:
         free = shutil.disk_usage(folder).free
         if need > free:
             names = ", ".join(request.name for request in group if request.remaining)
-            raise ModelError(f"not enough space for {names}: {format_bytes(need)} needed, {format_bytes(free)} free in {folder}", FREE_SPACE)
+            raise ModelError(
+                f"not enough space for {names}: {format_bytes(need)} needed, {format_bytes(free)} free in {folder}",
+                FREE_SPACE,
+            )
 
 
 def fetch(request: FileRequest, progress: Progress) -> None:
@@ -184,12 +187,15 @@ def append_rest(request: FileRequest, progress: Progress) -> int | None:
             request.partial.unlink(missing_ok=True)
         except network_exceptions() as error:
             if file_size(request.partial) == before and fruitless >= ATTEMPTS - 1:
-                raise ModelError(f"cannot download {request.name} from {request.server}: {describe(error)}", RETRY) from error
+                raise ModelError(
+                    f"cannot download {request.name} from {request.server}: {describe(error)}", RETRY
+                ) from error
             log.debug("connection lost: %s: %s", request.name, describe(error))
         fruitless = 0 if file_size(request.partial) > before else fruitless + 1
         if max(fruitless, restarts) >= ATTEMPTS:
             raise ModelError(
-                f"{request.server} stops sending {request.name} after {before} bytes", "Run again later; the download resumes"
+                f"{request.server} stops sending {request.name} after {before} bytes",
+                "Run again later; the download resumes",
             )
         if fruitless:
             time.sleep(PAUSE * 2 ** (fruitless - 1))
@@ -250,7 +256,7 @@ def check_response(request: FileRequest, response: Any, stated: int | None) -> N
     if stated == 0:
         raise ModelError(f"{request.server} sends an empty file as {request.name}", SIGN_IN)
     if request.size is None and stated is None and "chunked" not in response.headers.get("transfer-encoding", ""):
-        raise ModelError(f"{request.server} states neither size nor hash of {request.name}, so it may be incomplete", ADD_FILE)
+        raise ModelError(f"{request.server} states neither size nor hash of {request.name}", ADD_FILE)
     if is_private(request.server) and not is_private(str(response.url)):
         raise ModelError(f"{request.server} sends {request.name} over plain http, and its hash is not known", ADD_FILE)
 
@@ -290,7 +296,7 @@ def verify(request: FileRequest, size: int | None) -> None:
     wrong = have != size if size is not None else have == 0 and not request.sha256
     if wrong or (request.sha256 and hashes.sha256(request.partial) != request.sha256):
         aside = set_aside(request.partial, request.target.name)
-        raise ModelError(f"the download of {request.name} is corrupt (moved to {aside})", "Run again to download it anew")
+        raise ModelError(f"the download of {request.name} is corrupt (moved to {aside})", "Run again to repeat it")
 
 
 def set_aside(path: Path, name: str) -> Path:

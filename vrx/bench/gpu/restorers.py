@@ -19,7 +19,7 @@ from vrx.models.registry import Request, build, given, parts_of
 from vrx.settings import Decoder, ModelSettings, RestoreSettings, Task, check_choice
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
-from vrx.weights.download import Shop
+from vrx.weights.download import Downloader
 from vrx.weights.hashes import packaged_path
 
 TOY_SIZE = (128, 128)  # width and height
@@ -115,8 +115,8 @@ class Fixture:
         object.__setattr__(wishes, "tile", self.tile)  # as small as its pictures: less than users may ask for
         mask = Path("none") if self.task is Task.INPAINT else None
         restore = RestoreSettings(task=self.task, scale=4 if self.task is Task.UPSCALE else 1, mask=mask)
-        shop = Shop(models=Path("none"), offline=True, note=lambda _: None)
-        return build(entry, Request(parts_of(entry, wishes, {}, shop), restore, wishes, device, dtype))
+        downloader = Downloader(models=Path("none"), offline=True, notify=lambda _: None)
+        return build(entry, Request(parts_of(entry, wishes, {}, downloader), restore, wishes, device, dtype))
 
 
 def fixtures(folder: Path) -> Iterator[Fixture]:

@@ -1,0 +1,121 @@
+"""Models on this machine: list, pull, verify, find and remove their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vrx.errors import ModelError
+from vrx.events import Fetching, Note, Noted, Watcher
+from vrx.settings import Environment
+from vrx.weights import catalogue, checkpoint, removal, store
+from vrx.weights.catalogue import Entry, PartFile
+from vrx.weights.download import Downloader, with_sizes
+from vrx.weights.removal import Removal
+
+INTERNAL = ("config", "family", "format")  # metadata of a checkpoint that is not for people
+
+
+class ModelState(NamedTuple):
+    """Whether a model can run now, in a word, and what it lacks."""
+
+    word: str
+    reason: str = ""
+
+
+def get_models(names: Sequence[str]) -> list[Entry]:
+    """Entries of the catalogue by name.  Raises ModelError."""
+    entries = catalogue.load_all()
+    for name in names:
+        if name not in entries:
+            raise ModelError(f"unknown model {name!r}", "List the models with: vrx models list")
+        if entries[name].fault:
+            raise ModelError(entries[name].fault)
+    return [entries[name] for name in names]
+
+
+def model_state(entry: Entry) -> ModelState:
+    """Whether a model can run now; where parts are missing, which, and how to get them."""
+    if entry.fault:
+        return ModelState("broken", entry.fault)
+    if not entry.available:
+        return ModelState("not in this version")
+    if entry.missing_roles:
+        return ModelState("incomplete", f"the entry has no part with the role {', '.join(entry.missing_roles)}")
+    folder = Environment.read().models
+    missing = store.missing_parts(entry, folder)
+    if not missing:
+        return ModelState("ready")
+    manual = [part for part in missing if not part.downloadable]
+    if manual:
+        targets = (f"put {part.path} into {store.manual_path(entry, part, folder).parent}" for part in manual)
+        return ModelState("download yourself", "; ".join(targets))
+    return ModelState("can be downloaded", f"{', '.join(part.path for part in missing)}: downloaded on first use")
+
+
+def missing_parts(entry: Entry, everything: bool) -> list[PartFile]:
+    """The parts that `pull` would download, with their sizes as servers state them; optional ones with `everything`."""
+    folder = Environment.read().models
+    parts = store.required_parts(entry, selected_roles(entry, everything))
+    return with_sizes([part for part in parts if store.find_part(entry, part, folder) is None])
+
+
+def selected_roles(entry: Entry, everything: bool) -> set[str]:
+    """The roles whose optional parts are wanted: all or none."""
+    return {part.role for part in entry.parts} if everything else set()
+
+
+def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
+    """Download a model's missing parts and verify all; optional ones too with `everything`.
+
+    Raises ModelError.
+    """
+    (entry,) = get_models([name])
+    if not entry.parts:
+        raise ModelError(f"this version of vrx does not know the files of {name}", f"Its source: {entry.source}")
+
+    def notify(note: Note) -> None:
+        watch(Noted.of(name, note))
+
+    def progress(part: str, done: int, size: int | None) -> None:
+        watch(Fetching(input=name, part=part, done=done, size=size))
+
+    downloader = Downloader(models=Environment.read().models, offline=False, notify=notify, progress=progress)
+    return downloader.provide(entry, selected_roles(entry, everything))
+
+
+def part_paths(name: str) -> dict[str, Path]:
+    """The files of a model that are on this machine, by role.  Raises ModelError."""
+    (entry,) = get_models([name])
+    found = {part.role: store.find_part(entry, part, Environment.read().models) for part in entry.parts}
+    return {role: path for role, path in found.items() if path is not None}
+
+
+def verify(name: str) -> dict[str, Path]:
+    """Hash the parts of a model that are on this machine.  Raises ModelError for the first that is wrong."""
+    (entry,) = get_models([name])
+    folder = Environment.read().models
+    present = [part for part in entry.parts if store.find_part(entry, part, folder) is not None]
+    return {part.role: store.verify_part(entry, part, folder, force=True) for part in present}
+
+
+def remove(name: str) -> Removal:
+    """Remove a model's downloads, except files that another complete model uses.  Raises ModelError."""
+    (entry,) = get_models([name])
+    if entry.packaged:
+        raise ModelError("the embedded model is part of vrx and cannot be removed")
+    folder = Environment.read().models
+    others = [other for other in catalogue.load_all().values() if other.name != name and not other.fault]
+    complete = [other for other in others if other.parts and not store.missing_parts(other, folder)]
+    files = [store.part_files(other, part, folder) for other in complete for part in other.parts]
+    return removal.remove(entry, folder, {path.resolve() for found in files for path in found.values()})
+
+
+def model_metadata(entry: Entry) -> dict[str, str]:
+    """What a checkpoint in the package states about itself: how it was trained, how good it is."""
+    if not entry.packaged:
+        return {}
+    paths = (store.find_part(entry, part, Environment.read().models) for part in entry.parts)
+    metadata = {key: text for path in paths if path for key, text in checkpoint.read_metadata(path).items()}
+    return {key: text for key, text in metadata.items() if key not in INTERNAL}
