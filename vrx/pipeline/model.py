@@ -23,7 +23,7 @@ from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.video import VideoFrame
 from vrx.settings import ColorFix, Decoder, Dtype, Environment, ModelSettings, RestoreSettings, Task, check_threshold
 from vrx.weights.catalogue import Entry
-from vrx.weights.download import Shop
+from vrx.weights.download import Downloader
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Model:
         self.dtype = pick_dtype(settings.dtype, self.device)
         self.tasks = tuple(str(task) for task in self._entry.tasks)
         self.scales = tuple(self._entry.scales)
-        self._pool.restorer(settings, restore, make_shop(settings, self.name, on_event))
+        self._pool.restorer(settings, restore, make_downloader(settings, self.name, on_event))
         log.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
 
     def __repr__(self) -> str:
@@ -170,8 +170,8 @@ class Model:
         check_threshold(call.scene_threshold)
         settings = replace(self._settings, prompt=call.prompt)
         self._pool.select(settings, call.restore)
-        shop = make_shop(settings, self.name, call.on_event)
-        restorer = self._pool.restorer(settings, call.restore, shop)
+        downloader = make_downloader(settings, self.name, call.on_event)
+        restorer = self._pool.restorer(settings, call.restore, downloader)
         return cast(Iterator[AnyFrame], restore_frames(restorer, frames, call, self.device))
 
 
@@ -187,13 +187,13 @@ def default_task(settings: ModelSettings) -> RestoreSettings:
     return RestoreSettings(task=task, scale=max(scales, default=4) if task is Task.UPSCALE else 1)
 
 
-def make_shop(settings: ModelSettings, name: str, on_event: Watcher) -> Shop:
+def make_downloader(settings: ModelSettings, name: str, on_event: Watcher) -> Downloader:
     """Where the files of a model come from."""
 
     def progress(part: str, done: int, size: int | None) -> None:
         on_event(events.Fetching(input=name, part=part, done=done, size=size))
 
-    def note(note: str | Note) -> None:
-        on_event(events.Noted.of(name, Note("download", note) if isinstance(note, str) else note))
+    def notify(note: Note) -> None:
+        on_event(events.Noted.of(name, note))
 
-    return Shop(models=Environment.read().models, offline=settings.offline, note=note, progress=progress)
+    return Downloader(models=Environment.read().models, offline=settings.offline, notify=notify, progress=progress)
