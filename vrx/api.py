@@ -12,10 +12,11 @@ from vrx.settings import Job, ModelSettings, check_threshold
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vrx.bench.end_to_end import Benchmark, Check
+    from vrx.bench.end_to_end import Benchmark
     from vrx.bench.stages import LargeBenchmark
     from vrx.media.probe import SourceInfo
     from vrx.pipeline.batch import Batch
+    from vrx.pipeline.doctor import Check
     from vrx.pipeline.inputs import Expansion
     from vrx.pipeline.plan import Plan
     from vrx.pipeline.run import RestoreResult
@@ -235,9 +236,9 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
 
 def doctor() -> list[Check]:
     """What works here."""
-    from vrx.bench.end_to_end import checks
+    from vrx.pipeline.doctor import run_checks
 
-    return checks()
+    return run_checks()
 
 
 def memory_for(size: tuple[int, int], scale: int) -> int:

@@ -1,8 +1,7 @@
-"""Measuring the engine, and checking what works on a machine."""
+"""End-to-end benchmark: restoring a generated clip, with reading and writing."""
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +12,17 @@ from time import perf_counter
 import numpy as np
 import torch
 
-import vrx
 from vrx.bench.isolated import in_own_process
 from vrx.bench.peak_memory import peak_memory
-from vrx.errors import VrxError
 from vrx.events import ignore
-from vrx.media import encoders, ffmpeg
+from vrx.media import encoders
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.target import Target
 from vrx.media.write import Writer
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.cost import matrix_rate, operations
-from vrx.pipeline.devices import bf16_gain, pick_device, pick_dtype, works
+from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
 from vrx.settings import Dtype, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
-from vrx.weights import catalogue, hashes
 
 SCALE = 4
 RATE = Fraction(25)
@@ -60,16 +56,6 @@ class Benchmark:
     frames: int
     matrix_rate: float
     rows: list[Row]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that works or not; `needed` where vrx cannot do without."""
-
-    name: str
-    good: bool
-    detail: str
-    needed: bool = True
 
 
 def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSettings) -> Benchmark:
@@ -151,46 +137,3 @@ def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:
             gray = np.full((chroma[1], chroma[0]), 128, np.uint8)
             writer.write(Frame((luma, gray, gray), layout, target.color, number, 1 / RATE))
         writer.finish()
-
-
-def machine_name(device: torch.device) -> str:
-    """The processor, or the GPU, by its name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()}, {torch.get_num_threads()} cores"
-    except OSError:
-        pass  # not Linux
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} cores"
-
-
-def checks() -> list[Check]:
-    """Everything `vrx doctor` looks at."""
-    cuda = torch.device("cuda")
-    found = [
-        Check("vrx", True, f"{vrx.__version__}, Python {platform.python_version()}"),
-        Check("torch", works(torch.device("cpu")), f"{torch.__version__}, {torch.get_num_threads()} threads"),
-        Check("bf16 on the processor", True, f"{bf16_gain():.1f} times the speed of float32", needed=False),
-        Check("CUDA", works(cuda), machine_name(cuda) if works(cuda) else "no device", needed=False),
-    ]
-    try:
-        program = ffmpeg.executable()
-        found.append(Check("ffmpeg", bool(ffmpeg.version(program)), f"{ffmpeg.version(program)} at {program}"))
-        for short in dict.fromkeys(encoders.SHORT_NAMES.values()):
-            form = "yuv422p10le" if short == "prores_ks" else "yuv420p"
-            trouble = ffmpeg.encoder_error(program, short, form)
-            found.append(Check(f"encoder {short}", not trouble, trouble or "works", needed=short == "libx264"))
-        for hardware in ("h264_nvenc", "hevc_nvenc"):
-            trouble = ffmpeg.encoder_error(program, hardware, "yuv420p")
-            found.append(Check(f"encoder {hardware}", not trouble, trouble or "works", needed=False))
-    except VrxError as error:
-        found.append(Check("ffmpeg", False, str(error)))
-    try:
-        part = catalogue.load_file(catalogue.packaged_path())["embedded"].parts[0]
-        hashes.verify_file(hashes.packaged_path(part.path), part.size, part.sha256)
-        found.append(Check("embedded model", True, str(hashes.packaged_path(part.path))))
-    except VrxError as error:
-        found.append(Check("embedded model", False, str(error)))
-    return found

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vrx.bench.end_to_end import machine_name
 from vrx.bench.peak_memory import forget_peak, peak_memory
 from vrx.bench.random_weights import TEXT_LENGTH, TEXT_WIDTH, RandomParts
 from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
 from vrx.models.registry import Request, build
 from vrx.pipeline.cost import bandwidth, matrix_rate
-from vrx.pipeline.devices import pick_device, pick_dtype
+from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
 from vrx.pipeline.fitting import with_room
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry

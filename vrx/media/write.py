@@ -46,7 +46,7 @@ class Writer:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.frames = 0
-        self.kept = self.scene = 0  # frames of an earlier run and its scene: a result in one piece goes on from none
+        self.resumed_frames = self.scene = 0  # of an earlier run: nothing, in one piece
         path = target.path
         self._folder: Path | None = None
         self._spool: tempfile.TemporaryDirectory[str] | None = None

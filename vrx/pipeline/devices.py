@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -105,3 +107,16 @@ def bf16_gain() -> float:
                 F.conv2d(x, weight, padding=1)
                 seconds[dtype] = min(seconds[dtype], time.perf_counter() - begin)
     return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def machine_name(device: torch.device) -> str:
+    """The processor, or the GPU, by its name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()}, {torch.get_num_threads()} cores"
+    except OSError:
+        pass  # not Linux
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} cores"

@@ -56,7 +56,7 @@ class Progress:
                 done=written,
                 frames=frames if written <= (frames or 0) else None,  # headers may be wrong
                 scene=self.scene + 1,
-                fps=(written - self._writer.kept) / max(1e-9, perf_counter() - self._begin),
+                fps=(written - self._writer.resumed_frames) / max(1e-9, perf_counter() - self._begin),
                 queues=self._executor.queues(),
             )
         )

@@ -119,7 +119,7 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
     else:
         writer.finish(end)
     seconds, stages = perf_counter() - begin, dict(executor.timings.seconds)
-    return RestoreResult(session.target.path, writer.frames, scenes, seconds, stages), writer.kept
+    return RestoreResult(session.target.path, writer.frames, scenes, seconds, stages), writer.resumed_frames
 
 
 def output_format(session: Session) -> OutputFormat:

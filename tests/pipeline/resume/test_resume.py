@@ -189,9 +189,9 @@ def test_damaged_work_is_done_again(
     elif harm == "gone":
         (folder / "000000.mkv").unlink()
     else:
-        told = json.loads((folder / JOURNAL).read_text())
-        told["segments"][0]["name"] = "../in.mkv"
-        (folder / JOURNAL).write_text(json.dumps(told))
+        record = json.loads((folder / JOURNAL).read_text())
+        record["segments"][0]["name"] = "../in.mkv"
+        (folder / JOURNAL).write_text(json.dumps(record))
     notes, outcome = notes_of(job(source, out))
     assert "starting over" in notes
     assert "damaged files" in notes

@@ -1,4 +1,4 @@
-"""What decides how a result looks, as words that two runs can compare."""
+"""Fingerprint: everything that decides what a result looks like, as text that two runs can compare."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from vrx.media.file_types import is_pattern, sequence_members
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job
 
-# wishes whose outcome is compared instead, or that change nothing in the picture
+# settings whose outcome is compared instead, or that do not change the picture
 IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline"}
 IRRELEVANT |= {"output.path", "output.overwrite", "output.skip_existing", "output.resume"}
-SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and samples of a file; smaller ones are hashed whole
+SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and sample_ranges of a file; smaller ones are hashed whole
 FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
 
 
 def fingerprint(
     job: Job, model: str, checkpoints: Iterable[Path], where: tuple[torch.device, torch.dtype]
 ) -> Fingerprint:
-    """Names to values; where all are equal, a run may go on with another's work."""
+    """Names to values; where all are equal, a run may continue another's work."""
     device, dtype = where
     found = {
-        "the input": stamp(Path(job.source)),
+        "the input": describe_files(Path(job.source)),
         "the model": model,
-        "the checkpoint": "; ".join(stamp(path) for path in checkpoints),
+        "the checkpoint": "; ".join(describe_files(path) for path in checkpoints),
         "the device": str(device),
         "the number type": str(dtype),
         "vrx": vrx.__version__,
@@ -53,11 +53,11 @@ def fingerprint(
             option = "--" + name.replace("_", "-")
             found[option] = str(value)
             if key in FILES and value is not None and Path(value).exists():
-                found[f"the file of {option}"] = stamp(Path(value))
+                found[f"the file of {option}"] = describe_files(Path(value))
     return found
 
 
-def stamp(path: Path) -> str:
+def describe_files(path: Path) -> str:
     """Name, size, time and a hash of a file, or of the pictures in a folder or sequence."""
     if is_pattern(path):
         members = sequence_members(path)
@@ -65,11 +65,11 @@ def stamp(path: Path) -> str:
         members = sorted(path.iterdir())
     else:
         members = [path]
-    return " ".join(facts(member) for member in members)
+    return " ".join(describe_file(member) for member in members)
 
 
-def facts(path: Path) -> str:
-    """Name, size, time and hash of one file; large ones are hashed in samples spread over all of them.
+def describe_file(path: Path) -> str:
+    """Name, size, time and hash of one file; large ones are hashed in sample_ranges spread over all of them.
 
     Another file of the same name, size and time (a copy tool may keep them) differs nearly everywhere.
     """
@@ -77,14 +77,14 @@ def facts(path: Path) -> str:
     digest = sha256()
     if stat.S_ISREG(found.st_mode):
         with path.open("rb") as file:
-            for place, length in samples(found.st_size):
+            for place, length in sample_ranges(found.st_size):
                 file.seek(place)
                 digest.update(file.read(length))
     return f"{path.name}:{found.st_size}:{found.st_mtime_ns}:{digest.hexdigest()[:16]}"
 
 
-def samples(size: int) -> list[tuple[int, int]]:
-    """Where samples of a file of `size` bytes begin, and their lengths; the first and the last byte are in them."""
+def sample_ranges(size: int) -> list[tuple[int, int]]:
+    """Starts and lengths of the samples of a file of `size` bytes; the first and the last byte are in them."""
     if size <= SAMPLES * SAMPLE:
         return [(0, size)]
     return [(number * (size - SAMPLE) // (SAMPLES - 1), SAMPLE) for number in range(SAMPLES)]

@@ -58,7 +58,7 @@ def lock_result(stack: ExitStack, session: Session, path: Path) -> None:
     if workspace is None:
         return
     published.forget(path)  # it is of another result
-    if workspace.holds_parts() and not session.job.output.resume:
+    if workspace.has_segments() and not session.job.output.resume:
         workspace.discard()
         session.notify(Note("earlier-work-deleted", f"{path}: the unfinished work of an earlier run is deleted"))
 

@@ -1,7 +1,7 @@
-"""What shows that a result is the work of an earlier run of the same command, killed before it cleared up.
+"""Publication record: recognizes a result of the same command whose run was killed before it cleaned up.
 
-A run that joins parts notes the finished file, by its hash, in its hidden folder just before the file gets
-its name.  The note is the last thing in the folder that is removed.
+A run that joins segments records the finished file, by its hash, in its hidden folder just before the file
+gets its name.  The record is the last thing in the folder that is removed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vrx.media.atomic import sync
-from vrx.pipeline.resume.journal import Fingerprint, plain_size
+from vrx.pipeline.resume.journal import Fingerprint, regular_file_size
 from vrx.pipeline.resume.workspace import disk_errors, folder_of
 from vrx.weights import hashes
 
 NOTE = "published.json"
-LARGEST = 1 << 20  # bytes of a note
+MAX_BYTES = 1 << 20  # of a record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """A finished file, and of what run it is the result."""
+    """A finished file, and the fingerprint of the run that made it."""
 
     fingerprint: Fingerprint
     frames: int
@@ -31,8 +31,8 @@ class Publication:
     sha256: str
 
 
-def note(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[int, int]) -> None:
-    """Note that `finished` is about to become `result`; `counts` are its frames and scenes.  Raises OutputError."""
+def record(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[int, int]) -> None:
+    """Record that `finished` is about to become `result`; `counts` are its frames and scenes.  Raises OutputError."""
     folder = folder_of(result)
     frames, scenes = counts
     with disk_errors(folder):
@@ -48,10 +48,10 @@ def note(result: Path, finished: Path, fingerprint: Fingerprint, counts: tuple[i
 
 
 def find(result: Path) -> Publication | None:
-    """The note about the file that stands under the result's name; None where there is none, or of another file."""
+    """The record of the file under the result's name; None where there is none, or one of another file."""
     place = folder_of(result) / NOTE
     try:
-        if plain_size(place) > LARGEST:
+        if regular_file_size(place) > MAX_BYTES:
             return None
         found = Publication(**json.loads(place.read_text()))
         if not (isinstance(found.frames, int) and isinstance(found.scenes, int)):
@@ -63,7 +63,7 @@ def find(result: Path) -> Publication | None:
 
 
 def forget(result: Path) -> None:
-    """Remove the note, and the folder where nothing else is in it."""
+    """Remove the record, and the folder if nothing else is in it."""
     folder = folder_of(result)
     with contextlib.suppress(OSError):
         (folder / NOTE).unlink()

@@ -1,4 +1,4 @@
-"""A stream's state to a file and back, as safetensors."""
+"""Stream state files: the state of all stages at one position, as safetensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vrx.weights import checkpoint
 
 
 def write(state: StreamState, path: Path) -> None:
-    """Write a state; the file appears whole or not at all.  Raises OSError."""
+    """Write a state; the file appears complete or not at all.  Raises OSError."""
     tensors = {f"{stage}.{name}": t.contiguous() for stage, part in state.stages.items() for name, t in part.items()}
     place = {
         "scene": state.scene.number,
@@ -30,7 +30,7 @@ def write(state: StreamState, path: Path) -> None:
 
 
 def read(path: Path) -> StreamState:
-    """Read a state.  Raises ModelError or InputError where the file is none."""
+    """Read a state.  Raises ModelError or InputError for any other file."""
     tensors, metadata = checkpoint.load_safetensors(path)
     try:
         place = json.loads(metadata["state"])

@@ -1,7 +1,7 @@
-"""The hidden folder beside a result: its lock says who is writing the result, and finished parts stand in it.
+"""Workspace: the hidden folder beside a result, with the lock of its writer and the finished segments.
 
-What stands there may be anybody's doing.  A link, another user's folder, or a folder in place of a file is
-refused; only files under vrx's own names are ever removed.
+Anybody may have put files there.  A link, another user's folder, or a folder in place of a file is refused;
+only files under vrx's own names are ever removed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ ATTEMPTS = 5  # a run that ends removes the folder; whoever opens it at that mom
 
 
 def folder_of(result: Path) -> Path:
-    """Where the work on a result stands."""
+    """The path of a result's workspace."""
     return result.with_name(f".{shorten_name(result.name)}.vrx")
 
 
 class Workspace:
-    """The folder of one result, locked.  A context manager: leaving it removes the folder unless parts are kept.
+    """The folder of one result, locked.  A context manager: leaving it removes the folder unless it holds segments.
 
-    Raises OutputError where another process has it, where it is not safe to use, and where the disk fails;
+    Raises OutputError where another process has locked it, where it is not safe to use, and where the disk fails;
     LockingUnavailableError where the file system has no locks.
     """
 
@@ -75,13 +75,13 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
-        """Release the lock; the folder goes, unless it holds parts."""
-        if not self.holds_parts():
+        """Release the lock, and remove the folder unless it holds segments."""
+        if not self.has_segments():
             self.remove()
         self._lock.release()
 
-    def holds_parts(self) -> bool:
-        """Whether work stands here that a later run may continue."""
+    def has_segments(self) -> bool:
+        """Whether it holds work that a later run may continue."""
         return os.path.lexists(self.folder / JOURNAL)
 
     def clear(self, keep: Collection[str] = ()) -> None:
@@ -116,7 +116,7 @@ class LockingUnavailableError(OutputError):
 
 @contextmanager
 def claim(result: Path) -> Iterator[Workspace | None]:
-    """The workspace of a result made in one go; None where the file system has no locks.  Raises OutputError."""
+    """The workspace of a result written at once; None where the file system has no locks.  Raises OutputError."""
     try:
         workspace = Workspace(result)
     except LockingUnavailableError:
@@ -127,7 +127,7 @@ def claim(result: Path) -> Iterator[Workspace | None]:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder only its owner can enter, or see that the one which stands there is such.  Raises OutputError."""
+    """Make a folder that only its owner can enter, or check an existing one.  Raises OutputError."""
     try:
         folder.mkdir(PRIVATE)
         return
@@ -145,13 +145,13 @@ def make_private(folder: Path) -> None:
 
 
 def owner_of_new_files(folder: Path) -> int:
-    """Whom a file that we make there belongs to: shared file systems may rename us.  Raises OSError."""
+    """The user id of files made there: shared file systems may map it.  Raises OSError."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_uid
 
 
 def refuse_unless_file(path: Path) -> None:
-    """Refuse anything but a plain file of one name, or nothing at all.  Raises OutputError."""
+    """Refuse anything but a plain file without other names, or nothing.  Raises OutputError."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -161,7 +161,7 @@ def refuse_unless_file(path: Path) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a folder that stands in place of a file.  Raises OutputError where something is in it."""
+    """Remove an empty folder in place of a file.  Raises OutputError where something is in it."""
     try:
         folder.rmdir()
     except OSError as error:

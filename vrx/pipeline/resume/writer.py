@@ -1,4 +1,4 @@
-"""Writing a result in parts that outlive the run, and asking the stream for its state between them."""
+"""Writing a result in segments that survive the run, with the stream's state saved between them."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from vrx.pipeline.executor import Control, Save, StreamState
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.journal import Journal
 
-SEGMENT_FRAMES = 240  # frames of a part at least: encoders begin anew after about as many of their own accord
+SEGMENT_FRAMES = 240  # at least: encoders start a new group of pictures after about as many anyway
 
 
 def can_segment(target: Target) -> bool:
-    """Whether a result can be made in parts and joined."""
+    """Whether a result can be written in segments and joined."""
     return target.path is not None and not target.still and target.container in JOINABLE_CONTAINERS
 
 
 def insert_checkpoints(
     items: Iterable[Item], within_scenes: bool, start: StreamState | None
 ) -> Iterator[Item | Control]:
-    """Chunks and scene starts, and a request to keep the stream's state once a part is long enough.
+    """Chunks and scene starts, and a request to save the stream's state once a segment is long enough.
 
-    `within_scenes` the state is kept between any two chunks; else only where a scene ends, and nothing but
-    the place needs to be kept: the states of large models take gigabytes.  `start` is where the stream
-    goes on, None at its beginning.
+    `within_scenes`: the state is saved between any two chunks; else only at the end of a scene, where the
+    position is enough: the states of large models take gigabytes.  `start` is where the stream continues,
+    None at its beginning.
     """
     scene = start.scene if start else None
-    count = kept = start.frame if start else 0
+    count = saved = start.frame if start else 0
     for item in items:
         if isinstance(item, SceneStart):
-            if not within_scenes and scene is not None and count - kept >= SEGMENT_FRAMES:
+            if not within_scenes and scene is not None and count - saved >= SEGMENT_FRAMES:
                 yield Save(StreamState(scene, 0, count), whole=False)
-                kept = count
+                saved = count
             scene = item
             yield item
             continue
         yield item
         count = item.first_frame + len(item.frames)
-        if within_scenes and count - kept >= SEGMENT_FRAMES:
+        if within_scenes and count - saved >= SEGMENT_FRAMES:
             assert scene is not None
             yield Save(StreamState(scene, item.index + 1, count))
-            kept = count
+            saved = count
 
 
 class SegmentedWriter:
-    """A result being written in parts.  A context manager: leaving it by an exception keeps finished parts."""
+    """A result being written in segments.  A context manager: after an exception, finished segments stay."""
 
     def __init__(self, target: Target, journal: Journal) -> None:
         self._target, self._journal = target, journal
-        self.kept = self.frames = journal.resume_point.frames
+        self.resumed_frames = self.frames = journal.resume_point.frames
         self.scene = journal.resume_point.state.scene.number if journal.resume_point.state else 0
         self._writer: Writer | None = None
         self._first: Frame | None = None
@@ -75,40 +75,40 @@ class SegmentedWriter:
             self._writer.abort()
 
     def write(self, frame: Frame) -> None:
-        """Send one frame."""
+        """Write one frame."""
         if self._writer is None:
             assert self._target.path is not None
             path = self._journal.segment_path(self._target.path.suffix.lower())
-            with defer_signals():  # else nobody could stop an encoder that has just been started
+            with defer_signals():  # else nobody could stop an encoder that was just started
                 self._writer, self._first = Writer(segment_target(self._target, path, frame.time)), frame
         self._writer.write(frame)
         self.frames += 1
 
     def save(self, state: StreamState) -> None:
-        """End the part here; a later run may go on from `state`."""
-        segment = self._ended()
+        """End the segment here; a later run may continue from `state`."""
+        segment = self._finish_segment()
         assert segment is not None
         with defer_signals():
             self._journal.add(segment, state)
 
     def finish(self, scenes: int, end: Fraction | None = None) -> None:
-        """End the last part, join all of them, and publish the result of `scenes` scenes.  Raises OutputError.
+        """End the last segment, join all of them, and publish the result of `scenes` scenes.  Raises OutputError.
 
         `end` is when the last frame stops being shown, in seconds of the source, where that is known.
         """
         result = self._target.path
         assert result is not None
-        last = self._ended()
+        last = self._finish_segment()
 
-        def note(finished: Path) -> None:
-            published.note(result, finished, self._journal.fingerprint, (self.frames, scenes))
+        def record(finished: Path) -> None:
+            published.record(result, finished, self._journal.fingerprint, (self.frames, scenes))
 
-        join_segments([*self._journal.resume_point.segments, *([last] if last else [])], self._target, end, note)
+        join_segments([*self._journal.resume_point.segments, *([last] if last else [])], self._target, end, record)
         self._journal.remove()
         published.forget(result)
 
-    def _ended(self) -> Segment | None:
-        """The part that was being written, finished; None where none was begun."""
+    def _finish_segment(self) -> Segment | None:
+        """The finished segment that was being written; None where none was begun."""
         writer, first = self._writer, self._first
         if writer is None or first is None:
             return None
