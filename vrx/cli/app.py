@@ -67,9 +67,7 @@ app.command(
 )(restore.inpaint)
 app.command("info", epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r --json"))(info.info)
 app.command("scenes", epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(scenes.scenes)
-app.add_typer(
-    models.app, name="models", epilog=end_of_help("vrx models list", "vrx models pull flashvsr"), cls=CommandGroup
-)
+app.add_typer(models.app, name="models")
 app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
 app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,44 +10,49 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vrx import api, events
+from vrx.cli import options as o
 from vrx.cli import render
 from vrx.cli.progress import Look, watcher
+from vrx.cli.usage import CommandGroup, end_of_help
 from vrx.errors import ModelError
 
 if TYPE_CHECKING:
     from vrx.weights.catalogue import Entry
 
-app = typer.Typer(help="The models vrx knows.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, download and manage models.",
+    epilog=end_of_help("vrx models list", "vrx models pull flashvsr"),
+    cls=CommandGroup,
+    no_args_is_help=True,
+)
 FITS = {True: "yes", False: "no", None: "unknown"}
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+NEXT = {"can be downloaded": "vrx models pull {}", "download yourself": "vrx models import {} PATH"}
+LICENSE = re.compile(r" \(|,")  # ends the name of a license
+UNSHOWN = {"steps", "hours"}  # of a checkpoint's metadata: how it was trained is in `trained`
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A model (vrx models list).", autocompletion=o.complete_catalogue)
+]
+Names = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="Models (vrx models list).", autocompletion=o.complete_catalogue)
+]
 
 
-@app.command("list")
-def list_models(json: AsJson = False) -> None:
-    """List all models."""
+@app.command("list", epilog=end_of_help("vrx models list", "vrx models list --json"))
+def list_models(json: o.AsJson = False) -> None:
+    """List all models: tasks, size, license, whether one fits this device, state."""
     entries = api.list_models().values()
     if json:
         for entry in entries:
             emit(entry)
         return
-    rows = [
-        (
-            e.name,
-            ", ".join(e.tasks),
-            at_least(e),
-            e.license.split(" (")[0],
-            fits(e),
-            state(e),
-        )
-        for e in entries
-    ]
+    rows = [(e.name, ", ".join(e.tasks), at_least(e), LICENSE.split(e.license)[0], fits(e), state(e)) for e in entries]
     render.emit_table(("model", "tasks", "size", "license", "fits", "state"), rows)
 
 
 def state(entry: Entry) -> str:
-    """Whether a model can run, in a word; what is wrong with an entry of the catalogue in full."""
-    word, why = api.model_state(entry)
-    return f"{word}: {why}" if entry.fault else word
+    """Whether a model can run; what is wrong with an entry of the catalogue in full."""
+    found = api.model_state(entry)
+    return f"{found.word}: {found.reason}" if entry.fault else found.word
 
 
 def at_least(entry: Entry) -> str:
@@ -56,57 +62,72 @@ def at_least(entry: Entry) -> str:
 
 
 def fits(entry: Entry) -> str:
-    """Whether `--model auto` could choose a model here: it leaves large ones on a processor to those who name them."""
+    """Whether `--model auto` could choose a model on this machine: on a CPU it does not choose large ones."""
     if not entry.available:
         return "-"
     return "slow (CPU)" if api.model_is_slow(entry) else FITS[api.model_fits(entry)]
 
 
+def next_steps(entry: Entry) -> list[tuple[str, str]]:
+    """How to get a model's missing files."""
+    found = api.model_state(entry)
+    if entry.fault or found.word not in NEXT:
+        return []
+    return [("missing", found.reason), ("get it", NEXT[found.word].format(entry.name))]
+
+
 def emit(entry: Entry) -> None:
     """A model as one JSON line."""
-    state = {"fits": api.model_fits(entry), "state": api.model_state(entry)[0]}
+    state = {"fits": api.model_fits(entry), "state": api.model_state(entry).word}
     render.emit_json({"type": "model", **render.plain(entry), **state})
 
 
-@app.command("show")
-def show(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
-    """Show one model."""
+@app.command("show", epilog=end_of_help("vrx models show embedded", "vrx models show infvsr --json"))
+def show(name: Name, json: o.AsJson = False) -> None:
+    """Show one model: what it is, its files, and how to get it."""
     (entry,) = api.get_models([name])
     if json:
         emit(entry)
         return
     rows = [
-        ("what it is", entry.about),
+        ("about", entry.about),
         ("family", entry.family),
         ("tasks", ", ".join(entry.tasks)),
-        ("scales", ", ".join(map(str, entry.scales)) or "keeps the size"),
-        ("prompts", "yes" if entry.takes_prompt else "no"),
+        ("scales", ", ".join(map(str, entry.scales)) or "size unchanged"),
+        ("prompt", "yes" if entry.takes_prompt else "no"),
         ("license", entry.license),
         ("paper", entry.paper or "none"),
-        ("comes from", entry.source),
+        ("source", entry.source),
         ("parameters", f"{entry.parameters:,}" if entry.parameters else "unknown"),
         ("size", at_least(entry)),
         ("memory", render.size(entry.memory)),
-        ("fits this device", fits(entry)),
-        ("state", ", ".join(filter(None, api.model_state(entry)))),
+        ("fits", fits(entry)),
+        ("state", state(entry)),
+        *next_steps(entry),
     ]
     for part in entry.parts:
         where = part.location if part.downloadable else f"{part.path} ({entry.source})"
-        rows.append(("part", f"{where}, {render.size(part.size)}, sha256 {part.sha256 or 'unknown'}"))
-    for key, value in api.model_metadata(entry).items():
-        rows.append((key, value))
+        size = render.size(part.size) if part.size else "size not known"
+        rows.append(("part", f"{where}, {size}, {f'sha256 {part.sha256}' if part.sha256 else 'no published hash'}"))
+    rows += [(key, value) for key, value in api.model_metadata(entry).items() if key not in UNSHOWN]
     render.emit_table(("", ""), rows, title=name)
 
 
-@app.command("pull")
+@app.command("pull", epilog=end_of_help("vrx models pull flashvsr", "vrx models pull infvsr --dry-run"))
 def pull(
-    names: Annotated[list[str], typer.Argument(help="Models to bring to this machine.")],
-    everything: Annotated[bool, typer.Option("--all", help="Optional parts too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded and stop.")] = False,
-    json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what fails.")] = False,
+    names: Names,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar=o.FLAG, help="Optional parts too, such as tiny decoders.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar=o.FLAG, help="Show what would be downloaded and exit.")
+    ] = False,
+    json: o.AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", metavar=o.FLAG, help="Show errors and warnings only.")
+    ] = False,
 ) -> None:
-    """Download models and verify them; a broken download goes on where it stopped."""
+    """Download and verify models; interrupted downloads resume."""
     entries = api.get_models(names)
     if dry_run:
         rows = [
@@ -118,61 +139,61 @@ def pull(
         return
     with watcher(render.err_console(), Look(quiet=quiet), json) as watch:
         for name in names:
-            files = api.pull(name, everything, watch)
-            watch(events.Noted(input=name, code="model-verified", text=f"{name}: {len(files)} files here and verified"))
+            count = len(api.pull(name, everything, watch))
+            text = f"{name}: {count} files downloaded and verified"
+            watch(events.Noted(input=name, code="model-ready", text=text, facts={"files": count}))
 
 
-@app.command("import")
-def bring(
-    name: Annotated[str, typer.Argument(help="The model it belongs to.")],
-    file: Annotated[Path, typer.Argument(help="A .safetensors, .pt, .pth or .ckpt, or a folder of such files.")],
-    json: AsJson = False,
+@app.command("import", epilog=end_of_help("vrx models import infvsr model.pt", "vrx models import infvsr folder/"))
+def import_checkpoint(
+    name: Name,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A .safetensors, .pt, .pth or .ckpt file, or a folder of such files."),
+    ],
+    json: o.AsJson = False,
 ) -> None:
-    """Take in a checkpoint that did not come from the Hub: checked, converted to safetensors."""
-    report(
-        ("model", "part", "file"), [(name, role, str(path)) for role, path in api.import_checkpoint(name, file)], json
-    )
+    """Add a checkpoint file you downloaded yourself (checked, converted to safetensors)."""
+    rows = [(name, role, str(path)) for role, path in api.import_checkpoint(name, file)]
+    report(("model", "part", "file"), rows, json)
 
 
-@app.command("verify")
-def verify(
-    names: Annotated[list[str], typer.Argument(help="Models to verify.")],
-    json: AsJson = False,
-) -> None:
-    """Hash every file of a model that is here and compare."""
+@app.command("verify", epilog=end_of_help("vrx models verify infvsr", "vrx models verify infvsr --json"))
+def verify(names: Names, json: o.AsJson = False) -> None:
+    """Verify the hashes of a model's files on this machine."""
     rows = [(name, role, str(path), "good") for name in names for role, path in present(name, api.verify(name))]
     report(("model", "part", "file", "state"), rows, json)
 
 
-@app.command("path")
-def path(name: Annotated[str, typer.Argument(help="A model's name.")], json: AsJson = False) -> None:
-    """Show where a model's files are."""
+@app.command("path", epilog=end_of_help("vrx models path embedded", "vrx models path infvsr --json"))
+def path(name: Name, json: o.AsJson = False) -> None:
+    """Show the paths of a model's files."""
     report(("part", "file"), [(role, str(path)) for role, path in present(name, api.part_paths(name))], json)
 
 
 def present(name: str, files: dict[str, Path]) -> Iterable[tuple[str, Path]]:
     """The files of a model by role.  Raises ModelError where there are none."""
     if not files:
-        raise ModelError(f"nothing of {name} is here", f"See how to get it: vrx models show {name}")
+        raise ModelError(f"no files of {name} on this machine", f"Get it: vrx models show {name}")
     return files.items()
 
 
-@app.command("rm")
-def remove(names: Annotated[list[str], typer.Argument(help="Models to remove.")], json: AsJson = False) -> None:
-    """Remove what was downloaded for a model; files that another one here needs stay, and those that you added."""
+@app.command("rm", epilog=end_of_help("vrx models rm infvsr", "vrx models rm infvsr flashvsr"))
+def remove(names: Names, json: o.AsJson = False) -> None:
+    """Delete a model's downloads. Shared files and files you added stay."""
     done = [(name, api.remove(name)) for name in names]
     removed = [(name, str(path)) for name, removal in done for path in removal.removed]
-    left = [(name, str(path), why) for name, removal in done for path, why in removal.skipped]
+    skipped = [(name, str(path), why) for name, removal in done for path, why in removal.skipped]
     if removed:
         report(("model", "removed"), removed, json)
-    if left:
-        report(("model", "left alone", "why"), left, json)
-    if not removed and not left:
-        render.note_line(f"nothing was downloaded for {', '.join(names)}")
+    if skipped:
+        report(("model", "not removed", "why"), skipped, json)
+    if not removed and not skipped:
+        render.note_line(f"no downloads of {', '.join(names)} on this machine")
 
 
 def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> None:
-    """Rows as a table, or one JSON object a line."""
+    """Rows as a table, or one JSON object per line."""
     if not json:
         render.emit_table(header, rows)
         return
@@ -180,11 +201,14 @@ def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> 
         render.emit_json(dict(zip(header, row, strict=True)))
 
 
-@app.command("convert")
+@app.command(
+    "convert",
+    epilog=end_of_help("vrx models convert folder/ mine.safetensors", "vrx upscale in.mp4 --model mine.safetensors"),
+)
 def convert(
-    folder: Annotated[Path, typer.Argument(help="A folder with the parts of a model.")],
-    target: Annotated[Path, typer.Argument(help="The file to write, NAME.safetensors.")],
-    json: AsJson = False,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with the parts of a model.")],
+    target: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write, NAME.safetensors.")],
+    json: o.AsJson = False,
 ) -> None:
-    """Put the parts of a model into one safetensors file, which --model takes."""
+    """Combine the parts of a model into one safetensors file for --model."""
     report(("file", "family"), [(str(target), api.convert(folder, target))], json)

@@ -21,6 +21,7 @@ from vrx.errors import VrxError
 # what a terminal obeys rather than shows: control characters (C0, DEL, C1), line separators, marks that turn the
 # direction of writing; and bytes of a name that are no text, which no terminal can be sent
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST_WORD = 12  # letters that a table does not break
 BYTES = range(0xDC80, 0xDD00)  # surrogates that stand for the bytes 0x80 to 0xff
 
 
@@ -70,8 +71,10 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str 
     """A table on standard output."""
     title = escape(printable(title)) if title is not None else None
     table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in table.columns:
+    for number, column in enumerate(table.columns):
         column.overflow = "fold"  # never cut: hashes and paths are to be copied
+        words = [word for row in rows for word in str(row[number]).split()]
+        column.min_width = min(LONGEST_WORD, max(map(len, words), default=0))
     table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*(escape(printable(str(cell))) for cell in row))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vrx.errors import ModelError
+from vrx.errors import ModelError, did_you_mean
 from vrx.events import Fetching, Note, Noted, Watcher
 from vrx.settings import Environment
 from vrx.weights import catalogue, checkpoint, removal, store
@@ -29,7 +29,8 @@ def get_models(names: Sequence[str]) -> list[Entry]:
     entries = catalogue.load_all()
     for name in names:
         if name not in entries:
-            raise ModelError(f"unknown model {name!r}", "List the models with: vrx models list")
+            hint = f"{did_you_mean(name, entries)}List the models with: vrx models list"
+            raise ModelError(f"unknown model {name!r}", hint)
         if entries[name].fault:
             raise ModelError(entries[name].fault)
     return [entries[name] for name in names]
