@@ -11,8 +11,7 @@ from huggingface_hub import constants
 from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
 from vrx.files import check_file, path_exists, read_bytes, read_text
-from vrx.models.components import in_folder
-from vrx.models.registry import given
+from vrx.models.loader import entry_from_path, read_folder
 from vrx.scenes.cut_list import read_cuts
 from vrx.weights import catalogue, checkpoint, hashes, sharded
 from vrx.weights.hash_cache import HashCache
@@ -53,9 +52,9 @@ READERS: dict[str, tuple[str, Callable[[Path], object], type[VrxError]]] = {
     "metadata": ("m.safetensors", checkpoint.read_metadata, ModelError),
     "section": ("m.safetensors", lambda path: checkpoint.load_section(path, "a"), ModelError),
     "index": ("m.safetensors.index.json", sharded.read_index, ModelError),
-    "model": ("m.pt", given, ModelError),
-    "model as safetensors": ("m.safetensors", given, ModelError),
-    "config of a folder": ("config.json", lambda path: in_folder(path.parent), ModelError),
+    "model": ("m.pt", entry_from_path, ModelError),
+    "model as safetensors": ("m.safetensors", entry_from_path, ModelError),
+    "config of a folder": ("config.json", lambda path: read_folder(path.parent), ModelError),
     "imported": ("m.pt", lambda path: api.import_checkpoint("infvsr", path), ModelError),
     "hashed": ("m.pt", lambda path: hashes.verify_file(path, None, "0" * 64), ModelError),
     "ledger": ("m.pt", lambda path: HashCache(path.parent).check("m", path, None, ""), ModelError),
@@ -92,6 +91,6 @@ def test_a_pipe_among_the_notes_of_the_cache_is_left_alone(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["a" * 5000 + ".pt", "a" * 300, "a\0b"])
 def test_names_that_no_disk_holds_lead_nowhere(name: str) -> None:
     assert not path_exists(Path(name))
-    for read in (given, lambda path: api.import_checkpoint("infvsr", path)):
+    for read in (entry_from_path, lambda path: api.import_checkpoint("infvsr", path)):
         with pytest.raises(ModelError, match="no such file"):
             read(Path(name))

@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import small
 from vrx.bench.stages import ON_PROCESSOR, Meter, measured, parameters
-from vrx.models.registry import Request, build, given, parts_of
+from vrx.models.family import BuildRequest
+from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.download import Downloader
 
@@ -17,10 +18,10 @@ DOWNLOADER = Downloader(models=Path("none"), offline=True, notify=print)
 
 def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
     path = small.flashvsr(tmp_path / "m")
-    entry, model = given(path), ModelSettings()
+    entry, model = entry_from_path(path), ModelSettings()
     restore = RestoreSettings(task=Task.UPSCALE, scale=4)
-    request = Request(parts_of(entry, model, {}, DOWNLOADER), restore, model, CPU, torch.float32)
-    restorer = build(entry, request)
+    request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
+    restorer = load_model(entry, request).restorer(restore)
     rows = measured(restorer, (128, 128), 1, CPU, (1e9, 1e9))
     assert [row.stage for row in rows] == ["encode", "generate", "decode"]
     for row in rows:
@@ -37,10 +38,10 @@ def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
 def test_a_chunk_is_timed_once_the_cache_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = small.instantvir(tmp_path / "m")
     monkeypatch.setenv("VRX_HOME", str(tmp_path))
-    entry, model = given(path), ModelSettings()
+    entry, model = entry_from_path(path), ModelSettings()
     restore = RestoreSettings(task=Task.DEBLUR)
-    request = Request(parts_of(entry, model, {}, DOWNLOADER), restore, model, CPU, torch.float32)
-    meter = Meter(build(entry, request), (32, 32), CPU)
+    request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
+    meter = Meter(load_model(entry, request).restorer(restore), (32, 32), CPU)
     with torch.inference_mode():
         meter.fill_caches()
         cache = meter.states["generate"].cache

@@ -50,8 +50,8 @@ def test_a_batch_gives_the_bytes_of_single_runs_and_loads_its_model_once(
     clip("b.mp4", frames=2, codec="mpeg4", size=(32, 24), cuts=[1])
     names = ("b.mp4", "a.mp4")
     builds = []
-    build = pool.build
-    monkeypatch.setattr(pool, "build", lambda entry, request: builds.append(entry.name) or build(entry, request))
+    load = pool.load_model
+    monkeypatch.setattr(pool, "load_model", lambda entry, request: builds.append(entry.name) or load(entry, request))
     assert main("upscale", *names, "-s", "2", "-o", "together/").status == 0
     assert builds == ["embedded"]
     for name in names:

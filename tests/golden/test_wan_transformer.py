@@ -52,7 +52,8 @@ def test_streams(case: Case, mode: str) -> None:
 
 @torch.inference_mode()
 def test_half_precision_keeps_the_float32_islands(case: Case) -> None:
-    net, io = network(case).narrow(torch.bfloat16), case.io()
+    net, io = network(case), case.io()
+    net.cast_weights(torch.bfloat16)
     for name, parameter in net.named_parameters():
         island = any(part in name for part in ("time_", "head.", "norm", "modulation"))
         assert parameter.dtype == (torch.float32 if island else torch.bfloat16), name

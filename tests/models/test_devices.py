@@ -11,11 +11,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.networks.networks import tiny_parts
-from vrx.bench.random_weights import RandomParts
-from vrx.models import embedded, enlarge, flashvsr, infvsr
+from vrx.bench.random_weights import RandomComponents
+from vrx.models import flashvsr, infvsr
 from vrx.models.base import DeviceChunk, SceneStart
-from vrx.models.components import Parts
-from vrx.models.registry import Request, build
+from vrx.models.components import Components
+from vrx.models.embedded import upscale
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.family import BuildRequest
+from vrx.models.loader import load_model
+from vrx.models.registry import FAMILIES
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -65,11 +70,11 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pyte
     task = Task(entry.tasks[0])
     mask = Path("none") if task is Task.INPAINT else None
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
-    lean = any(part.role == "lean" for part in entry.parts)
-    parts = RandomParts(family=entry.family, device=ELSEWHERE, dtype=torch.bfloat16, on_lean=lean)
+    components = RandomComponents.of(entry, FAMILIES[entry.family], ELSEWHERE, torch.bfloat16)
     model, context = ModelSettings(name=name, **wishes), torch.randn(1, 8, 4096)
     with torch.inference_mode():
-        restorer = build(entry, Request(parts, restore, model, ELSEWHERE, torch.bfloat16, context))
+        request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context)
+        restorer = load_model(entry, request).restorer(restore)
         target = (SOURCE[0] * restorer.scale, SOURCE[1] * restorer.scale)
         stages = list(restorer.stages.values())
         with Border() as border:
@@ -99,10 +104,10 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
 
 @pytest.mark.parametrize(("task", "scale"), [("upscale", 4), ("upscale", 2), ("deblur", 1), ("inpaint", 1)])
 def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enlarge, "brightness", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
-    options = embedded.EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
+    monkeypatch.setattr(upscale, "brightness", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
+    options = EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
-        restorer = embedded.EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)
+        restorer = EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)
         stages = list(restorer.stages.values())
         target = (SOURCE[0] * scale, SOURCE[1] * scale)
         with Border() as border:
@@ -126,8 +131,7 @@ def test_an_autoencoder_is_fused_on_a_gpu_only(
 ) -> None:
     monkeypatch.setenv("VRX_COMPILE", wish)
     monkeypatch.setattr(WanAutoencoder, "to", lambda network, *_: network)  # no GPU is needed
-    restore = RestoreSettings(task=Task.UPSCALE, scale=4)
-    request = Request(Parts(), restore, ModelSettings(), torch.device(device), torch.float32)
-    placed = request.placed(WanAutoencoder(WanAutoencoderConfig(dim=8)))
+    request = BuildRequest(Components(), ModelSettings(), torch.device(device), torch.float32)
+    placed = request.place(WanAutoencoder(WanAutoencoderConfig(dim=8)))
     norms = [module for module in placed.modules() if isinstance(module, ChannelNorm)]
     assert {norm.fused for norm in norms} == {fused}

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.networks.networks import tiny_parts
-from vrx.models import enlarge
 from vrx.models.base import DeviceChunk, SceneStart
-from vrx.models.embedded import EmbeddedOptions, EmbeddedParts, EmbeddedRestorer, load_parts
+from vrx.models.embedded import upscale
+from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.train.degrade import quantise, shrink
@@ -21,8 +23,8 @@ NOISE = 8 / 255
 
 
 @pytest.fixture(scope="module")
-def shipped() -> EmbeddedParts:
-    return load_parts(packaged_path("embedded.safetensors"))
+def shipped() -> EmbeddedNetworks:
+    return load_networks(packaged_path("embedded.safetensors"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def moving(picture: Tensor, frames: int) -> Tensor:
 
 
 def enlarged(
-    low: Tensor, parts: EmbeddedParts, scale: int = 4, strength: float | None = 0.0, chunk: int = 2
+    low: Tensor, parts: EmbeddedNetworks, scale: int = 4, strength: float | None = 0.0, chunk: int = 2
 ) -> tuple[Tensor, list[str]]:
     """All frames, and what was noted of them."""
     options = EmbeddedOptions(task="upscale", scale=scale, strength=strength)
@@ -68,7 +70,7 @@ def enlarged(
     return torch.cat(frames), notes
 
 
-def gains(low: Tensor, truth: Tensor, parts: EmbeddedParts, strength: float | None = 0.0) -> Tensor:
+def gains(low: Tensor, truth: Tensor, parts: EmbeddedNetworks, strength: float | None = 0.0) -> Tensor:
     """dB over bicubic of every frame, enlarged by 4."""
     found, _ = enlarged(low, parts, strength=strength)
     errors = [((x - truth) ** 2)[..., 8:-8, 8:-8].mean((1, 2, 3)) for x in (bicubic(low, 4), found)]
@@ -76,20 +78,20 @@ def gains(low: Tensor, truth: Tensor, parts: EmbeddedParts, strength: float | No
 
 
 def test_frames_of_a_moving_scene_help_each_other(
-    picture: Tensor, shipped: EmbeddedParts, monkeypatch: pytest.MonkeyPatch
+    picture: Tensor, shipped: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = moving(picture, 10)
     low = quantise(shrink(truth, 4))
     found = gains(low, truth, shipped)
     assert found.min() > 2.0
-    monkeypatch.setattr(enlarge, "LEAD_FRAMES", 1)
+    monkeypatch.setattr(upscale, "LEAD_FRAMES", 1)
     alone = gains(low, truth, shipped)
     assert found[0] > alone[0] + 0.3  # its scene goes on, and that helps the first frame too
     assert alone[6:].mean() > alone[0] + 0.5
     torch.testing.assert_close(found[6:], alone[6:], atol=0.2, rtol=0)
 
 
-def test_a_still_scene_comes_to_rest(picture: Tensor, shipped: EmbeddedParts) -> None:
+def test_a_still_scene_comes_to_rest(picture: Tensor, shipped: EmbeddedNetworks) -> None:
     truth = quantise(view(picture, 0)).expand(24, -1, -1, -1)
     found = gains(quantise(shrink(truth, 4)), truth, shipped)
     assert found.min() > 1.5
@@ -97,14 +99,14 @@ def test_a_still_scene_comes_to_rest(picture: Tensor, shipped: EmbeddedParts) ->
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
-def test_short_scenes_have_a_shorter_lead(picture: Tensor, shipped: EmbeddedParts, frames: int) -> None:
+def test_short_scenes_have_a_shorter_lead(picture: Tensor, shipped: EmbeddedNetworks, frames: int) -> None:
     truth = moving(picture, frames)
     found = gains(quantise(shrink(truth, 4)), truth, shipped)
     assert len(found) == frames
     assert found.min() > 1.0
 
 
-def test_noise_is_found_and_removed(picture: Tensor, shipped: EmbeddedParts) -> None:
+def test_noise_is_found_and_removed(picture: Tensor, shipped: EmbeddedNetworks) -> None:
     truth = moving(picture, 6)
     low = shrink(truth, 4)
     low = quantise((low + NOISE * torch.randn(low.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1))
@@ -136,14 +138,14 @@ def test_every_size_works_and_chunks_do_not_matter(scale: int, size: tuple[int, 
 def test_a_given_strength_is_that_of_the_kind_of_damage_there_is(
     found: list[float], strength: float, expected: list[float]
 ) -> None:
-    assert enlarge.scaled(torch.tensor(found), strength).tolist() == pytest.approx(expected)
+    assert upscale.scaled(torch.tensor(found), strength).tolist() == pytest.approx(expected)
 
 
 def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     levels = torch.tensor([0.2, 0.3, 0.5])
-    assert enlarge.trusted(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
-    assert enlarge.trusted(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
-    assert enlarge.trusted(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
+    assert upscale.trusted(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
+    assert upscale.trusted(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
+    assert upscale.trusted(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
 
 
 @pytest.mark.parametrize(
@@ -157,4 +159,4 @@ def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     ],
 )
 def test_damage_is_put_into_words(levels: list[float], words: str) -> None:
-    assert enlarge.describe(torch.tensor(levels)) == words
+    assert upscale.describe(torch.tensor(levels)) == words

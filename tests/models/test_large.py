@@ -12,12 +12,15 @@ from torch import Tensor
 
 from tests.models import small
 from vrx.errors import ModelError
-from vrx.models import autoencoders, infvsr, prompts
+from vrx.models import autoencoders, infvsr, prompts, tiling
 from vrx.models.base import ChunkSchedule, DeviceChunk, Restorer, SceneStart
-from vrx.models.components import Parts, in_folder
-from vrx.models.registry import FAMILIES, Request, build, given, parts_of
+from vrx.models.family import BuildRequest
+from vrx.models.loader import entry_from_path, find_components, load_model, read_folder
+from vrx.models.registry import FAMILIES
 from vrx.networks.causal_conv import ConvCache
+from vrx.networks.published import PublishedNetwork
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.download import Downloader
 
@@ -45,10 +48,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def restorer(path: Path, task: Task, **wishes: str) -> Restorer:
-    entry = given(path)
+    entry = entry_from_path(path)
     model = ModelSettings(name=str(path), **wishes)
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=Path("m"))
-    return build(entry, Request(parts_of(entry, model, {}, DOWNLOADER), restore, model, CPU, torch.float32))
+    request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
+    return load_model(entry, request).restorer(restore)
 
 
 def clip(frames: int) -> Tensor:
@@ -59,10 +63,10 @@ def clip(frames: int) -> Tensor:
 
 @torch.inference_mode()
 def test_the_order_in_memory_changes_no_number(folders: dict[str, Path]) -> None:
-    model, restore = ModelSettings(), RestoreSettings(task=Task.UPSCALE, scale=4)
-    parts = parts_of(given(folders["infvsr"]), model, {}, DOWNLOADER)
-    plain = parts.autoencoder()
-    placed = Request(parts, restore, model, CPU, torch.float32).placed(parts.autoencoder())
+    model = ModelSettings()
+    components = find_components(entry_from_path(folders["infvsr"]), model, {}, DOWNLOADER)
+    plain = components.load("autoencoder", WanAutoencoder)
+    placed = BuildRequest(components, model, CPU, torch.float32).load("autoencoder", WanAutoencoder)
     kernel = placed.decoder.conv1.weight
     assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
     assert not kernel.is_contiguous()
@@ -77,15 +81,20 @@ def test_the_order_in_memory_changes_no_number(folders: dict[str, Path]) -> None
 
 
 def test_weights_begin_where_matrices_may_whatever_the_file(folders: dict[str, Path]) -> None:
-    model, restore = ModelSettings(), RestoreSettings(task=Task.UPSCALE, scale=4)
-    parts = parts_of(given(folders["infvsr"]), model, {}, DOWNLOADER)
-    for network in (parts.transformer(), parts.autoencoder(), parts.guidance()):
+    model = ModelSettings()
+    components = find_components(entry_from_path(folders["infvsr"]), model, {}, DOWNLOADER)
+    networks: tuple[PublishedNetwork, ...] = (
+        components.load("transformer", WanTransformer),
+        components.load("autoencoder", WanAutoencoder),
+        infvsr.load_guidance(components),
+    )
+    for network in networks:
         before = [parameter.clone() for parameter in network.parameters()]
         for parameter in network.parameters():  # as a file with a header of any length maps them
             store = torch.empty(parameter.numel() + 32)
             begin = next(i for i in range(17) if (store.data_ptr() + 4 * i) % 64 == 4)
             parameter.data = store[begin : begin + parameter.numel()].view(parameter.shape).copy_(parameter.data)
-        placed = Request(parts, restore, model, CPU, torch.float32).placed(network)
+        placed = BuildRequest(components, model, CPU, torch.float32).place(network)
         for parameter, old in zip(placed.parameters(), before, strict=True):
             assert parameter.data_ptr() % 64 == 0
             assert torch.equal(parameter, old)
@@ -172,10 +181,10 @@ def test_a_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pytest.
     other = run(restorer(folders["instantvir"], Task.DEBLUR, prompt="a tree"), clip(3))
     assert not torch.equal(first, other)
 
-    def never(self: Parts) -> None:
+    def never(*_: object) -> None:
         raise AssertionError("the encoder was loaded again")
 
-    monkeypatch.setattr(Parts, "text", never)
+    monkeypatch.setattr(prompts, "encoded", never)
     assert torch.equal(run(restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat"), clip(3)), first)
     with pytest.raises(AssertionError, match="again"):
         restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat tree")
@@ -183,7 +192,7 @@ def test_a_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pytest.
 
 def test_prompts_are_cleaned_and_end_with_their_token(folders: dict[str, Path]) -> None:
     assert prompts.cleaned("  a\n&amp;lt;b&amp;gt;\t cafÃ© ") == "a <b> café"
-    tokenizer = in_folder(folders["instantvir"]).tokenizer()
+    tokenizer = read_folder(folders["instantvir"]).tokenizer()
     assert prompts.tokens(tokenizer, "a  cat ")[0].tolist() == [[3, 4, 1]]
     assert prompts.tokens(tokenizer, "")[0].tolist() == [[1]]
     ids, mask = prompts.tokens(tokenizer, "cat " * 700)
@@ -231,7 +240,7 @@ def streamed(direction: autoencoders.StreamingPass, x: Tensor, sizes: list[int])
 
 def whole_tile(codec: autoencoders.WanVideoAutoencoder, latent: Tensor) -> Tensor:
     """The first tile of 32 latents alone."""
-    return streamed(autoencoders.decoder(codec, autoencoders.Tiling("off")), latent[..., :32, :32], [1, 1])
+    return streamed(autoencoders.decoder(codec, tiling.Tiling("off")), latent[..., :32, :32], [1, 1])
 
 
 def test_blending_changes_nothing_where_tiles_agree() -> None:
@@ -239,25 +248,23 @@ def test_blending_changes_nothing_where_tiles_agree() -> None:
         return x.repeat_interleave(8, -1).repeat_interleave(8, -2), cache.fork()
 
     x = torch.rand(1, 3, 2, 300, 170)
-    out, caches = autoencoders.StreamingPass(enlarge, autoencoders.Tiling("1024"), (1, 8)).step(x, [])
+    out, caches = autoencoders.StreamingPass(enlarge, tiling.Tiling("1024"), (1, 8)).step(x, [])
     torch.testing.assert_close(out, enlarge(x, ConvCache())[0])
     assert len(caches) == 3 * 2
 
 
 @torch.inference_mode()
 def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
-    codec = autoencoders.WanVideoAutoencoder(in_folder(folders["infvsr"]).autoencoder())
+    codec = autoencoders.WanVideoAutoencoder(read_folder(folders["infvsr"]).load("autoencoder", WanAutoencoder))
     latent = torch.randn(1, 16, 2, 40, 12)
-    whole = streamed(autoencoders.decoder(codec, autoencoders.Tiling("off")), latent, [1, 1])
-    assert torch.equal(
-        streamed(autoencoders.decoder(codec, autoencoders.Tiling("320")), latent, [1, 1]), whole
-    )  # one tile
-    in_tiles = streamed(autoencoders.decoder(codec, autoencoders.Tiling("256")), latent, [1, 1])
+    whole = streamed(autoencoders.decoder(codec, tiling.Tiling("off")), latent, [1, 1])
+    assert torch.equal(streamed(autoencoders.decoder(codec, tiling.Tiling("320")), latent, [1, 1]), whole)  # one tile
+    in_tiles = streamed(autoencoders.decoder(codec, tiling.Tiling("256")), latent, [1, 1])
     assert in_tiles.shape == whole.shape
     assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbour there
     video = whole[..., :5, :, :]
     for tile in ("off", "256"):
-        assert streamed(autoencoders.encoder(codec, autoencoders.Tiling(tile)), video, [1, 4]).shape == (
+        assert streamed(autoencoders.encoder(codec, tiling.Tiling(tile)), video, [1, 4]).shape == (
             1,
             16,
             2,
@@ -268,15 +275,15 @@ def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
 
 def test_tiles_cover_every_axis_and_their_weights_blend() -> None:
     for length in (16, 128, 129, 200, 238, 239, 500):
-        places = autoencoders.starts(length, autoencoders.Tiles())
+        places = tiling.starts(length, tiling.Tiles())
         assert places[0] == 0
         assert places[-1] + 128 >= length
         assert all(later - earlier == 110 for earlier, later in pairwise(places))
         assert len(places) == 1 or places[-2] + 128 < length  # none that is not needed
-    weight = autoencoders.ramp(20, 4, first=False, last=True, like=torch.zeros(1))
+    weight = tiling.ramp(20, 4, first=False, last=True, like=torch.zeros(1))
     assert weight.tolist() == [0.25, 0.5, 0.75, 1.0] + [1.0] * 16
-    assert autoencoders.Tiling().tiles(1024, 2048) is None
-    assert autoencoders.Tiling().tiles(1080, 1920) == autoencoders.Tiles(128, 110)
+    assert tiling.Tiling().tiles(1024, 2048) is None
+    assert tiling.Tiling().tiles(1080, 1920) == tiling.Tiles(128, 110)
 
 
 def test_parts_that_are_missing_or_of_another_network_are_named(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -296,15 +303,15 @@ def test_parts_that_are_missing_or_of_another_network_are_named(folders: dict[st
 
 def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> None:
     for name, path in folders.items():
-        assert given(path).family == ("instantvir" if name == "lean" else name)
-        assert set(given(path).tasks) == set(FAMILIES[given(path).family].tasks)
-    assert given(folders["infvsr"] / "InfVSR.ckpt").family == "infvsr"
+        assert entry_from_path(path).family == ("instantvir" if name == "lean" else name)
+        assert set(entry_from_path(path).tasks) == set(FAMILIES[entry_from_path(path).family].capabilities.tasks)
+    assert entry_from_path(folders["infvsr"] / "InfVSR.ckpt").family == "infvsr"
     torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="no checkpoint of a family"):
-        given(tmp_path / "other.pth")
+        entry_from_path(tmp_path / "other.pth")
     with pytest.raises(ModelError, match="holds no transformer"):
-        given(tmp_path)
-    assert in_folder(tmp_path).files == {}
+        entry_from_path(tmp_path)
+    assert read_folder(tmp_path).files == {}
 
 
 @pytest.mark.parametrize("spent", [False, True])

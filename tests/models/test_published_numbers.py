@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from vrx.models import autoencoders, causal_wan, flashvsr, infvsr, instantvir, prompts
+from vrx.models import autoencoders, causal_wan, flashvsr, infvsr, instantvir, prompts, tiling
 from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.models.causal_wan import OneStep
 from vrx.models.flashvsr import FlashVsrOptions, GenerateState
@@ -28,7 +28,7 @@ def test_infvsr() -> None:
     assert infvsr.RULE.sigma == pytest.approx(0.3985014, abs=1e-6)  # of 1000 steps, the entry nearest to 399 / 1000
     assert infvsr.CHANGE == detect.CUT_THRESHOLD == 27.0  # content score, appendix A.3
     assert infvsr.PATIENCE == detect.REFRESH_AFTER == 15  # frames, appendix A.3
-    assert (autoencoders.TILED_FROM, autoencoders.TILE, autoencoders.STRIDE) == (
+    assert (tiling.TILED_FROM, tiling.TILE, tiling.STRIDE) == (
         1024,
         128,
         110,
@@ -40,7 +40,7 @@ def test_causal_wan_works_in_blocks_of_three_latent_frames() -> None:
     assert causal_wan.BLOCK == 3
     assert ChunkSchedule(first=9, next=12, multiple=4, first_offset=1) == causal_wan.SCHEDULE
     assert causal_wan.PIXEL_MULTIPLE == 16
-    assert autoencoders.SPATIAL == 8
+    assert tiling.SPATIAL == 8
 
 
 def test_guidance_of_infvsr() -> None:

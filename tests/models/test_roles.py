@@ -10,17 +10,23 @@ from safetensors.torch import save_file
 
 from vrx.errors import ModelError
 from vrx.models import roles
-from vrx.models.components import Parts, in_folder
-from vrx.models.registry import family_of, given
-from vrx.models.roles import SIGNS, find
+from vrx.models.components import Components
+from vrx.models.loader import detect_family, entry_from_path, known_components, read_folder
 
+SIGNATURES = {  # of the components that are networks of their own
+    role: component.network.SIGNATURE for role, component in known_components().items() if component.network
+}
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
+
+
+def find(folder: Path) -> roles.Found:
+    return roles.find(folder, known_components())
 
 
 def put(path: Path, role: str | None) -> Path:
     """A checkpoint that holds the tensor only that part has, in the format of its suffix; None: another's tensor."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {SIGNS[role] if role else "down_blocks.0.weight": torch.zeros(1)}
+    tensors = {SIGNATURES[role] if role else "down_blocks.0.weight": torch.zeros(1)}
     if path.suffix == ".safetensors":
         save_file(tensors, path)
     else:
@@ -32,7 +38,7 @@ def put_index(folder: Path, role: str | None) -> Path:
     """The same in two shards with their index."""
     put(folder / "diffusion_pytorch_model-00001-of-00002.safetensors", role)
     put(folder / "diffusion_pytorch_model-00002-of-00002.safetensors", None)
-    first = SIGNS[role] if role else "a"
+    first = SIGNATURES[role] if role else "a"
     placed = {first: "diffusion_pytorch_model-00001-of-00002.safetensors"}
     placed["down_blocks.0.weight"] = "diffusion_pytorch_model-00002-of-00002.safetensors"
     index = folder / f"{DIFFUSERS}.index.json"
@@ -44,7 +50,7 @@ def test_an_index_in_the_transformers_folder_wins_over_a_file_of_its_name_in_ano
     index = put_index(tmp_path / "transformer", "transformer")
     vae = put(tmp_path / "vae" / DIFFUSERS, "autoencoder")
     text = put(tmp_path / "text_encoder" / "model.safetensors", "text")
-    assert in_folder(tmp_path) == Parts({"transformer": index, "autoencoder": vae, "text": text})
+    assert read_folder(tmp_path) == Components({"transformer": index, "autoencoder": vae, "text": text})
 
 
 def test_a_folder_named_for_a_part_decides_where_tensors_do_not_tell(tmp_path: Path) -> None:
@@ -66,13 +72,17 @@ def test_parts_that_no_family_here_has_are_not_taken_for_others(tmp_path: Path) 
 
 
 def test_without_such_folders_the_tensors_decide_whatever_the_names(tmp_path: Path) -> None:
-    names = {role: put(tmp_path / f"part-{number}.pth", role) for number, role in enumerate(SIGNS)}
+    names = {role: put(tmp_path / f"part-{number}.pth", role) for number, role in enumerate(SIGNATURES)}
     torch.save(torch.zeros(1, 2, 3), tmp_path / "rows.pth")
     torch.save({"a.lora_A": torch.zeros(1)}, tmp_path / "more.pth")
     (tmp_path / "google").mkdir()
     (tmp_path / "google" / "tokenizer.json").write_text("{}")
     others = {"prompt": tmp_path / "rows.pth", "adapter": tmp_path / "more.pth"}
-    assert find(tmp_path).files == {**names, **others, "tokenizer": tmp_path / "google" / "tokenizer.json"}
+    assert find(tmp_path).files == {
+        **names,
+        **others,
+        "tokenizer": tmp_path / "google" / "tokenizer.json",
+    }
 
 
 def test_a_misleading_name_does_not_mislead(tmp_path: Path) -> None:
@@ -85,7 +95,7 @@ def test_two_files_for_one_part_are_refused_with_their_names_once_it_is_needed(t
     first, second = put(tmp_path / "a.safetensors", "transformer"), put(tmp_path / "b.safetensors", "transformer")
     put(tmp_path / "t1.safetensors", "tiny")
     put(tmp_path / "t2.safetensors", "tiny")
-    parts = in_folder(tmp_path)
+    parts = read_folder(tmp_path)
     assert parts.has("tiny")
     with pytest.raises(ModelError, match="more than one file may be the model's transformer") as raised:
         parts.tensors("transformer")
@@ -104,22 +114,28 @@ def test_a_damaged_transformer_is_not_called_missing(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     put(tmp_path / "vae.safetensors", "autoencoder")
     with pytest.raises(ModelError, match=r"model.safetensors is no safetensors checkpoint"):
-        family_of(tmp_path)
+        detect_family(tmp_path)
 
 
 def test_the_system_is_told_by_the_parts_of_a_folder(tmp_path: Path) -> None:
     put_index(tmp_path / "transformer", "transformer")
-    assert family_of(tmp_path) == "instantvir"
-    put(tmp_path / "guidance" / "x.pth", "guidance")
-    assert family_of(tmp_path) == "infvsr"
-    put(tmp_path / "projection" / "x.pth", "projection")
-    assert family_of(tmp_path) == "flashvsr"
+    for role, family in (("guidance", "infvsr"), ("text", "instantvir"), ("projection", "flashvsr")):
+        part = put(tmp_path / role / "x.pth", role)
+        assert detect_family(tmp_path) == family
+        part.unlink()
+
+
+@pytest.mark.parametrize(("width", "family"), [(512, "infvsr"), (4096, "instantvir"), (24, "infvsr")])
+def test_a_transformer_alone_is_told_by_its_guidance(tmp_path: Path, width: int, family: str) -> None:
+    tensors = {"patch_embedding.weight": torch.zeros(1), "text_embedding.0.weight": torch.zeros(2, width)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    assert detect_family(tmp_path) == detect_family(tmp_path / "x.safetensors") == family
 
 
 def test_the_root_of_the_disk_is_no_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = time.monotonic()
     with pytest.raises(ModelError):
-        given(Path("/"))
+        entry_from_path(Path("/"))
     assert time.monotonic() - begin < 10
     monkeypatch.setattr(roles, "MOST_FILES", 5)
     for number in range(6):
@@ -141,4 +157,4 @@ def test_links_to_folders_and_hidden_folders_are_left_out(tmp_path: Path) -> Non
 def test_a_strange_config_is_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelError, match=r"cannot read .*config.json"):
-        in_folder(tmp_path)
+        read_folder(tmp_path)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vrx.models import autoencoders, footprints
-from vrx.models.autoencoders import RESERVE, Tiles, Tiling
+from vrx.models import autoencoders
+from vrx.models.footprint import SPARE, Footprint
+from vrx.models.registry import FAMILIES
+from vrx.models.tiling import RESERVE, Tiles, Tiling
 from vrx.networks.causal_conv import ConvCache
 from vrx.weights import catalogue
 
@@ -14,12 +16,18 @@ FREE = {"24 GB": 24_900_000_000, "80 GB": 84_500_000_000}
 SIZES = {"480p": (480, 832), "720p": (720, 1280), "1080p": (1088, 1920), "4K": (2160, 3840)}
 
 
+def footprint(name: str, decoder: str = "auto") -> Footprint:
+    found = FAMILIES[ENTRIES[name].family].footprint(ENTRIES[name], decoder)
+    assert found is not None, name
+    return found
+
+
 @pytest.mark.parametrize(
     ("card", "whole"),
     [("24 GB", {"480p"}), ("80 GB", {"480p", "720p", "1080p"})],
 )
 def test_a_picture_that_fits_the_card_is_decoded_in_one_piece(card: str, whole: set[str]) -> None:
-    tiling = Tiling("auto", footprints.untiled(ENTRIES["infvsr"], FREE[card]))
+    tiling = Tiling("auto", footprint("infvsr").whole.within(FREE[card]))
     assert {name for name, size in SIZES.items() if tiling.tiles(*size) is None} == whole
 
 
@@ -42,10 +50,9 @@ def test_wishes_come_before_memory() -> None:
 def test_the_memory_in_one_piece_is_the_measured_one(
     name: str, decoder: str, size: tuple[int, int], measured: float
 ) -> None:
-    found = footprints.footprint(ENTRIES[name], decoder)
-    assert found is not None
+    found = footprint(name, decoder)
     pixels = size[0] * size[1]
-    assert found.whole.at(pixels) / footprints.SPARE == pytest.approx(measured * 1e9, rel=0.15)
+    assert found.whole.at(pixels) / SPARE == pytest.approx(measured * 1e9, rel=0.15)
     assert abs(found.whole.within(found.whole.at(pixels)) - pixels) <= 1
 
 
@@ -53,10 +60,7 @@ def test_every_model_that_runs_has_a_footprint() -> None:
     runnable = [entry for entry in ENTRIES.values() if entry.available]
     assert runnable
     for entry in runnable:
-        assert footprints.footprint(entry) is not None, entry.name
-        small, large = (footprints.least(entry, pixels) for pixels in (832 * 480, 1920 * 1080))
-        assert small is not None
-        assert large is not None
+        small, large = (footprint(entry.name).least(pixels) for pixels in (832 * 480, 1920 * 1080))
         assert small < large
 
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from vrx.models.embedded import EmbeddedParts
-from vrx.networks.embedded.blur import SharpnessNetwork
-from vrx.networks.embedded.degradation import DamageNetwork
+from vrx.models.embedded.checkpoint import EmbeddedNetworks
+from vrx.networks.embedded.blur import BlurEstimator
+from vrx.networks.embedded.degradation import DegradationEstimator
 from vrx.networks.embedded.network import EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
 
@@ -33,5 +33,5 @@ def tiny_enlarging(seed: int = 0) -> RecurrentNetwork:
     return network
 
 
-def tiny_parts() -> EmbeddedParts:
-    return EmbeddedParts(tiny_network(), SharpnessNetwork().eval(), tiny_enlarging(), DamageNetwork().eval())
+def tiny_parts() -> EmbeddedNetworks:
+    return EmbeddedNetworks(tiny_network(), BlurEstimator().eval(), tiny_enlarging(), DegradationEstimator().eval())

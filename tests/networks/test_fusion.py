@@ -10,7 +10,7 @@ from torch import Tensor
 from vrx.networks import fusion
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.fusion import Compiled
-from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into, fuse
+from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def test_a_fused_autoencoder_gives_what_it_gives_unfused(
     network.to(dtype)
     expected = steps(network, dtype)
     assert not passes
-    fuse(network)
+    network.fuse()
     for found, wanted in zip(steps(network, dtype), expected, strict=True):
         torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
     assert len(passes) == 2 * (2 * 6 + 1 + 2 * 10 + 1)  # two steps: two norms a block, one a head

@@ -13,7 +13,8 @@ from tests.pipeline.frames import RGB, stream
 from vrx.errors import ModelError
 from vrx.media.frame import Color, Frame
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, Restorer, SceneStart, StatelessStage
-from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.pipeline import executor
 from vrx.pipeline.chunking import Chunk, Item, MaskedFrame, StreamPosition, make_chunks
 from vrx.pipeline.convert import Bypass, FrameConverter, OutputFormat

@@ -7,8 +7,8 @@ import torch
 
 from tests.clips import ClipMaker
 from vrx.errors import DeviceError, resource_errors
-from vrx.models.components import Parts
-from vrx.models.registry import Request
+from vrx.models.components import Components
+from vrx.models.family import BuildRequest
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.select_model import USUAL
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -40,7 +40,7 @@ def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("free", "whole"), [(84_500_000_000, True), (24_900_000_000, False)])
 def test_a_request_knows_what_fits_in_one_piece(free: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "free_memory", lambda _: free)
-    request = Request(Parts(), UPSCALE, ModelSettings(), CUDA, torch.bfloat16)
+    request = BuildRequest(Components(), ModelSettings(), CUDA, torch.bfloat16)
     tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
     assert (tiling.tiles(1088, 1920) is None) == whole
     assert tiling.free is not None
@@ -48,7 +48,7 @@ def test_a_request_knows_what_fits_in_one_piece(free: int, whole: bool, monkeypa
 
 
 def test_on_a_processor_rows_decide() -> None:
-    request = Request(Parts(), UPSCALE, ModelSettings(), torch.device("cpu"), torch.float32)
+    request = BuildRequest(Components(), ModelSettings(), torch.device("cpu"), torch.float32)
     tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
     assert tiling.tiles(1024, 1920) is None
     assert tiling.tiles(1080, 1920) is not None
@@ -77,5 +77,5 @@ def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatc
     for size in ((64, 48), (640, 360)):
         source = clip(f"{size[0]}.mkv", size=size, frames=1)
         found = pool.ModelPool().select(ModelSettings(), UPSCALE, str(source))
-        chosen[size] = (found.entry.name, bool(found.note))
+        chosen[size] = (found.entry.name, bool(found.notes))
     assert chosen == {(64, 48): ("infvsr", True), (640, 360): ("embedded", False)}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vrx.errors import ModelError, UsageError
-from vrx.pipeline.select_model import Machine, choose, fits
+from vrx.pipeline.select_model import DeviceInfo, fits, select_model
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
@@ -18,39 +18,39 @@ HD, UHD = 1920 * 1080, 3840 * 2160
 
 
 def chosen(
-    restore: RestoreSettings, machine: Machine, prompt: str | None = None, entries: dict[str, Entry] = ENTRIES
+    restore: RestoreSettings, machine: DeviceInfo, prompt: str | None = None, entries: dict[str, Entry] = ENTRIES
 ) -> tuple[str, bool]:
-    choice = choose(ModelSettings(prompt=prompt), entries, restore, machine)
-    return choice.entry.name, bool(choice.note)
+    choice = select_model(ModelSettings(prompt=prompt), entries, restore, machine)
+    return choice.entry.name, bool(choice.notes)
 
 
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [
-        (Machine(), ("embedded", False)),
-        (Machine(on_disk=frozenset({"infvsr"}), online=True), ("embedded", False)),
-        (Machine(gpu_memory=LARGE, online=True), ("infvsr", True)),
-        (Machine(gpu_memory=LARGE), ("embedded", True)),
-        (Machine(gpu_memory=LARGE, on_disk=frozenset({"flashvsr"}), online=True), ("flashvsr", False)),
-        (Machine(gpu_memory=LARGE, on_disk=frozenset({"flashvsr", "infvsr"})), ("infvsr", False)),
-        (Machine(gpu_memory=SMALL, online=True), ("infvsr", True)),  # in tiles
-        (Machine(gpu_memory=16_000_000_000, online=True), ("embedded", False)),
-        (Machine(gpu_memory=16_000_000_000, pixels=832 * 480, online=True), ("infvsr", True)),
-        (Machine(gpu_memory=SMALL, pixels=HD, on_disk=frozenset({"infvsr", "flashvsr"})), ("embedded", False)),
-        (Machine(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
-        (Machine(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"flashvsr"})), ("embedded", True)),
-        (Machine(gpu_memory=LARGE, pixels=HD, on_disk=frozenset({"flashvsr"})), ("flashvsr", False)),
-        (Machine(gpu_memory=LARGE, pixels=UHD, on_disk=frozenset({"flashvsr"})), ("embedded", False)),
-        (Machine(gpu_memory=85_000_000_000, pixels=UHD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
-        (Machine(gpu_memory=4_000_000_000, online=True), ("embedded", False)),
+        (DeviceInfo(), ("embedded", False)),
+        (DeviceInfo(on_disk=frozenset({"infvsr"}), online=True), ("embedded", False)),
+        (DeviceInfo(gpu_memory=LARGE, online=True), ("infvsr", True)),
+        (DeviceInfo(gpu_memory=LARGE), ("embedded", True)),
+        (DeviceInfo(gpu_memory=LARGE, on_disk=frozenset({"flashvsr"}), online=True), ("flashvsr", False)),
+        (DeviceInfo(gpu_memory=LARGE, on_disk=frozenset({"flashvsr", "infvsr"})), ("infvsr", False)),
+        (DeviceInfo(gpu_memory=SMALL, online=True), ("infvsr", True)),  # in tiles
+        (DeviceInfo(gpu_memory=16_000_000_000, online=True), ("embedded", False)),
+        (DeviceInfo(gpu_memory=16_000_000_000, pixels=832 * 480, online=True), ("infvsr", True)),
+        (DeviceInfo(gpu_memory=SMALL, pixels=HD, on_disk=frozenset({"infvsr", "flashvsr"})), ("embedded", False)),
+        (DeviceInfo(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
+        (DeviceInfo(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"flashvsr"})), ("embedded", True)),
+        (DeviceInfo(gpu_memory=LARGE, pixels=HD, on_disk=frozenset({"flashvsr"})), ("flashvsr", False)),
+        (DeviceInfo(gpu_memory=LARGE, pixels=UHD, on_disk=frozenset({"flashvsr"})), ("embedded", False)),
+        (DeviceInfo(gpu_memory=85_000_000_000, pixels=UHD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
+        (DeviceInfo(gpu_memory=4_000_000_000, online=True), ("embedded", False)),
     ],
 )
-def test_auto_takes_the_best_that_fits(machine: Machine, expected: tuple[str, bool]) -> None:
+def test_auto_takes_the_best_that_fits(machine: DeviceInfo, expected: tuple[str, bool]) -> None:
     assert chosen(UPSCALE, machine) == expected
 
 
 def test_auto_heeds_task_scale_and_prompt() -> None:
-    machine = Machine(gpu_memory=LARGE, on_disk=frozenset(ENTRIES), online=True)
+    machine = DeviceInfo(gpu_memory=LARGE, on_disk=frozenset(ENTRIES), online=True)
     large = {name: replace(entry, family="other") for name, entry in ENTRIES.items() if name != "embedded"}
     unknown = {name: replace(entry, memory=None) for name, entry in large.items()} | {"embedded": ENTRIES["embedded"]}
     assert chosen(DEBLUR, machine, entries=unknown) == ("embedded", False)
@@ -59,22 +59,22 @@ def test_auto_heeds_task_scale_and_prompt() -> None:
     assert chosen(DEBLUR, machine) == ("instantvir-deblur", False)
     assert chosen(UPSCALE, machine, "a cat") == ("instantvir-sr4", False)
     small = RestoreSettings(task=Task.UPSCALE, scale=2)
-    with pytest.raises(UsageError, match="does not hear prompts"):
+    with pytest.raises(UsageError, match="does not take a prompt"):
         chosen(small, machine, "a cat")
-    by_hand = Machine(gpu_memory=LARGE, online=True)  # what comes by hand is never fetched
+    by_hand = DeviceInfo(gpu_memory=LARGE, online=True)  # what comes by hand is never fetched
     assert chosen(DEBLUR, by_hand) == ("embedded", False)
 
 
 def test_names_are_heeded_or_refused() -> None:
     for name, restore, error, words in (
         ("nothing", UPSCALE, ModelError, "unknown model"),
-        ("infvsr", DEBLUR, ModelError, "does not deblur"),
+        ("infvsr", DEBLUR, ModelError, "does not support deblur"),
         ("satb-vr", UPSCALE, ModelError, "cannot run"),
         ("instantvir-sr4", RestoreSettings(task=Task.UPSCALE, scale=3), UsageError, "Use --scale 4"),
     ):
         with pytest.raises(error, match=words):
-            choose(ModelSettings(name=name), ENTRIES, restore, Machine())
-    assert choose(ModelSettings(name="flashvsr"), ENTRIES, UPSCALE, Machine()).entry.name == "flashvsr"
+            select_model(ModelSettings(name=name), ENTRIES, restore, DeviceInfo())
+    assert select_model(ModelSettings(name="flashvsr"), ENTRIES, UPSCALE, DeviceInfo()).entry.name == "flashvsr"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_names_are_heeded_or_refused() -> None:
 def test_options_that_a_model_does_not_heed_are_refused(name: str, wishes: dict[str, str], good: bool) -> None:
     model = ModelSettings(name=name, **wishes)
     if good:
-        assert choose(model, ENTRIES, UPSCALE, Machine()).entry.name == name
+        assert select_model(model, ENTRIES, UPSCALE, DeviceInfo()).entry.name == name
         return
-    with pytest.raises(UsageError, match="has no choice of"):
-        choose(model, ENTRIES, UPSCALE, Machine())
+    with pytest.raises(UsageError, match="has no effect with"):
+        select_model(model, ENTRIES, UPSCALE, DeviceInfo())

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
-from vrx.models.embedded import load_parts
-from vrx.networks.embedded.degradation import DamageNetwork
+from vrx.models.embedded.checkpoint import load_networks
+from vrx.networks.embedded.degradation import DegradationEstimator
 from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import RecurrentNetwork
@@ -119,8 +119,8 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     network, sharpness, enlarging = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
     parts = tiny_parts()
     save_file(parts.network.state_dict(), network, {"family": "embedded", "hours": "5"})
-    save_file(parts.sharpness.state_dict(), sharpness)
-    made, damage = RecurrentNetwork(TINY_ENLARGING), DamageNetwork()
+    save_file(parts.blur.state_dict(), sharpness)
+    made, damage = RecurrentNetwork(TINY_ENLARGING), DegradationEstimator()
     tensors = {f"network.{n}": t for n, t in made.state_dict().items()}
     tensors |= {f"damage.{n}": t for n, t in damage.state_dict().items()}
     save_file(tensors, enlarging, {"config": json.dumps(vars(TINY_ENLARGING))})
@@ -129,7 +129,7 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     words = ["--network", network, "--sharpness", sharpness, "--enlarging", enlarging, "--out", out]
     monkeypatch.setattr("sys.argv", ["pack", *map(str, words), "--note", "about=x"])
     pack.main()
-    found = load_parts(out)
+    found = load_networks(out)
     assert torch.equal(found.enlarging.recall.weight, made.recall.weight)
     assert torch.equal(found.damage.head[0].weight, damage.head[0].weight)
     assert torch.equal(found.network.weight, parts.network.weight)

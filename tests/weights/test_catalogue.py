@@ -9,7 +9,7 @@ import pytest
 from vrx import api
 from vrx.errors import ModelError
 from vrx.models import registry
-from vrx.models.roles import PUBLISHED
+from vrx.models.loader import known_components
 from vrx.weights import catalogue, families
 
 
@@ -138,9 +138,11 @@ def test_a_key_of_many_parts_is_refused_at_once(tmp_path: Path, text: str) -> No
 
 
 def test_the_families_are_those_of_the_registry() -> None:
-    found = {name: (family.tasks, family.scales) for name, family in registry.FAMILIES.items()}
+    found = {
+        name: (family.capabilities.tasks, family.capabilities.scales) for name, family in registry.FAMILIES.items()
+    }
     assert found == {name: (rules.tasks, rules.scales) for name, rules in families.FAMILIES.items()}
-    assert set(families.ROLES) == set(PUBLISHED)
+    assert set(families.ROLES) == set(known_components()) - {"embedded"}
     for entry in catalogue.load_file(catalogue.packaged_path()).values():
         assert not entry.available or not entry.missing_roles
 

@@ -9,15 +9,15 @@ from safetensors.torch import save_file
 
 from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx.errors import ModelError, OutputError
-from vrx.models.embedded import load_parts
+from vrx.models.embedded.checkpoint import load_networks
 from vrx.weights import catalogue, checkpoint, hashes
 
 
 def write_checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
     parts = tiny_parts()
     tensors = dict(parts.network.state_dict())
-    for prefix in ("sharpness", "enlarging", "damage"):
-        tensors |= {f"{prefix}.{name}": t for name, t in getattr(parts, prefix).state_dict().items()}
+    for prefix, network in (("sharpness", parts.blur), ("enlarging", parts.enlarging), ("damage", parts.degradation)):
+        tensors |= {f"{prefix}.{name}": t for name, t in network.state_dict().items()}
     for name, tensor in changes.items():
         if tensor is None:
             del tensors[name.replace("__", ".")]
@@ -30,7 +30,7 @@ def write_checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
 
 
 def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
-    found, expected = load_parts(write_checkpoint(tmp_path / "a.safetensors")), tiny_parts()
+    found, expected = load_networks(write_checkpoint(tmp_path / "a.safetensors")), tiny_parts()
     assert found.network.config == TINY
     assert found.enlarging.config == TINY_ENLARGING
     for part in ("network", "enlarging"):
@@ -42,7 +42,7 @@ def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"middle__0__first__weight": None}, "1 missing .middle.0.first.weight"),
-        ({"enlarging__recall__weight": None}, "1 missing .recall.weight"),
+        ({"enlarging__recall__weight": None}, "lacks the tensor .recall.weight"),
         ({"extra": torch.zeros(1)}, "1 unexpected .extra"),
         ({"middle__0__first__bias": torch.zeros(3)}, "of another shape"),
         ({"middle__0__first__bias": torch.full((16,), float("nan"))}, "no numbers"),
@@ -50,17 +50,17 @@ def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_is_listed(tmp_path: Path, changes: dict[str, torch.Tensor | None], words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        load_parts(write_checkpoint(tmp_path / "a.safetensors", **changes))
+        load_networks(write_checkpoint(tmp_path / "a.safetensors", **changes))
 
 
 def test_other_families_and_sizes_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"family": "else"})
     with pytest.raises(ModelError, match="not a checkpoint of the embedded family"):
-        load_parts(tmp_path / "other.safetensors")
+        load_networks(tmp_path / "other.safetensors")
     for config in ('{"full": "x"}', "[]", '{"full": 8}', "no json"):
         save_file({"a": torch.zeros(1)}, tmp_path / "b.safetensors", {"family": "embedded", "config": config})
         with pytest.raises(ModelError):
-            load_parts(tmp_path / "b.safetensors")
+            load_networks(tmp_path / "b.safetensors")
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,7 +98,7 @@ def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
     hashes.verify_file(path, part.size, part.sha256)
     assert part.sha256
     assert path.stat().st_size <= 30_000_000
-    parts = load_parts(path)
+    parts = load_networks(path)
     assert entry.parameters == parts.parameters
     assert float(checkpoint.read_metadata(path)["hours"]) > 0
 

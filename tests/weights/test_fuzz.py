@@ -23,8 +23,9 @@ from tests.conftest import ROOT
 from tests.models import small
 from tests.networks.networks import TINY, TINY_ENLARGING
 from vrx.errors import ModelError
-from vrx.models.components import Parts, in_folder
-from vrx.models.embedded import load_parts
+from vrx.models.components import Components
+from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.loader import known_components, read_folder
 from vrx.weights import catalogue, checkpoint, pickle_cost, sharded
 
 KEYS = st.sampled_from(
@@ -372,7 +373,7 @@ def test_sizes_that_cannot_be_take_no_memory(tmp_path: Path, change: dict[str, o
     save_file({"a": torch.zeros(1)}, path, {"family": "embedded", "config": json.dumps(config)})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError) as raised:
-        load_parts(path)
+        load_networks(path)
     one_line(raised.value, path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
@@ -392,7 +393,7 @@ def test_networks_that_cannot_be_take_no_memory(
     tmp_path: Path, role: str, given: dict[str, object], shapes: dict[str, tuple[int, ...]]
 ) -> None:
     folder = small.infvsr(tmp_path / "m")
-    parts = in_folder(folder)
+    parts = read_folder(folder)
     tensors = checkpoint.load_tensors(parts.files[role])[0] | {
         name: torch.zeros(shape) for name, shape in shapes.items()
     }
@@ -400,5 +401,6 @@ def test_networks_that_cannot_be_take_no_memory(
     stated = {role: {**parts.given.get(role, {}), **given}}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
-        getattr(Parts({role: tmp_path / "x.safetensors"}, None, stated), role)()
+        components = Components({role: tmp_path / "x.safetensors"}, None, stated)
+        known_components()[role].try_load(role, components)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024

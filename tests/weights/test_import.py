@@ -12,7 +12,7 @@ from tests.conftest import Command
 from tests.models import small
 from vrx import api
 from vrx.errors import ModelError
-from vrx.models.components import in_folder
+from vrx.models.loader import read_folder
 from vrx.weights import checkpoint
 
 SIZES = "sizes = { num_heads = 2, text_len = 12 }"
@@ -118,7 +118,7 @@ def test_a_folder_of_parts_knows_the_index_not_its_shards(tmp_path: Path) -> Non
         path.rename(path.with_name(path.name.replace("model", "diffusion_pytorch_model")))
     named = index.with_name(index.name.replace("model", "diffusion_pytorch_model"))
     named.write_text(named.read_text().replace("model-", "diffusion_pytorch_model-"))
-    assert in_folder(tmp_path / "model").files == {"transformer": named}
+    assert read_folder(tmp_path / "model").files == {"transformer": named}
 
 
 def test_parts_that_share_a_file_name_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

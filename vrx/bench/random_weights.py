@@ -2,74 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from vrx.models import sizes
-from vrx.models.components import Network, Parts
-from vrx.networks.flashvsr.projection import ProjectionConfig
-from vrx.networks.leanvae import LeanConfig
-from vrx.networks.ram import RamConfig, VisualGuidance
-from vrx.networks.taehv import ConditionalConfig, TinyConfig
-from vrx.networks.wan.autoencoder import WanAutoencoderConfig
-from vrx.networks.wan.transformer import WanConfig, WanTransformer
+from vrx.models.components import TRANSFORMER, Components, Network
+from vrx.models.family import Family
+from vrx.networks.wan.transformer import WanConfig
+from vrx.weights.catalogue import Entry
 
-TEXT_LENGTH, TEXT_WIDTH, RAM_WIDTH = 512, 4096, 512
 CPU = torch.device("cpu")
 SPREAD = 0.02  # deviation of the weights
-SIZES: dict[str, type] = {
-    "autoencoder": WanAutoencoderConfig,
-    "tiny": TinyConfig,
-    "lean": LeanConfig,
-    "projection": ProjectionConfig,
-    "decoder": ConditionalConfig,
-    "guidance": RamConfig,
-}
 
 
-@dataclass(frozen=True)
-class RandomParts(Parts):
-    """Parts that are made, not read; `device` and `dtype` are where the networks will run."""
+def random_context(family: Family) -> Tensor:
+    """Guidance rows [1, L, D] as long and as wide as those of the family's prompts."""
+    config = family.components[TRANSFORMER].config if TRANSFORMER in family.components else None
+    config = config if isinstance(config, WanConfig) else WanConfig()
+    return torch.randn(1, config.text_len, config.text_dim)
 
-    family: str = ""
+
+@dataclass(frozen=True, kw_only=True)
+class RandomComponents(Components):
+    """Components of a family that are made, not read; `device` and `dtype` are where the networks will run.
+
+    `roles`: those that there are.
+    """
+
+    family: Family
+    roles: frozenset[str]
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
-    on_lean: bool = False
+
+    @classmethod
+    def of(cls, entry: Entry, family: Family, device: torch.device, dtype: torch.dtype) -> Self:
+        """The networks of a catalogue entry."""
+        roles = frozenset(part.role for part in entry.parts if family.components[part.role].network)
+        return cls(family=family, roles=roles, device=device, dtype=dtype)
 
     def config(self, role: str) -> Any:
-        """The published sizes of a part."""
-        if role == "transformer":
-            return WanConfig(text_dim=RAM_WIDTH if self.family == "infvsr" else TEXT_WIDTH)
-        return SIZES[role]()
+        """The size of a component's network."""
+        return self.family.components[role].config
 
     def has(self, role: str) -> bool:
-        """Whether there is such a part; of the two codecs one."""
-        return role != ("autoencoder" if self.on_lean else "lean") and role in (*SIZES, "transformer")
+        """Whether there is such a component."""
+        return role in self.roles
 
     def tensors(self, role: str) -> dict[str, Tensor]:
-        """The fixed prompt [1, L, D]: all that is asked for as tensors."""
-        return {role: torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)}
+        """Rows of a prompt, for the components that are no network."""
+        return {} if self.family.components[role].network else {role: random_context(self.family)}
 
-    def network(
-        self, role: str, config: Callable[[sizes.Shapes, sizes.Sizes], Any], build: Callable[[Any], Network]
-    ) -> Network:
+    def load(self, role: str, kind: type[Network]) -> Network:
         """A network of the published size, filled where it will run."""
+        return self.fill(role, kind, {})
+
+    def fill(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
+        """A network of the published size, filled where it will run."""
+        config = self.config(role)
         with torch.device("meta"):
-            network = build(self.config(role))
-        if isinstance(network, WanTransformer):
-            network.narrow(self.dtype)
-        else:
-            network.to(self.dtype)
+            network = kind(config)
+        if any(True for _ in network.buffers()):  # they are computed
+            return kind(config).eval()
+        network.cast_weights(self.dtype)
         network.to_empty(device=self.device)
         for parameter in network.parameters():
             parameter.requires_grad_(False)
             nn.init.ones_(parameter) if parameter.ndim < 2 else nn.init.normal_(parameter, std=SPREAD)
         return network.eval()
-
-    def guidance(self) -> VisualGuidance:
-        """Built where its tables can be computed."""
-        return VisualGuidance(self.config("guidance")).eval()

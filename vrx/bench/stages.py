@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from vrx.bench.peak_memory import forget_peak, peak_memory
-from vrx.bench.random_weights import TEXT_LENGTH, TEXT_WIDTH, RandomParts
+from vrx.bench.random_weights import RandomComponents, random_context
 from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
-from vrx.models.registry import Request, build
+from vrx.models.family import BuildRequest
+from vrx.models.loader import load_model
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
 from vrx.pipeline.fitting import with_room
@@ -81,10 +83,10 @@ def benchmark_random(
     task = Task(entry.tasks[0])
     mask = Path("none") if task is Task.INPAINT else None  # asked for, never read
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
-    lean = any(part.role == "lean" for part in entry.parts)
-    parts = RandomParts(family=entry.family, device=device, dtype=dtype, on_lean=lean)
-    context = torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)
-    restorer = build(entry, with_room(Request(parts, restore, model, device, dtype, context), entry))
+    family = FAMILIES[entry.family]
+    components = RandomComponents.of(entry, family, device, dtype)
+    request = BuildRequest(components, model, device, dtype, random_context(family))
+    restorer = load_model(entry, with_room(request, entry)).restorer(restore)
     rates = matrix_rate(device, dtype), bandwidth(device)
     rows = [row for size in sizes for row in measured(restorer, size, chunks, device, rates)]
     counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrx.models.autoencoders import SPATIAL, AutoencoderStage, AutoencoderState, StreamingPass
+from vrx.models.autoencoders import AutoencoderStage, AutoencoderState, StreamingPass
 from vrx.models.base import CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.layouts import round_up, to_frames
+from vrx.models.tiling import SPATIAL
 from vrx.networks.cache import KVCache
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import Conditions, WanTransformer

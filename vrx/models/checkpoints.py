@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vrx.errors import ModelError, OutputError
 from vrx.files import path_exists
-from vrx.models.components import combine, in_folder, part_in
-from vrx.models.registry import family_of
+from vrx.models.components import combine
+from vrx.models.loader import detect_family, identify_part, read_folder
 from vrx.settings import Environment
 from vrx.weights import checkpoint, sharded, store
 from vrx.weights.catalogue import Entry
@@ -22,7 +22,7 @@ def import_checkpoint(entry: Entry, path: Path) -> list[tuple[str, Path]]:
     A checkpoint in several files is one part.  Returns each part's role and its new file; all are
     checked before the first is written.  Raises ModelError, and OutputError for a full disk.
     """
-    parts = [(file, part_in(entry, file)) for file in find_checkpoints(path)]
+    parts = [(file, identify_part(entry, file)) for file in find_checkpoints(path)]
     imported = []
     for file, part in parts:
         target = store.manual_path(entry, part, Environment.read().models).with_suffix(SAFE)
@@ -62,6 +62,6 @@ def convert(folder: Path, target: Path) -> str:
         raise OutputError(f"cannot write {target}: its name must end in {SAFE}")
     if target.exists():
         raise OutputError(f"{target} exists", "Choose another name")
-    family = family_of(folder)
-    combine(in_folder(folder), family, target)
+    family = detect_family(folder)
+    combine(read_folder(folder), family, target)
     return family

@@ -8,15 +8,20 @@ Wan's; then the source's colors.  Features lead the picture by four frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.autoencoders import SPATIAL, AutoencoderStage, AutoencoderState, Caches, StreamingPass
+from vrx.models import autoencoders
+from vrx.models.autoencoders import AUTOENCODER, AutoencoderStage, AutoencoderState, Caches, StreamingPass
 from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
+from vrx.models.components import Component
+from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
+from vrx.models.tiling import SPATIAL
 from vrx.networks.cache import KVCache
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.color_transfer import adain, wavelet
@@ -24,6 +29,7 @@ from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
 from vrx.networks.taehv import ConditionalDecoder
 from vrx.networks.wan.transformer import Conditions, WanTransformer
+from vrx.settings import RestoreSettings
 
 MULTIPLE = 128  # pixels of output: autoencoder x patch x window
 AHEAD = 4  # frames that the features lead the picture
@@ -239,3 +245,69 @@ class FlashVsrRestorer:
             "generate": Generate(network, options),
             "decode": Decode(decoder, options.color, device),
         }
+
+
+@dataclass(frozen=True)
+class FlashVsrModel:
+    """FlashVSR's networks, loaded, and what all its uses share."""
+
+    projection: LqProjection
+    network: WanTransformer
+    decoder: ConditionalDecoder | StreamingPass
+    context: Tensor
+    color: str
+    seed: int
+
+    def restorer(self, restore: RestoreSettings) -> FlashVsrRestorer:
+        """See `LoadedModel`."""
+        options = FlashVsrOptions(scale=restore.scale, context=self.context, color=self.color, seed=self.seed)
+        return FlashVsrRestorer(self.projection, self.network, self.decoder, options)
+
+
+def load(request: BuildRequest) -> FlashVsrModel:
+    """Load the networks; --decoder full decodes with Wan's autoencoder.  Raises ModelError."""
+    projection = request.load("projection", LqProjection)
+    network = request.load("transformer", WanTransformer)
+    decoder: ConditionalDecoder | StreamingPass
+    if request.model.decoder == "full":
+        decoder = autoencoders.decoder(autoencoders.load_wan(request, tiny=False), request.tiling)
+    else:
+        decoder = request.load("decoder", ConditionalDecoder)
+    context = next(iter(request.components.tensors("prompt").values())).float()
+    return FlashVsrModel(
+        projection,
+        network,
+        decoder,
+        context if context.ndim == 3 else context[None],
+        request.model.color_fix,
+        request.model.seed,
+    )
+
+
+FAMILY = Family(
+    name="flashvsr",
+    capabilities=Capabilities(
+        tasks=("upscale",),
+        scales=(2, 3, 4),
+        schedule=SCHEDULE,
+        options={
+            "decoder": "full: Wan's autoencoder decodes in place of the conditional decoder",
+            "tile": "with --decoder full, the autoencoder works in tiles of so many pixels of output",
+            "color_fix": "how the colors are matched to the source: adain (auto), wavelet, or none",
+        },
+        latent_scale=SPATIAL,
+        footprints=(  # computed from the shapes of all tensors; within 15% where others were measured
+            Footprint(Linear(8.0e9, 16_000), Linear(15.0e9, 9_000), decoder="full"),
+            Footprint(Linear(8.0e9, 12_500)),
+        ),
+    ),
+    components={
+        "transformer": Component(network=WanTransformer, files=("diffusion_pytorch_model*",)),
+        "projection": Component(network=LqProjection, files=("LQ_proj_in.*",)),
+        "decoder": Component(network=ConditionalDecoder, files=("TCDecoder.*",)),
+        "prompt": Component(files=("posi_prompt.*",), signature="tensor"),
+        "autoencoder": replace(AUTOENCODER, decoder="full"),
+    },
+    needs=("transformer", "projection", "decoder", "prompt"),
+    load=load,
+)

@@ -13,14 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.errors import ModelError
 from vrx.models import autoencoders
-from vrx.models.autoencoders import Caches, StreamingPass, Tiling, VideoAutoencoder
+from vrx.models.autoencoders import AUTOENCODER, TINY, Caches, StreamingPass, VideoAutoencoder
 from vrx.models.base import AnyStage, DeviceChunk, SceneStart, Stage
 from vrx.models.causal_wan import PIXEL_MULTIPLE, SCHEDULE, Decode, Generate, LatentChunk, OneStep
+from vrx.models.components import Component, Components, align_weights
+from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import pad_to_multiple, to_video
+from vrx.models.tiling import SPATIAL, Tiling
 from vrx.networks.content import content_change
-from vrx.networks.ram import VisualGuidance
-from vrx.networks.wan.transformer import WanTransformer
+from vrx.networks.ram import RamConfig, VisualGuidance, merge_adapter, select_tensors
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
+from vrx.settings import RestoreSettings
 
 RULE = OneStep(timestep=399, shift=5.0, window=3, pad=False)
 CHANGE = 27.0  # content score at which a frame becomes the reference
@@ -111,3 +117,67 @@ class InfVsrRestorer:
             "generate": Generate(network, RULE, lambda scene: scene.target),
             "decode": Decode(autoencoders.decoder(autoencoder, tiling), device),
         }
+
+
+@dataclass(frozen=True)
+class InfVsrModel:
+    """InfVSR's networks, loaded."""
+
+    autoencoder: VideoAutoencoder
+    network: WanTransformer
+    guidance: VisualGuidance
+    tiling: Tiling
+
+    def restorer(self, restore: RestoreSettings) -> InfVsrRestorer:
+        """See `LoadedModel`."""
+        return InfVsrRestorer(self.autoencoder, self.network, self.guidance, restore.scale, self.tiling)
+
+
+def load(request: BuildRequest) -> InfVsrModel:
+    """Load the networks; --decoder tiny decodes with TAEHV.  Raises ModelError."""
+    autoencoder = autoencoders.load_wan(request, tiny=request.model.decoder == "tiny")
+    guidance = align_weights(load_guidance(request.components).to(request.device))
+    return InfVsrModel(autoencoder, request.load("transformer", WanTransformer), guidance, request.tiling)
+
+
+def load_guidance(components: Components) -> VisualGuidance:
+    """RAM's encoder, float32, with DAPE merged in where there is one.  Raises ModelError."""
+    tensors = select_tensors(components.tensors("guidance"))
+    if components.has("adapter"):
+        try:
+            tensors = merge_adapter(tensors, components.tensors("adapter"))
+        except KeyError as error:
+            raise ModelError(f"{components.where('adapter')} does not fit the guidance: no {error}") from error
+    return components.fill("guidance", VisualGuidance, tensors)
+
+
+FAMILY = Family(
+    name="infvsr",
+    capabilities=Capabilities(
+        tasks=("upscale",),
+        scales=(2, 3, 4),
+        schedule=SCHEDULE,
+        options={
+            "decoder": "tiny: TAEHV decodes in place of Wan's autoencoder, faster, with less detail",
+            "tile": "the autoencoder works in tiles of so many pixels of output",
+        },
+        latent_scale=SPATIAL,
+        footprints=(  # measured on an H100 in one piece, and with the tiny decoder at one size (vrx/bench/README.md)
+            Footprint(Linear(3.9e9, 13_200), Linear(15.0e9, 4_600), decoder="tiny"),
+            Footprint(Linear(3.2e9, 21_700), Linear(15.0e9, 4_600)),
+        ),
+    ),
+    components={
+        "transformer": Component(
+            network=WanTransformer,
+            published=WanConfig(text_dim=RamConfig().out_dim),
+            files=("InfVSR.*", "transformer.*"),
+        ),
+        "autoencoder": AUTOENCODER,
+        "tiny": TINY,
+        "adapter": Component(files=("DAPE.*",), signature="*.lora_A"),
+        "guidance": Component(network=VisualGuidance, files=("ram_swin_large_14m.*",), check=load_guidance),
+    },
+    needs=("transformer", "autoencoder", "guidance"),
+    load=load,
+)

@@ -13,19 +13,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models import autoencoders
+from vrx.errors import UsageError
+from vrx.models import autoencoders, prompts
 from vrx.models.autoencoders import (
-    SPATIAL,
+    AUTOENCODER,
+    LEAN,
+    TINY,
     AutoencoderStage,
     AutoencoderState,
+    LeanVideoAutoencoder,
     StreamingPass,
-    Tiling,
     VideoAutoencoder,
 )
 from vrx.models.base import AnyStage, DeviceChunk, SceneStart
 from vrx.models.causal_wan import PIXEL_MULTIPLE, SCHEDULE, Decode, Generate, LatentChunk, OneStep
+from vrx.models.components import Component
+from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import pad_to_multiple, round_up, to_video
+from vrx.models.tiling import SPATIAL, Tiling
+from vrx.networks.leanvae import LeanAutoencoder
+from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.transformer import WanTransformer
+from vrx.settings import Environment, RestoreSettings, Task
 
 RULE = OneStep(timestep=522, shift=8.0, window=18, pad=True)  # 21 latent frames with the chunk's own
 GRAY = 0.5  # the value of missing pixels
@@ -88,3 +98,66 @@ class InstantVirRestorer:
             "generate": Generate(network, RULE, size),
             "decode": Decode(autoencoders.decoder(autoencoder, tiling), device),
         }
+
+
+@dataclass(frozen=True)
+class InstantVirModel:
+    """InstantViR's networks, loaded, and a prompt's rows [1, L, D]."""
+
+    autoencoder: VideoAutoencoder
+    network: WanTransformer
+    context: Tensor
+    tiling: Tiling
+
+    def restorer(self, restore: RestoreSettings) -> InstantVirRestorer:
+        """See `LoadedModel`."""
+        options = InstantVirOptions(str(restore.task), self.context)
+        return InstantVirRestorer(self.autoencoder, self.network, options, self.tiling)
+
+
+def load(request: BuildRequest) -> InstantVirModel:
+    """Load the networks, on LeanVAE where that is the only autoencoder; encode the prompt.  Raises ModelError."""
+    components, tiny = request.components, request.model.decoder == "tiny"
+    autoencoder: VideoAutoencoder
+    if components.has("lean") and not components.has("autoencoder"):
+        if tiny:
+            raise UsageError("LeanVAE's latents have no tiny decoder", "Leave --decoder out")
+        autoencoder = LeanVideoAutoencoder(request.load("lean", LeanAutoencoder))
+    else:
+        autoencoder = autoencoders.load_wan(request, tiny)
+    context = request.context
+    if context is None:
+        folder = Environment.read().cache / "prompts"
+        context = prompts.rows(components, request.model.prompt or "", request.device, folder)
+    network = request.load("transformer", WanTransformer)
+    return InstantVirModel(autoencoder, network, context.to(request.device), request.tiling)
+
+
+FAMILY = Family(
+    name="instantvir",
+    capabilities=Capabilities(
+        tasks=tuple(str(task) for task in Task),
+        scales=(SCALE,),
+        schedule=SCHEDULE,
+        options={
+            "decoder": "tiny: TAEHV decodes in place of Wan's autoencoder, faster, with less detail",
+            "tile": "the autoencoder works in tiles of so many pixels of output",
+        },
+        latent_scale=SPATIAL,
+        footprints=(  # computed from the shapes of all tensors; within 15% where others were measured
+            Footprint(Linear(6.2e9, 16_300), part="lean"),
+            Footprint(Linear(6.1e9, 19_500), Linear(15.0e9, 16_200), decoder="tiny"),
+            Footprint(Linear(6.1e9, 27_800), Linear(15.0e9, 16_200)),
+        ),
+    ),
+    components={
+        "transformer": Component(network=WanTransformer, files=("model.pt",)),
+        "autoencoder": AUTOENCODER,
+        "tiny": TINY,
+        "lean": LEAN,
+        "text": Component(network=Umt5Encoder, files=("models_t5_umt5-xxl-enc*",), folders=("text_encoder",)),
+        "tokenizer": Component(files=("tokenizer.json",)),
+    },
+    needs=("transformer", "autoencoder|lean", "text", "tokenizer"),
+    load=load,
+)

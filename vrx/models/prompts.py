@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
-from vrx.models.components import Parts
+from vrx.models.components import Components
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.weights import prompts
 
@@ -43,18 +43,18 @@ def tokens(description: str, prompt: str) -> tuple[Tensor, Tensor]:
     return row, torch.ones_like(row)
 
 
-def rows(parts: Parts, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
+def rows(components: Components, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
     """Guidance rows [1, L, D] of a prompt, float32, from `folder` where they were kept.
 
     The encoder is loaded only when they were not, and is gone afterwards.  Rows of padding are left out:
     the transformer puts zeros there.  Raises ModelError.
     """
-    name = prompts.cache_key(prompt, parts.where("text"))
+    name = prompts.cache_key(prompt, components.where("text"))
     kept = prompts.load(folder, name) if folder is not None else None
     if kept is not None:
         return kept.to(device)
-    ids, mask = tokens(parts.tokenizer(), prompt)
-    encoder = parts.text()
+    ids, mask = tokens(components.tokenizer(), prompt)
+    encoder = components.load("text", Umt5Encoder)
     with torch.inference_mode():
         found = encoded(encoder, ids, mask, device).float().cpu()
     del encoder

@@ -1,50 +1,29 @@
-"""Which part of a model a file is: by the folder it stands in, then by the tensors it holds; its name comes last.
+"""Which component of a model a file is: by the folder it is in, then by the tensors it holds; its name comes last.
 
-Published parts share their names: `vae/diffusion_pytorch_model.safetensors` and the same in `transformer/`.
+Published components share their names: `vae/diffusion_pytorch_model.safetensors` and the same in `transformer/`.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vrx.errors import ModelError
+from vrx.models.components import TOKENIZER, Component
 from vrx.weights import checkpoint, sharded
 from vrx.weights.hashes import SAFE
 
-PUBLISHED: dict[str, tuple[str, ...]] = {  # names the parts have where they are published, for people
-    "transformer": ("InfVSR.*", "diffusion_pytorch_model*", "model.pt", "transformer.*"),
-    "autoencoder": ("Wan2.1_VAE.*", "autoencoder.*"),
-    "tiny": ("taew2_1.*", "lighttaew2_1.*"),
-    "lean": ("LeanVAE-dim16.*",),
-    "projection": ("LQ_proj_in.*",),
-    "decoder": ("TCDecoder.*",),
-    "prompt": ("posi_prompt.*",),
-    "guidance": ("ram_swin_large_14m.*",),
-    "adapter": ("DAPE.*",),
-    "text": ("models_t5_umt5-xxl-enc*",),
-    "tokenizer": ("tokenizer.json",),
-}
-SIGNS: dict[str, str] = {  # a tensor that only that part has
-    "transformer": "patch_embedding.weight",
-    "autoencoder": "decoder.upsamples.0.residual.2.weight",
-    "projection": "linear_layers.0.weight",
-    "tiny": "decoder.22.bias",
-    "decoder": "decoder.26.bias",
-    "lean": "latent_bottleneck.phi",
-    "guidance": "visual_encoder.patch_embed.proj.weight",
-    "text": "token_embedding.weight",
-}
-TOKENIZER = "tokenizer"  # the one part that holds no tensors
-FOLDERS: dict[str, tuple[str, ...]] = {  # what folders of such a name hold; the first where tensors do not tell
-    **{role: (role,) for role in PUBLISHED},
-    "vae": ("autoencoder", "lean", "tiny"),
-    "text_encoder": ("text",),
-    **dict.fromkeys(("unet", "controlnet", "image_encoder", "scheduler", "optimizer"), ()),  # of no family here
-}
+TOKENIZER_FILE = "tokenizer.json"
+IGNORED = (
+    "unet",
+    "controlnet",
+    "image_encoder",
+    "scheduler",
+    "optimizer",
+)  # folders that hold no component
 MOST_FILES = 10_000  # in a model's folder, those of its folders included
 DEEPEST = 5  # folders below a model's
 
@@ -58,43 +37,44 @@ class Found:
     faults: list[ModelError] = field(default_factory=list)
 
 
-def role_in(names: Collection[str]) -> str | None:
-    """Which part tensors of these names are, None where they are none."""
-    if any(name.endswith(".lora_A") for name in names):
-        return "adapter"
-    if set(names) == {"tensor"}:
-        return "prompt"
-    return next((role for role, sign in SIGNS.items() if sign in names), None)
+Known = Mapping[str, Component]  # components by role; of one role the first that is known says what it is
 
 
-def find(folder: Path) -> Found:
-    """The parts that stand in a folder and the folders below it.
+def role_of_tensors(names: Collection[str], known: Known) -> str | None:
+    """Which component tensors of these names are, None where they are none."""
+    return next((role for role, component in known.items() if component.matches(names)), None)
 
-    A file in a folder that is named for a part is that part; any other is what its tensors say.  One whose
-    tensors say nothing is taken for what it is called where nothing else is that part, so that its use says
+
+def find(folder: Path, known: Known) -> Found:
+    """The components in a folder and the folders below it.
+
+    A file in a folder that is named for a component is that; any other is what its tensors say.  One whose
+    tensors say nothing is taken for what it is called where nothing else is that component, so that its use says
     what is wrong with it.  Raises ModelError for a folder that cannot be listed, or is no model's.
     """
     found = Found()
-    placed: dict[str, list[Path]] = {}
-    signed: dict[str, list[Path]] = {}
-    named: dict[str, list[Path]] = {}
+    by_folder: dict[str, list[Path]] = {}
+    by_tensors: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
+    folders = roles_of_folders(known)
     for path in candidates(folder):
-        roles = roles_of_folder(path.relative_to(folder))
+        roles = next((folders[name] for name in reversed(path.relative_to(folder).parts[:-1]) if name in folders), None)
         if roles == ():
             continue
         try:
-            role = TOKENIZER if path.name == "tokenizer.json" else role_in(checkpoint.read_names(path))
+            names = [] if path.name == TOKENIZER_FILE else checkpoint.read_names(path)
+            role = TOKENIZER if path.name == TOKENIZER_FILE else role_of_tensors(names, known)
         except ModelError as fault:
             found.faults.append(fault)
             role = None
         if roles and role in (None, *roles):
-            placed.setdefault(role or roles[0], []).append(path)
+            by_folder.setdefault(role or roles[0], []).append(path)
         elif role:
-            signed.setdefault(role, []).append(path)
-        elif called := role_by_name(path):
-            named.setdefault(called, []).append(path)
-    for role in {**placed, **signed, **named}:
-        choices = in_one_format(placed.get(role) or signed.get(role) or named[role])
+            by_tensors.setdefault(role, []).append(path)
+        elif named := role_of_name(path, known):
+            by_name.setdefault(named, []).append(path)
+    for role in {**by_folder, **by_tensors, **by_name}:
+        choices = in_one_format(by_folder.get(role) or by_tensors.get(role) or by_name[role])
         if len(choices) == 1:
             found.files[role] = choices[0]
         else:
@@ -102,14 +82,22 @@ def find(folder: Path) -> Found:
     return found
 
 
-def roles_of_folder(path: Path) -> tuple[str, ...] | None:
-    """What the nearest folder of a relative path that has such a name holds; None where none has."""
-    return next((FOLDERS[name] for name in reversed(path.parts[:-1]) if name in FOLDERS), None)
+def roles_of_folders(known: Known) -> dict[str, tuple[str, ...]]:
+    """What folders hold by their names, the first where tensors do not tell; nothing in those of other systems."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(IGNORED, ())
+    for role, component in known.items():
+        for name in (role, *component.folders):
+            found[name] = (*found.get(name, ()), role)
+    return found
 
 
-def role_by_name(path: Path) -> str | None:
-    """The part that is published under a file's name; only for what its tensors do not tell."""
-    fitting = (role for role, names in PUBLISHED.items() if any(fnmatch.fnmatch(path.name, name) for name in names))
+def role_of_name(path: Path, known: Known) -> str | None:
+    """The component that is published under a file's name; only for what its tensors do not tell."""
+    fitting = (
+        role
+        for role, component in known.items()
+        if any(fnmatch.fnmatch(path.name, pattern) for pattern in component.files)
+    )
     return next(fitting, None)
 
 
@@ -134,7 +122,7 @@ def candidates(folder: Path) -> list[Path]:
 
 def is_candidate(path: Path) -> bool:
     """Whether a file may be a part by the end of its name."""
-    named = path.suffix in sharded.SUFFIXES or sharded.is_index(path) or path.name == "tokenizer.json"
+    named = path.suffix in sharded.SUFFIXES or sharded.is_index(path) or path.name == TOKENIZER_FILE
     return named and path.is_file()
 
 

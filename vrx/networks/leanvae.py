@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import CausalConv3d, ConvCache, name_layers
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 COLOURS = 3
@@ -24,8 +25,10 @@ STARTED = "started"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeanConfig:
+class LeanConfig(NetworkConfig):
     """Sizes under their published names; the defaults are those of LeanVAE-dim16."""
+
+    COUNTS = frozenset(("ista_iter_num", "ista_layer_num", "sep_num_layer", "fusion_num_layer"))
 
     l_dim: int = 128
     h_dim: int = 384
@@ -39,6 +42,22 @@ class LeanConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patch_size", tuple(self.patch_size))
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> LeanConfig:
+        """See `NetworkConfig`."""
+        latent, width = shapes["latent_bottleneck.phi"]
+        found = {
+            "l_dim": shapes["encoder.video_low_proj.1.weight"][0],
+            "h_dim": shapes["encoder.video_high_proj.1.weight"][0],
+            "embedding_dim": width,
+            "latent_dim": latent,
+            "ista_iter_num": count_entries(shapes, "latent_bottleneck.forward_l."),
+            "ista_layer_num": count_entries(shapes, "latent_bottleneck.forward_l.0.dconv_layer."),
+            "sep_num_layer": count_entries(shapes, "encoder.low_layer.dconv_layer."),
+            "fusion_num_layer": count_entries(shapes, "encoder.fusion_layer.dconv_layer."),
+        }
+        return cls(**{**found, **given})
 
 
 # ---------------------------------------------------------------- wavelet and patches
@@ -264,8 +283,11 @@ class Bottleneck(nn.Module):
         return x
 
 
-class LeanAutoencoder(nn.Module):
+class LeanAutoencoder(PublishedNetwork):
     """Encoder, bottleneck, decoder."""
+
+    CONFIG = LeanConfig
+    SIGNATURE = "latent_bottleneck.phi"
 
     spatial, temporal = SPATIAL, TEMPORAL
 

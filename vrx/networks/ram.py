@@ -7,23 +7,30 @@ Legend: B pictures, H x W tokens, C width, n windows, S tokens of a window, h he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.windows import window_offsets
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures it was trained on
 HIDDEN = -100.0  # added where tokens of a shifted window are no neighbours
 ADAPTER_SCALE = 0.125
+USED = ("visual_encoder.", "image_proj.")  # tensors of RAM's checkpoint; the rest tags pictures
+COMPUTED = ("relative_position_index", "attn_mask")  # buffers among them
 
 
 @dataclass(frozen=True, kw_only=True)
-class RamConfig:
+class RamConfig(NetworkConfig):
     """Sizes under their published names; the defaults are those of RAM's Swin-L."""
+
+    COUNTS = frozenset(("depths",))
+    LIMITS: ClassVar[Mapping[str, int]] = {"window_size": 32, "image_size": 1024}
 
     image_size: int = 384
     patch_size: int = 4
@@ -45,6 +52,21 @@ class RamConfig:
     def side(self, stage: int) -> int:
         """Tokens a side of a stage."""
         return self.image_size // self.patch_size // 2**stage
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> RamConfig:
+        """See `NetworkConfig`; no tensor tells the size of the picture, which is 384 unless given."""
+        stages = range(count_entries(shapes, "visual_encoder.layers."))
+        tables = [shapes[f"visual_encoder.layers.{i}.blocks.0.attn.relative_position_bias_table"] for i in stages]
+        found = {
+            "embed_dim": shapes["visual_encoder.patch_embed.proj.weight"][0],
+            "patch_size": shapes["visual_encoder.patch_embed.proj.weight"][-1],
+            "depths": tuple(count_entries(shapes, f"visual_encoder.layers.{i}.blocks.") for i in stages),
+            "num_heads": tuple(table[1] for table in tables),
+            "window_size": (round(tables[0][0] ** 0.5) + 1) // 2,
+            "out_dim": shapes["image_proj.weight"][0],
+        }
+        return cls(**{**found, **given})
 
 
 def cut(x: Tensor, window: int) -> Tensor:
@@ -193,8 +215,11 @@ class SwinEncoder(nn.Module):
         return torch.cat([x.mean(1, keepdim=True), x], 1)
 
 
-class VisualGuidance(nn.Module):
+class VisualGuidance(PublishedNetwork):
     """A reference frame to rows of guidance for the transformer's cross-attention."""
+
+    CONFIG = RamConfig
+    SIGNATURE = "visual_encoder.patch_embed.proj.weight"
 
     def __init__(self, config: RamConfig) -> None:
         super().__init__()
@@ -213,6 +238,15 @@ class VisualGuidance(nn.Module):
         x = F.interpolate(frame.float(), size, mode="bilinear", antialias=True)
         mean, deviation = (x.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
         return (x - mean) / deviation
+
+
+def select_tensors(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of RAM's checkpoint that guidance uses, float32; buffers that are computed are left out."""
+    return {
+        name: tensor.float()
+        for name, tensor in checkpoint.items()
+        if name.startswith(USED) and not name.endswith(COMPUTED)
+    }
 
 
 def merge_adapter(

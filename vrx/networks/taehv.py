@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import ConvCache, name_layers
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 MEMORY_BLOCKS = 3  # in every stage
@@ -26,7 +27,7 @@ STARTED = "started"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyConfig:
+class TinyConfig(NetworkConfig):
     """Sizes under their published names; the defaults are those of taew2_1."""
 
     latent_channels: int = 16
@@ -41,9 +42,19 @@ class TinyConfig:
         for name in ("encoder_time_downscale", "decoder_time_upscale", "decoder_widths"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> TinyConfig:
+        """See `NetworkConfig`."""
+        found = {
+            "latent_channels": shapes["decoder.1.weight"][1],
+            "encoder_width": shapes["encoder.0.weight"][0],
+            "decoder_widths": tuple(shapes[f"decoder.{place}.weight"][0] for place in (1, 8, 14, 20)),
+        }
+        return cls(**{**found, **given})
+
 
 @dataclass(frozen=True, kw_only=True)
-class ConditionalConfig:
+class ConditionalConfig(NetworkConfig):
     """Sizes of the conditional decoder; the defaults are those of TCDecoder.ckpt."""
 
     channels: tuple[int, ...] = (512, 256, 128, 128)
@@ -53,6 +64,15 @@ class ConditionalConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "condition_unshuffle", tuple(self.condition_unshuffle))
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> ConditionalConfig:
+        """See `NetworkConfig`."""
+        found = {
+            "channels": tuple(shapes[f"decoder.{place}.weight"][0] for place in (1, 10, 16, 22)),
+            "latent_channels": shapes["decoder.1.weight"][1],
+        }
+        return cls(**{**found, **given})
 
 
 def flat(layer: nn.Module, x: Tensor) -> Tensor:
@@ -197,8 +217,11 @@ def trimmed(frames: Tensor, cache: ConvCache, count: int) -> Tensor:
     return frames[:, count:] if fresh else frames
 
 
-class TinyAutoencoder(nn.Module):
+class TinyAutoencoder(PublishedNetwork):
     """TAEHV: pixels in 0..1, latents as the transformer's own (normalised)."""
+
+    CONFIG = TinyConfig
+    SIGNATURE = "decoder.22.bias"
 
     spatial, temporal = SPATIAL, TEMPORAL
 
@@ -241,8 +264,11 @@ def whole_groups(video: Tensor, group: int) -> Tensor:
     return torch.cat([video, *[video[:, -1:]] * missing], 1) if missing else video
 
 
-class ConditionalDecoder(nn.Module):
+class ConditionalDecoder(PublishedNetwork):
     """Latents and the enlarged source to pixels; what it restores it need not invent."""
+
+    CONFIG = ConditionalConfig
+    SIGNATURE = "decoder.26.bias"
 
     spatial, temporal = SPATIAL, TEMPORAL
 

@@ -8,19 +8,25 @@ Legend: B prompts, L tokens, D width, h heads.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vrx.networks.norms import RMSNorm
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 FARTHEST = 128  # tokens; all distances beyond share the last bucket
 
 
 @dataclass(frozen=True, kw_only=True)
-class Umt5Config:
+class Umt5Config(NetworkConfig):
     """Sizes under their published names; the defaults are those of UMT5-XXL."""
+
+    COUNTS = frozenset(("num_layers",))
+    LIMITS: ClassVar[Mapping[str, int]] = {"num_buckets": 4096}
 
     vocab: int = 256384
     dim: int = 4096
@@ -30,6 +36,24 @@ class Umt5Config:
     num_layers: int = 24
     num_buckets: int = 32
     shared_position_bias: bool = False
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> Umt5Config:
+        """See `NetworkConfig`."""
+        vocabulary, dim = shapes["token_embedding.weight"]
+        shared = "pos_embedding.embedding.weight" in shapes
+        bias = shapes["pos_embedding.embedding.weight" if shared else "blocks.0.pos_embedding.embedding.weight"]
+        found = {
+            "vocab": vocabulary,
+            "dim": dim,
+            "dim_attn": shapes["blocks.0.attn.q.weight"][0],
+            "dim_ffn": shapes["blocks.0.ffn.fc1.weight"][0],
+            "num_heads": bias[1],
+            "num_buckets": bias[0],
+            "num_layers": count_entries(shapes, "blocks."),
+            "shared_position_bias": shared,
+        }
+        return cls(**{**found, **given})
 
 
 class PositionBias(nn.Module):
@@ -108,8 +132,11 @@ class Umt5Block(nn.Module):
         return x
 
 
-class Umt5Encoder(nn.Module):
+class Umt5Encoder(PublishedNetwork):
     """Token ids to rows of text guidance."""
+
+    CONFIG = Umt5Config
+    SIGNATURE = "token_embedding.weight"
 
     def __init__(self, config: Umt5Config) -> None:
         super().__init__()

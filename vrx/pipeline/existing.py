@@ -94,7 +94,7 @@ def find_publication(session: Session) -> Publication | None:
     found = None if path is None or not session.job.output.resume else published.find(path)
     if found is None:
         return None
-    marks = fingerprint(session.job, session.entry.name, session.parts().paths(), (session.device, session.dtype))
+    marks = fingerprint(session.job, session.entry.name, session.components().paths(), (session.device, session.dtype))
     log.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
     return found if marks == found.fingerprint else None
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from vrx.errors import InputError
 from vrx.media.probe import open_input
 from vrx.media.video_stream import pick_video
-from vrx.models.footprints import untiled
-from vrx.models.registry import Request
+from vrx.models.family import BuildRequest
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import free_memory
 from vrx.pipeline.select_model import USUAL
 from vrx.weights.catalogue import Entry
@@ -28,8 +28,9 @@ def output_pixels(source: str, scale: int) -> int:
         return USUAL
 
 
-def with_room(request: Request, entry: Entry) -> Request:
+def with_room(request: BuildRequest, entry: Entry) -> BuildRequest:
     """The request with what its device's memory allows before the weights are there."""
     free = free_memory(request.device)
-    most = untiled(entry, free, request.model.decoder)
-    return replace(request, untiled=most, free=partial(free_memory, request.device))
+    found = FAMILIES[entry.family].footprint(entry, request.model.decoder)
+    untiled = None if free is None or found is None else found.whole.within(free)
+    return replace(request, untiled=untiled, free=partial(free_memory, request.device))

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from vrx import events
 from vrx.events import Note, Watcher
-from vrx.models.footprints import least
 from vrx.pipeline import memory
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.select_model import EMBEDDED
+from vrx.pipeline.select_model import memory_needed, needs_gpu
 from vrx.pipeline.video import VideoFrame
 from vrx.settings import ColorFix, Decoder, Dtype, Environment, ModelSettings, RestoreSettings, Task, check_threshold
 from vrx.weights.catalogue import Entry
@@ -31,7 +30,7 @@ AnyFrame = TypeVar("AnyFrame", VideoFrame, NDArray[Any], Tensor)
 
 
 def load_model(
-    name: str | os.PathLike[str] = EMBEDDED,
+    name: str | os.PathLike[str] = "embedded",
     *,
     device: str = "auto",
     dtype: Dtype = "auto",
@@ -93,9 +92,9 @@ class Model:
 
     def memory(self, width: int, height: int) -> int | None:
         """Bytes that a result of `width` x `height` takes, roughly; None where nobody measured."""
-        if self._entry.family == EMBEDDED and self.device.type == "cpu":
+        if not needs_gpu(self._entry) and self.device.type == "cpu":
             return memory.memory_needed((width, height), (width, height), 8)
-        return least(self._entry, width * height, self._settings.decoder)
+        return memory_needed(self._entry, width * height, self._settings.decoder)
 
     def upscale(
         self,

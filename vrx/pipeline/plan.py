@@ -8,7 +8,7 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, planned_action
-from vrx.pipeline.select_model import EMBEDDED
+from vrx.pipeline.select_model import needs_gpu
 from vrx.pipeline.session import Session
 from vrx.settings import Task
 
@@ -46,7 +46,7 @@ def make_plan(session: Session) -> Plan:
     target, reader, entry = session.target, session.reader, session.entry
     files = ", ".join(part.path for part in entry.parts if not part.optional)
     needed = memory_needed(session)
-    warning = memory.note(needed, session.device) if entry.family == EMBEDDED else ""
+    warning = memory.note(needed, session.device) if not needs_gpu(entry) else ""
     return Plan(
         source=session.job.source,
         output=str(target.path) if target.path else "standard output",
@@ -60,7 +60,7 @@ def make_plan(session: Session) -> Plan:
         encoder=target.rule.name,
         pix_fmt=target.layout.pix_fmt,
         container=target.container,
-        chunk=FAMILIES[entry.family].schedule.next,
+        chunk=FAMILIES[entry.family].capabilities.schedule.next,
         scenes=session.job.selection.scenes,
         memory=needed,
         seconds=estimate_seconds(session),
@@ -71,7 +71,7 @@ def make_plan(session: Session) -> Plan:
 
 def memory_needed(session: Session) -> int | None:
     """Bytes that a run of an open job takes, roughly; None where that is unknown."""
-    if session.entry.family != EMBEDDED:
+    if needs_gpu(session.entry):
         return session.entry.memory
     reader = session.reader
     task, frames = session.job.restore.task, session.frames
@@ -80,13 +80,13 @@ def memory_needed(session: Session) -> int | None:
 
 def check_memory(session: Session) -> None:
     """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
-    if session.entry.family == EMBEDDED:
+    if not needs_gpu(session.entry):
         memory.check(memory_needed(session), session.device)
 
 
 def estimate_seconds(session: Session) -> float | None:
     """Seconds that a run of an open job takes, roughly; None where that is unknown."""
-    if session.entry.family != EMBEDDED or session.frames is None:
+    if needs_gpu(session.entry) or session.frames is None:
         return None
     restore = session.job.restore
     mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)

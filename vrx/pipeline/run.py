@@ -18,7 +18,8 @@ from vrx.media.frame import Frame
 from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
 from vrx.models.base import Restorer, SceneStart
-from vrx.models.components import Parts
+from vrx.models.components import Components
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.chunking import Item, StreamPosition, make_chunks
 from vrx.pipeline.convert import FrameConverter, OutputFormat
 from vrx.pipeline.executor import Control, InFlight, Resume, ThreadedExecutor
@@ -29,7 +30,6 @@ from vrx.pipeline.progress import Progress
 from vrx.pipeline.resume.journal import Journal
 from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
-from vrx.pipeline.select_model import EMBEDDED
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import masked_frames
 from vrx.settings import Task
@@ -100,13 +100,13 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
     Returns the result, and how many of its frames were made by an earlier run.
     """
     begin = perf_counter()
-    parts = session.parts()
+    components = session.components()
     if session.destination is not None:
         make_folder(session.destination)
-    journal = open_journal(stack, session, parts.paths())
+    journal = open_journal(stack, session, components.paths())
     restorer = session.restorer()
     torch.manual_seed(session.job.model.seed)
-    announce(session, parts, restorer, journal.resume_point.frames if journal else 0)
+    announce(session, components, restorer, journal.resume_point.frames if journal else 0)
     executor = ThreadedExecutor(restorer, FrameConverter(session.device, output_format(session)))
     with defer_signals():
         writer = SegmentedWriter(session.target, journal) if journal else Writer(session.target)
@@ -134,7 +134,7 @@ def output_format(session: Session) -> OutputFormat:
     )
 
 
-def announce(session: Session, parts: Parts, restorer: Restorer, saved: int) -> None:
+def announce(session: Session, components: Components, restorer: Restorer, saved: int) -> None:
     """Say that the work begins, and with what; `saved` frames were made by an earlier run."""
     target, schedule = session.target, restorer.schedule
     session.watch(
@@ -150,7 +150,7 @@ def announce(session: Session, parts: Parts, restorer: Restorer, saved: int) -> 
             resumed_frames=saved,
         )
     )
-    files = ", ".join(str(path) for path in parts.paths())
+    files = ", ".join(str(path) for path in components.paths())
     encoder = f"{target.rule.name}, {target.layout.pix_fmt}, {target.container}"
     for note in (
         Note("checkpoint", f"checkpoint: {files}", {"files": files}, events.DETAIL),
@@ -189,7 +189,8 @@ def stream_items(session: Session, restorer: Restorer, journal: Journal | None) 
         yield Resume(state)
     frames = masked_frames(session, position.frame if position else 0)
     items = make_chunks(frames, restorer.schedule, restorer.scale, position)
-    yield from items if journal is None else insert_checkpoints(items, session.entry.family == EMBEDDED, state)
+    within_scene = FAMILIES[session.entry.family].capabilities.resumes_in_scene
+    yield from items if journal is None else insert_checkpoints(items, within_scene, state)
 
 
 def drain(

@@ -1,27 +1,32 @@
-"""Which model runs: the one that was named, a checkpoint by its path, or the best that fits.  Pure but for `given`."""
+"""Which model runs: the one that was named, a checkpoint by its path, or the best that fits.
+
+Pure, but for looking at a checkpoint that is named by its path.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError
+from vrx.events import Note
 from vrx.files import path_exists
-from vrx.models.footprints import least
-from vrx.models.registry import FAMILIES, given
+from vrx.models.loader import entry_from_path
+from vrx.models.registry import FAMILIES
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
-EMBEDDED = "embedded"
 AUTO = "auto"
 USUAL = 1280 * 720  # pixels of an output whose size is not known
 CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
+Catalogue = Mapping[str, Entry]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What the choice depends on besides the wish: a GPU's free memory in bytes (None on a processor), the pixels
-    of the output, the models whose checkpoints are here, and whether others may be fetched.
+class DeviceInfo:
+    """What the choice depends on besides the settings: a GPU's free memory in bytes (None on a processor), the
+    pixels of the output, the models whose checkpoints are here, and whether others may be downloaded.
     """
 
     gpu_memory: int | None = None
@@ -35,78 +40,100 @@ class Choice:
     """The entry to run, and what the user should know about it."""
 
     entry: Entry
-    note: str = ""
+    notes: tuple[Note, ...] = ()
 
 
-def choose(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings, machine: Machine) -> Choice:
+def select_model(model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings, device: DeviceInfo) -> Choice:
     """The entry to run; a checkpoint that is named by its path becomes one.
 
-    Raises UsageError for a prompt that would not be heard, ModelError for a model that is unknown or does
-    not do what is asked.
+    Raises UsageError for options that the model does not take, ModelError for one that is unknown or does not
+    support what is asked.
     """
     name = model.name
     if name == AUTO:
-        choice = best(model, catalogue, restore, machine)
-        allowed(choice.entry, model, catalogue, restore)
-        faults = [f"left out of the choice: {entry.fault}" for entry in catalogue.values() if entry.fault]
-        return replace(choice, note="; ".join(filter(None, [choice.note, *faults])))
+        choice = auto_select(model, catalogue, restore, device)
+        validate(choice.entry, model, catalogue, restore)
+        return Choice(choice.entry, (*choice.notes, *map(fault_note, filter(lambda e: e.fault, catalogue.values()))))
     path = Path(name)
     if name not in catalogue and (path.suffix in CHECKPOINTS or path_exists(path)):
-        entry = given(path)
+        entry = entry_from_path(path)
     elif name in catalogue:
         entry = catalogue[name]
         if entry.fault:
             raise ModelError(entry.fault)
     else:
         raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
-    allowed(entry, model, catalogue, restore)
+    validate(entry, model, catalogue, restore)
     return Choice(entry)
 
 
-def best(model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings, machine: Machine) -> Choice:
-    """The first of the catalogue that does the task and fits: one that is here, else one that may be fetched.
+def fault_note(entry: Entry) -> Note:
+    """That an entry of the user's catalogue cannot be chosen, and why."""
+    return Note("catalogue-entry-unusable", f"left out of the choice: {entry.fault}", {"model": entry.name})
 
-    Else the embedded model, with a line about the larger one where only the download is missing.
+
+def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings, device: DeviceInfo) -> Choice:
+    """The first of the catalogue that supports the task and fits: one that is here, else one to download.
+
+    Else the first that needs no GPU, with a note about the larger one where only the download is missing.
     """
-    fitting = [
-        entry
-        for entry in catalogue.values()
-        if able(entry, model.prompt, restore) and fits(entry, machine, model.decoder)
-    ]
+    usable = [entry for entry in catalogue.values() if supports(entry, model.prompt, restore)]
+    fitting = [entry for entry in usable if needs_gpu(entry) and fits(entry, device, model.decoder)]
     for entry in fitting:
-        if entry.name in machine.on_disk:
+        if entry.name in device.on_disk:
             return Choice(entry)
-    fetchable = [entry for entry in fitting if all(part.downloadable for part in entry.parts if not part.optional)]
-    if fetchable and machine.online:
-        return Choice(fetchable[0], f"using {fetchable[0].name}; --model embedded needs no download")
-    hint = f"using the embedded model; a larger one: vrx models pull {fetchable[0].name}" if fetchable else ""
-    return Choice(catalogue[EMBEDDED], hint)
+    small = next(entry for entry in catalogue.values() if not needs_gpu(entry))
+    downloadable = [entry for entry in fitting if all(part.downloadable for part in entry.parts if not part.optional)]
+    if not downloadable:
+        return Choice(small)
+    large = downloadable[0]
+    facts = {"model": large.name if device.online else small.name, "larger": large.name}
+    if device.online:
+        text = f"using {large.name}; --model {small.name} needs no download"
+        return Choice(large, (Note("model-selected", text, facts),))
+    text = f"using the {small.name} model; a larger one: vrx models pull {large.name}"
+    return Choice(small, (Note("model-selected", text, facts),))
 
 
-def able(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
-    """Whether a large model of the catalogue does what is asked."""
-    does = entry.available and not entry.missing_roles and entry.name != EMBEDDED and restore.task in entry.tasks
+def supports(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
+    """Whether a model does what is asked."""
+    runs = entry.available and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
-    return does and scales and (prompt is None or entry.takes_prompt)
+    return runs and scales and (prompt is None or entry.takes_prompt)
 
 
-def fits(entry: Entry, machine: Machine, decoder: str) -> bool:
+def needs_gpu(entry: Entry) -> bool:
+    """Whether a model is large for a processor."""
+    family = FAMILIES.get(entry.family)
+    return family is None or family.capabilities.needs_gpu
+
+
+def fits(entry: Entry, device: DeviceInfo, decoder: str) -> bool:
     """Whether a GPU is there with as much free memory as the output is known to need."""
-    needed = least(entry, machine.pixels, decoder)
-    return machine.gpu_memory is not None and needed is not None and needed <= machine.gpu_memory
+    needed = memory_needed(entry, device.pixels, decoder)
+    return device.gpu_memory is not None and needed is not None and needed <= device.gpu_memory
 
 
-def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], restore: RestoreSettings) -> None:
+def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO) -> int | None:
+    """Bytes of a GPU for an output of so many pixels; the catalogue's figure where nobody measured."""
+    family = FAMILIES.get(entry.family)
+    found = None if family is None else family.footprint(entry, decoder)
+    return entry.memory if found is None else found.least(pixels)
+
+
+def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:
     """Refuse what an entry cannot do, rather than leave it out in silence.  Raises UsageError and ModelError."""
     task = restore.task
     if model.prompt is not None and not entry.takes_prompt:
-        listeners = ", ".join(n for n, e in catalogue.items() if e.takes_prompt and task in e.tasks)
+        others = ", ".join(name for name, e in catalogue.items() if e.takes_prompt and task in e.tasks)
         raise UsageError(
-            f"the model {entry.name} does not hear prompts",
-            f"Models that do, for {task}: {listeners or 'none'}. Their sizes, and how to get one: vrx models show NAME",
+            f"model {entry.name} does not take a prompt",
+            f"Models that do, for {task}: {others or 'none'}. Their sizes, and how to get one: vrx models show NAME",
         )
     if task not in entry.tasks:
-        raise ModelError(f"the model {entry.name} does not {task}", "See: vrx models list")
+        raise ModelError(
+            f"model {entry.name} does not support {task} (tasks: {', '.join(entry.tasks)})", "See: vrx models list"
+        )
     if not entry.available:
         raise ModelError(f"this version of vrx cannot run the model {entry.name}", "Use --model embedded")
     if entry.missing_roles:
@@ -116,8 +143,15 @@ def allowed(entry: Entry, model: ModelSettings, catalogue: dict[str, Entry], res
         )
     if task is Task.UPSCALE and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))
-        raise UsageError(f"the model {entry.name} does not enlarge by {restore.scale}", f"Use --scale {scales}")
-    heeded = FAMILIES[entry.family].options
-    for option in ("decoder", "color_fix", "tile"):
-        if getattr(model, option) != AUTO and option not in heeded:
-            raise UsageError(f"the model {entry.name} has no choice of {option.replace('_', ' ')}", "Leave it at auto")
+        raise UsageError(f"model {entry.name} does not upscale by {restore.scale}", f"Use --scale {scales}")
+    check_options(entry, model)
+
+
+def check_options(entry: Entry, model: ModelSettings) -> None:
+    """Refuse options that another family heeds and this one does not.  Raises UsageError."""
+    options = {option for family in FAMILIES.values() for option in family.capabilities.options}
+    plain = vars(ModelSettings())
+    for option in sorted(options & plain.keys() - set(FAMILIES[entry.family].capabilities.options)):
+        if getattr(model, option) != plain[option]:
+            name = option.replace("_", "-")
+            raise UsageError(f"--{name} has no effect with model {entry.name}", f"Remove --{name}")

@@ -21,7 +21,7 @@ from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.target import ONE_PICTURE
 from vrx.models.base import Restorer
-from vrx.models.components import Parts
+from vrx.models.components import Components
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import pick_dtype
@@ -74,9 +74,9 @@ class Session:
         """The number type of the network."""
         return pick_dtype(self.job.model.dtype, self.device)
 
-    def parts(self) -> Parts:
+    def components(self) -> Components:
         """The model's files, downloaded where they are missing, and verified.  Raises ModelError."""
-        return self._pool.parts(self.job.model, self.job.restore, self._downloader())
+        return self._pool.components(self.job.model, self.job.restore, self._downloader())
 
     def restorer(self) -> Restorer:
         """The model, set up for the job.  Raises ModelError."""
@@ -85,8 +85,8 @@ class Session:
     def open(self) -> None:
         """Open the source, and decide all about the result.  Raises VrxError for whatever cannot be."""
         job = self.job
-        if self._selection.note:
-            self.inform(Note("model-selected", self._selection.note, {"model": self.entry.name}))
+        for note in self._selection.notes:
+            self.inform(note)
         cuts = job.selection.scenes
         self.cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
         if self.destination is not None:

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from vrx.models.base import DeviceChunk, RestoredChunk, SceneStart
-from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
+from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.networks.embedded.classical import bicubic, smooth_fill, wiener
 from vrx.train import degrade
 
@@ -98,7 +100,7 @@ def main() -> None:
                 row = []
                 for remember in (True, False):
                     restorer = EmbeddedRestorer(
-                        options, load_parts(args.checkpoint), torch.device("cpu"), torch.float32, remember
+                        options, load_networks(args.checkpoint), torch.device("cpu"), torch.float32, remember
                     )
                     row.append(psnr(restored(restorer, low, mask, options.scale), truth) - plain)
                 gains.append(torch.stack([row[0][0], row[0][-1], row[1][-1]]))

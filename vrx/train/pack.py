@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded import DAMAGE, ENLARGING, SHARPNESS, load_parts
+from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING, SHARPNESS, load_networks
 from vrx.networks.embedded.network import MODES, SMALL
 from vrx.weights import checkpoint, hashes
 
@@ -51,7 +51,7 @@ def main() -> None:
     }
     notes = {**checkpoint.read_metadata(args.network[-1]), **dict(note.split("=", 1) for note in args.note)}
     save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})
-    parts = load_parts(args.out)
+    parts = load_networks(args.out)
     print(f"parameters = {parts.parameters}\nsize = {args.out.stat().st_size}\nsha256 = {hashes.sha256(args.out)!r}")  # noqa: T201
 
 

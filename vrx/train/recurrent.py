@@ -27,9 +27,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vrx.models.embedded import DAMAGE, ENLARGING
+from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING
 from vrx.networks.embedded.classical import bicubic
-from vrx.networks.embedded.degradation import MOST_DAMAGE, DamageNetwork
+from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
 from vrx.networks.embedded.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool
@@ -89,7 +89,7 @@ def objective(out: Tensor, base: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]
 class Step:
     """Forward, backward and update of one batch; as a CUDA graph after `capture`."""
 
-    def __init__(self, network: RecurrentNetwork, damage: DamageNetwork, updates: Updates, batch: Batch) -> None:
+    def __init__(self, network: RecurrentNetwork, damage: DegradationEstimator, updates: Updates, batch: Batch) -> None:
         self._network, self._damage, self._updates, self._batch = network, damage, updates, batch
         self._narrow = torch.bfloat16 if batch.low.is_cuda else torch.float32
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -152,13 +152,13 @@ class Training:
     """All that changes while training."""
 
     network: RecurrentNetwork
-    damage: DamageNetwork
+    damage: DegradationEstimator
     updates: Updates
 
     @classmethod
     def begin(cls, config: RecurrentConfig, device: torch.device, resume: Path | None) -> Training:
         """Fresh, from a state, or from the weights of a checkpoint with momenta of zero."""
-        network, damage = RecurrentNetwork(config), DamageNetwork()
+        network, damage = RecurrentNetwork(config), DegradationEstimator()
         if resume and resume.suffix == SAFE:
             load_weights(resume, network, damage)
         network, damage = network.to(device), damage.to(device)
@@ -179,7 +179,7 @@ class Training:
         (folder / "state.part").replace(folder / "state.pt")
 
 
-def load_weights(path: Path, network: RecurrentNetwork, damage: DamageNetwork) -> None:
+def load_weights(path: Path, network: RecurrentNetwork, damage: DegradationEstimator) -> None:
     """Weights of a `recurrent.safetensors`, or of a packed checkpoint of the embedded model.  Raises ModelError."""
     tensors = load_file(path)
     packed = any(name.startswith(ENLARGING) for name in tensors)

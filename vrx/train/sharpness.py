@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vrx.networks.embedded.blur import OFFSET, SharpnessNetwork, describe, relative
+from vrx.networks.embedded.blur import OFFSET, BlurEstimator, describe, relative
 from vrx.train import degrade, sources
 from vrx.train.sources import arguments
 
@@ -60,9 +60,9 @@ def sample(picture: Tensor, rng: random.Random) -> tuple[Tensor, float]:
     return describe(degrade.quantise(x)), sigma
 
 
-def fitted(x: Tensor, y: Tensor) -> SharpnessNetwork:
+def fitted(x: Tensor, y: Tensor) -> BlurEstimator:
     """A network trained on descriptions [N, FEATURES] and their blurs [N] in pixels."""
-    network = SharpnessNetwork()
+    network = BlurEstimator()
     network.middle.copy_(relative(x).mean(0))
     network.spread.copy_(relative(x).std(0) + 1e-3)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.networks.embedded.classical import bicubic
-from vrx.networks.embedded.degradation import MOST_DAMAGE, DamageNetwork
+from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
 from vrx.networks.embedded.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
 from vrx.train.pool import Footage, motion_of
 
@@ -82,14 +82,14 @@ class Validation:
     def run(self, config: RecurrentConfig, weights: dict[str, Tensor]) -> str:
         """Each case's figure, its gain over bicubic, and that of the last frame; and the levels that were read."""
         cuda = self._device.type == "cuda"
-        network, damage = RecurrentNetwork(config).to(self._device), DamageNetwork().to(self._device)
+        network, damage = RecurrentNetwork(config).to(self._device), DegradationEstimator().to(self._device)
         for prefix, module in {"network.": network, "damage.": damage}.items():
             own = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
             module.load_state_dict(own)
         network = network.to(torch.bfloat16 if cuda else torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return "  |  ".join(self._measure(case, network, damage) for case in self.cases)
 
-    def _measure(self, case: Case, network: RecurrentNetwork, damage: DamageNetwork) -> str:
+    def _measure(self, case: Case, network: RecurrentNetwork, damage: DegradationEstimator) -> str:
         low = case.low.float() / 255
         levels = damage(low[:, :LEAD]).clamp(0, MOST_DAMAGE)
         grid = case.motion.shape[-2:]

@@ -2,15 +2,16 @@ import math
 
 import pytest
 import torch
+from vrx.train.sharpness import fitted
 
-from vrx.models.embedded import load_parts
+from vrx.models.embedded.checkpoint import load_networks
 from vrx.networks.embedded.blur import (
     BANDS,
     EDGES,
     FEATURES,
     FITS,
     OFFSET,
-    SharpnessNetwork,
+    BlurEstimator,
     describe,
     estimate_sigma,
     fit,
@@ -20,7 +21,6 @@ from vrx.networks.embedded.blur import (
     steepness,
 )
 from vrx.networks.embedded.classical import KERNEL_RADIUS, gaussian, separable
-from vrx.train.sharpness import fitted
 from vrx.weights import hashes
 
 
@@ -59,7 +59,7 @@ def test_every_size_is_described(size: tuple[int, int]) -> None:
     assert features.shape == (FEATURES,)
     assert FEATURES == 2 * BANDS + EDGES + FITS
     assert torch.isfinite(features).all()
-    assert float(SharpnessNetwork()(features)) >= 0
+    assert float(BlurEstimator()(features)) >= 0
 
 
 @pytest.mark.parametrize("sigma", [1.5, 2.0, 3.0, 4.0])
@@ -86,7 +86,7 @@ def test_a_flat_picture_has_nothing_to_fit() -> None:
 
 @torch.inference_mode()
 def test_the_readers_are_averaged_and_one_that_says_sharp_outweighs() -> None:
-    network = SharpnessNetwork().eval()
+    network = BlurEstimator().eval()
     for number, read in enumerate([*network.seen, *network.fitted]):
         torch.nn.init.zeros_(read[-1].weight)
         torch.nn.init.constant_(read[-1].bias, -20.0 if number == 0 else 3.0)
@@ -101,7 +101,7 @@ def test_a_fit_that_nearly_agrees_counts_a_quarter(said: float, expected: float)
     frames = edges(2.0).expand(1, 3, -1, -1)
     law = math.exp(fit(describe(frames)[:BANDS], lowest=0.035, clear=8.0)[0]) - OFFSET
     assert law > 0
-    network = SharpnessNetwork().eval()
+    network = BlurEstimator().eval()
     for read in [*network.seen, *network.fitted]:
         torch.nn.init.zeros_(read[-1].weight)
         torch.nn.init.constant_(read[-1].bias, math.log(math.expm1(said * law)))
@@ -118,10 +118,10 @@ def test_contrast_does_not_change_what_the_lively_spectrum_says() -> None:
 
 @torch.inference_mode()
 def test_the_shipped_readers_read_bars() -> None:
-    parts = load_parts(hashes.packaged_path("embedded.safetensors"))
+    parts = load_networks(hashes.packaged_path("embedded.safetensors"))
     for sigma in (1.5, 2.5, 3.5):
         bars = edges(sigma).expand(1, 3, -1, -1)
-        assert estimate_sigma(parts.sharpness, bars) == pytest.approx(sigma, rel=0.15)
+        assert estimate_sigma(parts.blur, bars) == pytest.approx(sigma, rel=0.15)
 
 
 def test_training_learns_what_the_features_say() -> None:

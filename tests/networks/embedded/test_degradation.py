@@ -5,8 +5,15 @@ import torch
 
 from tests.clips import read
 from tests.conftest import EXAMPLES
-from vrx.models.embedded import load_parts
-from vrx.networks.embedded.degradation import LARGEST, LEVELS, MOST_DAMAGE, NOISE_UNIT, DamageNetwork, estimate_damage
+from vrx.models.embedded.checkpoint import load_networks
+from vrx.networks.embedded.degradation import (
+    LARGEST,
+    LEVELS,
+    MOST_DAMAGE,
+    NOISE_UNIT,
+    DegradationEstimator,
+    estimate_damage,
+)
 from vrx.train import degrade
 from vrx.weights.hashes import packaged_path
 
@@ -14,18 +21,18 @@ from vrx.weights.hashes import packaged_path
 @torch.inference_mode()
 @pytest.mark.parametrize("size", [(1, 1), (7, 40), (100, 33), (LARGEST + 50, 20)])
 def test_every_size_gives_levels(size: tuple[int, int]) -> None:
-    levels = estimate_damage(DamageNetwork(), torch.rand(2, 3, *size))
+    levels = estimate_damage(DegradationEstimator(), torch.rand(2, 3, *size))
     assert levels.shape == (LEVELS,)
     assert ((levels >= 0) & (levels <= MOST_DAMAGE)).all()
 
 
 def test_every_clip_of_a_batch_gets_its_own() -> None:
-    assert DamageNetwork()(torch.rand(2, 2, 3, 32, 32)).shape == (2, LEVELS)
+    assert DegradationEstimator()(torch.rand(2, 2, 3, 32, 32)).shape == (2, LEVELS)
 
 
 @pytest.fixture(scope="module")
-def shipped() -> DamageNetwork:
-    return load_parts(packaged_path("embedded.safetensors")).damage
+def shipped() -> DegradationEstimator:
+    return load_networks(packaged_path("embedded.safetensors")).degradation
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def clean() -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_stronger_compression_is_read_as_stronger(shipped: DamageNetwork, clean: torch.Tensor) -> None:
+def test_stronger_compression_is_read_as_stronger(shipped: DegradationEstimator, clean: torch.Tensor) -> None:
     coded = [degrade.through_h264(clean[None], crf, "medium")[0] for crf in (24, 36)]
     found = [float(estimate_damage(shipped, frames)[1]) for frames in (clean, *coded)]
     assert found[0] < 0.2
@@ -44,7 +51,7 @@ def test_stronger_compression_is_read_as_stronger(shipped: DamageNetwork, clean:
 
 
 @torch.inference_mode()
-def test_noise_is_measured(shipped: DamageNetwork, clean: torch.Tensor) -> None:
+def test_noise_is_measured(shipped: DegradationEstimator, clean: torch.Tensor) -> None:
     grain = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)) / 255
     for deviation in (0, 4, 8, 16):  # levels of 255
         noisy = degrade.quantise((clean + deviation * grain).clamp(0, 1))

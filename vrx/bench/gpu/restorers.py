@@ -11,11 +11,14 @@ from typing import Any, cast
 import torch
 
 from vrx.bench.gpu.context import Context
-from vrx.bench.random_weights import TEXT_LENGTH, TEXT_WIDTH, RandomParts
+from vrx.bench.random_weights import RandomComponents, random_context
 from vrx.models.base import Restorer
-from vrx.models.embedded import EmbeddedOptions, EmbeddedRestorer, load_parts
-from vrx.models.footprints import footprint
-from vrx.models.registry import Request, build, given, parts_of
+from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.family import BuildRequest
+from vrx.models.loader import entry_from_path, find_components, load_model
+from vrx.models.registry import FAMILIES
 from vrx.settings import Decoder, ModelSettings, RestoreSettings, Task, check_choice
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
@@ -68,12 +71,12 @@ class Spec:
 
     def estimate(self) -> float | None:
         """Gigabytes that the footprints expect in one piece, their spare tenth included."""
-        found = footprint(self.entry, self.decoder)
+        found = FAMILIES[self.entry.family].footprint(self.entry, self.decoder)
         return None if found is None else round(found.whole.at(self.width * self.height) / 1e9, 2)
 
 
-@dataclass(frozen=True)
-class ToyParts(RandomParts):
+@dataclass(frozen=True, kw_only=True)
+class ToyComponents(RandomComponents):
     """Random weights at toy sizes."""
 
     def config(self, role: str) -> Any:
@@ -86,17 +89,17 @@ def restorer_of(spec: Spec, context: Context) -> Restorer:
     mask = Path("none") if spec.masked else None  # asked for, never read
     wishes = ModelSettings(decoder=spec.decoder, tile=spec.tile)
     restore = RestoreSettings(task=spec.task, scale=4 if spec.task is Task.UPSCALE else 1, mask=mask)
-    lean = any(part.role == "lean" for part in spec.entry.parts)
-    make = ToyParts if context.tiny else RandomParts
-    parts = make(family=spec.entry.family, device=context.device, dtype=context.dtype, on_lean=lean)
-    rows = torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)
-    return build(spec.entry, Request(parts, restore, wishes, context.device, context.dtype, rows))
+    family = FAMILIES[spec.entry.family]
+    kind = ToyComponents if context.tiny else RandomComponents
+    components = kind.of(spec.entry, family, context.device, context.dtype)
+    request = BuildRequest(components, wishes, context.device, context.dtype, random_context(family))
+    return load_model(spec.entry, request).restorer(restore)
 
 
 def embedded(task: str, scale: int, device: torch.device, dtype: torch.dtype) -> Restorer:
     """The embedded model as it ships."""
     options = EmbeddedOptions(task=task, scale=scale, sigma=2.0 if task == "deblur" else None)
-    return EmbeddedRestorer(options, load_parts(packaged_path(EMBEDDED)), device, dtype)
+    return EmbeddedRestorer(options, load_networks(packaged_path(EMBEDDED)), device, dtype)
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,13 @@ class Fixture:
 
     def build(self, device: torch.device, dtype: torch.dtype) -> Restorer:
         """Its restorer."""
-        entry, wishes = given(self.path), ModelSettings(decoder=self.decoder)
+        entry, wishes = entry_from_path(self.path), ModelSettings(decoder=self.decoder)
         object.__setattr__(wishes, "tile", self.tile)  # as small as its pictures: less than users may ask for
         mask = Path("none") if self.task is Task.INPAINT else None
         restore = RestoreSettings(task=self.task, scale=4 if self.task is Task.UPSCALE else 1, mask=mask)
         downloader = Downloader(models=Path("none"), offline=True, notify=lambda _: None)
-        return build(entry, Request(parts_of(entry, wishes, {}, downloader), restore, wishes, device, dtype))
+        components = find_components(entry, wishes, {}, downloader)
+        return load_model(entry, BuildRequest(components, wishes, device, dtype)).restorer(restore)
 
 
 def fixtures(folder: Path) -> Iterator[Fixture]:

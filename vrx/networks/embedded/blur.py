@@ -137,7 +137,7 @@ def reader(inputs: int) -> nn.Sequential:
     )
 
 
-class SharpnessNetwork(nn.Module):
+class BlurEstimator(nn.Module):
     """What `describe` gives, [..., FEATURES], to sigma in pixels [...], 0 for a sharp picture.
 
     The geometric mean of what several readers say; the errors of the two kinds have little to do with each
@@ -171,7 +171,7 @@ def relative(features: Tensor) -> Tensor:
     return torch.cat([lively - lively[..., 1:6].mean(-1, keepdim=True), rest], -1)
 
 
-def estimate_sigma(network: SharpnessNetwork, frames: Tensor) -> float:
+def estimate_sigma(network: BlurEstimator, frames: Tensor) -> float:
     """The blur of frames [T, 3, H, W] in 0..1, in pixels.
 
     The network's word; where one fit of the law nearly agrees, that counts a little as well.

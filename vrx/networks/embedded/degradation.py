@@ -18,7 +18,7 @@ GRID = 16  # pixels a side of a macroblock: strides start where blocks start
 LARGEST = 512  # pixels a side that are looked at, from the middle
 
 
-class DamageNetwork(nn.Module):
+class DegradationEstimator(nn.Module):
     """Frames [N, T, 3, H, W] in 0..1 to how damaged they are [N, LEVELS], each about 0 for clean, 1 for strongly.
 
     Strided convolutions on what the picture has over its surroundings, then the mean and the deviation
@@ -48,7 +48,7 @@ class DamageNetwork(nn.Module):
         return out.float()
 
 
-def estimate_damage(network: DamageNetwork, frames: Tensor) -> Tensor:
+def estimate_damage(network: DegradationEstimator, frames: Tensor) -> Tensor:
     """The levels [LEVELS] of frames [T, 3, H, W] in 0..1, from their middle, cut where blocks start."""
     top, left = (max(0, (side - LARGEST) // 2) // GRID * GRID for side in frames.shape[-2:])
     middle = frames[..., top : top + LARGEST, left : left + LARGEST]

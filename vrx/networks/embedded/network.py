@@ -13,16 +13,18 @@ L heads, D width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.cache import FeatureCache, KVCache
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.windows import from_windows, to_windows, window_count, window_offsets
 
 Look = Callable[[int, Tensor], Tensor]
@@ -47,7 +49,7 @@ MODES: dict[str, Mode] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedConfig:
+class EmbeddedConfig(NetworkConfig):
     """Sizes of the network.
 
     `full`: channels on the grid, where every position holds 4 x 4 pixels to keep; `coarse`: on half the
@@ -56,6 +58,9 @@ class EmbeddedConfig:
     `heads` divide `coarse`; `window` is the side of an attention window on the half grid; `memory` the
     earlier frames kept; `reference` the side of the reference frame's token grid.
     """
+
+    COUNTS = frozenset(("before", "middle", "after"))
+    LIMITS: ClassVar[Mapping[str, int]] = {"window": 32, "reference": 32, "memory": 64}
 
     full: int
     coarse: int
@@ -89,6 +94,32 @@ class EmbeddedConfig:
     def anchors(self) -> int:
         """Tokens of the reference frame."""
         return self.reference**2
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> EmbeddedConfig:
+        """See `NetworkConfig`."""
+        mode = next(iter(MODES))
+        before, middle, after = (
+            count_entries(shapes, prefix)
+            for prefix in (f"families.{mode}.before.", "middle.", f"families.{mode}.after.")
+        )
+        blocks = [f"families.{mode}.before.{i}" for i in range(before)]
+        blocks += [f"middle.{i}" for i in range(middle)]
+        blocks += [f"families.{mode}.after.{i}" for i in range(after)]
+        heads, ages, offsets = shapes["attention.0.near"]
+        found = {
+            "full": shapes[f"heads.{mode}.weight"][1],
+            "coarse": shapes["attention.0.out.weight"][0],
+            "before": before,
+            "middle": middle,
+            "after": after,
+            "recall": tuple(i for i, block in enumerate(blocks) if f"{block}.past.weight" in shapes),
+            "heads": heads,
+            "window": (math.isqrt(offsets) + 1) // 2,
+            "memory": ages - 1,
+            "reference": math.isqrt(shapes["attention.0.far"][1]),
+        }
+        return cls(**{**found, **given})
 
 
 SMALL = EmbeddedConfig(
@@ -244,8 +275,11 @@ class FineBlocks(nn.Module):
         self.after = nn.ModuleList(ResidualBlock(width, after + i in recall) for i in range(config.after))
 
 
-class EmbeddedNetwork(nn.Module):
+class EmbeddedNetwork(PublishedNetwork):
     """The whole network; `step` walks one frame at a time over a memory."""
+
+    CONFIG = EmbeddedConfig
+    SIGNATURE = "attention.0.near"
 
     def __init__(self, config: EmbeddedConfig) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.grid import DETAIL_GAIN, contrast
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 PIXELS = {4: 1, 3: 1, 2: 2}  # scale: pixels of the source a grid position has a side
 INPUTS = 10  # planes per pixel of the source: colors, their contrast; of the frame before its difference, and where
@@ -26,11 +27,19 @@ HIDDEN = 32  # units between the conditions and the blocks
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecurrentConfig:
+class RecurrentConfig(NetworkConfig):
     """Sizes of the network."""
+
+    COUNTS = frozenset(("blocks",))
 
     channels: int
     blocks: int
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> RecurrentConfig:
+        """See `NetworkConfig`."""
+        found = {"channels": shapes["recall.weight"][0], "blocks": count_entries(shapes, "blocks.")}
+        return cls(**{**found, **given})
 
 
 STANDARD = RecurrentConfig(channels=64, blocks=7)
@@ -67,8 +76,11 @@ class Block(nn.Module):
         return out.add_(x)
 
 
-class RecurrentNetwork(nn.Module):
+class RecurrentNetwork(PublishedNetwork):
     """The whole network; `step` walks one frame at a time."""
+
+    CONFIG = RecurrentConfig
+    SIGNATURE = "recall.weight"
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import ConvCache
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.wan.autoencoder import ChannelNorm
 
 GROUP = 4  # frames of a token
@@ -21,12 +22,14 @@ Version = Literal["1.0", "1.1"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectionConfig:
+class ProjectionConfig(NetworkConfig):
     """Sizes; the defaults are those of LQ_proj_in.ckpt.
 
     `version`: 1.1 looks back at the group before; 1.0 at the end of its own group, and so remembers nothing.
     Nothing in the weights tells them apart.
     """
+
+    COUNTS = frozenset(("layers",))
 
     hidden1: int = 2048
     hidden2: int = 3072
@@ -37,6 +40,17 @@ class ProjectionConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unshuffle", tuple(self.unshuffle))
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> ProjectionConfig:
+        """See `NetworkConfig`; the version is 1.1 unless given."""
+        found = {
+            "hidden1": shapes["conv1.weight"][0],
+            "hidden2": shapes["conv2.weight"][0],
+            "out_dim": shapes["linear_layers.0.weight"][0],
+            "layers": count_entries(shapes, "linear_layers."),
+        }
+        return cls(**{**found, **given})
 
 
 def as_products(conv: nn.Conv3d, x: Tensor) -> Tensor:
@@ -58,8 +72,11 @@ def as_products(conv: nn.Conv3d, x: Tensor) -> Tensor:
     return torch.stack(frames, 1).permute(0, 4, 1, 2, 3)
 
 
-class LqProjection(nn.Module):
+class LqProjection(PublishedNetwork):
     """Two strided convolutions in time, and a linear layer for each block that is fed."""
+
+    CONFIG = ProjectionConfig
+    SIGNATURE = "linear_layers.0.weight"
 
     def __init__(self, config: ProjectionConfig) -> None:
         super().__init__()

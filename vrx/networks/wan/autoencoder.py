@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vrx.networks import fusion
 from vrx.networks.causal_conv import CausalConv3d, ConvCache, join, name_layers
 from vrx.networks.fusion import SHORTEST, as_rows
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
 MEAN: Sequence[float] = (
     *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
@@ -33,8 +34,10 @@ SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 
 
 @dataclass(frozen=True, kw_only=True)
-class WanAutoencoderConfig:
+class WanAutoencoderConfig(NetworkConfig):
     """Sizes under their published names; the defaults are those of the release."""
+
+    COUNTS = frozenset(("num_res_blocks",))
 
     dim: int = 96
     z_dim: int = 16
@@ -45,6 +48,12 @@ class WanAutoencoderConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim_mult", tuple(self.dim_mult))
         object.__setattr__(self, "temporal_downsample", tuple(self.temporal_downsample))
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> WanAutoencoderConfig:
+        """See `NetworkConfig`."""
+        found = {"dim": shapes["encoder.conv1.weight"][0], "z_dim": shapes["conv2.weight"][0]}
+        return cls(**{**found, **given})
 
 
 class ChannelNorm(nn.Module):
@@ -80,16 +89,6 @@ class ChannelNorm(nn.Module):
         torch.mul(x, self.inverse_length(x), out=fresh)
         F.silu(fresh.mul_(x.shape[1] ** 0.5 * self.gamma), inplace=True)
         return buffer
-
-
-def fuse(network: nn.Module) -> None:
-    """Let every block of a network do in one pass over memory what stands between two convolutions.
-
-    For a GPU, where these passes cost as much as the convolutions; sums are then rounded once.
-    """
-    for module in network.modules():
-        if isinstance(module, ChannelNorm):
-            module.fused = True
 
 
 class ResidualBlock(nn.Module):
@@ -277,8 +276,11 @@ class Decoder(Trunk):
         return self.finish(x, cache)
 
 
-class WanAutoencoder(nn.Module):
+class WanAutoencoder(PublishedNetwork):
     """Encoder, decoder and the normalisation of latents."""
+
+    CONFIG = WanAutoencoderConfig
+    SIGNATURE = "decoder.upsamples.0.residual.2.weight"
 
     spatial, temporal = SPATIAL, TEMPORAL
 
@@ -292,6 +294,15 @@ class WanAutoencoder(nn.Module):
         self.conv2 = CausalConv3d(config.z_dim, config.z_dim, 1)
         self._mean, self._deviation = tuple(mean), tuple(deviation)
         name_layers(self)
+
+    def fuse(self) -> None:
+        """Let every block do in one pass over memory what is between two convolutions.
+
+        For a GPU, where these passes cost as much as the convolutions; sums are then rounded once.
+        """
+        for module in self.modules():
+            if isinstance(module, ChannelNorm):
+                module.fused = True
 
     def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, [1, C, 1, 1, 1]."""

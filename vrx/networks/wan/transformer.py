@@ -20,16 +20,20 @@ from torch import Tensor, nn
 
 from vrx.networks.cache import KVCache
 from vrx.networks.norms import RMSNorm
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.wan.rope import rotate, rotation
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
 SINUSOID_BASE = 10000.0
-ISLANDS = ("time_embedding", "time_projection", "head", "norm3", "modulation", "norm_q", "norm_k")
+HEAD_WIDTH = 128  # of every published size
+FP32_PARAMETERS = ("time_embedding", "time_projection", "head", "norm3", "modulation", "norm_q", "norm_k")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WanConfig:
+class WanConfig(NetworkConfig):
     """Sizes under their published names; the defaults are those of Wan2.1-T2V-1.3B."""
+
+    COUNTS = frozenset(("num_layers",))
 
     dim: int = 1536
     ffn_dim: int = 8960
@@ -54,6 +58,23 @@ class WanConfig:
     def head_dim(self) -> int:
         """Width of a head."""
         return self.dim // self.num_heads
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> WanConfig:
+        """See `NetworkConfig`; a head is 128 wide unless `num_heads` is given."""
+        dim, in_dim, *patch = shapes["patch_embedding.weight"]
+        found = {
+            "dim": dim,
+            "in_dim": in_dim,
+            "patch_size": tuple(patch),
+            "num_heads": max(1, dim // HEAD_WIDTH),
+            "ffn_dim": shapes["blocks.0.ffn.0.weight"][0],
+            "num_layers": count_entries(shapes, "blocks."),
+            "freq_dim": shapes["time_embedding.0.weight"][1],
+            "text_dim": shapes["text_embedding.0.weight"][1],
+            "out_dim": shapes["head.head.weight"][0] // (patch[0] * patch[1] * patch[2]),
+        }
+        return cls(**{**found, **given})
 
 
 @dataclass(frozen=True)
@@ -163,8 +184,11 @@ class Head(nn.Module):
         return out
 
 
-class WanTransformer(nn.Module):
+class WanTransformer(PublishedNetwork):
     """Latents and a timestep to the flow v = noise - x0; see the module."""
+
+    CONFIG = WanConfig
+    SIGNATURE = "patch_embedding.weight"
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -183,12 +207,16 @@ class WanTransformer(nn.Module):
         """The blocks with their index."""
         return enumerate(cast("list[WanBlock]", list(self.blocks)))
 
-    def narrow(self, dtype: torch.dtype) -> WanTransformer:
-        """Put the large matrices into `dtype` and what the release keeps in float32 there, whatever they were."""
+    def cast_weights(self, dtype: torch.dtype) -> None:
+        """Put the large matrices into `dtype`, and what the release keeps in float32 there, whatever they were."""
         for name, parameter in self.named_parameters():
-            island = any(part in ISLANDS for part in name.split("."))
-            parameter.data = parameter.data.to(torch.float32 if island else dtype)
-        return self
+            precise = any(part in FP32_PARAMETERS for part in name.split("."))
+            parameter.data = parameter.data.to(torch.float32 if precise else dtype)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Cast the weights and move to a device; it has no convolution whose layout counts."""
+        self.cast_weights(dtype)
+        self.to(device)
 
     # ------------------------------------------------------------ conditions
 

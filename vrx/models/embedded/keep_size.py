@@ -1,102 +1,32 @@
-"""The embedded system: all three tasks.  Here what keeps its size: classical estimate, causal transformer, pixels."""
+"""Deblurring and inpainting: a classical estimate in, a causal transformer over it, pixels out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vrx.errors import ModelError
 from vrx.events import Note
-from vrx.models import enlarge, sizes
-from vrx.models.base import (
-    AnyStage,
-    CacheUsage,
-    ChunkSchedule,
-    DeviceChunk,
-    RestoredChunk,
-    SceneStart,
-    Stage,
-    StatelessStage,
-)
+from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
+from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
-from vrx.networks.embedded.blur import SharpnessNetwork, estimate_sigma
+from vrx.networks.embedded.blur import BlurEstimator, estimate_sigma
 from vrx.networks.embedded.classical import smooth_fill, wiener
-from vrx.networks.embedded.degradation import DamageNetwork
 from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
-from vrx.networks.embedded.network import SIGMA_UNIT, SMALL, EmbeddedConfig, EmbeddedNetwork, Memory
-from vrx.networks.embedded.recurrent import STANDARD, RecurrentConfig, RecurrentNetwork
-from vrx.weights import checkpoint
+from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
 
-ESTIMATED_FRAMES = enlarge.ESTIMATED_FRAMES  # of a scene, for its blur
-ENLARGING, DAMAGE, SHARPNESS = "enlarging.", "damage.", "sharpness."  # before the names of their tensors
-# after them a few at a time: pictures of 1280x720 then stay below what the allocator keeps at hand (32 MB),
-# and the stages still need not wait for each other
-SCHEDULE = ChunkSchedule(first=ESTIMATED_FRAMES, next=2)
 LEAST_SIGMA = 0.3  # pixels; below it there is nothing to undo
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedOptions:
-    """What a run asks of the network; see `vrx.settings.RestoreSettings`."""
+    """What a run asks of the networks; see `vrx.settings.RestoreSettings`."""
 
     task: str
     scale: int = 1
     sigma: float | None = None
     strength: float | None = None
-
-
-@dataclass(frozen=True)
-class EmbeddedParts:
-    """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows."""
-
-    network: EmbeddedNetwork
-    sharpness: SharpnessNetwork
-    enlarging: RecurrentNetwork
-    damage: DamageNetwork
-
-    @property
-    def parameters(self) -> int:
-        """How many there are in all."""
-        return sum(p.numel() for part in vars(self).values() for p in part.parameters())
-
-
-def load_parts(path: Path) -> EmbeddedParts:
-    """The networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
-    tensors, metadata = checkpoint.load_safetensors(path)
-    if metadata.get("family") != "embedded":
-        raise ModelError(f"{path} is not a checkpoint of the embedded family")
-    prefixes = (ENLARGING, DAMAGE, SHARPNESS)
-    own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
-    try:
-        values = dict(checkpoint.parse_config(path, metadata))
-        enlarging = RecurrentConfig(**values.pop(ENLARGING.rstrip("."), {}))
-        config = EmbeddedConfig(**values)
-        if (config, enlarging) != (SMALL, STANDARD):  # tried before memory is taken; not for ours: it loads torch's
-            sizes.sane(config, len(own))  # compiler, a second
-            sizes.sane(enlarging, len(tensors))
-            with torch.device("meta"):
-                trials = EmbeddedNetwork(config), RecurrentNetwork(enlarging)
-            checkpoint.check_keys(trials[0], own, path)
-            checkpoint.check_keys(trials[1], section(tensors, ENLARGING), path)
-    except sizes.CANNOT_BE as error:
-        raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
-    parts = EmbeddedParts(EmbeddedNetwork(config), SharpnessNetwork(), RecurrentNetwork(enlarging), DamageNetwork())
-    checkpoint.load_into(parts.network, own, path)
-    helpers = (parts.enlarging, parts.damage, parts.sharpness)
-    for prefix, network in zip(prefixes, helpers, strict=True):
-        checkpoint.load_into(network, section(tensors, prefix), path)
-    for network in (parts.network, *helpers):
-        network.eval()
-    return parts
-
-
-def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, float32, without it."""
-    return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
 
 
 @dataclass(frozen=True)
@@ -137,8 +67,8 @@ class EncodeState:
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to the classical estimate and the network's grid."""
 
-    def __init__(self, options: EmbeddedOptions, sharpness: SharpnessNetwork) -> None:
-        self._options, self._sharpness = options, sharpness
+    def __init__(self, options: EmbeddedOptions, estimator: BlurEstimator) -> None:
+        self._options, self._estimator = options, estimator
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
@@ -167,7 +97,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def estimate(self, frames: Tensor) -> float:
         """The blur of frames [T, 3, H, W] in pixels, 0 where they are sharp."""
-        sigma = estimate_sigma(self._sharpness, frames)
+        sigma = estimate_sigma(self._estimator, frames)
         return sigma if sigma >= LEAST_SIGMA else 0.0
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
@@ -241,34 +171,3 @@ def blur_note(scene: int, sigma: float) -> Note:
     return Note(
         "blur-estimated", f"scene {scene}: estimated blur of {sigma:.1f} px", {"scene": scene, "sigma": round(sigma, 2)}
     )
-
-
-class EmbeddedRestorer:
-    """The three stages of the embedded system."""
-
-    schedule = SCHEDULE
-
-    def __init__(
-        self,
-        options: EmbeddedOptions,
-        parts: EmbeddedParts,
-        device: torch.device,
-        dtype: torch.dtype,
-        remember: bool = True,
-    ) -> None:
-        self.scale = options.scale
-        self.stages: Mapping[str, AnyStage]
-        if options.task == "upscale":
-            enlarging = parts.enlarging.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.stages = {
-                "encode": enlarge.Encode(options.scale, options.strength, parts.damage.to(device)),
-                "generate": enlarge.Generate(options.scale, enlarging, remember),
-                "decode": enlarge.Decode(options.scale),
-            }
-        else:
-            network = parts.network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.stages = {
-                "encode": Encode(options, parts.sharpness.to(device)),
-                "generate": Generate(options.task, network, remember),
-                "decode": Decode(),
-            }

@@ -13,7 +13,7 @@ from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, 
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, brightness
 from vrx.networks.embedded.classical import bicubic, bicubic_grid
-from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DamageNetwork, estimate_damage
+from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, estimate_damage
 from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import PIXELS, RecurrentNetwork, Trace
 
@@ -107,8 +107,8 @@ class EncodeState:
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to bicubic interpolation, the scene's damage, and how content moved."""
 
-    def __init__(self, scale: int, strength: float | None, damage: DamageNetwork) -> None:
-        self._scale, self._strength, self._damage = scale, strength, damage
+    def __init__(self, scale: int, strength: float | None, estimator: DegradationEstimator) -> None:
+        self._scale, self._strength, self._estimator = scale, strength, estimator
         self._motion = Motion()
 
     def start(self, scene: SceneStart) -> EncodeState:
@@ -139,7 +139,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         """The conditions [1, LEVELS] of a scene that begins with these frames, and what the user should know."""
         if self._strength == 0:
             return frames.new_zeros(1, LEVELS), ()
-        found = estimate_damage(self._damage, frames[:ESTIMATED_FRAMES]).to(frames)
+        found = estimate_damage(self._estimator, frames[:ESTIMATED_FRAMES]).to(frames)
         acted = trusted(found, self._scale)
         if self._strength is not None:
             return scaled(acted, self._strength)[None], ()

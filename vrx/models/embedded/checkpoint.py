@@ -1,0 +1,82 @@
+"""The embedded model's one file: four networks, three of them under a prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vrx.errors import ModelError
+from vrx.models.components import Network
+from vrx.networks.embedded.blur import BlurEstimator
+from vrx.networks.embedded.degradation import DegradationEstimator
+from vrx.networks.embedded.network import SMALL, EmbeddedNetwork
+from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
+from vrx.networks.published import CONFIG_ERRORS, NetworkConfig
+from vrx.weights import checkpoint
+
+FAMILY_NAME = "embedded"
+ENLARGING, DAMAGE, SHARPNESS = "enlarging.", "damage.", "sharpness."  # before the names of their tensors
+
+
+@dataclass(frozen=True)
+class EmbeddedNetworks:
+    """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows."""
+
+    network: EmbeddedNetwork
+    blur: BlurEstimator
+    enlarging: RecurrentNetwork
+    degradation: DegradationEstimator
+
+    @property
+    def parameters(self) -> int:
+        """How many there are in all."""
+        return sum(parameter.numel() for network in vars(self).values() for parameter in network.parameters())
+
+
+def load_networks(path: Path) -> EmbeddedNetworks:
+    """The networks of an embedded checkpoint, float32, on the CPU.  Raises ModelError."""
+    tensors, metadata = checkpoint.load_safetensors(path)
+    if metadata.get("family") != FAMILY_NAME:
+        raise ModelError(f"{path} is not a checkpoint of the embedded family")
+    prefixes = (ENLARGING, DAMAGE, SHARPNESS)
+    own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
+    given = dict(checkpoint.parse_config(path, metadata))
+    enlarging = given.pop(ENLARGING.rstrip("."), {})
+    found = EmbeddedNetworks(
+        build(EmbeddedNetwork, SMALL, own, given, path),
+        BlurEstimator(),
+        build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path),
+        DegradationEstimator(),
+    )
+    parts = [own, *(section(tensors, prefix) for prefix in prefixes)]
+    for network, part in zip((found.network, found.enlarging, found.degradation, found.blur), parts, strict=True):
+        checkpoint.load_into(network, part, path)
+        network.eval()
+    return found
+
+
+def build(
+    kind: type[Network], shipped: NetworkConfig, tensors: dict[str, Tensor], given: dict[str, Any], path: Path
+) -> Network:
+    """A network at the size its tensors have, not yet filled.  Raises ModelError."""
+    try:
+        config = kind.CONFIG.from_tensors({name: tuple(t.shape) for name, t in tensors.items()}, given)
+        if config != shipped:  # tried before memory is taken; not for ours: it loads torch's compiler, a second
+            config.validate(len(tensors))
+            with torch.device("meta"):
+                trial = kind(config)
+            checkpoint.check_keys(trial, tensors, path)
+        return kind(config)
+    except KeyError as error:
+        raise ModelError(f"{path} lacks the tensor {error}") from error
+    except CONFIG_ERRORS as error:
+        raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
+
+
+def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, float32, without it."""
+    return {name.removeprefix(prefix): t.float() for name, t in tensors.items() if name.startswith(prefix)}

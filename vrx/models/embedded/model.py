@@ -1,0 +1,96 @@
+"""The embedded model: what it does, and its three stages for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from vrx.models.base import AnyStage, ChunkSchedule
+from vrx.models.components import Component
+from vrx.models.embedded import keep_size, upscale
+from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.footprint import Footprint, Linear
+from vrx.networks.embedded.network import EmbeddedNetwork
+from vrx.settings import RestoreSettings, Task
+
+# a scene's first frames, of which its damage is estimated, then a few at a time: pictures of 1280x720 then stay below
+# what the allocator keeps at hand (32 MB), and the stages still need not wait for each other
+SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2)
+
+
+class EmbeddedRestorer:
+    """The three stages of a task; `remember` off gives every frame the state of a scene's first."""
+
+    def __init__(
+        self,
+        options: EmbeddedOptions,
+        networks: EmbeddedNetworks,
+        device: torch.device,
+        dtype: torch.dtype,
+        remember: bool = True,
+    ) -> None:
+        self.schedule, self.scale = SCHEDULE, options.scale
+        self.stages: Mapping[str, AnyStage]
+        if options.task == Task.UPSCALE:
+            networks.enlarging.place(device, dtype)
+            self.stages = {
+                "encode": upscale.Encode(options.scale, options.strength, networks.degradation.to(device)),
+                "generate": upscale.Generate(options.scale, networks.enlarging, remember),
+                "decode": upscale.Decode(options.scale),
+            }
+        else:
+            networks.network.place(device, dtype)
+            self.stages = {
+                "encode": keep_size.Encode(options, networks.blur.to(device)),
+                "generate": keep_size.Generate(options.task, networks.network, remember),
+                "decode": keep_size.Decode(),
+            }
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """The embedded networks; those of a task move to the device when it is first used."""
+
+    networks: EmbeddedNetworks
+    device: torch.device
+    dtype: torch.dtype
+
+    def restorer(self, restore: RestoreSettings) -> EmbeddedRestorer:
+        """See `LoadedModel`."""
+        options = EmbeddedOptions(
+            task=str(restore.task), scale=restore.scale, sigma=restore.sigma, strength=restore.strength
+        )
+        return EmbeddedRestorer(options, self.networks, self.device, self.dtype)
+
+
+def load(request: BuildRequest) -> EmbeddedModel:
+    """Load the networks.  Raises ModelError."""
+    return EmbeddedModel(load_networks(request.components.where(FAMILY_NAME)), request.device, request.dtype)
+
+
+FAMILY = Family(
+    name=FAMILY_NAME,
+    capabilities=Capabilities(
+        tasks=tuple(str(task) for task in Task),
+        scales=(2, 3, 4),
+        schedule=SCHEDULE,
+        options={
+            "sigma": "blur to undo in pixels, in place of the estimate of each scene",
+            "strength": "how degraded the source is, 0 (clean) to 1, in place of the estimate of each scene",
+        },
+        resumes_in_scene=True,
+        needs_gpu=False,
+        footprints=(Footprint(Linear(0.1e9, 280)),),  # measured on an H100 (vrx/bench/README.md)
+    ),
+    components={
+        FAMILY_NAME: Component(
+            signature=EmbeddedNetwork.SIGNATURE, check=lambda components: load_networks(components.where(FAMILY_NAME))
+        )
+    },
+    needs=(FAMILY_NAME,),
+    load=load,
+)

@@ -1,0 +1,121 @@
+"""What a family of models says of itself, as data, and how it is loaded.
+
+A family is the code of one published system; entries of the catalogue are checkpoints of a family.
+Start at `Family`: everything else of vrx asks its values, and knows no family by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vrx.models.base import ChunkSchedule, Restorer
+from vrx.models.components import TRANSFORMER, Component, Components, Network, align_weights
+from vrx.models.footprint import Footprint
+from vrx.models.tiling import Tiling
+from vrx.networks.wan.transformer import WanConfig
+from vrx.settings import Environment, ModelSettings, RestoreSettings
+from vrx.weights.catalogue import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a family does, for the command line, the plan, `--model auto` and resuming.
+
+    `scales` are those of upscaling.  `options`: the settings of a model (fields of `ModelSettings`) that it
+    heeds, each with what its values mean here; any other is refused.  `resumes_in_scene`: its state in the
+    middle of a scene is small enough to save now and then.  `needs_gpu`: a processor takes minutes for a second
+    of video.  `latent_scale`: pixels a side of a latent, 1 for
+    none.  `steps`: network evaluations a chunk.  `footprints`: GPU memory, the first that applies.
+    """
+
+    tasks: tuple[str, ...]
+    scales: tuple[int, ...]
+    schedule: ChunkSchedule
+    options: Mapping[str, str] = field(default_factory=dict)
+    takes_prompt: bool = False
+    resumes_in_scene: bool = False
+    needs_gpu: bool = True
+    latent_scale: int = 1
+    steps: int = 1
+    footprints: tuple[Footprint, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a model is loaded for: its files, the settings of its use, and where it is to run.
+
+    `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
+    are what `Tiling` knows of the device's memory.
+    """
+
+    components: Components
+    model: ModelSettings
+    device: torch.device
+    dtype: torch.dtype
+    context: Tensor | None = None
+    untiled: int | None = None
+    free: Callable[[], int | None] | None = None
+
+    @property
+    def tiling(self) -> Tiling:
+        """When autoencoders work in tiles."""
+        return Tiling(self.model.tile, self.untiled, self.free)
+
+    def load(self, role: str, kind: type[Network]) -> Network:
+        """A component's network, placed.  Raises ModelError."""
+        return self.place(self.components.load(role, kind))
+
+    def place(self, network: Network) -> Network:
+        """A network on the device, in the type and the layout it runs in."""
+        network.place(self.device, self.dtype)
+        if self.device.type == "cuda" and Environment.read().compile:
+            network.fuse()
+        return align_weights(network)
+
+
+class LoadedModel(Protocol):
+    """A model's networks on their device, loaded once and used for several tasks and scales."""
+
+    def restorer(self, restore: RestoreSettings) -> Restorer:
+        """The model set up for one task and scale.
+
+        Cheap: it shares the networks.  Everything that depends on a video is in the states of its stages, so
+        several restorers of one model may be in use by turns.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A published system: what it does, the components it has, and how it is loaded.
+
+    `components`: by role, every file a checkpoint of the family may have.  `needs`: roles it cannot run
+    without; of roles joined by `|` one is enough.  `load`: raises ModelError where files are missing, damaged
+    or of another family.
+    """
+
+    name: str
+    capabilities: Capabilities
+    components: Mapping[str, Component]
+    needs: tuple[str, ...]
+    load: Callable[[BuildRequest], LoadedModel]
+
+    def footprint(self, entry: Entry, decoder: str = "auto") -> Footprint | None:
+        """The memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where nobody measured."""
+        roles = frozenset(part.role for part in entry.parts)
+        return next((found for found in self.capabilities.footprints if found.applies(decoder, roles)), None)
+
+    def optional_roles(self, model: ModelSettings) -> set[str]:
+        """Roles of optional files that these settings ask for."""
+        return {role for role, component in self.components.items() if component.decoder == model.decoder}
+
+    @property
+    def context_width(self) -> int | None:
+        """Width of the guidance rows that its transformer takes; None where it has no such transformer."""
+        transformer = self.components.get(TRANSFORMER)
+        config = transformer.config if transformer else None
+        return config.text_dim if isinstance(config, WanConfig) else None

@@ -1,0 +1,46 @@
+"""GPU memory that a model takes, by the size of its output: measured, or computed where nobody measured yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPARE = 1.1  # what the allocator's blocks and the libraries' workspaces take on top
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Bytes: `fixed` whatever the size, and `per_pixel` for every pixel of output."""
+
+    fixed: float
+    per_pixel: float
+
+    def at(self, pixels: int) -> int:
+        """Bytes for an output of so many pixels."""
+        return round(SPARE * (self.fixed + self.per_pixel * pixels))
+
+    def within(self, memory: int) -> int:
+        """The most pixels that fit so many bytes."""
+        return max(0, int((memory / SPARE - self.fixed) / self.per_pixel))
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
+
+    It is that of a run with the given `decoder` (as --decoder has it), or where the model has the part `part`;
+    of any run where neither is named.
+    """
+
+    whole: Linear
+    tiled: Linear | None = None
+    decoder: str = ""
+    part: str = ""
+
+    def least(self, pixels: int) -> int:
+        """Bytes below which no way of working fits."""
+        ways = [self.whole, *([self.tiled] if self.tiled else [])]
+        return min(way.at(pixels) for way in ways)
+
+    def applies(self, decoder: str, roles: frozenset[str]) -> bool:
+        """Whether it is that of a run with this decoder, of a model with these parts."""
+        return self.decoder in ("", decoder) and (not self.part or self.part in roles)

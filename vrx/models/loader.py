@@ -1,0 +1,207 @@
+"""From a catalogue entry, or a checkpoint's path, to a loaded model: which family it is, and which files it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vrx.errors import ModelError
+from vrx.files import path_exists
+from vrx.models import roles
+from vrx.models.components import TRANSFORMER, Component, Components, read_sizes, sizes_by_role
+from vrx.models.family import BuildRequest, Family, LoadedModel
+from vrx.models.registry import FAMILIES
+from vrx.networks.published import Shapes
+from vrx.networks.wan.transformer import WanTransformer
+from vrx.settings import ModelSettings
+from vrx.weights import checkpoint, hashes
+from vrx.weights.catalogue import Entry, PartFile
+from vrx.weights.download import Downloader
+
+CONFIG = "config.json"  # in a folder: sizes by role, for networks smaller than the published ones
+CONTEXT = "text_embedding.0.weight"  # of a Wan transformer, [D, width of its guidance]
+
+
+@cache
+def known_components() -> dict[str, Component]:
+    """The components of all families by role; of one role the first family's, with the files and folders of all."""
+    found: dict[str, Component] = {}
+    for family in FAMILIES.values():
+        for role, component in family.components.items():
+            first = found.get(role, component)
+            files, folders = (
+                tuple(dict.fromkeys((*one, *other)))
+                for one, other in ((first.files, component.files), (first.folders, component.folders))
+            )
+            found[role] = replace(first, files=files, folders=folders)
+    return found
+
+
+def published_names() -> Mapping[str, tuple[str, ...]]:
+    """Names of files by role, for messages."""
+    return {role: component.files for role, component in known_components().items()}
+
+
+def load_model(entry: Entry, request: BuildRequest) -> LoadedModel:
+    """The networks of an entry, on their device.
+
+    Raises ModelError where files are missing, damaged or of another family.
+    """
+    if request.dtype is torch.float32:
+        torch.backends.cudnn.allow_tf32 = False  # convolutions would round to 10 bits: float32 was asked for
+    return FAMILIES[entry.family].load(request)
+
+
+# ---------------------------------------------------------------- which family
+
+
+def entry_from_path(path: Path) -> Entry:
+    """What a checkpoint given by its path is: a file, or a folder of components.  Raises ModelError."""
+    if not path_exists(path):
+        raise ModelError(f"cannot read the checkpoint {path}: no such file")
+    name = detect_family(path)
+    if name not in FAMILIES:
+        raise ModelError(f"this version of vrx cannot run the family {name} of {path}")
+    capabilities = FAMILIES[name].capabilities
+    return Entry(
+        name=path.stem,
+        family=name,
+        tasks=capabilities.tasks,
+        scales=capabilities.scales,
+        license="unknown",
+        paper="",
+        about=f"checkpoint {path}",
+        takes_prompt=capabilities.takes_prompt,
+        parameters=None,
+        memory=None,
+        source="given by its path",
+        available=True,
+        parts=(),
+        local=path,
+    )
+
+
+def detect_family(path: Path) -> str:
+    """By its metadata, the components of a folder, or the names and shapes of its tensors.  Raises ModelError."""
+    if path.is_dir():
+        return family_of_folder(path)
+    if path.suffix == hashes.SAFE:
+        stated = checkpoint.read_metadata(path).get("family")
+        if stated:
+            return stated
+        return family_of_tensors(path, checkpoint.read_shapes(path))
+    tensors = checkpoint.load_tensors(path)[0]
+    return family_of_tensors(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+
+
+def family_of_tensors(path: Path, shapes: Shapes) -> str:
+    """The family of one file: the one that has no other, or that of a transformer alone.  Raises ModelError."""
+    for family in FAMILIES.values():
+        if len(family.components) == 1 and all(c.matches(shapes) for c in family.components.values()):
+            return family.name
+    return family_of_transformer(path, shapes)
+
+
+def family_of_folder(folder: Path) -> str:
+    """By the components that only one family has; where there are none, by the transformer.  Raises ModelError."""
+    components = read_folder(folder)
+    here = {role for role in known_components() if components.has(role)}
+    counts = {name: len(here & own_roles(family)) for name, family in FAMILIES.items()}
+    best = max(counts, key=lambda name: counts[name])
+    if counts[best]:
+        return best
+    if not components.has(TRANSFORMER):
+        raise ModelError(f"the folder {folder} holds no transformer", "See the parts with: vrx models show NAME")
+    tensors = components.tensors(TRANSFORMER)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return family_of_transformer(components.where(TRANSFORMER), shapes)
+
+
+def own_roles(family: Family) -> set[str]:
+    """Roles that no other family has."""
+    others = {role for other in FAMILIES.values() if other is not family for role in other.components}
+    return set(family.components) - others
+
+
+def family_of_transformer(path: Path, shapes: Shapes) -> str:
+    """The family of a transformer alone, by how wide its guidance is.  Raises ModelError where it is none."""
+    if WanTransformer.SIGNATURE not in shapes or CONTEXT not in shapes:
+        raise ModelError(f"{path} is no checkpoint of a family that vrx knows")
+    width = shapes[CONTEXT][-1]
+    candidates = [family for family in FAMILIES.values() if TRANSFORMER in family.components]
+    fitting = [family for family in candidates if family.context_width == width]
+    return (fitting or candidates)[0].name
+
+
+# ---------------------------------------------------------------- which files
+
+
+def read_folder(folder: Path) -> Components:
+    """The components in a folder, by the folders of their roles or their tensors (see `roles`).
+
+    Raises ModelError for a broken config, and for a file that would have to be the transformer and cannot be read.
+    """
+    known = known_components()
+    found = roles.find(folder, known)
+    if found.faults and TRANSFORMER not in {**found.files, **found.ambiguous}:
+        raise found.faults[0]
+    return Components(found.files, None, read_sizes(folder / CONFIG, known), found.ambiguous, published_names())
+
+
+def find_components(entry: Entry, model: ModelSettings, kin: Mapping[str, Entry], downloader: Downloader) -> Components:
+    """The files of an entry; a lone transformer borrows the rest from the catalogue (`kin`).  Raises ModelError."""
+    family = FAMILIES[entry.family]
+    wanted = family.optional_roles(model)
+    path = entry.local
+    if path is None:
+        return from_entry(entry, wanted, downloader)
+    if path.is_dir():
+        return read_folder(path)
+    if len(family.components) == 1:
+        return Components(dict.fromkeys(family.components, path), published=published_names())
+    metadata = checkpoint.read_metadata(path) if path.suffix == hashes.SAFE else {}
+    if "family" in metadata:
+        given = sizes_by_role(checkpoint.parse_config(path, metadata), known_components())
+        return Components({}, path, given, published=published_names())
+    relative = next((e for e in kin.values() if e.family == entry.family and e.local is None), None)
+    if relative is None:
+        raise ModelError(f"{path} is a transformer alone", "Give a folder that holds its autoencoder and guidance too")
+    rest = from_entry(
+        replace(relative, parts=tuple(p for p in relative.parts if p.role != TRANSFORMER)), wanted, downloader
+    )
+    return replace(rest, files={**rest.files, TRANSFORMER: path})
+
+
+def from_entry(entry: Entry, wanted: set[str], downloader: Downloader) -> Components:
+    """The files of a catalogue entry, with optional ones of the `wanted` roles; downloaded where they are missing."""
+    files = downloader.provide(entry, wanted)
+    sizes = {part.role: part.sizes for part in entry.parts if part.sizes}
+    return Components(files, None, sizes, published=published_names())
+
+
+def identify_part(entry: Entry, path: Path) -> PartFile:
+    """Which part of a model a file is; its network is built from it and thrown away.
+
+    Raises ModelError where it is none, or does not fit.
+    """
+    tensors = checkpoint.load_tensors(path)[0]
+    role = roles.role_of_tensors(tensors, known_components())
+    part = next((part for part in entry.parts if role and part.role == role), None)
+    if part is None or (role == TRANSFORMER and is_foreign(tensors, FAMILIES[entry.family])):
+        known = ", ".join(part.role for part in entry.parts if part.role)
+        raise ModelError(f"{path} is no part of {entry.name}", f"Its parts: {known or 'none are known'}")
+    components = Components({part.role: path}, None, {part.role: part.sizes}, published=published_names())
+    FAMILIES[entry.family].components[part.role].try_load(part.role, components)
+    return part
+
+
+def is_foreign(tensors: Mapping[str, Tensor], family: Family) -> bool:
+    """Whether a transformer takes guidance as wide as only that of another family is."""
+    width = tensors[CONTEXT].shape[-1] if CONTEXT in tensors else None
+    others = {other.context_width for other in FAMILIES.values()} - {family.context_width, None}
+    return width in others

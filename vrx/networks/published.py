@@ -1,0 +1,75 @@
+"""How a network introduces itself: sizes read from its tensors, a tensor that tells it, placement on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
+Given = Mapping[str, Any]  # sizes that are known otherwise, by field
+CONFIG_ERRORS = (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError)  # what impossible sizes lead to
+LARGEST = 1 << 20  # of any size: a vocabulary has 256,384
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by a kernel's dimensions
+
+
+class NetworkConfig:
+    """Base of the sizes of a network, a frozen dataclass each; defaults are the published sizes.
+
+    `COUNTS` are fields that count layers: a file holds at least as many tensors.  `LIMITS` are the largest
+    values of fields that tensors do not bound.
+    """
+
+    COUNTS: ClassVar[frozenset[str]] = frozenset()
+    LIMITS: ClassVar[Mapping[str, int]] = {}
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> Self:
+        """The sizes of the network that tensors of these shapes are; `given` ones win.
+
+        Raises KeyError for a tensor that is missing, and CONFIG_ERRORS for sizes that cannot be.
+        """
+        raise NotImplementedError
+
+    def validate(self, tensors: int) -> None:
+        """Refuse sizes that no file of so many tensors can mean, before a network is built.  Raises ValueError."""
+        for name, value in vars(self).items():
+            most = tensors if name in self.COUNTS else self.LIMITS.get(name, LARGEST)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int | float) and not 0 <= number <= most:
+                    raise ValueError(f"{name} is {number}")
+
+
+class PublishedNetwork(nn.Module):
+    """Base of networks whose weights come from a checkpoint.
+
+    `CONFIG` reads their sizes; `SIGNATURE` is the name of a tensor that no other network has.
+    """
+
+    CONFIG: ClassVar[type[NetworkConfig]]
+    SIGNATURE: ClassVar[str]
+
+    def cast_weights(self, dtype: torch.dtype) -> None:
+        """All weights in a type."""
+        self.to(dtype)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move to a device, in a type.
+
+        Kernels of convolutions are stored channels last, and what they compute follows them: faster
+        everywhere, and [B, C, T, H, W] as a batch of pictures is then a view.
+        """
+        self.to(device, dtype)
+        for parameter in self.parameters():
+            if parameter.ndim in CHANNELS_LAST:
+                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+
+    def fuse(self) -> None:
+        """Compile chains of elementwise operations, where the network has such."""
+
+
+def count_entries(shapes: Shapes, prefix: str) -> int:
+    """How many numbered entries there are under a prefix."""
+    return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
