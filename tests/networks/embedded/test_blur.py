@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from vrx.train.sharpness import fitted
 
 from vrx.models.embedded.checkpoint import load_networks
 from vrx.networks.embedded.blur import (
@@ -21,6 +20,7 @@ from vrx.networks.embedded.blur import (
     steepness,
 )
 from vrx.networks.embedded.classical import KERNEL_RADIUS, gaussian, separable
+from vrx.train.sharpness import fitted
 from vrx.weights import hashes
 
 
