@@ -10,7 +10,7 @@ import pytest
 import vrx as package
 from tests.clips import ClipMaker
 from tests.conftest import Command
-from vrx import events, tasks
+from vrx import api, events, tasks
 from vrx.errors import OutputError, UsageError
 from vrx.settings import ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.tasks import Options, make_job
@@ -61,7 +61,7 @@ def test_the_examples_of_the_docstrings_run(clip: ClipMaker, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     clip("in.mp4", frames=4, codec="libx264")
     write_mask(Path("m.png"))
-    for module in (tasks, model):
+    for module in (tasks, model, api):
         found = doctest.testmod(module)
         assert found.attempted > 0
         assert found.failed == 0

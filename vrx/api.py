@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -84,23 +85,36 @@ def expand_all(inputs: Sequence[str], recursive: bool = False) -> Expansion:
     return expand_inputs(inputs, Choice(recursive=recursive, results=True))
 
 
-def probe(source: str | Path, stream: int | None = None) -> SourceInfo:
-    """What a file holds, with the video stream of that index, or the one that players show.
+def probe(source: str | os.PathLike[str], stream: int | None = None) -> SourceInfo:
+    """What a file holds: `video` with its size, rate and color, `duration` in seconds, all `streams`, and tags.
 
-    Raises InputError, and UsageError for an index that is no video stream.
+    `stream` is the index of another video stream than the one that players show.  Raises InputError, and
+    UsageError for an index that is no video stream.
+
+    >>> import vrx
+    >>> info = vrx.probe("in.mp4")
+    >>> info.video.size, float(info.video.rate)
+    ((64, 48), 25.0)
     """
     from pathlib import Path
 
     from vrx.media import read
 
-    with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
+    with read.Reader(Path(source), read.Span(stream=stream), lambda note: None) as reader:
         return reader.info
 
 
-def detect_scenes(source: str | Path, threshold: float | None = None, stream: int | None = None) -> list[Scene]:
-    """The scenes of a video.
+def detect_scenes(
+    source: str | os.PathLike[str], threshold: float | None = None, stream: int | None = None
+) -> list[Scene]:
+    """The scenes of a video: frames `start` to before `end`, and `start_time` and `end_time` in seconds.
 
-    Raises InputError, and UsageError for a threshold out of range or an index that is no video stream.
+    `threshold` is how large a change a cut is, 27 unless given; lower finds more.  Raises InputError, and UsageError
+    for a threshold out of range or an index that is no video stream.
+
+    >>> import vrx
+    >>> [(scene.start, scene.end) for scene in vrx.detect_scenes("in.mp4")]
+    [(0, 4)]
     """
     from pathlib import Path
 
@@ -108,7 +122,7 @@ def detect_scenes(source: str | Path, threshold: float | None = None, stream: in
     from vrx.scenes import detect
 
     check_threshold(threshold)
-    with read.Reader(Path(source), read.Span(stream=stream), lambda text: None) as reader:
+    with read.Reader(Path(source), read.Span(stream=stream), lambda note: None) as reader:
         wanted = detect.CUT_THRESHOLD if threshold is None else threshold
         return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
 
