@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.clips import ClipMaker
+from vrx import events
 from vrx.cli import app
-from vrx.pipeline import pool
+from vrx.errors import TerminatedError
+from vrx.pipeline import batch, pool
+from vrx.pipeline.session import Session
 
 
 @dataclass(frozen=True)
@@ -181,3 +184,84 @@ def test_wrong_words_end_with_two_and_one_line(
     assert len([line for line in done.err.splitlines() if line.startswith("vrx: ")]) == 1
     events = [json.loads(line) for line in done.out.splitlines()]
     assert [(e["type"], e["input"], e["exit_code"]) for e in events] == [("failed", "", 2)] * ("--json" in words)
+
+
+def events_of(done: Done) -> list[dict[str, object]]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_the_last_event_of_a_batch_counts(main: Main, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("a.mkv", frames=1)
+    clip("b.mkv", frames=1)
+    (tmp_path / "b.x2.mkv").touch()
+    (tmp_path / "bad.mkv").write_text("no video")
+    found = events_of(main("upscale", "a.mkv", "b.mkv", "bad.mkv", "-s", "2", "-n", "--json"))
+    assert [(e["type"], e["input"]) for e in found if e["type"] in ("failed", "opening", "skipped", "finished")] == [
+        ("failed", "bad.mkv"),
+        ("opening", "a.mkv"),
+        ("finished", "a.mkv"),
+        ("opening", "b.mkv"),
+        ("skipped", "b.mkv"),
+    ]
+    assert found[-1] == {
+        "type": "batch-finished", "input": "", "done": 1, "failed": 1, "skipped": 1, "exit_code": 7
+    }  # fmt: skip
+    single = events_of(main("upscale", "bad.mkv", "-s", "2", "--json"))
+    assert [(e["type"], e["exit_code"]) for e in single[1:]] == [("failed", 3), ("batch-finished", 3)]
+
+
+@pytest.mark.parametrize(
+    ("stop", "saved", "code", "line"),
+    [
+        (
+            KeyboardInterrupt(),
+            0,
+            130,
+            "interrupted after 8 of 9 frames. No frames saved; the same command starts again",
+        ),
+        (KeyboardInterrupt(), 4, 130, "interrupted after 8 of 9 frames. 4 saved; the same command resumes there"),
+        (
+            TerminatedError("terminated"),
+            4,
+            143,
+            "terminated after 8 of 9 frames. 4 saved; the same command resumes there",
+        ),
+    ],
+)
+def test_a_stopped_run_says_what_is_saved(
+    main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch, stop: BaseException, saved: int, code: int, line: str
+) -> None:
+    def run(session: Session) -> None:
+        session.watch(events.Stopped(input="a.mkv", done=8, frames=9, saved=saved, exit_code=code))
+        raise stop
+
+    clip("a.mkv", frames=1)
+    monkeypatch.setattr(batch, "run", run)
+    done = main("upscale", "a.mkv", "-s", "2", "--json")
+    assert (done.status, done.err) == (code, f"vrx: {line}\n")
+    assert [e["type"] for e in events_of(done)] == ["opening", "stopped", "batch-finished"]
+    assert events_of(done)[-1]["exit_code"] == code
+
+
+def test_a_stop_before_the_first_frame_has_an_event_too(
+    main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(session: Session) -> None:
+        raise KeyboardInterrupt
+
+    clip("a.mkv", frames=1)
+    monkeypatch.setattr(batch, "run", run)
+    done = main("upscale", "a.mkv", "-s", "2", "--json")
+    assert done.err == "vrx: interrupted. No frames saved; the same command starts again\n"
+    assert [e["type"] for e in events_of(done)] == ["opening", "stopped", "batch-finished"]
+
+
+def test_a_bug_is_a_failure_of_its_input(main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(session: Session) -> None:
+        raise KeyError("x")
+
+    clip("a.mkv", frames=1)
+    monkeypatch.setattr(batch, "run", run)
+    done = main("upscale", "a.mkv", "-s", "2")
+    assert done.status == 1
+    assert "internal error with a.mkv: KeyError: 'x'. Rerun it with --debug" in done.err

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from time import monotonic
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -32,13 +33,16 @@ class Line:
     def render(self, width: int, ascii_only: bool = False) -> Text:
         """The line in at most `width` columns: name, bar, percent, numbers."""
         numbers = self.numbers if self.share is None else (f"{self.share:.0%}".rjust(4), *self.numbers)
-        tail = "  ".join(numbers) if width >= NARROW else " ".join(number.strip() for number in numbers)
+        tail = join(numbers, width)
+        while len(numbers) > 1 and len(tail) > width - MARGIN - MIN_NAME:
+            numbers = numbers[:-1]
+            tail = join(numbers, width)
         room = max(MIN_NAME, width - MARGIN - len(tail) - 1)
         bar = 0 if self.share is None else round(room * BAR_SHARE)
         name = shorten(self.name, room - bar - 1 if bar else room)
         text = Text(name, no_wrap=True, overflow="crop", end="")
         if bar and self.share is not None:
-            done, rest = draw(self.share, room - len(name) - 1, ascii_only)
+            done, rest = draw(self.share, room - cell_len(name) - 1, ascii_only)
             text.append(" ").append(done, "green").append(rest, "dim")
         text.append(" " + tail)
         text.truncate(max(1, width - MARGIN))
@@ -140,14 +144,17 @@ class Bar:
         return Group(*(line.render(width, ascii_only) for line in shown))
 
 
+def join(numbers: tuple[str, ...], width: int) -> str:
+    """Numbers in one text, closer together where it is narrow."""
+    return "  ".join(numbers) if width >= NARROW else " ".join(number.strip() for number in numbers)
+
+
 def shorten(name: str, width: int) -> str:
     """A name in at most `width` columns: its end says most."""
-    text = Text(name)
-    if text.cell_len <= width:
+    if cell_len(name) <= width:
         return name
-    while text.cell_len > max(1, width - 1):
+    while name and cell_len(name) >= width:
         name = name[1:]
-        text = Text(name)
     return f"…{name}"
 
 
