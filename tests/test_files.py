@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
-from vrx.files import check_file, path_exists, read_bytes, read_text
+from vrx.files import check_file, format_bytes, path_exists, read_bytes, read_text, replace_file
 from vrx.models.loader import entry_from_path, read_folder
 from vrx.scenes.cut_list import read_cuts
 from vrx.weights import catalogue, checkpoint, hashes, sharded
@@ -94,3 +94,45 @@ def test_names_that_no_disk_holds_lead_nowhere(name: str) -> None:
     for read in (entry_from_path, lambda path: api.import_checkpoint("infvsr", path)):
         with pytest.raises(ModelError, match="no such file"):
             read(Path(name))
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with replace_file(path) as partial:
+        partial.write_text("new")
+        assert (path.read_text(), partial.parent) == ("old", tmp_path)
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_whose_replacement_fails_stays_and_nothing_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replace_file(path) as partial:
+            partial.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "unknown"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (524_288, "524.3 kB"),
+        (1e6, "1.0 MB"),
+        (2.84e9, "2.8 GB"),
+        (5e12, "5000.0 GB"),
+    ],
+)
+def test_sizes_for_people(count: float | None, text: str) -> None:
+    assert format_bytes(count) == text

@@ -19,7 +19,7 @@ ROWS: dict[str, set[str]] = {
     "models": {"models", "networks", "weights", *VALUES},
     "pipeline": {"pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
     "bench": {"bench", "pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
-    "train": {"train", "networks", "models", "weights"},
+    "train": {"train", "networks", "models", "weights", "files"},
     "api": {"bench", "pipeline", "models", "weights", "scenes", "media", *VALUES},
     "cli": {"cli", "api", *VALUES},
     "__main__": {"cli"},

@@ -1,4 +1,4 @@
-"""Files that somebody else named: opened only where they are files, and never read without a limit.
+"""File access: user-named files read only if regular and within a limit; files replaced in one step, synced to disk.
 
 Opening a pipe waits for a writer that may never come; a device may have no end.
 """
@@ -6,7 +6,10 @@ Opening a pipe waits for a writer that may never come; a device may have no end.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 KINDS = {
@@ -52,3 +55,43 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
     """The text of a regular file of at most `most` bytes.  Raises OSError, and UnicodeDecodeError."""
     return read_bytes(path, most).decode(encoding)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`: what the body writes there then replaces `path` in one step, synced to disk.
+
+    A reader sees the old file or the new one, also after a power failure; where the body fails, nothing is
+    left.  Raises OSError.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(path)
+        sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to disk; does nothing for folders on Windows, which cannot.  Raises OSError."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def format_bytes(count: float | None) -> str:
+    """A size for people, such as 1.5 GB; None is unknown."""
+    if count is None:
+        return "unknown"
+    unit = "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

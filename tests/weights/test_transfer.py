@@ -197,7 +197,7 @@ def test_a_name_in_the_cache_is_replaced_in_one_step(pull: Pull, cache: Path, mo
     assert hub.store_file(SOURCE, metadata) == pointer
     assert pointer.read_bytes() == BLOB
     assert (cache / "refs" / "main").read_text() == COMMIT
-    assert not list(cache.rglob(f"*{hub.TEMPORARY}"))
+    assert not list(cache.rglob("*.part"))
 
 
 NAMING = """

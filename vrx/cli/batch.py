@@ -13,6 +13,7 @@ from vrx.cli import lines, output, render
 from vrx.cli.options import ProgressStyle
 from vrx.cli.progress import Look, watcher
 from vrx.errors import Exit, FailedInputsError, OutputError, StoppedError, UsageError, VrxError
+from vrx.files import format_bytes
 from vrx.settings import Job
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("encoder", f"{plan.encoder}, {plan.pix_fmt}, {plan.container}"),
         ("scenes", plan.scenes),
         ("chunk", f"{plan.chunk} frames"),
-        ("memory", f"about {render.size(plan.memory)}" if plan.memory else "unknown"),
+        ("memory", f"about {format_bytes(plan.memory)}" if plan.memory else "unknown"),
     ]
     if plan.seconds is not None:
         rows.append(("time", f"about {plan.seconds:.0f} s"))

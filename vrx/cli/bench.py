@@ -10,6 +10,7 @@ from vrx import api
 from vrx.cli import options as o
 from vrx.cli import render
 from vrx.errors import UsageError
+from vrx.files import format_bytes
 from vrx.settings import ModelSettings
 
 SIZES = ("832x480", "1280x720")
@@ -61,7 +62,7 @@ def bench(
     for row in result.rows:
         stages = [f"{row.stage_fps[name]:.1f}" for name in ("read", "encode", "generate", "decode", "write")]
         rows.append(
-            (f"{row.width}x{row.height}", *stages, f"{row.fps:.1f}", f"{row.floor_fps:.1f}", render.size(row.memory))
+            (f"{row.width}x{row.height}", *stages, f"{row.fps:.1f}", f"{row.floor_fps:.1f}", format_bytes(row.memory))
         )
     header = ("output", "read", "encode", "generate", "decode", "write", "end to end", "floor", "peak memory")
     render.emit_table(header, rows, title=f"{result.machine}, {result.device}, {result.dtype}; frames per second")
@@ -84,7 +85,7 @@ def large(sizes: list[tuple[int, int]], model: str, chunks: int, settings: Model
             f"{row.operations / 1e12:.1f} T",
             f"{row.floor:.3f} s",
             f"{row.gap:.1f}",
-            render.size(row.memory),
+            format_bytes(row.memory),
         )
         for row in result.rows
     ]

@@ -11,6 +11,7 @@ from vrx.cli import options as o
 from vrx.cli import render
 from vrx.cli.progress import write_event
 from vrx.errors import Exit, FailedInputsError, VrxError
+from vrx.files import format_bytes
 
 if TYPE_CHECKING:
     from vrx.media.probe import SourceInfo
@@ -78,5 +79,5 @@ def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:
     if scenes is not None:
         result.append(("scenes", str(scenes)))
     wide, tall = video.size
-    result.append(("upscale -s 4", f"{4 * wide}x{4 * tall}, {render.size(api.memory_for((wide, tall), 4))} of memory"))
+    result.append(("upscale -s 4", f"{4 * wide}x{4 * tall}, {format_bytes(api.memory_for((wide, tall), 4))} of memory"))
     return result

@@ -15,6 +15,7 @@ from vrx.cli import render
 from vrx.cli.progress import Look, watcher
 from vrx.cli.usage import CommandGroup, end_of_help
 from vrx.errors import ModelError
+from vrx.files import format_bytes
 
 if TYPE_CHECKING:
     from vrx.weights.catalogue import Entry
@@ -58,7 +59,7 @@ def state(entry: Entry) -> str:
 def at_least(entry: Entry) -> str:
     """The size of a model's files, or of those whose size is known."""
     known = entry.minimum_size
-    return f"over {render.size(known)}" if known and entry.size is None else render.size(entry.size)
+    return f"over {format_bytes(known)}" if known and entry.size is None else format_bytes(entry.size)
 
 
 def fits(entry: Entry) -> str:
@@ -100,14 +101,14 @@ def show(name: Name, json: o.AsJson = False) -> None:
         ("source", entry.source),
         ("parameters", f"{entry.parameters:,}" if entry.parameters else "unknown"),
         ("size", at_least(entry)),
-        ("memory", render.size(entry.memory)),
+        ("memory", format_bytes(entry.memory)),
         ("fits", fits(entry)),
         ("state", state(entry)),
         *next_steps(entry),
     ]
     for part in entry.parts:
         where = part.location if part.downloadable else f"{part.path} ({entry.source})"
-        size = render.size(part.size) if part.size else "size not known"
+        size = format_bytes(part.size) if part.size else "size not known"
         rows.append(("part", f"{where}, {size}, {f'sha256 {part.sha256}' if part.sha256 else 'no published hash'}"))
     rows += [(key, value) for key, value in api.model_metadata(entry).items() if key not in UNSHOWN]
     render.emit_table(("", ""), rows, title=name)
@@ -131,7 +132,7 @@ def pull(
     entries = api.get_models(names)
     if dry_run:
         rows = [
-            (entry.name, part.role, part.location, render.size(part.size), entry.license)
+            (entry.name, part.role, part.location, format_bytes(part.size), entry.license)
             for entry in entries
             for part in api.missing_parts(entry, everything)
         ]

@@ -109,15 +109,3 @@ def seconds(value: Fraction | None) -> str:
         return "unknown"
     total = float(value)
     return f"{int(total // 3600)}:{int(total % 3600 // 60):02d}:{total % 60:06.3f}"
-
-
-def size(count: int | None) -> str:
-    """Bytes for people."""
-    if count is None:
-        return "unknown"
-    amount, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

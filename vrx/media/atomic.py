@@ -9,6 +9,7 @@ import av
 import av.error
 
 from vrx.errors import DISK_FULL, OutputError
+from vrx.files import sync
 
 
 def make_folder(path: Path) -> None:
@@ -55,12 +56,3 @@ def commit(partial: Path, path: Path, overwrite: bool) -> None:
         if isinstance(error, OutputError):
             raise
         raise write_error(path, error) from error
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder outlive a power cut.  Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vrx.errors import DeviceError
+from vrx.files import format_bytes
 from vrx.settings import Task
 
 try:
@@ -118,10 +119,11 @@ def note(needed: int | None, device: torch.device) -> str:
     memory = host_memory() if device.type == "cpu" else None
     if needed is None or memory is None:
         return ""
+    size = format_bytes(needed)
     if needed > memory.total:
-        return f"{about(needed)} of memory are needed, and this machine has {about(memory.total)}: it would be refused"
+        return f"{size} of memory are needed, and this machine has {format_bytes(memory.total)}: it would be refused"
     if needed > memory.available:
-        return f"{about(needed)} of memory are needed, and {about(memory.available)} are free: it may run out"
+        return f"{size} of memory are needed, and {format_bytes(memory.available)} are free: it may run out"
     return ""
 
 
@@ -129,9 +131,6 @@ def check(needed: int | None, device: torch.device) -> None:
     """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
     memory = host_memory() if device.type == "cpu" else None
     if needed is not None and memory is not None and needed > memory.total:
-        raise DeviceError(f"{about(needed)} of memory are needed, and this machine has {about(memory.total)}", SMALLER)
-
-
-def about(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e9:.1f} GB"
+        raise DeviceError(
+            f"{format_bytes(needed)} of memory are needed, and this machine has {format_bytes(memory.total)}", SMALLER
+        )

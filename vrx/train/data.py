@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vrx.files import replace_file
+
 SIDE = 192  # pixels
 FRAMES = 6
 SHARD = 250  # clips a file
@@ -214,9 +216,8 @@ def main() -> None:
     for number in range(math.ceil(args.clips / SHARD)):
         clips = torch.stack([next(source) for _ in range(SHARD)])
         path = args.out / f"clips-{args.seed}-{number:03d}.safetensors"
-        partial = path.with_suffix(".part")
-        save_file({"clips": clips}, partial)
-        partial.replace(path)
+        with replace_file(path) as partial:
+            save_file({"clips": clips}, partial)
 
 
 if __name__ == "__main__":

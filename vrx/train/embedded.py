@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vrx.files import replace_file
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.train.batches import Batch, make_batch
 from vrx.train.clips import draw, load_clips
@@ -172,14 +173,13 @@ def save(folder: Path, training: Training) -> None:
         "step": training.step,
         "seconds": training.seconds,
     }
-    partial = folder / "state.part"
-    torch.save(state, partial)
-    partial.replace(folder / "state.pt")
+    with replace_file(folder / "state.pt") as partial:
+        torch.save(state, partial)
     metadata = {"family": "embedded", "config": json.dumps(vars(SMALL))}
     metadata |= {"steps": str(training.step), "hours": f"{training.seconds / 3600:.2f}"}
     weights = {name: value.contiguous().cpu() for name, value in training.mean.items()}
-    save_file(weights, folder / "embedded.part", metadata)
-    (folder / "embedded.part").replace(folder / "embedded.safetensors")
+    with replace_file(folder / "embedded.safetensors") as partial:
+        save_file(weights, partial, metadata)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.errors import DISK_FULL, ModelError, OutputError
-from vrx.files import check_file
+from vrx.files import check_file, replace_file
 from vrx.weights import key_mapping, pickle_guard, sharded
 from vrx.weights.hashes import SAFE
 
@@ -136,12 +136,10 @@ def load_section(path: Path, prefix: str) -> dict[str, Tensor]:
 
 def save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """A safetensors file; it appears whole or not at all.  Raises OutputError for a full disk, ModelError."""
-    partial = path.with_name(path.name + ".part")
     try:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
-        partial.replace(path)
+        with replace_file(path) as partial:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         if is_disk_full(error):
             hint = "Free some space and run the same command again"
             raise OutputError(f"cannot write {path}: {error}", hint) from error

@@ -12,6 +12,7 @@ from time import monotonic
 
 from vrx.errors import ModelError
 from vrx.events import Note, Notify
+from vrx.files import format_bytes
 from vrx.weights import sharded, store, transfer
 from vrx.weights.backend import DownloadTask, Progress
 from vrx.weights.catalogue import Entry, PartFile
@@ -125,7 +126,7 @@ def announcement(entry: Entry, parts: Sequence[PartFile], requests: Sequence[tra
     """What is about to be downloaded, how large it is, under which license."""
     known = sum(request.remaining for request in requests)
     unknown = any(request.size is None for request in requests)
-    sizes = [transfer.format_bytes(known)] * bool(known) + ["files of unknown size"] * unknown
+    sizes = [format_bytes(known)] * bool(known) + ["files of unknown size"] * unknown
     names = ", ".join(part.location for part in parts)
     return Note(
         "download-started",

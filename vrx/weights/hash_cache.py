@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.files import read_text
+from vrx.files import read_text, replace_file
 from vrx.weights import hashes, lock
 
 log = logging.getLogger(__name__)
@@ -86,17 +86,15 @@ class HashCache:
 
     def _change(self, key: str, record: dict[str, object] | None) -> None:
         """Change one record, among those that other processes wrote meanwhile."""
-        partial = self._path.with_name(f"{NAME}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with lock.hold(self._path.with_name(f"{NAME}.lock"), lambda: 0, LOCK_SECONDS):
                 self._records = {k: r for k, r in self._read().items() if k != key}
                 if record is not None:
                     self._records[key] = record
-                partial.write_text(json.dumps(self._records, indent=1, sort_keys=True), encoding="utf-8")
-                partial.replace(self._path)
+                with replace_file(self._path) as partial:
+                    partial.write_text(json.dumps(self._records, indent=1, sort_keys=True), encoding="utf-8")
         except (OSError, ModelError):
-            partial.unlink(missing_ok=True)
             if record is not None:
                 self._records[key] = record
 

@@ -12,19 +12,18 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
-from uuid import uuid4
 
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
+from vrx.files import replace_file
 from vrx.settings import replace_home
 from vrx.weights import sharded, transfer
 from vrx.weights.backend import DownloadTask
@@ -41,7 +40,6 @@ QUERY_PAUSE = 0.5  # seconds before the second attempt, doubled after each
 MAX_REDIRECTS = 5  # within the Hub
 REDIRECTS = {301, 302, 303, 307, 308}
 MAX_DIGITS = 19  # of a size in bytes
-TEMPORARY = ".vrx-new"  # suffix of the temporary names of links and references
 
 
 @dataclass(frozen=True)
@@ -265,22 +263,11 @@ def store_file(source: Source, metadata: FileMetadata) -> Path:
         if source.revision != metadata.commit:
             reference = folder / "refs" / source.revision
             reference.parent.mkdir(parents=True, exist_ok=True)
-            with replace_atomically(reference) as temporary:
+            with replace_file(reference) as temporary:
                 temporary.write_text(metadata.commit)
-        with replace_atomically(pointer) as temporary:
+        with replace_file(pointer) as temporary:
             try:
                 temporary.symlink_to(os.path.relpath(blob, pointer.parent))
             except OSError:  # a file system without links
                 shutil.copyfile(blob, temporary)
     return pointer
-
-
-@contextmanager
-def replace_atomically(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place afterwards, in one step.  Raises OSError."""
-    temporary = path.with_name(f".{uuid4().hex}{TEMPORARY}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

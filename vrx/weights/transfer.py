@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vrx.errors import ModelError
+from vrx.files import format_bytes
 from vrx.weights import hashes, lock
 from vrx.weights.http import READ_SECONDS, describe, network_exceptions, request_headers, session
 from vrx.weights.origin import is_private
@@ -118,11 +119,6 @@ def file_size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def format_bytes(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager

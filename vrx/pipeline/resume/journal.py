@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vrx.errors import VrxError
-from vrx.media.atomic import sync
+from vrx.files import replace_file
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
 from vrx.pipeline.executor import StreamState
@@ -167,7 +167,6 @@ class Journal:
         if state.stages:
             name = STATE.format(len(records))
             stream_state.write(state, self.folder / name)
-            sync(self.folder / name)
         content = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,
@@ -176,11 +175,8 @@ class Journal:
             "frame": state.frame,
             "state": None if name is None else describe_file(self.folder / name),
         }
-        partial = self.folder / f"{JOURNAL}.part"
-        partial.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
-        sync(partial)
-        partial.replace(self.folder / JOURNAL)
-        sync(self.folder)
+        with replace_file(self.folder / JOURNAL) as partial:
+            partial.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
         self.resume_point, self._records = ResumePoint((*self.resume_point.segments, segment), state), records
         for old in self.folder.glob(STATE.format("*")):
             if old.name != name:

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vrx.media.atomic import sync
+from vrx.files import sync
 from vrx.pipeline.resume.journal import Fingerprint, regular_file_size
 from vrx.pipeline.resume.workspace import disk_errors, folder_of
 from vrx.weights import hashes

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from vrx.errors import InputError
+from vrx.files import replace_file
 from vrx.models.base import SceneStart
 from vrx.pipeline.executor import StreamState
 from vrx.weights import checkpoint
@@ -24,9 +25,8 @@ def write(state: StreamState, path: Path) -> None:
         "frame": state.frame,
         "stages": list(state.stages),
     }
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(save(tensors, {"state": json.dumps(place)}))  # its own writer hides why a disk refuses
-    partial.replace(path)
+    with replace_file(path) as partial:
+        partial.write_bytes(save(tensors, {"state": json.dumps(place)}))  # its own writer hides why a disk refuses
 
 
 def read(path: Path) -> StreamState:

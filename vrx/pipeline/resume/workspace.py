@@ -23,7 +23,8 @@ from vrx.media.partial_files import TOKEN, clear_leftovers, shorten_name
 
 LOCK, JOURNAL = "lock", "journal.json"
 OWN_NAMES = re.compile(
-    rf"lock|journal\.json(\.part)?|state-\d+\.safetensors(\.part)?|\d{{6}}\.\w+|\.\d{{6}}\.{TOKEN}\.part\.\w+|parts\.ffconcat"
+    rf"lock|journal\.json|state-\d+\.safetensors|\.(journal\.json|state-\d+\.safetensors)\.{TOKEN}\.part|"
+    rf"\d{{6}}\.\w+|\.\d{{6}}\.{TOKEN}\.part\.\w+|parts\.ffconcat"
 )
 PRIVATE = 0o700
 ATTEMPTS = 5  # a run that ends removes the folder; whoever opens it at that moment makes it again
