@@ -213,7 +213,7 @@ def parse_entry(path: Path, name: str, table: Any) -> Entry:
         check_keys(where, table)
         entry = msgspec.convert({**table, "name": name} if isinstance(table, dict) else table, Entry)
         check_entry(entry)
-    except ValueError as error:  # msgspec's ValidationError is one
+    except (ValueError, msgspec.ValidationError) as error:
         raise ModelError(f"{where}: {describe(error)}") from error
     return entry
 
@@ -238,7 +238,7 @@ def key_sets(table: Any) -> Iterator[tuple[str, Iterable[str], frozenset[str]]]:
                 yield f"part {number}: ", part, PART_KEYS
 
 
-def describe(error: ValueError) -> str:
+def describe(error: Exception) -> str:
     """An error of validation for people: `Expected ... - at `$.parts[0].size`` becomes `part 1: 'size': expected ...`.
 
     Parts count from 1.
