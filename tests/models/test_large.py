@@ -292,7 +292,9 @@ def test_parts_that_are_missing_or_of_another_network_are_named(folders: dict[st
     with pytest.raises(ModelError, match=r"lacks its autoencoder \(Wan2.1_VAE"):
         restorer(broken, Task.UPSCALE)
     torch.save({"x": torch.zeros(1)}, broken / "Wan2.1_VAE.pth")
-    with pytest.raises(ModelError, match=r"is no autoencoder: it lacks the tensor 'encoder.conv1.weight'"):
+    with pytest.raises(
+        ModelError, match=r"is not a checkpoint of the autoencoder: it lacks the tensor 'encoder.conv1.weight'"
+    ):
         restorer(broken, Task.UPSCALE)
     weights = small.autoencoder()
     weights["more"] = weights.pop("decoder.head.2.bias")

@@ -113,7 +113,7 @@ def test_one_part_in_two_formats_is_taken_as_safetensors(tmp_path: Path) -> None
 def test_a_damaged_transformer_is_not_called_missing(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     put(tmp_path / "vae.safetensors", "autoencoder")
-    with pytest.raises(ModelError, match=r"model.safetensors is no safetensors checkpoint"):
+    with pytest.raises(ModelError, match=r"model.safetensors is not a safetensors checkpoint"):
         detect_family(tmp_path)
 
 

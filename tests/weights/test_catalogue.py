@@ -87,7 +87,7 @@ repo = "a/b"
         (
             'repo = "a/b"',
             f'repo = "a/b"\nurl = "https://host/x"\nsha256 = "{"0" * 64}"',
-            "'url' and 'repo' exclude each other",
+            "'url' and 'repo' are mutually exclusive",
         ),
         ("available = true", "available = 1", "'available': expected boolean, got integer"),
         ("scales = [4]", "scales = [4, true]", "'scales': expected integer, got boolean"),

@@ -204,7 +204,7 @@ def test_an_empty_index_is_refused(command: Pull, hub: Hub) -> None:
     hub.files[f"{REPO}/{INDEX}"] = b""
     done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 4
-    assert "is no index" in message(done)
+    assert "is not an index" in message(done)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_no_shard_stands_elsewhere(tmp_path: Path, shard: str) -> None:
 def test_what_is_no_index_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "m.index.json"
     path.write_text(content)
-    with pytest.raises(ModelError, match="is no index"):
+    with pytest.raises(ModelError, match="is not an index"):
         sharded.shard_names(path)
 
 

@@ -150,7 +150,7 @@ class Hostile:
 def test_what_would_run_is_refused_by_its_name(tmp_path: Path, content: object) -> None:
     path = tmp_path / "m.ckpt"
     torch.save(content, path)
-    with pytest.raises(ModelError, match=r"it asks for .*, which is no tensor"):
+    with pytest.raises(ModelError, match=r"it asks for .*, which is not a tensor"):
         checkpoint.load_tensors(path)
 
 
@@ -326,7 +326,7 @@ def test_an_index_of_too_much_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="more than 100,000 tensors in 1,000 files"):
         sharded.read_index(path)
     path.write_text('{"weight_map":' + "[" * 100_000)
-    with pytest.raises(ModelError, match="is no index"):
+    with pytest.raises(ModelError, match="is not an index"):
         sharded.read_index(path)
 
 

@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(refusal: Callable[[Path
     save_file({name: t for name, t in tensors.items() if name != "blocks.1.ffn.2.bias"}, path)
     assert "missing (blocks.1.ffn.2.bias)" in refusal(path)
     save_file({**tensors, "text_embedding.0.weight": torch.zeros(48, 4096)}, path)
-    assert "is no part of mine" in refusal(path)
+    assert "is not a part of mine" in refusal(path)
     (tmp_path / "m.txt").write_text("x")
     assert "does not have the name of a checkpoint" in refusal(tmp_path / "m.txt")
     (tmp_path / "empty").mkdir()

@@ -136,9 +136,9 @@ class Components:
             with torch.device("meta"):
                 network = kind(config)
         except KeyError as error:
-            raise ModelError(f"{path} is no {role}: it lacks the tensor {error}") from error
+            raise ModelError(f"{path} is not a checkpoint of the {role}: it lacks the tensor {error}") from error
         except CONFIG_ERRORS as error:
-            raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
+            raise ModelError(f"{path} has an invalid configuration: {error}") from error
         checkpoint.check_keys(network, tensors, path)  # before memory is taken
         if any(True for _ in network.buffers()):  # they are computed, not loaded
             network = kind(config)

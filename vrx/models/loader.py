@@ -131,7 +131,7 @@ def own_roles(family: Family) -> set[str]:
 def family_of_transformer(path: Path, shapes: Shapes) -> str:
     """The family of a transformer alone, by how wide its guidance is.  Raises ModelError where it is none."""
     if WanTransformer.SIGNATURE not in shapes or CONTEXT not in shapes:
-        raise ModelError(f"{path} is no checkpoint of a family that vrx knows")
+        raise ModelError(f"{path}: unknown model family")
     width = shapes[CONTEXT][-1]
     candidates = [family for family in FAMILIES.values() if TRANSFORMER in family.components]
     fitting = [family for family in candidates if family.context_width == width]
@@ -194,7 +194,7 @@ def identify_part(entry: Entry, path: Path) -> PartFile:
     part = next((part for part in entry.parts if role and part.role == role), None)
     if part is None or (role == TRANSFORMER and is_foreign(tensors, FAMILIES[entry.family])):
         known = ", ".join(part.role for part in entry.parts if part.role)
-        raise ModelError(f"{path} is no part of {entry.name}", f"Its parts: {known or 'none are known'}")
+        raise ModelError(f"{path} is not a part of {entry.name}", f"Its parts: {known or 'none are known'}")
     components = Components({part.role: path}, None, {part.role: part.sizes}, published=published_names())
     FAMILIES[entry.family].components[part.role].try_load(part.role, components)
     return part

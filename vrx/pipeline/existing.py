@@ -84,8 +84,8 @@ def refuse_existing(session: Session) -> None:
         return
     found = session.destination.existing()
     if found:
-        hint = "Add -y to replace it, or -n to skip what is there"
-        raise OutputError(f"{found[0]} exists", "Add -y to replace the sequence" if len(found) > 1 else hint)
+        hint = "Replace it with -y, or skip existing results with -n"
+        raise OutputError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)
 
 
 def find_publication(session: Session) -> Publication | None:

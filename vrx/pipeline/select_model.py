@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrx.errors import ModelError, UsageError
+from vrx.errors import ModelError, UsageError, choice_of, did_you_mean
 from vrx.events import Note
 from vrx.files import path_exists
 from vrx.models.loader import entry_from_path
@@ -62,14 +62,16 @@ def select_model(model: ModelSettings, catalogue: Catalogue, restore: RestoreSet
         if entry.fault:
             raise ModelError(entry.fault)
     else:
-        raise ModelError(f"unknown model {name!r}", "See the catalogue with: vrx models list")
+        raise ModelError(
+            f"unknown model {name!r}", f"{did_you_mean(name, catalogue)}List the models with: vrx models list"
+        )
     validate(entry, model, catalogue, restore)
     return Choice(entry)
 
 
 def fault_note(entry: Entry) -> Note:
     """That an entry of the user's catalogue cannot be chosen, and why."""
-    return Note("catalogue-entry-unusable", f"left out of the choice: {entry.fault}", {"model": entry.name})
+    return Note("catalogue-entry-unusable", f"not considered: {entry.fault}", {"model": entry.name})
 
 
 def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings, device: DeviceInfo) -> Choice:
@@ -125,21 +127,19 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
     """Refuse what an entry cannot do, rather than leave it out in silence.  Raises UsageError and ModelError."""
     task = restore.task
     if model.prompt is not None and not entry.takes_prompt:
-        others = ", ".join(name for name, e in catalogue.items() if e.takes_prompt and task in e.tasks)
-        raise UsageError(
-            f"model {entry.name} does not take a prompt",
-            f"Models that do, for {task}: {others or 'none'}. Their sizes, and how to get one: vrx models show NAME",
-        )
+        others = [name for name, e in catalogue.items() if e.takes_prompt and task in e.tasks]
+        hint = f"For {task} use --model {choice_of(others)}. To get it: vrx models show {others[0]}" if others else ""
+        raise UsageError(f"model {entry.name} does not take a prompt", hint)
     if task not in entry.tasks:
         raise ModelError(
             f"model {entry.name} does not support {task} (tasks: {', '.join(entry.tasks)})", "See: vrx models list"
         )
     if not entry.available:
-        raise ModelError(f"this version of vrx cannot run the model {entry.name}", "Use --model embedded")
+        raise ModelError(f"model {entry.name} is not available in this version of vrx", "Use --model embedded")
     if entry.missing_roles:
         raise ModelError(
-            f"the model {entry.name} has no part with the role {entry.missing_roles[0]}",
-            "Add it to the catalogue's entry",
+            f"the catalogue's entry for model {entry.name} has no part with the role {entry.missing_roles[0]}",
+            "Add it to your weights.toml",
         )
     if task is Task.UPSCALE and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))

@@ -106,7 +106,7 @@ class Session:
         single = destination.path.suffix.lower() in encoders.STILL_ENCODERS and not destination.sequence
         if single and self._named is not None and is_pattern(self._named):
             raise UsageError(
-                f"a sequence of pictures does not fit into {destination.path}", "Name a video or a pattern (%05d)"
+                f"{destination.path} is a single image, the input a sequence", "Name a video, or a pattern (f_%05d.png)"
             )
 
     def _open_source(self, named: Path | None) -> None:
@@ -147,7 +147,7 @@ class Session:
                     file.write(block)
         except OSError as error:
             raise InputError(
-                f"cannot keep {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a folder with enough space"
+                f"cannot store {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a folder with enough space"
             ) from error
         with spool.open("rb") as file:
             suffix = detect_suffix(file.read(16))

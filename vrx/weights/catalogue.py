@@ -94,7 +94,7 @@ def check_url(part: PartFile) -> None:
     if not part.sha256:
         raise ValueError("a part with 'url' needs its 'sha256'")
     if part.repo:
-        raise ValueError("'url' and 'repo' exclude each other")
+        raise ValueError("'url' and 'repo' are mutually exclusive")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
         with path.open("rb") as file:
             header = int.from_bytes(file.read(8), "little")
             if not 0 < header <= length - 8:
-                raise ModelError(f"{path} is no safetensors checkpoint")
+                raise ModelError(f"{path} is not a safetensors checkpoint")
             if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > sharded.MAX_TENSORS:
                 raise ModelError(f"{path} is refused: it names more than {sharded.MAX_TENSORS:,} tensors")
         with safe_open(path, framework="pt") as file:
@@ -40,7 +40,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise ModelError(f"{path} is no whole safetensors checkpoint: {error}") from error
+        raise ModelError(f"{path} is truncated or corrupt: {error}") from error
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -115,10 +115,10 @@ def torch_load(path: Path) -> object:
         foreign = FOREIGN.search(str(error))
         if foreign:
             raise ModelError(
-                f"refused to load {path}: it asks for {foreign.group(1)}, which is no tensor",
+                f"refused to load {path}: it asks for {foreign.group(1)}, which is not a tensor",
                 "Get the checkpoint as safetensors",
             ) from error
-        raise ModelError(f"{path} is no whole checkpoint") from error
+        raise ModelError(f"{path} is truncated or corrupt") from error
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -166,7 +166,7 @@ def parse_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise ValueError("not a table")
     except (KeyError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} does not say how large its network is") from error
+        raise ModelError(f"{path} has no `config` metadata (the sizes of its network)") from error
     return values
 
 
@@ -189,7 +189,7 @@ def check_keys(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path)
             for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(wrong)))
             if names
         ]
-        raise ModelError(f"{path} does not fit the network: tensors {'; '.join(parts)}")
+        raise ModelError(f"{path} does not match the network: tensors {'; '.join(parts)}")
 
 
 def load_into(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
@@ -200,5 +200,5 @@ def load_into(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, 
     check_keys(network, tensors, path)
     broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     if broken:
-        raise ModelError(f"{path} holds values that are no numbers in {broken[0]}")
+        raise ModelError(f"{path}: tensor {broken[0]} contains NaN or Inf")
     network.load_state_dict(tensors, assign=assign)

@@ -101,7 +101,7 @@ class HubBackend:
         metadata = query(source)
         if part.size is not None and metadata.size is not None and metadata.size != part.size:
             raise ModelError(
-                f"{source} has {metadata.size} bytes on the Hub, the catalogue says {part.size}", "Update vrx"
+                f"{source} has {metadata.size} bytes on the Hub, {part.size} in the catalogue", "Update vrx"
             )
         request = make_request(source, metadata, part.sha256)
         return DownloadTask(name=str(source), request=request, store=lambda: store_file(source, metadata))

@@ -60,7 +60,7 @@ def check_globals(path: Path) -> None:
         for name in asked:
             if name not in ALLOWED_GLOBALS and not STORAGE.match(name):
                 word = name.replace(" ", ".", 1)
-                raise ModelError(f"refused to load {path}: it asks for {word}, which is no tensor", MANUAL)
+                raise ModelError(f"refused to load {path}: it asks for {word}, which is not a tensor", MANUAL)
 
 
 def archive_globals(path: Path, file: IO[bytes], length: int) -> list[str]:
@@ -76,7 +76,7 @@ def archive_globals(path: Path, file: IO[bytes], length: int) -> list[str]:
             programs = [member for member in members if member.filename.rsplit("/", 1)[-1] == PROGRAM]
             return [name for member in programs for name in iter_globals(box.open(member))]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ModelError(f"{path} is no whole checkpoint") from error
+        raise ModelError(f"{path} is truncated or corrupt") from error
 
 
 def legacy_globals(file: IO[bytes]) -> Iterator[str]:

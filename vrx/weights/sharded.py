@@ -32,13 +32,13 @@ def read_index(path: Path) -> dict[str, str]:
     except OSError as error:
         raise ModelError(f"cannot read the index {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path} is no index of a checkpoint") from error
+        raise ModelError(f"{path} is not an index of a checkpoint") from error
     if len(placed) > MAX_TENSORS or len(set(placed.values())) > MAX_SHARDS:
         most = f"{MAX_TENSORS:,} tensors in {MAX_SHARDS:,} files"
         raise ModelError(f"the index {path} is refused: it names more than {most}")
     for shard in set(placed.values()):
         if not is_safe_path(shard) or not shard.endswith(SUFFIXES):
-            raise ModelError(f"the index {path} is refused: {shard!r} is no checkpoint in its folder")
+            raise ModelError(f"the index {path} is refused: {shard!r} is not a checkpoint in its folder")
     return dict(placed)
 
 

@@ -74,7 +74,7 @@ def build(
     except KeyError as error:
         raise ModelError(f"{path} lacks the tensor {error}") from error
     except CONFIG_ERRORS as error:
-        raise ModelError(f"{path} asks for a network that cannot be: {error}") from error
+        raise ModelError(f"{path} has an invalid configuration: {error}") from error
 
 
 def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
