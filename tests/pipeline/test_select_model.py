@@ -68,8 +68,9 @@ def test_auto_heeds_task_scale_and_prompt() -> None:
 def test_names_are_heeded_or_refused() -> None:
     for name, restore, error, words in (
         ("nothing", UPSCALE, ModelError, "unknown model"),
+        ("InfVSR", UPSCALE, ModelError, r"Did you mean infvsr.*\? List the models"),
         ("infvsr", DEBLUR, ModelError, "does not support deblur"),
-        ("satb-vr", UPSCALE, ModelError, "cannot run"),
+        ("satb-vr", UPSCALE, ModelError, "is not available in this version"),
         ("instantvir-sr4", RestoreSettings(task=Task.UPSCALE, scale=3), UsageError, "Use --scale 4"),
     ):
         with pytest.raises(error, match=words):
