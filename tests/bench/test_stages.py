@@ -44,7 +44,7 @@ def test_a_chunk_is_timed_once_the_cache_is_full(tmp_path: Path, monkeypatch: py
     meter = Meter(load_model(entry, request).restorer(restore), (32, 32), CPU)
     with torch.inference_mode():
         meter.fill_caches()
-        cache = meter.states["generate"].cache
+        cache = meter.runners["generate"].state.cache
         assert cache.end == cache.window == 18 * 4  # latent frames of 2x2 tokens: RULE's window, six chunks
 
 

@@ -21,6 +21,7 @@ from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.family import BuildRequest
 from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
+from vrx.models.runner import SceneRunner
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -76,17 +77,15 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pyte
         request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context)
         restorer = load_model(entry, request).restorer(restore)
         target = (SOURCE[0] * restorer.scale, SOURCE[1] * restorer.scale)
-        stages = list(restorer.stages.values())
+        runner = SceneRunner(restorer)
         with Border() as border:
-            states = [stage.start(SceneStart(0, SOURCE, target)) for stage in stages]
+            runner.start(SceneStart(0, SOURCE, target))
             for number in range(2):
                 count, ahead = restorer.schedule.size(number), restorer.schedule.ahead
                 frames = torch.empty(count + ahead, 3, *SOURCE, device=ELSEWHERE)
                 marks = torch.empty(count, 1, *SOURCE, device=ELSEWHERE) if mask else None
                 begins = frozenset({0} if number == 0 else ())
-                chunk: Any = DeviceChunk(frames[:count], marks, begins, frames[count:] if ahead else None)
-                for place, stage in enumerate(stages):
-                    chunk, states[place] = stage.step(chunk, states[place])
+                chunk = runner.step(DeviceChunk(frames[:count], marks, begins, frames[count:] if ahead else None))
                 assert chunk.frames.device == ELSEWHERE
                 assert chunk.frames.shape == (count, 3, *target)
     assert border.crossings == []
@@ -108,16 +107,13 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, mo
     options = EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
         restorer = EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)
-        stages = list(restorer.stages.values())
-        target = (SOURCE[0] * scale, SOURCE[1] * scale)
+        runner, target = SceneRunner(restorer), (SOURCE[0] * scale, SOURCE[1] * scale)
         with Border() as border:
-            states = [stage.start(SceneStart(0, SOURCE, target)) for stage in stages]
+            runner.start(SceneStart(0, SOURCE, target))
             for number in range(2):
                 marks = torch.empty(3, 1, *SOURCE, device=ELSEWHERE) if task == "inpaint" else None
                 frames = torch.empty(3, 3, *SOURCE, device=ELSEWHERE)
-                chunk: Any = DeviceChunk(frames, marks, frozenset(() if number else {0}))
-                for place, stage in enumerate(stages):
-                    chunk, states[place] = stage.step(chunk, states[place])
+                chunk = runner.step(DeviceChunk(frames, marks, frozenset(() if number else {0})))
                 assert chunk.frames.device == ELSEWHERE
                 assert chunk.frames.shape == (3, 3, *target)
     assert border.crossings == []

@@ -1,18 +1,17 @@
 """Enlarging with the shipped weights: earlier frames help, damage is undone, and a still picture comes to rest."""
 
-from typing import Any
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tests.networks.networks import tiny_parts
-from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.base import DeviceChunk
 from vrx.models.embedded import upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.runner import restore_scene
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.train.degrade import quantise, shrink
@@ -56,18 +55,13 @@ def enlarged(
     """All frames, and what was noted of them."""
     options = EmbeddedOptions(task="upscale", scale=scale, strength=strength)
     restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
-    height, width = low.shape[-2:]
-    stages = list(restorer.stages.values())
-    states = [stage.start(SceneStart(0, (height, width), (scale * height, scale * width))) for stage in stages]
-    frames, notes = [], []
+    pieces = (
+        DeviceChunk(low[start : start + chunk].clone(), None, frozenset({0} if start == 0 else ()))
+        for start in range(0, len(low), chunk)
+    )
     with torch.inference_mode():
-        for start in range(0, len(low), chunk):
-            part: Any = DeviceChunk(low[start : start + chunk].clone(), None, frozenset({0} if start == 0 else ()))
-            for place, stage in enumerate(stages):
-                part, states[place] = stage.step(part, states[place])
-            frames.append(part.frames)
-            notes += [note.text for note in part.notes]
-    return torch.cat(frames), notes
+        results = list(restore_scene(restorer, pieces))
+    return torch.cat([part.frames for part in results]), [note.text for part in results for note in part.notes]
 
 
 def gains(low: Tensor, truth: Tensor, parts: EmbeddedNetworks, strength: float | None = 0.0) -> Tensor:

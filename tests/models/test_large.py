@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from vrx.models.base import ChunkSchedule, DeviceChunk, Restorer, SceneStart
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model, read_folder
 from vrx.models.registry import FAMILIES
+from vrx.models.runner import SceneRunner, restore_scene
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.published import PublishedNetwork
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
@@ -117,17 +117,12 @@ def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[DeviceChunk, in
 def run(system: Restorer, x: Tensor, reload_at: int = -1) -> Tensor:
     """All frames of one scene; at chunk `reload_at` every state is saved and loaded first."""
     scene = SceneStart(0, SOURCE, (SOURCE[0] * system.scale, SOURCE[1] * system.scale))
-    stages = list(system.stages.values())
-    states = [stage.start(scene) for stage in stages]
-    results = []
+    runner, results = SceneRunner(system), []
+    runner.start(scene)
     for number, (chunk, count) in enumerate(chunks(x, system.schedule)):
-        value: Any = chunk
         if number == reload_at:
-            kept = [stage.save(state) for stage, state in zip(stages, states, strict=True)]
-            states = [stage.load(scene, tensors) for stage, tensors in zip(stages, kept, strict=True)]
-        for place, stage in enumerate(stages):
-            value, states[place] = stage.step(value, states[place])
-        results.append(value.frames[:count])
+            runner.load(scene, runner.save())
+        results.append(runner.step(chunk).frames[:count])
     return torch.cat(results)
 
 
@@ -166,11 +161,8 @@ def test_known_pixels_stay(folders: dict[str, Path]) -> None:
     x = clip(9)
     mask = torch.zeros(9, 1, *SOURCE)
     mask[..., 4:12, 8:20] = 1
-    scene = SceneStart(0, SOURCE, SOURCE)
-    pixels: Any = DeviceChunk(x, mask, frozenset({0}))
     with torch.inference_mode():
-        for stage in system.stages.values():
-            pixels, _ = stage.step(pixels, stage.start(scene))
+        (pixels,) = restore_scene(system, [DeviceChunk(x, mask, frozenset({0}))])
     hole = mask.bool().expand_as(x)
     assert torch.equal(pixels.frames[~hole], x[~hole])
     assert not torch.allclose(pixels.frames[hole], x[hole])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from vrx.bench.peak_memory import forget_peak, peak_memory
 from vrx.bench.random_weights import RandomComponents, random_context
-from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
+from vrx.models.base import DeviceChunk, Restorer, SceneStart
 from vrx.models.family import BuildRequest
 from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
+from vrx.models.runner import SceneRunner
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
 from vrx.pipeline.fitting import with_room
@@ -114,8 +114,8 @@ def measured(
         seconds = meter.time(chunks)
     frames = restorer.schedule.next
     rows = []
-    for name, stage in meter.stages.items():
-        held = sum(p.nbytes for p in parameters(stage)) + stage.cache_usage(meter.states[name]).bytes
+    for name, runner in meter.runners.items():
+        held = sum(p.nbytes for p in parameters(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
         floor = max(operations[name] / rates[0], held / rates[1])
         rows.append(
             StageRow(
@@ -136,16 +136,18 @@ def measured(
 
 
 class Meter:
-    """The stages of a restorer on a made stream, one after the other; `memory` their peaks in bytes."""
+    """The stages of a model on a generated stream, one after the other; `memory` their peaks in bytes."""
 
     def __init__(self, restorer: Restorer, size: tuple[int, int], device: torch.device) -> None:
         width, height = size
         self._source = (height // restorer.scale, width // restorer.scale)
         self._restorer, self._device, self._number = restorer, device, 0
-        scene = SceneStart(0, self._source, (height, width))
-        self.stages: dict[str, AnyStage] = dict(restorer.stages)
-        self.states = {name: stage.start(scene) for name, stage in self.stages.items()}
-        self.memory = dict.fromkeys(self.stages, 0)
+        self._counters: Mapping[str, AbstractContextManager[object]] = {}
+        self._seconds: dict[str, float] = {}
+        self._scene = SceneRunner(restorer, self._measure)
+        self._scene.start(SceneStart(0, self._source, (height, width)))
+        self.runners = self._scene.runners
+        self.memory = dict.fromkeys(self.runners, 0)
 
     def fill_caches(self) -> None:
         """Chunks until no later one has more to look at: the steady state of a long video.
@@ -153,39 +155,43 @@ class Meter:
         The first is never that, and kernels are chosen while it runs.
         """
         self._chunk()
-        while not all(stage.cache_usage(self.states[name]).full for name, stage in self.stages.items()):
+        while not all(runner.stage.cache_usage(runner.state).full for runner in self.runners.values()):
             self._chunk()
 
     def count(self) -> dict[str, float]:
         """The operations of a chunk in each stage; apart from the timed ones, as counting costs time."""
-        counters = {name: FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) for name in self.stages}
-        self._chunk(counters)
+        counters = {name: FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) for name in self.runners}
+        self._counters = counters
+        self._chunk()
+        self._counters = {}
         return {name: float(counter.get_total_flops()) for name, counter in counters.items()}
 
     def time(self, chunks: int) -> dict[str, float]:
         """Seconds a chunk in each stage."""
         spent = [self._chunk() for _ in range(chunks)]
-        return {name: sum(seconds[name] for seconds in spent) / chunks for name in self.stages}
+        return {name: sum(seconds[name] for seconds in spent) / chunks for name in self.runners}
 
-    def _chunk(self, counters: Mapping[str, AbstractContextManager[object]] | None = None) -> dict[str, float]:
-        """The next chunk through all stages, each inside its counter; seconds in each."""
-        value: Any = pattern(self._restorer, self._source, self._number, self._device)
+    def _chunk(self) -> dict[str, float]:
+        """The next chunk through all stages; seconds in each."""
+        self._scene.step(pattern(self._restorer, self._source, self._number, self._device))
         self._number += 1
-        seconds = {}
-        for name, stage in self.stages.items():
-            reset(self._device)
-            settle(self._device)
-            begin = perf_counter()
-            with counters[name] if counters else nullcontext():
-                value, self.states[name] = stage.step(value, self.states[name])
-            settle(self._device)
-            seconds[name] = perf_counter() - begin
-            self.memory[name] = max(self.memory[name], peak(self._device))
-        return seconds
+        return dict(self._seconds)
+
+    @contextmanager
+    def _measure(self, name: str) -> Iterator[None]:
+        """Around a stage's step: its seconds and memory, and its operations where they are counted."""
+        reset(self._device)
+        settle(self._device)
+        begin = perf_counter()
+        with self._counters.get(name, nullcontext()):
+            yield
+        settle(self._device)
+        self._seconds[name] = perf_counter() - begin
+        self.memory[name] = max(self.memory[name], peak(self._device))
 
 
 def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: torch.device) -> DeviceChunk:
-    """A chunk of a moving pattern, as the door would give it."""
+    """A chunk of a moving pattern, as conversion would give it."""
     schedule = restorer.schedule
     count = schedule.size(number)
     y, x = torch.meshgrid(torch.arange(source[0]), torch.arange(source[1]), indexing="ij")

@@ -12,16 +12,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import av
 import torch
 from torch import Tensor
 
-from vrx.models.base import DeviceChunk, RestoredChunk, SceneStart
+from vrx.models.base import DeviceChunk
 from vrx.models.embedded.checkpoint import load_networks
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.runner import restore_scene
 from vrx.networks.embedded.classical import bicubic, smooth_fill, wiener
 from vrx.train import degrade
 
@@ -49,14 +49,10 @@ def psnr(out: Tensor, truth: Tensor) -> Tensor:
     return -10 * torch.log10(error.square().mean((-1, -2)).clamp_min(1e-10))
 
 
-def restored(restorer: EmbeddedRestorer, low: Tensor, mask: Tensor | None, scale: int) -> Tensor:
+def restored(restorer: EmbeddedRestorer, low: Tensor, mask: Tensor | None) -> Tensor:
     """All frames of a scene in one chunk."""
-    height, width = low.shape[-2:]
-    scene = SceneStart(0, (height, width), (height * scale, width * scale))
-    value: Any = DeviceChunk(low, mask, frozenset({0}))
-    for stage in restorer.stages.values():
-        value, _ = stage.step(value, stage.start(scene))
-    return cast(RestoredChunk, value).frames
+    (chunk,) = restore_scene(restorer, [DeviceChunk(low, mask, frozenset({0}))])
+    return chunk.frames
 
 
 def tasks() -> dict[str, tuple[EmbeddedOptions, Callable[[Tensor], tuple[Tensor, Tensor | None, Tensor]]]]:
@@ -102,7 +98,7 @@ def main() -> None:
                     restorer = EmbeddedRestorer(
                         options, load_networks(args.checkpoint), torch.device("cpu"), torch.float32, remember
                     )
-                    row.append(psnr(restored(restorer, low, mask, options.scale), truth) - plain)
+                    row.append(psnr(restored(restorer, low, mask), truth) - plain)
                 gains.append(torch.stack([row[0][0], row[0][-1], row[1][-1]]))
             first, last, alone = torch.stack(gains).mean(0).tolist()
             print(f"| {name} | {first:+.2f} dB | {last:+.2f} dB | {alone:+.2f} dB |", flush=True)  # noqa: T201

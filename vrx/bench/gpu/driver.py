@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.models.base import AnyStage, DeviceChunk, Restorer, SceneStart
+from vrx.models.base import DeviceChunk, Restorer, SceneStart
+from vrx.models.runner import SceneRunner, StageRunner
 from vrx.pipeline.chunking import MaskedFrame, make_chunks
 from vrx.pipeline.convert import FrameConverter, OutputFormat
 from vrx.pipeline.executor import InFlight, ThreadedExecutor
@@ -31,8 +33,9 @@ class Stream:
         self.restorer, self.source = restorer, source
         scale = restorer.scale
         self._scene = SceneStart(0, source, (source[0] * scale, source[1] * scale))
-        self.stages: dict[str, AnyStage] = dict(restorer.stages)
-        self.states = {name: stage.start(self._scene) for name, stage in self.stages.items()}
+        runner = SceneRunner(restorer)
+        runner.start(self._scene)
+        self.stages = runner.runners
         self.number = 0
 
     def chunk(self, frames: Tensor, after: Tensor | None, hole: Tensor | None) -> DeviceChunk:
@@ -55,12 +58,12 @@ class Stream:
         """The stages' steps on a chunk, to be called one after the other; `result` is the chunk's afterwards."""
         value: Any = chunk
 
-        def work(name: str, stage: AnyStage) -> None:
+        def work(stage: StageRunner) -> None:
             nonlocal value
-            value, self.states[name] = stage.step(value, self.states[name])
+            value = stage.step(value)
 
         for name, stage in self.stages.items():
-            yield name, lambda name=name, stage=stage: work(name, stage)  # type: ignore[misc]
+            yield name, partial(work, stage)
         self.result: Tensor = value.frames
         self.number += 1
 
@@ -72,9 +75,8 @@ class Stream:
 
     def reload(self) -> None:
         """Save every state, to the processor, and go on from the copy."""
-        for name, stage in self.stages.items():
-            saved = {key: tensor.cpu() for key, tensor in stage.save(self.states[name]).items()}
-            self.states[name] = stage.load(self._scene, saved)
+        for stage in self.stages.values():
+            stage.load(self._scene, {key: tensor.cpu() for key, tensor in stage.save().items()})
 
 
 @torch.inference_mode()
