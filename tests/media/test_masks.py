@@ -106,7 +106,7 @@ def test_a_folder_is_in_the_order_of_its_numbers(tmp_path: Path, name: str) -> N
     [
         (["m_1.png", "m_2.png", "m_4.png"], "m_3.png is missing"),
         (["m_07.png", "m_08.png", "m_11.png"], "2 pictures are missing: m_09.png, m_10.png"),
-        (["m_1.png", "m_01.png", "m_2.png"], "m_01.png and m_1.png have one number"),
+        (["m_1.png", "m_01.png", "m_2.png"], "m_01.png and m_1.png have the same number"),
     ],
 )
 def test_a_folder_with_a_hole_is_refused(tmp_path: Path, names: list[str], words: str) -> None:

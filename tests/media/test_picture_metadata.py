@@ -194,5 +194,5 @@ def test_the_limit_is_ffmpegs(tmp_path: Path, size: tuple[int, int], large: bool
 @pytest.mark.parametrize(("source", "name"), [("a.png", "b.jpg"), ("a.jpg", "b.png"), ("a.webp", "b.png")])
 def test_a_wrong_suffix_is_named(tmp_path: Path, source: str, name: str) -> None:
     photograph(tmp_path / source).rename(tmp_path / name)
-    with pytest.raises(InputError, match=f"those of a {Path(source).suffix} file"):
+    with pytest.raises(InputError, match=f"it is a {Path(source).suffix} file"):
         Reader(tmp_path / name, Span(), [].append)

@@ -1,4 +1,4 @@
-"""Picture files that move: animated PNG, WebP and AVIF, told from still ones by their own headers."""
+"""Animated pictures: PNG, WebP and AVIF files with several frames, recognized by their headers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WEBP_ANIMATION_FLAG = 2  # bit of the VP8X chunk's first byte
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a picture file holds several pictures that are shown one after the other; pipes are not looked into."""
+    """Whether a picture file is an animation; False for pipes, which are not read."""
     if not path.is_file():
         return False
     if path.suffix.lower() in HEIF_SUFFIXES:
@@ -25,7 +25,7 @@ def is_animation(path: Path) -> bool:
 
 
 def count_animation_frames(path: Path) -> int:
-    """The pictures that an animated PNG or WebP file counts, 0 for any other file."""
+    """Frames of an animated PNG or WebP file, 0 for any other file."""
     suffix = path.suffix.lower()
     try:
         return (
@@ -36,7 +36,7 @@ def count_animation_frames(path: Path) -> int:
 
 
 def count_apng_frames(path: Path) -> int:
-    """What the `acTL` chunk counts; it stands before the samples."""
+    """Frame count of the `acTL` chunk, which precedes the image data; 0 without one."""
     with path.open("rb") as file:
         if file.read(8) != PNG_SIGNATURE:
             return 0
@@ -51,7 +51,7 @@ def count_apng_frames(path: Path) -> int:
 
 
 def count_webp_frames(path: Path) -> int:
-    """The `ANMF` chunks of a file that says it moves."""
+    """Number of `ANMF` chunks of a file flagged as an animation; 0 for others."""
     chunks = iter_riff_chunks(path)
     first = next(chunks, None)
     if first is None or first[0] != b"VP8X" or not first[1][:1] or not first[1][0] & WEBP_ANIMATION_FLAG:

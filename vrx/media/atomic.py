@@ -1,4 +1,4 @@
-"""A finished file under its final name: written beside it, counted, synced, and renamed."""
+"""Atomic output files: written beside the final name, checked, synced and renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vrx.files import sync
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, or say why it cannot be."""
+    """Make a folder.  Raises OutputError."""
     try:
         path.mkdir()
     except OSError as error:
@@ -21,13 +21,13 @@ def make_folder(path: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> OutputError:
-    """A failure of the disk as one line, with what to do where it is full."""
+    """A disk error as one line, with a hint where the disk is full."""
     hint = "Free some space and run the same command again" if error.errno in DISK_FULL else ""
     return OutputError(f"cannot write {path}: {error.strerror}", hint)
 
 
 def count_frames(path: Path) -> int:
-    """Video packets of a finished file: one a shown frame with every encoder vrx runs."""
+    """Video packets of a finished file: one per displayed frame with every encoder vrx runs."""
     try:
         with av.open(f"file:{path}") as box:
             stream = box.streams.video[0]
@@ -37,7 +37,7 @@ def count_frames(path: Path) -> int:
 
 
 def commit(partial: Path, path: Path, overwrite: bool) -> None:
-    """Sync a finished file and give it its name; an existing file is replaced only if `overwrite`."""
+    """Sync a finished file and rename it to `path`; replace an existing file only if `overwrite`."""
     try:
         sync(partial)
         if overwrite:

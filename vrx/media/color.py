@@ -1,4 +1,4 @@
-"""Which matrix and range a picture is in where its tags do not say, and what ffmpeg must be told."""
+"""Color tags: defaults for untagged pictures, tags of the result, and YUV to RGB."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Samples = TypeVar("Samples")  # a numpy array or a torch tensor of floats
 
 
 def is_sd(width: int, height: int) -> bool:
-    """Whether players take an untagged picture of this size for standard definition."""
+    """Whether players assume BT.601 for an untagged picture of this size (standard definition)."""
     return height <= SD_HEIGHT and width <= 1024
 
 
 def resolve_color(color: Color, layout: Layout, size: tuple[int, int]) -> Color:
-    """The colour with matrix and range filled in where the tags leave them open."""
+    """The color with default matrix and range where it is untagged."""
     if layout.kind is Kind.RGB:
         return replace(color, matrix="rgb", full_range=True)
     matrix = color.matrix if color.matrix in COEFFICIENTS else ""
@@ -63,16 +63,16 @@ def output_color(
 
 
 def fill_matrix(color: Color, layout: Layout, before: tuple[int, int], after: tuple[int, int]) -> Color:
-    """The color with its matrix said where a new size would let untagged pictures be taken for something else."""
+    """The color, its matrix tagged where players would assume another one for the new size."""
     if color.matrix or layout.kind is Kind.RGB or is_sd(*before) == is_sd(*after):
         return color
     return replace(color, matrix=resolve_color(color, layout, before).matrix)
 
 
 def describe_changes(first: Color, now: Color, layout: Layout, size: tuple[int, int]) -> list[str]:
-    """What differs in a later picture of a video, in words: what is converted, and what cannot be.
+    """Color changes in a later frame of a video, in words: those that are converted and those that cannot be.
 
-    Tags that appear late and say what was assumed are no change.
+    Tags that appear late and match what was assumed are not a change.
     """
     lines = []
     if not same_samples(first, now, layout, size):
@@ -116,7 +116,7 @@ def yuv_to_rgb(y: Samples, u: Samples, v: Samples, matrix: str) -> tuple[Samples
 
 
 def setparams_filter(color: Color) -> str:
-    """The ffmpeg filter that puts the tags onto raw frames."""
+    """The ffmpeg filter that tags raw frames."""
     parts = []
     if color.full_range is not None:
         parts.append(f"range={'pc' if color.full_range else 'tv'}")

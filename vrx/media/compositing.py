@@ -1,6 +1,6 @@
-"""Pictures that ffmpeg puts together: tiles, transparency stored apart, animations that PyAV cannot read.
+"""Pictures composed by ffmpeg: tiled images, separate alpha, and animations that PyAV cannot read.
 
-They are decoded into a temporary file without loss, which is read in their place.
+They are decoded losslessly into a temporary file, which is read in their place.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from vrx.settings import LIMIT, too_large
 
 CODEC_NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
 LOSSLESS_OUTPUT = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
-MOV_OUTPUT = ("-enc_time_base", "demux", "-f", "mov")  # MOV also holds how long the last picture is shown
-RAW_OUTPUT = ("-c:v", "rawvideo", "-f", "nut")  # no change of range, and tiles take no filter of ours
+MOV_OUTPUT = ("-enc_time_base", "demux", "-f", "mov")  # MOV also stores the duration of the last picture
+RAW_OUTPUT = ("-c:v", "rawvideo", "-f", "nut")  # no range conversion; tiled pictures accept no filters
 
 
 @dataclass(frozen=True)
 class Composition:
-    """How ffmpeg makes the whole picture: words after its input, and the size that must come out.
+    """How ffmpeg composes the picture: arguments after its input, and the size of the result.
 
-    `size` is (0, 0) where the file does not say.
+    `size` is (0, 0) where the file does not store it.
     """
 
     words: tuple[str, ...] = ()
@@ -40,9 +40,9 @@ class Composition:
 
 
 def plan_composition(path: Path, name: str) -> Composition | None:
-    """What has to be done before a file can be read; None where PyAV reads all of it by itself.
+    """The composition that a file needs before it can be read; None where PyAV can read it directly.
 
-    Raises InputError for a file whose picture nothing here can put together.
+    Raises InputError for a file whose picture cannot be composed.
     """
     suffix = path.suffix.lower()
     if suffix == ".webp" and path.is_file() and count_webp_frames(path) > 1:
@@ -56,7 +56,7 @@ def plan_composition(path: Path, name: str) -> Composition | None:
 
 
 def plan_still(path: Path, heif: HeifFile, item: HeifItem, name: str) -> Composition | None:
-    """For one picture: its tiles, and its transparency, which is a picture of its own."""
+    """Composition of a still: its tiles, and its alpha, which is a separate picture."""
     streams, alpha = item_pix_fmts(path), heif.alpha()
     form = alpha_pix_fmt(streams.get(item.number, ""))
     if too_large(*heif.size):
@@ -73,7 +73,7 @@ def plan_still(path: Path, heif: HeifFile, item: HeifItem, name: str) -> Composi
 
 
 def plan_animation(path: Path, heif: HeifFile, name: str) -> Composition | None:
-    """For an animation: its transparency is a track of its own."""
+    """Composition of an animation, whose alpha is a separate track."""
     if not heif.alpha_tracks:
         return None
     with av.open(f"file:{path}") as box:
@@ -85,7 +85,7 @@ def plan_animation(path: Path, heif: HeifFile, name: str) -> Composition | None:
 
 
 def unsupported_error(name: str, why: str) -> InputError:
-    """A picture that nothing here puts together."""
+    """The error for a picture that cannot be composed."""
     return InputError(f"cannot read {name}: {why}, which is not supported", "Convert it to PNG first")
 
 
@@ -99,7 +99,7 @@ def item_pix_fmts(path: Path) -> dict[int, str]:
 
 
 def alpha_pix_fmt(opaque: str) -> str:
-    """The planar YUV format that has an alpha plane besides, empty where there is none."""
+    """The planar YUV format with an added alpha plane, empty where there is none."""
     form = opaque.replace("yuvj", "yuv").replace("yuv", "yuva", 1)
     try:
         return str(av.VideoFormat(form).name) if opaque.startswith("yuv") else ""
@@ -108,7 +108,7 @@ def alpha_pix_fmt(opaque: str) -> str:
 
 
 def alpha_merge_args(streams: tuple[str, str], form: str) -> tuple[str, ...]:
-    """ffmpeg's words that lay the second stream's luma over the first as the alpha plane of `form`."""
+    """ffmpeg arguments that use the second stream's luma as the alpha plane of `form`."""
     depth = av.VideoFormat(form).components[0].bits
     gray = "gray" if depth == 8 else f"gray{depth}le"
     same = "scale=in_range=pc:out_range=pc"  # whatever the range is: no change of values
@@ -130,7 +130,7 @@ def container_color(heif: HeifFile) -> Color | None:
 
 @dataclass(frozen=True)
 class SourceFormat:
-    """What a source says of itself where a temporary file is read in its place; `color` None where it says nothing."""
+    """Container, codec and color of a composed source; `color` None where it is untagged."""
 
     container: str
     codec: str
@@ -138,7 +138,7 @@ class SourceFormat:
 
 
 def read_source_format(path: Path) -> SourceFormat:
-    """Of a source that was put together."""
+    """The format of a composed source."""
     heif = read_heif(path)
     if heif is None:
         return SourceFormat("webp", "webp")
@@ -148,7 +148,7 @@ def read_source_format(path: Path) -> SourceFormat:
 
 @contextmanager
 def readable_copy(path: Path, name: str) -> Iterator[Path]:
-    """The file to open in place of a source: itself, or a temporary one that holds its whole picture.
+    """The file to open for a source: itself, or a temporary one with its composed picture.
 
     Raises InputError where ffmpeg cannot make that.
     """
@@ -168,7 +168,7 @@ def readable_copy(path: Path, name: str) -> Iterator[Path]:
 
 
 def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
-    """Let ffmpeg write the temporary file.  Raises InputError."""
+    """Write the temporary file with ffmpeg.  Raises InputError."""
     words = [
         "-y",
         "-protocol_whitelist",
@@ -183,13 +183,13 @@ def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
         FFmpegProcess(words).finish()
     except OutputError as error:
         raise InputError(
-            f"cannot read {name}: ffmpeg cannot put its picture together ({error.message})",
+            f"cannot read {name}: ffmpeg cannot compose its picture ({error.message})",
             "Convert it first, or install a newer imageio-ffmpeg",
         ) from error
 
 
 def check_size(whole: Path, size: tuple[int, int], name: str) -> None:
-    """Refuse a part of the picture, or none.  Raises InputError."""
+    """Check the size of the composed picture.  Raises InputError."""
     try:
         with av.open(f"file:{whole}") as box:
             stream = box.streams.video[0]

@@ -1,4 +1,4 @@
-"""Which container a result gets where nobody named one: one that holds the source's other streams as they are."""
+"""Default container of a result: one that can hold the source's other streams unchanged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vrx.media.probe import StreamInfo
 
-DEFAULT_SUFFIX = ".mp4"  # what every player and website takes
-FALLBACK_SUFFIX = ".mkv"  # holds nearly every sound, subtitle and attachment
+DEFAULT_SUFFIX = ".mp4"  # plays everywhere
+FALLBACK_SUFFIX = ".mkv"  # holds nearly every audio codec, subtitle and attachment
 SAME_AS_SOURCE = {".mp4", ".mkv", ".mov", ".webm"}  # sources whose own container is written again
 MP4_CODECS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; names as its decoders give them
     "audio": {
@@ -25,9 +25,9 @@ DECODER_VARIANTS = ("float", "fixed")  # ends of decoder names: mp3float reads m
 
 
 def choose_container(others: Sequence[StreamInfo], source_suffix: str) -> tuple[str, str]:
-    """The suffix of a result whose name leaves it open, and why, in words; empty where it is the usual one.
+    """The suffix of a result that is not named, and the reason in words; empty for the default.
 
-    `others` are the source's streams but the one that is restored.  Timed data (positions of a phone,
+    `others` are the source's streams except the restored one.  Timed data (positions of a phone,
     for example) fits neither container, so it decides nothing.
     """
     if source_suffix.lower() in SAME_AS_SOURCE:

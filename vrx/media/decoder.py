@@ -1,4 +1,4 @@
-"""Decoded pictures of a video stream: in the order they are shown, from a wanted time on."""
+"""Video decoder: the frames of a stream in display order, with seeking."""
 
 from __future__ import annotations
 
@@ -19,29 +19,33 @@ from vrx.media.probe import input_error
 from vrx.media.timeline import MAX_DAMAGED, shift_packet
 from vrx.media.timing import DisplayOrder, TimestampShifts
 
-UNTIMED_CODECS = {"h264", "hevc", "vvc"}  # codecs whose packets get wrong times from ffmpeg where AVI has none
+UNTIMED_CODECS = {
+    "h264",
+    "hevc",
+    "vvc",
+}  # codecs with wrong timestamps in AVI, which stores none
 Result = TypeVar("Result")
 FIRST_STEP = Fraction(1)  # seconds by which a seek that came too late is tried earlier; doubled every time
 
 
 class FrameDecoder:
-    """What a video stream shows, decoded forward.  `damaged` counts packets that could not be decoded.
+    """Decodes a video stream forward; `damaged` counts packets that could not be decoded.
 
-    `moves` put the packets on the source's continuous clock.
+    `shifts` move the packets onto the source's continuous clock.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, name: str, moves: TimestampShifts | None = None
+        self, container: InputContainer, stream: VideoStream, name: str, shifts: TimestampShifts | None = None
     ) -> None:
         self._container, self._stream, self._name = container, stream, name
-        self._shifts = moves
+        self._shifts = shifts
         self.is_reordered = container.format.name == "avi" and stream.codec_context.name in UNTIMED_CODECS
         self.damaged = 0
 
     def decode(self, packets: Iterable[Packet[VideoStream]] | None = None) -> Generator[VideoFrame]:
-        """Pictures one by one, of all packets or of those given; damaged ones are passed over."""
+        """Frames of all packets, or of those given; damaged ones are skipped."""
         order = DisplayOrder() if self.is_reordered else None
-        decoder = alpha_decoder(self._stream) or self._stream  # one for each start: nothing of before a seek is left
+        decoder = alpha_decoder(self._stream) or self._stream  # new at each start: no state from before a seek
         for number, packet in enumerate(self._packets() if packets is None else packets):
             if self._shifts is not None:
                 shift_packet(packet, self._shifts, number)
@@ -53,7 +57,7 @@ class FrameDecoder:
                 yield picture
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """Packets of the stream, and an empty one at the end that flushes the decoder."""
+        """Packets of the stream, then an empty one that flushes the decoder."""
         packets = self._container.demux(self._stream)
         while self.damaged <= MAX_DAMAGED:
             before = self.damaged
@@ -64,7 +68,7 @@ class FrameDecoder:
                 return
 
     def _attempt(self, work: Callable[[], Result]) -> Result | None:
-        """What libav gives; None at the end of the source and for what is damaged, which is counted."""
+        """The result of a libav call; None at the end of the source and for damaged data, which is counted."""
         try:
             return work()
         except EOFError:
@@ -76,7 +80,7 @@ class FrameDecoder:
             raise input_error(error, self._name) from error
 
     def seek(self, target: Fraction, first: Fraction, keys: Mapping[int, int]) -> Iterator[VideoFrame] | None:
-        """Pictures from one on that is shown at `target` seconds or before; the file's first is shown at `first`.
+        """Frames from one shown at `target` seconds or before; the file's first is shown at `first`.
 
         What a seek gives is looked at: many containers lead to a later picture, and then an earlier place is
         tried.  `keys` are the sizes of key frames by time where they are known: some containers lead to packets
@@ -99,7 +103,7 @@ class FrameDecoder:
         return None
 
     def _from_key(self, keys: Mapping[int, int]) -> Iterator[Packet[VideoStream]]:
-        """Packets from the next key frame on; none where that one is not as `keys` say."""
+        """Packets from the next key frame; none where its size differs from the one in `keys`."""
         packets = self._packets()
         for packet in packets:
             if packet.is_keyframe:

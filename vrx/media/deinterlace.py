@@ -1,4 +1,4 @@
-"""Interlaced pictures to whole ones, one for one, by ffmpeg's motion-adaptive bwdif."""
+"""Deinterlacing, frame for frame, with ffmpeg's motion-adaptive bwdif filter."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import av.error
 import av.filter
 from av.video.frame import VideoFrame
 
-TICK = Fraction(1, 25)  # seconds between pictures as the filter is told: it only needs their order
+TICK = Fraction(1, 25)  # nominal seconds between frames: the filter uses only their order
 
 
 class Deinterlace(StrEnum):
-    """Which pictures are deinterlaced: none, those that say they are interlaced, or all."""
+    """Which frames are deinterlaced: none, those flagged as interlaced, or all."""
 
     OFF = "off"
     AUTO = "auto"
@@ -24,10 +24,10 @@ class Deinterlace(StrEnum):
 
 
 def deinterlace(pictures: Iterable[VideoFrame], which: Deinterlace) -> Iterator[VideoFrame]:
-    """The same number of pictures with the same times; all of one size, as the filter demands.
+    """Deinterlaced frames, as many and with the same times; all must have one size, as the filter requires.
 
-    Nothing is touched before the first picture that is meant; from there on all pass the filter, which
-    looks one picture ahead and leaves unflagged ones as they are unless `which` is ALL.
+    Frames before the first interlaced one pass unchanged; from there on all go through the filter, which
+    looks one frame ahead and passes unflagged ones unchanged unless `which` is ON.
     """
     source = iter(pictures)
     for picture in source:
@@ -38,7 +38,7 @@ def deinterlace(pictures: Iterable[VideoFrame], which: Deinterlace) -> Iterator[
 
 
 def apply_bwdif(pictures: Iterable[VideoFrame], like: VideoFrame, which: Deinterlace) -> Iterator[VideoFrame]:
-    """Everything through one filter made for pictures `like` this one."""
+    """Filter all frames with one graph configured for frames `like` this one."""
     graph = av.filter.Graph()
     entry = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=TICK)
     meant = "all" if which is Deinterlace.ON else "interlaced"

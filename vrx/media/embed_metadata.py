@@ -1,4 +1,4 @@
-"""Color profile, EXIF data, XMP and resolution into an encoded picture, its samples left as they are."""
+"""Metadata writer for pictures: adds color profile, EXIF, XMP and resolution to an encoded file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from vrx.media.picture_metadata import (
     read_metadata,
 )
 
-COLOR_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}  # a profile says it all, and cICP would be believed first
+COLOR_CHUNKS = {
+    b"iCCP",
+    b"sRGB",
+    b"gAMA",
+    b"cHRM",
+    b"cICP",
+}  # replaced by the profile
 ICC_PIECE = 65533 - 14  # bytes of a profile in one JPEG segment, after its name and number
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 WEBP_FLAGS = {b"ICCP": 0x20, b"ALPH": 0x10, b"EXIF": 0x08, b"XMP ": 0x04}
@@ -32,7 +38,7 @@ ICC_TAG, XMP_TAG, RESOLUTION_TAGS, UNIT_TAG, INCHES = 34675, 700, (282, 283), 29
 
 
 def embed_metadata(path: Path, metadata: PictureMetadata, size: tuple[int, int]) -> None:
-    """Add what fits this kind of file, by its suffix; `size` (width, height) of the picture.  Raises OSError."""
+    """Add the metadata that the file type supports; `size` (width, height) of the picture.  Raises OSError."""
     if not metadata.names():
         return
     suffix = path.suffix.lower()
@@ -49,7 +55,7 @@ def embed_metadata(path: Path, metadata: PictureMetadata, size: tuple[int, int])
 
 
 def embed_source_metadata(files: Sequence[Path], sources: Sequence[Path], size: tuple[int, int], gray: bool) -> None:
-    """Add to every file what its source says, made true for `size` (width, height).  Raises OutputError."""
+    """Add the metadata of each source to its file, adapted to `size` (width, height).  Raises OutputError."""
     for file, source in zip(files, sources, strict=False):
         metadata, _ = fit_metadata(read_metadata(source), file.suffix.lower(), size, gray)
         try:
@@ -125,7 +131,7 @@ def add_to_webp(data: bytes, metadata: PictureMetadata, size: tuple[int, int]) -
     chunks += [(b"XMP ", metadata.xmp)] if metadata.xmp else []
     for name, content in chunks:
         flags |= WEBP_FLAGS.get(name, 0)
-        if name == b"VP8L" and content[4] & 0x10:  # the lossless form says itself whether it is transparent
+        if name == b"VP8L" and content[4] & 0x10:  # the lossless format has an alpha flag of its own
             flags |= WEBP_FLAGS[b"ALPH"]
     canvas = bytes([flags, 0, 0, 0]) + b"".join(struct.pack("<I", side - 1)[:3] for side in size)
     body = b"WEBP" + b"".join(pack_webp_chunk(*chunk) for chunk in [(b"VP8X", canvas), *chunks])
@@ -147,7 +153,7 @@ def pack_webp_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def add_to_tiff(path: Path, metadata: PictureMetadata) -> bytes:
-    """A TIFF file with another directory before it, which has the metadata too."""
+    """A TIFF file with a new first directory that includes the metadata."""
     data = path.read_bytes()
     with Image.open(path, formats=("TIFF",)) as image:
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
@@ -171,5 +177,5 @@ def add_to_tiff(path: Path, metadata: PictureMetadata) -> bytes:
             if tag in exif:
                 tags[tag] = exif.get_ifd(tag) if tag in (EXIF_DIRECTORY, GPS_DIRECTORY) else exif[tag]
     order = "<I" if data[:2] == b"II" else ">I"
-    # Pillow lets the offsets of samples begin behind what it writes: there the old file follows as it is
+    # Pillow offsets the strips by the size of what it writes: the old file follows unchanged
     return data[:4] + struct.pack(order, 8) + tags.tobytes(8) + data

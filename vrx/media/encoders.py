@@ -1,4 +1,4 @@
-"""Which video encoders vrx knows, what they can hold, and how quality is said to each."""
+"""Video encoders: supported pixel layouts and quality options."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ HARDWARE_SUFFIXES = ("_nvenc", "_qsv", "_vaapi", "_amf", "_videotoolbox")
 
 
 def find_encoder(codec: str) -> EncoderSpec:
-    """The rule of a codec's short name, or of an encoder's ffmpeg name.
+    """The encoder of a codec's short name, or of an ffmpeg encoder name.
 
     Raises UsageError for a name that is neither.
     """
@@ -124,7 +124,7 @@ def find_encoder(codec: str) -> EncoderSpec:
 
 
 def default_encoder(layout: Layout, suffix: str) -> str:
-    """The encoder for a container suffix that holds what the source holds and players understand."""
+    """The default encoder for a container suffix: supports the source layout and plays widely."""
     if suffix in STILL_ENCODERS:
         return STILL_ENCODERS[suffix]
     if suffix == ".webm":
@@ -135,7 +135,7 @@ def default_encoder(layout: Layout, suffix: str) -> str:
 
 
 def choose_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int]) -> tuple[Layout, str]:
-    """The nearest layout the encoder can hold for a picture of `size`, and what is lost, in words."""
+    """The nearest layout that the encoder supports for a picture of `size`, and what is lost, in words."""
     lost = []
     if layout.alpha and rule.alpha:
         result, reason = choose_alpha_layout(layout, rule)
@@ -211,7 +211,7 @@ def chroma_samples(chroma: str) -> int:
 
 
 def preserves_chroma(chroma: str, wanted: str) -> bool:
-    """Whether a subsampling keeps all that another one has."""
+    """Whether subsampling `chroma` stores at least the samples of `wanted`."""
     return all(a <= b for a, b in zip(CHROMA[chroma], CHROMA[wanted], strict=True))
 
 
@@ -220,9 +220,9 @@ def nearest_depth(depth: int, depths: tuple[int, ...]) -> int:
     return min((d for d in depths if d >= depth), default=max(depths))
 
 
-def depth_loss(wanted: int, held: int) -> str:
-    """What is lost when `wanted` bits become `held`."""
-    return f"{wanted} bits" if held < wanted else ""
+def depth_loss(wanted: int, actual: int) -> str:
+    """The bits lost when `wanted` bits become `actual`, in words."""
+    return f"{wanted} bits" if actual < wanted else ""
 
 
 def encoder_pix_fmt(layout: Layout, name: str) -> str:

@@ -1,10 +1,12 @@
-"""The ffmpeg program: where it is, what it can do, and the only place that starts a process."""
+"""The ffmpeg program: location, capabilities, and running it."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,17 +23,19 @@ import imageio_ffmpeg
 from vrx.errors import OutputError
 from vrx.settings import Environment
 
-MAX_LINES = 40  # of what ffmpeg says, for error messages
+logger = logging.getLogger(__name__)
+
+MAX_LINES = 40  # of stderr, kept for error messages
 PROBE_SECONDS = 20
-KILL_SECONDS = 3.0  # a killed process that is still there then hangs in the kernel; nobody can wait for it
-CAUSE_WORDS = (  # words of lines that name a cause
+KILL_SECONDS = 3.0  # a killed process that is still alive then hangs in the kernel
+CAUSE_WORDS = (  # substrings of lines that name a cause
     *("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied"),
     *(" only ", "Only ", " must ", "contradict", "ncompatible"),
 )
 
 
 def executable() -> str:
-    """The ffmpeg to run: `VRX_FFMPEG` where set, else the one that imageio-ffmpeg brings."""
+    """The ffmpeg to run: `VRX_FFMPEG` where set, else the one of imageio-ffmpeg."""
     chosen = Environment.read().ffmpeg
     if chosen is None:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
@@ -43,7 +47,7 @@ def executable() -> str:
 
 @cache
 def version(program: str) -> str:
-    """The version word of its banner, or an empty string where it does not run."""
+    """The version in its banner, or an empty string where it does not run."""
     try:
         done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -53,7 +57,7 @@ def version(program: str) -> str:
 
 @cache
 def encoder_error(program: str, encoder: str, pix_fmt: str) -> str:
-    """Try one small frame; an empty string when it works, else what ffmpeg said last."""
+    """Why an encoder does not work, from encoding one small frame: ffmpeg's message, empty where it works."""
     source = f"color=size=320x240:rate=1:duration=1,format={pix_fmt}"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source]
     command += ["-frames:v", "1", "-c:v", encoder, "-f", "null", "-"]
@@ -67,18 +71,18 @@ def encoder_error(program: str, encoder: str, pix_fmt: str) -> str:
 
 
 def describe_input(program: str, source: Path) -> list[str]:
-    """What ffmpeg prints about a local file and its streams, a line each; empty where it does not run."""
+    """Lines that ffmpeg prints about a local file and its streams; empty where it does not run."""
     command = [program, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", f"file:{source}"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.SubprocessError):
         return []
-    return done.stderr.decode(errors="replace").splitlines()  # its status says only that no output was named
+    return done.stderr.decode(errors="replace").splitlines()  # exits with an error, as there is no output
 
 
 @cache
 def has_option(program: str, option: str) -> bool:
-    """Whether this ffmpeg knows a command-line option, given without its dash."""
+    """Whether this ffmpeg has a command-line option, given without its dash."""
     command = [program, "-hide_banner", "-nostdin", "-h", "long"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
@@ -91,21 +95,22 @@ RUNNING_PROCESSES: WeakSet[FFmpegProcess] = WeakSet()
 
 
 def kill_all() -> None:
-    """End every encoder at once, without waiting: the process is about to leave."""
+    """Kill every running ffmpeg without waiting: this process is about to exit."""
     for encoder in list(RUNNING_PROCESSES):
         encoder.kill()
 
 
 class FFmpegProcess:
-    """A running ffmpeg that takes a stream on its standard input.
+    """A running ffmpeg that reads a stream from its standard input.
 
     It leads a session of its own, so that Ctrl-C on the terminal does not make it finish a short file,
-    and its messages are drained all the time, so that it never waits for a reader.  `folder` is its
-    working directory, where that is not ours.
+    and its stderr is drained all the time, so that it never blocks on it.  `folder` is its working
+    directory, by default the current one.
     """
 
     def __init__(self, arguments: Sequence[str], stdout: IO[bytes] | None = None, folder: Path | None = None) -> None:
         command = [executable(), "-hide_banner", "-nostdin", "-loglevel", "warning", *arguments]
+        logger.debug("%s", shlex.join(command))
         try:
             self._process = subprocess.Popen(
                 command,
@@ -114,7 +119,7 @@ class FFmpegProcess:
                 stderr=subprocess.PIPE,
                 cwd=folder,
                 start_new_session=True,
-                restore_signals=False,  # so that it says itself that a file is too large, or a pipe broken
+                restore_signals=False,  # so that it reports a file too large or a broken pipe itself
             )
         except OSError as error:
             raise OutputError(f"cannot start ffmpeg: {error}", "Check it with: vrx doctor") from error
@@ -131,18 +136,13 @@ class FFmpegProcess:
             for line in stream:
                 self._lines.append(line.decode(errors="replace").rstrip())
 
-    @property
-    def messages(self) -> list[str]:
-        """The last lines it said."""
-        return list(self._lines)
-
     def finish(self) -> None:
-        """Close its input and wait; raise OutputError with what it said where it failed.
+        """Close its input and wait; raises OutputError with its message where it failed.
 
-        Whatever ends the wait early, a signal above all, ends the process too.
+        An exception while waiting, such as from a signal, kills the process.
         """
         try:
-            with contextlib.suppress(OSError):  # it is gone; its exit status says why
+            with contextlib.suppress(OSError):  # it has exited; its status is the reason
                 self.stdin.close()
             status = self._process.wait()
             self._drain.join()
@@ -153,11 +153,11 @@ class FFmpegProcess:
             raise OutputError(f"ffmpeg {describe_exit(status)}: {self.reason()}")
 
     def kill(self) -> None:
-        """End it at once, even where it has been stopped; what waits to write to it fails."""
+        """Kill it, even where it is suspended; a blocked write to it fails."""
         self._process.kill()
 
     def abort(self) -> None:
-        """End it at once and wait until it is gone; no exception."""
+        """Kill it and wait until it has exited; raises nothing."""
         self.kill()
         with contextlib.suppress(OSError, ValueError):  # a pipe into a process just killed
             os.set_blocking(self.stdin.fileno(), False)
@@ -167,7 +167,7 @@ class FFmpegProcess:
         self._drain.join(KILL_SECONDS)
 
     def reason(self) -> str:
-        """The line that says most about a failure."""
+        """The stderr line that names the cause of a failure, else the last one."""
         for line in self._lines:
             if any(word in line for word in CAUSE_WORDS):
                 return strip_address(line)
@@ -175,7 +175,7 @@ class FFmpegProcess:
 
 
 def describe_exit(status: int) -> str:
-    """How a process ended, in words."""
+    """An exit status in words."""
     if status >= 0:
         return f"exited with status {status}"
     try:
@@ -185,5 +185,5 @@ def describe_exit(status: int) -> str:
 
 
 def strip_address(line: str) -> str:
-    """A line of ffmpeg's without the address of who says it."""
+    """A line of stderr without the memory address of its context."""
     return re.sub(r"^\[(\S+) @ 0x[0-9a-f]+\] ", r"\1: ", line.strip(" ."))

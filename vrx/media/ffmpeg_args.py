@@ -1,4 +1,4 @@
-"""A target in ffmpeg's words.  Pure functions."""
+"""ffmpeg arguments for a target.  Pure functions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vrx.media.file_types import PATTERN
 from vrx.media.orientation import UPRIGHT
 from vrx.media.target import Target
 
-SAR_LIMIT = 65535  # the largest number a pixel shape is kept with
-TIMESCALE_CONTAINERS = {"mp4", "mov"}  # containers whose video time base may be chosen
+SAR_LIMIT = 65535  # largest numerator or denominator of a sample aspect ratio
+TIMESCALE_CONTAINERS = {"mp4", "mov"}  # containers with a video time base of choice
 BITEXACT_CONTAINERS = {
     "matroska",
     "webm",
@@ -22,7 +22,7 @@ BITEXACT_CONTAINERS = {
 
 
 def build_arguments(target: Target, destination: str) -> list[str]:
-    """The ffmpeg command behind the pipe."""
+    """Arguments of the ffmpeg that encodes raw frames from its standard input."""
     words = ["-y", "-copyts", *orientation_args(target), *hdr10_args(target)]
     words += offset_args(timestamp_offset(target))
     words += ["-noautorotate", "-f", "nut", "-i", "pipe:0"]
@@ -33,33 +33,33 @@ def build_arguments(target: Target, destination: str) -> list[str]:
 
 
 def orientation_args(target: Target) -> list[str]:
-    """How players are to turn and mirror the picture, said before its input."""
+    """Orientation tags; input options."""
     wanted = target.orientation
     words = ["-display_rotation:v:0", str(wanted.rotation)] if wanted != UPRIGHT else []
     return [*words, *(["-display_hflip:v:0"] if wanted.mirrored else [])]
 
 
 def hdr10_args(target: Target) -> list[str]:
-    """What HDR10 says of the picture's brightness, said before its input."""
+    """HDR10 metadata; input options."""
     return [] if target.still else [*target.hdr10]
 
 
 def timestamp_offset(target: Target) -> Fraction:
-    """Seconds by which everything moves back on its way out, and the pictures, moved already, forward on their way in.
+    """Seconds subtracted from all timestamps on output, and added to the (already shifted) pictures on input.
 
-    The other streams of a span must keep the source's clock on their way in: ffmpeg cuts them by it.
+    The other streams of a span must enter with the source's timestamps, by which ffmpeg trims them.
     """
     copies = target.source is not None and target.span is not None and not target.still
     return target.offset if copies else Fraction(0)
 
 
 def offset_args(seconds: Fraction) -> list[str]:
-    """The next input's times, so many seconds later."""
+    """Delay of the next input, in seconds."""
     return ["-itsoffset", f"{float(seconds):.6f}"] if seconds else []
 
 
 def stream_copy_args(target: Target) -> tuple[list[str], list[str]]:
-    """The source as second input, and what is mapped from it."""
+    """The source as second input, and the mapping of its streams and tags."""
     opened, mapped = [], []
     if target.span is not None:
         opened += ["-ss", f"{float(target.span[0]):.6f}"]
@@ -77,19 +77,19 @@ def stream_copy_args(target: Target) -> tuple[list[str], list[str]]:
 
 
 def alpha_tag(target: Target) -> str:
-    """Whether the picture's transparency is stored apart, in place of what the source's tags say about theirs."""
+    """The tag for separate alpha, set for the result in place of the source's."""
     apart = target.layout.alpha and target.rule.name == "libvpx-vp9"
     return f"{ALPHA_TAG}={1 if apart else ''}"
 
 
 def stream_codec_args(target: Target) -> list[str]:
-    """What goes along is copied, or converted where the container cannot hold it as it is."""
+    """Codecs of the other streams: copied, or converted where the container cannot hold them."""
     found = [(place, stream.convert or "copy") for place, stream in enumerate(target.copied_streams, start=1)]
     return [word for place, encoder in found for word in (f"-c:{place}", encoder)]
 
 
 def container_args(target: Target) -> list[str]:
-    """Format, time base and offsets of the file itself."""
+    """Format, time base and offset of the output file."""
     if target.still:
         return ["-f", "image2", *(["-start_number", str(target.first_number)] if target.sequence else ["-update", "1"])]
     words = []
@@ -106,12 +106,12 @@ def container_args(target: Target) -> list[str]:
 
 
 def encoder_time_base(target: Target) -> str:
-    """Ours, in which every time is exact; AVI counts frames at a constant rate and knows no other clock."""
+    """That of the pipe, in which all timestamps are exact; AVI has a constant frame rate only."""
     return f"{1 / target.rate}" if target.container == "avi" else "demux"
 
 
 def timescale(time_base: Fraction) -> int:
-    """Ticks a second that hold the source's times exactly, within what MP4 can hold."""
+    """Ticks per second that represent the source's timestamps exactly, within MP4's limits."""
     ticks = time_base.denominator
     while ticks < 1000:
         ticks *= 10
@@ -119,7 +119,7 @@ def timescale(time_base: Fraction) -> int:
 
 
 def video_encoder_args(target: Target) -> list[str]:
-    """The encoder, its quality and the tags of the picture."""
+    """Encoder, quality and color tags."""
     rule = target.rule
     words = ["-c:v:0", rule.name]
     aspect = target.sample_aspect
@@ -138,7 +138,7 @@ def video_encoder_args(target: Target) -> list[str]:
     if rule.name == "libx265":
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
     words += rule.extra if target.container in TIMESCALE_CONTAINERS or "-tag:v:0" not in rule.extra else ()
-    if target.container == "avi":  # it has no place for the order in which frames are shown
+    if target.container == "avi":  # it cannot store display order
         words += ["-bf:v:0", "0"]
     if target.copied_streams:
         words += ["-disposition:v:0", "default"]
@@ -146,7 +146,7 @@ def video_encoder_args(target: Target) -> list[str]:
 
 
 def sequence_pattern(path: Path) -> str:
-    """A pattern of numbered pictures as ffmpeg reads one: any other percent sign in its name is doubled."""
+    """An image sequence pattern in ffmpeg's syntax: any other percent sign in the name is doubled."""
     match = PATTERN.search(path.name)
     assert match is not None
     around = [part.replace("%", "%%") for part in (path.name[: match.start()], path.name[match.end() :])]

@@ -1,4 +1,4 @@
-"""Names of pictures, picture sequences and videos, and how their demuxer must be asked for them."""
+"""File types by name: pictures, image sequences and videos, and the demuxer options they need."""
 
 from __future__ import annotations
 

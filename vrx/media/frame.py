@@ -1,4 +1,4 @@
-"""What passes between files and the engine: one picture as its file holds it, and when it is shown."""
+"""Frames: planes as stored, pixel layout, color tags and timestamp."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class Kind(StrEnum):
-    """What the planes mean."""
+    """The color model of the planes."""
 
     YUV = "yuv"
     RGB = "rgb"
@@ -56,7 +56,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Color:
-    """Colour as ffmpeg names it; an empty name is `unspecified`, `full_range` None is unknown."""
+    """Color tags by ffmpeg's names; an empty name is `unspecified`, `full_range` None is unknown."""
 
     matrix: str = ""
     primaries: str = ""
@@ -69,7 +69,7 @@ class Color:
 class Frame:
     """One picture.
 
-    `planes`: [H, W] arrays in the file's own depth, as `layout` says.  `pts` counts `time_base`
+    `planes`: [H, W] arrays in the file's own depth, described by `layout`.  `pts` counts `time_base`
     seconds.
     """
 
@@ -86,7 +86,7 @@ class Frame:
 
     @property
     def width(self) -> int:
-        """Pixels a row."""
+        """Pixels per row."""
         return int(self.planes[0].shape[1])
 
     @property

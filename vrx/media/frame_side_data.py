@@ -1,4 +1,4 @@
-"""What decoders attach to a picture besides its samples, read without running into PyAV's faults."""
+"""Side data of decoded frames, read around crashes in PyAV."""
 
 from __future__ import annotations
 

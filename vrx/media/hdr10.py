@@ -1,4 +1,4 @@
-"""HDR10's mastering display and content light level: from a source's frames to ffmpeg's and x265's words."""
+"""HDR10 static metadata (mastering display, content light level): from frames to ffmpeg's and x265's options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Hdr10Metadata:
 
 
 def parse_hdr10(side_data: dict[str, bytes]) -> Hdr10Metadata:
-    """Both from the raw side data of a frame.
+    """HDR10 metadata from the raw side data of a frame.
 
     The bytes are AVMasteringDisplayMetadata (ten rationals, then two flags) and
     AVContentLightMetadata (two unsigned ints), as FFmpeg's libavutil lays them out.
@@ -49,19 +49,19 @@ def parse_hdr10(side_data: dict[str, bytes]) -> Hdr10Metadata:
 
 
 def x265_parameters(mastering: Hdr10Metadata) -> tuple[str, ...]:
-    """x265's own options, for an ffmpeg that has none for every encoder."""
+    """x265's options, for an ffmpeg without options for all encoders."""
     words = [f"master-display={mastering.display}"] if mastering.display else []
     words += [f"max-cll={mastering.light}"] if mastering.light else []
     return ("hdr10=1", "repeat-headers=1", *words) if words else ()
 
 
 def ffmpeg_options(mastering: Hdr10Metadata) -> tuple[str, ...]:
-    """ffmpeg's options before its input, which every encoder and container takes what it can from."""
+    """ffmpeg's input options, of which every encoder and container uses what it supports."""
     words = ["-mastering_display:v:0", mastering.display] if mastering.display else []
     words += ["-content_light:v:0", mastering.light] if mastering.light else []
     return tuple(words)
 
 
 def can_store(encoder: str, container: str) -> bool:
-    """Whether what the options say arrives in the result."""
+    """Whether encoder or container can store the metadata."""
     return container in IN_CONTAINER or encoder in IN_BITSTREAM

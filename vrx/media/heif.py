@@ -1,4 +1,4 @@
-"""What HEIC and AVIF files say about their pictures: tiles, transparency, profile and EXIF data (ISO 23008-12).
+"""HEIF parser: items, references and properties of HEIC and AVIF files (ISO 23008-12).
 
 Libraries that decode them one stream after the other do not show how streams belong together.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_BOX_BYTES = 64 << 20  # of boxes that describe; pictures themselves are not read
+MAX_BOX_BYTES = 64 << 20  # of metadata boxes; picture data are not read
 CODED_ITEMS = {"hvc1", "hev1", "av01", "avc1", "jpeg", "vvc1"}  # items that a decoder takes as they are
 
 
@@ -49,7 +49,7 @@ class HeifFile:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height as people see the picture, crop and turns included; (0, 0) where it does not say."""
+        """Width and height as displayed, cropped and rotated; (0, 0) where they are not stored."""
         item = self.picture
         if item is None or len(item.content("ispe")) < 12:
             return 0, 0
@@ -92,7 +92,7 @@ class HeifFile:
         return None
 
     def exif_location(self) -> tuple[int, int] | None:
-        """Where the picture's EXIF item lies in the file: offset and length."""
+        """Offset and length of the picture's EXIF item in the file."""
         for kind, source, target in self.references:
             item = self.items.get(source)
             if kind == "cdsc" and target == self.primary and item and item.kind == "Exif":
@@ -101,12 +101,12 @@ class HeifFile:
 
 
 def auxiliary_type(item: HeifItem) -> bytes:
-    """What an auxiliary picture says it is; HEVC's older word for transparency is a number."""
+    """The type of an auxiliary picture; HEVC's older type for alpha is a number."""
     return item.content("auxC").replace(b"hevc:2015:auxid:1\0", b"alpha")
 
 
 def read_heif(path: Path) -> HeifFile | None:
-    """The description of a HEIC or AVIF file; None where it is none, or damaged."""
+    """The items of a HEIC or AVIF file; None for other and for damaged files."""
     try:
         with path.open("rb") as file:
             if file.read(12)[4:8] != b"ftyp":

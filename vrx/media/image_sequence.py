@@ -1,4 +1,4 @@
-"""Numbered pictures as one video: every member is looked at before the first is decoded, and none is passed over."""
+"""Image sequences: numbered pictures as one video, all checked before the first is decoded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vrx.media.video_stream import pick_video
 from vrx.settings import LIMIT, too_large
 
 TICK = Fraction(1, SEQUENCE_RATE)  # seconds from one number to the next
-MAX_NAMES = 5  # files that an error names; of more it gives the number
+MAX_NAMES = 5  # files that an error lists before it counts the rest
 PIXEL_FORMATS: set[str] = cast(Any, av.video.format).names
 HEADER_BYTES = 1 << 16  # bytes at either end of a picture that are searched for EXIF data and its end
 NUMBER_PATTERN = r"(\d+)"  # splits a name so that every other part is a number
@@ -43,7 +43,7 @@ JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture says of itself: (width, height) as stored, FFmpeg's pixel format and codec, how it is shown."""
+    """A picture's stored size (width, height), pixel format and codec by FFmpeg's names, and orientation."""
 
     size: tuple[int, int]
     pix_fmt: str
@@ -68,7 +68,7 @@ class Member:
 class ImageSequence:
     """The pictures of a pattern such as `f_%05d.png` between two times, in the order of their numbers.
 
-    The first number stands for time 0, whether it is wanted or not, and every number has its own time.
+    The first number is time 0, whether in the span or not; a missing number leaves a gap in time.
     Raises InputError where there are none, where one that is wanted is missing or cannot be opened, and
     where one is shown in another size than the first.
     """
@@ -107,7 +107,7 @@ class ImageSequence:
 
 
 def unique_members(pattern: Path, members: Iterable[Path]) -> list[tuple[int, Path]]:
-    """Members with their numbers, in order; of several with one number the one that the pattern spells."""
+    """Members by number; of several with the same number the one that matches the pattern exactly."""
     head = len(PATTERN.split(pattern.name)[0])
     found: dict[int, Path] = {}
     for path in members:
@@ -138,7 +138,9 @@ def sort_by_number(where: str, paths: Iterable[Path]) -> list[Path]:
     before, digits, after = "".join(names[0][: places[0]]), names[0][places[0]], "".join(names[0][places[0] + 1 :])
     for one, other in pairwise(zip(numbers, ordered, strict=True)):
         if one[0] == other[0]:
-            raise InputError(f"cannot read {where}: {one[1].name} and {other[1].name} have one number", "Remove one")
+            raise InputError(
+                f"cannot read {where}: {one[1].name} and {other[1].name} have the same number", "Remove one"
+            )
     check_no_gaps(where, numbers, lambda number: f"{before}{number:0{len(digits)}d}{after}")
     return ordered
 
@@ -177,7 +179,7 @@ def check_same_size(where: str, members: Sequence[Member]) -> None:
 
 
 def read_header(path: Path) -> Header:
-    """Look at a picture without decoding it, except where EXIF data may say how it is to be shown.
+    """A picture's header, without decoding it unless EXIF data may contain an orientation.
 
     Raises InputError.
     """
@@ -198,7 +200,7 @@ def read_header(path: Path) -> Header:
 
 
 def is_truncated_jpeg(path: Path) -> bool:
-    """Whether a picture is a JPEG without an end: FFmpeg decodes what there is of it and does not complain."""
+    """Whether a picture is a JPEG without end marker, which FFmpeg decodes partly, without an error."""
     if path.suffix.lower() not in JPEG_SUFFIXES:
         return False
     data = path.read_bytes()

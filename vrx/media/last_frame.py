@@ -1,4 +1,4 @@
-"""How long the last picture of a result is shown: no encoder is told, and each guesses from those before it."""
+"""Duration of the last frame: set by a remux, as encoders guess it from the frames before."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vrx.errors import OutputError
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.partial_files import partial_path
 
-DURATION_CONTAINERS = {"mp4", "mov", "matroska", "webm"}  # containers that hold how long a picture is shown
-TOLERANCE = Fraction(1, 100)  # seconds by which a guess may be wrong
+DURATION_CONTAINERS = {"mp4", "mov", "matroska", "webm"}  # containers that store frame durations
+TOLERANCE = Fraction(1, 100)  # seconds the end may be off
 UNMAPPABLE_CODECS = {"", "bin_data"}  # streams that ffmpeg makes itself, such as the text track of chapters
 
 
 def set_last_duration(path: Path, container: str, words: list[str], end: Fraction) -> None:
-    """Let the last picture of a finished file be shown until `end` seconds, if it is not already.
+    """Extend or shorten the last frame of a finished file to end at `end` seconds.
 
-    `words` are those that ffmpeg needs for the container.  Raises OutputError where the file cannot be written.
+    `words` are the ffmpeg arguments for the container.  Raises OutputError where the file cannot be written.
     """
     if container not in DURATION_CONTAINERS:
         return
@@ -37,7 +37,7 @@ def set_last_duration(path: Path, container: str, words: list[str], end: Fractio
                 (p.pts * p.time_base, (p.duration or 0) * p.time_base) for p in box.demux(video) if p.pts is not None
             ]
     except (av.error.FFmpegError, OSError, IndexError):
-        return  # what cannot be read is found when frames are counted
+        return  # an unreadable file fails the frame count
     last = max(shown)[0] if shown else end
     now = parse_duration_tag(tag) or max((time + duration for time, duration in shown), default=end)
     if end <= last or abs(now - end) <= TOLERANCE:

@@ -1,4 +1,4 @@
-"""Masks beside a video: one picture, a folder of pictures, or a video; white marks what to fill."""
+"""Inpainting masks: one picture, a folder of pictures, or a video; white marks what to fill."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from vrx.media.timeline import find_shifts
 from vrx.media.video_stream import pick_video
 
 Mask = NDArray[np.bool_]
-MIN_LEVEL = 1  # values from here on are filled: soft edges and labels belong to what is marked
-MIN_LEVEL_LOSSY = 32  # the same for lossy files, whose black is not quite black
-LIMITED_BLACK = 16  # of limited range, as it comes into gray pictures that know no range
-MAX_BLACK, MIN_CONTRAST = 64, 64  # what is no darker than this, or no less below white, is marked and not black
+MIN_LEVEL = 1  # values from here on are filled, soft edges included
+MIN_LEVEL_LOSSY = 32  # the same for lossy files, whose black is inexact
+LIMITED_BLACK = 16  # black of limited range, as found in gray pictures without range tags
+MAX_BLACK, MIN_CONTRAST = 64, 64  # brighter or less contrasty pictures have no black
 MIN_ALPHA = 128  # alpha from here on counts
 
 
@@ -55,7 +55,7 @@ def frame_to_mask(picture: av.VideoFrame, codec: av.Codec) -> Mask:
 
 
 def black_level(light: NDArray[np.uint8 | np.uint16], opaque: Mask, unit: int) -> int:
-    """The value that stands for black: that of limited range, or what is darkest in a picture without black."""
+    """The black level: that of limited range, or the darkest value of a picture without black."""
     darkest, brightest = int(light.min()), int(light.max())
     studio = darkest // max(1, unit - 1) == LIMITED_BLACK  # of 16 bits: 16 * 256 or 16 * 257
     lifted = darkest < MAX_BLACK * unit and brightest - darkest >= MIN_CONTRAST * unit
@@ -95,7 +95,7 @@ def shape_error(name: str, mask: tuple[int, int], size: tuple[int, int]) -> Usag
 def list_mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
     """The pictures of a folder or a pattern, one a frame, in the order of their numbers.
 
-    Hidden files, as other systems leave them, are no masks.  Raises UsageError for a folder without any and
+    Hidden files are ignored.  Raises UsageError for a folder without any and
     for one whose shape is not `size`, InputError where numbers are missing or one cannot be opened.
     """
     if path.is_dir():
@@ -124,7 +124,7 @@ def format_count(masks: int) -> str:
 class MaskTrack:
     """The mask at a time of the video.  A context manager; times must not go back.
 
-    Masks are in the orientation in which the video is shown, and given in that of its stored pixels.  A still
+    Masks are read in the orientation of the displayed video and returned in that of its stored pixels.  A still
     holds for all frames.  A folder gives one mask a frame, a video the one shown at that time; when they
     end, the last one holds and the user is told once.
     """
@@ -157,11 +157,11 @@ class MaskTrack:
             notify(Note("empty-mask", f"the mask {path} is all black: nothing will be filled", level="warning"))
 
     def _stored(self, mask: Mask) -> Mask:
-        """A mask as it lies on the stored pixels."""
+        """A mask in the orientation of the stored pixels."""
         return self._inverse.turn(resize_mask(mask, self._size, self.name))
 
     def skip(self, masks: int) -> None:
-        """Pass over so many of a folder's masks before the first is asked for."""
+        """Skip the first masks of a folder; call before `at`."""
         for _ in range(masks):
             if self._next is not None:
                 self._advance()
@@ -225,7 +225,7 @@ class MaskTrack:
         return self._given < self._calls if begins is None else begins <= time
 
     def _overdue(self, time: Fraction) -> bool:
-        """Whether the last mask stands for a frame that had none of its own."""
+        """Whether the last mask is used for a frame without one of its own."""
         return self._calls > self._given if not self._step else time >= self._shown + 2 * self._step
 
     def _advance(self) -> None:

@@ -1,4 +1,4 @@
-"""Tags of the source in the result: which a container keeps, and which would be wrong there."""
+"""Metadata tags: which of the source a container keeps, and which would be wrong in the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import SourceInfo
 
 STATISTICS = re.compile(r"(BPS|DURATION|NUMBER_OF_FRAMES|NUMBER_OF_BYTES|_STATISTICS_\w+)(-\w+)?", re.IGNORECASE)
-FILE_TAGS = {  # what the file that is read says of itself and its writer; the result's muxer says its own
+FILE_TAGS = {  # about the source file and its writer; the muxer of the result writes its own
     *("major_brand", "minor_version", "compatible_brands", "encoder", "software"),
 }
 KEYED_CONTAINERS = {"mp4", "mov"}  # containers with a second way of writing tags, by key, which takes all
@@ -27,7 +27,7 @@ TRIAL_ENCODERS = {"webm": "libvpx-vp9", "mpegts": "mpeg2video"}  # else MPEG-4, 
 
 @dataclass(frozen=True, kw_only=True)
 class TagOptions:
-    """How the source's tags go into the result: further ffmpeg options, and a flag for the MP4 muxer."""
+    """How to write the source's tags: ffmpeg options, and a flag for the MP4 muxer."""
 
     words: tuple[str, ...] = ()
     movflag: str = ""
@@ -35,26 +35,26 @@ class TagOptions:
 
 @dataclass(frozen=True)
 class TrialTags:
-    """The tags of a trial file: their names, in small letters, and their values."""
+    """Tags of a trial file: lowercase names, and values."""
 
     names: frozenset[str]
     values: frozenset[str]
 
 
 def find_statistics(tags: Iterable[str]) -> list[str]:
-    """Names that describe the source's own encoded stream: bit rate, sizes, durations (mkvmerge writes them)."""
+    """Names of statistics tags about the encoded source: bit rate, sizes, durations (by mkvmerge)."""
     return [name for name in tags if STATISTICS.fullmatch(name)]
 
 
 def delete_args(place: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The ffmpeg options that take tags away; `place` is `:s:N` for a stream, or empty for the file."""
+    """ffmpeg options that delete tags; `place` is `:s:N` for a stream, or empty for the file."""
     return tuple(word for name in names for word in (f"-metadata{place}", f"{name}="))
 
 
 def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | None:
-    """Which of the file's tags a container keeps, seen on one of a single picture.
+    """The file's tags that a container keeps, from muxing a single frame.
 
-    None where that cannot be tried.
+    None where the trial fails.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix="vrx-"))
@@ -76,7 +76,7 @@ def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | Non
 
 
 def find_lost_tags(info: SourceInfo, survived: TrialTags) -> list[str]:
-    """Names of the file's tags of which a trial kept neither the name nor, under another name, the value."""
+    """Names of the file's tags that a trial kept neither by name nor by value."""
     return [
         name
         for name, value in info.metadata.items()

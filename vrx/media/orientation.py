@@ -1,6 +1,6 @@
-"""How stored pixels are to be shown: from a display matrix to turned planes, and which containers can say it.
+"""Orientation: display matrices, and planes rotated and mirrored accordingly.
 
-FFmpeg makes a display matrix of whatever a file says of it: the matrix of MP4 and MOV, the projection of
+FFmpeg makes a display matrix of any orientation tag: the matrix of MP4 and MOV, the projection of
 Matroska, the orientation in the EXIF data of JPEG, PNG, WebP and TIFF, `irot` and `imir` of HEIC and AVIF,
 and the display orientation message of H.264 and HEVC.
 """
@@ -27,7 +27,7 @@ ORIENTATION_CONTAINERS = {
     "matroska",
 }  # containers whose orientation players follow; few follow that of WebM
 ANGLE_TOLERANCE = 1.0  # degrees from a right angle that still count as one, as in ffmpeg's own player
-TRANSPOSED_CHROMA = {"": "top", "left": "top", "top": "left"}  # where chroma sits; untagged means left
+TRANSPOSED_CHROMA = {"": "top", "left": "top", "top": "left"}  # chroma location; untagged means left
 KNOWN_KINDS = {kind.value for kind in Type} - {Type.ICC_PROFILE.value}  # a profile's name would be freed twice
 UNREADABLE_KINDS = sorted(
     set(range(40)) - KNOWN_KINDS
@@ -73,7 +73,7 @@ class Orientation:
         return replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.transposed else layout
 
     def color(self, color: Color, layout: Layout) -> Color:
-        """The color of shown planes: chroma that sat left sits on top.
+        """The color of displayed planes: left-sited chroma becomes top-sited.
 
         Samples are moved and never mixed.  That a mirror moves chroma from the left to the right of its
         pair, half a sample, no tag can say, and ffmpeg's own filters leave unsaid.
@@ -98,7 +98,7 @@ UPRIGHT = Orientation()
 
 
 def parse_display_matrix(matrix: Sequence[int]) -> Orientation | None:
-    """The orientation that a display matrix says; None where its angles are not right ones.
+    """The orientation of a display matrix; None where it is not a multiple of 90 degrees.
 
     `matrix` has nine numbers (a b u, c d v, x y w): a stored point (p, q) is shown at (ap + cq, bp + dq),
     with rows counted downward.  Sizes and places in it are not looked at.
@@ -117,16 +117,16 @@ def parse_display_matrix(matrix: Sequence[int]) -> Orientation | None:
 
 
 def read_orientation(picture: VideoFrame) -> Orientation | None:
-    """How a decoded picture is to be shown; None where it is turned by no right angle."""
+    """Orientation of a decoded picture; None where it is not a multiple of 90 degrees."""
     matrix = read_display_matrix(picture)
     return UPRIGHT if matrix is None else parse_display_matrix(matrix)
 
 
 def read_display_matrix(picture: VideoFrame) -> list[int] | None:
-    """The nine numbers of a picture's display matrix, of which PyAV itself tells no more than an angle.
+    """The nine numbers of a picture's display matrix, of which PyAV exposes an angle only.
 
-    PyAV makes objects of all side data at once, stumbles over kinds it does not know (a photograph's EXIF
-    data among them) and crashes later over the color profiles of PNG pictures: FFmpeg takes those away first.
+    PyAV wraps all side data at once, raises for kinds it does not know (EXIF data among them) and later
+    crashes on color profiles of PNG pictures: FFmpeg filters remove those first.
     """
     graph = av.filter.Graph()
     tick = Fraction(1, 25)  # seconds; a filter wants a time base, and these do not use it

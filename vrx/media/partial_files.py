@@ -1,4 +1,4 @@
-"""Names of files under way: hidden, beside their result, and cleared by the next run for that result."""
+"""Names of partial files: hidden, beside the result, removed by the next run for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN = r"[0-9a-f]{8}"
 
 
 def shorten_name(name: str) -> str:
-    """A name that is LONGEST bytes at most on disk; a longer one is cut between characters and given a hash."""
+    """A name of at most MAX_NAME_BYTES bytes; a longer one is cut and ends with a hash."""
     if len(os.fsencode(name)) <= MAX_NAME_BYTES:
         return name
     digest = sha256(os.fsencode(name)).hexdigest()[:8]
@@ -30,7 +30,7 @@ def shorten_name(name: str) -> str:
 
 
 def partial_path(path: Path) -> Path:
-    """An unused name beside `path` that ends like it and says what it is."""
+    """An unused name beside `path` with its suffix."""
     return path.with_name(f".{shorten_name(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
@@ -40,12 +40,12 @@ def partial_folder(path: Path) -> Path:
 
 
 def partial_folder_stem(path: Path) -> str:
-    """A pattern's name without what ffmpeg would take for a number."""
+    """A pattern's name without percent signs."""
     return shorten_name(path.stem).replace("%", "_")
 
 
 def find_leftovers(path: Path) -> list[Path]:
-    """What killed runs for the result `path` left beside it: exactly the names that `partial_*` give.
+    """Partial files that killed runs left beside the result `path`: names made by `partial_path` and `partial_folder`.
 
     Raises OSError where the folder cannot be listed.
     """
@@ -60,8 +60,8 @@ def find_leftovers(path: Path) -> list[Path]:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what killed runs for `path` left; only for who holds the result's lock."""
-    with contextlib.suppress(OSError):  # none of it is in the way
+    """Remove partial files of killed runs for `path`; requires the result's lock."""
+    with contextlib.suppress(OSError):  # leftovers do no harm
         for entry in find_leftovers(path):
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)

@@ -1,7 +1,6 @@
-"""What a picture file says besides its samples: color profile, EXIF data, XMP, resolution.
+"""Picture metadata: color profile, EXIF, XMP, IPTC and resolution of picture files.
 
-Read from the source, and made true for the result: its pixels are upright, it has another size, and the
-thumbnail that a camera adds shows the source.
+Read from the source and adapted to the result: upright pixels, another size, no thumbnail.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ MULTI_PICTURE_SUFFIXES = {
 }  # a photograph may hold its gain map or depth as another picture
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 IPTC_RECORD = 0x0404  # its number among Photoshop's resources
-MAX_PART_BYTES = 16 << 20  # of one part; more is no profile
+MAX_PART_BYTES = 16 << 20  # of one item
 MAX_SEGMENT_BYTES = 65533 - 64  # bytes that a segment holds besides the word that names them
 EXIF_DIRECTORY, GPS_DIRECTORY = 0x8769, 0x8825  # EXIF's own directory, and that of the place
 DESCRIPTIVE_TAGS = (
@@ -67,14 +66,14 @@ class PictureMetadata:
     texts: tuple[tuple[bytes, bytes], ...] = ()
 
     def names(self) -> list[str]:
-        """The parts there are, in words."""
+        """Names of the items that are present."""
         found = [(self.icc, "color profile"), (self.exif, "EXIF data"), (self.xmp, "XMP data")]
         more = [(self.resolution, "resolution"), (self.iptc, "IPTC data"), (self.texts, "text")]
         return [word for part, word in (*found, *more) if part]
 
 
 def read_metadata(path: Path) -> PictureMetadata:
-    """What a picture file says; nothing where it cannot be read."""
+    """Metadata of a picture file; empty where it cannot be read."""
     suffix = path.suffix.lower()
     try:
         if suffix in HEIF_SUFFIXES:
@@ -92,7 +91,7 @@ def read_metadata(path: Path) -> PictureMetadata:
 
 
 def count_pictures(path: Path) -> int:
-    """The pictures of a file that may hold several, of which one is shown: pages, views, a series."""
+    """Number of pictures in a file, such as TIFF pages."""
     suffix = path.suffix.lower()
     if suffix in HEIF_SUFFIXES:
         heif = read_heif(path)
@@ -109,7 +108,7 @@ def count_pictures(path: Path) -> int:
 
 
 def read_heif_metadata(path: Path) -> PictureMetadata:
-    """Of a HEIC or AVIF file."""
+    """Metadata of a HEIC or AVIF file."""
     heif = read_heif(path)
     if heif is None:
         return PictureMetadata()
@@ -132,7 +131,7 @@ def iter_png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def read_png_metadata(path: Path) -> PictureMetadata:
-    """Of a PNG file."""
+    """Metadata of a PNG file."""
     found = PictureMetadata()
     for name, content in iter_png_chunks(path.read_bytes()):
         if name == b"iCCP":
@@ -153,7 +152,7 @@ def read_png_metadata(path: Path) -> PictureMetadata:
 
 
 def read_pillow_metadata(image: Image.Image) -> PictureMetadata:
-    """Of a file that Pillow has opened."""
+    """Metadata of a file opened with Pillow."""
     info = image.info
     exif = info.get("exif", b"").removeprefix(EXIF_HEADER)
     if image.format == "TIFF":
@@ -169,7 +168,7 @@ def read_pillow_metadata(image: Image.Image) -> PictureMetadata:
 
 
 def tiff_tags_as_exif(image: Image.Image) -> bytes:
-    """A TIFF file's tags that tell of the picture, not of how it is stored, as EXIF data."""
+    """Descriptive tags of a TIFF file (not those about storage) as EXIF data."""
     tags, exif = image.getexif(), Image.Exif()
     for tag in DESCRIPTIVE_TAGS:
         if tag in tags:
@@ -180,7 +179,7 @@ def tiff_tags_as_exif(image: Image.Image) -> bytes:
 def fit_metadata(
     metadata: PictureMetadata, suffix: str, size: tuple[int, int], gray: bool
 ) -> tuple[PictureMetadata, list[str]]:
-    """What a result of that suffix and size (width, height) holds, and what it does not, in words."""
+    """The metadata that a result of this suffix and size (width, height) can hold, and the names of the rest."""
     if suffix not in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
         return PictureMetadata(), metadata.names()
     lost = []
@@ -211,8 +210,8 @@ def fit_metadata(
 def update_exif(exif: bytes, size: tuple[int, int]) -> bytes:
     """EXIF data for upright pixels of that size (width, height), without a thumbnail.
 
-    Values are changed where they stand: a maker's notes hold offsets that nobody else may move.  Data that
-    are damaged are left out.
+    Values are changed in place, as maker notes contain offsets that must not move.  Returns nothing for
+    damaged data.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
@@ -240,7 +239,7 @@ def patch_directory(data: bytearray, order: str, place: int, size: tuple[int, in
             struct.pack_into(order + ("H" if short else "I"), data, entry + 8, value)
         elif tag == EXIF_DIRECTORY:
             (below,) = struct.unpack_from(order + "I", data, entry + 8)
-            if below > place:  # never round in a circle
+            if below > place:  # never in circles
                 patch_directory(data, order, below, size)
 
 

@@ -1,4 +1,4 @@
-"""A small black picture written as a result would be: what does not go together shows before any work."""
+"""Preflight check: one small frame encoded with the settings of a result, before any work."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from vrx.media.frame import Frame, Kind
 from vrx.media.target import Target
 from vrx.media.write import Writer
 
-MAX_SIDE = 512  # pixels a side; what is left of a larger one keeps its remainder by four
+MAX_SIDE = 512  # pixels; a larger side is reduced, with the same remainder modulo 4
 
 
 def check_encoder_settings(target: Target) -> None:
-    """Write one frame with the target's encoder, options and container, read it, and throw it away.
+    """Encode and decode one frame with the target's encoder, options and container.
 
-    Raises UsageError with what ffmpeg says where they do not go together, OutputError where there is no
-    ffmpeg.  Where temporary files find no
-    place there is no rehearsal.
+    Raises UsageError with ffmpeg's message where they do not work together, OutputError where there is no
+    ffmpeg.  Skipped where there is no temporary folder.
     """
-    executable()  # one that is not there has nothing to do with the options
+    executable()  # a missing ffmpeg is not a matter of the options
     try:
         folder = Path(tempfile.mkdtemp(prefix="vrx-"))
     except OSError:
@@ -40,10 +39,10 @@ def check_encoder_settings(target: Target) -> None:
 
 
 def encode_test_frame(target: Target, folder: Path) -> None:
-    """The rehearsal itself, in a folder of its own."""
+    """Encode and decode a black frame in a folder.  Raises UsageError."""
     suffix = target.path.suffix if target.path is not None else ""
     width, height = (side if side <= MAX_SIDE else MAX_SIDE + side % 4 for side in target.size)
-    path = folder / f"rehearsal{suffix}"
+    path = folder / f"test{suffix}"
     alone = replace(target, source=None, span=None, offset=Fraction(0), copied_streams=(), pictures=())
     small = replace(alone, path=path, size=(width, height))
     try:
@@ -52,7 +51,7 @@ def encode_test_frame(target: Target, folder: Path) -> None:
             writer.finish()
         check_readable(path)
     except OutputError as error:
-        if "No space left" in error.message:  # for the rehearsal; the result may have a disk of its own
+        if "No space left" in error.message:  # for the test file; the result may be on another disk
             return
         name = "standard output" if target.path is None else str(target.path)
         reason = (
@@ -67,7 +66,7 @@ def encode_test_frame(target: Target, folder: Path) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """Decode what was written; some encoders and containers make files together that nobody reads.
+    """Decode the file: some combinations of encoder and container cannot be read back.
 
     Raises OutputError.
     """

@@ -1,4 +1,4 @@
-"""What a file holds, read without decoding more than its first picture."""
+"""Probing: streams, formats and durations of a file from its headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vrx.settings import LIMIT, too_large
 ALLOWED_PROTOCOLS = "file,pipe"
 MAX_PLAUSIBLE_RATE, DEFAULT_RATE = 500, Fraction(25)  # frames a second
 PLAYLISTS = {"hls", "concat", "sdp", "rtsp", "dash", "concatf", "webm_dash_manifest"}
-UNNAMED_CODECS = {"", "none", "bin_data"}  # codec names that say nothing
+UNNAMED_CODECS = {"", "none", "bin_data"}  # codec names without meaning
 RANGES = {1: False, 2: True}
 
 
@@ -82,7 +82,7 @@ class VideoInfo:
 class SourceInfo:
     """What a source holds; `start` is the earliest time of any of its streams, in seconds.
 
-    `still` where it is a picture or a sequence of them; `animated` where it is a picture file that moves.
+    `still` for a picture or an image sequence, `animated` for an animated picture file.
     """
 
     name: str
@@ -113,7 +113,7 @@ class SourceInfo:
 
 
 def input_error(error: Exception, name: str) -> InputError:
-    """A PyAV failure at opening or decoding as one line."""
+    """The error for a PyAV exception while opening or decoding."""
     if isinstance(error, FileNotFoundError):
         return InputError(f"cannot read {name}: no such file")
     if isinstance(error, PermissionError):
@@ -145,7 +145,7 @@ def open_input(source: Path, name: str) -> Iterator[InputContainer]:
 
 
 def check_regular(path: Path, name: str) -> None:
-    """Refuse what is no readable file before any library looks at it."""
+    """Refuse anything but a readable regular file before a library opens it.  Raises InputError."""
     if not path.exists():
         raise InputError(f"cannot read {name}: no such file")
     if path.is_dir():
@@ -172,7 +172,7 @@ def stream_kind(stream: Stream) -> str:
 
 
 def read_color(context: Any) -> Color:
-    """Colour tags of a codec context or a frame."""
+    """Color tags of a codec context or a frame."""
     location = getattr(context, "chroma_location", None)
     return Color(
         matrix=MATRICES.get(int(context.colorspace or 0), "") if int(context.colorspace or 0) else "",
@@ -184,20 +184,20 @@ def read_color(context: Any) -> Color:
 
 
 def choose_rate(time_base: Fraction, *rates: Fraction | None) -> Fraction:
-    """The first rate that is one: WMV, and files of one frame, give the fineness of their clock for it."""
+    """The first plausible frame rate: WMV and files with one frame report the inverse of their time base."""
     return next(
         (Fraction(rate) for rate in rates if rate and (rate < MAX_PLAUSIBLE_RATE or rate < 1 / time_base)), DEFAULT_RATE
     )
 
 
 def codec_rate(stream: VideoStream) -> Fraction | None:
-    """The rate that a raw stream itself gives; its container has no clock, and ffmpeg takes 25 frames a second."""
+    """The frame rate in a raw stream, whose container has none (ffmpeg would assume 25)."""
     rate = stream.codec_context.framerate
     return Fraction(rate) if rate else None
 
 
 def missing_size_error(path: Path, name: str) -> InputError:
-    """Why a decoder gives no size: the file is of another kind, too large for FFmpeg, or damaged."""
+    """The error for a video without a size: another file type, too large for FFmpeg, or damaged."""
     try:
         with path.open("rb") as file:
             head = file.read(24)
@@ -205,7 +205,7 @@ def missing_size_error(path: Path, name: str) -> InputError:
         head = b""
     suffix = detect_suffix(head)
     if suffix and is_still(path) and suffix != ALIASES.get(path.suffix.lower(), path.suffix.lower()):
-        return InputError(f"cannot read {name}: its contents are those of a {suffix} file", f"Rename it to {suffix}")
+        return InputError(f"cannot read {name}: it is a {suffix} file by its contents", f"Rename it to {suffix}")
     if suffix == ".png" and len(head) == 24 and too_large(*struct.unpack_from(">2I", head, 16)):
         width, height = struct.unpack_from(">2I", head, 16)
         return InputError(f"cannot read {name}: {width}x{height} is {LIMIT}")

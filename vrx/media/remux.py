@@ -1,4 +1,4 @@
-"""Where the streams that are copied along come from: the source, or a file with a repaired clock.
+"""Source of the copied streams: the input itself, or a remuxed file with a repaired clock.
 
 ffmpeg copies them, and what it makes of a clock that restarts need not be what the pictures' clock makes of it.
 So where the source's clock is not plain, or only a part of it is wanted, they are written on the continuous clock

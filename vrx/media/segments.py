@@ -1,4 +1,4 @@
-"""A result kept in parts while it is made, and joined at the end without being encoded again.
+"""Segments: parts of a result, joined at the end without encoding again.
 
 Parts have the container of the result, so that it holds in parts what it holds whole.  Each begins near
 time zero, and ffmpeg's concat demuxer is told how far apart they begin: it would otherwise guess that
@@ -73,10 +73,10 @@ def join_segments(
     end: Fraction | None = None,
     on_finished: Callable[[Path], None] = lambda finished: None,
 ) -> None:
-    """Join parts that stand in one folder into the result, with the source's other streams, and publish it.
+    """Join segments of one folder into the result, add the source's other streams, and commit it.
 
     `end` is when the last frame stops being shown, in seconds of the source, where that is known.
-    `on_finished` is given the whole file just before it gets its name.
+    `on_finished` is called with the joined file before it is renamed.
     Raises OutputError where they do not fit together or cannot be written; the parts stay.
     """
     assert target.path is not None

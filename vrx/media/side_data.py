@@ -1,4 +1,4 @@
-"""What a video stream says beside its pictures: found in the first of them, and in the file's header."""
+"""Side data of a video stream (Dolby Vision, captions, 3D, ...): from its first frames and the file's header."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from vrx.media.ffmpeg import describe_input, executable
 from vrx.media.frame_side_data import read_frame_side_data
 from vrx.media.probe import open_input
 
-PROBE_FRAMES = 24  # pictures; captions and dynamic data come with nearly every one
+PROBE_FRAMES = 24  # captions and dynamic metadata come with nearly every frame
 
 
 class SideDataKind(Enum):
-    """Data that a restored picture does not carry, in words."""
+    """Kinds of side data that a result does not keep, in words."""
 
     DOLBY_VISION = "Dolby Vision data"
     HDR10_PLUS = "HDR10+ data"
@@ -80,7 +80,7 @@ class SideData:
 
 
 def probe_side_data(source: Path, index: int, name: str) -> SideData:
-    """Look at the first pictures of a video stream and at what ffmpeg says of it.
+    """Side data in the first frames of a video stream and in ffmpeg's description of it.
 
     Raises InputError where the source cannot be opened.
     """
@@ -102,7 +102,7 @@ def probe_side_data(source: Path, index: int, name: str) -> SideData:
 
 
 def decode_first_frames(container: av.container.InputContainer, index: int) -> Iterable[VideoFrame]:
-    """The first pictures of a stream, as far as they decode; damage is the reader's to tell."""
+    """The first frames of a stream, up to a decoding error, which the reader reports."""
     try:
         for number, picture in enumerate(container.decode(container.streams[index])):
             if number == PROBE_FRAMES:
@@ -129,7 +129,7 @@ def stereo_mode(kinds: dict[str, bytes]) -> str | None:
 
 
 def is_stereo_entry(entry: str) -> bool:
-    """Whether a line of ffmpeg's tells of a 3D layout."""
+    """Whether a line of ffmpeg's description is a 3D layout."""
     what, _, layout = entry.lower().partition(":")
     return what == "stereo 3d" and layout.split(",")[0].strip() not in FLAT_LAYOUTS
 

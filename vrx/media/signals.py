@@ -1,4 +1,4 @@
-"""Short pieces of work that a signal may not tear apart."""
+"""Deferred signals for short critical sections."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 Handler = Callable[[int, FrameType | None], object]
 
-GRACE_SECONDS = 2.0  # seconds that a signal waits before whatever holds up the body is released
+GRACE_SECONDS = 2.0  # seconds before `release` is called
 
 
 @contextmanager
 def defer_signals(release: Callable[[], object] | None = None) -> Iterator[None]:
-    """Let signals wait until the body is through; their handlers, which may raise, are called then.
+    """Defer signals until the body ends; their handlers, which may raise, are called then.
 
     Libraries that call back into Python lose an exception that a signal raises there, or take it for a
-    failed write.  `release` ends what the body may be waiting for, such as an encoder that stands still;
+    failed write.  `release` ends what the body may be waiting for, such as an encoder that hangs;
     it is called once a signal has waited for GRACE seconds, and at once by a second signal.  Without it a
     second signal does not wait.  Handlers run in the main thread only, so elsewhere there is nothing to
     hold back.

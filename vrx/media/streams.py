@@ -1,4 +1,4 @@
-"""What goes along with the picture: which of the source's other streams a container can hold."""
+"""Copied streams: which of the source's other streams a container can hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import StreamInfo
 
 TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
-LOSSLESS_SOUND = {"matroska": "flac"}  # for what even the roomiest container has no code for (PCM of discs)
+LOSSLESS_SOUND = {"matroska": "flac"}  # for audio that Matroska has no codec ID for (PCM of discs)
 TRIAL_SECONDS = "0.5"
 
 
@@ -31,10 +31,9 @@ class CopiedStream:
 
 
 def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | None = None) -> bool:
-    """Whether a stream of the source can go into a container: its beginning is written for real, and read again.
+    """Whether a container can hold a stream of the source: its first half second is muxed and read back.
 
-    Some containers take streams that nobody reads from them.  Where temporary files find no place, only
-    whether they take it is known.
+    Some containers accept streams that cannot be read back.  Without a temporary folder only muxing is tried.
     """
     words = ["-y", "-i", f"file:{source}", "-map", f"0:{stream.index}", "-c", convert or "copy", "-t", TRIAL_SECONDS]
     try:
@@ -49,7 +48,7 @@ def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | Non
 
 
 def succeeds(words: Sequence[str]) -> bool:
-    """Whether ffmpeg does what it is asked."""
+    """Whether ffmpeg succeeds."""
     try:
         FFmpegProcess(words).finish()
     except OutputError:
@@ -78,7 +77,7 @@ def is_readable(path: Path, kind: str) -> bool:
 def select_streams(
     source: Path, container: str, streams: Sequence[StreamInfo]
 ) -> tuple[list[CopiedStream], list[StreamInfo]]:
-    """What goes along into `container`, and which streams cannot."""
+    """Streams that `container` can hold, copied or converted, and those it cannot."""
     copied, lost = [], []
     for stream in streams:
         if can_mux(source, stream, container):
@@ -91,7 +90,7 @@ def select_streams(
 
 
 def fallback_codec(stream: StreamInfo, container: str) -> str | None:
-    """The codec that a stream is converted to for a container that cannot hold it as it is; None: it is lost."""
+    """The codec to convert a stream to where a container cannot hold it unchanged; None: drop it."""
     if stream.kind == "subtitle":
         return TEXT_SUBTITLES.get(container, "srt")
     return LOSSLESS_SOUND.get(container) if stream.kind == "audio" else None

@@ -1,4 +1,4 @@
-"""All that decides how a result is written, as one value."""
+"""Output target: all settings of a result, as one value."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ONE_PICTURE = "Use -o NAME_%05d.png for one picture per frame, or --frames 1"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """All that decides how a result is written.
+    """Settings of a result.
 
     `path` None is standard output.  `size` (width, height); `span` seconds after the source's start to copy
     the other streams from, None for all; `offset` seconds by which all times move back, and `delay` seconds by
     which those of the copied streams are later than the pictures'.  `source_index` None: the restored stream is
     not in `source`.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
-    `pictures` are the still sources of the frames, in their order: what they say of themselves goes along.
+    `pictures` are the still sources of the frames, in order, whose metadata is copied.
     A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
     """
 

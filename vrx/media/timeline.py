@@ -1,4 +1,4 @@
-"""The packets of an open source on its continuous clock."""
+"""Packets of an open source on a continuous clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_DAMAGED = 10_000  # packets that cannot be read, after which a source is tak
 
 
 def scan_timeline(source: Path, name: str, video: VideoInfo) -> Timeline:
-    """Read all packets of a source whose clock runs freely, without decoding them.  Raises InputError."""
+    """The timeline of a source with a free-running clock, from all its packets.  Raises InputError."""
     with open_input(source, name) as container:
         scan = ClockScan({s.index: s.type for s in container.streams}, video.index, video.rate)
         scales = {s.index: simplify((s.time_base or TICK) / TICK) for s in container.streams}
@@ -52,7 +52,7 @@ def simplify(scale: Fraction) -> Fraction | int:
 def iter_packets(container: InputContainer, timeline: Timeline | None = None) -> Iterator[Packet[Stream]]:
     """Packets of all streams in the file's order, moved to the continuous clock where a timeline is given.
 
-    Damaged ones are left out, and sound that would overlap that of the next part.
+    Skips damaged packets, and sound that would overlap that of the next part.
     """
     counts: dict[int, int] = defaultdict(int)
     damaged = 0
@@ -75,12 +75,12 @@ def iter_packets(container: InputContainer, timeline: Timeline | None = None) ->
             yield packet
 
 
-def shift_packet(packet: Packet[Any], moves: TimestampShifts, number: int) -> bool:
+def shift_packet(packet: Packet[Any], shifts: TimestampShifts, number: int) -> bool:
     """Put packet `number` of its stream on the continuous clock; false where the next part takes its place."""
-    shift, end = moves.at(number)
+    shift, end = shifts.at(number)
     scale = packet.time_base / TICK
     by = round(shift / scale)
-    pts = plausible_pts(packet.dts, packet.pts, round(moves.reach / scale))
+    pts = plausible_pts(packet.dts, packet.pts, round(shifts.reach / scale))
     packet.pts = None if pts is None else pts + by
     packet.dts = None if packet.dts is None else packet.dts + by
     middle = None if packet.pts is None else packet.pts + (packet.duration or 0) // 2

@@ -17,7 +17,7 @@ TICK = Fraction(1, 90_000)  # seconds; the clock of MPEG systems, in which the s
 WRAP = 1 << 33  # ticks after which the time stamps of MPEG systems begin again (ISO/IEC 13818-1, 2.4.3.7)
 MIN_JUMP_BACK = 9_000  # ticks by which the picture's clock goes back at least where it restarts; ffmpeg's limit, too
 MIN_JUMP_AHEAD = 90_000  # ticks by which it jumps ahead at least where it restarts and sound jumps alike
-MIN_JUMP_ALONE = 900_000  # the same without sound to compare: a picture may stand for a while; ffmpeg's limit
+MIN_JUMP_ALONE = 900_000  # the same without sound to compare, as a frame may be shown for long; ffmpeg's limit
 SOUND_JUMP_BACK, SOUND_JUMP_AHEAD = (
     2_700,
     9_000,
@@ -27,7 +27,7 @@ MAX_OVERLAP = 22_500  # ticks of sound at a seam that are dropped to keep the pi
 
 
 class Clock:
-    """Gives every decoded picture a time that is whole and later than the one before.
+    """Gives every decoded frame an integer timestamp later than the one before.
 
     Counts in `time_base` seconds; missing times are rebuilt from the frame rate.
     """
@@ -73,14 +73,14 @@ class DisplayOrder:
         self._count = 0
 
     def push(self, dts: int) -> int:
-        """Note a packet before it is decoded; its picture must come out with the time returned."""
+        """Add a packet before it is decoded; its frame must be decoded with the time returned."""
         self._free.append(dts)
         self._inside[dts] = self._count
         self._count += 1
         return dts
 
     def pop(self, sent: int) -> int:
-        """The time of the next picture that comes out, whose packet was `sent` with that time."""
+        """The time of the next decoded frame, whose packet was pushed as `sent`."""
         number = self._inside.pop(sent, None)
         if number is None:
             return sent
@@ -116,7 +116,7 @@ class PacketRun:
 
 @dataclass
 class StreamScan:
-    """What a scan has seen of a stream; `step` ticks are the duration of packets that do not give one."""
+    """The scan of one stream; `step` ticks are the duration of packets that do not give one."""
 
     kind: str
     step: int
@@ -151,13 +151,13 @@ class StreamScan:
         self._next = decoded + duration
 
     def _begins(self, jump: int) -> bool:
-        """Whether a run begins: captions and data come when they like, so each of them is one."""
+        """Whether a run begins; captions and data have no regular times, so each packet is a run."""
         if self.kind == "video":
             return jump > MIN_JUMP_AHEAD or jump < -max(MIN_JUMP_BACK, 2 * self.step)
         return self.kind != "audio" or jump > SOUND_JUMP_AHEAD or jump < -SOUND_JUMP_BACK
 
     def _unwrapped(self, time: int, number: int) -> int:
-        """The time without wraps: of all that it may stand for, the nearest to the expected one."""
+        """The unwrapped time: of all candidates, the nearest to the expected one."""
         if self._next is None:
             return time
         turns = round((self._next - time) / WRAP)
@@ -205,10 +205,10 @@ class TimestampShifts:
 
 @dataclass(frozen=True)
 class Timeline:
-    """One continuous clock for all streams of a source, which goes on as its first part's began.
+    """One continuous clock for all streams of a source, which continues that of its first part.
 
-    `moves` by stream index; `plain` where nothing moves.  `begin` and `end` of the pictures, and `sound` when the
-    first sound begins (None without any that is near them), in seconds.  `keys` are the sizes of the picture's key
+    `shifts` by stream index; `is_continuous` where nothing is shifted.  `begin` and `end` of the video, and `sound`
+    when the first sound begins (None where none is near), in seconds.  `keys` are the sizes of the picture's key
     frames in bytes, by the time their packets come with.
     """
 
@@ -240,7 +240,7 @@ class ClockScan:
         self._streams[stream].add(dts, pts, duration, position)
 
     def timeline(self) -> Timeline:
-        """The continuous clock of what was looked at."""
+        """The continuous clock of all packets added."""
         video, streams = self._video, self._streams.values()
         sound = [stream for stream in streams if stream.kind == "audio" and stream.runs]
         seams = [seam for run in video.runs[1:] if (seam := find_discontinuity(run, sound)) is not None]
@@ -275,7 +275,7 @@ class Extents:
 
 
 def find_discontinuity(run: PacketRun, sound: Iterable[StreamScan]) -> Discontinuity | None:
-    """The seam where one of the picture's runs begins; None where sound that goes on there does not jump, too."""
+    """The discontinuity where a video run begins; None where sound continues there without a jump."""
     before, after, alone = run.before, run.after, True
     for stream in sound:
         own = stream.break_at(run)
@@ -310,7 +310,7 @@ def belongs_before(run: PacketRun, seam: Discontinuity) -> bool:
 def part_shift(number: int, streams: Sequence[Extents]) -> int:
     """Ticks by which part `number` moves against the one before, to begin where that one ends.
 
-    The first of `streams`, the picture, goes on without a gap; later only where much sound would overlap.
+    The first of `streams`, the video, continues without a gap; later only where much sound would overlap.
     """
     before = number - 1
     moves = [

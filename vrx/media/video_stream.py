@@ -1,4 +1,4 @@
-"""Which of a file's video streams is restored: the one that players show, or the one that the user names."""
+"""Choice of the video stream: the one that players show, or the one that the user chose."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def stream_rank(stream: VideoStream, longest: Fraction) -> tuple[bool, bool, boo
 
 
 def frame_count(stream: VideoStream) -> int:
-    """The frames that the container counts, 0 where it does not say."""
+    """Frame count of the container, 0 where unknown."""
     if stream.frames:
         return int(stream.frames)
     tags = (value for key, value in stream.metadata.items() if key.upper().startswith("NUMBER_OF_FRAMES"))
@@ -62,7 +62,7 @@ def frame_count(stream: VideoStream) -> int:
 
 
 def stream_duration(stream: VideoStream) -> Fraction:
-    """Seconds by the stream's header, or Matroska's tag; 0 where neither says."""
+    """Duration in seconds from the stream's header, or Matroska's tag; 0 where unknown."""
     if stream.duration is not None and stream.time_base:
         return Fraction(stream.duration * stream.time_base)
     try:

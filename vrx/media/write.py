@@ -1,7 +1,7 @@
-"""Frames to files: raw pictures with their own times to ffmpeg, which encodes and copies the rest.
+"""Video writer: raw frames with their timestamps piped to ffmpeg, which encodes them and copies other streams.
 
-The result appears under its final name only when it is complete: it is written under another name in
-the same folder, counted, synced, and renamed.
+The result gets its final name only when it is complete: it is written under another name in the same
+folder, checked, synced, and renamed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vrx.media.partial_files import partial_folder, partial_path
 from vrx.media.signals import defer_signals
 from vrx.media.target import ONE_PICTURE, PIPED_PICTURE, Target
 
-HINTS = {  # what ffmpeg says, and what to do about it
+HINTS = {  # substrings of ffmpeg messages: what to do
     "No space left": "Free some space and run the same command again",
     "quota exceeded": "Free some space and run the same command again",
     "File too large": "Raise the limit of file sizes (ulimit -f), or write to another disk",
@@ -41,7 +41,7 @@ HINTS = {  # what ffmpeg says, and what to do about it
 
 
 class Writer:
-    """A result being written.  A context manager: leaving it by an exception removes what there is."""
+    """Writer of one result.  A context manager: leaving it by an exception removes the partial file."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -112,7 +112,7 @@ class Writer:
         self.frames += 1
 
     def _broken(self) -> VrxError:
-        """The encoder is gone: why, in its own words."""
+        """The error for an encoder that has exited early."""
         try:
             self._encoder.finish()
         except OutputError as error:
@@ -120,7 +120,7 @@ class Writer:
         return OutputError("ffmpeg ended before the last frame")
 
     def finish(self, end: Fraction | None = None) -> None:
-        """End the file, check it, and give it its name; `end` is when the last frame stops being shown, if known.
+        """Complete the file, check it, and rename it; `end` is when the last frame stops being shown, if known.
 
         Raises OutputError where ffmpeg failed or the file does not hold what was sent.
         """
@@ -137,11 +137,11 @@ class Writer:
             if self.target.path is None and self._spool is None:
                 return
             if self._folder is not None:
-                self._publish_sequence()
+                self._commit_sequence()
             else:
                 self._check()
                 set_end_time(self.target, self._partial, end)
-                self._publish_file()
+                self._commit_file()
         except BaseException:
             self._discard()
             raise
@@ -157,8 +157,8 @@ class Writer:
                 "Try another --codec or container",
             )
 
-    def _publish_file(self) -> None:
-        """Give the finished file its name, or send it to standard output."""
+    def _commit_file(self) -> None:
+        """Rename the finished file, or send it to standard output."""
         self._embed([self._partial])
         if self.target.path is not None:
             commit(self._partial, self.target.path, self.target.overwrite)
@@ -175,7 +175,7 @@ class Writer:
         if target.still:
             embed_source_metadata(files, target.pictures, target.size, target.layout.kind is Kind.GRAY)
 
-    def _publish_sequence(self) -> None:
+    def _commit_sequence(self) -> None:
         assert self._folder is not None
         assert self.target.path is not None
         members = sorted(self._folder.iterdir())
@@ -187,7 +187,7 @@ class Writer:
         self._folder.rmdir()
 
     def abort(self) -> None:
-        """Stop at once and remove what was written."""
+        """Stop and remove what was written."""
         self._encoder.abort()
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._box.close()
@@ -209,7 +209,7 @@ def set_end_time(target: Target, partial: Path, end: Fraction | None) -> None:
 
 
 def writer_error(error: OutputError, path: Path | None) -> VrxError:
-    """What ffmpeg said, as a failure to write `path` (None: standard output), or of memory."""
+    """An ffmpeg failure as an error about writing `path` (None: standard output), or about memory."""
     name = "standard output" if path is None else str(path)
     said = str(error)
     if mentions_memory(said):
