@@ -12,6 +12,7 @@ from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
 from vrx.files import check_file, format_bytes, path_exists, read_bytes, read_text, replace_file
 from vrx.models.loader import entry_from_path, read_folder
+from vrx.models.registry import FAMILIES
 from vrx.scenes.cut_list import read_cuts
 from vrx.weights import catalogue, checkpoint, hashes, sharded
 from vrx.weights.hash_cache import HashCache
@@ -45,7 +46,7 @@ def test_what_is_no_file_is_called_by_its_name(tmp_path: Path, monkeypatch: pyte
 
 
 READERS: dict[str, tuple[str, Callable[[Path], object], type[VrxError]]] = {
-    "catalogue": ("own.toml", catalogue.load_file, ModelError),
+    "catalogue": ("own.toml", lambda path: catalogue.load_file(path, FAMILIES), ModelError),
     "checkpoint": ("m.pt", checkpoint.load_tensors, ModelError),
     "safetensors": ("m.safetensors", checkpoint.load_tensors, ModelError),
     "header": ("m.safetensors", checkpoint.read_shapes, ModelError),
@@ -75,7 +76,7 @@ def test_a_pipe_never_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rea
     assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("read", [catalogue.load_file, read_cuts, checkpoint.load_tensors])
+@pytest.mark.parametrize("read", [lambda path: catalogue.load_file(path, FAMILIES), read_cuts, checkpoint.load_tensors])
 def test_a_device_without_an_end_is_not_read(read: Callable[[Path], object]) -> None:
     with pytest.raises(VrxError, match="a device"):
         read(Path("/dev/zero"))

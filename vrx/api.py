@@ -136,9 +136,17 @@ def codecs() -> tuple[str, ...]:
 
 def list_models() -> dict[str, Entry]:
     """The catalogue: entries by name.  Raises ModelError."""
+    from vrx.models.registry import FAMILIES
     from vrx.weights import catalogue
 
-    return catalogue.load_all()
+    return catalogue.load_all(FAMILIES)
+
+
+def model_names() -> list[str]:
+    """The names of the catalogue's entries; quick, as nothing of them is checked.  Raises ModelError."""
+    from vrx.weights import catalogue
+
+    return catalogue.load_names()
 
 
 def model_state(entry: Entry) -> ModelState:
@@ -166,15 +174,16 @@ def model_fits(entry: Entry) -> bool | None:
 def model_is_slow(entry: Entry) -> bool:
     """Whether a model is large for the device here: without a GPU it takes minutes for a second of video."""
     from vrx.pipeline.devices import pick_device
+    from vrx.pipeline.select_model import needs_gpu
 
-    return entry.family != "embedded" and pick_device("auto").type == "cpu"
+    return needs_gpu(entry) and pick_device("auto").type == "cpu"
 
 
 def get_models(names: Sequence[str]) -> list[Entry]:
     """Entries of the catalogue by name.  Raises ModelError."""
     from vrx.weights import manage
 
-    return manage.get_models(names)
+    return manage.get_models(names, list_models())
 
 
 def missing_parts(entry: Entry, everything: bool) -> list[PartFile]:
@@ -188,7 +197,8 @@ def pull(name: str, everything: bool = False, watch: Watcher = ignore) -> dict[s
     """Download a model's missing parts and verify all; optional ones too with `everything`.  Raises ModelError."""
     from vrx.weights import manage
 
-    return manage.pull(name, everything, watch)
+    (entry,) = get_models([name])
+    return manage.pull(entry, everything, watch)
 
 
 def import_checkpoint(name: str, path: Path) -> list[tuple[str, Path]]:
@@ -206,21 +216,24 @@ def verify(name: str) -> dict[str, Path]:
     """Hash the parts of a model that are on this machine.  Raises ModelError for the first that is wrong."""
     from vrx.weights import manage
 
-    return manage.verify(name)
+    (entry,) = get_models([name])
+    return manage.verify(entry)
 
 
 def part_paths(name: str) -> dict[str, Path]:
     """The files of a model that are on this machine, by role.  Raises ModelError."""
     from vrx.weights import manage
 
-    return manage.part_paths(name)
+    (entry,) = get_models([name])
+    return manage.part_paths(entry)
 
 
 def remove(name: str) -> Removal:
     """Remove a model's downloads, except files that another complete model uses.  Raises ModelError."""
     from vrx.weights import manage
 
-    return manage.remove(name)
+    (entry,) = get_models([name])
+    return manage.remove(entry, list_models())
 
 
 def convert(folder: Path, target: Path) -> str:
@@ -243,7 +256,7 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
     from vrx.errors import ModelError
 
     (entry,) = get_models([name])
-    if not entry.available or entry.family == "embedded":
+    if not entry.available or entry.packaged:
         raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
     return benchmark_random(entry, sizes, chunks, model)
 

@@ -67,7 +67,7 @@ class Border(TorchDispatchMode):
 def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infvsr, "content_change", lambda *_: 0.0)  # asks for a number
     monkeypatch.setattr(attention, "attend_gathered", lambda q, k, v, keep: q + k[..., :1, :] * v[..., :1, :])
-    entry = catalogue.load_file(catalogue.packaged_path())[name]
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name]
     task = Task(entry.tasks[0])
     mask = Path("none") if task is Task.INPAINT else None
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)

@@ -11,7 +11,7 @@ from vrx.models.tiling import RESERVE, Tiles, Tiling
 from vrx.networks.causal_conv import ConvCache
 from vrx.weights import catalogue
 
-ENTRIES = catalogue.load_file(catalogue.packaged_path())
+ENTRIES = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
 FREE = {"24 GB": 24_900_000_000, "80 GB": 84_500_000_000}
 SIZES = {"480p": (480, 832), "720p": (720, 1280), "1080p": (1088, 1920), "4K": (2160, 3840)}
 

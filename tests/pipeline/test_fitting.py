@@ -9,12 +9,13 @@ from tests.clips import ClipMaker
 from vrx.errors import DeviceError, resource_errors
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
+from vrx.models.registry import FAMILIES
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.select_model import USUAL
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
-ENTRIES = catalogue.load_file(catalogue.packaged_path())
+ENTRIES = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
 UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 CUDA = torch.device("cuda")
 

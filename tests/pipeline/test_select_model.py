@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from vrx.errors import ModelError, UsageError
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.select_model import DeviceInfo, fits, select_model
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 
-ENTRIES = catalogue.load_file(catalogue.packaged_path())
+ENTRIES = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
 UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 DEBLUR = RestoreSettings(task=Task.DEBLUR)
 LARGE, SMALL = 48_000_000_000, 22_500_000_000

@@ -8,9 +8,8 @@ import pytest
 
 from vrx import api
 from vrx.errors import ModelError
-from vrx.models import registry
-from vrx.models.loader import known_components
-from vrx.weights import catalogue, families
+from vrx.models.registry import FAMILIES
+from vrx.weights import catalogue
 
 
 def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
@@ -28,7 +27,7 @@ def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
     ]:
         path.write_text(text)
         with pytest.raises(ModelError, match=words):
-            catalogue.load_file(path)
+            catalogue.load_file(path, FAMILIES)
 
 
 WHOLE = """
@@ -103,13 +102,13 @@ def test_a_fault_in_a_users_entry_is_named_and_the_others_work(
         text = text.replace("models.mine", "models.embedded")
     path.write_text(text + WHOLE.replace("mine", "good"))
     monkeypatch.setenv("VRX_WEIGHTS_FILE", str(path))
-    entries = catalogue.load_all()
+    entries = catalogue.load_all(FAMILIES)
     (broken,) = (entry for entry in entries.values() if entry.fault)
     assert broken.fault.startswith(str(path))
     assert re.search(words, broken.fault)
     assert entries["good"].available
     assert not entries["good"].fault
-    assert entries["embedded"].parts == catalogue.load_file(catalogue.packaged_path())["embedded"].parts
+    assert entries["embedded"].parts == catalogue.load_file(catalogue.packaged_path(), FAMILIES)["embedded"].parts
     with pytest.raises(ModelError, match=re.escape(broken.fault)):
         api.get_models([broken.name])
 
@@ -133,22 +132,23 @@ def test_a_key_of_many_parts_is_refused_at_once(tmp_path: Path, text: str) -> No
     path.write_text(text)
     begin = time.monotonic()
     with pytest.raises(ModelError, match="a key has more than 100 parts"):
-        catalogue.load_file(path)
+        catalogue.load_file(path, FAMILIES)
     assert time.monotonic() - begin < 2
 
 
-def test_the_families_are_those_of_the_registry() -> None:
-    found = {
-        name: (family.capabilities.tasks, family.capabilities.scales) for name, family in registry.FAMILIES.items()
-    }
-    assert found == {name: (rules.tasks, rules.scales) for name, rules in families.FAMILIES.items()}
-    assert set(families.ROLES) == set(known_components()) - {"embedded"}
-    for entry in catalogue.load_file(catalogue.packaged_path()).values():
+def test_every_model_that_runs_has_the_parts_it_needs() -> None:
+    for entry in catalogue.load_file(catalogue.packaged_path(), FAMILIES).values():
         assert not entry.available or not entry.missing_roles
 
 
+def test_names_are_read_without_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.toml").write_text('[models.mine]\nfamily = "nothing"')
+    monkeypatch.setenv("VRX_WEIGHTS_FILE", str(tmp_path / "own.toml"))
+    assert catalogue.load_names() == [*catalogue.load_file(catalogue.packaged_path(), FAMILIES), "mine"]
+
+
 def test_every_entry_of_the_catalogue_is_whole() -> None:
-    entries = catalogue.load_file(catalogue.packaged_path())
+    entries = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
     assert entries["embedded"].available
     assert {"infvsr", "flashvsr", "instantvir-deblur"} <= set(entries)
     for entry in entries.values():

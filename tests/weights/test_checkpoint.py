@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
 from vrx.errors import ModelError, OutputError
 from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.registry import FAMILIES
 from vrx.weights import catalogue, checkpoint, hashes
 
 
@@ -92,7 +93,7 @@ def test_size_and_hash_are_checked(tmp_path: Path) -> None:
 
 
 def test_the_shipped_checkpoint_is_the_one_of_the_catalogue() -> None:
-    entry = catalogue.load_file(catalogue.packaged_path())["embedded"]
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["embedded"]
     part = entry.parts[0]
     path = hashes.packaged_path(part.path)
     hashes.verify_file(path, part.size, part.sha256)

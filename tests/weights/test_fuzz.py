@@ -26,6 +26,7 @@ from vrx.errors import ModelError
 from vrx.models.components import Components
 from vrx.models.embedded.checkpoint import load_networks
 from vrx.models.loader import known_components, read_folder
+from vrx.models.registry import FAMILIES
 from vrx.weights import catalogue, checkpoint, pickle_cost, sharded
 
 KEYS = st.sampled_from(
@@ -56,7 +57,7 @@ def one_line(error: ModelError, path: Path) -> None:
 def read(path: Path) -> None:
     """Either entries whose parts can be used, or one clear error that names the file."""
     try:
-        for entry in catalogue.load_file(path).values():
+        for entry in catalogue.load_file(path, FAMILIES).values():
             assert all(isinstance(word, str) for word in (*entry.tasks, entry.family, entry.license))
             assert entry.size is None or entry.size >= 0
             assert all(catalogue.is_safe_path(part.path) for part in entry.parts)
@@ -345,7 +346,7 @@ def test_a_strange_catalogue_is_one_clear_error(tmp_path: Path, text: str) -> No
     path = tmp_path / "weights.toml"
     path.write_text(text)
     with pytest.raises(ModelError, match=re.escape(str(path))):
-        catalogue.load_file(path)
+        catalogue.load_file(path, FAMILIES)
 
 
 @pytest.mark.parametrize(

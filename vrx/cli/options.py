@@ -27,12 +27,12 @@ def choices(values: object) -> str:
 
 def complete_models(incomplete: str) -> list[str]:
     """Names of models, for the shell; files are completed by the shell itself."""
-    return [name for name in ("auto", *api.list_models()) if name.startswith(incomplete)]
+    return [name for name in ("auto", *api.model_names()) if name.startswith(incomplete)]
 
 
 def complete_catalogue(incomplete: str) -> list[str]:
     """Names of the catalogue's models, for the shell."""
-    return [name for name in api.list_models() if name.startswith(incomplete)]
+    return [name for name in api.model_names() if name.startswith(incomplete)]
 
 
 def complete_devices(incomplete: str) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 import vrx
 from vrx.errors import VrxError
 from vrx.media import encoders, ffmpeg
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import bf16_gain, machine_name, works
 from vrx.weights import catalogue, hashes
 
@@ -57,7 +58,7 @@ def check_ffmpeg() -> Iterator[Check]:
 def check_embedded_model() -> Check:
     """The embedded model's file, by its hash."""
     try:
-        part = catalogue.load_file(catalogue.packaged_path())["embedded"].parts[0]
+        part = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["embedded"].parts[0]
         path = hashes.packaged_path(part.path)
         hashes.verify_file(path, part.size, part.sha256)
         return Check("embedded model", True, str(path))

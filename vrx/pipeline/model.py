@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vrx import events
 from vrx.events import Note, Watcher
+from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
@@ -178,7 +179,7 @@ def default_task(settings: ModelSettings) -> RestoreSettings:
     """A task that the model does, to load it for: the first of its catalogue entry."""
     from vrx.weights import catalogue
 
-    entry = catalogue.load_all().get(settings.name)
+    entry = catalogue.load_all(FAMILIES).get(settings.name)
     tasks, scales = (entry.tasks, entry.scales) if entry is not None else ((Task.UPSCALE,), (4,))
     task = Task(tasks[0]) if tasks else Task.UPSCALE
     if task is Task.INPAINT:

@@ -11,6 +11,7 @@ from vrx.models.base import Restorer
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.loader import find_components, load_model
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
 from vrx.pipeline.fitting import output_pixels, with_room
 from vrx.pipeline.select_model import DeviceInfo, select_model
@@ -49,7 +50,7 @@ class ModelPool:
         """
         key = (model, restore)
         if key not in self._selected:
-            known = catalogue.load_all()
+            known = catalogue.load_all(FAMILIES)
             device = pick_device(model.device)
             found = device_info(model, known, device)
             if found.gpu_memory is not None:

@@ -19,7 +19,7 @@ import msgspec
 from vrx.errors import ModelError
 from vrx.files import read_text
 from vrx.settings import Environment
-from vrx.weights.families import FAMILIES, PLANNED, PLANNED_ROLES, ROLES, SCALES, TASKS, FamilyRules, lacking
+from vrx.weights.families import PLANNED, SCALES, TASKS, Families, missing_roles
 from vrx.weights.origin import is_private
 
 log = logging.getLogger(__name__)
@@ -120,16 +120,12 @@ class Entry:
     parts: tuple[PartFile, ...] = ()
     local: Path | None = None  # a checkpoint that was given by its path
     fault: str = ""  # why an entry of the user's catalogue cannot be used
+    missing_roles: tuple[str, ...] = ()  # that its family requires and its parts do not have
 
     @property
     def packaged(self) -> bool:
         """Whether its files are in the package."""
         return self.family == EMBEDDED and self.local is None
-
-    @property
-    def missing_roles(self) -> list[str]:
-        """The roles its family requires and its parts do not have."""
-        return [] if self.local else lacking(self.family, (part.role for part in self.parts))
 
     @property
     def size(self) -> int | None:
@@ -144,7 +140,7 @@ class Entry:
 
 
 PART_KEYS = frozenset(item.name for item in fields(PartFile))
-MODEL_KEYS = frozenset(item.name for item in fields(Entry)) - {"name", "local", "fault"}
+MODEL_KEYS = frozenset(item.name for item in fields(Entry)) - {"name", "local", "fault", "missing_roles"}
 UNUSABLE = Entry(name="", family="", tasks=(), license="", source="")
 
 
@@ -154,27 +150,34 @@ def packaged_path() -> Path:
     return inside if inside.exists() else Path(str(resources.files("vrx"))).parent / PACKAGED
 
 
-def load_all() -> dict[str, Entry]:
-    """The package's entries, and over them those of the user's own catalogue.
+def load_all(families: Families) -> dict[str, Entry]:
+    """The package's entries, and over them those of the user's own catalogue, checked against the families there are.
 
     An entry of the user's that cannot be used is included with its `fault`, so that the others still work; the
     package's embedded model is never replaced.  Raises ModelError for a catalogue that cannot be read at all.
     """
-    entries = load_file(packaged_path())
+    entries = load_file(packaged_path(), families)
     environment = Environment.read()
     if environment.weights_named or os.path.lexists(environment.weights):
         log.debug("reading the user's catalogue %s", environment.weights)
         for name, table in read_tables(environment.weights).items():
             try:
-                entries[name] = parse_user_entry(environment.weights, name, table)
+                entries[name] = parse_user_entry(environment.weights, name, table, families)
             except ModelError as error:
                 entries[name] = replace(entries.get(name, UNUSABLE), name=name, fault=str(error))
     return entries
 
 
-def load_file(path: Path) -> dict[str, Entry]:
+def load_names() -> list[str]:
+    """The names of all entries, unchecked: for completion, which must be quick.  Raises ModelError."""
+    environment = Environment.read()
+    paths = [packaged_path(), *([environment.weights] if os.path.lexists(environment.weights) else [])]
+    return list(dict.fromkeys(name for path in paths for name in read_tables(path)))
+
+
+def load_file(path: Path, families: Families) -> dict[str, Entry]:
     """Read a catalogue.  Raises ModelError that names file, table and key."""
-    return {name: parse_entry(path, name, table) for name, table in read_tables(path).items()}
+    return {name: parse_entry(path, name, table, families) for name, table in read_tables(path).items()}
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -194,17 +197,17 @@ def read_tables(path: Path) -> dict[str, Any]:
     return models
 
 
-def parse_user_entry(path: Path, name: str, table: Any) -> Entry:
+def parse_user_entry(path: Path, name: str, table: Any, families: Families) -> Entry:
     """An entry of the user's own catalogue, which cannot be the embedded model.  Raises ModelError."""
     if EMBEDDED in (name, table.get("family") if isinstance(table, dict) else ""):
         raise ModelError(
             f"{path}: [models.{name}]: the embedded model is part of vrx and cannot be replaced",
             "Pass a checkpoint of your own by its path: --model FILE",
         )
-    return parse_entry(path, name, table)
+    return parse_entry(path, name, table, families)
 
 
-def parse_entry(path: Path, name: str, table: Any) -> Entry:
+def parse_entry(path: Path, name: str, table: Any, families: Families) -> Entry:
     """One `[models.NAME]` table as a value.  Raises ModelError that names file, table and key."""
     where = f"{path}: [models.{name}]"
     try:
@@ -212,10 +215,12 @@ def parse_entry(path: Path, name: str, table: Any) -> Entry:
             raise ValueError("a model's name consists of letters, digits, '.', '_' and '-'")
         check_keys(where, table)
         entry = msgspec.convert({**table, "name": name} if isinstance(table, dict) else table, Entry)
-        check_entry(entry)
+        check_entry(entry, families)
     except (ValueError, msgspec.ValidationError) as error:
         raise ModelError(f"{where}: {describe(error)}") from error
-    return entry
+    if entry.family not in families:
+        return entry
+    return replace(entry, missing_roles=missing_roles(families[entry.family], (part.role for part in entry.parts)))
 
 
 def check_keys(where: str, table: Any) -> None:
@@ -270,20 +275,20 @@ def is_safe_path(path: str) -> bool:
     return stays and fits and path.isprintable()
 
 
-def check_entry(entry: Entry) -> None:
+def check_entry(entry: Entry, families: Families) -> None:
     """Refuse what no family of this version is, does or has.  Raises ValueError that names the key."""
-    if entry.family not in (*FAMILIES, *PLANNED):
-        raise ValueError(f"'family' is {entry.family!r}; choose one of {', '.join(FAMILIES)}")
+    if entry.family not in (*families, *PLANNED):
+        raise ValueError(f"'family' is {entry.family!r}; choose one of {', '.join(families)}")
     if entry.available and entry.family in PLANNED:
         raise ValueError(f"'available': this version cannot run the family {entry.family!r}")
-    rules = FAMILIES.get(entry.family, FamilyRules(TASKS, SCALES))
-    check_members("tasks", entry.tasks, rules.tasks, entry.family)
-    check_members("scales", entry.scales, rules.scales, entry.family)
+    supported = families[entry.family].capabilities if entry.family in families else None
+    check_members("tasks", entry.tasks, supported.tasks if supported else TASKS, entry.family)
+    check_members("scales", entry.scales, supported.scales if supported else SCALES, entry.family)
     if not entry.tasks:
         raise ValueError("'tasks' is empty")
     if "upscale" in entry.tasks and not entry.scales:
         raise ValueError("'scales' is empty, but 'tasks' has upscale")
-    check_roles(entry)
+    check_roles(entry, tuple(families[entry.family].components) if entry.family in families else ())
 
 
 def check_members(key: str, values: Iterable[object], allowed: Iterable[object], family: str) -> None:
@@ -293,15 +298,14 @@ def check_members(key: str, values: Iterable[object], allowed: Iterable[object],
             raise ValueError(f"{key!r} has {value!r}; {family} supports {', '.join(map(str, allowed))}")
 
 
-def check_roles(entry: Entry) -> None:
-    """Every part has a role, a known one, and no other part has it.  Raises ValueError."""
-    allowed = (EMBEDDED,) if entry.family == EMBEDDED else (*ROLES, *PLANNED_ROLES)
+def check_roles(entry: Entry, allowed: tuple[str, ...]) -> None:
+    """Every part has a role, one of those allowed if any is, and no other part has it.  Raises ValueError."""
     seen: set[str] = set()
     for number, part in enumerate(entry.parts, 1):
         if not part.role:
             raise ValueError(f"part {number}: the key 'role' is missing")
-        if part.role not in allowed:
-            raise ValueError(f"part {number}: 'role' is {part.role!r}; choose one of {', '.join(ROLES)}")
+        if allowed and part.role not in allowed:
+            raise ValueError(f"part {number}: 'role' is {part.role!r}; choose one of {', '.join(allowed)}")
         if part.role in seen:
             raise ValueError(f"part {number}: another part has the 'role' {part.role!r} too")
         seen.add(part.role)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vrx.errors import ModelError, did_you_mean
 from vrx.events import Fetching, Note, Noted, Watcher
 from vrx.settings import Environment
-from vrx.weights import catalogue, checkpoint, removal, store
+from vrx.weights import checkpoint, removal, store
 from vrx.weights.catalogue import Entry, PartFile
 from vrx.weights.download import Downloader, with_sizes
 from vrx.weights.removal import Removal
@@ -24,9 +24,8 @@ class ModelState(NamedTuple):
     reason: str = ""
 
 
-def get_models(names: Sequence[str]) -> list[Entry]:
+def get_models(names: Sequence[str], entries: Mapping[str, Entry]) -> list[Entry]:
     """Entries of the catalogue by name.  Raises ModelError."""
-    entries = catalogue.load_all()
     for name in names:
         if name not in entries:
             hint = f"{did_you_mean(name, entries)}List the models with: vrx models list"
@@ -67,47 +66,43 @@ def selected_roles(entry: Entry, everything: bool) -> set[str]:
     return {part.role for part in entry.parts} if everything else set()
 
 
-def pull(name: str, everything: bool, watch: Watcher) -> dict[str, Path]:
+def pull(entry: Entry, everything: bool, watch: Watcher) -> dict[str, Path]:
     """Download a model's missing parts and verify all; optional ones too with `everything`.
 
     Raises ModelError.
     """
-    (entry,) = get_models([name])
     if not entry.parts:
-        raise ModelError(f"this version of vrx does not know the files of {name}", f"Its source: {entry.source}")
+        raise ModelError(f"this version of vrx does not know the files of {entry.name}", f"Its source: {entry.source}")
 
     def notify(note: Note) -> None:
-        watch(Noted.of(name, note))
+        watch(Noted.of(entry.name, note))
 
     def progress(part: str, done: int, size: int | None) -> None:
-        watch(Fetching(input=name, part=part, done=done, size=size))
+        watch(Fetching(input=entry.name, part=part, done=done, size=size))
 
     downloader = Downloader(models=Environment.read().models, offline=False, notify=notify, progress=progress)
     return downloader.provide(entry, selected_roles(entry, everything))
 
 
-def part_paths(name: str) -> dict[str, Path]:
+def part_paths(entry: Entry) -> dict[str, Path]:
     """The files of a model that are on this machine, by role.  Raises ModelError."""
-    (entry,) = get_models([name])
     found = {part.role: store.find_part(entry, part, Environment.read().models) for part in entry.parts}
     return {role: path for role, path in found.items() if path is not None}
 
 
-def verify(name: str) -> dict[str, Path]:
+def verify(entry: Entry) -> dict[str, Path]:
     """Hash the parts of a model that are on this machine.  Raises ModelError for the first that is wrong."""
-    (entry,) = get_models([name])
     folder = Environment.read().models
     present = [part for part in entry.parts if store.find_part(entry, part, folder) is not None]
     return {part.role: store.verify_part(entry, part, folder, force=True) for part in present}
 
 
-def remove(name: str) -> Removal:
-    """Remove a model's downloads, except files that another complete model uses.  Raises ModelError."""
-    (entry,) = get_models([name])
+def remove(entry: Entry, entries: Mapping[str, Entry]) -> Removal:
+    """Remove a model's downloads, except files that another complete one of `entries` uses.  Raises ModelError."""
     if entry.packaged:
         raise ModelError("the embedded model is part of vrx and cannot be removed")
     folder = Environment.read().models
-    others = [other for other in catalogue.load_all().values() if other.name != name and not other.fault]
+    others = [other for other in entries.values() if other.name != entry.name and not other.fault]
     complete = [other for other in others if other.parts and not store.missing_parts(other, folder)]
     files = [store.part_files(other, part, folder) for other in complete for part in other.parts]
     return removal.remove(entry, folder, {path.resolve() for found in files for path in found.values()})

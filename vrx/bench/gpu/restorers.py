@@ -56,7 +56,7 @@ class Spec:
         name, size, decoder, tile, *flags = text.split(":")
         width, height = TOY_SIZE if tiny else (int(side) for side in size.split("x"))
         check_choice("the decoder", decoder, Decoder)
-        entry = catalogue.load_all()[name]
+        entry = catalogue.load_all(FAMILIES)[name]
         return cls(text, entry, width, height, cast(Decoder, decoder), tile, tuple(flags))
 
     @property
