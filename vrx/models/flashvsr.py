@@ -296,9 +296,9 @@ FAMILY = Family(
             "color_fix": "how the colors are matched to the source: adain (auto), wavelet, or none",
         },
         latent_scale=SPATIAL,
-        footprints=(  # computed from the shapes of all tensors; within 15% where others were measured
-            Footprint(Linear(8.0e9, 16_000), Linear(15.0e9, 9_000), decoder="full"),
-            Footprint(Linear(8.0e9, 12_500)),
+        footprints=(  # measured on an H100 (vrx/bench/README.md); with the full decoder computed
+            Footprint(Linear(4.4e9, 16_000), Linear(15.0e9, 9_000), decoder="full"),
+            Footprint(Linear(4.4e9, 12_200)),
         ),
     ),
     components={

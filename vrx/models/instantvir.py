@@ -144,10 +144,10 @@ FAMILY = Family(
             "tile": "the autoencoder works in tiles of so many pixels of output",
         },
         latent_scale=SPATIAL,
-        footprints=(  # computed from the shapes of all tensors; within 15% where others were measured
-            Footprint(Linear(6.2e9, 16_300), part="lean"),
-            Footprint(Linear(6.1e9, 19_500), Linear(15.0e9, 16_200), decoder="tiny"),
-            Footprint(Linear(6.1e9, 27_800), Linear(15.0e9, 16_200)),
+        footprints=(  # LeanVAE: measured at one size on an H100 (vrx/bench/README.md); others computed
+            Footprint(Linear(4.5e9, 15_000), part="lean"),
+            Footprint(Linear(5.0e9, 17_100), Linear(15.0e9, 16_200), decoder="tiny"),
+            Footprint(Linear(5.0e9, 23_600), Linear(15.0e9, 16_200)),
         ),
     ),
     components={
