@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-KINDS = {
+FILE_KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -22,11 +22,11 @@ KINDS = {
 
 
 class NotAFileError(OSError):
-    """A pipe, device, socket or folder where a file is meant, or a file larger than anything of its kind."""
+    """A pipe, device, socket or folder in place of a file, or a file larger than the limit."""
 
 
 def path_exists(path: Path) -> bool:
-    """Whether a name that somebody typed leads to anything; no disk holds some names, and those lead nowhere."""
+    """Whether a path that a user typed exists; False also for names that no disk can have."""
     try:
         path.stat()
     except (OSError, ValueError):
@@ -35,26 +35,26 @@ def path_exists(path: Path) -> bool:
 
 
 def check_file(path: Path) -> os.stat_result:
-    """The status of a regular file.  Raises OSError for one that is not there, NotAFileError for another kind."""
+    """The status of a regular file.  Raises OSError where there is none, NotAFileError for another kind."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise NotAFileError(0, f"it is {KINDS.get(stat.S_IFMT(status.st_mode), 'of an unknown kind')}, not a file")
+        raise NotAFileError(0, f"it is {FILE_KINDS.get(stat.S_IFMT(status.st_mode), 'of an unknown kind')}, not a file")
     return status
 
 
-def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes.  Raises OSError."""
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes.  Raises OSError."""
     check_file(path)
     with path.open("rb") as file:
-        content = file.read(most + 1)  # the size that the system states may be 0 for files it makes up
-    if len(content) > most:
-        raise NotAFileError(0, f"it is larger than {most:,} bytes")
+        content = file.read(limit + 1)  # the size that the system states is 0 for files of /proc
+    if len(content) > limit:
+        raise NotAFileError(0, f"it is larger than {limit:,} bytes")
     return content
 
 
-def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
-    """The text of a regular file of at most `most` bytes.  Raises OSError, and UnicodeDecodeError."""
-    return read_bytes(path, most).decode(encoding)
+def read_text(path: Path, limit: int, encoding: str = "utf-8") -> str:
+    """The text of a regular file of at most `limit` bytes.  Raises OSError, and UnicodeDecodeError."""
+    return read_bytes(path, limit).decode(encoding)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def test_a_hostile_checkpoint_is_refused_by_name(vrx: Command, clip: ClipMaker, 
     torch.save({"x": Path}, model / "InfVSR.ckpt")
     done = vrx("upscale", path, "--model", model)
     assert done.returncode == 4
-    assert "it asks for pathlib" in " ".join(done.stderr.split())
+    assert "it contains pathlib" in " ".join(done.stderr.split())
     (model / "InfVSR.ckpt").write_bytes(b"PK\x03\x04 no checkpoint")
     done = vrx("upscale", path, "--model", model)
     assert done.returncode == 4

@@ -102,7 +102,7 @@ def test_an_index_that_lies_or_leads_out_is_refused(refusal: Callable[[Path], st
     index.write_text(json.dumps({"weight_map": {name: p for name, p in table["weight_map"].items() if name != first}}))
     assert f"disagree about 1 tensors ({first})" in refusal(tmp_path / "shards")
     index.write_text(json.dumps({"weight_map": {"a": "../m.safetensors"}}))
-    assert "is refused" in refusal(tmp_path / "shards")
+    assert "refused the index" in refusal(tmp_path / "shards")
     index.write_text(json.dumps(table))
     shard = tmp_path / "shards" / "model-2.safetensors"
     shard.rename(tmp_path / "elsewhere.safetensors")

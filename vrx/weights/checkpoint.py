@@ -1,4 +1,4 @@
-"""The only opener of checkpoints: safetensors, or what torch saved through its weights-only reader."""
+"""Opens checkpoints, alone in vrx: safetensors, and files of torch.save through the weights-only loader."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vrx.weights import key_mapping, pickle_guard, sharded
 from vrx.weights.hashes import SAFE
 
 HEADER_MAX = 16_000_000  # bytes; a thousand tensors take 0.1 MB
-FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's refusal of what is no tensor
+FOREIGN = re.compile(r"GLOBAL (\S+)")  # in torch's message about an object that is not a tensor
 
 
 @contextmanager
 def open_safetensors(path: Path) -> Iterator[Any]:
-    """A safetensors file, its tensors not read.  Raises ModelError for one that is none, or whose header is absurd."""
+    """A safetensors file, its tensors not loaded.  Raises ModelError for another format, or an absurd header."""
     try:
         length = check_file(path).st_size
         with path.open("rb") as file:
@@ -34,7 +34,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
             if not 0 < header <= length - 8:
                 raise ModelError(f"{path} is not a safetensors checkpoint")
             if header > HEADER_MAX or file.read(header).count(b'"data_offsets"') > sharded.MAX_TENSORS:
-                raise ModelError(f"{path} is refused: it names more than {sharded.MAX_TENSORS:,} tensors")
+                raise ModelError(f"refused to load {path}: it has more than {sharded.MAX_TENSORS:,} tensors")
         with safe_open(path, framework="pt") as file:
             yield file
     except OSError as error:
@@ -53,8 +53,8 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors under our networks' names, and the metadata, of a checkpoint in any format.
 
-    Safetensors, or a file that torch saved, read by its weights-only loader: nothing in it runs; or the
-    index of several such files.  A trainer's box and prefixes are taken off, Diffusers' names translated.
+    Safetensors, or a file of torch.save read by the weights-only loader, which runs nothing in it; or the
+    index of several such files.  A trainer's wrapping and prefixes are removed, Diffusers' names translated.
     Raises ModelError.
     """
     if path.suffix == SAFE:
@@ -73,39 +73,40 @@ def read_names(path: Path) -> set[str]:
 
 
 def load_shards(path: Path) -> dict[str, Tensor]:
-    """The tensors of all files that an index names.  Raises ModelError where they hold other names than it says."""
-    placed = sharded.read_index(path)
+    """The tensors of all files of an index.  Raises ModelError where their names differ from the index."""
+    index = sharded.read_index(path)
     found: dict[str, Tensor] = {}
     for name, shard in sharded.shard_files(path).items():
-        held = load_safetensors(shard)[0] if shard.suffix == SAFE else load_torch(shard)
-        told = {tensor for tensor, place in placed.items() if place == name}
-        if held.keys() != told:
-            odd = sorted(held.keys() ^ told)
-            raise ModelError(f"{shard} and the index {path.name} disagree about {len(odd)} tensors ({odd[0]})")
-        found |= held
+        tensors = load_safetensors(shard)[0] if shard.suffix == SAFE else load_torch(shard)
+        expected = {tensor for tensor, file in index.items() if file == name}
+        if tensors.keys() != expected:
+            differing = sorted(tensors.keys() ^ expected)
+            what = f"{len(differing)} tensors ({differing[0]})"
+            raise ModelError(f"{shard} and the index {path.name} disagree about {what}")
+        found |= tensors
     return found
 
 
 def load_torch(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that torch saved; a bare tensor stands under the name `tensor`.  Raises ModelError."""
+    """The tensors of a file of torch.save; a single tensor gets the name `tensor`.  Raises ModelError."""
     content = torch_load(path)
     inner = {"tensor": content} if isinstance(content, Tensor) else content
     inner = key_mapping.unwrap(inner) if isinstance(inner, Mapping) else {}
     found = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
     if not found:
-        raise ModelError(f"{path} holds no tensors")
+        raise ModelError(f"{path} has no tensors")
     pickle_guard.check_sizes(path, found)
     return found
 
 
 def torch_load(path: Path) -> object:
-    """What torch's weights-only loader makes of a file.  Raises ModelError, which names what it refused."""
+    """The content of a file by torch's weights-only loader.  Raises ModelError that names what was refused."""
     try:
         check_file(path)
         pickle_guard.check_pickle(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # the format before 1.6 cannot be mapped into memory
+        except RuntimeError:  # the format before torch 1.6 cannot be mapped into memory
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
@@ -115,7 +116,7 @@ def torch_load(path: Path) -> object:
         foreign = FOREIGN.search(str(error))
         if foreign:
             raise ModelError(
-                f"refused to load {path}: it asks for {foreign.group(1)}, which is not a tensor",
+                f"refused to load {path}: it contains {foreign.group(1)}, which is not a tensor",
                 "Get the checkpoint as safetensors",
             ) from error
         raise ModelError(f"{path} is truncated or corrupt") from error
@@ -130,12 +131,12 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def load_section(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose names begin with a prefix, without it.  Raises ModelError."""
     with open_safetensors(path) as file:
-        wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-        return {name.removeprefix(prefix): file.get_tensor(name) for name in wanted}
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file; it appears whole or not at all.  Raises OutputError for a full disk, ModelError."""
+    """Write a safetensors file, completely or not at all.  Raises OutputError for a full disk, ModelError."""
     try:
         with replace_file(path) as partial:
             save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
@@ -147,7 +148,7 @@ def save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> No
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Whether a disk had no room; the format's own library says so in words alone."""
+    """Whether a disk was full; safetensors reports that in its message only."""
     return any(f"(os error {number})" in str(error) for number in DISK_FULL) or (
         isinstance(error, OSError) and error.errno in DISK_FULL
     )
@@ -160,7 +161,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def parse_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """The sizes a checkpoint was made with, from its metadata: numbers, words, lists of them, tables of such."""
+    """The configuration of a checkpoint's network, from its metadata.  Raises ModelError."""
     try:
         values = json.loads(metadata["config"])
         if not isinstance(values, dict):
@@ -171,7 +172,7 @@ def parse_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether all values are numbers; without a copy of what may be gigabytes."""
+    """Whether all values are finite; without a copy of what may be gigabytes."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     low, high = torch.aminmax(tensor.float() if tensor.itemsize == 1 else tensor)  # no 8-bit kernel
@@ -179,10 +180,10 @@ def is_finite(tensor: Tensor) -> bool:
 
 
 def check_keys(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Refuse tensors whose names and shapes are not the network's.  Raises ModelError that lists them."""
-    wanted = network.state_dict()
-    missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    wrong = [n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape]
+    """Refuse tensors whose names or shapes are not the network's.  Raises ModelError that lists them."""
+    expected = network.state_dict()
+    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    wrong = [n for n in expected.keys() & tensors.keys() if expected[n].shape != tensors[n].shape]
     if missing or unexpected or wrong:
         parts = [
             f"{len(names)} {word} ({', '.join(names[:3])})"

@@ -1,4 +1,4 @@
-"""Files of checkpoints as bytes: where the package's own are, their sizes and hashes.  Knows no tensors."""
+"""Files of checkpoints as bytes: the paths of the package's own, sizes and hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAFE = ".safetensors"
 
 
 def packaged_path(part: str) -> Path:
-    """A checkpoint inside the package."""
+    """The path of a checkpoint inside the package."""
     return Path(str(resources.files("vrx"))) / "data" / part
 
 
@@ -31,11 +31,11 @@ def sha256(path: Path) -> str:
 def verify_file(path: Path, size: int | None, digest: str) -> None:
     """Compare a file with what the catalogue says.  Raises ModelError; the file stays as it is."""
     try:
-        held = path.stat().st_size
-        if size is not None and held != size:
-            raise ModelError(f"the checkpoint {path} has {held} bytes, not {size}", "Install vrx again")
+        found = path.stat().st_size
+        if size is not None and found != size:
+            raise ModelError(f"the checkpoint {path} has {found} bytes, not {size}", "Install vrx again")
         if digest and sha256(path) != digest:
-            raise ModelError(f"the checkpoint {path} does not have the hash of the catalogue", "Install vrx again")
+            raise ModelError(f"the checkpoint {path} does not have its published hash", "Install vrx again")
     except OSError as error:
         raise ModelError(
             f"cannot read the checkpoint {path}: {error.strerror or error}", "Install vrx again"

@@ -1,4 +1,4 @@
-"""From the names a checkpoint's publisher or trainer used to the names our networks have.  Tables, applied in order.
+"""Maps the tensor names of a checkpoint's publisher or trainer to those of our networks, by tables of patterns.
 
 Knows names; does not know networks, files or tensors' contents.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
-Rule = tuple[str, str]  # a regular expression for the whole name, and what becomes of it
+Rule = tuple[str, str]  # a regular expression for the whole name, and its replacement
 
 PREFIXES = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
 WRAPPER_KEYS = ("generator", "state_dict", "model", "params")  # keys under which trainers put the tensors
@@ -55,7 +55,7 @@ FORMATS: tuple[tuple[str, tuple[Rule, ...]], ...] = (  # a name that only that f
 
 
 def rename(name: str, rules: Iterable[Rule]) -> str:
-    """A name by the first rule that fits; as it is where none does."""
+    """A name by the first rule that matches; unchanged where none does."""
     for pattern, replacement in rules:
         new, count = re.subn(rf"^{pattern}$", replacement, name)
         if count:
@@ -64,7 +64,7 @@ def rename(name: str, rules: Iterable[Rule]) -> str:
 
 
 def unwrap(content: Mapping[str, object]) -> Mapping[str, object]:
-    """The dictionary of tensors inside what a trainer saved."""
+    """The dictionary of tensors inside a trainer's file."""
     for box in WRAPPER_KEYS:
         inner = content.get(box)
         if isinstance(inner, Mapping):
@@ -73,7 +73,7 @@ def unwrap(content: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def strip_prefixes(names: Iterable[str]) -> dict[str, str]:
-    """Each name without what wrappers and trainers put into it; a common leading `model.` goes too."""
+    """Each name without the prefixes of wrappers and trainers, and without a `model.` that all share."""
     stripped = {}
     for name in names:
         short = name
@@ -88,7 +88,7 @@ def strip_prefixes(names: Iterable[str]) -> dict[str, str]:
 def to_native_keys(tensors: Mapping[str, Value]) -> dict[str, Value]:
     """Tensors under our names, whichever publisher's format they came in.
 
-    Two names that become one are taken once where they say the same place (tied embeddings).
+    Two names that map to one (tied embeddings) are taken once.
     """
     short = {new: tensors[old] for old, new in strip_prefixes(tensors).items()}
     for sign, rules in FORMATS:

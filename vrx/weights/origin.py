@@ -1,4 +1,4 @@
-"""Where an address leads, decided on its parsed scheme, host and port, never on how its text begins."""
+"""The origin of an address: decided on its parsed scheme, host and port, never on how its text begins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AMBIGUOUS = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # parsers disagree about wh
 
 @dataclass(frozen=True)
 class Origin:
-    """Scheme, host in lower case, and port; the scheme's own port where none is given."""
+    """Scheme, host in lower case, and port; the scheme's default port where the address has none."""
 
     scheme: str
     host: str
@@ -31,7 +31,7 @@ class Origin:
 
     @property
     def private(self) -> bool:
-        """Whether nobody between here and there can read along: https, or this machine itself."""
+        """Whether nobody on the way can read along: https, or this machine itself."""
         return self.scheme == "https" or self.loopback
 
 
@@ -54,20 +54,20 @@ def origin(address: str) -> Origin | None:
 
 def same_server(address: str, server: str) -> bool:
     """Whether an address leads to `server`: the same origin, or the same host upgraded from http to https."""
-    here, there = origin(server), origin(address)
-    if here is None or there is None:
+    base, target = origin(server), origin(address)
+    if base is None or target is None:
         return False
-    upgraded = Origin("https", here.host, DEFAULT_PORTS["https"])
-    return there == here or (here == Origin("http", here.host, DEFAULT_PORTS["http"]) and there == upgraded)
+    upgraded = Origin("https", base.host, DEFAULT_PORTS["https"])
+    return target == base or (base == Origin("http", base.host, DEFAULT_PORTS["http"]) and target == upgraded)
 
 
 def may_have_token(address: str, server: str) -> bool:
     """Whether the token for `server` may be sent to an address: to that server alone, and never in the clear."""
-    there = origin(address)
-    return there is not None and there.private and same_server(address, server)
+    target = origin(address)
+    return target is not None and target.private and same_server(address, server)
 
 
 def is_private(address: str) -> bool:
     """Whether an address is https, or plain http to this machine."""
-    there = origin(address)
-    return there is not None and there.private
+    target = origin(address)
+    return target is not None and target.private

@@ -108,7 +108,7 @@ class Follower:
         self._stack += [LARGE if large else PLAIN] * len(code.stack_after)
 
     def _slice(self) -> list[Item]:
-        """Take what stands above the last mark, and the mark."""
+        """Take what is above the last mark, and the mark."""
         place = len(self._stack) - 1
         while not isinstance(self._stack[place], Mark):
             place -= 1

@@ -1,6 +1,6 @@
-"""What a file that torch saved would have its reader do, known before it is read.
+"""Checks a pickled checkpoint before it is loaded: what it would run, and how much memory it would take.
 
-Torch's weights-only loader runs no foreign code, but takes whatever memory a file asks for: compressed
+Torch's weights-only loader runs no foreign code, but allocates whatever memory a file requests: compressed
 archives, byte arrays, tensors that repeat one value.  This refuses them first.
 """
 
@@ -42,29 +42,27 @@ STORAGE = re.compile(r"^torch(\.storage)? (\w+Storage)$")
 
 
 def check_pickle(path: Path) -> None:
-    """Refuse what would run, take memory that the file does not fill, or not end.  Raises ModelError and OSError."""
+    """Refuse a file that would run code, take more memory than it fills, or not end.  Raises ModelError, OSError."""
     try:
         check_globals(path)
     except CostError:
-        raise ModelError(
-            f"refused to load {path}: its names are more, or nested deeper, than tensors need", MANUAL
-        ) from None
+        raise ModelError(f"refused to load {path}: too many keys, or keys nested too deeply", MANUAL) from None
 
 
 def check_globals(path: Path) -> None:
-    """Refuse what would run, or take memory that the file does not fill.  Raises ModelError, CostError and OSError."""
+    """Refuse globals other than tensors, and compressed archives.  Raises ModelError, CostError and OSError."""
     with path.open("rb") as file:
-        packed = file.read(len(ARCHIVE)) == ARCHIVE  # as torch tells them apart: by how they begin, not how they end
+        packed = file.read(len(ARCHIVE)) == ARCHIVE  # by the first bytes, as torch does, not the last
         file.seek(0)
-        asked = archive_globals(path, file, path.stat().st_size) if packed else list(legacy_globals(file))
-        for name in asked:
+        names = archive_globals(path, file, path.stat().st_size) if packed else list(legacy_globals(file))
+        for name in names:
             if name not in ALLOWED_GLOBALS and not STORAGE.match(name):
                 word = name.replace(" ", ".", 1)
-                raise ModelError(f"refused to load {path}: it asks for {word}, which is not a tensor", MANUAL)
+                raise ModelError(f"refused to load {path}: it contains {word}, which is not a tensor", MANUAL)
 
 
 def archive_globals(path: Path, file: IO[bytes], length: int) -> list[str]:
-    """The globals that an archive's program asks for.  Raises ModelError."""
+    """The globals that an archive's program imports.  Raises ModelError."""
     try:
         with zipfile.ZipFile(file) as box:
             members = box.infolist()
@@ -72,7 +70,7 @@ def archive_globals(path: Path, file: IO[bytes], length: int) -> list[str]:
                 raise CostError
             packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
             if packed or sum(member.file_size for member in members) > length:
-                raise ModelError(f"refused to load {path}: it unpacks to more than it holds", MANUAL)
+                raise ModelError(f"refused to load {path}: it unpacks to more bytes than it has", MANUAL)
             programs = [member for member in members if member.filename.rsplit("/", 1)[-1] == PROGRAM]
             return [name for member in programs for name in iter_globals(box.open(member))]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
@@ -80,13 +78,13 @@ def archive_globals(path: Path, file: IO[bytes], length: int) -> list[str]:
 
 
 def legacy_globals(file: IO[bytes]) -> Iterator[str]:
-    """The globals that a file of torch's format before 1.6 asks for."""
+    """The globals that a file in the format before torch 1.6 imports."""
     for _ in range(LEGACY_PROGRAMS):
         yield from iter_globals(file)
 
 
 class Program:
-    """A file as `pickletools` reads it, which takes each argument whole: bounded, before memory is taken."""
+    """A file for `pickletools`, which reads each argument whole: bounded before memory is allocated."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._rest = file, MAX_PROGRAM
@@ -126,8 +124,8 @@ def iter_globals(file: IO[bytes]) -> Iterator[str]:
 
 
 def check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that claim more values than the file holds.  Raises ModelError."""
+    """Refuse tensors with more values than the file has.  Raises ModelError."""
     for name, tensor in tensors.items():
-        claimed, there = tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes()
-        if claimed > there:
-            raise ModelError(f"refused to load {path}: {name} claims {claimed} bytes and has {there}", MANUAL)
+        claimed, stored = tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes()
+        if claimed > stored:
+            raise ModelError(f"refused to load {path}: {name} claims {claimed} bytes and has {stored}", MANUAL)

@@ -1,4 +1,4 @@
-"""Embeddings of prompts on disk, by the prompt and the checkpoint that made them."""
+"""Disk cache of prompt embeddings, by prompt and text encoder checkpoint."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROWS = "rows"
 
 
 def cache_key(prompt: str, checkpoint: Path) -> str:
-    """A name for a prompt under a checkpoint: its size and time stand for its content."""
-    held = checkpoint.stat()
-    text = f"{checkpoint.resolve()}\n{held.st_size}\n{held.st_mtime_ns}\n{prompt}"
+    """The key of a prompt and a checkpoint, whose size and time stand for its content."""
+    status = checkpoint.stat()
+    text = f"{checkpoint.resolve()}\n{status.st_size}\n{status.st_mtime_ns}\n{prompt}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(folder: Path, name: str) -> Tensor | None:
-    """Rows [1, L, D] that were kept, or None; a damaged file counts as none."""
+    """The cached rows [1, L, D] of a key, or None; a corrupt file is deleted."""
     path = folder / f"{name}{SAFE}"
     try:
         return checkpoint.load_safetensors(path)[0].get(ROWS) if path.is_file() else None
@@ -32,7 +32,7 @@ def load(folder: Path, name: str) -> Tensor | None:
 
 
 def save(folder: Path, name: str, rows: Tensor) -> None:
-    """Keep rows; a disk that does not take them only costs time at the next run."""
+    """Cache rows [1, L, D]; a failure to write only costs time at the next run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save(folder / f"{name}{SAFE}", {ROWS: rows}, {})

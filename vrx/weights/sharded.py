@@ -1,4 +1,4 @@
-"""Checkpoints in several files: the index that says which file holds which tensor."""
+"""Checkpoints in several files: the index maps each tensor to its file, the shard."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ SNAPSHOTS = "snapshots"  # in the Hub's cache; its files are links into the repo
 
 
 def is_index(path: Path | str) -> bool:
-    """Whether a name is that of an index."""
+    """Whether a name is an index's."""
     return str(path).endswith(INDEX)
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """The shard's file name for every tensor's name.  Raises ModelError for what is no index, or leads out."""
+    """The shard's file name for every tensor.  Raises ModelError for a file that is not an index, or leads out."""
     try:
         table = json.loads(read_text(path, MAX_INDEX_BYTES))
-        placed = table["weight_map"]
-        if not placed or not all(isinstance(shard, str) for shard in placed.values()):
+        weight_map = table["weight_map"]
+        if not weight_map or not all(isinstance(shard, str) for shard in weight_map.values()):
             raise ValueError("no weight_map from names to files")
     except OSError as error:
         raise ModelError(f"cannot read the index {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not an index of a checkpoint") from error
-    if len(placed) > MAX_TENSORS or len(set(placed.values())) > MAX_SHARDS:
+    if len(weight_map) > MAX_TENSORS or len(set(weight_map.values())) > MAX_SHARDS:
         most = f"{MAX_TENSORS:,} tensors in {MAX_SHARDS:,} files"
-        raise ModelError(f"the index {path} is refused: it names more than {most}")
-    for shard in set(placed.values()):
+        raise ModelError(f"refused the index {path}: it has more than {most}")
+    for shard in set(weight_map.values()):
         if not is_safe_path(shard) or not shard.endswith(SUFFIXES):
-            raise ModelError(f"the index {path} is refused: {shard!r} is not a checkpoint in its folder")
-    return dict(placed)
+            raise ModelError(f"refused the index {path}: {shard!r} is not a checkpoint in its folder")
+    return dict(weight_map)
 
 
 def shard_names(path: Path) -> list[str]:
@@ -54,7 +54,7 @@ def shard_files(path: Path) -> dict[str, Path]:
     for shard in shard_names(path):
         place = path.parent / shard
         if root not in place.resolve().parents:
-            raise ModelError(f"the index {path} is refused: {shard!r} leads out of its folder")
+            raise ModelError(f"refused the index {path}: {shard!r} leads out of its folder")
         found[shard] = place
     return found
 
@@ -65,7 +65,7 @@ def find_shards(path: Path) -> dict[str, Path]:
 
 
 def root_folder(path: Path) -> Path:
-    """The folder that an index' shards may not leave: its own, or its repository's in the Hub's cache."""
+    """The folder that the shards may not leave: the index's own, or its repository's in the Hub's cache."""
     for parent in path.absolute().parents:
         if parent.name == SNAPSHOTS:
             return parent.parent.resolve()
@@ -73,7 +73,7 @@ def root_folder(path: Path) -> Path:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether an index and all its shards are here; one that is refused never is."""
+    """Whether an index and all its shards exist; False for one that is refused."""
     try:
         return path.is_file() and all(shard.is_file() for shard in shard_files(path).values())
     except ModelError:
@@ -81,8 +81,8 @@ def is_complete(path: Path) -> bool:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints that stand in a folder: indexes, and the files that belong to none.  Raises ModelError."""
+    """The checkpoints of a folder: indexes, and the files that belong to none.  Raises ModelError."""
     indexes = [path for path in sorted(folder.iterdir()) if is_index(path)]
-    belonging = {shard for index in indexes for shard in shard_files(index).values()}
-    others = [p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES and p.is_file() and p not in belonging]
+    shards = {shard for index in indexes for shard in shard_files(index).values()}
+    others = [p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES and p.is_file() and p not in shards]
     return [*indexes, *others]
