@@ -6,7 +6,7 @@ import av
 import numpy as np
 
 from vrx.events import Note
-from vrx.media.color import describe_changes, same_samples
+from vrx.media.color import describe_changes, output_color, resolve_color, same_samples, setparams_filter
 from vrx.media.frame import Color, Kind, Layout
 from vrx.media.read import Reader, Span
 
@@ -65,3 +65,15 @@ def test_each_picture_keeps_the_color_it_is_tagged_with(tmp_path: Path) -> None:
     assert [frame.color.full_range for frame in frames] == [False, False, True, True]
     assert [frame.color.matrix for frame in frames] == ["bt709"] * 2 + ["smpte170m"] * 2
     assert any("color changes to smpte170m, full range" in note.text for note in notes)
+
+
+def test_tags_follow_the_picture() -> None:
+    yuv, tagged = Layout(Kind.YUV, 8, 1, 1), Color(matrix="bt470bg", full_range=True)
+    assert output_color(tagged, ((640, 480), (1280, 960)), (yuv, yuv)) == tagged
+    assert output_color(Color(), ((1280, 720), (5120, 2880)), (yuv, yuv)) == Color()
+    assert output_color(Color(), ((320, 240), (1280, 960)), (yuv, yuv)).matrix == "smpte170m"
+    assert output_color(Color(), ((1280, 720), (1280, 720)), (Layout(Kind.RGB, 8), yuv)).matrix == "bt709"
+    assert resolve_color(Color(), yuv, (1920, 1080)).matrix == "bt709"
+    assert setparams_filter(Color()) == ""
+    assert "colorspace=bt470bg" in setparams_filter(tagged)
+    assert "range=pc" in setparams_filter(tagged)

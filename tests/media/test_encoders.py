@@ -1,8 +1,7 @@
-"""Which encoder is taken where none is named."""
-
 import pytest
 
-from vrx.media.encoders import default_encoder
+from vrx.errors import UsageError
+from vrx.media.encoders import choose_layout, default_encoder, encoder_pix_fmt, find_encoder
 from vrx.media.frame import Kind, Layout
 
 
@@ -12,3 +11,66 @@ from vrx.media.frame import Kind, Layout
 )
 def test_only_containers_whose_players_expect_it_get_hevc(suffix: str, depth: int, encoder: str) -> None:
     assert default_encoder(Layout(Kind.YUV, depth, 1, 1), suffix) == encoder
+
+
+@pytest.mark.parametrize(
+    ("layout", "codec", "size", "expected", "words"),
+    [
+        (Layout(Kind.YUV, 8, 1, 1), "h264", (64, 48), "yuv420p", ""),
+        (Layout(Kind.YUV, 8, 0, 0), "h264", (64, 48), "yuv444p", ""),
+        (Layout(Kind.YUV, 10, 1, 1), "h264", (64, 48), "yuv420p10le", ""),
+        (Layout(Kind.YUV, 12, 1, 1), "h264", (64, 48), "yuv420p10le", "12 bits"),
+        (Layout(Kind.YUV, 8, 1, 1), "h264", (63, 48), "yuv444p", "odd size"),
+        (Layout(Kind.YUV, 8, 1, 1), "hevc", (63, 47), "yuv444p", "odd size"),
+        (Layout(Kind.YUV, 8, 0, 0), "av1", (64, 48), "yuv420p", "4:4:4"),
+        (Layout(Kind.RGB, 8), "ffv1", (64, 48), "gbrp", ""),
+        (Layout(Kind.RGB, 8), "h264", (64, 48), "yuv444p", "RGB"),
+        (Layout(Kind.RGB, 8, alpha=True), "prores", (64, 48), "yuva444p10le", ""),
+        (Layout(Kind.YUV, 12, alpha=True), "prores", (64, 48), "yuva444p10le", "12 bits"),
+        (Layout(Kind.GRAY, 8, alpha=True), "png", (64, 48), "ya8", ""),
+        (Layout(Kind.GRAY, 16, alpha=True), "tiff", (64, 48), "gbrap16le", ""),
+        (Layout(Kind.RGB, 16, alpha=True), "tiff", (64, 48), "gbrap16le", ""),
+        (Layout(Kind.GRAY, 8, alpha=True), "libwebp", (64, 48), "yuva420p", ""),
+        (Layout(Kind.GRAY, 16, alpha=True), "prores", (64, 48), "yuva444p10le", "16 bits"),
+        (Layout(Kind.RGB, 8, alpha=True), "h264", (64, 48), "yuv444p", "transparency"),
+        (Layout(Kind.YUV, 8, 1, 1), "prores", (64, 48), "yuv422p10le", ""),
+        (Layout(Kind.GRAY, 8), "vp9", (64, 48), "yuv420p", ""),
+        (Layout(Kind.YUV, 8, 2, 0), "h264", (64, 48), "yuv422p", ""),
+    ],
+)
+def test_layouts_are_kept_as_far_as_the_encoder_can(
+    layout: Layout, codec: str, size: tuple[int, int], expected: str, words: str
+) -> None:
+    found, lost = choose_layout(layout, find_encoder(codec), size)
+    assert found.pix_fmt == expected
+    assert words in lost
+    assert bool(lost) == bool(words)
+
+
+def test_codecs_are_found_by_short_and_by_ffmpeg_name() -> None:
+    assert find_encoder("hevc") is find_encoder("libx265")
+    assert find_encoder("hevc_nvenc").quality == ("-cq", 19)
+    assert find_encoder("h264_qsv").depths == (8,)
+    with pytest.raises(UsageError, match="unknown codec 'h266'"):
+        find_encoder("h266")
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "expected"),
+    [
+        (Layout(Kind.RGB, 8), "png", "rgb24"),
+        (Layout(Kind.RGB, 8), "ffv1", "bgr0"),
+        (Layout(Kind.RGB, 10), "ffv1", "gbrp10le"),
+        (Layout(Kind.GRAY, 16), "png", "gray16be"),
+        (Layout(Kind.YUV, 8, 1, 1), "mjpeg", "yuvj420p"),
+        (Layout(Kind.GRAY, 8), "mjpeg", "gray"),
+        (Layout(Kind.YUV, 10, 1, 0), "prores_ks", "yuv422p10le"),
+    ],
+)
+def test_encoders_take_their_own_pixel_formats(layout: Layout, name: str, expected: str) -> None:
+    assert encoder_pix_fmt(layout, name) == expected
+
+
+@pytest.mark.parametrize(("suffix", "encoder"), [(".mov", "prores_ks"), (".mkv", "ffv1"), (".mp4", "libx264")])
+def test_transparent_video_gets_an_encoder_with_alpha_where_the_container_has_one(suffix: str, encoder: str) -> None:
+    assert default_encoder(Layout(Kind.RGB, 8, alpha=True), suffix) == encoder

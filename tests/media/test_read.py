@@ -2,8 +2,6 @@ import struct
 import zlib
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import av
 import numpy as np
@@ -16,8 +14,6 @@ from vrx.media import ffmpeg
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Frame, Kind, Layout
 from vrx.media.orientation import UPRIGHT
-from vrx.media.pixel_formats import layout_from_pix_fmt
-from vrx.media.probe import choose_rate, describe_video
 from vrx.media.read import Reader, Span
 
 VARIABLE = [0, 40, 80, 200, 240, 400, 410, 500]
@@ -135,32 +131,6 @@ def test_numbered_pictures_are_one_video(clip: ClipMaker, tmp_path: Path) -> Non
     assert [f.pts for f in found] == sorted(f.pts for f in found)
 
 
-@pytest.mark.parametrize(
-    ("pix_fmt", "ours"),
-    [
-        ("nv12", "yuv420p"),
-        ("yuvj422p", "yuv422p"),
-        ("p010le", "yuv420p10le"),
-        ("rgb24", "gbrp"),
-        ("pal8", "gbrap"),
-        ("yuyv422", "yuv422p"),
-        ("yuv411p", "yuv411p"),
-        ("ya8", "ya8"),
-        ("ya16be", "ya16le"),
-        ("rgba64be", "gbrap16le"),
-        ("yuva444p12le", "yuva444p12le"),
-    ],
-)
-def test_every_format_has_a_planar_home(pix_fmt: str, ours: str) -> None:
-    assert layout_from_pix_fmt(pix_fmt).pix_fmt == ours
-
-
-@pytest.mark.parametrize("pix_fmt", ["bayer_rggb8", "grayf32le", "xyz12le"])
-def test_formats_without_a_home_are_refused(pix_fmt: str) -> None:
-    with pytest.raises(InputError, match=pix_fmt):
-        layout_from_pix_fmt(pix_fmt)
-
-
 EXIF = {  # how a viewer shows what is stored, by the orientation of EXIF 2.3, table 4.6.4
     None: lambda p: p,
     1: lambda p: p,
@@ -233,15 +203,6 @@ def test_black_and_white_become_gray(clip: ClipMaker, pix_fmt: str) -> None:
     assert set(np.unique(frame.planes[0])) == {0, 255}
 
 
-def test_a_clock_is_not_taken_for_a_rate() -> None:
-    assert choose_rate(Fraction(1, 60000), Fraction(60000), Fraction(30)) == 30
-    assert choose_rate(Fraction(1, 1000), Fraction(1000), Fraction(1000)) == 25
-    assert choose_rate(Fraction(1, 16000), Fraction(1000)) == 1000
-    assert choose_rate(Fraction(1, 90000), Fraction(24000, 1001), Fraction(25)) == Fraction(24000, 1001)
-    assert choose_rate(Fraction(1, 24), Fraction(24)) == 24
-    assert choose_rate(Fraction(1, 24), None) == choose_rate(Fraction(1, 24), Fraction(0)) == 25
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_short_wmv_has_a_believable_rate(clip: ClipMaker, count: int) -> None:
     path = clip("a.wmv", frames=count, codec="wmv2", pix_fmt="yuv420p")
@@ -265,16 +226,3 @@ def test_an_avif_picture_is_a_picture(tmp_path: Path) -> None:
         assert reader.info.still
         assert [frame.planes[0].shape for frame in reader.frames()] == [(64, 96)]
     assert not is_pattern(tmp_path / "f_%03d.avif")
-
-
-@pytest.mark.parametrize(("size", "taken"), [((16255, 16255), True), ((16256, 16256), False)])
-def test_pictures_of_more_pixels_than_ffmpeg_takes_are_refused(size: tuple[int, int], taken: bool) -> None:
-    names = ("colorspace", "color_primaries", "color_trc", "color_range")
-    context = SimpleNamespace(width=size[0], height=size[1], name="png", pix_fmt="rgb24", **dict.fromkeys(names, 0))
-    names = ("time_base", "average_rate", "guessed_rate", "sample_aspect_ratio", "start_time", "duration")
-    stream: Any = SimpleNamespace(codec_context=context, index=0, frames=1, **dict.fromkeys(names))
-    if taken:
-        assert describe_video(stream, "p.png", Path("p.png")).size == size
-    else:
-        with pytest.raises(InputError, match="16256x16256"):
-            describe_video(stream, "p.png", Path("p.png"))

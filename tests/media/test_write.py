@@ -15,7 +15,6 @@ from tests.clips import read, scenery
 from vrx.errors import OutputError
 from vrx.media import ffmpeg, signals
 from vrx.media.atomic import count_frames
-from vrx.media.color import output_color, resolve_color, setparams_filter
 from vrx.media.encoders import choose_layout, default_encoder, find_encoder
 from vrx.media.ffmpeg_args import build_arguments
 from vrx.media.frame import Color, Frame, Kind, Layout
@@ -285,52 +284,6 @@ def test_local_names_are_never_protocols(tmp_path: Path) -> None:
     assert build_arguments(target(tmp_path / "concat:x.mkv"), f"file:{tmp_path}/x")[-1].startswith("file:")
     write(target(tmp_path / "-o:x%03d.mkv"), [0])
     assert count_frames(tmp_path / "-o:x%03d.mkv") == 1
-
-
-@pytest.mark.parametrize(
-    ("layout", "codec", "size", "expected", "words"),
-    [
-        (Layout(Kind.YUV, 8, 1, 1), "h264", (64, 48), "yuv420p", ""),
-        (Layout(Kind.YUV, 8, 0, 0), "h264", (64, 48), "yuv444p", ""),
-        (Layout(Kind.YUV, 10, 1, 1), "h264", (64, 48), "yuv420p10le", ""),
-        (Layout(Kind.YUV, 12, 1, 1), "h264", (64, 48), "yuv420p10le", "12 bits"),
-        (Layout(Kind.YUV, 8, 1, 1), "h264", (63, 48), "yuv444p", "odd size"),
-        (Layout(Kind.YUV, 8, 1, 1), "hevc", (63, 47), "yuv444p", "odd size"),
-        (Layout(Kind.YUV, 8, 0, 0), "av1", (64, 48), "yuv420p", "4:4:4"),
-        (Layout(Kind.RGB, 8), "ffv1", (64, 48), "gbrp", ""),
-        (Layout(Kind.RGB, 8), "h264", (64, 48), "yuv444p", "RGB"),
-        (Layout(Kind.RGB, 8, alpha=True), "prores", (64, 48), "yuva444p10le", ""),
-        (Layout(Kind.YUV, 12, alpha=True), "prores", (64, 48), "yuva444p10le", "12 bits"),
-        (Layout(Kind.GRAY, 8, alpha=True), "png", (64, 48), "ya8", ""),
-        (Layout(Kind.GRAY, 16, alpha=True), "tiff", (64, 48), "gbrap16le", ""),
-        (Layout(Kind.RGB, 16, alpha=True), "tiff", (64, 48), "gbrap16le", ""),
-        (Layout(Kind.GRAY, 8, alpha=True), "libwebp", (64, 48), "yuva420p", ""),
-        (Layout(Kind.GRAY, 16, alpha=True), "prores", (64, 48), "yuva444p10le", "16 bits"),
-        (Layout(Kind.RGB, 8, alpha=True), "h264", (64, 48), "yuv444p", "transparency"),
-        (Layout(Kind.YUV, 8, 1, 1), "prores", (64, 48), "yuv422p10le", ""),
-        (Layout(Kind.GRAY, 8), "vp9", (64, 48), "yuv420p", ""),
-        (Layout(Kind.YUV, 8, 2, 0), "h264", (64, 48), "yuv422p", ""),
-    ],
-)
-def test_layouts_are_kept_as_far_as_the_encoder_can(
-    layout: Layout, codec: str, size: tuple[int, int], expected: str, words: str
-) -> None:
-    found, lost = choose_layout(layout, find_encoder(codec), size)
-    assert found.pix_fmt == expected
-    assert words in lost
-    assert bool(lost) == bool(words)
-
-
-def test_tags_follow_the_picture() -> None:
-    yuv, tagged = Layout(Kind.YUV, 8, 1, 1), Color(matrix="bt470bg", full_range=True)
-    assert output_color(tagged, ((640, 480), (1280, 960)), (yuv, yuv)) == tagged
-    assert output_color(Color(), ((1280, 720), (5120, 2880)), (yuv, yuv)) == Color()
-    assert output_color(Color(), ((320, 240), (1280, 960)), (yuv, yuv)).matrix == "smpte170m"
-    assert output_color(Color(), ((1280, 720), (1280, 720)), (RGB, yuv)).matrix == "bt709"
-    assert resolve_color(Color(), yuv, (1920, 1080)).matrix == "bt709"
-    assert setparams_filter(Color()) == ""
-    assert "colorspace=bt470bg" in setparams_filter(tagged)
-    assert "range=pc" in setparams_filter(tagged)
 
 
 def test_the_chosen_ffmpeg_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
