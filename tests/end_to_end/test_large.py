@@ -50,11 +50,15 @@ def test_what_a_model_cannot_do_is_said(vrx: Command, clip: ClipMaker, tmp_path:
     path = clip(size=(40, 24), frames=2)
     model = small.infvsr(tmp_path / "model")
     for words, code, message in (
-        (("deblur", path, "--model", model), 4, "does not deblur"),
-        (("upscale", path, "--model", model, "-p", "cat"), 2, "does not hear prompts"),
-        (("upscale", path, "--model", "instantvir-sr4", "-s", "2"), 2, "does not enlarge by 2"),
+        (("deblur", path, "--model", model), 4, "does not support deblur"),
+        (("upscale", path, "--model", model, "-p", "cat"), 2, "does not take a prompt"),
+        (("upscale", path, "--model", "instantvir-sr4", "-s", "2"), 2, "does not upscale by 2"),
         (("upscale", path, "--model", "infvsr", "--offline"), 4, "zzqingz/InfVSR/InfVSR.ckpt is not on this machine"),
-        (("deblur", path, "--model", "instantvir-deblur", "--offline"), 4, "model.pt (transformer), which is not on"),
+        (
+            ("deblur", path, "--model", "instantvir-deblur", "--offline"),
+            4,
+            "(transformer), which you must download yourself",
+        ),
         (("upscale", path, "--model", tmp_path / "none.pth"), 4, "no such file"),
     ):
         done = vrx(*words)
@@ -97,7 +101,7 @@ def test_what_comes_by_hand_is_taken_in(vrx: Command, clip: ClipMaker, tmp_path:
     env = {"VRX_WEIGHTS_FILE": str(own)}
     done = vrx("deblur", path, "--model", "mine", env=env)
     assert done.returncode == 4
-    assert "Get it (a friend) and put it into" in " ".join(done.stderr.split())
+    assert "which you must download yourself (a friend)" in " ".join(done.stderr.split())
     for name in ("model.pt", "LeanVAE-dim16.ckpt", "models_t5_umt5-xxl-enc-bf16.pth"):
         done = vrx("models", "import", "mine", folder / name, env=env)
         assert done.returncode == 0, done.stderr

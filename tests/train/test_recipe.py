@@ -131,6 +131,6 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     pack.main()
     found = load_networks(out)
     assert torch.equal(found.enlarging.recall.weight, made.recall.weight)
-    assert torch.equal(found.damage.head[0].weight, damage.head[0].weight)
+    assert torch.equal(found.degradation.head[0].weight, damage.head[0].weight)
     assert torch.equal(found.network.weight, parts.network.weight)
     assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(out).items()

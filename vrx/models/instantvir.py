@@ -143,6 +143,7 @@ FAMILY = Family(
             "decoder": "tiny: TAEHV decodes in place of Wan's autoencoder, faster, with less detail",
             "tile": "the autoencoder works in tiles of so many pixels of output",
         },
+        takes_prompt=True,
         latent_scale=SPATIAL,
         footprints=(  # LeanVAE: measured at one size on an H100 (vrx/bench/README.md); others computed
             Footprint(Linear(4.5e9, 15_000), part="lean"),

@@ -19,9 +19,10 @@ from vrx.pipeline import memory
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.select_model import memory_needed, needs_gpu
+from vrx.pipeline.select_model import AUTO, find_entry, memory_needed, needs_gpu
 from vrx.pipeline.video import VideoFrame
 from vrx.settings import ColorFix, Decoder, Dtype, Environment, ModelSettings, RestoreSettings, Task, check_threshold
+from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
 
@@ -176,12 +177,13 @@ class Model:
 
 
 def default_task(settings: ModelSettings) -> RestoreSettings:
-    """A task that the model does, to load it for: the first of its catalogue entry."""
-    from vrx.weights import catalogue
-
-    entry = catalogue.load_all(FAMILIES).get(settings.name)
-    tasks, scales = (entry.tasks, entry.scales) if entry is not None else ((Task.UPSCALE,), (4,))
-    task = Task(tasks[0]) if tasks else Task.UPSCALE
+    """A task that the model does, to load it for: its first, with its largest scale.  Raises ModelError."""
+    tasks: tuple[str, ...] = (Task.UPSCALE,)
+    scales: tuple[int, ...] = (4,)
+    if settings.name != AUTO:
+        entry = find_entry(settings.name, catalogue.load_all(FAMILIES))
+        tasks, scales = entry.tasks, entry.scales
+    task = Task(tasks[0])
     if task is Task.INPAINT:
         return RestoreSettings(task=task, mask=Path("mask"))
     return RestoreSettings(task=task, scale=max(scales, default=4) if task is Task.UPSCALE else 1)

@@ -54,19 +54,21 @@ def select_model(model: ModelSettings, catalogue: Catalogue, restore: RestoreSet
         choice = auto_select(model, catalogue, restore, device)
         validate(choice.entry, model, catalogue, restore)
         return Choice(choice.entry, (*choice.notes, *map(fault_note, filter(lambda e: e.fault, catalogue.values()))))
-    path = Path(name)
-    if name not in catalogue and (path.suffix in CHECKPOINTS or path_exists(path)):
-        entry = entry_from_path(path)
-    elif name in catalogue:
-        entry = catalogue[name]
-        if entry.fault:
-            raise ModelError(entry.fault)
-    else:
-        raise ModelError(
-            f"unknown model {name!r}", f"{did_you_mean(name, catalogue)}List the models with: vrx models list"
-        )
+    entry = find_entry(name, catalogue)
     validate(entry, model, catalogue, restore)
     return Choice(entry)
+
+
+def find_entry(name: str, catalogue: Catalogue) -> Entry:
+    """The entry of a name, or of a checkpoint's path.  Raises ModelError for one that is unknown or cannot be used."""
+    path = Path(name)
+    if name not in catalogue and (path.suffix in CHECKPOINTS or path_exists(path)):
+        return entry_from_path(path)
+    if name in catalogue:
+        if catalogue[name].fault:
+            raise ModelError(catalogue[name].fault)
+        return catalogue[name]
+    raise ModelError(f"unknown model {name!r}", f"{did_you_mean(name, catalogue)}List the models with: vrx models list")
 
 
 def fault_note(entry: Entry) -> Note:
