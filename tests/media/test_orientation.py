@@ -66,10 +66,10 @@ def test_shapes_turn_with_the_planes(orientation: Orientation, shifts: tuple[int
     chroma = np.zeros(layout.chroma_size(7, 5)[::-1])
     assert orientation.turn(chroma).shape[::-1] == turned.chroma_size(*orientation.size((7, 5)))
     assert orientation.inverse.layout(turned) == layout
-    assert orientation.aspect(Fraction(4, 3)) == (Fraction(3, 4) if orientation.transposed else Fraction(4, 3))
+    assert orientation.aspect(Fraction(4, 3)) == (Fraction(3, 4) if orientation.swaps_axes else Fraction(4, 3))
     assert orientation.aspect(Fraction(0)) == 0
     place = orientation.color(Color(chroma_location="left"), layout).chroma_location
-    assert place == ("top" if orientation.transposed and any(shifts) else "left")
+    assert place == ("top" if orientation.swaps_axes and any(shifts) else "left")
 
 
 @pytest.mark.parametrize("orientation", EIGHT, ids=str)

@@ -40,7 +40,7 @@ def test_sound_of_joined_parts_changes_where_the_picture_does(tmp_path: Path, na
     assert [tone for tone, _, _ in loud] == [500, 1000]
     assert [begin for _, begin, _ in loud] == pytest.approx([0, 1], abs=FRAME)
     assert loud[-1][2] == pytest.approx(2, abs=FRAME)
-    assert (found.video, found.delay, found.cut, found.losses) == (None, LEAD_SECONDS, True, ())
+    assert (found.video, found.delay, found.is_trimmed, found.losses) == (None, LEAD_SECONDS, True, ())
 
 
 def test_sound_of_discs_that_nothing_else_holds_becomes_plain(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_plain_source_is_copied_from_as_it_is(tmp_path: Path) -> None:
         assert reader.timeline is not None
         assert reader.timeline.is_continuous
         found = use_source(reader.info, reader.zero)
-    assert (found.path, found.video, found.cut) == (path, reader.info.video.index, False)
+    assert (found.path, found.video, found.is_trimmed) == (path, reader.info.video.index, False)
     assert float(found.delay) == pytest.approx(43211 + 1.4, abs=0.3)
     assert [stream.kind for stream in found.streams] == ["audio"]
 
@@ -87,4 +87,4 @@ def test_where_nothing_goes_along_the_source_is_named(tmp_path: Path, words: str
     with Reader(path, Part(), lambda text: None) as reader:
         assert reader.timeline is not None
         found = remux(reader.info, reader.timeline, reader.zero, span, tmp_path)
-    assert (found.path, found.streams, found.video, found.cut) == (path, (), reader.info.video.index, True)
+    assert (found.path, found.streams, found.video, found.is_trimmed) == (path, (), reader.info.video.index, True)

@@ -46,28 +46,28 @@ class FrameDecoder:
         """Frames of all packets, or of those given; damaged ones are skipped."""
         order = DisplayOrder() if self.is_reordered else None
         decoder = alpha_decoder(self._stream) or self._stream  # new at each start: no state from before a seek
-        for number, packet in enumerate(self._packets() if packets is None else packets):
+        for number, packet in enumerate(self._demux() if packets is None else packets):
             if self._shifts is not None:
                 shift_packet(packet, self._shifts, number)
             if order is not None and packet.dts is not None:
                 packet.pts = order.push(packet.dts)
-            for picture in self._attempt(partial(decoder.decode, packet)) or ():
+            for picture in self._call(partial(decoder.decode, packet)) or ():
                 if order is not None and picture.pts is not None:
                     picture.pts = order.pop(picture.pts)
                 yield picture
 
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
+    def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Packets of the stream, then an empty one that flushes the decoder."""
         packets = self._container.demux(self._stream)
         while self.damaged <= MAX_DAMAGED:
             before = self.damaged
-            packet = self._attempt(lambda: next(packets, None))
+            packet = self._call(lambda: next(packets, None))
             if packet is not None:
                 yield packet
             elif self.damaged == before:
                 return
 
-    def _attempt(self, work: Callable[[], Result]) -> Result | None:
+    def _call(self, work: Callable[[], Result]) -> Result | None:
         """The result of a libav call; None at the end of the source and for damaged data, which is counted."""
         try:
             return work()
@@ -95,16 +95,16 @@ class FrameDecoder:
                 self._container.seek(int((target - back) / base), stream=self._stream, backward=True)
             except (av.error.FFmpegError, OSError):
                 return None
-            pictures = self.decode(self._from_key(keys))
+            pictures = self.decode(self._demux_from_key_frame(keys))
             found = next(pictures, None)
             if found is not None and found.pts is not None and found.pts * base <= target:
                 return chain([found], pictures)
             back = 2 * back or FIRST_STEP
         return None
 
-    def _from_key(self, keys: Mapping[int, int]) -> Iterator[Packet[VideoStream]]:
+    def _demux_from_key_frame(self, keys: Mapping[int, int]) -> Iterator[Packet[VideoStream]]:
         """Packets from the next key frame; none where its size differs from the one in `keys`."""
-        packets = self._packets()
+        packets = self._demux()
         for packet in packets:
             if packet.is_keyframe:
                 if not keys or (packet.pts is not None and keys.get(packet.pts) == packet.size):

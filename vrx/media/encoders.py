@@ -104,6 +104,8 @@ STILL_ENCODERS = {
     ".tiff": "tiff",
     ".ppm": "ppm",
 }
+X26X_PRESETS = "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo"
+PRESETS = {"libx264": X26X_PRESETS, "libx265": X26X_PRESETS, "libsvtav1": "0 (slow) to 13 (fast)"}  # for --preset
 HARDWARE_SUFFIXES = ("_nvenc", "_qsv", "_vaapi", "_amf", "_videotoolbox")
 
 
@@ -154,11 +156,11 @@ def choose_alpha_layout(layout: Layout, rule: EncoderSpec) -> tuple[Layout, str]
     """
     kinds = {Kind.RGB: "rgb", Kind.GRAY: "gray"}
     own = (kinds.get(layout.kind) or chroma_name(layout), layout.depth)
-    fitting = [held for held in rule.alpha if (held[0] == "gray") <= (layout.kind is Kind.GRAY)]
+    candidates = [pair for pair in rule.alpha if (pair[0] == "gray") <= (layout.kind is Kind.GRAY)]
     if layout.kind is Kind.GRAY:
-        fitting.sort(key=lambda held: held[0] != "gray")
-    enough = [held for held in fitting if held[1] >= layout.depth]
-    chroma, depth = own if own in fitting else enough[0] if enough else max(fitting, key=lambda held: held[1])
+        candidates.sort(key=lambda pair: pair[0] != "gray")
+    enough = [pair for pair in candidates if pair[1] >= layout.depth]
+    chroma, depth = own if own in candidates else enough[0] if enough else max(candidates, key=lambda pair: pair[1])
     lost = depth_loss(layout.depth, depth)
     if chroma == "gray":
         return Layout(Kind.GRAY, depth, alpha=True), lost

@@ -51,7 +51,7 @@ class Header:
     turn: Orientation = UPRIGHT
 
     @property
-    def shown(self) -> tuple[int, int]:
+    def display_size(self) -> tuple[int, int]:
         """(width, height) as shown."""
         return self.turn.size(self.size)
 
@@ -160,17 +160,19 @@ def check_no_gaps(
         return
     names = [name(number) for hole in holes for number in hole[:MAX_NAMES]][:MAX_NAMES]
     listed = ", ".join(names) + (", ..." if count > MAX_NAMES else "")
-    said = f"{listed} is missing" if count == 1 else f"{count} pictures are missing: {listed}"
-    raise InputError(f"cannot read {where}: {said}", hint)
+    reason = f"{listed} is missing" if count == 1 else f"{count} pictures are missing: {listed}"
+    raise InputError(f"cannot read {where}: {reason}", hint)
 
 
 def check_same_size(where: str, members: Sequence[Member]) -> None:
     """Refuse pictures that are not shown in the size of the first.  Raises InputError, which names them."""
-    size = members[0].header.shown
-    others = [member for member in members if member.header.shown != size]
+    size = members[0].header.display_size
+    others = [member for member in members if member.header.display_size != size]
     if not others:
         return
-    listed = ", ".join(f"{m.path.name} is {m.header.shown[0]}x{m.header.shown[1]}" for m in others[:MAX_NAMES])
+    listed = ", ".join(
+        f"{m.path.name} is {m.header.display_size[0]}x{m.header.display_size[1]}" for m in others[:MAX_NAMES]
+    )
     raise InputError(
         f"cannot read {where}: its pictures differ in size: {members[0].path.name} is {size[0]}x{size[1]}, "
         f"{listed}{', ...' if len(others) > MAX_NAMES else ''}",

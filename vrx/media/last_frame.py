@@ -44,20 +44,20 @@ def set_last_duration(path: Path, container: str, words: list[str], end: Fractio
         return
     until = f"floor({float(end):.6f}/TB-PTS+0.5)"
     where = f"gte(PTS*TB,{float(last - TOLERANCE / 10):.6f})+gte(N,{len(shown) - 1})"
-    held = partial_path(path)
+    remuxed = partial_path(path)
     encoder = FFmpegProcess(
         [
             *("-y", "-copyts", "-i", f"file:{path}", *mapped, "-c", "copy"),
-            *("-bsf:v:0", f"setts=pts=PTS:dts=DTS:duration='if({where},{until},DURATION)'", *words, f"file:{held}"),
+            *("-bsf:v:0", f"setts=pts=PTS:dts=DTS:duration='if({where},{until},DURATION)'", *words, f"file:{remuxed}"),
         ]
     )
     try:
         encoder.finish()
-        held.replace(path)
+        remuxed.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
-        held.unlink(missing_ok=True)
+        remuxed.unlink(missing_ok=True)
 
 
 def parse_duration_tag(tag: str) -> Fraction | None:

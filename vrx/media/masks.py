@@ -110,7 +110,7 @@ def list_mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
         check_no_gaps(f"the mask {path}", [number for number, _ in members], lambda n: member_name(path, n))
         found = [file for _, file in members]
     for file in found:
-        shown = read_header(file).shown
+        shown = read_header(file).display_size
         if not same_shape(shown, size):
             raise shape_error(str(file), shown, size)
     return found
@@ -141,12 +141,12 @@ class MaskTrack:
         elif not path.exists():
             raise InputError(f"cannot read the mask {path}: no such file")
         elif not is_still(path):
-            self._timed = self._video(path)
+            self._timed = self._read_video(path)
         self.static = self._timed is None
         first = (None, read_still_mask(path)) if self._timed is None else next(self._timed, None)
         if first is None:
             raise InputError(f"cannot read the mask {path}: no frames in it")
-        self._now = self._stored(first[1])
+        self._now = self._to_stored(first[1])
         self._next = next(self._timed, None) if self._timed else None
         self._calls, self._given = 0, 1
         self._shown, self._step = first[0] or Fraction(0), Fraction(0)
@@ -156,7 +156,7 @@ class MaskTrack:
         if self.static and not self._now.any():
             notify(Note("empty-mask", f"the mask {path} is all black: nothing will be filled", level="warning"))
 
-    def _stored(self, mask: Mask) -> Mask:
+    def _to_stored(self, mask: Mask) -> Mask:
         """A mask in the orientation of the stored pixels."""
         return self._inverse.turn(resize_mask(mask, self._size, self.name))
 
@@ -187,14 +187,14 @@ class MaskTrack:
         if close:
             close()
 
-    def _video(self, path: Path) -> Iterator[tuple[Fraction | None, Mask]]:
+    def _read_video(self, path: Path) -> Iterator[tuple[Fraction | None, Mask]]:
         with open_input(path, str(path)) as container:
             stream = pick_video(container, str(path))
             codec = stream.codec_context.codec
             origin: Fraction | None = None
             turn: Orientation | None = None
             pictures = FrameDecoder(container, stream, str(path), find_shifts(path, container, stream))
-            for picture in self._decoded(pictures.decode()):
+            for picture in self._decode(pictures.decode()):
                 turn = turn or read_orientation(picture) or UPRIGHT
                 time = (
                     None if picture.pts is None else picture.pts * Fraction(picture.time_base or stream.time_base or 1)
@@ -203,7 +203,7 @@ class MaskTrack:
                 begins = None if time is None or origin is None else time - origin
                 yield begins, turn.turn(frame_to_mask(picture, codec))
 
-    def _decoded(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    def _decode(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         try:
             yield from pictures
         except (av.error.FFmpegError, OSError) as error:
@@ -214,17 +214,17 @@ class MaskTrack:
         if self._timed is None:
             return self._now
         self._calls += 1
-        while self._next is not None and self._due(self._next[0], time):
+        while self._next is not None and self._is_due(self._next[0], time):
             self._advance()
-        if self._next is None and self._overdue(time):
+        if self._next is None and self._is_overdue(time):
             text = f"{format_count(self._given)}, and frame {self._calls} has none"
             self._warn_short(text, self._given, self._calls)
         return self._now
 
-    def _due(self, begins: Fraction | None, time: Fraction) -> bool:
+    def _is_due(self, begins: Fraction | None, time: Fraction) -> bool:
         return self._given < self._calls if begins is None else begins <= time
 
-    def _overdue(self, time: Fraction) -> bool:
+    def _is_overdue(self, time: Fraction) -> bool:
         """Whether the last mask is used for a frame without one of its own."""
         return self._calls > self._given if not self._step else time >= self._shown + 2 * self._step
 
@@ -234,6 +234,6 @@ class MaskTrack:
         begins = self._next[0]
         if begins is not None:
             self._step, self._shown = begins - self._shown, begins
-        self._now = self._stored(self._next[1])
+        self._now = self._to_stored(self._next[1])
         self._given += 1
         self._next = next(self._timed, None)

@@ -46,7 +46,7 @@ class Orientation:
     mirrored: bool = False
 
     @property
-    def transposed(self) -> bool:
+    def swaps_axes(self) -> bool:
         """Whether width and height change places."""
         return self.turns % 2 == 1
 
@@ -62,15 +62,15 @@ class Orientation:
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) as shown."""
-        return (size[1], size[0]) if self.transposed else size
+        return (size[1], size[0]) if self.swaps_axes else size
 
     def aspect(self, aspect: Fraction) -> Fraction:
         """The shape of a shown pixel, width by height; 0 is unknown and stays so."""
-        return 1 / aspect if self.transposed and aspect else aspect
+        return 1 / aspect if self.swaps_axes and aspect else aspect
 
     def layout(self, layout: Layout) -> Layout:
         """The layout of shown planes: chroma is halved along the other axis."""
-        return replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.transposed else layout
+        return replace(layout, shift_x=layout.shift_y, shift_y=layout.shift_x) if self.swaps_axes else layout
 
     def color(self, color: Color, layout: Layout) -> Color:
         """The color of displayed planes: left-sited chroma becomes top-sited.
@@ -78,7 +78,7 @@ class Orientation:
         Samples are moved and never mixed.  That a mirror moves chroma from the left to the right of its
         pair, half a sample, no tag can say, and ffmpeg's own filters leave unsaid.
         """
-        if not self.transposed or layout.kind is not Kind.YUV or not (layout.shift_x or layout.shift_y):
+        if not self.swaps_axes or layout.kind is not Kind.YUV or not (layout.shift_x or layout.shift_y):
             return color
         place = color.chroma_location
         return replace(color, chroma_location=TRANSPOSED_CHROMA.get(place, place))
@@ -90,8 +90,8 @@ class Orientation:
 
     def __str__(self) -> str:
         way = {1: " counterclockwise", 3: " clockwise"}.get(self.turns, "")
-        said = [f"rotated by {abs(self.rotation)} degrees{way}"] if self.turns else []
-        return " and ".join([*said, *(["mirrored"] if self.mirrored else [])]) or "upright"
+        words = [f"rotated by {abs(self.rotation)} degrees{way}"] if self.turns else []
+        return " and ".join([*words, *(["mirrored"] if self.mirrored else [])]) or "upright"
 
 
 UPRIGHT = Orientation()

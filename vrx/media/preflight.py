@@ -13,6 +13,7 @@ import av.error
 import numpy as np
 
 from vrx.errors import OutputError, UsageError
+from vrx.media.encoders import PRESETS
 from vrx.media.ffmpeg import executable
 from vrx.media.frame import Frame, Kind
 from vrx.media.target import Target
@@ -53,6 +54,10 @@ def encode_test_frame(target: Target, folder: Path) -> None:
     except OutputError as error:
         if "No space left" in error.message:  # for the test file; the result may be on another disk
             return
+        if target.preset is not None and "preset" in error.message and target.rule.name in PRESETS:
+            known = PRESETS[target.rule.name]
+            text = f"--preset {target.preset} is not known to {target.rule.name}"
+            raise UsageError(text, f"Use one of: {known}") from error
         name = "standard output" if target.path is None else str(target.path)
         reason = (
             error.message.removeprefix(f"cannot write {path}: ")

@@ -41,7 +41,7 @@ class StreamSource:
     """The file that other streams are copied from.
 
     `streams` as numbered there; `video` is the number of the restored one, None where it is not in the file.  All
-    times there are `delay` seconds later than on the pictures' clock; `cut` where only the wanted part is there.
+    times there are `delay` seconds later than on the pictures' clock; `is_trimmed` where it holds only the span.
     `losses` are streams that could not be written, in words.
     """
 
@@ -49,7 +49,7 @@ class StreamSource:
     streams: tuple[StreamInfo, ...]
     video: int | None
     delay: Fraction = Fraction(0)
-    cut: bool = False
+    is_trimmed: bool = False
     losses: tuple[str, ...] = ()
 
 
@@ -60,7 +60,7 @@ def use_source(info: SourceInfo, delay: Fraction = Fraction(0)) -> StreamSource:
 
 
 def remux(info: SourceInfo, timeline: Timeline, zero: Fraction, span: Span | None, folder: Path) -> StreamSource:
-    """Write the other streams into `folder`: `zero` seconds of the timeline becomes zero, then `span` is cut out.
+    """Write the other streams into `folder`: `zero` seconds of the timeline becomes zero, trimmed to `span`.
 
     Raises OutputError where the file cannot be written, InputError where the source cannot be read.
     """
@@ -91,11 +91,9 @@ def remux(info: SourceInfo, timeline: Timeline, zero: Fraction, span: Span | Non
         hint = "Set TMPDIR to a larger disk" if error.errno == errno.ENOSPC else "Use --no-audio to run without sound"
         raise OutputError(f"cannot copy the sound of {info.name} to {path}: {error.strerror}", hint) from error
     if not any(sink.has_packets for sink in sinks.values()):  # the source itself still has metadata
-        return StreamSource(info.path, (), info.video.index, cut=True)
-    lost = [stream for stream in others if stream.index not in sinks]
-    return StreamSource(
-        path, streams, None, LEAD_SECONDS, cut=True, losses=tuple(f"{s.kind} {s.index} ({s.codec})" for s in lost)
-    )
+        return StreamSource(info.path, (), info.video.index, is_trimmed=True)
+    losses = tuple(f"{s.kind} {s.index} ({s.codec})" for s in others if s.index not in sinks)
+    return StreamSource(path, streams, None, LEAD_SECONDS, is_trimmed=True, losses=losses)
 
 
 class Sink:

@@ -36,16 +36,6 @@ class Clock:
         self.time_base = time_base
         self.step = max(1, round(1 / (rate * time_base))) if rate else 1
         self.last: int | None = None
-        self._first: int | None = None
-
-    @property
-    def origin(self) -> Fraction | None:
-        """When the first picture was shown, in seconds."""
-        return None if self._first is None else self._first * self.time_base
-
-    def begin(self, pts: int | None) -> None:
-        """Set the origin without showing anything: before a seek."""
-        self._first = pts or 0
 
     def stamp(self, pts: int | None) -> tuple[int, str]:
         """A picture's time, and what was repaired about it in words (empty: nothing)."""
@@ -57,7 +47,6 @@ class Clock:
             pts = self.last + 1
             repair = "frames with timestamps that go backwards were moved"
         self.last = pts
-        self._first = pts if self._first is None else self._first
         return pts, repair
 
 
@@ -141,22 +130,22 @@ class StreamScan:
         if time is None:
             self._next = None if self._next is None else self._next + duration
             return
-        decoded = self._unwrapped(time, number)
+        decoded = self._unwrap(time, number)
         shown = decoded if pts is None else decoded + pts - time
         jump = 0 if self._next is None else decoded - self._next
-        if not self.runs or self._begins(jump):
+        if not self.runs or self._is_break(jump):
             self.runs.append(PacketRun(number, jump, before, self.last, shown, shown))
         run = self.runs[-1]
         run.start, run.end = min(run.start, shown), max(run.end, shown + duration)
         self._next = decoded + duration
 
-    def _begins(self, jump: int) -> bool:
+    def _is_break(self, jump: int) -> bool:
         """Whether a run begins; captions and data have no regular times, so each packet is a run."""
         if self.kind == "video":
             return jump > MIN_JUMP_AHEAD or jump < -max(MIN_JUMP_BACK, 2 * self.step)
         return self.kind != "audio" or jump > SOUND_JUMP_AHEAD or jump < -SOUND_JUMP_BACK
 
-    def _unwrapped(self, time: int, number: int) -> int:
+    def _unwrap(self, time: int, number: int) -> int:
         """The unwrapped time: of all candidates, the nearest to the expected one."""
         if self._next is None:
             return time

@@ -23,8 +23,8 @@ def pick_video(container: InputContainer, name: str, wanted: int | None = None) 
     """
     shown = [s for s in container.streams.video if not is_cover(s)]
     if not shown:
-        held = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in stream_kinds(container))
-        raise InputError(f"cannot read {name}: no video stream ({held or 'no streams at all'})")
+        others = ", ".join(f"{sum(s.type == k for s in container.streams)} {k}" for k in stream_kinds(container))
+        raise InputError(f"cannot read {name}: no video stream ({others or 'no streams at all'})")
     if wanted is not None:
         shown = [s for s in shown if s.index == wanted]
         if not shown:

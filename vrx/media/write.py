@@ -108,10 +108,10 @@ class Writer:
             with defer_signals(self._encoder.kill):
                 self._box.mux_one(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._broken() from error
+            raise self._early_exit_error() from error
         self.frames += 1
 
-    def _broken(self) -> VrxError:
+    def _early_exit_error(self) -> VrxError:
         """The error for an encoder that has exited early."""
         try:
             self._encoder.finish()
@@ -129,7 +129,7 @@ class Writer:
                 with defer_signals(self._encoder.kill):
                     self._box.close()
             except (av.error.FFmpegError, OSError) as error:
-                raise self._broken() from error
+                raise self._early_exit_error() from error
             try:
                 self._encoder.finish()
             except OutputError as error:
@@ -148,12 +148,12 @@ class Writer:
 
     def _check(self) -> None:
         if self.target.still:
-            held = 1 if self._partial.exists() and self._partial.stat().st_size else 0
+            count = 1 if self._partial.exists() and self._partial.stat().st_size else 0
         else:
-            held = count_frames(self._partial)
-        if held != self.frames:
+            count = count_frames(self._partial)
+        if count != self.frames:
             raise OutputError(
-                f"{self.target.path}: encoded file has {held} of {self.frames} frames; output discarded",
+                f"{self.target.path}: encoded file has {count} of {self.frames} frames; output discarded",
                 "Try another --codec or container",
             )
 
@@ -211,8 +211,8 @@ def set_end_time(target: Target, partial: Path, end: Fraction | None) -> None:
 def writer_error(error: OutputError, path: Path | None) -> VrxError:
     """An ffmpeg failure as an error about writing `path` (None: standard output), or about memory."""
     name = "standard output" if path is None else str(path)
-    said = str(error)
-    if mentions_memory(said):
+    message = str(error)
+    if mentions_memory(message):
         return DeviceError(f"out of memory while writing {name}: {error.message}", "Use a smaller video or --scale")
-    hint = next((hint for words, hint in HINTS.items() if words in said), "")
+    hint = next((hint for words, hint in HINTS.items() if words in message), "")
     return OutputError(f"cannot write {name}: {error.message}", hint)

@@ -92,7 +92,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         orientation=reader.orientation,
         source=None if info.still or info.animated else copied.path,
         source_index=copied.video,
-        span=None if copied.cut else on_clock(times, max(Fraction(0), reader.origin - info.start)),
+        span=None if copied.is_trimmed else on_clock(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
         copied_streams=carried,
         delay=copied.delay,
