@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.models import small
-from tests.models.test_large import MAKERS, SHOP, clip, run
+from tests.models.test_large import MAKERS, DOWNLOADER, clip, run
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.networks.flashvsr import attention as sparse
@@ -40,7 +40,7 @@ def test_a_system_gives_what_it_gives_on_the_processor(
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1)
     results = []
     for device in ("cpu", "cuda"):
-        request = BuildRequest(find_components(entry, model, {}, SHOP), model, torch.device(device), torch.float32)
+        request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, torch.device(device), torch.float32)
         frames = clip(13).to(device)
         results.append(run(load_model(entry, request).restorer(restore), frames).cpu())
     torch.testing.assert_close(results[0], results[1], atol=5e-3, rtol=0)
@@ -49,7 +49,7 @@ def test_a_system_gives_what_it_gives_on_the_processor(
 def test_flashvsr_runs(tmp_path: Path) -> None:
     entry, model = entry_from_path(small.flashvsr(tmp_path / "m")), ModelSettings()
     restore = RestoreSettings(task=Task.UPSCALE, scale=4)
-    request = BuildRequest(find_components(entry, model, {}, SHOP), model, torch.device("cuda"), torch.bfloat16)
+    request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, torch.device("cuda"), torch.bfloat16)
     out = run(load_model(entry, request).restorer(restore), clip(30).cuda())
     assert out.shape[0] == 30
     assert torch.isfinite(out).all()
