@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -58,13 +59,26 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def vrx(tmp_path: Path) -> Command:
-    """The real command in a child process, run in the test's folder; its caches are the test's own."""
+def vrx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command in the test's folder, with caches of its own.
+
+    It runs in this process, as starting another one takes seconds.  With `stdin`, --debug or variables of the
+    Hub's client it runs in a child process: pipes are pipes there, logging is set up, and the client reads its
+    variables once.
+    """
     homes = {"VRX_HOME": str(tmp_path / ".vrx"), "HF_HOME": str(tmp_path / ".hub")}
 
     def run(*words: object, stdin: bytes | None = None, env: dict[str, str] | None = None) -> object:
+        arguments = [str(word) for word in words]
+        apart = any(name.startswith(("HF_", "PYTHON")) for name in env or {}) or "--debug" in arguments
+        if stdin is None and not apart:
+            with monkeypatch.context() as patch:
+                patch.chdir(tmp_path)
+                for name, value in {**homes, **(env or {})}.items():
+                    patch.setenv(name, value)
+                return run_here(arguments, patch)
         done = subprocess.run(
-            [sys.executable, "-m", "vrx", *map(str, words)],
+            [sys.executable, "-m", "vrx", *arguments],
             cwd=tmp_path,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
@@ -78,3 +92,15 @@ def vrx(tmp_path: Path) -> Command:
         )
 
     return run  # type: ignore[return-value]
+
+
+def run_here(arguments: list[str], patch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
+    """The command in this process, its streams captured."""
+    from vrx.cli import app
+
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for name in ("stdout", "stderr")}
+    for name, stream in {**streams, "stdin": io.TextIOWrapper(io.BytesIO())}.items():
+        patch.setattr(sys, name, stream)
+    code = app.guarded(arguments, debug=False)
+    texts = [stream.buffer.getvalue().decode(errors="replace") for stream in streams.values()]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(arguments, code, *texts)

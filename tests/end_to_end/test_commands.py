@@ -117,7 +117,7 @@ def test_interlaced_video_is_made_whole_but_for_inpainting(vrx: Command, tmp_pat
     write_interlaced(tmp_path / "tape.mkv", flagged=True)
     done = vrx("upscale", "-i", "tape.mkv", "-s", "2", "-n", "-o", "whole.mkv")
     assert done.returncode == 0, done.stderr
-    assert "interlaced: made into whole pictures first" in done.stderr
+    assert "source is interlaced; deinterlaced first" in done.stderr
     result = read(tmp_path / "whole.mkv").frames.astype(float)
     assert len(result) == 7
     assert np.abs(result[:, 2:-2] - (result[:, :-4] + result[:, 4:]) / 2).mean() < 4  # no combs

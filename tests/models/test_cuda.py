@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.models import small
-from tests.models.test_large import MAKERS, DOWNLOADER, clip, run
+from tests.models.test_large import DOWNLOADER, MAKERS, clip, run
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.networks.flashvsr import attention as sparse
@@ -40,7 +40,9 @@ def test_a_system_gives_what_it_gives_on_the_processor(
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1)
     results = []
     for device in ("cpu", "cuda"):
-        request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, torch.device(device), torch.float32)
+        request = BuildRequest(
+            find_components(entry, model, {}, DOWNLOADER), model, torch.device(device), torch.float32
+        )
         frames = clip(13).to(device)
         results.append(run(load_model(entry, request).restorer(restore), frames).cpu())
     torch.testing.assert_close(results[0], results[1], atol=5e-3, rtol=0)
