@@ -125,7 +125,7 @@ def test_interlaced_video_is_made_whole_but_for_inpainting(vrx: Command, tmp_pat
     mask[:, 20:30, 20:30] = 255
     write_rgb(tmp_path / "mask.mkv", mask)
     plan = vrx("inpaint", "tape.mkv", "--mask", "mask.mkv", "--dry-run", "--json")
-    assert "stays as it is; --deinterlace on" in plan.stdout
+    assert "stays so; to deinterlace: --deinterlace on" in plan.stdout
 
 
 def test_the_same_run_gives_the_same_bytes(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
