@@ -2,13 +2,14 @@
 
 import pwd
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
 from vrx.errors import UsageError
-from vrx.settings import NO_HOME, Environment, ModelSettings
+from vrx.settings import NO_HOME, Environment, ModelSettings, parse_time
 from vrx.weights import hub
 
 
@@ -64,3 +65,17 @@ def test_values_outside_a_closed_set_are_refused_from_python_too(option: str, fi
 def test_the_hubs_cache_is_where_its_library_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert hub.cache_folder() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("12.5", "25/2"), ("10s", "10"), ("1500ms", "3/2"), ("01:02:03.250", "14893/4"), ("2:05", "125"), ("0", "0")],
+)
+def test_times_are_exact(text: str, seconds: str) -> None:
+    assert parse_time(text) == Fraction(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "-3", "1:2:3:4", "5 minutes", "1e9"])
+def test_other_words_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_time(text)

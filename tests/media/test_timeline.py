@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from vrx.media.clock_scan import TimestampShifts
 from vrx.media.timeline import shift_packet, simplify
-from vrx.media.timing import TimestampShifts
 
 
 def packet(dts: int | None, pts: int | None, duration: int = 0, time_base: Fraction = Fraction(1, 90_000)) -> Any:

@@ -15,9 +15,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vrx.media.alpha import alpha_decoder
+from vrx.media.clock_scan import TimestampShifts
 from vrx.media.probe import input_error
 from vrx.media.timeline import MAX_DAMAGED, shift_packet
-from vrx.media.timing import DisplayOrder, TimestampShifts
+from vrx.media.timing import DisplayOrder
 
 UNTIMED_CODECS = {
     "h264",

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from vrx.errors import InputError
 from vrx.events import Note, Notify
 from vrx.media.alpha import any_transparent_frame, has_separate_alpha, has_transparency
+from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
 from vrx.media.deinterlace import Deinterlace, deinterlace
@@ -30,7 +31,7 @@ from vrx.media.pixel_formats import extract_planes, layout_from_pix_fmt, merge_c
 from vrx.media.probe import SourceInfo, describe_source, open_input, read_color
 from vrx.media.side_data import SideData, SideDataKind, frame_side_data_kinds, probe_side_data
 from vrx.media.timeline import scan_timeline
-from vrx.media.timing import FREE_RUNNING, Clock, Timeline, TimestampShifts
+from vrx.media.timing import Clock
 from vrx.media.video_stream import choice_note, pick_video
 
 logger = logging.getLogger(__name__)

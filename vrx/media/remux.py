@@ -23,9 +23,9 @@ from av.packet import Packet
 from av.stream import Stream
 
 from vrx.errors import OutputError
+from vrx.media.clock_scan import Timeline
 from vrx.media.probe import SourceInfo, StreamInfo, open_input
 from vrx.media.timeline import iter_packets
-from vrx.media.timing import Timeline
 
 FORMATS = {"mpeg": "nut"}  # the source's own container holds its streams best; program streams are hard to write
 OPTIONS = {"mpegts": {"mpegts_copyts": "1", "pes_payload_size": "0"}}  # one packet a time stamp, none of them moved

@@ -15,8 +15,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from vrx.media.clock_scan import FREE_RUNNING, TICK, ClockScan, Timeline, TimestampShifts, plausible_pts
 from vrx.media.probe import VideoInfo, describe_video, open_input
-from vrx.media.timing import FREE_RUNNING, TICK, ClockScan, Timeline, TimestampShifts, plausible_pts
 
 MAX_DAMAGED = 10_000  # packets that cannot be read, after which a source is taken to have ended
 
