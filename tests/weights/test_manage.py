@@ -59,7 +59,7 @@ def test_the_states_of_a_model(home: Path) -> None:
     add(home, "mine", "autoencoder", "guidance")
     assert manage.model_state(mine) == ("ready", "")
     assert manage.model_state(replace(mine, available=False)).word == "not in this version"
-    assert manage.model_state(replace(mine, parts=mine.parts[:1])).word == "incomplete"
+    assert manage.model_state(replace(mine, missing_roles=("guidance",))).word == "incomplete"
     assert manage.model_state(replace(mine, fault="own.toml: wrong")) == ("broken", "own.toml: wrong")
 
 
