@@ -169,18 +169,9 @@ def readable_copy(path: Path, name: str) -> Iterator[Path]:
 
 def compose(path: Path, made: Composition, whole: Path, name: str) -> None:
     """Write the temporary file with ffmpeg.  Raises InputError."""
-    words = [
-        "-y",
-        "-protocol_whitelist",
-        "file,pipe",
-        "-i",
-        f"file:{path}",
-        *LOSSLESS_OUTPUT,
-        *made.words,
-        f"file:{whole}",
-    ]
+    source = ["-y", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
     try:
-        FFmpegProcess(words).finish()
+        FFmpegProcess([*source, *LOSSLESS_OUTPUT, *made.words, f"file:{whole}"]).finish()
     except OutputError as error:
         raise InputError(
             f"cannot read {name}: ffmpeg cannot compose its picture ({error.message})",

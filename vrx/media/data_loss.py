@@ -94,7 +94,7 @@ def hdr10_notes(
 ) -> list[Note]:
     """Dropped HDR10 metadata; `destination` is encoder and container.
 
-    `has_display` says whether the source has mastering display data at all, `has_options` whether ffmpeg can
+    `has_display`: the source has mastering display data at all; `has_options`: ffmpeg can
     pass the metadata to every encoder.
     """
     encoder, container = destination

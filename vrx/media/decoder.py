@@ -20,11 +20,7 @@ from vrx.media.probe import input_error
 from vrx.media.timeline import MAX_DAMAGED, shift_packet
 from vrx.media.timing import DisplayOrder
 
-UNTIMED_CODECS = {
-    "h264",
-    "hevc",
-    "vvc",
-}  # codecs with wrong timestamps in AVI, which stores none
+UNTIMED_CODECS = {"h264", "hevc", "vvc"}  # codecs with wrong timestamps in AVI, which stores none
 Result = TypeVar("Result")
 FIRST_STEP = Fraction(1)  # seconds by which a seek that came too late is tried earlier; doubled every time
 

@@ -24,13 +24,7 @@ from vrx.media.picture_metadata import (
     read_metadata,
 )
 
-COLOR_CHUNKS = {
-    b"iCCP",
-    b"sRGB",
-    b"gAMA",
-    b"cHRM",
-    b"cICP",
-}  # replaced by the profile
+COLOR_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}  # replaced by the profile
 ICC_PIECE = 65533 - 14  # bytes of a profile in one JPEG segment, after its name and number
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 WEBP_FLAGS = {b"ICCP": 0x20, b"ALPH": 0x10, b"EXIF": 0x08, b"XMP ": 0x04}

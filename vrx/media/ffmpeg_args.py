@@ -15,10 +15,7 @@ from vrx.media.target import Target
 
 SAR_LIMIT = 65535  # largest numerator or denominator of a sample aspect ratio
 TIMESCALE_CONTAINERS = {"mp4", "mov"}  # containers with a video time base of choice
-BITEXACT_CONTAINERS = {
-    "matroska",
-    "webm",
-}  # containers that ffmpeg gives random numbers unless it is asked for exact bytes
+BITEXACT_CONTAINERS = {"matroska", "webm"}  # ffmpeg writes random IDs into these without -fflags bitexact
 
 
 def build_arguments(target: Target, destination: str) -> list[str]:

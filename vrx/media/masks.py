@@ -126,7 +126,7 @@ class MaskTrack:
 
     Masks are read in the orientation of the displayed video and returned in that of its stored pixels.  A still
     holds for all frames.  A folder gives one mask a frame, a video the one shown at that time; when they
-    end, the last one holds and the user is told once.
+    end, the last one is used, with one warning.
     """
 
     def __init__(self, path: Path, stored: tuple[int, int], notify: Notify, orientation: Orientation = UPRIGHT) -> None:

@@ -21,11 +21,7 @@ from numpy.typing import NDArray
 
 from vrx.media.frame import Color, Kind, Layout
 
-ORIENTATION_CONTAINERS = {
-    "mp4",
-    "mov",
-    "matroska",
-}  # containers whose orientation players follow; few follow that of WebM
+ORIENTATION_CONTAINERS = {"mp4", "mov", "matroska"}  # containers whose orientation players apply; few do for WebM
 ANGLE_TOLERANCE = 1.0  # degrees from a right angle that still count as one, as in ffmpeg's own player
 TRANSPOSED_CHROMA = {"": "top", "left": "top", "top": "left"}  # chroma location; untagged means left
 KNOWN_KINDS = {kind.value for kind in Type} - {Type.ICC_PROFILE.value}  # a profile's name would be freed twice

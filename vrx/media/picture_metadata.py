@@ -22,12 +22,7 @@ EXIF_HEADER = b"Exif\0\0"
 FORMATS = ("JPEG", "WEBP", "TIFF", "BMP")  # that Pillow reads here; PNG may keep its EXIF data behind the samples
 DAMAGED = (ValueError, struct.error, zlib.error, SyntaxError, KeyError, EOFError)  # what Pillow and ours raise for it
 UNREADABLE = (OSError, Image.DecompressionBombError, *DAMAGED)
-MULTI_PICTURE_SUFFIXES = {
-    ".tif",
-    ".tiff",
-    ".jpg",
-    ".jpeg",
-}  # a photograph may hold its gain map or depth as another picture
+MULTI_PICTURE_SUFFIXES = {".tif", ".tiff", ".jpg", ".jpeg"}  # a JPEG may hold a gain map or depth map, too
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 IPTC_RECORD = 0x0404  # its number among Photoshop's resources
 MAX_PART_BYTES = 16 << 20  # of one item

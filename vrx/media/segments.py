@@ -1,7 +1,7 @@
 """Segments: parts of a result, joined at the end without encoding again.
 
 Parts have the container of the result, so that it holds in parts what it holds whole.  Each begins near
-time zero, and ffmpeg's concat demuxer is told how far apart they begin: it would otherwise guess that
+time zero, and ffmpeg's concat demuxer gets the distance of their beginnings: it would otherwise guess that
 from durations, which variable frame rates spoil.
 """
 

@@ -19,7 +19,7 @@ def pick_video(container: InputContainer, name: str, wanted: int | None = None) 
 
     Cover pictures, tiles and thumbnails never; a moving stream before a still one, then the default one,
     then a long one, then the largest, then the first.  Raises InputError where there is none, UsageError
-    for an index that is no video stream.
+    for an index that is not a video stream.
     """
     shown = [s for s in container.streams.video if not is_cover(s)]
     if not shown:

@@ -26,7 +26,9 @@ def read_cuts(path: Path) -> frozenset[int]:
         raise InputError(f"cannot read the cut list {path}: {reason}") from error
     try:
         return parse_cuts(text)
-    except (ValueError, IndexError, csv.Error) as error:
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"{path} is not a cut list", HINT) from error
+    except csv.Error as error:
         raise UsageError(f"{path} is not a cut list: {error}", HINT) from error
 
 
