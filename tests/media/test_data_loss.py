@@ -114,7 +114,8 @@ def test_every_kind_of_side_data_has_a_note_of_its_own() -> None:
     notes = side_data_notes(SideData(frozenset(SideDataKind)), "mp4")
     assert [note.facts["kind"] for note in notes] == [kind.value for kind in SideDataKind]
     assert all(
-        note.text.startswith(f"{kind.value} cannot be kept") for kind, note in zip(SideDataKind, notes, strict=True)
+        note.text.startswith(f"{kind.value} cannot be preserved")
+        for kind, note in zip(SideDataKind, notes, strict=True)
     )
 
 
@@ -137,5 +138,5 @@ def test_stereo_has_a_note_where_it_is_not_kept(layout: str, container: str, kep
 def test_dolby_vision_profile_5_has_advice_of_its_own() -> None:
     found = SideData(frozenset({SideDataKind.DOLBY_VISION}), dolby_profile=5)
     assert texts(side_data_notes(found, "mp4")) == [
-        "Dolby Vision data cannot be kept; profile 5 has wrong colors without it, so convert the source to HDR10 first"
+        "Dolby Vision data cannot be preserved; profile 5 has wrong colors without it, so convert the source to HDR10 first"
     ]

@@ -135,7 +135,7 @@ def side_data_notes(found: SideData, container: str) -> list[Note]:
             advice = ""
         if kind is SideDataKind.DOLBY_VISION and found.dolby_profile == DOLBY_ONLY_PROFILE:
             advice = "profile 5 has wrong colors without it, so convert the source to HDR10 first"
-        text = f"{kind.value} cannot be kept" + (f"; {advice}" if advice else "")
+        text = f"{kind.value} cannot be preserved" + (f"; {advice}" if advice else "")
         notes.append(loss("side-data-loss", text, kind=kind.value))
     return notes
 

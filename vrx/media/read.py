@@ -118,7 +118,9 @@ class Reader:
             self._warn("transparency-loss", "no decoder for its transparency, which is dropped")
         self.mastering: dict[str, bytes] = {} if self.info.still else read_hdr10(first, video.codec)
         if orientation is None:
-            self._warn("orientation-loss", "tagged to be shown at an angle; only quarter turns and mirrors are kept")
+            self._warn(
+                "orientation-loss", "tagged to be shown at an angle; only quarter turns and mirrors are preserved"
+            )
         self.orientation, self.applied_orientation = orientation or UPRIGHT, UPRIGHT
 
     def _describe_sequence(self, sequence: ImageSequence) -> None:
@@ -310,7 +312,7 @@ class Reader:
         seconds = float(picture.time or 0)
         for kind in frame_side_data_kinds(picture, self.info.video.codec) - self._known_side_data:
             self._known_side_data.add(kind)
-            text = f"from {seconds:.2f} s on, {kind.value} cannot be kept"
+            text = f"from {seconds:.2f} s on, {kind.value} cannot be preserved"
             self._warn("side-data-loss", text, kind=kind.value, seconds=seconds)
 
     def _warn(self, code: str, text: str, **facts: str | float | None) -> None:

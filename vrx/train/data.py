@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hold-out", nargs="*", default=[], help="file stems kept for evaluation")
+    parser.add_argument("--hold-out", nargs="*", default=[], help="file stems reserved for evaluation")
     args = parser.parse_args()
     torch.set_num_threads(1)
     rng = random.Random(args.seed)

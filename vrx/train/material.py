@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--clips", type=Path, nargs="+", required=True, help="files, with :N for N runs")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hold-out", nargs="*", default=[], help="stems of clips kept for validation")
+    parser.add_argument("--hold-out", nargs="*", default=[], help="stems of clips reserved for validation")
     args = parser.parse_args()
     for name in ("photos", "clips", "coded"):
         (args.out / name).mkdir(parents=True, exist_ok=True)

@@ -357,7 +357,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="grid positions of what is learnt from")
     parser.add_argument("--made", type=int, default=16, help="clips that are made at once")
     parser.add_argument("--reuse", type=float, default=3.0, help="how often a clip is drawn, roughly")
-    parser.add_argument("--pool", type=float, default=1.0, help="clips held ready, of the usual number")
+    parser.add_argument("--pool", type=float, default=1.0, help="clips in memory, as a share of the usual number")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--save", type=float, default=60.0, help="seconds between saves")

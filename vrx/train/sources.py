@@ -21,7 +21,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hold-out", nargs="*", default=[], help="file stems kept for evaluation")
+    parser.add_argument("--hold-out", nargs="*", default=[], help="file stems reserved for evaluation")
     return parser
 
 
