@@ -138,5 +138,6 @@ def test_stereo_has_a_note_where_it_is_not_kept(layout: str, container: str, kep
 def test_dolby_vision_profile_5_has_advice_of_its_own() -> None:
     found = SideData(frozenset({SideDataKind.DOLBY_VISION}), dolby_profile=5)
     assert texts(side_data_notes(found, "mp4")) == [
-        "Dolby Vision data cannot be preserved; profile 5 has wrong colors without it, so convert the source to HDR10 first"
+        "Dolby Vision data cannot be preserved; profile 5 has wrong colors without it, "
+        "so convert the source to HDR10 first"
     ]
