@@ -38,7 +38,7 @@ def kill_encoders() -> None:
 
 
 def restore(job: Job, watch: Watcher = ignore) -> RestoreResult:
-    """Run one job.  Raises VrxError; whatever stood under the output's name then still stands."""
+    """Run one job.  Raises VrxError; an earlier file of that name is then unchanged."""
     return batch([job], watch).restore(0)
 
 
@@ -64,14 +64,14 @@ def as_failure(error: Exception, job: Job) -> VrxError:
 
 
 def in_subfolder(job: Job, subfolder: str) -> Job:
-    """A job whose result stands in the folder for results where its input stands in the named folder."""
+    """A job whose result goes to the same subfolder of the folder for results that its input is in."""
     from vrx.pipeline.paths import in_subfolder
 
     return in_subfolder(job, subfolder)
 
 
 def expand(inputs: Sequence[str], recursive: bool = False, output: str | None = None) -> Expansion:
-    """What the words of a restoring command stand for; `output` is where results go.  Raises UsageError."""
+    """The inputs that the arguments of a command name; `output` is where results go.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
     from vrx.pipeline.paths import results_folder
 
@@ -79,7 +79,7 @@ def expand(inputs: Sequence[str], recursive: bool = False, output: str | None = 
 
 
 def expand_all(inputs: Sequence[str], recursive: bool = False) -> Expansion:
-    """What words stand for, the results of earlier runs among them.  Raises UsageError."""
+    """The inputs that arguments name, results of earlier runs included.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
 
     return expand_inputs(inputs, Choice(recursive=recursive, results=True))
@@ -89,7 +89,7 @@ def probe(source: str | os.PathLike[str], stream: int | None = None) -> SourceIn
     """What a file holds: `video` with its size, rate and color, `duration` in seconds, all `streams`, and tags.
 
     `stream` is the index of another video stream than the one that players show.  Raises InputError, and
-    UsageError for an index that is no video stream.
+    UsageError for an index that is not a video stream.
 
     >>> import vrx
     >>> info = vrx.probe("in.mp4")
@@ -110,7 +110,7 @@ def detect_scenes(
     """The scenes of a video: frames `start` to before `end`, and `start_time` and `end_time` in seconds.
 
     `threshold` is how large a change a cut is, 27 unless given; lower finds more.  Raises InputError, and UsageError
-    for a threshold out of range or an index that is no video stream.
+    for a threshold out of range or an index that is not a video stream.
 
     >>> import vrx
     >>> [(scene.start, scene.end) for scene in vrx.detect_scenes("in.mp4")]

@@ -1,4 +1,4 @@
-"""The three tasks over whole files, in one call each: the same results as on the command line, byte by byte."""
+"""The three tasks over files, one call each: the same results as on the command line, byte by byte."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measuring: whole runs, stages of large models, floors."""
+"""Benchmarks: end to end, stage by stage, and what the hardware allows."""

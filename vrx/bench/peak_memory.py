@@ -12,7 +12,7 @@ STATUS = Path("/proc/self/status")
 
 
 def forget_peak() -> None:
-    """Start anew, where the system can; elsewhere the peak is that of the whole process."""
+    """Reset the peak, where the system can; elsewhere it is that of the process so far."""
     with suppress(OSError):  # not Linux, or not allowed
         FORGET.write_text("5")
 

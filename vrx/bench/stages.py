@@ -81,7 +81,7 @@ def benchmark_random(
     device = pick_device(model.device)
     dtype = pick_dtype(model.dtype, device)
     task = Task(entry.tasks[0])
-    mask = Path("none") if task is Task.INPAINT else None  # asked for, never read
+    mask = Path("none") if task is Task.INPAINT else None  # required, never read
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
     family = FAMILIES[entry.family]
     components = RandomComponents.of(entry, family, device, dtype)
@@ -115,8 +115,8 @@ def measured(
     frames = restorer.schedule.next
     rows = []
     for name, runner in meter.runners.items():
-        held = sum(p.nbytes for p in parameters(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
-        floor = max(operations[name] / rates[0], held / rates[1])
+        read = sum(p.nbytes for p in parameters(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
+        floor = max(operations[name] / rates[0], read / rates[1])
         rows.append(
             StageRow(
                 width=size[0],
@@ -126,7 +126,7 @@ def measured(
                 seconds=seconds[name],
                 fps=frames / seconds[name],
                 operations=operations[name],
-                bytes=held,
+                bytes=read,
                 floor=floor,
                 gap=seconds[name] / floor,
                 memory=meter.memory[name],
@@ -232,5 +232,5 @@ def reset(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> int:
-    """The device's peak since `reset`; on the processor the whole process's."""
+    """The device's peak since `reset`; on the processor the process's."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()

@@ -37,7 +37,7 @@ class ArrayFormat:
 
     @property
     def peak(self) -> int:
-        """What stands for 1.0."""
+        """The value of white."""
         return PEAKS.get(self.dtype, 1)
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class ArrayFormat:
 
 
 def describe_array(array: object, number: int) -> ArrayFormat:
-    """The format of frame `number`.  Raises UsageError for what is no RGB frame."""
+    """The format of frame `number`.  Raises UsageError for anything but an RGB frame."""
     if isinstance(array, Tensor):
         if array.ndim != 3 or array.shape[0] != 3:
             hint = "Tensors are [3, H, W]: use x.permute(2, 0, 1)" if array.shape[-1:] == (3,) else FORM
@@ -67,7 +67,7 @@ def describe_array(array: object, number: int) -> ArrayFormat:
 
 
 def shape_hint(array: NDArray[Any]) -> str:
-    """What to do about an array that is no RGB frame."""
+    """What to do about an array that is not an RGB frame."""
     if array.ndim == 2:
         return "For gray frames: np.stack([x] * 3, -1); frames come in an iterable, a single one as [x]"
     if array.ndim == 3 and array.shape[2] == 4:

@@ -23,7 +23,7 @@ Identity = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """A file that a run reads; `role` says in words what for."""
+    """A file that a run reads; `role` names its use."""
 
     path: Path
     role: str
@@ -77,7 +77,7 @@ def refuse_clashes(results: Sequence[tuple[Job, Destination | None]]) -> None:
 
 
 def files_of(destination: Destination) -> list[Path]:
-    """The files a result may replace; for a sequence those that stand there under its names, whatever their case."""
+    """The files a result may replace; for a sequence the existing ones of its names, in any case."""
     if not destination.sequence:
         return [destination.path]
     pattern = destination.path
@@ -104,9 +104,9 @@ class Taken:
     def add(self, destination: Destination, source: str) -> None:
         """Note the file, or the pattern, of one result."""
         path = destination.path
-        whole, folder = identity(path), identity(path.parent)
-        folded = tuple(fold(part) for part in whole)
-        earlier = self._exact.get(whole) or self._numbered(destination, folder)
+        exact, folder = identity(path), identity(path.parent)
+        folded = tuple(fold(part) for part in exact)
+        earlier = self._exact.get(exact) or self._numbered(destination, folder)
         if earlier is None and folded in self._folded and ignores_case(path.parent):
             earlier = self._folded[folded]
         if earlier is not None and identity(Path(earlier)) == identity(Path(source)):
@@ -116,7 +116,7 @@ class Taken:
                 f"{earlier} and {source} cannot share the output {path}",
                 "Name a folder with -o, or use {stem}; with -r a folder keeps subfolders apart",
             )
-        self._exact[whole] = self._folded[folded] = source
+        self._exact[exact] = self._folded[folded] = source
         kind = self._sequences if destination.sequence else self._files
         kind.setdefault(folder, []).append((path, source))
 
@@ -132,7 +132,7 @@ class Taken:
 
 
 def around(pattern: Path) -> list[str]:
-    """What stands before and after the number, in no case."""
+    """The text before and after the number, case folded."""
     return [part.casefold() for part in PATTERN.split(pattern.name, maxsplit=1)]
 
 
@@ -172,7 +172,7 @@ def fold(part: object) -> object:
 
 
 def ignores_case(folder: Path) -> bool:
-    """Whether a folder's names are the same in another case; asked with a file that is there, or made for that."""
+    """Whether a folder ignores the case of names: tried with an existing file, or a temporary one."""
     place = next((parent for parent in (folder, *folder.absolute().parents) if parent.is_dir()), folder)
     try:
         with tempfile.NamedTemporaryFile(prefix=".vrx-case-", dir=place) as file:

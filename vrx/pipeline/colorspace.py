@@ -64,8 +64,8 @@ def upload(planes: tuple[Plane, ...], device: torch.device) -> list[Tensor]:
 def to_rgb(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = None) -> tuple[Tensor, Tensor | None]:
     """A frame as [3, H, W] in 0..1, and its alpha [1, H, W] where it has one.
 
-    Where `mask` [H, W] marks a pixel, what its chroma sample says of the unmarked pixels that share it is
-    not believed: their chroma is filled in from around.
+    Where `mask` [H, W] marks a pixel, the chroma sample it shares with unmarked pixels is not used: their
+    chroma is filled in from around.
     """
     layout = frame.layout
     planes = upload(frame.planes, device)

@@ -18,7 +18,7 @@ from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:
-    """How restored pixels become frames: layout and color of the result, and the user's wishes.
+    """How restored pixels become frames: layout and color of the result, and the user's choices.
 
     `scale` from source to result; `blend` the restored share, 0 to 1; `known` whether unmasked samples of the
     source are put back as they were.

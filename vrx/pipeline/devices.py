@@ -48,7 +48,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def memory_of(device: torch.device) -> int | None:
-    """Bytes that a device has in all: a GPU's own, else the machine's; None where that is not told."""
+    """Bytes that a device has in all: a GPU's own, else the machine's; None where the system does not tell."""
     if device.type == "cuda":
         return gpu_memory(device)
     try:
@@ -70,8 +70,8 @@ def works(device: torch.device) -> bool:
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """The number type of the network: bf16 wherever it is the faster one.
 
-    A processor that says it has units for it is believed, so that a run gives the same bytes however busy
-    the machine is; any other is measured.
+    A processor that reports units for it is not measured, so that a run gives the same bytes however busy the
+    machine is; any other is.
     """
     if name != "auto":
         return DTYPES[name]
@@ -83,7 +83,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def bf16_units() -> bool:
-    """Whether the processor says it multiplies in bfloat16 (AMX or AVX-512 BF16)."""
+    """Whether the processor reports that it multiplies in bfloat16 (AMX or AVX-512 BF16)."""
     names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(bool(ask()) for ask in (getattr(torch.cpu, name, None) for name in names) if callable(ask))
 

@@ -1,7 +1,7 @@
 """A model's stages over one stream of items: in threads of their own, or one after the other without any.
 
-Scene starts, save points and chunks travel in one order through all stages, so every stage is asked for
-its state at the same place of the video.  Both executors give the same items.
+Scene starts, save points and chunks travel in one order through all stages, so every stage saves
+its state at the same position of the video.  Both executors give the same items.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Converter(Protocol[Result]):
 
 @dataclass
 class StreamState:
-    """All that a stream remembers at one place: stage states by name, the scene, and what comes next.
+    """A stream's state at one position: stage states by name, the scene, and what comes next.
 
     `index` is the next chunk of the scene, `frame` the next frame of the stream.
     """
@@ -56,13 +56,13 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Save:
-    """A request to save the stream's state at this place; every stage adds its own as it passes.
+    """A request to save the stream's state at this position; every stage adds its own as it passes.
 
-    Not `whole`: at the end of a scene, where the place is enough.
+    `with_stages` False: only the position, which is enough at the end of a scene.
     """
 
     state: StreamState
-    whole: bool = True
+    with_stages: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Worker(Generic[Result]):
             elif isinstance(item, Resume):
                 self._runner.load(item.state.scene, item.state.stages[self.name])
             elif isinstance(item, Save):
-                if item.whole:
+                if item.with_stages:
                     item.state.stages[self.name] = self._runner.save()
             else:
                 self._step(item)

@@ -61,7 +61,7 @@ def planned_action(session: Session) -> Action:
 
 
 def exists_unopened(session: Session) -> bool:
-    """Whether the result exists, as far as can be told before the source is opened."""
+    """Whether the result exists, as far as is known before the source is opened."""
     destination = session.destination
     if destination is None or destination.sequence:
         return False

@@ -17,14 +17,14 @@ from vrx.weights.catalogue import Entry
 
 
 def output_pixels(source: str, scale: int) -> int:
-    """Pixels of a frame of the result; those of 1280x720 where the source cannot be looked into before it is read."""
+    """Pixels of a frame of the result; those of 1280x720 for standard input."""
     if source == "-":
         return USUAL
     try:
         with open_input(Path(source), source) as container:
             stream = pick_video(container, source)
             return stream.width * stream.height * scale**2 or USUAL
-    except InputError:  # whoever reads it says what is wrong
+    except InputError:  # the reader reports what is wrong
         return USUAL
 
 

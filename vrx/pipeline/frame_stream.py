@@ -35,12 +35,12 @@ from vrx.settings import RestoreSettings, Task
 
 Mask = NDArray[Any] | Tensor
 Masks = str | os.PathLike[str] | Mask | Iterable[Mask]
-IN_MEMORY = "frames"  # what events call an input that is no file
+IN_MEMORY = "frames"  # the input of events about frames in memory
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of a model in one call; `scenes` None finds cuts, else the frames that begin a scene."""
+    """The arguments of one call; `scenes` None finds cuts, else the frames that begin a scene."""
 
     restore: RestoreSettings
     prompt: str | None

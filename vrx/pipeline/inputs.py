@@ -31,7 +31,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What words stand for: inputs in natural order, and by word what is left out and what cannot be read."""
+    """What arguments expand to: inputs in natural order; by argument, what is left out and what cannot be read."""
 
     inputs: tuple[Input, ...] = ()
     notes: tuple[tuple[str, Note], ...] = ()
@@ -60,7 +60,7 @@ class Choice:
 
 
 def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
-    """The inputs that words name.  Raises UsageError for an empty word, and for two that stand for standard input.
+    """The inputs that words name.  Raises UsageError for an empty word, and for standard input named twice.
 
     A missing file, an address, and a folder or a glob that holds nothing are problems of the expansion, so
     that all of them can be reported.
@@ -173,7 +173,7 @@ def earlier(word: str, names: Sequence[str]) -> Note:
 
 
 def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """A folder and, if asked, those in it: each with its files, and with the folders in it that are passed by.
+    """A folder and, if asked, those in it: each with its files, and with the folders in it that are left out.
 
     Names in natural order, without hidden ones.  Links to folders are passed by, as they may lead back.
     Raises OSError for a folder that cannot be read.

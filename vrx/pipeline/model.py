@@ -162,7 +162,7 @@ class Model:
         """
         restore = RestoreSettings(
             task=Task.INPAINT, mask=Path("mask"), dilate=dilate, strength=strength, blend=blend
-        )  # the path stands for the masks
+        )  # masks come with the call, not as a file
         call = Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event, masks)
         return self._restore(frames, call)
 

@@ -107,8 +107,12 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         pictures=pictures(info, selection),
     )
     warn_of_metadata(job, target, form, notify)
-    asked = job.output
-    if asked.codec != "auto" or asked.encoder_args or (asked.crf, asked.preset, asked.pix_fmt) != (None, None, None):
+    chosen = job.output
+    if (
+        chosen.codec != "auto"
+        or chosen.encoder_args
+        or (chosen.crf, chosen.preset, chosen.pix_fmt) != (None, None, None)
+    ):
         check_encoder_settings(target)  # what vrx itself chooses goes together
     return target
 
@@ -185,14 +189,14 @@ def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tu
 
 @dataclass(frozen=True)
 class Light:
-    """How HDR10's mastering display and light level are said: to ffmpeg, or to x265 alone."""
+    """Options for HDR10's mastering display and light level: of ffmpeg, or of x265 alone."""
 
     options: tuple[str, ...] = ()
     x265: tuple[str, ...] = ()
 
 
 def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Light:
-    """The words for an encoder; what cannot be said to it, or held by the container, is told."""
+    """The options for an encoder; what it or the container cannot carry is reported."""
     light = hdr10.parse_hdr10(reader.mastering)
     options = bool(light) and has_option(executable(), hdr10.OPTION)
     raw = "MASTERING_DISPLAY_METADATA" in reader.mastering
@@ -223,7 +227,7 @@ def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> Strea
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:
-    """How many frames will come, as far as the header tells."""
+    """How many frames will come, by the header; None where it does not tell."""
     if info.still:
         return info.video.frames or 1
     total = info.estimated_frames

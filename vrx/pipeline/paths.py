@@ -48,7 +48,7 @@ class Destination:
     new_folder: bool = False
 
     def existing(self) -> list[Path]:
-        """The files that stand there now.  Raises OutputError for names the file system refuses."""
+        """The files that exist now.  Raises OutputError for names the file system refuses."""
         try:
             if self.sequence:
                 return sequence_members(self.path)
@@ -69,8 +69,8 @@ def tag(job: Job) -> str:
 def default_suffix(source: Path | None, audio: bool = True, stream: int | None = None) -> str:
     """The container of a result without -o: as the source's where it can be written, else MP4 or MKV.
 
-    `audio` says whether the result is to have the source's sound, `stream` which of several videos is
-    restored.  A source that cannot be opened is told of by who reads it.
+    `audio`: whether the result has the source's sound; `stream` which of several videos is
+    restored.  The reader reports a source that cannot be opened.
     """
     if source is None:
         return FALLBACK_SUFFIX
@@ -132,7 +132,7 @@ def check_suffix(path: Path, wanted: str) -> None:
 
 
 def in_subfolder(job: Job, subfolder: str) -> Job:
-    """A job whose result stands in the same place of the folder for results as its input does in the input's."""
+    """A job whose result goes to the same subfolder of the folder for results that its input is in."""
     wanted = job.output.path
     if not subfolder or wanted is None or not is_folder(wanted):
         return job
@@ -158,7 +158,7 @@ def results_folder(wanted: str | None) -> Path | None:
 def fill(template: str, values: dict[str, str]) -> str:
     """A template with its fields filled in; `{{` and `}}` are braces.  Raises UsageError for any other field.
 
-    A name without an opening brace is no template.
+    A name without an opening brace is not a template.
     """
     if "{" not in template:
         return template
@@ -205,7 +205,7 @@ def check_name(path: Path) -> None:
         return
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "Choose another name with -o") from error
-    except ValueError as error:  # a zero byte, or what is no character
+    except ValueError as error:  # a zero byte, or an invalid character
         raise OutputError(f"cannot write {path!s:.80}: not a valid file name") from error
 
 
@@ -244,7 +244,7 @@ def check_kind(destination: Destination) -> None:
 
 
 def make_folder(destination: Destination) -> None:
-    """Make the folder that a result is to stand in.  Raises OutputError."""
+    """Make the folder of a result.  Raises OutputError."""
     if destination.new_folder:
         try:
             destination.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a run tells its watcher while frames are written."""
+"""Events of a run while its frames are written."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def drain(
     writer: Writer | SegmentedWriter,
     progress: Progress,
 ) -> None:
-    """Write what the stages give, and save their states where that was asked for."""
+    """Write the restored chunks, and save the stream's state at each save point."""
     with closing(executor.results(items)) as results:
         try:
             for item in results:

@@ -135,7 +135,7 @@ class Session:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
 
     def _spooled(self) -> Path:
-        """Standard input as a file: its header may stand at the end, and its sound is read once more."""
+        """Standard input as a file: its header may be at the end, and its sound is read separately."""
         if sys.stdin is None:
             raise UsageError("standard input is closed", "Pipe a video into it, or name a file")
         if sys.stdin.isatty():

@@ -23,7 +23,7 @@ def masked_frames(session: Session, first: int = 0) -> Iterator[MaskedFrame]:
 
 
 def find_boundaries(session: Session) -> Iterator[SceneFrame]:
-    """Frames with the scene boundaries that were asked for; a single picture has none."""
+    """Frames with their scene boundaries, found or given; a single picture has none."""
     frames, threshold = session.reader.frames(), session.job.selection.scene_threshold
     if session.reader.info.still and not is_pattern(session.source):
         return apply_cuts(frames, frozenset())

@@ -1,4 +1,4 @@
-"""What of the source goes into the result beside the restored picture, and what cannot: said before any work."""
+"""Streams and tags that go into the result beside the restored picture, and notes about those that cannot."""
 
 from __future__ import annotations
 

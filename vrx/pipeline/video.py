@@ -127,11 +127,11 @@ class VideoReader:
 
     @property
     def frame_count(self) -> int | None:
-        """How many frames will come, by the file's header; None where it does not tell."""
+        """How many frames will come, by the file's header; None if unknown."""
         return expected_frames(self.reader.info_on_timeline(), self.selection)
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """The frames.  Raises UsageError the second time: nothing is kept to go back to."""
+        """The frames.  Raises UsageError the second time: frames are not stored."""
         if self._iterated:
             raise UsageError(f"{self.path} was read already", "Open another VideoReader to read it again")
         self._iterated = True

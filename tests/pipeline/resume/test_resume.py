@@ -306,7 +306,7 @@ def test_saves_stand_between_parts() -> None:
                 seen = item.first_frame + len(item.frames)
             elif isinstance(item, Save):
                 assert item.state.frame == seen
-                assert item.whole == within
+                assert item.with_stages == within
         return kept_at
 
     assert places(True, 4) == [8, 17, 25]

@@ -20,7 +20,7 @@ from vrx.settings import Job
 # settings whose outcome is compared instead, or that do not change the picture
 IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline"}
 IRRELEVANT |= {"output.path", "output.overwrite", "output.skip_existing", "output.resume"}
-SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and sample_ranges of a file; smaller ones are hashed whole
+SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and samples of a file; smaller files are hashed completely
 FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
 
 

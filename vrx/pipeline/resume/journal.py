@@ -228,7 +228,7 @@ def regular_file_size(path: Path) -> int:
 
 
 def parse_count(value: object, least: int) -> int:
-    """A whole number of at least `least`.  Raises ValueError."""
+    """An integer of at least `least`.  Raises ValueError."""
     if type(value) is not int or value < least:
         raise ValueError(f"{value!r} where a number is expected")
     return value

@@ -1,4 +1,4 @@
-"""Opening what an earlier run of the same command left, and saying what becomes of it."""
+"""Opening the journal of an earlier run of the same command, and reporting whether it is continued."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def lock_result(stack: ExitStack, session: Session, path: Path) -> None:
 
 
 def report_saved_frames(session: Session, journal: Journal, kind: type[BaseException] | None, *_: object) -> None:
-    """Say what a run that failed leaves to the next; one that was stopped says it in its own event."""
+    """Report what a failed run leaves to the next; a stopped one reports it in its own event."""
     frames = 0 if kind is None or issubclass(kind, KeyboardInterrupt | StoppedError) else journal.count_saved_frames()
     if frames:
         text = f"{frames} frames saved; rerun the same command to resume"

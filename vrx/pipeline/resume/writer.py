@@ -39,7 +39,7 @@ def insert_checkpoints(
     for item in items:
         if isinstance(item, SceneStart):
             if not within_scenes and scene is not None and count - saved >= SEGMENT_FRAMES:
-                yield Save(StreamState(scene, 0, count), whole=False)
+                yield Save(StreamState(scene, 0, count), with_stages=False)
                 saved = count
             scene = item
             yield item

@@ -1,0 +1,36 @@
+"""What a dry run shows."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipMaker
+from tests.pipeline.jobs import make_job, open_session
+from vrx.errors import DeviceError
+from vrx.pipeline import memory, plan
+from vrx.pipeline.memory import HostMemory
+from vrx.pipeline.plan import check_memory, make_plan
+
+
+def test_a_plan_says_what_will_be_done(clip: ClipMaker, tmp_path: Path) -> None:
+    with open_session(make_job(clip("in.mkv", frames=5), tmp_path / "out.mp4")) as session:
+        found = make_plan(session)
+    assert (found.frames, found.source_size, found.target_size) == (5, (64, 48), (128, 96))
+    assert (found.model, found.device, found.dtype) == ("embedded", "cpu", "float32")
+    assert (found.encoder, found.container, found.pix_fmt) == ("libx264", "mp4", "yuv420p")
+    assert (found.output, found.action, found.scenes) == (str(tmp_path / "out.mp4"), "write", "auto")
+    assert found.memory is not None
+    assert found.seconds is not None
+    assert found.memory > memory.BASE_MEMORY
+    assert found.seconds > 0
+    assert found.as_dict()["chunk"] == found.chunk > 0
+
+
+def test_memory_that_cannot_be_enough_is_named_and_refused(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "host_memory", lambda: HostMemory(1 << 20, 1 << 20))
+    with open_session(make_job(clip("in.mkv", frames=5), tmp_path / "out.mp4")) as session:
+        assert "it would be refused" in plan.make_plan(session).notes[-1]
+        with pytest.raises(DeviceError, match="of memory"):
+            check_memory(session)
