@@ -46,8 +46,8 @@ def test_streams(case: Case, mode: str) -> None:
         tokens = cache.end
         close(cache.keys[0, :, :, :tokens].transpose(1, 2), io["stream.cache_k0"], case.tolerance)
         close(cache.values[0, :, :, :tokens].transpose(1, 2), io["stream.cache_v0"], case.tolerance)
-        close(conditions.guidance.keys[0].transpose(1, 2), io["stream.cross_k0"], case.tolerance)
-        close(conditions.guidance.values[0].transpose(1, 2), io["stream.cross_v0"], case.tolerance)
+        close(conditions.context.keys[0].transpose(1, 2), io["stream.cross_k0"], case.tolerance)
+        close(conditions.context.values[0].transpose(1, 2), io["stream.cross_v0"], case.tolerance)
 
 
 @torch.inference_mode()

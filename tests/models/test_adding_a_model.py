@@ -94,7 +94,7 @@ class ToyRestorer:
 class ToyModel:
     network: ToyNetwork
 
-    def restorer(self, restore: RestoreSettings) -> ToyRestorer:
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> ToyRestorer:
         return ToyRestorer(self.network)
 
 

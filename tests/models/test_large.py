@@ -52,7 +52,7 @@ def restorer(path: Path, task: Task, **wishes: str) -> Restorer:
     model = ModelSettings(name=str(path), **wishes)
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=Path("m"))
     request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
-    return load_model(entry, request).restorer(restore)
+    return load_model(entry, request).restorer(restore, model.prompt)
 
 
 def clip(frames: int) -> Tensor:
@@ -176,18 +176,31 @@ def test_a_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pytest.
     def never(*_: object) -> None:
         raise AssertionError("the encoder was loaded again")
 
-    monkeypatch.setattr(prompts, "encoded", never)
+    monkeypatch.setattr(prompts, "run_encoder", never)
     assert torch.equal(run(restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat"), clip(3)), first)
     with pytest.raises(AssertionError, match="again"):
         restorer(folders["instantvir"], Task.DEBLUR, prompt="a cat tree")
 
 
+def test_one_loaded_model_serves_tasks_and_prompts(folders: dict[str, Path]) -> None:
+    entry, model = entry_from_path(folders["instantvir"]), ModelSettings(prompt="a cat")
+    loaded = load_model(entry, BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32))
+    deblur = RestoreSettings(task=Task.DEBLUR)
+    for prompt in ("a cat", "a tree", "a cat"):
+        alone = run(restorer(folders["instantvir"], Task.DEBLUR, prompt=prompt), clip(3))
+        assert torch.equal(run(loaded.restorer(deblur, prompt), clip(3)), alone)
+    upscale = loaded.restorer(RestoreSettings(task=Task.UPSCALE, scale=4), "a cat")
+    assert torch.equal(
+        run(upscale, clip(3)), run(restorer(folders["instantvir"], Task.UPSCALE, prompt="a cat"), clip(3))
+    )
+
+
 def test_prompts_are_cleaned_and_end_with_their_token(folders: dict[str, Path]) -> None:
-    assert prompts.cleaned("  a\n&amp;lt;b&amp;gt;\t cafÃ© ") == "a <b> café"
+    assert prompts.clean("  a\n&amp;lt;b&amp;gt;\t cafÃ© ") == "a <b> café"
     tokenizer = read_folder(folders["instantvir"]).tokenizer()
-    assert prompts.tokens(tokenizer, "a  cat ")[0].tolist() == [[3, 4, 1]]
-    assert prompts.tokens(tokenizer, "")[0].tolist() == [[1]]
-    ids, mask = prompts.tokens(tokenizer, "cat " * 700)
+    assert prompts.tokenize(tokenizer, "a  cat ")[0].tolist() == [[3, 4, 1]]
+    assert prompts.tokenize(tokenizer, "")[0].tolist() == [[1]]
+    ids, mask = prompts.tokenize(tokenizer, "cat " * 700)
     assert ids.shape == mask.shape == (1, 512)
     assert int(ids[0, -1]) == 1
 
@@ -308,14 +321,14 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
     assert read_folder(tmp_path).files == {}
 
 
-@pytest.mark.parametrize("spent", [False, True])
-def test_a_latent_at_a_time_is_a_chunk_at_a_time(spent: bool) -> None:
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_latent_at_a_time_is_a_chunk_at_a_time(inplace: bool) -> None:
     network = WanAutoencoder(WanAutoencoderConfig(dim=4))
     network.load_state_dict(small.autoencoder())
     codec = autoencoders.WanVideoAutoencoder(network)
     video, latent = torch.rand(1, 3, 17, 16, 24) * 2 - 1, torch.randn(1, 16, 6, 2, 3)
     with torch.inference_mode():
-        parts = [ConvCache(spent=spent), ConvCache(spent=spent)]
+        parts = [ConvCache(inplace=inplace), ConvCache(inplace=inplace)]
         found: list[list[torch.Tensor]] = [[], []]
         for low, high, first, last in ((0, 9, 0, 3), (9, 17, 3, 6)):
             encoded, parts[0] = codec.encode_step(video[:, :, low:high], parts[0])
@@ -327,13 +340,13 @@ def test_a_latent_at_a_time_is_a_chunk_at_a_time(spent: bool) -> None:
         torch.testing.assert_close(torch.cat(one, 2), other, atol=1e-4, rtol=0)
 
 
-def test_a_spent_cache_moves_on_itself() -> None:
+def test_an_inplace_cache_moves_on_itself() -> None:
     network = WanAutoencoder(WanAutoencoderConfig(dim=4))
-    kept, spent = ConvCache(), ConvCache(spent=True)
+    kept, inplace = ConvCache(), ConvCache(inplace=True)
     latent = torch.randn(1, 16, 1, 2, 3)
     with torch.inference_mode():
         assert network.decode_step(latent, kept)[1] is not kept
-        assert network.decode_step(latent, spent)[1] is spent
+        assert network.decode_step(latent, inplace)[1] is inplace
     assert not kept.store
-    assert spent.store
-    assert spent.to(torch.device("cpu")).spent
+    assert inplace.store
+    assert inplace.to(torch.device("cpu")).inplace

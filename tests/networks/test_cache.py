@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from vrx.networks.cache import FeatureCache, KVCache
 
 
-def cache_of(window: int, chunk: int, anchors: int = 2) -> KVCache:
-    cache = KVCache.allocate((2, 1, 1, 4), window, chunk, anchors, torch.zeros(1))
+def cache_of(window: int, chunk: int, sink_tokens: int = 2) -> KVCache:
+    cache = KVCache.allocate((2, 1, 1, 4), window, chunk, sink_tokens, torch.zeros(1))
     cache.keys.fill_(float("nan"))
     cache.values.fill_(float("nan"))
     for layer in range(2):
-        cache.pin(layer, torch.zeros(1, 1, anchors, 4), torch.zeros(1, 1, anchors, 4))
+        cache.set_sink(layer, torch.zeros(1, 1, sink_tokens, 4), torch.zeros(1, 1, sink_tokens, 4))
     return cache
 
 
@@ -33,17 +33,17 @@ def test_a_write_sees_the_window_and_itself_and_never_an_empty_slot(window: int,
 
 @given(st.integers(0, 9), st.integers(1, 5), st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(0, 2))
 def test_writes_of_any_size_see_the_window_and_themselves(
-    window: int, chunk: int, sizes: list[int], anchors: int
+    window: int, chunk: int, sizes: list[int], sink_tokens: int
 ) -> None:
-    cache = cache_of(window, chunk, anchors)
+    cache = cache_of(window, chunk, sink_tokens)
     for number, size in enumerate(sizes):
         count = min(size, chunk if number else window + chunk)
         tokens = torch.arange(cache.end, cache.end + count).float()
         new = tokens.view(1, 1, -1, 1).expand(1, 1, count, 4)
         keys, values = cache.write(0, new, new)
         expected = torch.arange(max(0, cache.end - window), cache.end + count).float()
-        assert torch.equal(keys[0, 0, anchors:, 0].sort().values, expected)
-        assert torch.equal(keys[:, :, anchors:], values[:, :, anchors:])
+        assert torch.equal(keys[0, 0, sink_tokens:, 0].sort().values, expected)
+        assert torch.equal(keys[:, :, sink_tokens:], values[:, :, sink_tokens:])
         cache.advance(count)
 
 

@@ -31,7 +31,7 @@ def test_tahv_decodes_without_turning_maps() -> None:
     turned: list[str] = []
     network = TinyAutoencoder(TinyConfig(decoder_widths=(32, 32, 16, 16)))
     watched(network, turned)
-    cache = ConvCache(spent=True)
+    cache = ConvCache(inplace=True)
     for _ in range(2):
         network.decode_step(torch.rand(1, 2, 16, 8, 8), cache)
     assert turned == ["decoder.1"] * 2  # the latents themselves
@@ -42,7 +42,7 @@ def test_the_conditional_decoder_does_not_turn_them_either() -> None:
     turned: list[str] = []
     network = ConditionalDecoder(ConditionalConfig(channels=(32, 32, 16, 16)))
     watched(network, turned)
-    network.decode_step(torch.rand(1, 2, 16, 8, 8), torch.rand(1, 3, 5, 64, 64), ConvCache(spent=True))
+    network.decode_step(torch.rand(1, 2, 16, 8, 8), torch.rand(1, 3, 5, 64, 64), ConvCache(inplace=True))
     assert turned == ["decoder.1"]
 
 
@@ -77,7 +77,7 @@ def test_frames_before_are_joined_in_the_layout_of_those_after(layout: torch.mem
 def test_a_causal_convolution_takes_and_gives_channels_last() -> None:
     seen: list[Tensor] = []
     layer = CausalConv3d(16, 16, 3)
-    layer.key, cache = "layer", ConvCache(spent=True)
+    layer.key, cache = "layer", ConvCache(inplace=True)
     whole = torch.rand(1, 16, 5, 8, 8).contiguous(memory_format=torch.channels_last_3d)
     expected = layer(whole)
     layer._conv_forward, forward = lambda x, *rest: (seen.append(x), forward(x, *rest))[1], layer._conv_forward

@@ -3,7 +3,7 @@ import torch
 
 from vrx.networks.norms import RMSNorm
 from vrx.networks.wan.autoencoder import ChannelNorm
-from vrx.networks.wan.rope import rotate, rotation
+from vrx.networks.wan.rope import apply_rope, rope
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -35,8 +35,8 @@ def test_the_mean_of_squares_is_taken_in_float32() -> None:
 @torch.inference_mode()
 def test_turns_keep_lengths_and_tell_distances() -> None:
     x = torch.randn(1, 1, 1, 12, generator=torch.Generator().manual_seed(0)).expand(1, 1, 2 * 3 * 4, 12)
-    turned = rotate(x, rotation((2, 3, 4), 5, 12, x.device))
+    turned = apply_rope(x, rope((2, 3, 4), 5, 12, x.device))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
-    later = rotate(x, rotation((2, 3, 4), 9, 12, x.device))
+    later = apply_rope(x, rope((2, 3, 4), 9, 12, x.device))
     torch.testing.assert_close(turned @ turned.mT, later @ later.mT, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(turned, later)

@@ -112,7 +112,7 @@ class StreamingPass:
         tiles = self._tiles(x, len(caches))
         if tiles is not None:
             return self._tiled(x, caches, tiles)
-        out, cache = self._step(x, caches[0] if caches else ConvCache(spent=True))
+        out, cache = self._step(x, caches[0] if caches else ConvCache(inplace=True))
         return out, [cache]
 
     def _tiled(self, x: Tensor, caches: Caches, tiles: Tiles) -> tuple[Tensor, Caches]:
@@ -126,7 +126,7 @@ class StreamingPass:
         after: Caches = []
         for number, (top, left) in enumerate(places):
             part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
-            cache = caches[number] if caches else ConvCache(spent=True)
+            cache = caches[number] if caches else ConvCache(inplace=True)
             out, cache = self._step(part, cache.to(x.device))
             after.append(self._tiling.rest(cache, x.device))
             if not number:
@@ -182,7 +182,7 @@ def unpack_caches(tensors: dict[str, Tensor], device: torch.device) -> Caches:
     for key in sorted(tensors, key=lambda k: int(k.split(".", 1)[0])):
         number, name = key.split(".", 1)
         while len(caches) <= int(number):
-            caches.append(ConvCache(spent=True))
+            caches.append(ConvCache(inplace=True))
         caches[int(number)].store[name] = tensors[key].to(device)
     return caches
 

@@ -81,8 +81,8 @@ class BuildRequest:
 class LoadedModel(Protocol):
     """A model's networks on their device, loaded once and used for several tasks and scales."""
 
-    def restorer(self, restore: RestoreSettings) -> Restorer:
-        """The model set up for one task and scale.
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> Restorer:
+        """The model set up for one task and scale, under a prompt where it takes one.
 
         Cheap: it shares the networks.  Everything that depends on a video is in the states of its stages, so
         several restorers of one model may be in use by turns.

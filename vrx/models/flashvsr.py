@@ -98,7 +98,7 @@ class EncodeState:
     """The projection's cache, and the enlarged frames [1, 3, A, H, W] that were read ahead."""
 
     scene: SceneStart
-    cache: ConvCache = field(default_factory=lambda: ConvCache(spent=True))
+    cache: ConvCache = field(default_factory=lambda: ConvCache(inplace=True))
     ahead: Tensor | None = None
 
 
@@ -133,7 +133,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         """The state that `save` gave."""
         store = {n.removeprefix("cache."): t.to(self._device) for n, t in tensors.items() if n.startswith("cache.")}
         ahead = tensors["ahead"].to(self._device) if "ahead" in tensors else None
-        return EncodeState(scene, ConvCache(store, spent=True), ahead)
+        return EncodeState(scene, ConvCache(store, inplace=True), ahead)
 
 
 @dataclass
@@ -221,7 +221,7 @@ class Decode(AutoencoderStage[GeneratedChunk, RestoredChunk]):
         if isinstance(self._decoder, StreamingPass):
             return self._decoder.step(latents, caches)
         dtype = next(self._decoder.parameters()).dtype
-        cache = caches[0] if caches else ConvCache(spent=True)
+        cache = caches[0] if caches else ConvCache(inplace=True)
         frames, cache = self._decoder.decode_step(latents.transpose(1, 2).to(dtype), shown.to(dtype), cache)
         return frames.transpose(1, 2).float() * 2 - 1, [cache]
 
@@ -258,7 +258,7 @@ class FlashVsrModel:
     color: str
     seed: int
 
-    def restorer(self, restore: RestoreSettings) -> FlashVsrRestorer:
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> FlashVsrRestorer:
         """See `LoadedModel`."""
         options = FlashVsrOptions(scale=restore.scale, context=self.context, color=self.color, seed=self.seed)
         return FlashVsrRestorer(self.projection, self.network, self.decoder, options)

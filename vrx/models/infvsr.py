@@ -128,7 +128,7 @@ class InfVsrModel:
     guidance: VisualGuidance
     tiling: Tiling
 
-    def restorer(self, restore: RestoreSettings) -> InfVsrRestorer:
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> InfVsrRestorer:
         """See `LoadedModel`."""
         return InfVsrRestorer(self.autoencoder, self.network, self.guidance, restore.scale, self.tiling)
 

@@ -6,8 +6,9 @@ Guidance: a prompt.  The degraded latent itself is the network's input; one step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -102,16 +103,16 @@ class InstantVirRestorer:
 
 @dataclass(frozen=True)
 class InstantVirModel:
-    """InstantViR's networks, loaded, and a prompt's rows [1, L, D]."""
+    """InstantViR's networks, loaded; `encode` turns a prompt into rows [1, L, D]."""
 
     autoencoder: VideoAutoencoder
     network: WanTransformer
-    context: Tensor
+    encode: Callable[[str], Tensor]
     tiling: Tiling
 
-    def restorer(self, restore: RestoreSettings) -> InstantVirRestorer:
-        """See `LoadedModel`."""
-        options = InstantVirOptions(str(restore.task), self.context)
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> InstantVirRestorer:
+        """See `LoadedModel`; a prompt that was never used before is encoded.  Raises ModelError."""
+        options = InstantVirOptions(str(restore.task), self.encode(prompt or ""))
         return InstantVirRestorer(self.autoencoder, self.network, options, self.tiling)
 
 
@@ -125,12 +126,15 @@ def load(request: BuildRequest) -> InstantVirModel:
         autoencoder = LeanVideoAutoencoder(request.load("lean", LeanAutoencoder))
     else:
         autoencoder = autoencoders.load_wan(request, tiny)
-    context = request.context
-    if context is None:
-        folder = Environment.read().cache / "prompts"
-        context = prompts.rows(components, request.model.prompt or "", request.device, folder)
-    network = request.load("transformer", WanTransformer)
-    return InstantVirModel(autoencoder, network, context.to(request.device), request.tiling)
+
+    @cache
+    def encode(prompt: str) -> Tensor:
+        if request.context is not None:
+            return request.context.to(request.device)
+        return prompts.encode_prompt(components, prompt, request.device, Environment.read().cache / "prompts")
+
+    encode(request.model.prompt or "")  # before the transformer takes its memory
+    return InstantVirModel(autoencoder, request.load("transformer", WanTransformer), encode, request.tiling)
 
 
 FAMILY = Family(

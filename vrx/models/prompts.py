@@ -19,7 +19,7 @@ END = "</s>"
 SPACES = re.compile(r"\s+")
 
 
-def cleaned(prompt: str) -> str:
+def clean(prompt: str) -> str:
     """Mojibake repaired, HTML entities resolved twice, every run of white space one space, ends stripped."""
     import ftfy  # a seventh of a second, which few runs need
 
@@ -27,7 +27,7 @@ def cleaned(prompt: str) -> str:
     return SPACES.sub(" ", text).strip()
 
 
-def tokens(description: str, prompt: str) -> tuple[Tensor, Tensor]:
+def tokenize(description: str, prompt: str) -> tuple[Tensor, Tensor]:
     """Ids and mask [1, L] of a prompt with its end token, cut to 512; the tokenizer as JSON.  Raises ModelError."""
     from tokenizers import Tokenizer
 
@@ -36,34 +36,34 @@ def tokens(description: str, prompt: str) -> tuple[Tensor, Tensor]:
     except Exception as error:  # the library raises bare Exception for what it cannot read
         raise ModelError(f"cannot read the model's tokenizer: {error}") from error
     end = cutter.token_to_id(END)
-    ids = cutter.encode(cleaned(prompt), add_special_tokens=False).ids[: LENGTH - 1]
+    ids = cutter.encode(clean(prompt), add_special_tokens=False).ids[: LENGTH - 1]
     if end is None:
         raise ModelError(f"the model's tokenizer has no end token {END}")
     row = torch.tensor([[*ids, end]])
     return row, torch.ones_like(row)
 
 
-def rows(components: Components, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
-    """Guidance rows [1, L, D] of a prompt, float32, from `folder` where they were kept.
+def encode_prompt(components: Components, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
+    """Guidance rows [1, L, D] of a prompt, float32, from `folder` where they were stored.
 
     The encoder is loaded only when they were not, and is gone afterwards.  Rows of padding are left out:
     the transformer puts zeros there.  Raises ModelError.
     """
     name = prompts.cache_key(prompt, components.where("text"))
-    kept = prompts.load(folder, name) if folder is not None else None
-    if kept is not None:
-        return kept.to(device)
-    ids, mask = tokens(components.tokenizer(), prompt)
+    stored = prompts.load(folder, name) if folder is not None else None
+    if stored is not None:
+        return stored.to(device)
+    ids, mask = tokenize(components.tokenizer(), prompt)
     encoder = components.load("text", Umt5Encoder)
     with torch.inference_mode():
-        found = encoded(encoder, ids, mask, device).float().cpu()
+        found = run_encoder(encoder, ids, mask, device).float().cpu()
     del encoder
     if folder is not None:
         prompts.save(folder, name, found)
     return found.to(device)
 
 
-def encoded(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.device) -> Tensor:
+def run_encoder(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.device) -> Tensor:
     """Rows of a prompt; on a GPU the layers visit it one after the other, so it holds one at a time."""
     if device.type == "cpu":
         return encoder.embed(ids, mask)

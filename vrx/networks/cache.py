@@ -15,9 +15,9 @@ from torch import Tensor
 class KVCache:
     """Keys and values of a scene's latest tokens, for every layer, in a ring that never moves.
 
-    `keys`, `values`: [layers, B, heads, anchors + slots, D], already rotated to absolute positions.
+    `keys`, `values`: [layers, B, heads, sink_tokens + slots, D], already rotated to absolute positions.
     A write sees itself and the `window` tokens before it; `chunk` is the usual size of a write.
-    `anchors` tokens stand before the ring and are always seen (a reference frame, a prompt).
+    `sink_tokens` are stored before the ring and always seen (a reference frame, a prompt).
     `end` counts the tokens committed since the scene began.
     """
 
@@ -25,15 +25,17 @@ class KVCache:
     values: Tensor
     window: int
     chunk: int
-    anchors: int
+    sink_tokens: int
     end: int = 0
 
     @classmethod
-    def allocate(cls, shape: tuple[int, int, int, int], window: int, chunk: int, anchors: int, like: Tensor) -> KVCache:
+    def allocate(
+        cls, shape: tuple[int, int, int, int], window: int, chunk: int, sink_tokens: int, like: Tensor
+    ) -> KVCache:
         """An empty cache; `shape` is (layers, B, heads, D), device and type are those of `like`."""
         layers, batch, heads, width = shape
-        size = (layers, batch, heads, anchors + window + chunk, width)
-        return cls(like.new_empty(size), like.new_empty(size), window, chunk, anchors)
+        size = (layers, batch, heads, sink_tokens + window + chunk, width)
+        return cls(like.new_empty(size), like.new_empty(size), window, chunk, sink_tokens)
 
     @property
     def slots(self) -> int:
@@ -50,13 +52,13 @@ class KVCache:
         """Whether the window is: a later write sees no more tokens than the next one."""
         return self.end >= self.window
 
-    def pin(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Set a layer's anchor tokens, [B, heads, anchors, D]; they stay until pinned again."""
-        self.keys[layer, :, :, : self.anchors] = keys
-        self.values[layer, :, :, : self.anchors] = values
+    def set_sink(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Set a layer's sink tokens, [B, heads, sink_tokens, D]; they stay until set again."""
+        self.keys[layer, :, :, : self.sink_tokens] = keys
+        self.values[layer, :, :, : self.sink_tokens] = values
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new tokens [B, heads, count, D]; return all they may attend to, anchors first.
+        """Store new tokens [B, heads, count, D]; return all they may attend to, sink tokens first.
 
         The ring follows in slot order (see `ages`), which attention does not mind; views, unless a short
         write leaves tokens in the ring that are older than the window: then a copy without them.
@@ -68,14 +70,14 @@ class KVCache:
         start = self.end % self.slots
         straight = min(count, self.slots - start)  # up to the end of the ring
         for store, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            store[:, :, self.anchors + start : self.anchors + start + straight] = new[:, :, :straight]
-            store[:, :, self.anchors : self.anchors + count - straight] = new[:, :, straight:]
+            store[:, :, self.sink_tokens + start : self.sink_tokens + start + straight] = new[:, :, :straight]
+            store[:, :, self.sink_tokens : self.sink_tokens + count - straight] = new[:, :, straight:]
         oldest, newest = max(0, self.end - self.window), self.end + count
         if newest - oldest == min(newest, self.slots):
-            seen = self.anchors + min(newest, self.slots)
+            seen = self.sink_tokens + min(newest, self.slots)
             return self.keys[layer, :, :, :seen], self.values[layer, :, :, :seen]
-        wanted = torch.arange(oldest, newest, device=self.keys.device) % self.slots + self.anchors
-        places = torch.cat([torch.arange(self.anchors, device=self.keys.device), wanted])
+        wanted = torch.arange(oldest, newest, device=self.keys.device) % self.slots + self.sink_tokens
+        places = torch.cat([torch.arange(self.sink_tokens, device=self.keys.device), wanted])
         return self.keys[layer].index_select(2, places), self.values[layer].index_select(2, places)
 
     def ages(self) -> list[int]:
@@ -100,7 +102,7 @@ class KVCache:
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to save, by name; slots never written are zeroed so that files are equal."""
-        filled = self.anchors + min(self.end, self.slots)
+        filled = self.sink_tokens + min(self.end, self.slots)
         keys, values = self.keys.clone(), self.values.clone()
         keys[:, :, :, filled:] = 0
         values[:, :, :, filled:] = 0

@@ -13,16 +13,16 @@ class ConvCache:
     """Last input frames of every layer that looks back, by the layer's name; empty at a scene's start.
 
     A step takes a `fork` and returns it, so that a step that failed half-way leaves the old value good.
-    `spent` says that nobody needs the old value: steps then move the cache on itself, which takes half the
+    `inplace`: nobody needs the old value, and steps change the cache itself, which takes half the
     memory (gigabytes, for pictures of 1280x720).
     """
 
     store: dict[str, Tensor] = field(default_factory=dict)
-    spent: bool = False
+    inplace: bool = False
 
     def fork(self) -> ConvCache:
         """A cache that can move on by itself; tensors are shared and never written into."""
-        return self if self.spent else ConvCache(dict(self.store))
+        return self if self.inplace else ConvCache(dict(self.store))
 
     def swap(self, name: str, new: Tensor) -> Tensor | None:
         """What stood under a name (None at a scene's start), and put `new` there."""
@@ -40,7 +40,7 @@ class ConvCache:
         Between a GPU and the host (in pinned memory) nobody waits: the GPU's own order of work keeps what is
         read there right, but whoever reads on the host must wait for it first.
         """
-        return ConvCache({name: x.to(device, non_blocking=True) for name, x in self.store.items()}, self.spent)
+        return ConvCache({name: x.to(device, non_blocking=True) for name, x in self.store.items()}, self.inplace)
 
 
 def name_layers(network: nn.Module) -> None:

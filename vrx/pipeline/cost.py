@@ -37,7 +37,7 @@ def restoring(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float
     a_position += 18 * coarse**2 * config.middle / 4 + 2 * width * coarse
     inner = range(config.before, config.before + config.middle)
     a_position += sum(9 * coarse**2 / 4 if place in inner else 9 * width**2 for place in config.recall)
-    keys = config.tokens * (config.memory + 1) + config.anchors
+    keys = config.tokens * (config.memory + 1) + config.sink_tokens
     a_position += 2 * (4 * coarse**2 + 2 * coarse * keys) / 4
     return 2.0 * a_position * size[0] * size[1] / GRID**2
 

@@ -62,7 +62,7 @@ class ModelPool:
     def components(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Components:
         """The files of the selected model, fetched and verified.  Raises ModelError."""
         chosen = self.select(model, restore)
-        key = model, chosen.entry.name
+        key = replace(model, prompt=None), chosen.entry.name
         if key not in self._components:
             self._components[key] = find_components(chosen.entry, model, chosen.catalogue, downloader)
         return self._components[key]
@@ -70,13 +70,13 @@ class ModelPool:
     def restorer(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Restorer:
         """The selected model, set up for a task.  Raises ModelError."""
         chosen = self.select(model, restore)
-        key = model, chosen.entry.name
+        key = replace(model, prompt=None), chosen.entry.name
         if key not in self._loaded:
             self._loaded.clear()  # the networks of another model make room first
             components = self.components(model, restore, downloader)
             request = BuildRequest(components, model, chosen.device, pick_dtype(model.dtype, chosen.device))
             self._loaded[key] = load_model(chosen.entry, with_room(request, chosen.entry))
-        return self._loaded[key].restorer(restore)
+        return self._loaded[key].restorer(restore, model.prompt)
 
     def drop(self) -> None:
         """Forget the networks: after a failure nobody knows what they hold."""

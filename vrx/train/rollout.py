@@ -20,7 +20,7 @@ class Rollout:
     def __init__(self, network: EmbeddedNetwork, mode: str, levels: Tensor) -> None:
         self._network, self._mode = network, mode
         self._shifts = network.shifts(mode, levels)
-        self._anchors: list[tuple[Tensor, Tensor]] = []
+        self._sinks: list[tuple[Tensor, Tensor]] = []
         self._seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in network.attention]
         self._features: dict[int, Tensor] = {}
 
@@ -29,13 +29,13 @@ class Rollout:
         return self._network.walk(self._mode, x, self._shifts, self._look, self._recall)
 
     def _look(self, layer: int, y: Tensor) -> Tensor:
-        attention = self._network.looking(layer)
-        if len(self._anchors) == layer:  # a clip's first frame is its reference
-            self._anchors.append(attention.anchor(y))
+        attention = self._network.attention_layer(layer)
+        if len(self._sinks) == layer:  # a clip's first frame is its reference
+            self._sinks.append(attention.sink(y))
         query, keys, values = attention.project(y)
         seen = self._seen[layer][-self._network.config.memory :]
         ages = range(len(seen), -1, -1)
-        pairs = [self._anchors[layer], *seen, (keys, values)]
+        pairs = [self._sinks[layer], *seen, (keys, values)]
         all_keys, all_values = (torch.cat(parts, 2) for parts in zip(*pairs, strict=True))
         self._seen[layer] = [*seen, (keys, values)]
         return attention.merge(y, attend(query, all_keys, all_values, attention.bias(ages).to(query.dtype)))

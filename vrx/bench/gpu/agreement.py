@@ -15,7 +15,7 @@ from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.driver import restore, through_threads
 from vrx.bench.gpu.restorers import embedded, fixtures
 from vrx.models.base import Restorer
-from vrx.models.prompts import encoded
+from vrx.models.prompts import run_encoder
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.flashvsr import attention as sparse
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder
@@ -145,9 +145,9 @@ def large_maps(context: Context) -> None:
     latent = context.random(1, 6, 16, rows, columns)
     source = torch.rand(1, 3, 21, rows * 8, columns * 8, device=context.device, dtype=context.dtype)
     began = perf_counter()
-    whole = network.decode_step(latent, source, ConvCache(spent=True))[0].cpu()
+    whole = network.decode_step(latent, source, ConvCache(inplace=True))[0].cpu()
     context.clear()
-    cache, parts = ConvCache(spent=True), []
+    cache, parts = ConvCache(inplace=True), []
     for number in range(6):
         frames = source[:, :, :1] if number == 0 else source[:, :, 4 * number - 3 : 4 * number + 1]
         part, cache = network.decode_step(latent[:, number : number + 1], frames, cache)
@@ -163,7 +163,7 @@ def text_encoder(context: Context) -> None:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     ids = torch.arange(9)[None]
-    expected = encoded(network, ids, torch.ones_like(ids), CPU)
+    expected = run_encoder(network, ids, torch.ones_like(ids), CPU)
     began = perf_counter()
-    found = encoded(network, ids, torch.ones_like(ids), context.device)
+    found = run_encoder(network, ids, torch.ones_like(ids), context.device)
     report(context, "text encoder, layer by layer", found, expected, began)

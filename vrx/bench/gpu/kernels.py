@@ -15,7 +15,7 @@ from vrx.bench.gpu.context import Context
 from vrx.networks import fusion
 from vrx.networks.flashvsr import attention as sparse
 from vrx.networks.wan.autoencoder import ChannelNorm
-from vrx.networks.wan.rope import rotation
+from vrx.networks.wan.rope import rope
 from vrx.networks.wan.transformer import WanBlock, WanConfig
 
 ATTENTION = {  # heads, queries, keys, width
@@ -155,18 +155,18 @@ def transformer_block(context: Context) -> None:
     n = grid[0] * grid[1] * grid[2]
     x = torch.randn(1, n, config.dim, device=context.device)
     time = torch.randn(1, 6, config.dim, device=context.device)
-    guide = tuple(context.random(1, config.num_heads, 145, config.head_dim) for _ in range(2))
-    turn = rotation(grid, 0, config.head_dim, context.device)
+    context_kv = tuple(context.random(1, config.num_heads, 145, config.head_dim) for _ in range(2))
+    freqs = rope(grid, 0, config.head_dim, context.device)
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return v
 
     what = "transformer block, 720p"
-    emit(context, what, "as it is", context.time(lambda: block(x, time, guide, turn, attend)))
+    emit(context, what, "as it is", context.time(lambda: block(x, time, context_kv, freqs, attend)))
     if not context.cuda:
         return
     compiled = torch.compile(block, dynamic=False)
-    emit(context, what, "compiled", context.time(lambda: compiled(x, time, guide, turn, attend)))
+    emit(context, what, "compiled", context.time(lambda: compiled(x, time, context_kv, freqs, attend)))
     a, b = context.random(n, config.dim), context.random(config.ffn_dim, config.dim)
     one = torch.ones((), device=context.device)
     a8, b8 = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn)

@@ -59,7 +59,7 @@ class EmbeddedModel:
     device: torch.device
     dtype: torch.dtype
 
-    def restorer(self, restore: RestoreSettings) -> EmbeddedRestorer:
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> EmbeddedRestorer:
         """See `LoadedModel`."""
         options = EmbeddedOptions(
             task=str(restore.task), scale=restore.scale, sigma=restore.sigma, strength=restore.strength

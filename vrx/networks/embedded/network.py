@@ -27,8 +27,7 @@ from vrx.networks.cache import FeatureCache, KVCache
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.windows import from_windows, to_windows, window_count, window_offsets
 
-Look = Callable[[int, Tensor], Tensor]
-Recall = Callable[[int, Tensor], Tensor]
+OfLayer = Callable[[int, Tensor], Tensor]  # a layer's index and its map to a map
 
 LEVELS = 3  # conditions: blur sigma / 4, strength, whether the strength is known
 SIGMA_UNIT = 4.0  # pixels; sigma enters as a fraction of this
@@ -91,7 +90,7 @@ class EmbeddedConfig(NetworkConfig):
         return self.window**2
 
     @property
-    def anchors(self) -> int:
+    def sink_tokens(self) -> int:
         """Tokens of the reference frame."""
         return self.reference**2
 
@@ -215,7 +214,7 @@ class WindowAttention(nn.Module):
         self.sharpness = nn.Parameter(torch.full((config.heads,), 2 * (width // config.heads) ** -0.5))
         span = 2 * config.window - 1
         self.near = nn.Parameter(torch.zeros(config.heads, config.memory + 1, span * span))
-        self.far = nn.Parameter(torch.full((config.heads, config.anchors), -2.0))
+        self.far = nn.Parameter(torch.full((config.heads, config.sink_tokens), -2.0))
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("offsets", window_offsets(config.window), persistent=False)
@@ -233,15 +232,15 @@ class WindowAttention(nn.Module):
         q = F.layer_norm(q, width) * self.sharpness.view(-1, 1).to(q.dtype)
         return q.transpose(1, 2), F.layer_norm(k, width).transpose(1, 2), v.transpose(1, 2)
 
-    def anchor(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [N, L, anchors, D] of a reference map [B, C, H, W], for every window."""
+    def sink(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [N, L, sink_tokens, D] of a reference map [B, C, H, W], for every window."""
         windows = window_count(x.shape[-2:], self.config.window)
         pooled = F.adaptive_avg_pool2d(x.float(), self.config.reference).to(x.dtype)
         _, k, v = self.split(self.qkv(pooled.flatten(2).transpose(1, 2)))
         return k.repeat_interleave(windows, 0), v.repeat_interleave(windows, 0)
 
     def bias(self, ages: Sequence[int]) -> Tensor:
-        """What is added to the logits [1, L, S, anchors + S x len(ages)]."""
+        """What is added to the logits [1, L, S, sink_tokens + S x len(ages)]."""
         near = self.near[:, list(ages)][:, :, cast(Tensor, self.offsets)]  # [L, ages, S, S]
         near = near.permute(0, 2, 1, 3).flatten(2)
         far = self.far[:, None].expand(-1, self.config.tokens, -1)
@@ -252,10 +251,10 @@ class WindowAttention(nn.Module):
         tokens = self.out(attended.transpose(1, 2).flatten(2))
         return x + from_windows(tokens, x.shape, self.config.window, self.shift)
 
-    def step(self, x: Tensor, layer: int, cache: KVCache, fresh: bool) -> Tensor:
-        """One frame [B, C, H, W]; `fresh` makes it the reference frame."""
-        if fresh:
-            cache.pin(layer, *self.anchor(x))
+    def step(self, x: Tensor, layer: int, cache: KVCache, is_reference: bool) -> Tensor:
+        """One frame [B, C, H, W]; `is_reference` makes it the reference frame."""
+        if is_reference:
+            cache.set_sink(layer, *self.sink(x))
         q, k, v = self.project(x)
         ages = cache.ages()
         keys, values = cache.write(layer, k, v)
@@ -297,14 +296,14 @@ class EmbeddedNetwork(PublishedNetwork):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def looking(self, layer: int) -> WindowAttention:
+    def attention_layer(self, layer: int) -> WindowAttention:
         """An attention layer."""
         return cast(WindowAttention, self.attention[layer])
 
     @property
     def weight(self) -> Tensor:
         """Some weight: its device and type are the network's."""
-        return self.looking(0).qkv.weight
+        return self.attention_layer(0).qkv.weight
 
     def shifts(self, mode: str, levels: Tensor) -> list[Tensor]:
         """The blocks' shifts [B, C, 1, 1] under conditions `levels` [B, LEVELS]."""
@@ -316,7 +315,7 @@ class EmbeddedNetwork(PublishedNetwork):
         half = ((height + 1) // 2, (width + 1) // 2)
         windows = batch * window_count(half, config.window)
         shape = (len(self.attention), windows, config.heads, config.coarse // config.heads)
-        cache = KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.anchors, self.weight)
+        cache = KVCache.allocate(shape, config.memory * config.tokens, config.tokens, config.sink_tokens, self.weight)
         features = []
         for index, channels in enumerate(config.widths):
             if index in config.recall:
@@ -324,31 +323,31 @@ class EmbeddedNetwork(PublishedNetwork):
                 features.append(self.weight.new_zeros(batch, channels, *size))
         return Memory(cache, FeatureCache(features))
 
-    def step(self, mode: str, x: Tensor, levels: Tensor, memory: Memory, fresh: bool) -> Tensor:
+    def step(self, mode: str, x: Tensor, levels: Tensor, memory: Memory, is_reference: bool) -> Tensor:
         """One frame [B, inputs, H, W] to its residual [B, outputs, H, W]; `memory` moves on by a frame.
 
-        `levels` [B, LEVELS]; `fresh` makes this frame the reference: always for a scene's first.
+        `levels` [B, LEVELS]; `is_reference` makes this frame the reference: always for a scene's first.
         """
 
-        def look(index: int, y: Tensor) -> Tensor:
-            return self.looking(index).step(y, index, memory.cache, fresh)
+        def attend_layer(index: int, y: Tensor) -> Tensor:
+            return self.attention_layer(index).step(y, index, memory.cache, is_reference)
 
-        out = self.walk(mode, x, self.shifts(mode, levels), look, memory.features.swap)
+        out = self.walk(mode, x, self.shifts(mode, levels), attend_layer, memory.features.swap)
         memory.cache.advance(self.config.tokens)
         memory.features.advance()
         return out
 
-    def walk(self, mode: str, x: Tensor, shifts: list[Tensor], look: Look, recall: Recall) -> Tensor:
-        """The layers in order; only `look` and `recall` (of an index and a map) look beyond a frame."""
+    def walk(self, mode: str, x: Tensor, shifts: list[Tensor], attend: OfLayer, previous: OfLayer) -> Tensor:
+        """The layers in order; only `attend` and `previous` (features of the frame before) look beyond a frame."""
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
         x = self.stems[mode](x)
         fine = cast(FineBlocks, self.families[mode])
         remaining = iter(shifts)
-        recalled = count()
+        places = count()
 
         def run(block: nn.Module, x: Tensor) -> Tensor:
-            before = None if cast(ResidualBlock, block).past is None else recall(next(recalled), x)
+            before = None if cast(ResidualBlock, block).past is None else previous(next(places), x)
             return cast(Tensor, block(x, next(remaining), before))
 
         for block in fine.before:
@@ -357,7 +356,7 @@ class EmbeddedNetwork(PublishedNetwork):
         for index, block in enumerate(self.middle):
             y = run(block, y)
             if index < len(self.attention):
-                y = look(index, y)
+                y = attend(index, y)
         x = x + F.pixel_shuffle(fine.up(y), 2)
         for block in fine.after:
             x = run(block, x)

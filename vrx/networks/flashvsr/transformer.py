@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vrx.networks.cache import KVCache
 from vrx.networks.flashvsr import attention as sparse
-from vrx.networks.wan.rope import rotation
+from vrx.networks.wan.rope import rope
 from vrx.networks.wan.transformer import Conditions, WanTransformer
 
 TIMESTEP = 1000.0  # of its only step: pure noise
@@ -64,7 +64,7 @@ class FlashTransformer:
         `observe(layer, keep)` sees which windows were kept, key windows oldest first.
         """
         grid = self.network.grid(noise)
-        turn = rotation(grid, cache.end // (grid[1] * grid[2]), self.network.config.head_dim, noise.device)
+        freqs = rope(grid, cache.end // (grid[1] * grid[2]), self.network.config.head_dim, noise.device)
         rows, columns = grid[1] // sparse.WINDOW[1], grid[2] // sparse.WINDOW[2]
         local = sparse.local_range(rows, columns, self.options.reach, noise.device)
 
@@ -76,7 +76,7 @@ class FlashTransformer:
                 observe(layer, keep[:, :, by_age(cache, grid[0] // sparse.WINDOW[0], rows * columns)])
             return sparse.from_windows(sparse.attend(q, keys, values, keep), grid)
 
-        prediction = self.network.run(noise, conditions, turn, attend, features)
+        prediction = self.network.run(noise, conditions, freqs, attend, features)
         cache.advance(grid[0] * grid[1] * grid[2])
         return prediction
 

@@ -10,7 +10,7 @@ Legend: B batch, F latent frames, H x W latent rows x columns, N tokens, D width
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vrx.networks.cache import KVCache
 from vrx.networks.norms import RMSNorm
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
-from vrx.networks.wan.rope import rotate, rotation
+from vrx.networks.wan.rope import apply_rope, rope
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
 SINUSOID_BASE = 10000.0
@@ -78,7 +78,7 @@ class WanConfig(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class Guidance:
+class CrossAttentionKV:
     """Cross-attention keys and values of every block, [layers, B, h, L, d]; the same for a whole scene."""
 
     keys: Tensor
@@ -95,10 +95,10 @@ class TimeVectors:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a forward is told besides the latent; made once a scene."""
+    """The inputs of a forward besides the latent; made once a scene."""
 
     time: TimeVectors
-    guidance: Guidance
+    context: CrossAttentionKV
 
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
@@ -152,17 +152,17 @@ class WanBlock(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
     def forward(
-        self, x: Tensor, time: Tensor, guide: tuple[Tensor, Tensor], turn: Tensor, attend: Callable[..., Tensor]
+        self, x: Tensor, time: Tensor, context: tuple[Tensor, Tensor], freqs: Tensor, attend: Callable[..., Tensor]
     ) -> Tensor:
         """Tokens [B, N, D] float32 to the same; `time` [B, 6, D]; `attend(q, k, v)` is the self-attention."""
         dtype = self.self_attn.q.weight.dtype
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + time).split(1, 1)
         y = modulated(x, scale1, shift1, self.eps).to(dtype)
-        q = rotate(self.self_attn.queries(y), turn)
+        q = apply_rope(self.self_attn.queries(y), freqs)
         k, v = self.self_attn.keys_values(y)
-        x = torch.addcmul(x, gate1, self.self_attn.merge(attend(q, rotate(k, turn), v)))
+        x = torch.addcmul(x, gate1, self.self_attn.merge(attend(q, apply_rope(k, freqs), v)))
         y = self.norm3(x).to(dtype)
-        crossed = F.scaled_dot_product_attention(self.cross_attn.queries(y), *guide)
+        crossed = F.scaled_dot_product_attention(self.cross_attn.queries(y), *context)
         x = x + self.cross_attn.merge(crossed)
         y = modulated(x, scale2, shift2, self.eps).to(dtype)
         return torch.addcmul(x, gate2, self.ffn(y))
@@ -203,10 +203,6 @@ class WanTransformer(PublishedNetwork):
         self.blocks = nn.ModuleList(WanBlock(config) for _ in range(config.num_layers))
         self.head = Head(config)
 
-    def walk_blocks(self) -> Iterator[tuple[int, WanBlock]]:
-        """The blocks with their index."""
-        return enumerate(cast("list[WanBlock]", list(self.blocks)))
-
     def cast_weights(self, dtype: torch.dtype) -> None:
         """Put the large matrices into `dtype`, and what the release keeps in float32 there, whatever they were."""
         for name, parameter in self.named_parameters():
@@ -236,16 +232,16 @@ class WanTransformer(PublishedNetwork):
         out: Tensor = self.text_embedding(context.to(self.patch_embedding.weight.dtype))
         return out
 
-    def guide(self, context: Tensor, pad: bool = True) -> Guidance:
+    def encode_context(self, context: Tensor, pad: bool = True) -> CrossAttentionKV:
         """Keys and values of every block's cross-attention for guidance rows [B, L, text width]."""
         rows = self.embed_context(context, pad)
-        both = [block.cross_attn.keys_values(rows) for _, block in self.walk_blocks()]
-        return Guidance(torch.stack([k for k, _ in both]), torch.stack([v for _, v in both]))
+        both = [cast(WanBlock, block).cross_attn.keys_values(rows) for block in self.blocks]
+        return CrossAttentionKV(torch.stack([k for k, _ in both]), torch.stack([v for _, v in both]))
 
     def conditions(self, timestep: float, context: Tensor, pad: bool = True) -> Conditions:
         """For a timestep on the 0..1000 scale and guidance rows [B, L, text width]."""
         time = self.time_vectors(torch.full(context.shape[:1], timestep, device=context.device))
-        return Conditions(time, self.guide(context, pad))
+        return Conditions(time, self.encode_context(context, pad))
 
     # ------------------------------------------------------------ tokens
 
@@ -277,33 +273,33 @@ class WanTransformer(PublishedNetwork):
         self,
         latent: Tensor,
         conditions: Conditions,
-        turn: Tensor,
+        freqs: Tensor,
         attend: Attend,
         extra: list[Tensor] | None = None,
     ) -> Tensor:
         """The layers in order; `extra[i]` [B, N, D] is added before block i.  Returns the flow, float32."""
         x = self.tokens(latent)
-        for index, block in self.walk_blocks():
+        for index, block in enumerate(self.blocks):
             if extra is not None and index < len(extra):
                 x = x + extra[index]
-            guide = conditions.guidance.keys[index], conditions.guidance.values[index]
+            context = conditions.context.keys[index], conditions.context.values[index]
 
             def attended(q: Tensor, k: Tensor, v: Tensor, index: int = index) -> Tensor:
                 return attend(index, q, k, v)
 
-            x = block(x, conditions.time.projection, guide, turn, attended)
+            x = block(x, conditions.time.projection, context, freqs, attended)
         return self.latent(self.head(x, conditions.time.embedding), self.grid(latent))
 
     # ------------------------------------------------------------ the two ways to run
 
     def forward(self, latent: Tensor, conditions: Conditions) -> Tensor:
         """Whole clip [B, C, F, H, W], everything attends to everything."""
-        turn = rotation(self.grid(latent), 0, self.config.head_dim, latent.device)
+        freqs = rope(self.grid(latent), 0, self.config.head_dim, latent.device)
 
         def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v)
 
-        return self.run(latent, conditions, turn, attend)
+        return self.run(latent, conditions, freqs, attend)
 
     def allocate(self, height: int, width: int, window: int, chunk: int, batch: int = 1) -> KVCache:
         """An empty cache for latents of height x width; window and chunk in latent frames."""
@@ -317,11 +313,11 @@ class WanTransformer(PublishedNetwork):
         """One block of latent frames [B, C, F, H, W] after what the cache holds; the cache moves on."""
         grid = self.grid(latent)
         first = cache.end // (grid[1] * grid[2])
-        turn = rotation(grid, first, self.config.head_dim, latent.device)
+        freqs = rope(grid, first, self.config.head_dim, latent.device)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, *cache.write(layer, k, v))
 
-        flow = self.run(latent, conditions, turn, attend)
+        flow = self.run(latent, conditions, freqs, attend)
         cache.advance(math.prod(grid))
         return flow
