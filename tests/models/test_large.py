@@ -314,7 +314,7 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
         assert set(entry_from_path(path).tasks) == set(FAMILIES[entry_from_path(path).family].capabilities.tasks)
     assert entry_from_path(folders["infvsr"] / "InfVSR.ckpt").family == "infvsr"
     torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match="no checkpoint of a family"):
+    with pytest.raises(ModelError, match="unknown model family"):
         entry_from_path(tmp_path / "other.pth")
     with pytest.raises(ModelError, match="holds no transformer"):
         entry_from_path(tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -27,7 +26,6 @@ CONFIG = "config.json"  # in a folder: sizes by role, for networks smaller than 
 CONTEXT = "text_embedding.0.weight"  # of a Wan transformer, [D, width of its guidance]
 
 
-@cache
 def known_components() -> dict[str, Component]:
     """The components of all families by role; of one role the first family's, with the files and folders of all."""
     found: dict[str, Component] = {}
