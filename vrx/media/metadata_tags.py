@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import av
 import av.error
 
 from vrx.errors import OutputError
+from vrx.files import temporary_folder
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import SourceInfo
 
@@ -56,23 +55,20 @@ def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | Non
 
     None where the trial fails.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="vrx-"))
-    except OSError:
-        return None
-    try:
-        written = folder / "trial"
-        words = ["-y", "-i", f"file:{source}", "-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04"]
-        words += ["-map", "1:v", "-map_metadata", "0", "-map_chapters", "-1", "-frames:v", "1"]
-        words += ["-c:v", TRIAL_ENCODERS.get(container, "mpeg4"), *(["-movflags", movflag] if movflag else [])]
-        FFmpegProcess([*words, "-f", container, f"file:{written}"]).finish()
-        with av.open(f"file:{written}", metadata_errors="replace") as box:
-            names = frozenset(name.lower() for name in box.metadata)
-            return TrialTags(names, frozenset(box.metadata.values()))
-    except (OutputError, av.error.FFmpegError, OSError, ValueError):
-        return None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    words = ["-y", "-i", f"file:{source}", "-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04"]
+    words += ["-map", "1:v", "-map_metadata", "0", "-map_chapters", "-1", "-frames:v", "1"]
+    words += ["-c:v", TRIAL_ENCODERS.get(container, "mpeg4"), *(["-movflags", movflag] if movflag else [])]
+    with temporary_folder() as folder:
+        if folder is None:
+            return None
+        trial = folder / "trial"
+        try:
+            FFmpegProcess([*words, "-f", container, f"file:{trial}"]).finish()
+            with av.open(f"file:{trial}", metadata_errors="replace") as box:
+                names = frozenset(name.lower() for name in box.metadata)
+                return TrialTags(names, frozenset(box.metadata.values()))
+        except (OutputError, av.error.FFmpegError, OSError, ValueError):
+            return None
 
 
 def find_lost_tags(info: SourceInfo, survived: TrialTags) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +11,7 @@ import av.error
 import numpy as np
 
 from vrx.errors import OutputError, UsageError
+from vrx.files import temporary_folder
 from vrx.media.encoders import PRESETS
 from vrx.media.ffmpeg import executable
 from vrx.media.frame import Frame, Kind
@@ -29,14 +28,9 @@ def check_encoder_settings(target: Target) -> None:
     ffmpeg.  Skipped where there is no temporary folder.
     """
     executable()  # a missing ffmpeg is not a matter of the options
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="vrx-"))
-    except OSError:
-        return
-    try:
-        encode_test_frame(target, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder() as folder:
+        if folder is not None:
+            encode_test_frame(target, folder)
 
 
 def encode_test_frame(target: Target, folder: Path) -> None:

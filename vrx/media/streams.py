@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import av
 import av.error
 
 from vrx.errors import OutputError
+from vrx.files import temporary_folder
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import StreamInfo
 
@@ -36,15 +35,11 @@ def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | Non
     Some containers accept streams that cannot be read back.  Without a temporary folder only muxing is tried.
     """
     words = ["-y", "-i", f"file:{source}", "-map", f"0:{stream.index}", "-c", convert or "copy", "-t", TRIAL_SECONDS]
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="vrx-"))
-    except OSError:
-        return succeeds([*words, "-f", container, os.devnull])
-    try:
-        written = folder / "trial"
-        return succeeds([*words, "-f", container, f"file:{written}"]) and is_readable(written, stream.kind)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder() as folder:
+        if folder is None:
+            return succeeds([*words, "-f", container, os.devnull])
+        trial = folder / "trial"
+        return succeeds([*words, "-f", container, f"file:{trial}"]) and is_readable(trial, stream.kind)
 
 
 def succeeds(words: Sequence[str]) -> bool:
