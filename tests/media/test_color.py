@@ -1,3 +1,5 @@
+import re
+import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -6,7 +8,17 @@ import av
 import numpy as np
 
 from vrx.events import Note
-from vrx.media.color import describe_changes, output_color, resolve_color, same_samples, setparams_filter
+from vrx.media import ffmpeg
+from vrx.media.color import (
+    MATRICES,
+    PRIMARIES,
+    TRANSFERS,
+    describe_changes,
+    output_color,
+    resolve_color,
+    same_samples,
+    setparams_filter,
+)
 from vrx.media.frame import Color, Kind, Layout
 from vrx.media.read import Reader, Span
 
@@ -77,3 +89,14 @@ def test_tags_follow_the_picture() -> None:
     assert setparams_filter(Color()) == ""
     assert "colorspace=bt470bg" in setparams_filter(tagged)
     assert "range=pc" in setparams_filter(tagged)
+
+
+def test_every_tag_has_a_name_that_ffmpeg_takes() -> None:
+    """A tag that no test clip has would end an encode: gray TIFF pictures are tagged bt470m, for one."""
+    command = [ffmpeg.executable(), "-hide_banner", "-h", "filter=setparams"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"^\s+([\w-]+)\s+-?\d+\s+\.\.FV", text, re.M))
+    tags = [Color(matrix=name) for name in MATRICES.values()]
+    tags += [Color(primaries=name) for name in PRIMARIES.values()]
+    tags += [Color(transfer=name) for name in TRANSFERS.values()]
+    assert {setparams_filter(tag).split("=")[-1] for tag in tags} <= known
