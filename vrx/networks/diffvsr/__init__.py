@@ -1,0 +1,1 @@
+"""Stream-DiffVSR: temporal tiny autoencoder, warp, schedule, optical flow, text encoder, and diffusers' networks."""

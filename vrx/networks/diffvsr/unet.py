@@ -1,0 +1,146 @@
+"""diffusers' UNet and ControlNet as networks of vrx: sizes by their published names, weights under theirs.
+
+Legend: B pictures, h and w sides of a latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
+
+DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+UP = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+WIDTHS = (256, 512, 512, 1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig(NetworkConfig):
+    """Sizes that both networks have, under diffusers' names; the defaults are those of Stability's x4 upscaler.
+
+    `attention_head_dim` is the number of heads, whatever its name.
+    """
+
+    in_channels: int = 7
+    block_out_channels: tuple[int, ...] = WIDTHS
+    layers_per_block: int = 2
+    cross_attention_dim: int = 1024
+    attention_head_dim: int | tuple[int, ...] = 8
+    norm_num_groups: int = 32
+    only_cross_attention: bool | tuple[bool, ...] = (True, True, True, False)
+    use_linear_projection: bool = True
+    down_block_types: tuple[str, ...] = DOWN
+
+    LIMITS: ClassVar[Mapping[str, int]] = {"layers_per_block": 16}
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> Self:
+        """See `NetworkConfig`; what the tensors do not tell is in the config beside them, of which the rest is left."""
+        found = cls.read_shapes(shapes)
+        stated: dict[str, Any] = {item.name: given[item.name] for item in fields(cls) if item.name in given}
+        lists = {name: tuple(value) for name, value in stated.items() if isinstance(value, list)}
+        return cls(**{**stated, **lists, **found})
+
+    @classmethod
+    def read_shapes(cls, shapes: Shapes) -> dict[str, Any]:
+        """The sizes that the tensors tell."""
+        levels = range(count_entries(shapes, "down_blocks."))
+        rows = [name for name in sorted(shapes) if name.endswith("attn2.to_k.weight")]
+        return {
+            "in_channels": shapes["conv_in.weight"][1],
+            "block_out_channels": tuple(shapes[f"down_blocks.{n}.resnets.0.conv1.weight"][0] for n in levels),
+            "layers_per_block": count_entries(shapes, "down_blocks.0.resnets."),
+            **({"cross_attention_dim": shapes[rows[0]][1]} if rows else {}),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnetConfig(BackboneConfig):
+    """Sizes of the denoiser."""
+
+    out_channels: int = 4
+    up_block_types: tuple[str, ...] = UP
+
+    @classmethod
+    def read_shapes(cls, shapes: Shapes) -> dict[str, Any]:
+        """The sizes that the tensors tell."""
+        return {**super().read_shapes(shapes), "out_channels": shapes["conv_out.weight"][0]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig(BackboneConfig):
+    """Sizes of the ControlNet: `conditioning_embedding_out_channels` are the widths of the stem for the picture."""
+
+    conditioning_embedding_out_channels: tuple[int, ...] = (64, 128, 256)
+
+    @classmethod
+    def read_shapes(cls, shapes: Shapes) -> dict[str, Any]:
+        """The sizes that the tensors tell."""
+        stem = "controlnet_cond_embedding"
+        pairs = range(count_entries(shapes, f"{stem}.blocks.") // 2)
+        widths = [shapes[f"{stem}.conv_in.weight"][0], *(shapes[f"{stem}.blocks.{2 * n + 1}.weight"][0] for n in pairs)]
+        return {**super().read_shapes(shapes), "conditioning_embedding_out_channels": tuple(widths)}
+
+
+class LibraryNetwork(PublishedNetwork):
+    """A network of another library, whose layers are its own, so that tensors have their published names."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        for name, layer in network.named_children():
+            self.add_module(name, layer)
+        self._library = (network.eval(),)  # in a tuple: not a layer of its own
+
+    @property
+    def library(self) -> Any:
+        """The network itself."""
+        return self._library[0]
+
+
+Residuals = tuple[list[Tensor], Tensor]  # of a ControlNet: for the way down, and for the middle
+
+
+class ControlNet(LibraryNetwork):
+    """diffusers' ControlNet (Apache-2.0).  Raises ImportError without diffusers."""
+
+    CONFIG = ControlConfig
+    SIGNATURE = "controlnet_cond_embedding.conv_in.weight"
+
+    def __init__(self, config: ControlConfig) -> None:
+        from diffusers import ControlNetModel
+
+        super().__init__(ControlNetModel(**vars(config)))
+
+    def control(self, sample: Tensor, timestep: int, rows: Tensor, picture: Tensor) -> Residuals:
+        """Residuals for the UNet of the same sample [B, 7, h, w], led by a picture [B, 3, 4 h, 4 w] in -1..1."""
+        down, middle = self.library(sample, timestep, rows, controlnet_cond=picture, return_dict=False)
+        return down, middle
+
+
+class Unet(LibraryNetwork):
+    """diffusers' UNet with text conditions (Apache-2.0).  Raises ImportError without diffusers."""
+
+    CONFIG = UnetConfig
+    SIGNATURE = "up_blocks.0.resnets.0.conv1.weight"
+
+    def __init__(self, config: UnetConfig) -> None:
+        from diffusers import UNet2DConditionModel
+
+        super().__init__(UNet2DConditionModel(**vars(config)))
+
+    def denoise(self, sample: Tensor, timestep: int, rows: Tensor, residuals: Residuals | None = None) -> Tensor:
+        """The prediction [B, 4, h, w] for a sample [B, 7, h, w] under guidance rows [B, L, D]."""
+        down, middle = residuals or (None, None)
+        found = self.library(
+            sample,
+            timestep,
+            rows,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+            return_dict=False,
+        )
+        return found[0]
