@@ -158,12 +158,6 @@ def save_after_every_chunk(items: Iterator[Item]) -> Iterator[Item | Control]:
             yield Save(StreamState(scene, item.index + 1, item.first_frame + len(item.frames)))
 
 
-def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "state").write_bytes(b"not a state at all")
-    with pytest.raises(ModelError):
-        stream_state.read(tmp_path / "state")
-
-
 class Passing(StatelessStage[Any, Any]):
     """Stages that do nothing but count; `fail_at` names a chunk at which they raise."""
 

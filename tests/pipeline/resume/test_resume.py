@@ -2,27 +2,20 @@
 
 import json
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.clips import ClipMaker, read
 from tests.models import small
-from tests.pipeline.frames import stream
 from vrx import api, events
 from vrx.errors import InputError, OutputError
 from vrx.events import Event
-from vrx.models.base import ChunkSchedule
 from vrx.pipeline import progress
-from vrx.pipeline.chunking import Chunk, make_chunks
-from vrx.pipeline.executor import Save
 from vrx.pipeline.resume import journal, opening, writer
 from vrx.pipeline.resume.workspace import JOURNAL, folder_of
-from vrx.pipeline.resume.writer import insert_checkpoints
 from vrx.pipeline.run import RestoreResult
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
@@ -294,53 +287,11 @@ def test_short_clips_pictures_and_other_containers_are_made_in_one_go(
     assert made == []
 
 
-def test_saves_stand_between_parts() -> None:
-    def places(within: bool, chunk: int) -> list[int]:
-        items = list(
-            insert_checkpoints(make_chunks(stream(30, cuts=[9, 13, 25]), ChunkSchedule(chunk, chunk), 2), within, None)
-        )
-        kept_at = [item.state.frame for item in items if isinstance(item, Save)]
-        seen = 0
-        for item in items:
-            if isinstance(item, Chunk):
-                seen = item.first_frame + len(item.frames)
-            elif isinstance(item, Save):
-                assert item.state.frame == seen
-                assert item.with_stages == within
-        return kept_at
-
-    assert places(True, 4) == [8, 17, 25]
-    assert places(False, 4) == [9, 25]
-    assert places(False, 50) == [9, 25]
-
-
 def test_a_damaged_source_is_still_refused(tmp_path: Path) -> None:
     (tmp_path / "in.mkv").write_bytes(b"no video")
     with pytest.raises(InputError):
         api.restore(job(tmp_path / "in.mkv", tmp_path / "out.mkv"))
     assert {p.name for p in tmp_path.iterdir()} == {"in.mkv"}
-
-
-def test_fractions_and_tensors_come_back(tmp_path: Path) -> None:
-    """A journal's numbers are exact: times as fractions, states bit by bit."""
-    from vrx.media.segments import Segment
-    from vrx.models.base import SceneStart
-    from vrx.pipeline.executor import StreamState
-    from vrx.pipeline.resume.journal import Journal
-
-    result = tmp_path / "out.mkv"
-    tensor = torch.randn(5).bfloat16()
-    with Journal(result, {"a": "b"}) as journal:
-        path = journal.segment_path(".mkv")
-        path.write_bytes(b"part")
-        state = StreamState(SceneStart(3, (4, 6), (8, 12)), 7, 250, {"encode": {"x": tensor}, "generate": {}})
-        journal.add(Segment(path, 250, Fraction(1001, 30000)), state)
-    with Journal(result, {"a": "b"}) as journal:
-        assert journal.resume_point.segments == (Segment(path, 250, Fraction(1001, 30000)),)
-        again = journal.resume_point.state
-        assert again is not None
-        assert (again.scene, again.index, again.frame) == (state.scene, 7, 250)
-        assert torch.equal(again.stages["encode"]["x"], tensor)
 
 
 class KilledError(BaseException):

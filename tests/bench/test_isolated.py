@@ -1,0 +1,34 @@
+"""Functions in a process of their own, and the memory that a process had."""
+
+import os
+
+import pytest
+
+from vrx.bench.isolated import in_own_process
+from vrx.bench.peak_memory import forget_peak, peak_memory
+from vrx.errors import UsageError, VrxError
+
+
+def number(value: int) -> int:
+    if value == 1:
+        raise UsageError("one is refused")
+    if value == 2:
+        os._exit(3)
+    return os.getpid() * value
+
+
+def test_a_function_runs_elsewhere_and_its_failures_come_back() -> None:
+    assert in_own_process(number, 3) not in (0, 3 * os.getpid())
+    with pytest.raises(UsageError, match="one is refused"):
+        in_own_process(number, 1)
+    with pytest.raises(VrxError, match="without a result"):
+        in_own_process(number, 2)
+
+
+def test_a_peak_is_that_since_it_was_forgotten() -> None:
+    block = bytearray(200 << 20)
+    block[::4096] = b"x" * len(block[::4096])
+    before = peak_memory()
+    del block
+    forget_peak()
+    assert 0 < peak_memory() <= before
