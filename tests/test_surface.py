@@ -1,10 +1,12 @@
 """What users and scripts rely on.  A change here is a decision, and belongs into the changelog."""
 
+import ast
 from dataclasses import fields
 
 from typer.main import get_command
 
 import vrx
+from tests.conftest import ROOT
 from vrx import events
 from vrx.cli.app import app
 from vrx.errors import Exit
@@ -95,6 +97,21 @@ PUBLIC = {
     "__version__", "upscale", "deblur", "inpaint", "load_model", "Model", "VideoReader", "VideoWriter", "VideoFrame",
     "RestoreResult", "VrxError", "probe", "detect_scenes",
 }  # fmt: skip
+
+
+def test_every_code_of_a_note_is_documented() -> None:
+    """Those in the code: the first argument of a Note, of a warning of the reader, of a loss."""
+    calls = [
+        node
+        for path in (ROOT / "vrx").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Note", "Noted", "_warn", "loss")
+    ]
+    first = [call.args[0] for call in calls if call.args] + [
+        k.value for c in calls for k in c.keywords if k.arg == "code"
+    ]
+    codes = {word.value for word in first if isinstance(word, ast.Constant)}
+    assert codes == set(events.NOTE_CODES)
 
 
 def test_public_names() -> None:

@@ -21,12 +21,60 @@ Level = Literal["detail", "info", "warning"]
 DETAIL: Level = "detail"  # shown with --verbose
 Fact = str | int | float | bool | None
 
+NOTE_CODES = {  # every code of a note: what it means, and the names of its facts
+    "already-finished": "an earlier run finished the result and was stopped before it cleaned up: output",
+    "blur-estimated": "the blur of a scene, in pixels: scene, sigma",
+    "catalogue-entry-unusable": "an entry of the user's catalogue is not considered: model",
+    "chapter-loss": "the container does not hold chapters: chapters",
+    "checkpoint": "the files of the model: files",
+    "chunk-length": "frames of the first and of later chunks: first, next",
+    "color-change": "the color tags change within the source",
+    "container-chosen": "the result has another container than the source, and why",
+    "damaged-packets": "packets of the source were skipped: packets",
+    "degradation-estimated": "the degradation of a scene: scene, noise, compression (0 to 1)",
+    "download-started": "files are downloaded: model, files, bytes, license",
+    "earlier-work-deleted": "--no-resume deleted the unfinished work of an earlier run",
+    "empty-mask": "a mask marks nothing",
+    "encoder": "the encoder of the result: encoder",
+    "frames-saved": "a run failed and the next one can resume: frames",
+    "hdr10-loss": "HDR10 data is incomplete or cannot be written: encoder, container",
+    "inputs-skipped": "contents of a folder or matches of a glob are not restored: count",
+    "interlaced": "the source is interlaced: deinterlaced",
+    "interlaced-frames": "some frames are interlaced and stay so: seconds",
+    "mask-alignment": "which picture of a mask is the first used: masks, first",
+    "metadata-loss": "metadata that pictures or the container cannot hold: container",
+    "model-ready": "vrx models pull is done with a model: files",
+    "model-selected": "--model auto chose a model, or a larger one exists: model, larger",
+    "orientation-applied": "pixels are turned, as the container has no tag for it: rotation, mirrored",
+    "orientation-change": "the orientation changes within the source: seconds",
+    "orientation-loss": "an angle that is not a quarter turn is dropped",
+    "picture-choice": "a file of several pictures, one of which is restored: pictures",
+    "picture-truncated": "a picture is incomplete: path",
+    "pixel-format-change": "the pixel format of the result is not the source's: pix_fmt",
+    "pixel-format-loss": "the encoder cannot hold the source's pixel format: pix_fmt",
+    "resuming": "an earlier run of the same command is resumed: frames",
+    "short-mask": "a mask ends before the video: masks, frames",
+    "side-data-loss": "data beside frames cannot be preserved: kind, seconds",
+    "size-change": "the size changes within the source, and frames are scaled: size",
+    "source-truncated": "the source ends before its stated duration: seconds, duration",
+    "stage-seconds": "seconds that each stage worked: names of stages",
+    "starting-over": "an earlier run cannot be resumed: changed",
+    "stream-choice": "which of several video streams is restored: stream",
+    "stream-conversion": "a stream is converted, as the container does not hold its codec: stream, codec, container",
+    "stream-loss": "streams that the container does not hold: streams, container, suffix",
+    "tag-loss": "tags that the container does not hold: tags, container",
+    "timecode-loss": "the timecode is dropped",
+    "timestamps-repaired": "timestamps of the source were repaired",
+    "transparency-loss": "transparency cannot be decoded",
+    "untagged-color": "the source has no color tags: matrix",
+}
+
 
 @dataclass(frozen=True)
 class Note:
     """Something the user should know that ends nothing.
 
-    `code` names the kind for programs (`blur-estimated`), `text` says it to people, `facts` hold its values
+    `code` names the kind for programs (see `NOTE_CODES`), `text` says it to people, `facts` hold its values
     (`{"scene": 1, "sigma": 2.1}`); `level` is `info`, `warning`, or `detail` (shown with --verbose).
     """
 

@@ -38,7 +38,7 @@ class Progress:
         for frame in soft_boundaries(work.chunk):
             self._send_scene(frame, soft=True)
         for note in work.notes:
-            self._session.inform(note)
+            self._session.notify(note)
 
     def end_chunk(self) -> None:
         """A chunk was written."""

@@ -86,7 +86,7 @@ class Session:
         """Open the source, and decide all about the result.  Raises VrxError for whatever cannot be."""
         job = self.job
         for note in self._selection.notes:
-            self.inform(note)
+            self.notify(note)
         cuts = job.selection.scenes
         self.cuts = frozenset() if cuts == "off" else None if cuts == "auto" else read_cuts(Path(cuts))
         if self.destination is not None:
@@ -161,16 +161,12 @@ class Session:
             self.warnings.append(note.text)
         self.watch(events.Noted.of(self.job.source, note))
 
-    def inform(self, text: str | Note) -> None:
-        """Pass information on."""
-        self.notify(Note("info", text) if isinstance(text, str) else text)
-
     def _downloader(self) -> Downloader:
         """Where checkpoints come from."""
         return Downloader(
             models=Environment.read().models,
             offline=self.job.model.offline,
-            notify=self.inform,
+            notify=self.notify,
             progress=self._report_download,
         )
 
