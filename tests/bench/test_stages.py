@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import small
-from vrx.bench.stages import ON_PROCESSOR, Meter, measured, parameters
+from vrx.bench.stages import ON_PROCESSOR, Meter, measure, parameters
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -22,7 +22,7 @@ def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
     restore = RestoreSettings(task=Task.UPSCALE, scale=4)
     request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
     restorer = load_model(entry, request).restorer(restore)
-    rows = measured(restorer, (128, 128), 1, CPU, (1e9, 1e9))
+    rows = measure(restorer, (128, 128), 1, CPU, (1e9, 1e9))
     assert [row.stage for row in rows] == ["encode", "generate", "decode"]
     for row in rows:
         held = sum(p.nbytes for p in parameters(restorer.stages[row.stage]))

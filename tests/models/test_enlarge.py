@@ -132,14 +132,14 @@ def test_every_size_works_and_chunks_do_not_matter(scale: int, size: tuple[int, 
 def test_a_given_strength_is_that_of_the_kind_of_damage_there_is(
     found: list[float], strength: float, expected: list[float]
 ) -> None:
-    assert upscale.scaled(torch.tensor(found), strength).tolist() == pytest.approx(expected)
+    assert upscale.scale_levels(torch.tensor(found), strength).tolist() == pytest.approx(expected)
 
 
 def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     levels = torch.tensor([0.2, 0.3, 0.5])
-    assert upscale.trusted(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
-    assert upscale.trusted(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
-    assert upscale.trusted(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
+    assert upscale.discount(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
+    assert upscale.discount(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
+    assert upscale.discount(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"middle__0__first__weight": None}, "1 missing .middle.0.first.weight"),
-        ({"enlarging__recall__weight": None}, "lacks the tensor .recall.weight"),
+        ({"enlarging__recall__weight": None}, "tensor .recall.weight. is missing"),
         ({"extra": torch.zeros(1)}, "1 unexpected .extra"),
         ({"middle__0__first__bias": torch.zeros(3)}, "of another shape"),
         ({"middle__0__first__bias": torch.full((16,), float("nan"))}, "contains NaN or Inf"),

@@ -88,7 +88,7 @@ def benchmark_random(
     request = BuildRequest(components, model, device, dtype, random_context(family))
     restorer = load_model(entry, with_room(request, entry)).restorer(restore)
     rates = matrix_rate(device, dtype), bandwidth(device)
-    rows = [row for size in sizes for row in measured(restorer, size, chunks, device, rates)]
+    rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]
     counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}
     return LargeBenchmark(
         machine=machine_name(device),
@@ -103,7 +103,7 @@ def benchmark_random(
     )
 
 
-def measured(
+def measure(
     restorer: Restorer, size: tuple[int, int], chunks: int, device: torch.device, rates: tuple[float, float]
 ) -> list[StageRow]:
     """The rows of one size."""

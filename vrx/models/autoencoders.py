@@ -144,7 +144,7 @@ class StreamingPass:
         return total / weights, after
 
     def _tiles(self, x: Tensor, count: int) -> Tiles | None:
-        """The tiles of a step after one of `count`: a scene goes on as it began, whatever is free by now."""
+        """The tiles of a step after one of `count`: a scene continues as it began, however much is free now."""
         height, width = (side // self._scales[0] for side in x.shape[-2:])
         tiles = self._tiling.tiles(height * SPATIAL, width * SPATIAL)
         if self._tiling.wanted != "auto" or count == 0:

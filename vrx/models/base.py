@@ -1,4 +1,4 @@
-"""The contract between a model and whatever runs it: a chunk schedule, and stages with states as values."""
+"""The contract between a model and its driver: a chunk schedule, and stages with states as values."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Stage(ABC, Generic[Input, Output, State]):
         """The state that `save` gave."""
 
     def cache_usage(self, state: State) -> CacheUsage:
-        """How much of earlier frames a state holds; nothing unless a stage says otherwise."""
+        """How much of earlier frames a state holds; nothing unless a stage overrides it."""
         return CacheUsage()
 
 

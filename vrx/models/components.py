@@ -29,7 +29,7 @@ LARGEST_CONFIG = 1_000_000  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One file of a checkpoint: the network it holds, and how it is told from others.
+    """One file of a checkpoint: the network it holds, and how it is recognized.
 
     `network`: None where it holds none (a tokenizer, rows of a prompt).  `published`: its size in this family,
     where it is not the network's default.  `files`: patterns of its published names, for people.  `signature`:
@@ -68,7 +68,7 @@ class Component:
 class Components:
     """Where a model's tensors are: a file for each role, or one file with the role before every name.
 
-    `given` holds by role what the shapes of the tensors do not tell, `ambiguous` roles that several files may be;
+    `given`: sizes by role that the shapes of the tensors do not have, `ambiguous` roles that several files may be;
     `published` names of files by role, for messages.
     """
 

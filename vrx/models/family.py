@@ -1,4 +1,4 @@
-"""What a family of models says of itself, as data, and how it is loaded.
+"""A family of models: its capabilities as data, and how it is loaded.
 
 A family is the code of one published system; entries of the catalogue are checkpoints of a family.
 Start at `Family`: everything else of vrx asks its values, and knows no family by name.

@@ -60,7 +60,7 @@ class Encode(Stage[DeviceChunk, LatentChunk, EncodeState]):
         reference, age = self.reference(chunk, state)
         rows = None
         if reference is not state.reference:
-            rows = self._guidance(self._guidance.prepared(reference[None]).to(self._guidance.image_proj.weight.dtype))
+            rows = self._guidance(self._guidance.prepare(reference[None]).to(self._guidance.image_proj.weight.dtype))
         large = F.interpolate(chunk.frames, scale_factor=self._scale, mode="bicubic", antialias=True)
         latents, caches = self._encoder.step(to_video(pad_to_multiple(large, PIXEL_MULTIPLE)), state.caches)
         return LatentChunk(latents, chunk, rows), replace(state, caches=caches, reference=reference, age=age + count)
@@ -69,7 +69,7 @@ class Encode(Stage[DeviceChunk, LatentChunk, EncodeState]):
         """The frame that leads this chunk, and its age at the chunk's start.
 
         A scene's first; a frame that scene detection marks; or the chunk's first frame, once the old
-        one has stood for a while and looks different.
+        one is some time old and looks different.
         """
         first = chunk.frames[0]
         if state.reference is None:

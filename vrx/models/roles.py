@@ -37,7 +37,7 @@ class Found:
     faults: list[ModelError] = field(default_factory=list)
 
 
-Known = Mapping[str, Component]  # components by role; of one role the first that is known says what it is
+Known = Mapping[str, Component]  # components by role
 
 
 def role_of_tensors(names: Collection[str], known: Known) -> str | None:
@@ -48,9 +48,10 @@ def role_of_tensors(names: Collection[str], known: Known) -> str | None:
 def find(folder: Path, known: Known) -> Found:
     """The components in a folder and the folders below it.
 
-    A file in a folder that is named for a component is that; any other is what its tensors say.  One whose
-    tensors say nothing is taken for what it is called where nothing else is that component, so that its use says
-    what is wrong with it.  Raises ModelError for a folder that cannot be listed, or is no model's.
+    A file in a folder that is named for a component is that; any other is recognized by its tensors.  One
+    that is not is taken for what its name suggests where no other file is that component, so that the error names it.
+
+    Raises ModelError for a folder that cannot be listed, or is too large for a model's.
     """
     found = Found()
     by_folder: dict[str, list[Path]] = {}
@@ -83,7 +84,7 @@ def find(folder: Path, known: Known) -> Found:
 
 
 def roles_of_folders(known: Known) -> dict[str, tuple[str, ...]]:
-    """What folders hold by their names, the first where tensors do not tell; nothing in those of other systems."""
+    """What folders hold by their names, the first where tensors do not decide; nothing in those of other systems."""
     found: dict[str, tuple[str, ...]] = dict.fromkeys(IGNORED, ())
     for role, component in known.items():
         for name in (role, *component.folders):
@@ -92,7 +93,7 @@ def roles_of_folders(known: Known) -> dict[str, tuple[str, ...]]:
 
 
 def role_of_name(path: Path, known: Known) -> str | None:
-    """The component that is published under a file's name; only for what its tensors do not tell."""
+    """The component that is published under a file's name; only where its tensors do not decide."""
     fitting = (
         role
         for role, component in known.items()

@@ -25,7 +25,7 @@ class ConvCache:
         return self if self.inplace else ConvCache(dict(self.store))
 
     def swap(self, name: str, new: Tensor) -> Tensor | None:
-        """What stood under a name (None at a scene's start), and put `new` there."""
+        """The value under a name (None at a scene's start); `new` replaces it."""
         old = self.store.get(name)
         self.store[name] = new
         return old
@@ -37,14 +37,14 @@ class ConvCache:
     def to(self, device: torch.device) -> ConvCache:
         """The same elsewhere.
 
-        Between a GPU and the host (in pinned memory) nobody waits: the GPU's own order of work keeps what is
-        read there right, but whoever reads on the host must wait for it first.
+        Between a GPU and the host (in pinned memory) the copy is asynchronous: the GPU's own order of work keeps
+        reads there correct, but a reader on the host must synchronize first.
         """
         return ConvCache({name: x.to(device, non_blocking=True) for name, x in self.store.items()}, self.inplace)
 
 
 def name_layers(network: nn.Module) -> None:
-    """Tell every layer that looks back (it has a `key`) its own name in the network."""
+    """Set the `key` of every layer that looks back to its own name in the network."""
     for name, module in network.named_modules():
         if hasattr(module, "key"):
             module.key = name
@@ -66,7 +66,7 @@ def join(before: Tensor, x: Tensor) -> Tensor:
 
 
 class CausalConv3d(nn.Conv3d):
-    """A convolution whose padding in time stands wholly in front: zeros at first, then the frames before."""
+    """A convolution whose padding in time is wholly in front: zeros at first, then the frames before."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int | tuple[int, int, int], groups: int = 1) -> None:
         sides = (kernel,) * 3 if isinstance(kernel, int) else kernel

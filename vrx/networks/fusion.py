@@ -18,8 +18,8 @@ SHORTEST = 1e-12  # a length below it is taken for it
 class Compiled:
     """A function of tensors [rows, ...], compiled for any number of rows at its first call.
 
-    From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and a warning in the log
-    says so once.  The function must be safe to call again after a failure.
+    From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and the log gets one
+    warning.  The function must be safe to call again after a failure.
     """
 
     def __init__(self, function: Callable[..., Any], backend: str = "inductor") -> None:

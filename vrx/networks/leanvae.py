@@ -1,6 +1,6 @@
 """LeanVAE: a video autoencoder of wavelets and light mixing layers, streamed (Cheng and Yuan, arXiv 2503.14325).
 
-8 x 8 pixels and 4 frames to one latent; the first frame of a scene stands alone.  Steps take 1 + 4 k
+8 x 8 pixels and 4 frames to one latent; the first frame of a scene has a latent of its own.  Steps take 1 + 4 k
 frames first, then multiples of 4; any number of latent frames.
 
 Legend: N clips, T frames, F latent frames, D channels; pixels -0.5..0.5, latents not normalised.
@@ -82,7 +82,7 @@ def to_bands(x: Tensor, temporal: bool) -> Tensor:
     One Haar level, orthonormal, times sqrt(2) an axis; bands from low to high, the last of `axes` fastest.
     """
     axes = VIDEO_AXES if temporal else IMAGE_AXES
-    for depth, axis in enumerate(reversed(axes)):  # what splits last stands first
+    for depth, axis in enumerate(reversed(axes)):  # what splits last is first
         x = haar(x, axis + depth)
     return x.flatten(0, len(axes) - 1).transpose(0, 1).flatten(1, 2)
 

@@ -55,7 +55,7 @@ class RamConfig(NetworkConfig):
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> RamConfig:
-        """See `NetworkConfig`; no tensor tells the size of the picture, which is 384 unless given."""
+        """See `NetworkConfig`; no tensor has the size of the picture, which is 384 unless given."""
         stages = range(count_entries(shapes, "visual_encoder.layers."))
         tables = [shapes[f"visual_encoder.layers.{i}.blocks.0.attn.relative_position_bias_table"] for i in stages]
         found = {
@@ -69,14 +69,14 @@ class RamConfig(NetworkConfig):
         return cls(**{**found, **given})
 
 
-def cut(x: Tensor, window: int) -> Tensor:
+def split_windows(x: Tensor, window: int) -> Tensor:
     """[B, H, W, C] to [B x n, S, C]."""
     b, h, w, c = x.shape
     x = x.view(b, h // window, window, w // window, window, c)
     return x.transpose(2, 3).reshape(-1, window * window, c)
 
 
-def joined(x: Tensor, window: int, size: int) -> Tensor:
+def join_windows(x: Tensor, window: int, size: int) -> Tensor:
     """[B x n, S, C] to [B, size, size, C]."""
     count = size // window
     x = x.view(-1, count, count, window, window, x.shape[-1])
@@ -88,7 +88,7 @@ def shifted_mask(size: int, window: int, shift: int) -> Tensor:
     edges = torch.zeros(size, dtype=torch.long)
     edges[-window:-shift], edges[-shift:] = 1, 2
     region = (3 * edges[:, None] + edges[None]).float()[None, :, :, None]
-    tokens = cut(region, window)[..., 0]
+    tokens = split_windows(region, window)[..., 0]
     return torch.where(tokens[:, :, None] == tokens[:, None], 0.0, HIDDEN)
 
 
@@ -144,7 +144,9 @@ class SwinBlock(nn.Module):
         """[B, H W, C]."""
         y = self.norm1(x).unflatten(1, (self.size, self.size))
         y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-        y = joined(self.attn(cut(y, self.window), cast("Tensor | None", self.mask)), self.window, self.size)
+        y = join_windows(
+            self.attn(split_windows(y, self.window), cast("Tensor | None", self.mask)), self.window, self.size
+        )
         x = x + torch.roll(y, (self.shift, self.shift), (1, 2)).flatten(1, 2)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
@@ -207,7 +209,7 @@ class SwinEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.width(-1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] to [B, 1 + tokens, C]; their mean stands first."""
+        """[B, 3, H, W] to [B, 1 + tokens, C]; their mean is first."""
         x = self.patch_embed(x)
         for layer in self.layers:
             x = layer(x)
@@ -232,7 +234,7 @@ class VisualGuidance(PublishedNetwork):
         out: Tensor = self.image_proj(self.visual_encoder(picture))
         return out
 
-    def prepared(self, frame: Tensor) -> Tensor:
+    def prepare(self, frame: Tensor) -> Tensor:
         """A frame [B, 3, H, W] in 0..1 as the encoder takes it: resized (bilinear, antialiased), normalised."""
         size = (self.config.image_size,) * 2
         x = F.interpolate(frame.float(), size, mode="bilinear", antialias=True)

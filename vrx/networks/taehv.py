@@ -1,7 +1,7 @@
 """Tiny video autoencoders of the TAEHV kind, streamed: TAEHV itself, and FlashVSR's conditional decoder.
 
 Wan's latents to pixels at a hundredth of its own decoder's cost (TAEHV: Boer Bohan, 2025; conditional
-decoder: FlashVSR, arXiv 2510.12747, section 3.4).  Layers stand in flat sequences under published names.
+decoder: FlashVSR, arXiv 2510.12747, section 3.4).  Layers are in flat sequences under published names.
 Steps take any number of frames or latents.
 
 Legend: N clips, T frames, C channels; tensors are [N, T, C, H, W].
@@ -97,7 +97,7 @@ class MemoryBlock(nn.Module):
         self.key = ""
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
-        """[N, T, C, H, W]; before a scene's first frame stand zeros."""
+        """[N, T, C, H, W]; zeros before a scene's first frame."""
         before = cache.swap(self.key, x[:, -1:].clone())
         n, t, c, h, w = x.shape
         last = x.new_empty(n, t, h, w, 2 * c)  # channels last, which concatenation along T or C would lose
@@ -119,8 +119,8 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[N, T, C, H, W] to as many groups as are full, perhaps none."""
-        kept = cache.store.get(self.key)
-        x = x if kept is None else torch.cat([kept, x], 1)
+        waiting = cache.store.get(self.key)
+        x = x if waiting is None else torch.cat([waiting, x], 1)
         whole = x.shape[1] // self.group * self.group
         cache.store[self.key] = x[:, whole:].clone()
         groups = x[:, :whole].unflatten(1, (-1, self.group)).flatten(2, 3)
@@ -166,7 +166,7 @@ def grown_first(layers: nn.Sequential) -> list[nn.Module]:
 
 
 def run(layers: nn.Sequential, x: Tensor, cache: ConvCache) -> Tensor:
-    """The layers in order; stops where no frame is left to go on with."""
+    """The layers in order; stops where no frame is left."""
     for layer in grown_first(layers):
         if x.shape[1] == 0:
             break
@@ -211,8 +211,8 @@ def decoder_layers(
     return nn.Sequential(*layers, *activation(widths[-1]), nn.Conv2d(widths[-1], outputs, 3, padding=1))
 
 
-def trimmed(frames: Tensor, cache: ConvCache, count: int) -> Tensor:
-    """Without the first `count` frames of a scene, which stand before its first one."""
+def trim(frames: Tensor, cache: ConvCache, count: int) -> Tensor:
+    """Without the first `count` frames of a scene, which are before its first one."""
     fresh = cache.swap(STARTED, frames.new_zeros(0)) is None
     return frames[:, count:] if fresh else frames
 
@@ -255,7 +255,7 @@ class TinyAutoencoder(PublishedNetwork):
         """The next latents [N, F, C, H, W] to frames in 0..1: 4 each, but 1 for a scene's first."""
         cache = cache.fork()
         frames = self.decode_raw(latent, cache)
-        return trimmed(frames, cache, self.config.frames_to_trim).clamp(0, 1), cache
+        return trim(frames, cache, self.config.frames_to_trim).clamp(0, 1), cache
 
 
 def whole_groups(video: Tensor, group: int) -> Tensor:
@@ -297,4 +297,4 @@ class ConditionalDecoder(PublishedNetwork):
         # two latents at a time: a scene's first six at once would take three times the memory of all later
         # steps, in maps of more than 2^31 values from 1080p on
         frames = torch.cat([run(self.decoder, part, cache) for part in x.split(2, 1)], 1)
-        return trimmed(frames, cache, TEMPORAL - 1), cache
+        return trim(frames, cache, TEMPORAL - 1), cache

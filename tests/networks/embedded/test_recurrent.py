@@ -11,7 +11,7 @@ from vrx.networks.embedded.recurrent import (
     Trace,
     fetch,
     inside,
-    moved,
+    warp,
 )
 
 OUTSIDE = 1e4
@@ -85,12 +85,12 @@ def test_gathered_rows_are_what_sampling_gives(dtype: torch.dtype) -> None:
     motion = torch.randn(2, 2, 6, 9, generator=generator) * 3
     valid = inside(motion)
     expected = fetch(features.float(), motion, 1) * valid
-    found = moved(features, motion, valid)
+    found = warp(features, motion, valid)
     assert found.dtype is dtype
     torch.testing.assert_close(found.float(), expected, atol=1e-5 if dtype is torch.float32 else 2e-2, rtol=0)
 
 
 def test_one_position_is_no_trouble() -> None:
     one, still = torch.rand(1, 8, 1, 1), torch.zeros(1, 2, 1, 1)
-    torch.testing.assert_close(moved(one, still, inside(still)), one)
+    torch.testing.assert_close(warp(one, still, inside(still)), one)
     assert torch.isfinite(fetch(torch.rand(1, 3, 2, 2), still, 2)).all()

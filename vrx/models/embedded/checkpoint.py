@@ -72,7 +72,7 @@ def build(
             checkpoint.check_keys(trial, tensors, path)
         return kind(config)
     except KeyError as error:
-        raise ModelError(f"{path} lacks the tensor {error}") from error
+        raise ModelError(f"{path}: tensor {error} is missing") from error
     except CONFIG_ERRORS as error:
         raise ModelError(f"{path} has an invalid configuration: {error}") from error
 

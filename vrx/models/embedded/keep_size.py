@@ -101,7 +101,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return sigma if sigma >= LEAST_SIGMA else 0.0
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """The blur; NaN stands for not known."""
+        """The blur; NaN where it is not known."""
         sigma = float("nan") if state.sigma is None else state.sigma
         return {"sigma": torch.tensor(sigma, dtype=torch.float64)}  # rounded, it would change every later frame
 

@@ -19,13 +19,13 @@ from vrx.networks.embedded.recurrent import PIXELS, RecurrentNetwork, Trace
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
 LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
-LEAST_KNOWN = 0.05  # an estimate below it says nothing about the kind of damage
+LEAST_KNOWN = 0.05  # an estimate below it does not show the kind of damage
 LEAST_NOISE = 2.0  # levels of 255, from which on noise is mentioned
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
-def trusted(levels: Tensor, scale: int) -> Tensor:
+def discount(levels: Tensor, scale: int) -> Tensor:
     """What to act on of estimated damage.
 
     Pictures that are soft by nature are read as resized, so softness is left out.  Those to be enlarged by
@@ -38,7 +38,7 @@ def trusted(levels: Tensor, scale: int) -> Tensor:
     return torch.stack([noise, compression, softness * 0])
 
 
-def scaled(levels: Tensor, strength: float) -> Tensor:
+def scale_levels(levels: Tensor, strength: float) -> Tensor:
     """Damage of the estimated kind whose largest level is `strength`; compression where no kind was found."""
     largest = float(levels.max())
     if largest < LEAST_KNOWN:
@@ -140,9 +140,9 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         if self._strength == 0:
             return frames.new_zeros(1, LEVELS), ()
         found = estimate_damage(self._estimator, frames[:ESTIMATED_FRAMES]).to(frames)
-        acted = trusted(found, self._scale)
+        acted = discount(found, self._scale)
         if self._strength is not None:
-            return scaled(acted, self._strength)[None], ()
+            return scale_levels(acted, self._strength)[None], ()
         return acted[None], damage_notes(found, scene)
 
     def motion(self, luma: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:

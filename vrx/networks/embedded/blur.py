@@ -1,5 +1,5 @@
 """How blurred a picture is: tiny networks that read the standard deviation of a Gaussian blur, some from a
-picture's spectrum and from how steep its edges are, some from what a physical law says of that spectrum.
+picture's spectrum and from how steep its edges are, some from a physical law of that spectrum.
 Pure; knows no file.
 """
 
@@ -16,7 +16,7 @@ TILE = 128  # pixels a side
 STRIDE = 96  # pixels between tiles
 LIVELY = 0.25  # share of the tiles, those with most energy, that count
 LUMA = (0.299, 0.587, 0.114)
-FLOOR = 1e-12  # power below which nothing is told apart
+FLOOR = 1e-12  # power below which nothing is distinguished
 WINDOWS = (9, 17, 33)  # pixels a side in which an edge's height is taken
 STRONG = 0.1  # share of the places, those with the highest edges, that count
 QUANTILES = (0.5, 0.75, 0.9, 0.97)
@@ -25,7 +25,7 @@ CLEAR = (2.0, 8.0, 32.0)  # times the rounding's power that a band must hold to 
 LOWEST = (0.02, 0.035, 0.06, 0.09)  # cycles a pixel from where on pictures follow a power law
 FITTED = 4  # numbers that a fit gives
 MOST_FITTED = 12.0  # pixels of blur, and
-STEEPEST = 10.0  # the exponent of the law, beyond which a fit tells nothing
+STEEPEST = 10.0  # the exponent of the law, beyond which a fit is ignored
 OFFSET = 0.2  # pixels; blurs are compared relative to sigma + OFFSET
 EDGES = len(WINDOWS) * len(QUANTILES)
 SEEN = 2 * BANDS + EDGES  # numbers for readers of one kind
@@ -140,7 +140,7 @@ def reader(inputs: int) -> nn.Sequential:
 class BlurEstimator(nn.Module):
     """What `describe` gives, [..., FEATURES], to sigma in pixels [...], 0 for a sharp picture.
 
-    The geometric mean of what several readers say; the errors of the two kinds have little to do with each
+    The geometric mean of several readers' estimates; the errors of the two kinds have little to do with each
     other.  `middle` and `spread` of the numbers are those of the training.
     """
 
@@ -155,10 +155,10 @@ class BlurEstimator(nn.Module):
         self.register_buffer("spread", torch.ones(FEATURES))
 
     def readings(self, features: Tensor) -> Tensor:
-        """What each reader says, in pixels: [2 x READERS, ...]."""
+        """Each reader's estimate, in pixels: [2 x READERS, ...]."""
         seen, fitted = ((relative(features) - self.middle) / self.spread).split((SEEN, FITS), -1)
-        said = [read(seen) for read in self.seen] + [read(fitted) for read in self.fitted]
-        return F.softplus(torch.stack(said)[..., 0])
+        estimates = [read(seen) for read in self.seen] + [read(fitted) for read in self.fitted]
+        return F.softplus(torch.stack(estimates)[..., 0])
 
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""

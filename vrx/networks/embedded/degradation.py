@@ -13,7 +13,7 @@ from vrx.networks.embedded.grid import contrast
 
 LEVELS = 3  # noise (1 is a deviation of NOISE_UNIT), compression (QP 17 to 37 of H.264), softness (a resize and back)
 NOISE_UNIT = 20 / 255  # of 0..1
-MOST_DAMAGE = 1.25  # the largest level there is; estimates are held between 0 and this
+MOST_DAMAGE = 1.25  # the largest level there is; estimates are clamped to 0 and this
 GRID = 16  # pixels a side of a macroblock: strides start where blocks start
 LARGEST = 512  # pixels a side that are looked at, from the middle
 

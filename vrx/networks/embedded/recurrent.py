@@ -112,7 +112,7 @@ class RecurrentNetwork(PublishedNetwork):
     ) -> tuple[Tensor, Trace]:
         """Clips [N, T, 3, p H, p W] after a trace, with `motion` [N, T, 2, H, W], to residuals; for training.
 
-        Motion to far outside stands for a frame with none before it.
+        Motion to far outside means that no frame is before.
         """
         shifts, residuals = self.shifts(levels.to(self.weight.dtype)), []
         for picture, moved in zip(pictures.unbind(1), motion.unbind(1), strict=True):
@@ -137,7 +137,7 @@ class RecurrentNetwork(PublishedNetwork):
             change = (picture - fetch(trace.picture, motion, pixels)) * DETAIL_GAIN
             plane = F.interpolate(valid, scale_factor=pixels) if pixels > 1 else valid
             earlier = torch.cat([change * plane, plane], 1)
-            recalled = moved(trace.features, motion, valid).to(dtype)
+            recalled = warp(trace.features, motion, valid).to(dtype)
         x = torch.cat([picture, contrast(picture), earlier], 1)
         x = F.pixel_unshuffle(x, pixels) if pixels > 1 else x
         x = self.stems[str(scale)](x.to(dtype).contiguous(memory_format=torch.channels_last))
@@ -150,7 +150,7 @@ class RecurrentNetwork(PublishedNetwork):
         return residual, Trace(x, picture)
 
 
-def moved(features: Tensor, motion: Tensor, valid: Tensor) -> Tensor:
+def warp(features: Tensor, motion: Tensor, valid: Tensor) -> Tensor:
     """Features [N, C, H, W] fetched from where content was, times `valid` [N, 1, H, W].
 
     On a CPU whole rows of channels are gathered and weighed in one pass, at a fifth of the time.

@@ -158,10 +158,10 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
     order = keep.to(torch.int8).argsort(dim=-1, descending=True, stable=True).to(torch.int32)[None]
     nothing = torch.zeros_like(count)
 
-    def kept(_: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def is_kept(_: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return keep[head, query // TOKENS, key // TOKENS]
 
-    mask = BlockMask.from_kv_blocks(nothing, torch.zeros_like(order), count, order, TOKENS, mask_mod=kept)
+    mask = BlockMask.from_kv_blocks(nothing, torch.zeros_like(order), count, order, TOKENS, mask_mod=is_kept)
     kernel = flex(q.is_cuda)
     return kernel(q.contiguous(), k.contiguous(), v.contiguous(), block_mask=mask)
 

@@ -1,6 +1,6 @@
 """FlashVSR's LQ projection: the enlarged source as tokens for the transformer (arXiv 2510.12747, section 3.2).
 
-Legend: N clips, T frames, C channels, H x W pixels; a token stands for 4 frames of 16 x 16 pixels.
+Legend: N clips, T frames, C channels, H x W pixels; a token covers 4 frames of 16 x 16 pixels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ProjectionConfig(NetworkConfig):
     """Sizes; the defaults are those of LQ_proj_in.ckpt.
 
     `version`: 1.1 looks back at the group before; 1.0 at the end of its own group, and so remembers nothing.
-    Nothing in the weights tells them apart.
+    The weights do not distinguish them.
     """
 
     COUNTS = frozenset(("layers",))

@@ -46,9 +46,9 @@ class FlashTransformer:
         """An empty cache for latents of height x width; it holds windows, a frame pair at a time."""
         config = self.network.config
         pair = sparse.WINDOW[0] * (height // config.patch_size[1]) * (width // config.patch_size[2])
-        kept = max(FIRST_PAIRS - 1, self.options.pairs)
+        pairs = max(FIRST_PAIRS - 1, self.options.pairs)
         shape = (config.num_layers, 1, config.num_heads, config.head_dim)
-        return KVCache.allocate(shape, kept * pair, pair, 0, self.network.patch_embedding.weight)
+        return KVCache.allocate(shape, pairs * pair, pair, 0, self.network.patch_embedding.weight)
 
     def step(
         self,

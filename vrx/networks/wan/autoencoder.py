@@ -1,6 +1,6 @@
 """The Wan 2.1 video autoencoder, streamed (Wan Team, arXiv 2503.20314, section 4.1).
 
-8 x 8 pixels and 4 frames to one latent of 16 channels; the first frame of a scene stands alone.  Every
+8 x 8 pixels and 4 frames to one latent of 16 channels; the first frame of a scene has a latent of its own.  Every
 step may take any number of frames: 1 + 4 k first, then multiples of 4; any number of latent frames.
 
 Legend: B batch, T frames, F latent frames, pixels -1..1, latents normalised.
@@ -196,16 +196,16 @@ class Grow(nn.Module):
         """[B, C, F, H, W]."""
         if self.time_conv is not None:
             started = cache.swap(self.key, x.new_zeros(0)) is not None
-            kept = x if started else x[:, :, 1:]
-            if kept.shape[2]:
-                both = self.time_conv(kept, cache).unflatten(1, (2, -1))  # [B, 2, C, F, H, W]
-                kept = both.permute(0, 3, 1, 4, 5, 2).flatten(1, 2).permute(0, 4, 1, 2, 3)  # channels last
-            x = kept if started else join(x[:, :, :1], kept)
+            later = x if started else x[:, :, 1:]
+            if later.shape[2]:
+                both = self.time_conv(later, cache).unflatten(1, (2, -1))  # [B, 2, C, F, H, W]
+                later = both.permute(0, 3, 1, 4, 5, 2).flatten(1, 2).permute(0, 4, 1, 2, 3)  # channels last
+            x = later if started else join(x[:, :, :1], later)
         return by_frame(self.resample, x)
 
 
 class Trunk(nn.Module):
-    """What encoder and decoder share: layers in a row, each told the cache, and a head."""
+    """What encoder and decoder share: layers in a row, each with the cache, and a head."""
 
     head: nn.ModuleDict
 

@@ -101,7 +101,7 @@ class Conditions:
     context: CrossAttentionKV
 
 
-def modulated(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+def modulate(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
     """LayerNorm of [B, N, D], times 1 + scale, plus shift ([B, 1, D] or [1, 1, D]); all in float32."""
     x, width = x.float(), x.shape[-1:]
     if len(scale) == 1:  # one pass over the tokens
@@ -157,14 +157,14 @@ class WanBlock(nn.Module):
         """Tokens [B, N, D] float32 to the same; `time` [B, 6, D]; `attend(q, k, v)` is the self-attention."""
         dtype = self.self_attn.q.weight.dtype
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + time).split(1, 1)
-        y = modulated(x, scale1, shift1, self.eps).to(dtype)
+        y = modulate(x, scale1, shift1, self.eps).to(dtype)
         q = apply_rope(self.self_attn.queries(y), freqs)
         k, v = self.self_attn.keys_values(y)
         x = torch.addcmul(x, gate1, self.self_attn.merge(attend(q, apply_rope(k, freqs), v)))
         y = self.norm3(x).to(dtype)
         crossed = F.scaled_dot_product_attention(self.cross_attn.queries(y), *context)
         x = x + self.cross_attn.merge(crossed)
-        y = modulated(x, scale2, shift2, self.eps).to(dtype)
+        y = modulate(x, scale2, shift2, self.eps).to(dtype)
         return torch.addcmul(x, gate2, self.ffn(y))
 
 
@@ -180,7 +180,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[B, N, D] to [B, N, patch values]; `embedding` [B, D]."""
         shift, scale = (self.modulation.float() + embedding[:, None]).split(1, 1)
-        out: Tensor = self.head(modulated(x, scale, shift, self.eps))
+        out: Tensor = self.head(modulate(x, scale, shift, self.eps))
         return out
 
 

@@ -1,0 +1,64 @@
+"""Every network introduces itself: its published size is read back from its tensors, and one tensor tells it."""
+
+import pytest
+import torch
+
+from vrx.networks.embedded.network import SMALL, EmbeddedConfig, EmbeddedNetwork
+from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
+from vrx.networks.flashvsr.projection import LqProjection
+from vrx.networks.leanvae import LeanAutoencoder
+from vrx.networks.published import NetworkConfig, PublishedNetwork, Shapes
+from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.taehv import ConditionalDecoder, TinyAutoencoder
+from vrx.networks.umt5 import Umt5Encoder
+from vrx.networks.wan.autoencoder import WanAutoencoder
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
+
+DEFAULTS: tuple[type[PublishedNetwork], ...] = (
+    WanTransformer,
+    WanAutoencoder,
+    TinyAutoencoder,
+    ConditionalDecoder,
+    LeanAutoencoder,
+    LqProjection,
+    VisualGuidance,
+    Umt5Encoder,
+)
+NETWORKS: list[tuple[type[PublishedNetwork], NetworkConfig]] = [
+    *((kind, kind.CONFIG()) for kind in DEFAULTS),
+    (WanTransformer, WanConfig(text_dim=RamConfig().out_dim)),
+    (EmbeddedNetwork, SMALL),
+    (RecurrentNetwork, STANDARD),
+]
+
+
+def shapes_of(kind: type[PublishedNetwork], config: NetworkConfig) -> Shapes:
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in kind(config).state_dict().items()}
+
+
+@pytest.mark.parametrize(("kind", "config"), NETWORKS, ids=lambda value: type(value).__name__)
+def test_the_size_of_a_network_is_read_from_its_tensors(kind: type[PublishedNetwork], config: NetworkConfig) -> None:
+    shapes = shapes_of(kind, config)
+    found = kind.CONFIG.from_tensors(shapes, {})
+    assert found == config
+    found.validate(len(shapes))
+    matching = {other for other, _ in NETWORKS if other.SIGNATURE in shapes}
+    assert matching == {kind}
+
+
+def test_given_sizes_win_and_impossible_ones_are_refused() -> None:
+    shapes = shapes_of(WanTransformer, WanConfig())
+    assert WanConfig.from_tensors(shapes, {"num_heads": 6}).num_heads == 6
+    with pytest.raises(KeyError, match=r"patch_embedding\.weight"):
+        WanConfig.from_tensors({}, {})
+    with pytest.raises(ValueError, match="does not divide"):
+        WanConfig.from_tensors(shapes, {"num_heads": 7})
+
+
+@pytest.mark.parametrize(("field", "most"), [("window", 32), ("memory", 64), ("middle", 40), ("full", 1 << 20)])
+def test_sizes_are_bounded_before_a_network_is_built(field: str, most: int) -> None:
+    sizes = {**vars(SMALL), "heads": 1}
+    EmbeddedConfig(**{**sizes, field: most}).validate(40)
+    with pytest.raises(ValueError, match=f"{field} is {most + 2}"):
+        EmbeddedConfig(**{**sizes, field: most + 2}).validate(40)
