@@ -25,6 +25,11 @@ def test_every_setting_of_the_command_is_an_option() -> None:
     assert Options.__annotations__.keys() == names - OWN | {"model", "on_event"}
 
 
+def test_every_option_is_named_where_people_look() -> None:
+    text = " ".join((tasks.upscale.__doc__ or "").split())
+    assert ", ".join(Options.__annotations__) in text
+
+
 def test_options_become_settings() -> None:
     job = make_job(Path("a.mp4"), Path("b.mp4"), X2, {"start": "1:20.5", "end": 90, "crf": 18, "device": "cpu"})
     assert (job.source, job.output.path, job.output.crf, job.model.device) == ("a.mp4", "b.mp4", 18, "cpu")

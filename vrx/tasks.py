@@ -77,8 +77,12 @@ def upscale(
 ) -> RestoreResult:
     """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 2, 3 or 4.
 
-    `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  See `Options`
-    for the rest.  Raises VrxError; an existing file under the result's name is then unchanged.
+    `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
+    on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
+    color_fix, tile, strength, blend, start, end, frames, scenes, scene_threshold, deinterlace, stream, codec, crf,
+    preset, pix_fmt, encoder_args, audio, overwrite, skip_existing, resume, on_event.
+
+    Raises VrxError; an existing file under the result's name is then unchanged.
 
     >>> import vrx
     >>> vrx.upscale("in.mp4", "out.mp4", scale=2).frames

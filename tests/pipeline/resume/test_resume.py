@@ -83,8 +83,10 @@ def same(first: Path, second: Path) -> None:
     assert np.array_equal(a.frames, b.frames)
 
 
-@pytest.mark.parametrize("task", [Task.UPSCALE, Task.DEBLUR, Task.INPAINT])
-@pytest.mark.parametrize(("stop", "done"), [(10, 9), (18, 17)])
+@pytest.mark.parametrize(
+    ("task", "stop", "done"),
+    [(Task.UPSCALE, 10, 9), (Task.UPSCALE, 18, 17), (Task.DEBLUR, 10, 9), (Task.INPAINT, 18, 17)],
+)
 def test_a_stopped_run_goes_on_to_the_same_result(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Task, stop: int, done: int
 ) -> None:
@@ -92,15 +94,14 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     mask = None
     if task is Task.INPAINT:
         mask = clip("mask.mkv", frames=22)
-    api.restore(job(source, tmp_path / "once.mkv", task, mask=mask))
+    once = api.restore(job(source, tmp_path / "once.mkv", task, mask=mask))
     wanted = job(source, tmp_path / "twice.mkv", task, mask=mask)
     interrupted(wanted, stop, monkeypatch)
     assert not (tmp_path / "twice.mkv").exists()
     assert folder_of(tmp_path / "twice.mkv").is_dir()
     notes, outcome = notes_of(wanted)
     assert f"resuming after {done} frames" in notes
-    assert outcome.frames == 22
-    assert outcome.scenes == api.restore(job(source, tmp_path / "once.mkv", task, mask=mask)).scenes
+    assert (outcome.frames, outcome.scenes) == (22, once.scenes)
     same(tmp_path / "once.mkv", tmp_path / "twice.mkv")
     assert not folder_of(tmp_path / "twice.mkv").exists()
 
@@ -140,7 +141,7 @@ def test_large_models_go_on_where_a_scene_ends(
     same(once, twice)
 
 
-@pytest.mark.parametrize("change", ["crf", "source", "mask"])
+@pytest.mark.parametrize("change", ["source", "mask"])
 def test_work_of_another_command_is_not_continued(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -148,16 +149,13 @@ def test_work_of_another_command_is_not_continued(
     mask = clip("mask.mkv", frames=20)
     out = tmp_path / "out.mkv"
     interrupted(job(source, out, Task.INPAINT, mask=mask), 9, monkeypatch)
-    changes: dict[str, Any] = {}
-    if change == "crf":
-        changes["crf"], word = 30, "--crf"
-    elif change == "source":
+    if change == "source":
         clip("in.mkv", frames=21)
         word = "the input"
     else:
         clip("mask.mkv", frames=19)
         word = "the file of --mask"
-    notes, outcome = notes_of(job(source, out, Task.INPAINT, mask=mask, **changes))
+    notes, outcome = notes_of(job(source, out, Task.INPAINT, mask=mask))
     assert f"cannot resume (changed: {word}); starting over" in notes
     assert outcome.frames == (21 if change == "source" else 20)
 
