@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vrx import events
-from vrx.events import Note, Watcher
+from vrx.events import Watcher
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.devices import pick_dtype
@@ -21,7 +21,7 @@ from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import AUTO, find_entry, memory_needed, needs_gpu
 from vrx.pipeline.video import VideoFrame
-from vrx.settings import ColorFix, Decoder, Dtype, Environment, ModelSettings, RestoreSettings, Task, check_threshold
+from vrx.settings import ColorFix, Decoder, Dtype, ModelSettings, RestoreSettings, Task, check_threshold
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
@@ -86,7 +86,7 @@ class Model:
         self.dtype = pick_dtype(settings.dtype, self.device)
         self.tasks = tuple(str(task) for task in self._entry.tasks)
         self.scales = tuple(self._entry.scales)
-        self._pool.restorer(settings, restore, make_downloader(settings, self.name, on_event))
+        self._pool.restorer(settings, restore, Downloader.for_watcher(self.name, on_event, settings.offline))
         log.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
 
     def __repr__(self) -> str:
@@ -171,7 +171,7 @@ class Model:
         check_threshold(call.scene_threshold)
         settings = replace(self._settings, prompt=call.prompt)
         self._pool.select(settings, call.restore)
-        downloader = make_downloader(settings, self.name, call.on_event)
+        downloader = Downloader.for_watcher(self.name, call.on_event, settings.offline)
         restorer = self._pool.restorer(settings, call.restore, downloader)
         return cast(Iterator[AnyFrame], restore_frames(restorer, frames, call, self.device))
 
@@ -187,15 +187,3 @@ def default_task(settings: ModelSettings) -> RestoreSettings:
     if task is Task.INPAINT:
         return RestoreSettings(task=task, mask=Path("mask"))
     return RestoreSettings(task=task, scale=max(scales, default=4) if task is Task.UPSCALE else 1)
-
-
-def make_downloader(settings: ModelSettings, name: str, on_event: Watcher) -> Downloader:
-    """Where the files of a model come from."""
-
-    def progress(part: str, done: int, size: int | None) -> None:
-        on_event(events.Fetching(input=name, part=part, done=done, size=size))
-
-    def notify(note: Note) -> None:
-        on_event(events.Noted.of(name, note))
-
-    return Downloader(models=Environment.read().models, offline=settings.offline, notify=notify, progress=progress)

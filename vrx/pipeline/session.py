@@ -29,7 +29,7 @@ from vrx.pipeline.masking import open_mask
 from vrx.pipeline.output import expected_frames, orient, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.scenes.cut_list import read_cuts
-from vrx.settings import Environment, Job, Task
+from vrx.settings import Job, Task
 from vrx.weights.download import Downloader
 
 log = logging.getLogger(__name__)
@@ -162,13 +162,5 @@ class Session:
         self.watch(events.Noted.of(self.job.source, note))
 
     def _downloader(self) -> Downloader:
-        """Where checkpoints come from."""
-        return Downloader(
-            models=Environment.read().models,
-            offline=self.job.model.offline,
-            notify=self.notify,
-            progress=self._report_download,
-        )
-
-    def _report_download(self, part: str, done: int, size: int | None) -> None:
-        self.watch(events.Fetching(input=self.job.source, part=part, done=done, size=size))
+        """Provides the files of models."""
+        return Downloader.for_watcher(self.job.source, self.watch, self.job.model.offline)

@@ -11,8 +11,9 @@ from threading import Event
 from time import monotonic
 
 from vrx.errors import ModelError
-from vrx.events import Note, Notify
+from vrx.events import Fetching, Note, Noted, Notify, Watcher
 from vrx.files import format_bytes
+from vrx.settings import Environment
 from vrx.weights import sharded, store, transfer
 from vrx.weights.backend import DownloadTask, Progress
 from vrx.weights.catalogue import Entry, PartFile
@@ -39,6 +40,18 @@ class Downloader:
     offline: bool
     notify: Notify
     progress: Progress = ignore_progress
+
+    @classmethod
+    def for_watcher(cls, source: str, watch: Watcher, offline: bool) -> Downloader:
+        """One that reports to a watcher, as events about the input or model `source`; folders are the environment's."""
+
+        def notify(note: Note) -> None:
+            watch(Noted.of(source, note))
+
+        def progress(part: str, done: int, size: int | None) -> None:
+            watch(Fetching(input=source, part=part, done=done, size=size))
+
+        return cls(models=Environment.read().models, offline=offline, notify=notify, progress=progress)
 
     def provide(self, entry: Entry, roles: set[str]) -> dict[str, Path]:
         """A verified file for each role that every run needs, and for the optional ones in `roles`.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vrx.errors import ModelError, did_you_mean
-from vrx.events import Fetching, Note, Noted, Watcher
+from vrx.events import Watcher
 from vrx.settings import Environment
 from vrx.weights import checkpoint, removal, store
 from vrx.weights.catalogue import Entry, PartFile
@@ -73,14 +73,7 @@ def pull(entry: Entry, everything: bool, watch: Watcher) -> dict[str, Path]:
     """
     if not entry.parts:
         raise ModelError(f"this version of vrx does not know the files of {entry.name}", f"Its source: {entry.source}")
-
-    def notify(note: Note) -> None:
-        watch(Noted.of(entry.name, note))
-
-    def progress(part: str, done: int, size: int | None) -> None:
-        watch(Fetching(input=entry.name, part=part, done=done, size=size))
-
-    downloader = Downloader(models=Environment.read().models, offline=False, notify=notify, progress=progress)
+    downloader = Downloader.for_watcher(entry.name, watch, offline=False)
     return downloader.provide(entry, selected_roles(entry, everything))
 
 
