@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -12,6 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from vrx.errors import DeviceError
+
+logger = logging.getLogger(__name__)
 
 PROBE_CHANNELS, PROBE_SIDE, PROBE_RUNS = 48, 96, 8
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -78,7 +81,10 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":
-        return torch.bfloat16 if bf16_units() or bf16_gain() > 1.1 else torch.float32
+        units = bf16_units()
+        gain = 0.0 if units else bf16_gain()
+        logger.debug("bf16: the processor %s", "has units for it" if units else f"is {gain:.1f} times as fast with it")
+        return torch.bfloat16 if units or gain > 1.1 else torch.float32
     return torch.float32
 
 

@@ -15,7 +15,7 @@ from vrx.pipeline.resume.published import Publication
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.session import Session
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Action(StrEnum):
@@ -95,7 +95,7 @@ def find_publication(session: Session) -> Publication | None:
     if found is None:
         return None
     marks = fingerprint(session.job, session.entry.name, session.components().paths(), (session.device, session.dtype))
-    log.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
+    logger.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
     return found if marks == found.fingerprint else None
 
 

@@ -26,7 +26,7 @@ from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 AnyFrame = TypeVar("AnyFrame", VideoFrame, NDArray[Any], Tensor)
 
@@ -87,7 +87,7 @@ class Model:
         self.tasks = tuple(str(task) for task in self._entry.tasks)
         self.scales = tuple(self._entry.scales)
         self._pool.restorer(settings, restore, Downloader.for_watcher(self.name, on_event, settings.offline))
-        log.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
+        logger.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, device={str(self.device)!r}, dtype={self.dtype})"

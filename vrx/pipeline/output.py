@@ -64,19 +64,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     container = paths.container_of(form)
     selection = job.selection
     times = span_of(selection.start, selection.end, selection.frames, info.video.rate)
-    others = [] if info.still or info.animated else [s for s in copied.streams if job.output.audio or s.kind != "audio"]
-    transfer = Transfer(
-        job=job,
-        info=info,
-        source=copied.path,
-        others=others,
-        found=reader.side_data(),
-        container=container,
-        layout=layout,
-        notify=notify,
-    )
-    unrepaired = [f"{name} is dropped: its clock cannot be repaired" for name in copied.losses]
-    transfer.warn([data_loss.loss("stream-loss", text) for text in unrepaired])
+    transfer = make_transfer(job, reader, copied, (container, layout), notify)
     carried = transfer.streams()
     light = hdr10_options(transfer, reader, rule.name)
     target = Target(
@@ -107,14 +95,34 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         pictures=pictures(info, selection),
     )
     warn_of_metadata(job, target, form, notify)
-    chosen = job.output
-    if (
-        chosen.codec != "auto"
-        or chosen.encoder_args
-        or (chosen.crf, chosen.preset, chosen.pix_fmt) != (None, None, None)
-    ):
+    if names_encoder_settings(job.output):
         check_encoder_settings(target)  # what vrx itself chooses goes together
     return target
+
+
+def make_transfer(job: Job, reader: Reader, copied: StreamSource, form: tuple[str, Layout], notify: Notify) -> Transfer:
+    """The transfer of other streams into a container and layout, `form`; streams that cannot go along are reported."""
+    info, (container, layout) = reader.info, form
+    others = [] if info.still or info.animated else [s for s in copied.streams if job.output.audio or s.kind != "audio"]
+    transfer = Transfer(
+        job=job,
+        info=info,
+        source=copied.path,
+        others=others,
+        found=reader.side_data(),
+        container=container,
+        layout=layout,
+        notify=notify,
+    )
+    unrepaired = [f"{name} is dropped: its clock cannot be repaired" for name in copied.losses]
+    transfer.warn([data_loss.loss("stream-loss", text) for text in unrepaired])
+    return transfer
+
+
+def names_encoder_settings(output: OutputSettings) -> bool:
+    """Whether the user chose anything of the encoder."""
+    plain = (output.crf, output.preset, output.pix_fmt) == (None, None, None)
+    return output.codec != "auto" or bool(output.encoder_args) or not plain
 
 
 def one_picture(info: SourceInfo) -> bool:

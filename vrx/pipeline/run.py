@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -33,8 +32,6 @@ from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import masked_frames
 from vrx.settings import Task
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, Task
 from vrx.weights.download import Downloader
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PIPE_NAME = "standard input"
 SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
@@ -56,7 +56,7 @@ class Session:
         self._named = None if job.source == "-" else Path(job.source)
         self.destination = paths.find_destination(job, self._named, self.entry.name)
         refuse_clashes([(job, self.destination)])
-        log.debug("%s: model %s on %s, result %s", job.source, self.entry.name, self.device, self.output or "-")
+        logger.debug("%s: model %s on %s, result %s", job.source, self.entry.name, self.device, self.output or "-")
 
     def __enter__(self) -> Session:
         return self

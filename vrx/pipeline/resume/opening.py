@@ -16,7 +16,7 @@ from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES, can_segment
 from vrx.pipeline.session import Session
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def open_journal(stack: ExitStack, session: Session, checkpoints: list[Path]) -> Journal | None:
@@ -35,7 +35,7 @@ def open_journal(stack: ExitStack, session: Session, checkpoints: list[Path]) ->
     published.forget(path)  # it is of another result
     stack.push(partial(report_saved_frames, session, journal))
     frames = journal.resume_point.frames
-    log.debug("%s: %d frames of an earlier run, differences: %s", path, frames, journal.differs)
+    logger.debug("%s: %d frames of an earlier run, differences: %s", path, frames, journal.differs)
     if journal.differs:
         differs = ", ".join(journal.differs)
         text = f"{path}: cannot resume (changed: {differs}); starting over"
