@@ -156,6 +156,15 @@ def model_state(entry: Entry) -> ModelState:
     return manage.model_state(entry)
 
 
+def model_options(entry: Entry) -> dict[str, str]:
+    """The options that a model heeds besides those that all do, each with its meaning there."""
+    from vrx.models.registry import FAMILIES
+
+    family = FAMILIES.get(entry.family)
+    options = family.capabilities.options if family else {}
+    return {name.replace("_", "-"): meaning for name, meaning in options.items()}
+
+
 def model_fits(entry: Entry) -> bool | None:
     """Whether a model could be chosen for the device here: its memory is there, and it is not slow.
 

@@ -96,6 +96,7 @@ def show(name: Name, json: o.AsJson = False) -> None:
         ("tasks", ", ".join(entry.tasks)),
         ("scales", ", ".join(map(str, entry.scales)) or "size unchanged"),
         ("prompt", "yes" if entry.takes_prompt else "no"),
+        *((f"--{name}", meaning) for name, meaning in api.model_options(entry).items()),
         ("license", entry.license),
         ("paper", entry.paper or "none"),
         ("source", entry.source),
