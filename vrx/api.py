@@ -52,7 +52,7 @@ def batch(jobs: Sequence[Job], watch: Watcher = ignore) -> Batch:
     from vrx.pipeline.batch import Batch
 
     if not all(isinstance(job, Job) for job in jobs):
-        raise UsageError("what is restored is described by a vrx.settings.Job", "See the README for an example")
+        raise UsageError("a job must be a vrx.settings.Job", "For one file use vrx.upscale, vrx.deblur or vrx.inpaint")
     return Batch(jobs, watch)
 
 
