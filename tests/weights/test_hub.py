@@ -221,7 +221,7 @@ def test_a_run_pulls_what_it_needs(command: Pull, hub: Hub, clip: ClipMaker, tmp
 
 def test_a_part_from_a_plain_address_follows_the_same_rules(command: Pull, hub: Hub, tmp_path: Path) -> None:
     digest = hashlib.sha256(BLOB).hexdigest()
-    part = {"role": "prompt", "url": f"{hub.address}/cdn/{REPO}/x.bin", "path": "x.bin", "sha256": digest}
+    part = {"role": "adapter", "url": f"{hub.address}/cdn/{REPO}/x.bin", "path": "x.bin", "sha256": digest}
     hub.drop_after = [300_000]
     row = json.loads(command("models", "pull", "mine", "--dry-run", "--json", parts=[part]).stdout)
     assert (row["from"], row["size"]) == (part["url"], "524.3 kB")
