@@ -12,6 +12,7 @@ from tests.golden.cases import Case, cases, close, sines
 from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder, TemporalConfig
 from vrx.networks.diffvsr.raft import Raft, RaftConfig
 from vrx.networks.diffvsr.schedule import alphas_cumprod, ddim_steps
+from vrx.networks.diffvsr.text import TextConfig, TextEncoder
 from vrx.networks.diffvsr.warp import warp
 
 
@@ -114,3 +115,11 @@ def test_frames_but_for_the_denoiser(case: Case) -> None:
             latent = step.advance(latent, io["v"][number, k][None])
             close(latent[0], io["latents"][number, k], case.tolerance)
         close(network.decode(latent, features)[0], io["decoded"][number], case.tolerance)
+
+
+@pytest.mark.parametrize("case", cases("clip_text_empty"))
+@torch.inference_mode()
+def test_the_rows_of_the_empty_prompt(case: Case) -> None:
+    for activation, expected in case.io().items():
+        network = TextEncoder(TextConfig(**case.model, hidden_act=activation))
+        close(fill_by_formula(network, case.config["weights"]["gain"]).embed_empty(), expected, case.tolerance)

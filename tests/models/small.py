@@ -9,6 +9,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 
+from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder, TemporalConfig
+from vrx.networks.diffvsr.raft import Raft, RaftConfig
+from vrx.networks.diffvsr.text import TextConfig, TextEncoder
+from vrx.networks.diffvsr.unet import ControlConfig, ControlNet, Unet, UnetConfig
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.ram import RamConfig, VisualGuidance
@@ -94,4 +98,37 @@ def flashvsr(folder: Path) -> Path:
     torch.save(autoencoder(), folder / "Wan2.1_VAE.pth")
     torch.save(torch.randn(1, 12, TEXT).bfloat16(), folder / "posi_prompt.pth")
     (folder / "config.json").write_text(json.dumps({"transformer": HEADS}))
+    return folder
+
+
+def streamdiffvsr(folder: Path) -> Path:
+    """In Diffusers' folders, each with its config; needs diffusers."""
+    sizes: dict[str, Any] = {
+        "block_out_channels": (8, 16, 16, 24),
+        "layers_per_block": 1,
+        "cross_attention_dim": TEXT,
+        "norm_num_groups": 4,
+        "attention_head_dim": 4,
+    }
+    text = {"num_attention_heads": 2, "hidden_act": "gelu"}
+    layers = {"vocab_size": 20, "hidden_size": TEXT, "intermediate_size": 32, "num_hidden_layers": 2}
+    networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {
+        "unet": (Unet(UnetConfig(**sizes)), {"_class_name": "UNet2DConditionModel", **sizes}),
+        "controlnet": (
+            ControlNet(ControlConfig(**sizes, conditioning_embedding_out_channels=(4, 8, 12))),
+            {"_class_name": "ControlNetModel", **sizes},
+        ),
+        "vae": (TemporalAutoencoder(TemporalConfig(channels=8)), {"_class_name": "TemporalAutoencoderTiny"}),
+        "text_encoder": (TextEncoder(TextConfig(**text, **layers)), {**text, **layers}),
+    }
+    for name, (network, config) in networks.items():
+        (folder / name).mkdir(parents=True)
+        stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
+        save_file(random_weights(network), folder / name / f"{stem}.safetensors")
+        (folder / name / "config.json").write_text(json.dumps(config))
+    flow = random_weights(Raft(RaftConfig()))
+    counters = {name: torch.tensor(1) for name in flow if name.endswith("num_batches_tracked")}
+    spreads = {name: tensor.abs() + 0.5 for name, tensor in flow.items() if name.endswith("running_var")}
+    torch.save({**flow, **counters, **spreads}, folder / "raft_large_C_T_SKHT_V2-ff5fadd5.pth")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StreamDiffVSRPipeline"}))
     return folder

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vrx.models.components import TRANSFORMER, Components, Network
+from vrx.models.components import Components, Network
 from vrx.models.family import Family
 from vrx.networks.wan.transformer import WanConfig
 from vrx.weights.catalogue import Entry
@@ -19,9 +19,9 @@ SPREAD = 0.02  # deviation of the weights
 
 def random_context(family: Family) -> Tensor:
     """Guidance rows [1, L, D] as long and as wide as those of the family's prompts."""
-    config = family.components[TRANSFORMER].config if TRANSFORMER in family.components else None
-    config = config if isinstance(config, WanConfig) else WanConfig()
-    return torch.randn(1, config.text_len, config.text_dim)
+    configs = (component.config for component in family.components.values())
+    shape = next((config.context_shape for config in configs if config and config.context_shape), None)
+    return torch.randn(1, *(shape or WanConfig().context_shape))
 
 
 @dataclass(frozen=True, kw_only=True)

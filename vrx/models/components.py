@@ -35,7 +35,8 @@ class Component:
     where it is not the network's default.  `files`: patterns of its published names, for people.  `signature`:
     a pattern of a tensor's name that only this component has, the network's own unless given.  `folders`: names
     of folders that hold it, besides its role.  `decoder`: the value of --decoder that asks for it, where it is
-    optional.  `check`: loads it another way than `Components.load`, to see whether a file is one.
+    optional.  `config_role`: the role of the `config.json` with its sizes, which is published beside it.
+    `check`: loads it another way than `Components.load`, to see whether a file is one.
     """
 
     network: type[PublishedNetwork] | None = None
@@ -44,6 +45,7 @@ class Component:
     signature: str = ""
     folders: tuple[str, ...] = ()
     decoder: str = ""
+    config_role: str = ""
     check: Callable[[Components], object] | None = None
 
     @property
@@ -158,15 +160,19 @@ def align_weights(network: AnyModule) -> AnyModule:
 
 def read_sizes(path: Path, roles: Collection[str]) -> dict[str, dict[str, Any]]:
     """Sizes by role from a folder's config, where there is one of ours.  Raises ModelError."""
+    return sizes_by_role(read_config(path), roles)
+
+
+def read_config(path: Path) -> object:
+    """The content of a config, JSON; None where there is no such file.  Raises ModelError."""
     if not os.path.lexists(path):
-        return {}
+        return None
     try:
-        table = json.loads(read_text(path, LARGEST_CONFIG))
+        return json.loads(read_text(path, LARGEST_CONFIG))
     except RecursionError as error:
         raise ModelError(f"cannot read {path}: it is nested too deeply") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
-    return sizes_by_role(table, roles)
 
 
 def sizes_by_role(table: object, roles: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from vrx.errors import ModelError
 from vrx.models.base import ChunkSchedule, Restorer
 from vrx.models.components import TRANSFORMER, Component, Components, Network, align_weights
 from vrx.models.footprint import Footprint
@@ -94,7 +96,8 @@ class Family:
     """A published system: what it does, the components it has, and how it is loaded.
 
     `components`: by role, every file a checkpoint of the family may have.  `needs`: roles it cannot run
-    without; of roles joined by `|` one is enough.  `load`: raises ModelError where files are missing, damaged
+    without; of roles joined by `|` one is enough.  `extra`: the optional dependency of vrx that it cannot run
+    without, named for the package.  `load`: raises ModelError where files are missing, damaged
     or of another family.
     """
 
@@ -102,7 +105,19 @@ class Family:
     capabilities: Capabilities
     components: Mapping[str, Component]
     needs: tuple[str, ...]
+    extra: str = ""
     load: Callable[[BuildRequest], LoadedModel]
+
+    @property
+    def installed(self) -> bool:
+        """Whether its optional dependency is here."""
+        return not self.extra or find_spec(self.extra) is not None
+
+    def require_extra(self) -> None:
+        """Raises ModelError where its optional dependency is not here."""
+        if not self.installed:
+            hint = f'Install it with: pip install "vrx[{self.extra}]"'
+            raise ModelError(f"the model family {self.name} needs the package {self.extra}", hint)
 
     def footprint(self, entry: Entry, decoder: str = "auto") -> Footprint | None:
         """The memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where nobody measured."""

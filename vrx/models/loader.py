@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from vrx.errors import ModelError
 from vrx.files import path_exists
 from vrx.models import roles
-from vrx.models.components import TRANSFORMER, Component, Components, read_sizes, sizes_by_role
+from vrx.models.components import TRANSFORMER, Component, Components, read_config, read_sizes, sizes_by_role
 from vrx.models.family import BuildRequest, Family, LoadedModel
 from vrx.models.registry import FAMILIES
 from vrx.networks.published import Shapes
@@ -48,8 +49,9 @@ def published_names() -> Mapping[str, tuple[str, ...]]:
 def load_model(entry: Entry, request: BuildRequest) -> LoadedModel:
     """The networks of an entry, on their device.
 
-    Raises ModelError where files are missing, damaged or of another family.
+    Raises ModelError where files are missing, damaged or of another family, or an optional dependency is not here.
     """
+    FAMILIES[entry.family].require_extra()
     if request.dtype is torch.float32:
         torch.backends.cudnn.allow_tf32 = False  # convolutions would round to 10 bits: float32 was asked for
     return FAMILIES[entry.family].load(request)
@@ -148,7 +150,20 @@ def read_folder(folder: Path) -> Components:
     found = roles.find(folder, known)
     if found.faults and TRANSFORMER not in {**found.files, **found.ambiguous}:
         raise found.faults[0]
-    return Components(found.files, None, read_sizes(folder / CONFIG, known), found.ambiguous, published_names())
+    sizes = {**published_sizes(found.files), **read_sizes(folder / CONFIG, known)}
+    return Components(found.files, None, sizes, found.ambiguous, published_names())
+
+
+def published_sizes(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Sizes by role of components that are published with a config: one of the files, or beside the component.
+
+    Raises ModelError for a config that cannot be read.
+    """
+    configs = {role: known_components()[role].config_role for role in files}
+    tables = {
+        role: read_config(files.get(config, files[role].parent / CONFIG)) for role, config in configs.items() if config
+    }
+    return sizes_by_role(tables, tables)
 
 
 def find_components(entry: Entry, model: ModelSettings, kin: Mapping[str, Entry], downloader: Downloader) -> Components:
@@ -178,7 +193,7 @@ def find_components(entry: Entry, model: ModelSettings, kin: Mapping[str, Entry]
 def from_entry(entry: Entry, wanted: set[str], downloader: Downloader) -> Components:
     """The files of a catalogue entry, with optional ones of the `wanted` roles; downloaded where they are missing."""
     files = downloader.provide(entry, wanted)
-    sizes = {part.role: part.sizes for part in entry.parts if part.sizes}
+    sizes = {**published_sizes(files), **{part.role: part.sizes for part in entry.parts if part.sizes}}
     return Components(files, None, sizes, published=published_names())
 
 
@@ -193,7 +208,9 @@ def identify_part(entry: Entry, path: Path) -> PartFile:
     if part is None or (role == TRANSFORMER and is_foreign(tensors, FAMILIES[entry.family])):
         known = ", ".join(part.role for part in entry.parts if part.role)
         raise ModelError(f"{path} is not a part of {entry.name}", f"Its parts: {known or 'none are known'}")
-    components = Components({part.role: path}, None, {part.role: part.sizes}, published=published_names())
+    FAMILIES[entry.family].require_extra()
+    sizes = published_sizes({part.role: path}).get(part.role, {}) | part.sizes
+    components = Components({part.role: path}, None, {part.role: sizes}, published=published_names())
     FAMILIES[entry.family].components[part.role].try_load(part.role, components)
     return part
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrx.models import flashvsr, infvsr, instantvir
+from vrx.models import flashvsr, infvsr, instantvir, streamdiffvsr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
 
@@ -13,5 +13,6 @@ FAMILIES: dict[str, Family] = {
         infvsr.FAMILY,
         instantvir.FAMILY,
         flashvsr.FAMILY,
+        streamdiffvsr.FAMILY,
     )
 }

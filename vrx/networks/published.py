@@ -33,6 +33,11 @@ class NetworkConfig:
         """
         raise NotImplementedError
 
+    @property
+    def context_shape(self) -> tuple[int, int] | None:
+        """Length and width of the guidance rows that the network takes; None where it takes none."""
+        return None
+
     def validate(self, tensors: int) -> None:
         """Refuse sizes that no file of so many tensors can mean, before a network is built.  Raises ValueError."""
         for name, value in vars(self).items():

@@ -101,7 +101,8 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
 
 def supports(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
     """Whether a model does what is asked."""
-    runs = entry.available and not entry.missing_roles and restore.task in entry.tasks
+    installed = entry.family not in FAMILIES or FAMILIES[entry.family].installed
+    runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
     return runs and scales and (prompt is None or entry.takes_prompt)
 
@@ -147,6 +148,7 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
         scales = ", ".join(map(str, entry.scales))
         raise UsageError(f"model {entry.name} does not upscale by {restore.scale}", f"Use --scale {scales}")
     check_options(entry, model)
+    FAMILIES[entry.family].require_extra()
 
 
 def check_options(entry: Entry, model: ModelSettings) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
+ROOT = "text_model."  # before every name
 HEAD = 64  # channels of a head where the config does not tell their number
 
 
@@ -34,15 +35,14 @@ class TextConfig(NetworkConfig):
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> TextConfig:
         """See `NetworkConfig`; heads and activation are not in the tensors."""
-        root = "text_model"
-        vocabulary, width = shapes[f"{root}.embeddings.token_embedding.weight"]
+        vocabulary, width = shapes[f"{ROOT}embeddings.token_embedding.weight"]
         return cls(
             vocab_size=vocabulary,
             hidden_size=width,
-            intermediate_size=shapes[f"{root}.encoder.layers.0.mlp.fc1.weight"][0],
-            num_hidden_layers=count_entries(shapes, f"{root}.encoder.layers."),
+            intermediate_size=shapes[f"{ROOT}encoder.layers.0.mlp.fc1.weight"][0],
+            num_hidden_layers=count_entries(shapes, f"{ROOT}encoder.layers."),
             num_attention_heads=given.get("num_attention_heads", max(1, width // HEAD)),
-            max_position_embeddings=shapes[f"{root}.embeddings.position_embedding.weight"][0],
+            max_position_embeddings=shapes[f"{ROOT}embeddings.position_embedding.weight"][0],
             hidden_act=given.get("hidden_act", "gelu"),
         )
 

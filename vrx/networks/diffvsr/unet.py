@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from vrx.networks.diffvsr.text import TextConfig
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
@@ -36,6 +37,11 @@ class BackboneConfig(NetworkConfig):
     down_block_types: tuple[str, ...] = DOWN
 
     LIMITS: ClassVar[Mapping[str, int]] = {"layers_per_block": 16}
+
+    @property
+    def context_shape(self) -> tuple[int, int]:
+        """See `NetworkConfig`; the length is the text encoder's."""
+        return TextConfig.max_position_embeddings, self.cross_attention_dim
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> Self:

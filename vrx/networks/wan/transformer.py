@@ -59,6 +59,11 @@ class WanConfig(NetworkConfig):
         """Width of a head."""
         return self.dim // self.num_heads
 
+    @property
+    def context_shape(self) -> tuple[int, int]:
+        """See `NetworkConfig`."""
+        return self.text_len, self.text_dim
+
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> WanConfig:
         """See `NetworkConfig`; a head is 128 wide unless `num_heads` is given."""

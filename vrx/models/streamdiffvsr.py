@@ -1,0 +1,300 @@
+"""Stream-DiffVSR (arXiv 2512.23709): four-step diffusion for enlarging by 4, one frame at a time, nothing ahead.
+
+The frame before, restored and moved by optical flow, leads the UNet through a ControlNet and enters the decoder.
+Latents have the grid of the source.  UNet and ControlNet are diffusers'; the rest is in `vrx/networks/diffvsr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.events import Note
+from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
+from vrx.models.components import Component, Components, align_weights
+from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.layouts import round_up
+from vrx.networks.diffvsr.autoencoder import SPATIAL, TemporalAutoencoder
+from vrx.networks.diffvsr.raft import LEAST_SIDE, STRIDE, Raft, volume_bytes
+from vrx.networks.diffvsr.schedule import ddim_steps
+from vrx.networks.diffvsr.text import ROOT, TextEncoder
+from vrx.networks.diffvsr.unet import ControlNet, Unet
+from vrx.networks.diffvsr.warp import warp
+from vrx.settings import Environment, RestoreSettings
+from vrx.weights import prompts
+
+NAME = "stream-diffvsr"
+SCALE = SPATIAL  # a latent for each pixel of the source
+STEPS = ddim_steps(4)  # as many as the UNet was distilled to
+LATENT_CHANNELS = 4
+PIXEL_MULTIPLE = 4  # of the source's sides: the decoder fuses frames in squares of so many latents
+LEAST_SOURCE = LEAST_SIDE // SCALE  # pixels a side, for the optical flow
+LARGEST_FLOW = 1920 * 1088  # pixels of a result whose flow is found at full size, as published
+FLOW_BYTES = 2e9  # that the flow's products of all pairs take at most beyond
+SCENE_SEEDS = 1_000_003  # between the seeds of two scenes; the first has the user's
+SCHEDULE = ChunkSchedule(first=1, next=1)
+
+
+@dataclass(frozen=True)
+class MotionChunk:
+    """Frames [T, 3, h, w] in -1..1, padded, and for each where its content was in the one before.
+
+    Flows are [1, 2, 4 h, 4 w] in pixels of the result; None for a scene's first frame.
+    """
+
+    frames: Tensor
+    flows: tuple[Tensor | None, ...]
+
+
+@dataclass(frozen=True)
+class MotionState:
+    """The latest frame [1, 3, h, w], padded; None before the first."""
+
+    previous: Tensor | None = None
+
+
+class EstimateMotion(Stage[DeviceChunk, MotionChunk, MotionState]):
+    """Optical flow from each frame to the one before it, between bicubic enlargements."""
+
+    def __init__(self, network: Raft) -> None:
+        self._network = network
+        self._device = network.mask_predictor.conv.weight.device
+
+    def start(self, scene: SceneStart) -> MotionState:
+        """No frame yet."""
+        return MotionState()
+
+    def step(self, chunk: DeviceChunk, state: MotionState) -> tuple[MotionChunk, MotionState]:
+        """Padded frames and their flows."""
+        frames = pad_frames(chunk.frames.float()) * 2 - 1
+        before = [state.previous, *frames.split(1)[:-1]]
+        flows = [
+            None if previous is None else self.flow(frame, previous)
+            for frame, previous in zip(frames.split(1), before, strict=True)
+        ]
+        return MotionChunk(frames, tuple(flows)), MotionState(frames[-1:])
+
+    def flow(self, frame: Tensor, previous: Tensor) -> Tensor:
+        """Between two frames [1, 3, h, w], in pixels of the result."""
+        height, width = (SCALE * side for side in frame.shape[-2:])
+        size = flow_size(height, width)
+        current, before = (F.interpolate(x, size, mode="bicubic") for x in (frame, previous))
+        found = self._network.flow(current, before)
+        if size == (height, width):
+            return found
+        ratio = found.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
+        return F.interpolate(found, (height, width), mode="bilinear") * ratio
+
+    def save(self, state: MotionState) -> dict[str, Tensor]:
+        """The latest frame."""
+        return {} if state.previous is None else {"previous": state.previous.contiguous()}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> MotionState:
+        """The state that `save` gave."""
+        return MotionState(tensors["previous"].to(self._device)) if "previous" in tensors else MotionState()
+
+
+def pad_frames(frames: Tensor) -> Tensor:
+    """Frames [T, 3, h, w] with their last row and column repeated up to sides that all networks take."""
+    height, width = frames.shape[-2:]
+    extra = [max(round_up(side, PIXEL_MULTIPLE), LEAST_SOURCE) - side for side in (width, height)]
+    return F.pad(frames, (0, extra[0], 0, extra[1]), mode="replicate")
+
+
+def flow_size(height: int, width: int) -> tuple[int, int]:
+    """At which size the flow of a result of that size is found: its own, or less where its memory would explode."""
+    needed = volume_bytes(height, width)
+    if height * width <= LARGEST_FLOW or needed <= FLOW_BYTES:
+        return height, width
+    shrink = (FLOW_BYTES / needed) ** 0.25  # memory grows with the fourth power of the sides
+    rows, columns = (max(LEAST_SIDE, int(side * shrink) // STRIDE * STRIDE) for side in (height, width))
+    return rows, columns
+
+
+@dataclass(frozen=True)
+class Networks:
+    """All networks but the optical flow, and the rows [1, L, D] of the empty prompt."""
+
+    unet: Unet
+    control: ControlNet
+    autoencoder: TemporalAutoencoder
+    rows: Tensor
+
+    def restore(self, frame: Tensor, noise: Tensor, warped: Tensor | None) -> Tensor:
+        """A frame [1, 3, h, w] in -1..1 enlarged by 4: the decoder's raw output, float32, not clamped.
+
+        `noise`: [1, 4, h, w]; `warped`: the previous raw output, moved to this frame, None for a scene's first.
+        """
+        latent = self.denoise(frame, noise, warped)
+        dtype = self.rows.dtype
+        features = None if warped is None else self.autoencoder.features(warped.to(dtype))
+        return self.autoencoder.decode(latent.to(dtype), features).float()
+
+    def denoise(self, frame: Tensor, noise: Tensor, warped: Tensor | None) -> Tensor:
+        """The frame's latent [1, 4, h, w], float32."""
+        dtype = self.rows.dtype
+        picture = None if warped is None else warped.to(dtype)
+        latent = noise
+        for step in STEPS:
+            sample = torch.cat([latent, frame], 1).to(dtype)
+            residuals = None if picture is None else self.control.control(sample, step.timestep, self.rows, picture)
+            v = self.unet.denoise(sample, step.timestep, self.rows, residuals)
+            latent = step.advance(latent, v.float())
+        return latent
+
+
+@dataclass(frozen=True)
+class RestoreState:
+    """The raw latest output [1, 3, 4 h, 4 w], None before the first, and the source of the scene's noise."""
+
+    scene: SceneStart
+    generator: torch.Generator
+    previous: Tensor | None = None
+
+
+class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
+    """Denoise and decode, frame by frame; what is decoded leads the next frame."""
+
+    def __init__(self, networks: Networks, scale: int, seed: int) -> None:
+        self._networks, self._scale, self._seed = networks, scale, seed
+
+    def start(self, scene: SceneStart) -> RestoreState:
+        """Nothing restored yet; noise by the seed and the scene."""
+        seed = (self._seed + SCENE_SEEDS * scene.number) % 2**63
+        return RestoreState(scene, torch.Generator().manual_seed(seed))
+
+    def step(self, chunk: MotionChunk, state: RestoreState) -> tuple[RestoredChunk, RestoreState]:
+        """Restored frames [T, 3, s H, s W] in 0..1."""
+        notes = (resize_note(self._scale),) if self._resizes(state) else ()
+        previous, restored = state.previous, []
+        for frame, flow in zip(chunk.frames.split(1), chunk.flows, strict=True):
+            size = (1, LATENT_CHANNELS, *frame.shape[-2:])
+            noise = torch.randn(size, generator=state.generator).to(frame.device)  # drawn on the processor: the same
+            warped = None if previous is None or flow is None else warp(previous, flow)
+            previous = self._networks.restore(frame, noise, warped)
+            restored.append(crop(previous, state.scene))
+        return RestoredChunk(torch.cat(restored), notes), RestoreState(state.scene, state.generator, previous)
+
+    def _resizes(self, state: RestoreState) -> bool:
+        """Whether the user should learn now that frames are resized: at the first one."""
+        return self._scale != SCALE and state.scene.number == 0 and state.previous is None
+
+    def save(self, state: RestoreState) -> dict[str, Tensor]:
+        """The latest output and the generator."""
+        found = {"generator": state.generator.get_state()}
+        return found if state.previous is None else {**found, "previous": state.previous.contiguous()}
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> RestoreState:
+        """The state that `save` gave."""
+        generator = torch.Generator()
+        generator.set_state(tensors["generator"].cpu())
+        previous = tensors["previous"].to(self._networks.rows.device) if "previous" in tensors else None
+        return RestoreState(scene, generator, previous)
+
+
+def crop(picture: Tensor, scene: SceneStart) -> Tensor:
+    """A raw output without padding, in 0..1, at the scene's size."""
+    height, width = (SCALE * side for side in scene.source)
+    found = (picture[..., :height, :width] / 2 + 0.5).clamp(0, 1)
+    if scene.target == (height, width):
+        return found
+    return F.interpolate(found, scene.target, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def resize_note(scale: int) -> Note:
+    """That the result is not what the model gave."""
+    text = f"{NAME} enlarges by {SCALE}; its frames are then resized to {scale} times the source"
+    return Note("model-scale-resized", text, {"model": NAME, "model_scale": SCALE, "scale": scale})
+
+
+class StreamDiffVsrRestorer:
+    """The two stages; networks are on their device, in their type."""
+
+    schedule = SCHEDULE
+
+    def __init__(self, flow: Raft, networks: Networks, scale: int, seed: int) -> None:
+        self.scale = scale
+        self.stages: Mapping[str, AnyStage] = {
+            "flow": EstimateMotion(flow),
+            "restore": Restore(networks, scale, seed),
+        }
+
+
+@dataclass(frozen=True)
+class StreamDiffVsrModel:
+    """Stream-DiffVSR's networks, loaded."""
+
+    flow: Raft
+    networks: Networks
+    seed: int
+
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> StreamDiffVsrRestorer:
+        """See `LoadedModel`; it takes no prompt."""
+        return StreamDiffVsrRestorer(self.flow, self.networks, restore.scale, self.seed)
+
+
+def load(request: BuildRequest) -> StreamDiffVsrModel:
+    """Load the networks; the text encoder only where its rows are not in the cache.  Raises ModelError."""
+    rows = empty_prompt(request.components) if request.context is None else request.context
+    flow = align_weights(request.components.load("flow", Raft).to(request.device))  # float32, as published
+    networks = Networks(
+        unet=request.load("unet", Unet),
+        control=request.load("controlnet", ControlNet),
+        autoencoder=request.load("temporal_autoencoder", TemporalAutoencoder),
+        rows=rows.to(request.device, request.dtype),
+    )
+    return StreamDiffVsrModel(flow, networks, request.model.seed)
+
+
+def empty_prompt(components: Components) -> Tensor:
+    """Rows [1, L, D] of the only prompt there is, computed once for a checkpoint.  Raises ModelError."""
+    folder = Environment.read().cache / "prompts"
+    name = prompts.cache_key("", components.where("clip_text"))
+    rows = prompts.load(folder, name)
+    if rows is None:
+        with torch.inference_mode():
+            rows = load_text(components).float().embed_empty()
+        prompts.save(folder, name, rows)
+    return rows
+
+
+def load_text(components: Components) -> TextEncoder:
+    """The text encoder; newer files lack the first word of its names, older ones number the positions."""
+    tensors = {
+        name if name.startswith(ROOT) else f"{ROOT}{name}": tensor
+        for name, tensor in components.tensors("clip_text").items()
+        if not name.endswith("position_ids")
+    }
+    return components.fill("clip_text", TextEncoder, tensors)
+
+
+FAMILY = Family(
+    name=NAME,
+    capabilities=Capabilities(
+        tasks=("upscale",),
+        scales=(2, 3, 4),
+        schedule=SCHEDULE,
+        resumes_in_scene=True,
+        latent_scale=SCALE,
+        steps=len(STEPS),
+    ),
+    components={
+        "unet": Component(network=Unet, config_role="unet_config"),
+        "controlnet": Component(network=ControlNet, config_role="controlnet_config"),
+        "temporal_autoencoder": Component(network=TemporalAutoencoder, folders=("vae",)),
+        "flow": Component(network=Raft, files=("raft_large_C_T_SKHT_V2-*",)),
+        "clip_text": Component(
+            network=TextEncoder, folders=("text_encoder",), config_role="clip_text_config", check=load_text
+        ),
+        "unet_config": Component(files=("unet/config.json",)),
+        "controlnet_config": Component(files=("controlnet/config.json",)),
+        "clip_text_config": Component(files=("text_encoder/config.json",)),
+    },
+    needs=("unet", "controlnet", "temporal_autoencoder", "flow", "clip_text"),
+    extra="diffusers",
+    load=load,
+)
