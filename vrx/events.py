@@ -44,6 +44,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "mask-alignment": "which picture of a mask is the first used: masks, first",
     "metadata-loss": "metadata that pictures or the container cannot hold: container",
     "model-ready": "vrx models pull is done with a model: files",
+    "model-scale-resized": "a model enlarges by its own scale, and its frames are resized: model, model_scale, scale",
     "model-selected": "--model auto chose a model, or a larger one exists: model, larger",
     "orientation-applied": "pixels are turned, as the container has no tag for it: rotation, mirrored",
     "orientation-change": "the orientation changes within the source: seconds",

@@ -7,6 +7,7 @@ import torch
 
 from tests.golden.cases import Case, cases, close
 from tests.golden.test_diffvsr import autoencoder, fill_by_formula
+from vrx.models.streamdiffvsr import Networks
 from vrx.networks.diffvsr.schedule import ddim_steps
 from vrx.networks.diffvsr.unet import ControlConfig, ControlNet, Unet, UnetConfig
 from vrx.networks.diffvsr.warp import warp
@@ -23,6 +24,7 @@ def test_frames_with_the_denoiser(case: Case) -> None:
     unet = fill_by_formula(Unet(UnetConfig(**sizes(config["unet"]))), gains["unet"])
     control = fill_by_formula(ControlNet(ControlConfig(**sizes(config["controlnet"]))), gains["controlnet"])
     rows, previous = io["prompt_embeds"], None
+    networks = Networks(unet, control, network, rows)
     frames = io["frames"].permute(0, 3, 1, 2).float() / 127.5 - 1
     for number, frame in enumerate(frames):
         latent, residuals = io["noise"][number][None], None
@@ -38,8 +40,10 @@ def test_frames_with_the_denoiser(case: Case) -> None:
             v = unet.denoise(sample, step.timestep, rows, residuals)
             close(v[0], io["v"][number, k], case.tolerance)
             latent = step.advance(latent, v)
+        restored = networks.restore(frame[None], io["noise"][number][None], warped)
         previous = network.decode(latent, None if warped is None else network.features(warped))
         close(previous[0], io["decoded"][number], case.tolerance)
+        close(restored, previous, 1e-6)  # the model's own loop does the same
 
 
 def sizes(table: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,14 @@
 """Every network introduces itself: its published size is read back from its tensors, and one tensor tells it."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
+from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder
+from vrx.networks.diffvsr.raft import Raft
+from vrx.networks.diffvsr.text import TextEncoder
+from vrx.networks.diffvsr.unet import ControlNet, Unet
 from vrx.networks.embedded.network import SMALL, EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
 from vrx.networks.flashvsr.projection import LqProjection
@@ -23,12 +29,23 @@ DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     LqProjection,
     VisualGuidance,
     Umt5Encoder,
+    TemporalAutoencoder,
+    Raft,
+    TextEncoder,
 )
 NETWORKS: list[tuple[type[PublishedNetwork], NetworkConfig]] = [
     *((kind, kind.CONFIG()) for kind in DEFAULTS),
     (WanTransformer, WanConfig(text_dim=RamConfig().out_dim)),
     (EmbeddedNetwork, SMALL),
     (RecurrentNetwork, STANDARD),
+]
+OPTIONAL = [
+    pytest.param(
+        kind,
+        kind.CONFIG(),
+        marks=pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"'),
+    )
+    for kind in (Unet, ControlNet)
 ]
 
 
@@ -37,13 +54,13 @@ def shapes_of(kind: type[PublishedNetwork], config: NetworkConfig) -> Shapes:
         return {name: tuple(tensor.shape) for name, tensor in kind(config).state_dict().items()}
 
 
-@pytest.mark.parametrize(("kind", "config"), NETWORKS, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("kind", "config"), [*NETWORKS, *OPTIONAL], ids=lambda value: type(value).__name__)
 def test_the_size_of_a_network_is_read_from_its_tensors(kind: type[PublishedNetwork], config: NetworkConfig) -> None:
     shapes = shapes_of(kind, config)
     found = kind.CONFIG.from_tensors(shapes, {})
     assert found == config
     found.validate(len(shapes))
-    matching = {other for other, _ in NETWORKS if other.SIGNATURE in shapes}
+    matching = {other for other in (*(other for other, _ in NETWORKS), Unet, ControlNet) if other.SIGNATURE in shapes}
     assert matching == {kind}
 
 

@@ -288,7 +288,11 @@ FAMILY = Family(
         "temporal_autoencoder": Component(network=TemporalAutoencoder, folders=("vae",)),
         "flow": Component(network=Raft, files=("raft_large_C_T_SKHT_V2-*",)),
         "clip_text": Component(
-            network=TextEncoder, folders=("text_encoder",), config_role="clip_text_config", check=load_text
+            network=TextEncoder,
+            signature="*embeddings.token_embedding.weight",  # with or without the first word
+            folders=("text_encoder",),
+            config_role="clip_text_config",
+            check=load_text,
         ),
         "unet_config": Component(files=("unet/config.json",)),
         "controlnet_config": Component(files=("controlnet/config.json",)),

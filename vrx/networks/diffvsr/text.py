@@ -115,7 +115,7 @@ class TextEncoder(PublishedNetwork):
     """Tokens to the rows that guide the UNet; in float32."""
 
     CONFIG = TextConfig
-    SIGNATURE = "*embeddings.token_embedding.weight"  # newer libraries leave the first word out
+    SIGNATURE = f"{ROOT}embeddings.token_embedding.weight"
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
