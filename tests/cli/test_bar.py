@@ -22,6 +22,23 @@ def test_a_line_leaves_three_columns_free(width: int, name: str) -> None:
     assert name[-3:] in text
 
 
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (80, "…e-mountains.mp4 ━━━━━━━━━─────────  50%  240/576 frames  14.0 fps  0:24 left"),
+        (70, "…untains.mp4 ━━━━━━──────  50%  240/576 frames  14.0 fps  0:24 left"),
+        (69, "…ountains.mp4 ━━━━━━━─────── 50% 240/576 frames 14.0 fps 0:24 left"),  # closer together
+        (50, "…mp4 ━━── 50% 240/576 frames 14.0 fps 0:24 left"),
+        (40, "…mp4 ━━── 50% 240/576 frames 14.0 fps"),  # numbers go before the name has less than six columns
+        (30, "…p4 ━━── 50% 240/576 frames"),
+    ],
+)
+def test_name_and_bar_share_what_the_numbers_leave(width: int, expected: str) -> None:
+    line = Line(LONG, 0.5, ("240/576 frames", "14.0 fps", "0:24 left"))
+    assert line.render(width).plain == expected
+    assert cell_len(expected) <= width - 3
+
+
 def test_the_bar_grows_with_the_share() -> None:
     lines = [Line("a.mp4", share, ("1/2",)).render(60).plain for share in (0.0, 0.5, 1.0)]
     counts = [line.count("\u2501") for line in lines]

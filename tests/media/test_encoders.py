@@ -74,3 +74,22 @@ def test_encoders_take_their_own_pixel_formats(layout: Layout, name: str, expect
 @pytest.mark.parametrize(("suffix", "encoder"), [(".mov", "prores_ks"), (".mkv", "ffv1"), (".mp4", "libx264")])
 def test_transparent_video_gets_an_encoder_with_alpha_where_the_container_has_one(suffix: str, encoder: str) -> None:
     assert default_encoder(Layout(Kind.RGB, 8, alpha=True), suffix) == encoder
+
+
+@pytest.mark.parametrize(
+    ("name", "quality", "preset", "extra"),
+    [
+        ("libx264", ("-crf", 17), "medium", ""),
+        ("libx265", ("-crf", 18), "fast", "-tag:v:0 hvc1"),  # the tag that Apple's players expect
+        ("libsvtav1", ("-crf", 22), "7", ""),
+        ("libvpx-vp9", ("-crf", 22), None, "-b:v:0 0 -row-mt 1 -deadline good -cpu-used 4"),
+        ("ffv1", None, None, "-level 3 -slices 4 -slicecrc 1 -g 1"),
+        ("mjpeg", None, None, "-q:v 2 -huffman optimal"),
+        ("libwebp", None, None, "-quality 95"),
+    ],
+)
+def test_encoders_lose_little_unless_asked(
+    name: str, quality: tuple[str, int] | None, preset: str | None, extra: str
+) -> None:
+    encoder = find_encoder(name)
+    assert (encoder.quality, encoder.preset, " ".join(encoder.extra)) == (quality, preset, extra)

@@ -90,6 +90,22 @@ def test_one_picture_takes_what_was_measured(task: Task, size: tuple[int, int], 
     assert memory.needed(size, (64, 48), 8, task, frames=None) == memory_needed(size, (64, 48), 8)
 
 
+@pytest.mark.parametrize(("target", "expected"), [((640, 360), 0.53), ((1280, 720), 1.01), ((1920, 1080), 1.80)])  # GB
+def test_a_video_takes_its_queues_too(target: tuple[int, int], expected: float) -> None:
+    source = (target[0] // 4, target[1] // 4)
+    assert memory_needed(target, source, 8) / GB == pytest.approx(expected, abs=0.01)
+
+
+def test_scene_detection_holds_17_frames_of_the_source() -> None:
+    held = [memory_needed((64, 48), (1000, 500), depth) - memory_needed((64, 48), (0, 0), depth) for depth in (8, 10)]
+    assert held == [17 * 1000 * 500 * 2, 2 * 17 * 1000 * 500 * 2]  # luma and chroma; two bytes a sample above 8 bits
+
+
+def test_a_picture_takes_bytes_by_its_task() -> None:
+    found = [memory.needed((1000, 1000), (500, 500), 8, task, frames=1) - memory.BASE_MEMORY for task in Task]
+    assert dict(zip(Task, found, strict=True)) == {Task.UPSCALE: 190e6, Task.DEBLUR: 400e6, Task.INPAINT: 400e6}
+
+
 def test_what_cannot_fit_is_refused_and_what_may_not_is_noted(machine: Path) -> None:
     memory.check(20 * GB - 10**6, CPU)
     with pytest.raises(DeviceError, match=r"179\.2 GB .* this machine has 20\.0 GB\. Use a smaller"):

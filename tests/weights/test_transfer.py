@@ -18,6 +18,7 @@ from vrx.weights import hub, transfer
 SOURCE = hub.Source(REPO, "x.bin")
 TOKEN = "hf_secret"
 Pull = Callable[[], Path]
+PAUSE = transfer.PAUSE
 
 
 @pytest.fixture
@@ -169,6 +170,16 @@ def test_five_answers_in_a_row_that_bring_nothing_are_enough(pull: Pull, server:
         transfer.fetch(hub.make_request(SOURCE, metadata, ""), lambda *_: None)
     assert ".." not in str(raised.value)
     assert sum(method == "GET" for method, _, _ in server.asked) == transfer.ATTEMPTS == 5
+
+
+def test_pauses_between_attempts_double(pull: Pull, server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata, pauses = hub.query(SOURCE), []
+    monkeypatch.setattr(transfer, "PAUSE", PAUSE)
+    monkeypatch.setattr(transfer.time, "sleep", pauses.append)
+    server.status = [503] * 50
+    with pytest.raises(ModelError):
+        transfer.fetch(hub.make_request(SOURCE, metadata, ""), lambda *_: None)
+    assert pauses == [0.5, 1.0, 2.0, 4.0]
 
 
 def test_another_process_gets_a_minute_without_a_byte() -> None:

@@ -1,7 +1,9 @@
 """Every setting that changes the picture keeps two runs apart."""
 
+import os
 from dataclasses import fields, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 import torch
 
 from vrx.media import ffmpeg
-from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume import fingerprint as marking
+from vrx.pipeline.resume.fingerprint import SAMPLE, SAMPLES, describe_file, fingerprint, sample_ranges
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
@@ -98,3 +101,60 @@ def test_a_setting_that_changes_no_picture_is_not_in_it(tmp_path: Path, room: st
     plain = job(source)
     changed = replace(getattr(plain, room), **{name: other.get(name, True)})
     assert marks(replace(plain, **{room: changed})) == marks(plain)
+
+
+@pytest.mark.parametrize("name", ["the model", "the device", "the number type", "the checkpoint", "the input"])
+def test_what_computes_the_picture_is_in_it(tmp_path: Path, name: str) -> None:
+    for file in ("a.mkv", "b.mkv"):
+        (tmp_path / file).touch()
+    plain: list[Any] = [job(tmp_path / "a.mkv"), "embedded", [tmp_path / "a.mkv"]]
+    where: list[Any] = [torch.device("cpu"), torch.float32]
+    before = fingerprint(plain[0], plain[1], plain[2], (where[0], where[1]))
+    if name == "the device":
+        where[0] = torch.device("cuda:1")
+    elif name == "the number type":
+        where[1] = torch.bfloat16
+    else:
+        other: dict[str, tuple[int, Any]] = {
+            "the input": (0, job(tmp_path / "b.mkv")),
+            "the model": (1, "infvsr"),
+            "the checkpoint": (2, [tmp_path / "b.mkv"]),
+        }
+        place, value = other[name]
+        plain[place] = value
+    after = fingerprint(plain[0], plain[1], plain[2], (where[0], where[1]))
+    assert [key for key in before if before[key] != after[key]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "attribute"), [("vrx", "vrx", "__version__"), ("torch", "torch", "__version__")]
+)
+def test_versions_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, attribute: str
+) -> None:
+    (tmp_path / "in.mkv").touch()
+    before = marks(job(tmp_path / "in.mkv"))
+    monkeypatch.setattr(getattr(marking, module), attribute, "0.0")
+    after = marks(job(tmp_path / "in.mkv"))
+    assert [key for key in before if before[key] != after[key]] == [name]
+    monkeypatch.setattr(ffmpeg, "version", lambda _: "9.1")
+    assert marks(job(tmp_path / "in.mkv"))["ffmpeg"] != after["ffmpeg"]
+
+
+def test_a_touched_file_is_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "in.mkv"
+    path.write_bytes(b"frames")
+    before = describe_file(path)
+    os.utime(path, ns=(0, 1))
+    assert describe_file(path) != before
+
+
+def test_samples_are_spread_over_a_large_file() -> None:
+    """16 MiB are hashed whatever the size: 64 samples of 256 KiB, the first and the last byte among them."""
+    whole = SAMPLES * SAMPLE
+    assert sample_ranges(whole) == [(0, whole)]
+    found = sample_ranges(whole + 63)
+    assert len(found) == 64
+    assert {length for _, length in found} == {1 << 18}
+    assert (found[0][0], found[-1][0] + SAMPLE) == (0, whole + 63)
+    assert {after - before for (before, _), (after, _) in pairwise(found)} == {SAMPLE + 1}

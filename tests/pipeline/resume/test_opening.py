@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,3 +83,16 @@ def test_only_long_results_that_can_be_joined_are_resumable(
 ) -> None:
     with open_session(make_job(clip("in.mkv", frames=frames), tmp_path / name, resume=resume)) as session:
         assert is_resumable(session) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "frames", "expected"),
+    [("in.mkv", None, True), ("in.mkv", 5, True), ("in.mkv", 4, False), ("-", 5, False)],
+)
+def test_a_source_of_unknown_length_is_resumable_and_a_pipe_is_not(
+    clip: ClipMaker, tmp_path: Path, source: str, frames: int | None, expected: bool
+) -> None:
+    job = make_job(source, tmp_path / "out.mkv")
+    with open_session(make_job(clip("in.mkv", frames=2), tmp_path / "out.mkv")) as session:
+        opened = SimpleNamespace(frames=frames, target=session.target, job=job)
+        assert is_resumable(opened) == expected  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from vrx.pipeline.resume.writer import SegmentedWriter, can_segment, insert_chec
 from vrx.settings import RestoreSettings, Task
 
 KEEP_SIZE = RestoreSettings(task=Task.DEBLUR)
+SEGMENT_FRAMES = writer.SEGMENT_FRAMES
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,15 @@ def test_saves_stand_between_parts() -> None:
     assert places(True, 4) == [8, 17, 25]
     assert places(False, 4) == [9, 25]
     assert places(False, 50) == [9, 25]
+
+
+@pytest.mark.parametrize(("within", "expected"), [(True, [240, 500]), (False, [240])])
+def test_a_segment_is_240_frames(monkeypatch: pytest.MonkeyPatch, within: bool, expected: list[int]) -> None:
+    """Ten seconds of film: a segment ends with the first chunk, or scene, that reaches it."""
+    monkeypatch.setattr(writer, "SEGMENT_FRAMES", SEGMENT_FRAMES)
+    chunks = make_chunks(stream(500, cuts=[239, 240, 479], size=(4, 4)), ChunkSchedule(24, 24), 2)
+    saves = [item.state.frame for item in insert_checkpoints(chunks, within, None) if isinstance(item, Save)]
+    assert saves == expected
 
 
 def test_segments_are_joined_into_one_result(clip: ClipMaker, tmp_path: Path) -> None:
