@@ -88,7 +88,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Which model runs, where, and in which type."""
+    """Which model runs, where, and in which type; `steps` of a diffusion model, None for as many as it prefers."""
 
     name: str = "auto"
     prompt: str | None = None
@@ -99,6 +99,7 @@ class ModelSettings:
     decoder: Decoder = "auto"
     color_fix: ColorFix = "auto"
     tile: str = "auto"
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -110,6 +111,8 @@ class ModelSettings:
         check_choice("--dtype", self.dtype, Dtype)
         if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= MIN_TILE):
             raise UsageError(f"--tile is {self.tile!r}", f"Use auto, off, or {MIN_TILE} pixels or more")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps {self.steps} is out of range", "Use 1 or more")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range", "Use 0 to 2^63 - 1")
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.models.small import random_weights
-from vrx.errors import ModelError
+from vrx.errors import ModelError, UsageError
 from vrx.models import family as families
 from vrx.models import streamdiffvsr as model
 from vrx.models.base import DeviceChunk, SceneStart
@@ -182,6 +182,18 @@ def test_rows_of_the_empty_prompt_are_computed_once(tmp_path: Path, monkeypatch:
             assert torch.equal(model.empty_prompt(components), rows[-1])
     assert rows[0].shape == (1, 77, 24)
     assert torch.equal(rows[0], rows[1])
+
+
+def test_only_the_steps_it_was_distilled_to_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "find_spec", lambda name: SimpleNamespace())
+    known = catalogue.load_all(FAMILIES)
+    select_model(ModelSettings(name="stream-diffvsr", steps=4), known, UPSCALE, DeviceInfo())
+    with pytest.raises(UsageError, match="stream-diffvsr was trained for 4 steps, not for 8"):
+        select_model(ModelSettings(name="stream-diffvsr", steps=8), known, UPSCALE, DeviceInfo())
+    with pytest.raises(UsageError, match="--steps has no effect with model embedded"):
+        select_model(ModelSettings(name="embedded", steps=4), known, UPSCALE, DeviceInfo())
+    with pytest.raises(UsageError, match="--steps 0 is out of range"):
+        ModelSettings(steps=0)
 
 
 def test_without_diffusers_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,15 @@ Tile = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Denoising steps per frame, for models that take several.",
+        show_default="as the model was trained",
+        rich_help_panel=MODEL,
+    ),
+]
 
 Start = Annotated[
     str | None,

@@ -26,6 +26,7 @@ class SharedOptions:
     decoder: o.DecoderChoice = "auto"
     color_fix: o.ColorFixChoice = "auto"
     tile: o.Tile = "auto"
+    steps: o.Steps = None
     offline: o.Offline = False
     start: o.Start = None
     end: o.End = None
@@ -65,6 +66,7 @@ class SharedOptions:
                 decoder=self.decoder,
                 color_fix=self.color_fix,
                 tile=self.tile,
+                steps=self.steps,
             ),
             restore=task,
             selection=SelectionSettings(

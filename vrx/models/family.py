@@ -31,8 +31,8 @@ class Capabilities:
     `scales` are those of upscaling.  `options`: the settings of a model (fields of `ModelSettings`) that it
     heeds, each with what its values mean here; any other is refused.  `resumes_in_scene`: its state in the
     middle of a scene is small enough to save now and then.  `needs_gpu`: a processor takes minutes for a second
-    of video.  `latent_scale`: pixels a side of a latent, 1 for
-    none.  `steps`: network evaluations a chunk.  `footprints`: GPU memory, the first that applies.
+    of video.  `latent_scale`: pixels a side of a latent, 1 for none.  `steps`: the numbers of denoising steps that it
+    was trained for.  `footprints`: GPU memory, the first that applies.
     """
 
     tasks: tuple[str, ...]
@@ -43,7 +43,7 @@ class Capabilities:
     resumes_in_scene: bool = False
     needs_gpu: bool = True
     latent_scale: int = 1
-    steps: int = 1
+    steps: tuple[int, ...] = (1,)
     footprints: tuple[Footprint, ...] = ()
 
 

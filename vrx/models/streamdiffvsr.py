@@ -280,7 +280,8 @@ FAMILY = Family(
         schedule=SCHEDULE,
         resumes_in_scene=True,
         latent_scale=SCALE,
-        steps=len(STEPS),
+        options={"steps": "4: the number it was distilled to, and the only one"},
+        steps=(len(STEPS),),
     ),
     components={
         "unet": Component(network=Unet, config_role="unet_config"),

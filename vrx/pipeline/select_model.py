@@ -159,3 +159,9 @@ def check_options(entry: Entry, model: ModelSettings) -> None:
         if getattr(model, option) != plain[option]:
             name = option.replace("_", "-")
             raise UsageError(f"--{name} has no effect with model {entry.name}", f"Remove --{name}")
+    steps = FAMILIES[entry.family].capabilities.steps
+    if model.steps is not None and model.steps not in steps:
+        count = ", ".join(map(str, steps))
+        raise UsageError(
+            f"model {entry.name} was trained for {count} steps, not for {model.steps}", f"Use --steps {count}"
+        )

@@ -32,6 +32,7 @@ OTHER: dict[str, Any] = {
     "decoder": "tiny",
     "color_fix": "wavelet",
     "tile": "512",
+    "steps": 4,
     "scale": 3,
     "sigma": 2.5,
     "mask": Path("other.png"),
