@@ -20,7 +20,7 @@ LOUD = 1e-3  # of full scale
 
 
 def scenery(number: int, size: tuple[int, int], shot: int = 0) -> np.ndarray:
-    """A picture [H, W, 3] uint8 of a shot: soft blobs that drift slowly, other colours in each shot."""
+    """A picture [H, W, 3] uint8 of a shot: soft blobs that drift slowly, other colors in each shot."""
     width, height = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x = x + 1.5 * number

@@ -57,3 +57,14 @@ def test_no_file_is_too_long() -> None:
         str(p.relative_to(PACKAGE)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 400
     }
     assert long == {}
+
+
+BRITISH = (
+    r"colour|(normal|optim|initial|recogn|quant|organ|serial|synchron|summar|minim|maxim|orthogonal)is(e|ing|ation)"
+    r"|behaviour|neighbour|favour|\bgrey\b|\bcent(re|red|res)\b|artefact|labelled|modelled|towards"
+)
+
+
+def test_spelling_is_american() -> None:
+    files = [path for path in PACKAGE.rglob("*.py") if re.search(BRITISH, path.read_text(), re.IGNORECASE)]
+    assert [str(path.relative_to(PACKAGE)) for path in files] == []

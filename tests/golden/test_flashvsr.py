@@ -140,7 +140,7 @@ def test_whole_streams(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases("flashvsr_colour_fix"))
 @torch.inference_mode()
-def test_colour_transfer(case: Case) -> None:
+def test_color_transfer(case: Case) -> None:
     io = case.io()
     close(color_transfer.low_band(io["restored"], case.config["levels"]), io["wavelet.low"], case.tolerance)
     close(color_transfer.adain(io["restored"], io["lq"]), io["adain"], case.tolerance)

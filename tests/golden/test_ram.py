@@ -18,7 +18,7 @@ def test_rows_without_and_with_the_adapter(case: Case) -> None:
 def test_a_frame_of_any_size_is_prepared() -> None:
     with torch.device("meta"):
         net = VisualGuidance(RamConfig(embed_dim=12, num_heads=(1, 2, 4, 8), depths=(1, 1, 1, 1)))
-    grey = torch.full((1, 3, 90, 160), 0.5)
-    prepared = net.prepare(grey)
+    gray = torch.full((1, 3, 90, 160), 0.5)
+    prepared = net.prepare(gray)
     assert prepared.shape == (1, 3, 384, 384)
     assert prepared[0, :, 0, 0].tolist() == pytest.approx([0.0655, 0.1964, 0.4178], abs=1e-3)

@@ -17,7 +17,7 @@ def frames_of(path: Path, which: Deinterlace) -> list[Frame]:
 
 
 def combing(frame: Frame) -> float:
-    """How much rows differ from both their neighbours."""
+    """How much rows differ from both their neighbors."""
     x = frame.planes[0].astype(float)
     return float(np.abs(x[1:-1] - (x[:-2] + x[2:]) / 2).mean())
 

@@ -266,7 +266,7 @@ def test_tiles_give_what_whole_frames_give(folders: dict[str, Path]) -> None:
     assert torch.equal(streamed(autoencoders.decoder(codec, tiling.Tiling("320")), latent, [1, 1]), whole)  # one tile
     in_tiles = streamed(autoencoders.decoder(codec, tiling.Tiling("256")), latent, [1, 1])
     assert in_tiles.shape == whole.shape
-    assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbour there
+    assert torch.equal(in_tiles[..., :112, :112], whole_tile(codec, latent)[..., :112, :112])  # no neighbor there
     video = whole[..., :5, :, :]
     for tile in ("off", "256"):
         assert streamed(autoencoders.encoder(codec, tiling.Tiling(tile)), video, [1, 4]).shape == (

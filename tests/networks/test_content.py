@@ -9,7 +9,7 @@ from vrx.networks.content import content_change, hue_saturation_value
 
 def test_hue_saturation_and_value_are_those_of_8_bit_pictures() -> None:
     levels = np.random.default_rng(1).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    levels[:8] = levels[:8, :, :1]  # grey
+    levels[:8] = levels[:8, :, :1]  # gray
     theirs = cv2.cvtColor(levels, cv2.COLOR_RGB2HSV).astype(int)
     ours = hue_saturation_value(torch.from_numpy(levels).permute(2, 0, 1).float() / 255).permute(1, 2, 0).numpy()
     assert np.abs(ours[..., 1:] - theirs[..., 1:]).max() <= 1

@@ -88,7 +88,7 @@ def test_an_untagged_picture_is_taken_by_its_size() -> None:
 
 
 def test_chroma_agrees_with_swscale() -> None:
-    """A colour edge, 4:2:0 to RGB, against FFmpeg's own conversion."""
+    """A color edge, 4:2:0 to RGB, against FFmpeg's own conversion."""
     y, x = np.mgrid[:32, :48]
     picture = np.stack([128 + 100 * np.sin(x / 9), 128 + 90 * np.cos(y / 7), 128 + 80 * np.sin((x + y) / 11)], -1)
     source = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24").reformat(format="yuv420p")

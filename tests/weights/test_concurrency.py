@@ -1,4 +1,4 @@
-"""Jobs side by side: in order, cancelled by the first failure, and never waited for without end."""
+"""Jobs side by side: in order, canceled by the first failure, and never waited for without end."""
 
 import threading
 import time
@@ -34,11 +34,11 @@ def test_only_some_run_at_a_time() -> None:
 
 
 def test_the_first_failure_is_raised_and_cancels_the_others() -> None:
-    cancelled, started = [], []
+    canceled, started = [], []
 
     def wait(cancel: threading.Event) -> None:
         started.append(1)
-        cancelled.append(cancel.wait(20))
+        canceled.append(cancel.wait(20))
 
     def fail(cancel: threading.Event) -> None:
         raise ValueError("broken")
@@ -47,7 +47,7 @@ def test_the_first_failure_is_raised_and_cancels_the_others() -> None:
     with pytest.raises(ValueError, match="broken"):
         run_concurrently([wait, wait, fail, wait, wait, wait, wait])
     assert time.monotonic() - begin < 10
-    assert all(cancelled)
+    assert all(canceled)
     assert len(started) < 6  # those that had not begun never do
 
 

@@ -1,4 +1,4 @@
-"""`vrx info`: streams, colour, timing of files, and what a run would make of them."""
+"""`vrx info`: streams, color, timing of files, and what a run would make of them."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def starts(length: int, tiles: Tiles) -> list[int]:
 
 
 def ramp(length: int, overlap: int, first: bool, last: bool, like: Tensor) -> Tensor:
-    """Weights of a tile along an axis: linear over the overlap towards a neighbour, 1 elsewhere."""
+    """Weights of a tile along an axis: linear over the overlap toward a neighbor, 1 elsewhere."""
     weight = torch.ones(length, device=like.device)
     if not overlap:
         return weight

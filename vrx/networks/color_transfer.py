@@ -1,4 +1,4 @@
-"""Colour transfer from the source to what a generative network made of it.  Pure functions on -1..1."""
+"""Color transfer from the source to what a generative network made of it.  Pure functions on -1..1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAPS = (0.25, 0.5, 0.25)
 def adain(x: Tensor, source: Tensor) -> Tensor:
     """Mean and deviation of every channel of every frame [..., H, W] made the source's.
 
-    Adaptive instance normalisation (Huang and Belongie, arXiv 1703.06868); clipped to -1..1.
+    Adaptive instance normalization (Huang and Belongie, arXiv 1703.06868); clipped to -1..1.
     """
     deviations, means = zip(*(moments(part) for part in (x, source)), strict=True)
     return ((x - means[0]) / deviations[0] * deviations[1] + means[1]).clamp(-1, 1)

@@ -3,7 +3,7 @@
 8 x 8 pixels and 4 frames to one latent; the first frame of a scene has a latent of its own.  Steps take 1 + 4 k
 frames first, then multiples of 4; any number of latent frames.
 
-Legend: N clips, T frames, F latent frames, D channels; pixels -0.5..0.5, latents not normalised.
+Legend: N clips, T frames, F latent frames, D channels; pixels -0.5..0.5, latents not normalized.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vrx.networks.causal_conv import CausalConv3d, ConvCache, name_layers
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
-COLOURS = 3
+COLORS = 3
 VIDEO_AXES, IMAGE_AXES = (2, 3, 4), (4, 3)  # of [N, C, T, H, W], in the order of the published bands
 STARTED = "started"
 
@@ -64,7 +64,7 @@ class LeanConfig(NetworkConfig):
 
 
 def haar(x: Tensor, axis: int) -> Tensor:
-    """Sums and differences of neighbours along an axis, stacked in front: [2, ...]."""
+    """Sums and differences of neighbors along an axis, stacked in front: [2, ...]."""
     even, odd = x.unflatten(axis, (-1, 2)).unbind(axis + 1)
     return torch.stack([even + odd, even - odd])
 
@@ -91,7 +91,7 @@ def from_bands(x: Tensor, temporal: bool) -> Tensor:
     """The inverse of `to_bands`."""
     axes = VIDEO_AXES if temporal else IMAGE_AXES
     count = len(axes)
-    x = x.unflatten(1, (2**count, COLOURS)).transpose(0, 1).unflatten(0, (2,) * count)
+    x = x.unflatten(1, (2**count, COLORS)).transpose(0, 1).unflatten(0, (2,) * count)
     for depth, axis in enumerate(axes):
         x = unhaar(x, axis + count - 1 - depth)
     return x
@@ -204,7 +204,7 @@ class Backbone(nn.Module):
 def band_sizes(config: LeanConfig) -> dict[str, tuple[tuple[int, int, int], int, int]]:
     """Patch, and values of the low and the high bands in it, for the image and the video path."""
     pt, ph, pw = config.patch_size
-    area = COLOURS * ph * pw
+    area = COLORS * ph * pw
     return {"image": ((1, ph, pw), area, 3 * area), "video": ((pt, ph, pw), pt * area, 7 * pt * area)}
 
 
@@ -224,8 +224,8 @@ class Encoder(Backbone):
         for name, part in (("image", video[:, :, : int(fresh)]), ("video", video[:, :, int(fresh) :])):
             if part.shape[2]:
                 bands = to_bands(part, temporal=name == "video")
-                lows.append(getattr(self, f"{name}_low_proj")(bands[:, :COLOURS]))
-                highs.append(getattr(self, f"{name}_high_proj")(bands[:, COLOURS:]))
+                lows.append(getattr(self, f"{name}_low_proj")(bands[:, :COLORS]))
+                highs.append(getattr(self, f"{name}_high_proj")(bands[:, COLORS:]))
         low, high = self.low_layer(torch.cat(lows, 1), cache), self.high_layer(torch.cat(highs, 1), cache)
         return cast(Tensor, self.fusion_layer(torch.cat([low, high], -1), cache))
 

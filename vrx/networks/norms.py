@@ -1,4 +1,4 @@
-"""Normalisation layers that several networks share."""
+"""Normalization layers that several networks share."""
 
 from __future__ import annotations
 

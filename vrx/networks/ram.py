@@ -19,7 +19,7 @@ from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shape
 from vrx.networks.windows import window_offsets
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures it was trained on
-HIDDEN = -100.0  # added where tokens of a shifted window are no neighbours
+HIDDEN = -100.0  # added where tokens of a shifted window are no neighbors
 ADAPTER_SCALE = 0.125
 USED = ("visual_encoder.", "image_proj.")  # tensors of RAM's checkpoint; the rest tags pictures
 COMPUTED = ("relative_position_index", "attn_mask")  # buffers among them
@@ -84,7 +84,7 @@ def join_windows(x: Tensor, window: int, size: int) -> Tensor:
 
 
 def shifted_mask(size: int, window: int, shift: int) -> Tensor:
-    """What keeps tokens of a shifted window apart that are no neighbours: [n, S, S]."""
+    """What keeps tokens of a shifted window apart that are no neighbors: [n, S, S]."""
     edges = torch.zeros(size, dtype=torch.long)
     edges[-window:-shift], edges[-shift:] = 1, 2
     region = (3 * edges[:, None] + edges[None]).float()[None, :, :, None]
@@ -153,7 +153,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbouring tokens to one of twice the width."""
+    """Four neighboring tokens to one of twice the width."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Pixels to normalised tokens."""
+    """Pixels to normalized tokens."""
 
     def __init__(self, patch: int, width: int) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class VisualGuidance(PublishedNetwork):
         return out
 
     def prepare(self, frame: Tensor) -> Tensor:
-        """A frame [B, 3, H, W] in 0..1 as the encoder takes it: resized (bilinear, antialiased), normalised."""
+        """A frame [B, 3, H, W] in 0..1 as the encoder takes it: resized (bilinear, antialiased), normalized."""
         size = (self.config.image_size,) * 2
         x = F.interpolate(frame.float(), size, mode="bilinear", antialias=True)
         mean, deviation = (x.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))

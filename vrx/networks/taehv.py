@@ -218,7 +218,7 @@ def trim(frames: Tensor, cache: ConvCache, count: int) -> Tensor:
 
 
 class TinyAutoencoder(PublishedNetwork):
-    """TAEHV: pixels in 0..1, latents as the transformer's own (normalised)."""
+    """TAEHV: pixels in 0..1, latents as the transformer's own (normalized)."""
 
     CONFIG = TinyConfig
     SIGNATURE = "decoder.22.bias"
@@ -279,7 +279,7 @@ class ConditionalDecoder(PublishedNetwork):
         name_layers(self)
 
     def fold(self, condition: Tensor) -> Tensor:
-        """Frames [N, 3, T, H, W] to [N, T/4, 3 x 4 x 64, H/8, W/8], channel order colour, frame, row, column."""
+        """Frames [N, 3, T, H, W] to [N, T/4, 3 x 4 x 64, H/8, W/8], channel order color, frame, row, column."""
         frames, rows, columns = self.config.condition_unshuffle
         n, c, t, h, w = condition.shape
         x = condition.view(n, c, t // frames, frames, h // rows, rows, w // columns, columns)

@@ -114,7 +114,7 @@ class GatedFeedForward(nn.Module):
 
 
 class Umt5Block(nn.Module):
-    """Attention and feed-forward, each normalised before and added."""
+    """Attention and feed-forward, each normalized before and added."""
 
     def __init__(self, config: Umt5Config) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Planes as files hold them to RGB tensors in 0..1 and back: the one place where colour is converted.
+"""Planes as files hold them to RGB tensors in 0..1 and back: the one place where color is converted.
 
 BT.601, BT.709, BT.2020 (non-constant luminance) and their like, limited and full range, any depth;
-chroma sited left (the default), centre or top left (ITU-T H.273).
+chroma sited left (the default), center or top left (ITU-T H.273).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from vrx.media.color import COEFFICIENTS, resolve_color, unscale_chroma, unscale
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.networks.embedded.classical import smooth_fill
 
-CENTRED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
+CENTERED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
 TOP = {"topleft", "top", "3", "5"}  # ... and on the upper row
 ALPHA = 3  # index of the alpha channel in a tensor that has one
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Between planes of one layout and colour, and RGB.
+    """Between planes of one layout and color, and RGB.
 
     `color` as tagged; `size` (width, height) decides what untagged planes are taken for.
     """
@@ -37,13 +37,13 @@ class Conversion:
 
     @property
     def filled(self) -> Color:
-        """The colour with nothing left open."""
+        """The color with nothing left open."""
         return resolve_color(self.color, self.layout, self.size)
 
     @property
     def left(self) -> bool:
         """Whether chroma sits on the left column of its block."""
-        return not ({self.color.chroma_location} & (CENTRED | {"top"})) and self.layout.shift_x == 1
+        return not ({self.color.chroma_location} & (CENTERED | {"top"})) and self.layout.shift_x == 1
 
     @property
     def top(self) -> bool:

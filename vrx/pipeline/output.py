@@ -170,7 +170,7 @@ def on_clock(
 
 
 def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tuple[EncoderSpec, Layout, Color]:
-    """Encoder, layout and colour of the result."""
+    """Encoder, layout and color of the result."""
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX

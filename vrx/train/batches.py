@@ -54,7 +54,7 @@ def damage(low: Tensor, rng: random.Random, mode: str) -> tuple[Tensor, float | 
     if damaged:
         low, strength = degrade.compress(low, rng)
     told = min(1.0, max(0.0, strength + rng.gauss(0, STRENGTH_ERROR)))
-    return degrade.quantise(low), told if rng.random() < KNOWN_STRENGTH_SHARE[mode] else None, damaged
+    return degrade.quantize(low), told if rng.random() < KNOWN_STRENGTH_SHARE[mode] else None, damaged
 
 
 def make_batch(mode: str, truth: Tensor, rng: random.Random) -> Batch:

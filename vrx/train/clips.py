@@ -22,7 +22,7 @@ def load_clips(folder: Path) -> list[Tensor]:
 
 
 def augment(clip: Tensor, frames: int, rng: random.Random) -> Tensor:
-    """A run of a stored clip, flipped, turned, reversed and with its colours exchanged."""
+    """A run of a stored clip, flipped, turned, reversed and with its colors exchanged."""
     stride = 2 if rng.random() < 0.2 and clip.shape[0] >= 2 * frames - 1 else 1
     start = rng.randint(0, clip.shape[0] - (frames - 1) * stride - 1)
     clip = clip[start : start + (frames - 1) * stride + 1 : stride].float() / 255

@@ -92,18 +92,18 @@ def moving_crop(picture: Tensor, rng: random.Random, frames: int = FRAMES, side:
     reach = side * 1.5
     pitch = min(rng.uniform(1.1, 2.4), min(height, width) / reach)  # photo pixels an output pixel
     margin = reach * pitch / 2
-    centre_x = rng.uniform(margin, max(margin, width - margin))
-    centre_y = rng.uniform(margin, max(margin, height - margin))
-    left, top = max(0, int(centre_x - margin)), max(0, int(centre_y - margin))
-    right, bottom = min(width, int(centre_x + margin) + 1), min(height, int(centre_y + margin) + 1)
+    center_x = rng.uniform(margin, max(margin, width - margin))
+    center_y = rng.uniform(margin, max(margin, height - margin))
+    left, top = max(0, int(center_x - margin)), max(0, int(center_y - margin))
+    right, bottom = min(width, int(center_x + margin) + 1), min(height, int(center_y + margin) + 1)
     region = picture[:, top:bottom, left:right].float()[None] / 255
     axis = (torch.arange(2 * side) + 0.5) / 2 - side / 2  # output pixels from the middle
     gy, gx = torch.meshgrid(axis, axis, indexing="ij")
     grids = []
     for dx, dy, angle, zoom in affine_path(rng, frames):
         c, s = math.cos(angle) * zoom * pitch, math.sin(angle) * zoom * pitch
-        x = centre_x - left + c * gx - s * gy + dx * pitch
-        y = centre_y - top + s * gx + c * gy + dy * pitch
+        x = center_x - left + c * gx - s * gy + dx * pitch
+        y = center_y - top + s * gx + c * gy + dy * pitch
         grids.append(torch.stack([2 * x / (right - left) - 1, 2 * y / (bottom - top) - 1], -1))
     sampled = F.grid_sample(
         region.expand(frames, -1, -1, -1),
@@ -131,16 +131,16 @@ def cut_out(picture: Tensor, rng: random.Random) -> Tensor:
 
 
 def lettering(rng: random.Random, side: int = 720) -> Tensor:
-    """Words in random faces, sizes and colours on transparency, uint8 [4, side, side]."""
+    """Words in random faces, sizes and colors on transparency, uint8 [4, side, side]."""
     canvas = np.zeros((side, side, 3), np.uint8)
     alpha = np.zeros((side, side), np.uint8)
     for _ in range(rng.randint(6, 24)):
         place = (rng.randrange(-50, side), rng.randrange(side))
         face = rng.choice((cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX))
         size, weight = rng.uniform(0.7, 3.5), rng.randint(1, 7)
-        colour = tuple(rng.randrange(256) for _ in range(3))
+        color = tuple(rng.randrange(256) for _ in range(3))
         word = rng.choice(WORDS)
-        cv2.putText(canvas, word, place, face, size, colour, weight + 3)  # the edge blends with its own colour
+        cv2.putText(canvas, word, place, face, size, color, weight + 3)  # the edge blends with its own color
         cv2.putText(alpha, word, place, face, size, 255, weight, cv2.LINE_AA)
     return torch.cat([torch.from_numpy(canvas).permute(2, 0, 1), torch.from_numpy(alpha)[None]])
 

@@ -33,7 +33,7 @@ JPEG_TABLE = (
 )
 
 
-def quantise(x: Tensor) -> Tensor:
+def quantize(x: Tensor) -> Tensor:
     """To the nearest 8-bit value, as stored pictures are."""
     return (x.clamp(0, 1) * 255).round() / 255
 
@@ -68,7 +68,7 @@ def add_noise(clip: Tensor, deviation: float) -> Tensor:
 
 
 def jpeg(clip: Tensor, quality: int) -> Tensor:
-    """Quantised 8 x 8 DCT of luma and chroma of [N, 3, H, W], the loss a JPEG file causes (4:4:4)."""
+    """Quantized 8 x 8 DCT of luma and chroma of [N, 3, H, W], the loss a JPEG file causes (4:4:4)."""
     height, width = clip.shape[-2:]
     scale = 50 / quality if quality < 50 else 2 - quality / 50
     table = (torch.tensor(JPEG_TABLE, dtype=torch.float32) * scale).clamp(1, 255).to(clip) / 255
@@ -175,12 +175,12 @@ def logo_mask(height: int, width: int, rng: random.Random) -> Tensor:
     """A compact hole of a tenth to a third of the picture's side."""
     canvas = np.zeros((height, width), np.uint8)
     radius = rng.randint(height // 14, height // 6)
-    centre = (rng.randrange(width), rng.randrange(height))
+    center = (rng.randrange(width), rng.randrange(height))
     if rng.random() < 0.6:
-        cv2.circle(canvas, centre, radius, 255, -1)
+        cv2.circle(canvas, center, radius, 255, -1)
     else:
-        corner = (centre[0] + 2 * radius, centre[1] + radius)
-        cv2.rectangle(canvas, centre, corner, 255, -1)
+        corner = (center[0] + 2 * radius, center[1] + radius)
+        cv2.rectangle(canvas, center, corner, 255, -1)
     return torch.from_numpy(canvas).float() / 255
 
 

@@ -28,7 +28,7 @@ from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.train.batches import Batch, make_batch
 from vrx.train.clips import draw, load_clips
 from vrx.train.losses import charbonnier, gradient, temporal_difference
-from vrx.train.optimise import optimisers, rate_at
+from vrx.train.optimizers import optimizers, rate_at
 from vrx.train.rollout import restored
 
 SHARES = {"deblur": 0.73, "inpaint": 0.27}
@@ -62,7 +62,7 @@ def distance(out: Tensor, truth: Tensor, temporal: float) -> Tensor:
 
 
 def average(target: dict[str, Tensor], network: EmbeddedNetwork, keep: float) -> None:
-    """Move the running average of the weights towards the network."""
+    """Move the running average of the weights toward the network."""
     for name, value in network.state_dict().items():
         target[name].lerp_(value, 1 - keep)
 
@@ -93,11 +93,11 @@ class Training:
         if args.only:
             hold(network, args.only)
         mean = {name: value.clone() for name, value in network.state_dict().items()}
-        training = cls(network, mean, optimisers(network, args.rate))
+        training = cls(network, mean, optimizers(network, args.rate))
         if resumed:
             state = torch.load(state_file, map_location=device, weights_only=True)
             network.load_state_dict(state["network"])
-            for optim, saved in zip(training.optims, state["optimisers"], strict=True):
+            for optim, saved in zip(training.optims, state["optimizers"], strict=True):
                 optim.load_state_dict(saved)
             training.mean, training.step, training.seconds = state["mean"], state["step"], state["seconds"]
         return training
@@ -122,7 +122,7 @@ def train(args: argparse.Namespace) -> None:
     precision = {"bf16": torch.bfloat16, "fp32": torch.float32}[args.dtype]
     args.out.mkdir(parents=True, exist_ok=True)
     training = Training.begin(args, device)
-    rates = [optim.param_groups[0]["lr"] for optim in optimisers(training.network, args.rate)]
+    rates = [optim.param_groups[0]["lr"] for optim in optimizers(training.network, args.rate)]
     rng = random.Random(args.seed + training.step)
     clips = load_clips(args.data)
     stopping: list[int] = []
@@ -169,7 +169,7 @@ def save(folder: Path, training: Training) -> None:
     state = {
         "network": training.network.state_dict(),
         "mean": training.mean,
-        "optimisers": [optim.state_dict() for optim in training.optims],
+        "optimizers": [optim.state_dict() for optim in training.optims],
         "step": training.step,
         "seconds": training.seconds,
     }

@@ -45,7 +45,7 @@ def read_clip(path: Path, frames: int) -> Tensor:
 def psnr(out: Tensor, truth: Tensor) -> Tensor:
     """dB of luma for every frame of [T, 3, H, W]."""
     weights = torch.tensor(LUMA).view(1, 3, 1, 1) / 255
-    error = ((degrade.quantise(out) - truth) * weights).sum(1)[..., BORDER:-BORDER, BORDER:-BORDER]
+    error = ((degrade.quantize(out) - truth) * weights).sum(1)[..., BORDER:-BORDER, BORDER:-BORDER]
     return -10 * torch.log10(error.square().mean((-1, -2)).clamp_min(1e-10))
 
 
@@ -59,11 +59,11 @@ def tasks() -> dict[str, tuple[EmbeddedOptions, Callable[[Tensor], tuple[Tensor,
     """Name to options and degradation: the low clip, its mask, and the classical estimate."""
 
     def shrunk(x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        low = degrade.quantise(degrade.shrink(x, 4))
+        low = degrade.quantize(degrade.shrink(x, 4))
         return low, None, bicubic(low, 4)
 
     def blurred(x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        low = degrade.quantise(degrade.gaussian_blur(x, 3.0))
+        low = degrade.quantize(degrade.gaussian_blur(x, 3.0))
         return low, None, wiener(low, 3.0)
 
     def holed(x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

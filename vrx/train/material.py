@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import torch
 
-from vrx.train.degrade import quantise, shrink
+from vrx.train.degrade import quantize, shrink
 
 PHOTO_SIDE = 416  # pixels, the shorter side
 PHOTO_QUALITY = 72  # of WebP
@@ -84,7 +84,7 @@ def shrunk(frames: np.ndarray, scale: int) -> np.ndarray:
     step = 2 * scale
     frames = frames[:, : frames.shape[1] // step * step, : frames.shape[2] // step * step]
     x = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
-    return (quantise(shrink(x, scale)) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return (quantize(shrink(x, scale)) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def store_clip(path: Path, out: Path, count: int) -> dict[str, object]:

@@ -57,7 +57,7 @@ def sample(picture: Tensor, rng: random.Random) -> tuple[Tensor, float]:
             x = degrade.add_noise(x, rng.uniform(0.001, 0.01))
         else:
             x = degrade.through_h264(x[None], rng.randint(14, 26), "veryfast")[0]
-    return describe(degrade.quantise(x)), sigma
+    return describe(degrade.quantize(x)), sigma
 
 
 def fitted(x: Tensor, y: Tensor) -> BlurEstimator:
@@ -65,18 +65,18 @@ def fitted(x: Tensor, y: Tensor) -> BlurEstimator:
     network = BlurEstimator()
     network.middle.copy_(relative(x).mean(0))
     network.spread.copy_(relative(x).std(0) + 1e-3)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     steps = EPOCHS * max(1, len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         index = torch.randint(len(x), (BATCH,))
         jitter = x[index] + JITTER * network.spread * torch.randn_like(x[index])
         error = torch.log((network.readings(jitter) + OFFSET) / (y[index] + OFFSET))  # each reader learns alone
         # too much sharpening rings, too little is only soft: err to the lower side
         loss = (error * torch.where(error > 0, 1 - LOWER, LOWER)).abs().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return network.eval()
 

@@ -18,7 +18,7 @@ GRACE = 2.0  # seconds that the other jobs have to end after a failure
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: how a job ends when it is asked to
-    """The job was cancelled."""
+    """The job was canceled."""
 
 
 def run_concurrently(jobs: Sequence[Callable[[threading.Event], T]]) -> list[T]:

@@ -14,7 +14,7 @@ from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import NOISE_UNIT
-from vrx.train.degrade import quantise, shrink
+from vrx.train.degrade import quantize, shrink
 from vrx.weights.hashes import packaged_path
 
 SIDE = 96  # pixels of the result
@@ -46,7 +46,7 @@ def view(picture: Tensor, offset: int) -> Tensor:
 
 
 def moving(picture: Tensor, frames: int) -> Tensor:
-    return quantise(torch.stack([view(picture, t) for t in range(frames)]))
+    return quantize(torch.stack([view(picture, t) for t in range(frames)]))
 
 
 def enlarged(
@@ -75,7 +75,7 @@ def test_frames_of_a_moving_scene_help_each_other(
     picture: Tensor, shipped: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = moving(picture, 10)
-    low = quantise(shrink(truth, 4))
+    low = quantize(shrink(truth, 4))
     found = gains(low, truth, shipped)
     assert found.min() > 2.0
     monkeypatch.setattr(upscale, "LEAD_FRAMES", 1)
@@ -86,8 +86,8 @@ def test_frames_of_a_moving_scene_help_each_other(
 
 
 def test_a_still_scene_comes_to_rest(picture: Tensor, shipped: EmbeddedNetworks) -> None:
-    truth = quantise(view(picture, 0)).expand(24, -1, -1, -1)
-    found = gains(quantise(shrink(truth, 4)), truth, shipped)
+    truth = quantize(view(picture, 0)).expand(24, -1, -1, -1)
+    found = gains(quantize(shrink(truth, 4)), truth, shipped)
     assert found.min() > 1.5
     assert (found[16:] - found[12]).abs().max() < 0.05
 
@@ -95,7 +95,7 @@ def test_a_still_scene_comes_to_rest(picture: Tensor, shipped: EmbeddedNetworks)
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_short_scenes_have_a_shorter_lead(picture: Tensor, shipped: EmbeddedNetworks, frames: int) -> None:
     truth = moving(picture, frames)
-    found = gains(quantise(shrink(truth, 4)), truth, shipped)
+    found = gains(quantize(shrink(truth, 4)), truth, shipped)
     assert len(found) == frames
     assert found.min() > 1.0
 
@@ -103,7 +103,7 @@ def test_short_scenes_have_a_shorter_lead(picture: Tensor, shipped: EmbeddedNetw
 def test_noise_is_found_and_removed(picture: Tensor, shipped: EmbeddedNetworks) -> None:
     truth = moving(picture, 6)
     low = shrink(truth, 4)
-    low = quantise((low + NOISE * torch.randn(low.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1))
+    low = quantize((low + NOISE * torch.randn(low.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1))
     found, taken_for_clean = gains(low, truth, shipped, None), gains(low, truth, shipped, 0.0)
     assert found.min() > 1.2
     assert found.mean() > taken_for_clean.mean() + 0.1

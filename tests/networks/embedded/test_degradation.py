@@ -38,7 +38,7 @@ def shipped() -> DegradationEstimator:
 @pytest.fixture(scope="module")
 def clean() -> torch.Tensor:
     clip = torch.from_numpy(read(EXAMPLES / "flower.mp4").frames[:4]).permute(0, 3, 1, 2).float() / 255
-    return degrade.quantise(degrade.shrink(clip, 2))
+    return degrade.quantize(degrade.shrink(clip, 2))
 
 
 @torch.inference_mode()
@@ -54,6 +54,6 @@ def test_stronger_compression_is_read_as_stronger(shipped: DegradationEstimator,
 def test_noise_is_measured(shipped: DegradationEstimator, clean: torch.Tensor) -> None:
     grain = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)) / 255
     for deviation in (0, 4, 8, 16):  # levels of 255
-        noisy = degrade.quantise((clean + deviation * grain).clamp(0, 1))
+        noisy = degrade.quantize((clean + deviation * grain).clamp(0, 1))
         found = float(estimate_damage(shipped, noisy)[0]) * NOISE_UNIT * 255
         assert found == pytest.approx(deviation, abs=1.0 + deviation / 4)

@@ -19,7 +19,7 @@ FILL_POOL = 4  # fills wider than this many pixels are computed on block sums of
 
 
 def gaussian(sigma: float, radius: int, like: Tensor) -> Tensor:
-    """A normalised line of 2 * radius + 1 Gaussian weights; `sigma` in pixels, > 0."""
+    """A normalized line of 2 * radius + 1 Gaussian weights; `sigma` in pixels, > 0."""
     axis = torch.arange(-radius, radius + 1, dtype=torch.float64)
     line = torch.exp(-(axis**2) / (2 * sigma**2))
     return (line / line.sum()).to(like)
@@ -37,7 +37,7 @@ def separable(x: Tensor, line: Tensor, mode: str = "reflect") -> Tensor:
 
 
 def bicubic(x: Tensor, scale: int) -> Tensor:
-    """Enlarge [N, C, H, W] by an integer factor with Keys' cubic (a = -0.75), half-pixel centres."""
+    """Enlarge [N, C, H, W] by an integer factor with Keys' cubic (a = -0.75), half-pixel centers."""
     return F.interpolate(x, scale_factor=scale, mode="bicubic")
 
 
@@ -90,7 +90,7 @@ def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:
 
 
 def wrapped(line: Tensor, size: int) -> Tensor:
-    """A centred line as a circular kernel of `size` samples with its middle at index 0."""
+    """A centered line as a circular kernel of `size` samples with its middle at index 0."""
     radius = len(line) // 2
     index = torch.arange(-radius, radius + 1, device=line.device) % size
     return torch.zeros(size, dtype=line.dtype, device=line.device).index_add_(0, index, line)
@@ -111,7 +111,7 @@ def fast_size(size: int) -> int:
 def smooth_fill(x: Tensor, mask: Tensor) -> Tensor:
     """Fill the masked pixels of [N, C, H, W] from their surroundings, known pixels untouched.
 
-    `mask` is [N, 1, H, W], 1 where a pixel is missing.  A sum of normalised Gaussians (Knutsson and
+    `mask` is [N, 1, H, W], 1 where a pixel is missing.  A sum of normalized Gaussians (Knutsson and
     Westin, 1993) from narrow to wide, each a hundred times weaker than the one before: the nearest
     knowledge decides.  A picture without any known pixel becomes mid-gray.
     """

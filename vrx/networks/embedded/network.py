@@ -201,7 +201,7 @@ class ResidualBlock(nn.Module):
 class WindowAttention(nn.Module):
     """Attention of a frame's windows to the same windows of this and earlier frames, and to the reference.
 
-    Keys and queries are normalised over a head's width (query-key normalisation); a learned bias knows
+    Keys and queries are normalized over a head's width (query-key normalization); a learned bias knows
     the offset inside the window and the age of the frame.
     """
 
@@ -225,7 +225,7 @@ class WindowAttention(nn.Module):
         return self.split(self.qkv(tokens))
 
     def split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, S, 3C] to normalised queries and keys, and values, each [N, L, S, D]."""
+        """[N, S, 3C] to normalized queries and keys, and values, each [N, L, S, D]."""
         count, length, _ = qkv.shape
         q, k, v = qkv.view(count, length, 3, self.config.heads, -1).unbind(2)
         width = q.shape[-1:]

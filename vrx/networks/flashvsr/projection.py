@@ -90,7 +90,7 @@ class LqProjection(PublishedNetwork):
         self.linear_layers = nn.ModuleList(nn.Linear(config.hidden2, config.out_dim) for _ in range(config.layers))
 
     def fold(self, video: Tensor) -> Tensor:
-        """[N, 3, T, H, W] to [N, 3 x 256, T, H/16, W/16], channel order colour, row, column."""
+        """[N, 3, T, H, W] to [N, 3 x 256, T, H/16, W/16], channel order color, row, column."""
         _, rows, columns = self.config.unshuffle
         n, c, t, h, w = video.shape
         x = video.view(n, c, t, h // rows, rows, w // columns, columns)

@@ -3,7 +3,7 @@
 8 x 8 pixels and 4 frames to one latent of 16 channels; the first frame of a scene has a latent of its own.  Every
 step may take any number of frames: 1 + 4 k first, then multiples of 4; any number of latent frames.
 
-Legend: B batch, T frames, F latent frames, pixels -1..1, latents normalised.
+Legend: B batch, T frames, F latent frames, pixels -1..1, latents normalized.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class Decoder(Trunk):
 
 
 class WanAutoencoder(PublishedNetwork):
-    """Encoder, decoder and the normalisation of latents."""
+    """Encoder, decoder and the normalization of latents."""
 
     CONFIG = WanAutoencoderConfig
     SIGNATURE = "decoder.upsamples.0.residual.2.weight"
@@ -314,19 +314,19 @@ class WanAutoencoder(PublishedNetwork):
         return out
 
     def encode_step(self, video: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """The next frames of a scene [B, 3, T, H, W] in -1..1 to normalised latents [B, C, F, H/8, W/8]."""
+        """The next frames of a scene [B, 3, T, H, W] in -1..1 to normalized latents [B, C, F, H/8, W/8]."""
         cache = cache.fork()
         mean = self.moments(video, cache).chunk(2, 1)[0]
-        centre, spread = self.constants(mean)
-        return (mean - centre) / spread, cache
+        center, spread = self.constants(mean)
+        return (mean - center) / spread, cache
 
     def decode_raw(self, latent: Tensor, cache: ConvCache) -> Tensor:
-        """Latents as they are (not normalised) to pixels, not clamped; the cache moves on in place."""
+        """Latents as they are (not normalized) to pixels, not clamped; the cache moves on in place."""
         out: Tensor = self.decoder(self.conv2(latent), cache)
         return out
 
     def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """The next normalised latents of a scene [B, C, F, H, W] to pixels, about -1..1, not clamped."""
+        """The next normalized latents of a scene [B, C, F, H, W] to pixels, about -1..1, not clamped."""
         cache = cache.fork()
-        centre, spread = self.constants(latent)
-        return self.decode_raw(latent * spread + centre, cache), cache
+        center, spread = self.constants(latent)
+        return self.decode_raw(latent * spread + center, cache), cache

@@ -32,6 +32,6 @@ def rope(grid: tuple[int, int, int], first: int, head_dim: int, device: torch.de
 
 
 def apply_rope(x: Tensor, freqs: Tensor) -> Tensor:
-    """Rotate neighbouring pairs of [B, heads, tokens, D]; computed in float32, returned in the type of `x`."""
+    """Rotate neighboring pairs of [B, heads, tokens, D]; computed in float32, returned in the type of `x`."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * freqs).flatten(-2).to(x.dtype)

@@ -130,11 +130,11 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def queries(self, x: Tensor) -> Tensor:
-        """Normalised queries [B, h, N, d] of tokens [B, N, D]."""
+        """Normalized queries [B, h, N, d] of tokens [B, N, D]."""
         return self.split(self.norm_q(self.q(x)))
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised keys, and values, [B, h, N, d] each."""
+        """Normalized keys, and values, [B, h, N, d] each."""
         return self.split(self.norm_k(self.k(x))), self.split(self.v(x))
 
     def merge(self, attended: Tensor) -> Tensor:

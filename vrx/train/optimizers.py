@@ -23,7 +23,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter by its orthogonalised Nesterov momentum."""
+        """Move every parameter by its orthogonalized Nesterov momentum."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -48,7 +48,7 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-def optimisers(network: EmbeddedNetwork, rate: float) -> list[torch.optim.Optimizer]:
+def optimizers(network: EmbeddedNetwork, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' and attention's matrices, AdamW for stems, heads, biases and tables."""
     inner: list[nn.Parameter] = []
     outer: list[nn.Parameter] = []
