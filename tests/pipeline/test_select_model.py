@@ -96,3 +96,52 @@ def test_options_that_a_model_does_not_heed_are_refused(name: str, wishes: dict[
         return
     with pytest.raises(UsageError, match="has no effect with"):
         select_model(model, ENTRIES, UPSCALE, DeviceInfo())
+
+
+def test_a_model_whose_optional_part_comes_by_hand_is_still_downloadable() -> None:
+    entry = ENTRIES["infvsr"]
+    by_hand = replace(entry.parts[0], repo="", url="", optional=True)
+    assert not by_hand.downloadable
+    entries = {"embedded": ENTRIES["embedded"], "infvsr": replace(entry, parts=(*entry.parts, by_hand))}
+    machine = DeviceInfo(gpu_memory=LARGE, online=True)
+    assert chosen(UPSCALE, machine, entries=entries) == ("infvsr", True)
+    needed = replace(by_hand, optional=False)
+    entries["infvsr"] = replace(entry, parts=(*entry.parts, needed))
+    assert chosen(UPSCALE, machine, entries=entries) == ("embedded", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"missing_roles": ("transformer",)}, "no part with the role transformer"),
+        ({"fault": "mine.toml: no such key"}, "mine.toml: no such key"),
+        ({"available": False}, "is not available in this version"),
+    ],
+)
+def test_an_entry_that_cannot_run_is_refused_by_name_and_left_out_by_auto(
+    change: dict[str, object], words: str
+) -> None:
+    broken = replace(ENTRIES["infvsr"], **change)  # type: ignore[arg-type]
+    entries = {"embedded": ENTRIES["embedded"], "infvsr": broken}
+    with pytest.raises(ModelError, match=words):
+        select_model(ModelSettings(name="infvsr"), entries, UPSCALE, DeviceInfo())
+    machine = DeviceInfo(gpu_memory=LARGE, on_disk=frozenset({"infvsr"}))
+    if "fault" not in change:
+        assert chosen(UPSCALE, machine, entries=entries) == ("embedded", False)
+        return
+    choice = select_model(ModelSettings(), entries, UPSCALE, DeviceInfo())
+    assert [note.code for note in choice.notes] == ["catalogue-entry-unusable"]
+
+
+@pytest.mark.parametrize(("online", "model"), [(True, "infvsr"), (False, "embedded")])
+def test_the_note_names_the_model_that_runs_and_the_larger_one(online: bool, model: str) -> None:
+    choice = select_model(ModelSettings(), ENTRIES, UPSCALE, DeviceInfo(gpu_memory=LARGE, online=online))
+    (note,) = choice.notes
+    assert (choice.entry.name, note.facts) == (model, {"model": model, "larger": "infvsr"})
+
+
+def test_the_hint_for_a_prompt_names_models_of_the_task_that_take_one() -> None:
+    with pytest.raises(UsageError) as caught:
+        select_model(ModelSettings(name="infvsr", prompt="a cat"), ENTRIES, UPSCALE, DeviceInfo())
+    assert "infvsr" not in caught.value.hint
+    assert "instantvir-sr4" in caught.value.hint
