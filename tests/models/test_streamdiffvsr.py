@@ -1,5 +1,6 @@
 """Stream-DiffVSR's stages on stand-ins for its networks: what is kept between frames, padding, noise, sizes."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ from vrx.models import family as families
 from vrx.models import streamdiffvsr as model
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
+from vrx.models.loader import from_entry
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
 from vrx.models.streamdiffvsr import EstimateMotion, MotionChunk, Restore, flow_size, pad_frames
@@ -23,6 +25,7 @@ from vrx.networks.diffvsr.text import TextConfig, TextEncoder
 from vrx.pipeline.select_model import DeviceInfo, select_model, supports
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
+from vrx.weights.download import Downloader
 
 SCENE = SceneStart(0, (35, 40), (140, 160))
 UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
@@ -182,6 +185,21 @@ def test_rows_of_the_empty_prompt_are_computed_once(tmp_path: Path, monkeypatch:
             assert torch.equal(model.empty_prompt(components), rows[-1])
     assert rows[0].shape == (1, 77, 24)
     assert torch.equal(rows[0], rows[1])
+
+
+def test_sizes_of_a_downloaded_model_come_from_its_configs(tmp_path: Path) -> None:
+    entry = catalogue.load_all(FAMILIES)["stream-diffvsr"]
+    files = {part.role: tmp_path / part.path for part in entry.parts}
+    for role, table in (("unet", {"norm_num_groups": 4}), ("controlnet", {"norm_num_groups": 8})):
+        files[f"{role}_config"].parent.mkdir()
+        files[f"{role}_config"].write_text(json.dumps({"_class_name": "X", **table}))
+    downloader = cast(Downloader, SimpleNamespace(provide=lambda entry, roles: files))
+    components = from_entry(entry, set(), downloader)
+    assert components.given["unet"]["norm_num_groups"] == 4
+    assert components.given["controlnet"]["norm_num_groups"] == 8
+    files["unet_config"].write_text("{")
+    with pytest.raises(ModelError, match=r"cannot read .*unet.config\.json"):
+        from_entry(entry, set(), downloader)
 
 
 def test_only_the_steps_it_was_distilled_to_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
