@@ -1,5 +1,6 @@
 """Networks of full size on a device without numbers: nothing of the processor's may meet what is on it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class Border(TorchDispatchMode):
         ("instantvir-inpaint", {}),
         ("flashvsr", {}),
         ("flashvsr", {"decoder": "full", "color_fix": "wavelet"}),
+        pytest.param(
+            "stream-diffvsr",
+            {},
+            marks=pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"'),
+        ),
     ],
 )
 def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +78,7 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pyte
     mask = Path("none") if task is Task.INPAINT else None
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
     components = RandomComponents.of(entry, FAMILIES[entry.family], ELSEWHERE, torch.bfloat16)
-    model, context = ModelSettings(name=name, **wishes), torch.randn(1, 8, 4096)
+    model, context = ModelSettings(name=name, **wishes), torch.randn(1, 8, 1024 if name == "stream-diffvsr" else 4096)
     with torch.inference_mode():
         request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context)
         restorer = load_model(entry, request).restorer(restore)
