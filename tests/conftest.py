@@ -101,6 +101,6 @@ def run_here(arguments: list[str], patch: pytest.MonkeyPatch) -> subprocess.Comp
     streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for name in ("stdout", "stderr")}
     for name, stream in {**streams, "stdin": io.TextIOWrapper(io.BytesIO())}.items():
         patch.setattr(sys, name, stream)
-    code = app.guarded(arguments, debug=False)
+    code = app.run_guarded(arguments, debug=False)
     texts = [stream.buffer.getvalue().decode(errors="replace") for stream in streams.values()]  # type: ignore[attr-defined]
     return subprocess.CompletedProcess(arguments, code, *texts)

@@ -115,7 +115,7 @@ def test_commands_run(command: str, place: Path) -> None:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return
-    status = app.guarded(shlex.split(command.replace('"more/*.mov"', "'more/*.mov'"))[1:], False)
+    status = app.run_guarded(shlex.split(command.replace('"more/*.mov"', "'more/*.mov'"))[1:], False)
     assert status == STATUS.get(command, Exit.DONE)
 
 

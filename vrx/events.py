@@ -73,7 +73,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
 
 @dataclass(frozen=True)
 class Note:
-    """Something the user should know that ends nothing.
+    """A note for the user; the run continues.
 
     `code` names the kind for programs (see `NOTE_CODES`), `text` says it to people, `facts` hold its values
     (`{"scene": 1, "sigma": 2.1}`); `level` is `info`, `warning`, or `detail` (shown with --verbose).
@@ -102,7 +102,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Opening(Event):
-    """An input is about to be opened; nothing is known of it yet."""
+    """An input is about to be opened."""
 
     kind: ClassVar[str] = "opening"
 
@@ -144,7 +144,7 @@ class Noted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Fetching(Event):
-    """A file of a checkpoint is being downloaded: `done` bytes of `size`, None where the server does not tell."""
+    """A file of a checkpoint is being downloaded: `done` bytes of `size`, None where unknown."""
 
     kind: ClassVar[str] = "fetching"
     part: str
@@ -199,7 +199,7 @@ class Skipped(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(Event):
-    """An input failed, or with an empty `input` the whole command; whatever had the result's name before still does."""
+    """An input failed, or with an empty `input` the whole command; an earlier file of that name is unchanged."""
 
     kind: ClassVar[str] = "failed"
     message: str

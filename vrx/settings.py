@@ -258,7 +258,7 @@ class Environment:
 
 
 def platform_folders() -> tuple[Path, Path, Path]:
-    """Where the platform wants configuration, cache and data of vrx."""
+    """The platform's folders for configuration, cache and data of vrx."""
     kinds = (platformdirs.user_config_path, platformdirs.user_cache_path, platformdirs.user_data_path)
     config, cache, data = (platform_folder(kind) for kind in kinds)
     return config, cache, data

@@ -140,16 +140,16 @@ def make_job(input: PathLike, output: PathLike | None, restore: RestoreSettings,
         values[name] = to_seconds(values.get(name))
     values["scenes"] = os.fspath(values.get("scenes", "auto"))
     values["path"] = None if output is None else os.fspath(output)
-    model = {"name": os.fspath(values.get("model", "auto")), **pick(ModelSettings, values)}
+    model = {"name": os.fspath(values.get("model", "auto")), **select_fields(ModelSettings, values)}
     return Job(
         source=os.fspath(input),
         model=ModelSettings(**model),
         restore=restore,
-        selection=SelectionSettings(**pick(SelectionSettings, values)),
-        output=OutputSettings(**pick(OutputSettings, values)),
+        selection=SelectionSettings(**select_fields(SelectionSettings, values)),
+        output=OutputSettings(**select_fields(OutputSettings, values)),
     )
 
 
-def pick(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
+def select_fields(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Those of some values that settings have."""
     return {field.name: values[field.name] for field in fields(settings) if field.name in values}

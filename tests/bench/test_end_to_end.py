@@ -1,7 +1,7 @@
 import pytest
 
-from vrx.bench.isolated import in_own_process
-from vrx.bench.peak_memory import forget_peak, peak_memory
+from vrx.bench.isolated import run_in_subprocess
+from vrx.bench.peak_memory import peak_memory, reset_peak
 from vrx.errors import UsageError, VrxError
 
 
@@ -21,19 +21,19 @@ def leave() -> None:
 
 
 def test_memory_taken_in_another_process_is_its_own() -> None:
-    large, small = in_own_process(touch, 200), in_own_process(touch, 1)
+    large, small = run_in_subprocess(touch, 200), run_in_subprocess(touch, 1)
     assert 150 << 20 < large - small < 250 << 20
 
 
 def test_what_is_raised_there_is_raised_here() -> None:
     with pytest.raises(UsageError, match="no") as raised:
-        in_own_process(fail)
+        run_in_subprocess(fail)
     assert raised.value.hint == "yes"
     with pytest.raises(VrxError, match="ended without a result"):
-        in_own_process(leave)
+        run_in_subprocess(leave)
 
 
 def test_a_peak_is_forgotten() -> None:
     before = touch(200)
-    forget_peak()
+    reset_peak()
     assert peak_memory() < before - (100 << 20)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from vrx.bench.isolated import in_own_process
-from vrx.bench.peak_memory import forget_peak, peak_memory
+from vrx.bench.isolated import run_in_subprocess
+from vrx.bench.peak_memory import peak_memory, reset_peak
 from vrx.errors import UsageError, VrxError
 
 
@@ -18,11 +18,11 @@ def number(value: int) -> int:
 
 
 def test_a_function_runs_elsewhere_and_its_failures_come_back() -> None:
-    assert in_own_process(number, 3) not in (0, 3 * os.getpid())
+    assert run_in_subprocess(number, 3) not in (0, 3 * os.getpid())
     with pytest.raises(UsageError, match="one is refused"):
-        in_own_process(number, 1)
+        run_in_subprocess(number, 1)
     with pytest.raises(VrxError, match="without a result"):
-        in_own_process(number, 2)
+        run_in_subprocess(number, 2)
 
 
 def test_a_peak_is_that_since_it_was_forgotten() -> None:
@@ -30,5 +30,5 @@ def test_a_peak_is_that_since_it_was_forgotten() -> None:
     block[::4096] = b"x" * len(block[::4096])
     before = peak_memory()
     del block
-    forget_peak()
+    reset_peak()
     assert 0 < peak_memory() <= before

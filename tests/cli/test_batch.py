@@ -36,7 +36,7 @@ def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     def run(*words: str) -> Done:
         capfd.readouterr()
         options = ["--device", "cpu", "--dtype", "fp32"] if words[0] in app.RESTORING else []
-        status = app.guarded([words[0], *options, *words[1:]], False)
+        status = app.run_guarded([words[0], *options, *words[1:]], False)
         return Done(int(status), *capfd.readouterr())
 
     return run

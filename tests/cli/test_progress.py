@@ -7,7 +7,7 @@ from rich.console import Console
 
 from vrx import events
 from vrx.cli.bar import Bar
-from vrx.cli.progress import Look, Plain, watcher
+from vrx.cli.progress import PlainProgress, ProgressOptions, watcher
 
 
 @pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb")])
@@ -16,16 +16,16 @@ def test_the_environment_may_ask_for_plain_lines(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     console = Console(file=io.StringIO(), force_terminal=True)
-    with watcher(console, Look(), False) as watch:
+    with watcher(console, ProgressOptions(), False) as watch:
         assert isinstance(watch, Bar)
     monkeypatch.setenv(name, value)
-    with watcher(console, Look(), False) as watch:
-        assert isinstance(watch, Plain)
+    with watcher(console, ProgressOptions(), False) as watch:
+        assert isinstance(watch, PlainProgress)
 
 
 def test_logs_get_a_line_every_twentieth_of_a_file() -> None:
     file = io.StringIO()
-    plain = Plain(Console(file=file, width=100), Look())
+    plain = PlainProgress(Console(file=file, width=100), ProgressOptions())
     sizes = {"source_size": (8, 8), "target_size": (16, 16)}
     plain(events.Started(input="in", output="out", frames=64, model="m", device="cpu", dtype="fp32", **sizes))
     for done in range(1, 65):
@@ -38,11 +38,11 @@ HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202egpj.\n\x7f\u2066"
 SHOWN = r"a\x1b]0;owned\x07\x9b31m\u202egpj.\x0a\x7f\u2066"
 
 
-@pytest.mark.parametrize("kind", [Plain, Bar])
+@pytest.mark.parametrize("kind", [PlainProgress, Bar])
 def test_names_from_outside_cannot_steer_the_terminal(kind: type) -> None:
     file = io.StringIO()
     console = Console(file=file, width=300, force_terminal=kind is Bar, color_system=None)
-    watch = Plain(console, Look()) if kind is Plain else Bar(console, False)
+    watch = PlainProgress(console, ProgressOptions()) if kind is PlainProgress else Bar(console, False)
     with watch if isinstance(watch, Bar) else nullcontext():
         watch(events.Fetching(input="m", part=HOSTILE, done=5, size=5))
         watch(events.Noted(input="m", code="x", text=f"note {HOSTILE}"))
@@ -60,5 +60,7 @@ def test_names_from_outside_cannot_steer_the_terminal(kind: type) -> None:
         )
         watch(events.Finished(input=HOSTILE, output=HOSTILE, frames=1, scenes=1, seconds=1.0))
     text = file.getvalue()
-    assert text.count(SHOWN) >= (4 if kind is Plain else 2)  # a bar's lines in motion may be gone too soon to be drawn
+    assert text.count(SHOWN) >= (
+        4 if kind is PlainProgress else 2
+    )  # a bar's lines in motion may be gone too soon to be drawn
     assert not re.search("\x1b\\]|\x07|\x9b|\u202e|\u2066|\x7f", text)

@@ -173,7 +173,7 @@ def test_help_fits_a_terminal_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert app.guarded(["upscale", "--help"], False) == 0
+    assert app.run_guarded(["upscale", "--help"], False) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "auto|bf16|fp16|fp32" in out
@@ -195,7 +195,7 @@ def test_error_lines_are_frozen(
     found = []
     for line in ERRORS.strip().splitlines():
         capfd.readouterr()
-        status = int(app.guarded(line.replace('"', "").split(), False))
+        status = int(app.run_guarded(line.replace('"', "").split(), False))
         out, err = capfd.readouterr()
         assert status, line
         found.append(f"$ vrx {line}\n{err}{out}[{status}]\n")

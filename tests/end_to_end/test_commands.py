@@ -296,7 +296,7 @@ def test_help_is_quick_and_imports_no_torch(vrx: Command) -> None:
 
 def test_a_run_does_not_load_what_it_does_not_need(clip: ClipMaker, tmp_path: Path) -> None:
     words = ["upscale", str(clip(frames=1, size=(16, 16))), "-o", str(tmp_path / "out.mkv")]
-    code = f"import sys, vrx.cli.app as app; print(app.guarded({words}, False))"
+    code = f"import sys, vrx.cli.app as app; print(app.run_guarded({words}, False))"
     code += "; print([name for name in ('torch._dynamo', 'tokenizers', 'sympy.core') if name in sys.modules])"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".vrx")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)

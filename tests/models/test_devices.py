@@ -102,7 +102,7 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
     for scale in (2, 3, 4):
         size = (30 * scale, 44 * scale)
         expected = F.interpolate(levels.to(torch.uint8), size, mode="bicubic", antialias=True).float()
-        difference = (flashvsr.in_two_passes(levels.float(), size) - expected).abs()
+        difference = (flashvsr.resize_in_two_passes(levels.float(), size) - expected).abs()
         assert difference.max() <= 2
         assert (difference > 0).float().mean() < 0.002
 

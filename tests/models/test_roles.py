@@ -19,7 +19,7 @@ SIGNATURES = {  # of the components that are networks of their own
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
 
 
-def find(folder: Path) -> roles.Found:
+def find(folder: Path) -> roles.FoundFiles:
     return roles.find(folder, known_components())
 
 

@@ -15,7 +15,7 @@ from vrx.pipeline import progress
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.resume import opening, writer
 from vrx.pipeline.session import Session
-from vrx.pipeline.source import masked_frames
+from vrx.pipeline.source import iter_masked_frames
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 FRAME = 1 / 12
@@ -120,6 +120,6 @@ def test_a_mask_video_is_taken_at_the_time_of_the_picture(tmp_path: Path) -> Non
     wanted = job(source, tmp_path / "out.mkv", mask, start=Fraction(14, 10), frames=3)
     with Session(wanted, events.ignore, ModelPool()) as session:
         session.open()
-        sources = list(masked_frames(session))
+        sources = list(iter_masked_frames(session))
     assert [number_of(item.frame.planes[0]) for item in sources] == [5, 6, 7]
     assert [item.mask is not None and bool(item.mask.any()) for item in sources] == [False, True, True]

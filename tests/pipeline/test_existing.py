@@ -9,7 +9,7 @@ from tests.pipeline.jobs import make_job, notes, open_session
 from vrx import events
 from vrx.errors import OutputError
 from vrx.events import Event
-from vrx.pipeline.existing import Action, Existing, clean_up, is_complete, open_unless_done, planned_action
+from vrx.pipeline.existing import Action, Existing, clean_up, is_complete, open_unless_done, plan_action
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.fingerprint import fingerprint
@@ -26,7 +26,7 @@ def test_a_new_result_is_written(clip: ClipMaker, tmp_path: Path) -> None:
     source = clip("in.mkv", frames=2)
     assert decide(source, tmp_path / "out.mkv") is None
     with open_session(make_job(source, tmp_path / "out.mkv")) as session:
-        assert planned_action(session) is Action.WRITE
+        assert plan_action(session) is Action.WRITE
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_an_existing_result_is_refused_replaced_or_skipped(
     source, output = clip("in.mkv", frames=2), tmp_path / "out.mkv"
     output.write_bytes(b"mine")
     with open_session(make_job(source, output, **written)) as session:
-        assert planned_action(session) is action
+        assert plan_action(session) is action
     if action is Action.REFUSE:
         with pytest.raises(OutputError, match=r"out\.mkv exists"):
             decide(source, output)

@@ -9,7 +9,7 @@ from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, notes, open_session
 from vrx.errors import OutputError, UsageError
 from vrx.events import Event
-from vrx.pipeline.output import choose_encoder, expected_frames, span_of
+from vrx.pipeline.output import choose_encoder, copied_span, expected_frames
 from vrx.settings import OutputSettings, SelectionSettings
 
 
@@ -48,7 +48,7 @@ def test_other_streams_are_cut_to_the_chosen_part(
     start: int | None, end: int | None, frames: int | None, expected: tuple[int, int | None] | None
 ) -> None:
     first, last = (None if time is None else Fraction(time) for time in (start, end))
-    assert span_of(first, last, frames, Fraction(25)) == expected
+    assert copied_span(first, last, frames, Fraction(25)) == expected
 
 
 def test_frames_are_counted_by_the_header(clip: ClipMaker) -> None:

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from vrx.bench.isolated import in_own_process
+from vrx.bench.isolated import run_in_subprocess
 from vrx.bench.peak_memory import peak_memory
 from vrx.events import ignore
 from vrx.media import encoders
@@ -68,7 +68,7 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSetting
     rate = matrix_rate(chosen, kind)
     apart = chosen.type == "cpu"
     rows = [
-        in_own_process(measure, size, frames, (chosen, kind), rate)
+        run_in_subprocess(measure, size, frames, (chosen, kind), rate)
         if apart
         else measure(size, frames, (chosen, kind), rate)
         for size in sizes
@@ -90,7 +90,7 @@ def measure(
     where: tuple[torch.device, torch.dtype],
     rate: float,
 ) -> Row:
-    """One size."""
+    """Measure one size."""
     device, dtype = where
     source = (size[0] // SCALE, size[1] // SCALE)
     with tempfile.TemporaryDirectory(prefix="vrx-bench-") as folder:
@@ -116,7 +116,7 @@ def measure(
 
 
 def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:
-    """A moving pattern, losslessly."""
+    """Write a moving pattern, lossless."""
     layout = Layout(Kind.YUV, 8, 1, 1)
     target = Target(
         path=path,

@@ -1,4 +1,4 @@
-"""A function in a process of its own, so that the memory it takes is not mixed with what was taken before."""
+"""Functions run in a new process, so that memory they take is measured apart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vrx.errors import VrxError
 Result = TypeVar("Result")
 
 
-def in_own_process(function: Callable[..., Result], *arguments: object) -> Result:
+def run_in_subprocess(function: Callable[..., Result], *arguments: object) -> Result:
     """The function's result, or what it raised; the process is gone afterwards, however this one ends.
 
     Function, arguments and result must be picklable.  Raises VrxError where the process ends without a result.

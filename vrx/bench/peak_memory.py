@@ -11,14 +11,14 @@ FORGET = Path("/proc/self/clear_refs")  # Linux: writing 5 forgets the peak (man
 STATUS = Path("/proc/self/status")
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Reset the peak, where the system can; elsewhere it is that of the process so far."""
     with suppress(OSError):  # not Linux, or not allowed
         FORGET.write_text("5")
 
 
 def peak_memory() -> int:
-    """Bytes, since `forget_peak` where the system can tell."""
+    """Bytes, since `reset_peak` where the system supports that."""
     try:
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

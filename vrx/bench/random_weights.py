@@ -51,7 +51,7 @@ class RandomComponents(Components):
         return role in self.roles
 
     def tensors(self, role: str) -> dict[str, Tensor]:
-        """Rows of a prompt, for the components that are no network."""
+        """Rows of a prompt, for components that are not networks."""
         return {} if self.family.components[role].network else {role: random_context(self.family)}
 
     def load(self, role: str, kind: type[Network]) -> Network:

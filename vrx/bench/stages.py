@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vrx.bench.peak_memory import forget_peak, peak_memory
+from vrx.bench.peak_memory import peak_memory, reset_peak
 from vrx.bench.random_weights import RandomComponents, random_context
 from vrx.models.base import DeviceChunk, Restorer, SceneStart
 from vrx.models.family import BuildRequest
@@ -150,7 +150,7 @@ class Meter:
         self.memory = dict.fromkeys(self.runners, 0)
 
     def fill_caches(self) -> None:
-        """Chunks until no later one has more to look at: the steady state of a long video.
+        """Process chunks until the caches are full: the steady state of a long video.
 
         The first is never that, and kernels are chosen while it runs.
         """
@@ -218,17 +218,17 @@ def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
 
 
 def settle(device: torch.device) -> None:
-    """Wait for the device."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reset(device: torch.device) -> None:
-    """Forget the device's peak."""
+    """Reset the device's peak memory."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        forget_peak()
+        reset_peak()
 
 
 def peak(device: torch.device) -> int:

@@ -83,7 +83,7 @@ def main() -> None:
     if debug:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("vrx").setLevel(logging.DEBUG)
-    signals.leave(int(guarded(arguments, debug)))
+    signals.exit_process(int(run_guarded(arguments, debug)))
 
 
 def refuse_empty(arguments: list[str]) -> None:
@@ -121,7 +121,7 @@ def call(arguments: list[str]) -> int:
         raise usage from error
 
 
-def guarded(arguments: list[str], debug: bool) -> int:
+def run_guarded(arguments: list[str], debug: bool) -> int:
     """Run the program; every error becomes a line and an exit code."""
     try:
         return call(arguments)

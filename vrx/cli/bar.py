@@ -83,7 +83,7 @@ class Bar:
     @singledispatchmethod
     def _show(self, event: Event) -> None:
         """Show an event: one without a method of its own changes no line in motion."""
-        self._say(lines.of(event, self._verbose))
+        self._print(lines.format_event(event, self._verbose))
 
     @_show.register
     def _(self, event: events.Opening) -> None:
@@ -116,7 +116,7 @@ class Bar:
     def _(self, event: Event) -> None:
         self._line = None
         self._live.refresh()  # or the line would be drawn once more, below the result
-        self._say(lines.of(event, self._verbose))
+        self._print(lines.format_event(event, self._verbose))
 
     def _numbers(self, event: events.Advanced) -> tuple[float | None, tuple[str, ...]]:
         """The share and the numbers of a run: frames, speed, time left; with --verbose scene and queues."""
@@ -124,17 +124,17 @@ class Bar:
         share = min(1.0, event.done / event.frames) if event.frames else None
         counts = f"{event.done:>{len(str(event.frames))}}/{event.frames}" if event.frames else str(event.done)
         numbers = [f"{counts} frames" if wide or not event.frames else counts]
-        numbers += [lines.speed(event.fps)] if event.fps > 0 else []
+        numbers += [lines.format_speed(event.fps)] if event.fps > 0 else []
         if event.frames and event.fps > 0:
-            left = lines.clock((event.frames - event.done) / event.fps)
+            left = lines.format_duration((event.frames - event.done) / event.fps)
             numbers.append(f"{left} left" if wide else left)
         if self._verbose:
             queues = " ".join(f"{name}:{count}" for name, count in event.queues.items())
             numbers.append(f"scene {event.scene} {queues}".rstrip())
         return share, tuple(numbers)
 
-    def _say(self, text: str | None) -> None:
-        """A line that stays, above those in motion."""
+    def _print(self, text: str | None) -> None:
+        """Print a line above the progress lines."""
         if text is not None:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -150,7 +150,7 @@ def join(numbers: tuple[str, ...], width: int) -> str:
 
 
 def shorten(name: str, width: int) -> str:
-    """A name in at most `width` columns: its end says most."""
+    """A name in at most `width` columns, shortened from the left."""
     if cell_len(name) <= width:
         return name
     while name and cell_len(name) >= width:

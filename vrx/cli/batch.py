@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vrx import api, events
 from vrx.cli import lines, output, render
 from vrx.cli.options import ProgressStyle
-from vrx.cli.progress import Look, watcher
+from vrx.cli.progress import ProgressOptions, watcher
 from vrx.errors import Exit, FailedInputsError, OutputError, StoppedError, UsageError, VrxError
 from vrx.files import format_bytes
 from vrx.settings import Job
@@ -55,8 +55,10 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
     check_working_folder()
     console = render.err_console()
     quiet = options.quiet or options.dry_run
-    look = Look(style=options.progress, quiet=quiet, verbose=options.verbose, opening=words[0] if words else "-")
-    with watcher(console, look, options.json) as watch:
+    shown = ProgressOptions(
+        style=options.progress, quiet=quiet, verbose=options.verbose, opening=words[0] if words else "-"
+    )
+    with watcher(console, shown, options.json) as watch:
         jobs = [job_of(template, found) for found in expand(words, template, options, watch)]
         check_streams(jobs, options.json)
         batch = api.batch(jobs, watch)
@@ -80,7 +82,7 @@ def restore(batch: Batch) -> tuple[list[str], int]:
         elif result.skipped:
             rows.append(SKIPPED)
         else:
-            rows.append(f"{lines.counted(result.frames, 'frame')} to {result.path or 'standard output'}")
+            rows.append(f"{lines.format_count(result.frames, 'frame')} to {result.path or 'standard output'}")
     return rows, int(batch.exit_code(results))
 
 

@@ -47,7 +47,7 @@ def bench(
     """Measure speed and memory on this machine, enlarging by 4."""
     settings = ModelSettings(device=device, dtype=dtype, decoder=decoder)
     if random_weights:
-        large([parse_size(text) for text in size or LARGE_SIZES], model, chunks, settings, json)
+        bench_large([parse_size(text) for text in size or LARGE_SIZES], model, chunks, settings, json)
         return
     if model != "embedded":
         raise UsageError(f"{model} can be measured only with random weights", "Add --random-weights")
@@ -56,7 +56,7 @@ def bench(
         raise UsageError(f"--frames {frames} is too few", "Use 8 or more")
     result = api.bench(sizes, frames, settings)
     if json:
-        render.emit_json({"type": "bench", **render.plain(result)})
+        render.emit_json({"type": "bench", **render.to_json_value(result)})
         return
     rows = []
     for row in result.rows:
@@ -68,13 +68,13 @@ def bench(
     render.emit_table(header, rows, title=f"{result.machine}, {result.device}, {result.dtype}; frames per second")
 
 
-def large(sizes: list[tuple[int, int]], model: str, chunks: int, settings: ModelSettings, json: bool) -> None:
+def bench_large(sizes: list[tuple[int, int]], model: str, chunks: int, settings: ModelSettings, json: bool) -> None:
     """Measure the stages of a large model."""
     if chunks < 1:
         raise UsageError(f"--chunks {chunks} is too few", "Use 1 or more")
     result = api.bench_random(model, sizes, chunks, settings)
     if json:
-        render.emit_json({"type": "bench", **render.plain(result)})
+        render.emit_json({"type": "bench", **render.to_json_value(result)})
         return
     rows = [
         (

@@ -12,7 +12,7 @@ def doctor(json: o.AsJson = False) -> None:
     checks = api.doctor()
     if json:
         for check in checks:
-            render.emit_json({"type": "check", **render.plain(check)})
+            render.emit_json({"type": "check", **render.to_json_value(check)})
     else:
         render.emit_table(("", "", ""), [("ok" if c.good else "--", c.name, c.detail) for c in checks])
     if not all(check.good for check in checks if check.needed):

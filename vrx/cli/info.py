@@ -43,17 +43,17 @@ def info(
 
 
 def show(source: str, stream: int | None, scenes: bool, json: bool) -> None:
-    """One source.  Raises InputError, UsageError for an index that is no video stream."""
+    """Show one source.  Raises InputError, and UsageError for an index that is not a video stream."""
     found = api.probe(source, stream)
     count = len(api.detect_scenes(source, stream=stream)) if scenes else None
     if json:
-        render.emit_json({"type": "info", **render.plain(found), "scenes": count})
+        render.emit_json({"type": "info", **render.to_json_value(found), "scenes": count})
     else:
         render.emit_table(("", ""), rows(found, count), title=source)
 
 
 def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:
-    """A source for people."""
+    """Rows of the table about a source."""
     video = info.video
     color = video.color
     full = {True: "full", False: "limited", None: "unspecified"}[color.full_range]

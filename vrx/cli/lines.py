@@ -12,43 +12,43 @@ from vrx.events import Event
 STANDARD = "-"
 
 
-def of(event: Event, verbose: bool) -> str | None:
+def format_event(event: Event, verbose: bool) -> str | None:
     """The line of an event; None for one that has none.  Texts of the event must be printable."""
     match event:
         case events.Started():
-            frames = f"{counted(event.frames, 'frame')}, " if event.frames else ""
+            frames = f"{format_count(event.frames, 'frame')}, " if event.frames else ""
             sizes = "{}x{} to {}x{}".format(*event.source_size, *event.target_size)
             return f"{label(event.input)}: {frames}{sizes}, {event.model} on {event.device} ({event.dtype})"
         case events.Finished():
-            return finished(event)
+            return format_finished(event)
         case events.Skipped():
             return f"{label(event.input)}: skipped, {event.output} exists"
         case events.Failed():
-            return failed(event)
+            return format_failed(event)
         case events.Noted() if verbose or event.level != events.DETAIL:
             return event.text
         case _:
             return None
 
 
-def finished(event: events.Finished) -> str:
+def format_finished(event: events.Finished) -> str:
     """`out.mp4: 576 frames (240 from an earlier run), 3 scenes, 41.2 s (14.0 fps)`."""
     name = "standard output" if event.output == STANDARD else event.output
     rate = (event.frames - event.resumed_frames) / max(event.seconds, 1e-9)
     resumed = f" ({event.resumed_frames} from an earlier run)" if event.resumed_frames else ""
-    facts = [counted(event.frames, "frame") + resumed, counted(event.scenes, "scene")]
-    return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({speed(rate)})' if rate > 0 else ''}"
+    facts = [format_count(event.frames, "frame") + resumed, format_count(event.scenes, "scene")]
+    return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({format_speed(rate)})' if rate > 0 else ''}"
 
 
-def failed(event: events.Failed) -> str:
+def format_failed(event: events.Failed) -> str:
     """An error line."""
     return f"vrx: {VrxError(event.message, event.hint)}"
 
 
-def advanced(event: events.Advanced) -> str:
+def format_advanced(event: events.Advanced) -> str:
     """`in.mp4: 240 of 576 frames, 14.0 fps, scene 2`."""
     total = f" of {event.frames}" if event.frames else ""
-    rate = f", {speed(event.fps)}" if event.fps > 0 else ""
+    rate = f", {format_speed(event.fps)}" if event.fps > 0 else ""
     return f"{label(event.input)}: {event.done}{total} frames{rate}, scene {event.scene}"
 
 
@@ -57,17 +57,17 @@ def label(source: str) -> str:
     return "standard input" if source == STANDARD else source
 
 
-def speed(fps: float) -> str:
+def format_speed(fps: float) -> str:
     """Frames per second, or seconds per frame where that is below one."""
     return f"{fps:.1f} fps" if fps >= 1 else f"{1 / fps:.1f} s/frame"
 
 
-def counted(number: int, thing: str) -> str:
+def format_count(number: int, thing: str) -> str:
     """A number of things: `1 frame`, `2 frames`."""
     return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as M:SS or H:MM:SS."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -12,7 +12,7 @@ import typer
 from vrx import api, events
 from vrx.cli import options as o
 from vrx.cli import render
-from vrx.cli.progress import Look, watcher
+from vrx.cli.progress import ProgressOptions, watcher
 from vrx.cli.usage import CommandGroup, end_of_help
 from vrx.errors import ModelError
 from vrx.files import format_bytes
@@ -80,7 +80,7 @@ def next_steps(entry: Entry) -> list[tuple[str, str]]:
 def emit(entry: Entry) -> None:
     """A model as one JSON line."""
     state = {"fits": api.model_fits(entry), "state": api.model_state(entry).word}
-    render.emit_json({"type": "model", **render.plain(entry), **state})
+    render.emit_json({"type": "model", **render.to_json_value(entry), **state})
 
 
 @app.command("show", epilog=end_of_help("vrx models show embedded", "vrx models show infvsr --json"))
@@ -139,7 +139,7 @@ def pull(
         ]
         report(("model", "part", "from", "size", "license"), rows, json)
         return
-    with watcher(render.err_console(), Look(quiet=quiet), json) as watch:
+    with watcher(render.err_console(), ProgressOptions(quiet=quiet), json) as watch:
         for name in names:
             count = len(api.pull(name, everything, watch))
             text = f"{name}: {count} files downloaded and verified"

@@ -46,7 +46,7 @@ def complete_codecs(incomplete: str) -> list[str]:
 
 
 def complete_scenes(incomplete: str) -> list[str]:
-    """The words that --scenes knows, for the shell."""
+    """Values of --scenes, for the shell."""
     return [word for word in ("auto", "off") if word.startswith(incomplete)]
 
 

@@ -28,7 +28,7 @@ class Messages(io.FileIO):
 
 
 class Results(io.FileIO):
-    """A file whose failures say that it is standard output; a reader who has left is still a broken pipe."""
+    """Standard output as a file: failures are OutputError, except a broken pipe where the reader has exited."""
 
     def write(self, data: Any) -> int:
         """Write bytes.  Raises OutputError."""
@@ -44,13 +44,13 @@ class Results(io.FileIO):
 
 def prepare() -> None:
     """Make the standard streams safe to use.  Characters an encoding lacks are replaced."""
-    occupy()
-    sys.stdout = wrapped(Results(STDOUT, "wb", closefd=False), sys.stdout, "replace")
-    sys.stderr = wrapped(Messages(STDERR, "wb", closefd=False), sys.stderr, "backslashreplace")
+    fill_closed_streams()
+    sys.stdout = open_text(Results(STDOUT, "wb", closefd=False), sys.stdout, "replace")
+    sys.stderr = open_text(Messages(STDERR, "wb", closefd=False), sys.stderr, "backslashreplace")
 
 
-def occupy() -> None:
-    """Open what stands for a closed stream, or the next file opened would be written by whoever logs.
+def fill_closed_streams() -> None:
+    """Open the null device for each closed stream; else the next opened file would get its number, and the log.
 
     Writing there fails, as it does on a closed stream, but nothing else is hit.
     """
@@ -65,7 +65,7 @@ def occupy() -> None:
             os.set_inheritable(number, True)
 
 
-def wrapped(raw: io.FileIO, before: Any, errors: str) -> io.TextIOWrapper:
+def open_text(raw: io.FileIO, before: Any, errors: str) -> io.TextIOWrapper:
     """A text stream over `raw` in the encoding of the one before it."""
     encoding = getattr(before, "encoding", None) or "utf-8"
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=raw.fileno() == STDERR)
@@ -86,8 +86,8 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def drop() -> None:
-    """Let go of standard output for good: what is still buffered goes nowhere."""
+def discard_output() -> None:
+    """Redirect standard output to the null device: what is still buffered is dropped."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, STDOUT)
     os.close(sink)

@@ -23,7 +23,7 @@ PLAIN_SHARE = 0.05  # of a file between two lines
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ProgressOptions:
     """How progress is shown: `style` auto, bar, plain or none; `opening` names what is opened first."""
 
     style: str = "auto"
@@ -32,16 +32,16 @@ class Look:
     opening: str = ""
 
 
-class Plain:
-    """Lines for logs: at the start, now and then, at the end."""
+class PlainProgress:
+    """Progress as plain lines for logs: at the start, at intervals, at the end."""
 
-    def __init__(self, console: Console, look: Look) -> None:
-        self._console, self._verbose = console, look.verbose
-        self._quiet = look.quiet or look.style == "none"
+    def __init__(self, console: Console, options: ProgressOptions) -> None:
+        self._console, self._verbose = console, options.verbose
+        self._quiet = options.quiet or options.style == "none"
         self._when, self._share = 0.0, 0.0
         self._parts: dict[str, float] = {}
-        if look.opening and console.is_terminal and not self._quiet:
-            self._say(f"opening {lines.label(look.opening)}")
+        if options.opening and console.is_terminal and not self._quiet:
+            self._print(f"opening {lines.label(options.opening)}")
 
     def __call__(self, event: Event) -> None:
         event = lines.printable_event(event)
@@ -57,24 +57,24 @@ class Plain:
                 if isinstance(event, events.Started):
                     self._when = monotonic()
                     self._share = event.resumed_frames / event.frames if event.frames else 0.0
-                self._say(lines.of(event, self._verbose))
+                self._print(lines.format_event(event, self._verbose))
 
     def _advanced(self, event: events.Advanced) -> None:
-        """A line now and then."""
+        """A line every PLAIN_SECONDS or PLAIN_SHARE of the frames."""
         share = event.done / event.frames if event.frames else 0.0
         if monotonic() - self._when > PLAIN_SECONDS or share - self._share >= PLAIN_SHARE:
             self._when, self._share = monotonic(), share
-            self._say(lines.advanced(event))
+            self._print(lines.format_advanced(event))
 
     def _fetching(self, event: events.Fetching) -> None:
-        """A line now and then, and one when the file is complete."""
+        """A line every PLAIN_SECONDS, and one when the file is complete."""
         now = monotonic()
         if event.done == event.size or now - self._parts.get(event.part, 0.0) > PLAIN_SECONDS:
             self._parts[event.part] = now
             total = f" of {event.size / 1e6:.1f}" if event.size else ""
-            self._say(f"{event.part}: {event.done / 1e6:.1f}{total} MB")
+            self._print(f"{event.part}: {event.done / 1e6:.1f}{total} MB")
 
-    def _say(self, text: str | None) -> None:
+    def _print(self, text: str | None) -> None:
         if text is not None:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -93,16 +93,16 @@ def write_json(event: Event) -> None:
 
 
 @contextmanager
-def watcher(console: Console, look: Look, json_lines: bool) -> Iterator[Watcher]:
-    """The watcher that the options, the terminal and the environment ask for."""
+def watcher(console: Console, options: ProgressOptions, json_lines: bool) -> Iterator[Watcher]:
+    """The watcher that the options, the terminal and the environment select."""
     plain = Environment.read().plain
     bars = console.is_terminal and not console.no_color and not plain
     if json_lines:
         yield write_json
-    elif not look.quiet and (look.style == "bar" or (look.style == "auto" and bars)):
+    elif not options.quiet and (options.style == "bar" or (options.style == "auto" and bars)):
         from vrx.cli.bar import Bar  # only where it is shown: it takes a while to import
 
-        with Bar(console, look.verbose, look.opening) as bar:
+        with Bar(console, options.verbose, options.opening) as bar:
             yield bar
     else:
-        yield Plain(console, look)
+        yield PlainProgress(console, options)

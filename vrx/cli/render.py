@@ -22,34 +22,34 @@ from vrx.errors import VrxError
 # direction of writing; and bytes of a name that are no text, which no terminal can be sent
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 LONGEST_WORD = 12  # letters that a table does not break
-BYTES = range(0xDC80, 0xDD00)  # surrogates that stand for the bytes 0x80 to 0xff
+BYTES = range(0xDC80, 0xDD00)  # surrogates in place of the bytes 0x80 to 0xff
 
 
 def err_console() -> Console:
-    """Standard error."""
+    """The console of standard error."""
     return Console(stderr=True)
 
 
 def printable(text: str) -> str:
-    """Text from outside (names, servers' words) with what a terminal would obey written out."""
-    return UNSAFE.sub(written_out, text)
+    """Text from outside (names, servers' words) with control characters escaped."""
+    return UNSAFE.sub(escape_character, text)
 
 
-def written_out(match: re.Match[str]) -> str:
-    """One such character as an escape."""
+def escape_character(match: re.Match[str]) -> str:
+    """The escape sequence of an unsafe character."""
     code = ord(match.group())
     code = code - 0xDC00 if code in BYTES else code
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """A value that JSON can hold: times become seconds, paths strings."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return to_json_value(asdict(value))
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_json_value(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_json_value(v) for v in value]
     if isinstance(value, Fraction):
         return round(float(value), 6)
     return str(value) if isinstance(value, Path) else value
@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
 
 def emit_json(value: Any) -> None:
     """One JSON line on standard output."""
-    sys.stdout.write(json.dumps(plain(value)) + "\n")
+    sys.stdout.write(json.dumps(to_json_value(value)) + "\n")
 
 
 def emit_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -94,12 +94,12 @@ def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def note_line(text: str) -> None:
-    """A line on standard error about something that ends nothing."""
+    """Print a note on standard error."""
     sys.stderr.write(printable(text) + "\n")
 
 
 def error_line(error: VrxError) -> None:
-    """One line on standard error; what a terminal would obey is made visible."""
+    """Print an error on standard error, in one line, control characters escaped."""
     sys.stderr.write("vrx: " + printable(str(error)) + "\n")
 
 

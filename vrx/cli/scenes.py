@@ -22,7 +22,7 @@ def scenes(
     found = api.detect_scenes(source, scene_threshold, stream)
     if json:
         for scene in found:
-            render.emit_json({"type": "scene", **render.plain(scene)})
+            render.emit_json({"type": "scene", **render.to_json_value(scene)})
         return
     rows = [(s.number, s.start, s.end, float(s.start_time), float(s.end_time)) for s in found]
     if csv:

@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def watch(reading: int) -> None:
-    """Leave LAST_RESORT seconds after the first signal, whatever the main thread is held up by."""
+    """Exit LAST_RESORT seconds after the first signal, whatever blocks the main thread."""
     status = None
     while status is None:
         status = STATUS.get(os.read(reading, 1)[0])
@@ -48,14 +48,14 @@ def watch(reading: int) -> None:
     os._exit(status)
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
     """Exit; the interpreter's end can no longer be garbled, and steps that a stop left under way do not hold it up."""
     for number in STATUS:
         signal.signal(number, signal.SIG_IGN)
     try:
         output.flush()
-    except OSError:  # said already, or nobody is there to be told
-        output.drop()
+    except OSError:  # reported already, or standard output is closed
+        output.discard_output()
     if any(thread.name.startswith(api.THREADS) for thread in threading.enumerate()):
         os._exit(status)
     sys.exit(status)

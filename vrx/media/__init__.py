@@ -1,1 +1,1 @@
-"""Files to frames and back.  Knows PyAV and ffmpeg; knows no network and no device."""
+"""Files to frames and back.  Uses PyAV and ffmpeg, no network and no device."""

@@ -218,7 +218,7 @@ def preserves_chroma(chroma: str, wanted: str) -> bool:
 
 
 def nearest_depth(depth: int, depths: tuple[int, ...]) -> int:
-    """The smallest depth that holds `depth`, else the largest there is."""
+    """The smallest depth that holds `depth`, else the largest one."""
     return min((d for d in depths if d >= depth), default=max(depths))
 
 

@@ -103,7 +103,7 @@ def container_args(target: Target) -> list[str]:
 
 
 def encoder_time_base(target: Target) -> str:
-    """That of the pipe, in which all timestamps are exact; AVI has a constant frame rate only."""
+    """Time base of the pipe, in which all timestamps are exact; AVI has a constant frame rate only."""
     return f"{1 / target.rate}" if target.container == "avi" else "demux"
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from av.video.frame import VideoFrame
 
 # PyAV (18.1) frees the dictionary that these decoders give a color profile along with its name, and so does
-# FFmpeg: the process dies in garbage collection.  Not even a look at the list is safe.
+# FFmpeg: the process dies in garbage collection.  Not even reading the list is safe.
 CRASHING_DECODERS = {"png", "apng"}
 HDR10_KINDS = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 
@@ -18,7 +18,7 @@ def read_frame_side_data(frame: VideoFrame, codec: str) -> dict[str, bytes]:
         return {}
     try:
         return {data.type.name: bytes(data) for data in cast(Any, frame.side_data)}
-    except ValueError:  # kinds that PyAV does not know, a photograph's EXIF data among them
+    except ValueError:  # kinds unknown to PyAV, a photograph's EXIF data among them
         return {}
 
 

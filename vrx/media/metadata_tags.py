@@ -1,4 +1,4 @@
-"""Metadata tags: which of the source a container keeps, and which would be wrong in the result."""
+"""Metadata tags: which of the source a container stores, and which would be wrong in the result."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | Non
 
 
 def find_lost_tags(info: SourceInfo, survived: TrialTags) -> list[str]:
-    """Names of the file's tags that a trial kept neither by name nor by value."""
+    """Names of the file's tags that a trial file has neither by name nor by value."""
     return [
         name
         for name, value in info.metadata.items()

@@ -341,7 +341,7 @@ class Reader:
         return planes if layout == self.layout else convert_planes(planes, layout, self.layout)
 
     def _read_color(self, picture: VideoFrame) -> Color:
-        """A picture's own color: joined recordings change theirs, and samples mean what their own tags say."""
+        """A picture's own color: joined recordings change theirs, and samples are decoded by their own tags."""
         color = merge_color(read_color(picture), self.color, picture.format.name)
         if not self.info.still:
             for change in describe_changes(self.color, color, self.layout, self._stored_size):

@@ -127,7 +127,7 @@ class Sink:
         return self._last is not None
 
     def flush(self) -> None:
-        """Write what a conversion holds back."""
+        """Write the frames that a conversion has buffered."""
         for made in self._transcode(None) if self._transcode is not None else ():
             self._send(made)
 

@@ -39,7 +39,7 @@ def pick_video(container: InputContainer, name: str, wanted: int | None = None) 
 
 
 def stream_rank(stream: VideoStream, longest: Fraction) -> tuple[bool, bool, bool, bool, int, int]:
-    """What speaks for a stream, the weightiest first; `longest` is the duration of the longest one in seconds."""
+    """Sort key of a stream, the most important criterion first; `longest` is the longest duration in seconds."""
     flags = stream.disposition
     part = bool(flags & flags.__class__.dependent) or bool(flags & flags.__class__.timed_thumbnails)
     length = stream_duration(stream)

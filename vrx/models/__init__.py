@@ -1,1 +1,1 @@
-"""Which parts make a restoring system, and how they are stepped."""
+"""Models: what a user names with --model.  Start at `base`, then `family`."""

@@ -47,7 +47,7 @@ class ChunkSchedule:
 
 @dataclass(frozen=True)
 class SceneStart:
-    """What a stage learns when a scene begins: sizes as (height, width) of one frame; `number` counts from 0."""
+    """Start of a scene: sizes as (height, width) of one frame; `number` counts from 0."""
 
     number: int
     source: tuple[int, int]

@@ -1,4 +1,4 @@
-"""The files of a model by the role each plays, and networks filled from them.  Knows no role by name but two."""
+"""The files of a model by the role each plays, and networks filled from them.  Two roles only are named here."""
 
 from __future__ import annotations
 

@@ -120,12 +120,12 @@ class Family:
             raise ModelError(f"the model family {self.name} needs the package {self.extra}", hint)
 
     def footprint(self, entry: Entry, decoder: str = "auto") -> Footprint | None:
-        """The memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where nobody measured."""
+        """Memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where not measured."""
         roles = frozenset(part.role for part in entry.parts)
         return next((found for found in self.capabilities.footprints if found.applies(decoder, roles)), None)
 
     def optional_roles(self, model: ModelSettings) -> set[str]:
-        """Roles of optional files that these settings ask for."""
+        """Roles of the optional files that these settings require."""
         return {role for role, component in self.components.items() if component.decoder == model.decoder}
 
     @property

@@ -64,10 +64,10 @@ def enlarge(frames: Tensor, scale: int) -> Tensor:
     levels = (frames * 255).round()
     if frames.device.type == "cpu":
         return F.interpolate(levels.to(torch.uint8), size, mode="bicubic", antialias=True).float() / 255
-    return in_two_passes(levels, size) / 255
+    return resize_in_two_passes(levels, size) / 255
 
 
-def in_two_passes(levels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_in_two_passes(levels: Tensor, size: tuple[int, int]) -> Tensor:
     """Float levels [T, 3, H, W] in 0..255 to whole ones of `size`, along rows, then along columns."""
     for sides in ((levels.shape[-2], size[1]), size):
         levels = (F.interpolate(levels, sides, mode="bicubic", antialias=True) + 0.5).floor().clamp(0, 255)

@@ -1,4 +1,4 @@
-"""GPU memory that a model takes, by the size of its output: measured, or computed where nobody measured yet."""
+"""GPU memory that a model takes, by the size of its output: measured, or computed where not measured yet."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def family_of_folder(folder: Path) -> str:
     """By the components that only one family has; where there are none, by the transformer.  Raises ModelError."""
     components = read_folder(folder)
     here = {role for role in known_components() if components.has(role)}
-    counts = {name: len(here & own_roles(family)) for name, family in FAMILIES.items()}
+    counts = {name: len(here & unique_roles(family)) for name, family in FAMILIES.items()}
     best = max(counts, key=lambda name: counts[name])
     if counts[best]:
         return best
@@ -122,7 +122,7 @@ def family_of_folder(folder: Path) -> str:
     return family_of_transformer(components.where(TRANSFORMER), shapes)
 
 
-def own_roles(family: Family) -> set[str]:
+def unique_roles(family: Family) -> set[str]:
     """Roles that no other family has."""
     others = {role for other in FAMILIES.values() if other is not family for role in other.components}
     return set(family.components) - others

@@ -29,7 +29,7 @@ DEEPEST = 5  # folders below a model's
 
 
 @dataclass
-class Found:
+class FoundFiles:
     """The files of a folder by role; roles that several files may be; and why some could not be read."""
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def role_of_tensors(names: Collection[str], known: Known) -> str | None:
     return next((role for role, component in known.items() if component.matches(names)), None)
 
 
-def find(folder: Path, known: Known) -> Found:
+def find(folder: Path, known: Known) -> FoundFiles:
     """The components in a folder and the folders below it.
 
     A file in a folder that is named for a component is that; any other is recognized by its tensors.  One
@@ -53,7 +53,7 @@ def find(folder: Path, known: Known) -> Found:
 
     Raises ModelError for a folder that cannot be listed, or is too large for a model's.
     """
-    found = Found()
+    found = FoundFiles()
     by_folder: dict[str, list[Path]] = {}
     by_tensors: dict[str, list[Path]] = {}
     by_name: dict[str, list[Path]] = {}
@@ -75,7 +75,7 @@ def find(folder: Path, known: Known) -> Found:
         elif named := role_of_name(path, known):
             by_name.setdefault(named, []).append(path)
     for role in {**by_folder, **by_tensors, **by_name}:
-        choices = in_one_format(by_folder.get(role) or by_tensors.get(role) or by_name[role])
+        choices = prefer_safetensors(by_folder.get(role) or by_tensors.get(role) or by_name[role])
         if len(choices) == 1:
             found.files[role] = choices[0]
         else:
@@ -102,7 +102,7 @@ def role_of_name(path: Path, known: Known) -> str | None:
     return next(fitting, None)
 
 
-def in_one_format(paths: Iterable[Path]) -> list[Path]:
+def prefer_safetensors(paths: Iterable[Path]) -> list[Path]:
     """One file of those that are one checkpoint in several formats, as safetensors where it is there."""
     chosen: dict[tuple[Path, str], Path] = {}
     for path in sorted(paths, key=lambda path: (SAFE not in path.suffixes, path)):
@@ -133,12 +133,12 @@ def files_below(folder: Path) -> Iterator[Path]:
     Raises ModelError once there are more than a model has.
     """
 
-    def refuse(error: OSError) -> None:
+    def raise_error(error: OSError) -> None:
         if Path(str(error.filename)) == folder:
             raise ModelError(f"cannot list the folder {folder}: {error.strerror or error}") from error
 
     count = 0
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    for place, folders, names in os.walk(folder, onerror=raise_error):
         here = Path(place)
         deep = len(here.relative_to(folder).parts) >= DEEPEST
         folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))

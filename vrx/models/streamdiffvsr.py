@@ -180,7 +180,7 @@ class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
         return RestoredChunk(torch.cat(restored), notes), RestoreState(state.scene, state.generator, previous)
 
     def _resizes(self, state: RestoreState) -> bool:
-        """Whether the user should learn now that frames are resized: at the first one."""
+        """Whether to note now that frames are resized: once, at the first."""
         return self._scale != SCALE and state.scene.number == 0 and state.previous is None
 
     def save(self, state: RestoreState) -> dict[str, Tensor]:

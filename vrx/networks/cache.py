@@ -1,4 +1,4 @@
-"""What a causal network keeps of earlier frames: a rolling KV cache, and features of the frame before.
+"""Caches of causal networks: a rolling KV cache, and features of the previous frame.
 
 Knows positions and slots; does not know what a token is, who attends, or what a chunk of video is.
 """

@@ -1,4 +1,4 @@
-"""What causal convolutions keep of the frames before: one value for a whole network."""
+"""Cache of causal convolutions: the latest inputs of every layer of a network."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def from_bands(x: Tensor, temporal: bool) -> Tensor:
     return x
 
 
-def patches(x: Tensor, size: tuple[int, int, int]) -> Tensor:
+def split_patches(x: Tensor, size: tuple[int, int, int]) -> Tensor:
     """[N, C, T, H, W] to [N, T', H', W', C x values of a patch]."""
     n, c, t, h, w = x.shape
     pt, ph, pw = size
@@ -105,7 +105,7 @@ def patches(x: Tensor, size: tuple[int, int, int]) -> Tensor:
     return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
 
 
-def unpatched(x: Tensor, size: tuple[int, int, int]) -> Tensor:
+def join_patches(x: Tensor, size: tuple[int, int, int]) -> Tensor:
     """The inverse of `patches`."""
     n, t, h, w, _ = x.shape
     pt, ph, pw = size
@@ -113,7 +113,7 @@ def unpatched(x: Tensor, size: tuple[int, int, int]) -> Tensor:
     return x.reshape(n, -1, t * pt, h * ph, w * pw)
 
 
-class Patches(nn.Module):
+class SplitPatches(nn.Module):
     """Cut into patches, ahead of a linear layer."""
 
     def __init__(self, size: tuple[int, int, int]) -> None:
@@ -122,10 +122,10 @@ class Patches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See `patches`."""
-        return patches(x, self.size)
+        return split_patches(x, self.size)
 
 
-class Unpatched(nn.Module):
+class JoinPatches(nn.Module):
     """Put patches back, after a linear layer."""
 
     def __init__(self, size: tuple[int, int, int]) -> None:
@@ -133,8 +133,8 @@ class Unpatched(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        """See `unpatched`."""
-        return unpatched(x, self.size)
+        """See `join_patches`."""
+        return join_patches(x, self.size)
 
 
 # ---------------------------------------------------------------- layers
@@ -214,8 +214,8 @@ class Encoder(Backbone):
     def __init__(self, config: LeanConfig) -> None:
         super().__init__(config)
         for name, (size, low, high) in band_sizes(config).items():
-            setattr(self, f"{name}_low_proj", nn.Sequential(Patches(size), nn.Linear(low, config.l_dim)))
-            setattr(self, f"{name}_high_proj", nn.Sequential(Patches(size), nn.Linear(high, config.h_dim)))
+            setattr(self, f"{name}_low_proj", nn.Sequential(SplitPatches(size), nn.Linear(low, config.l_dim)))
+            setattr(self, f"{name}_high_proj", nn.Sequential(SplitPatches(size), nn.Linear(high, config.h_dim)))
 
     def forward(self, video: Tensor, cache: ConvCache) -> Tensor:
         """[N, 3, T, H, W] to [N, F, H/8, W/8, D]."""
@@ -237,8 +237,8 @@ class Decoder(Backbone):
         super().__init__(config)
         self.split = [config.l_dim, config.h_dim]
         for name, (size, low, high) in band_sizes(config).items():
-            setattr(self, f"{name}_low_proj", nn.Sequential(nn.Linear(config.l_dim, low), Unpatched(size)))
-            setattr(self, f"{name}_high_proj", nn.Sequential(nn.Linear(config.h_dim, high), Unpatched(size)))
+            setattr(self, f"{name}_low_proj", nn.Sequential(nn.Linear(config.l_dim, low), JoinPatches(size)))
+            setattr(self, f"{name}_high_proj", nn.Sequential(nn.Linear(config.h_dim, high), JoinPatches(size)))
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[N, F, H/8, W/8, D] to [N, 3, T, H, W]."""

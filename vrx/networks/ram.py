@@ -19,7 +19,7 @@ from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shape
 from vrx.networks.windows import window_offsets
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures it was trained on
-HIDDEN = -100.0  # added where tokens of a shifted window are no neighbors
+HIDDEN = -100.0  # added to logits of token pairs in a shifted window that are not adjacent in the picture
 ADAPTER_SCALE = 0.125
 USED = ("visual_encoder.", "image_proj.")  # tensors of RAM's checkpoint; the rest tags pictures
 COMPUTED = ("relative_position_index", "attn_mask")  # buffers among them
@@ -84,7 +84,7 @@ def join_windows(x: Tensor, window: int, size: int) -> Tensor:
 
 
 def shifted_mask(size: int, window: int, shift: int) -> Tensor:
-    """What keeps tokens of a shifted window apart that are no neighbors: [n, S, S]."""
+    """Attention mask of shifted windows: HIDDEN between tokens not adjacent in the picture, [n, S, S]."""
     edges = torch.zeros(size, dtype=torch.long)
     edges[-window:-shift], edges[-shift:] = 1, 2
     region = (3 * edges[:, None] + edges[None]).float()[None, :, :, None]

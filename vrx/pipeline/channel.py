@@ -1,4 +1,4 @@
-"""A bounded channel between two threads: put, iterate, close, abort.  Nothing polls, nothing times out."""
+"""A bounded channel between two threads: put, iterate, close, abort.  No polling, no timeouts."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def refuse_clashes(results: Sequence[tuple[Job, Destination | None]]) -> None:
     for job, _ in results:
         for source in sources(job):
             read.setdefault(identity(source.path), source)
-    taken = Taken()
+    taken = OutputRegistry()
     piped = [job.source for job, destination in results if destination is None]
     if len(piped) > 1:
         raise UsageError(f"{piped[0]} and {piped[1]} cannot share standard output", "Name a folder with -o")
@@ -92,8 +92,8 @@ def files_of(destination: Destination) -> list[Path]:
     return found
 
 
-class Taken:
-    """The files that results of a batch take.  Two results for one file are refused with a UsageError."""
+class OutputRegistry:
+    """Registry of the result files of a batch.  Two results for one file are refused with a UsageError."""
 
     def __init__(self) -> None:
         self._exact: dict[Identity, str] = {}  # inputs by their result's identity
@@ -105,7 +105,7 @@ class Taken:
         """Note the file, or the pattern, of one result."""
         path = destination.path
         exact, folder = identity(path), identity(path.parent)
-        folded = tuple(fold(part) for part in exact)
+        folded = tuple(fold_case(part) for part in exact)
         earlier = self._exact.get(exact) or self._numbered(destination, folder)
         if earlier is None and folded in self._folded and ignores_case(path.parent):
             earlier = self._folded[folded]
@@ -124,21 +124,21 @@ class Taken:
         """The input whose result in the same folder shares a name with a sequence, or is one that does."""
         path, sequences = destination.path, self._sequences.get(folder, [])
         if destination.sequence:
-            shared = [source for pattern, source in sequences if around(pattern) == around(path)]
+            shared = [source for pattern, source in sequences if split_pattern(pattern) == split_pattern(path)]
             shared += [source for file, source in self._files.get(folder, []) if is_member(file, path)]
         else:
             shared = [source for pattern, source in sequences if is_member(path, pattern)]
         return next(iter(shared), None)
 
 
-def around(pattern: Path) -> list[str]:
+def split_pattern(pattern: Path) -> list[str]:
     """The text before and after the number, case folded."""
     return [part.casefold() for part in PATTERN.split(pattern.name, maxsplit=1)]
 
 
 def is_member(path: Path, pattern: Path) -> bool:
     """Whether a name is one of a pattern's, whatever its case."""
-    head, tail = around(pattern)
+    head, tail = split_pattern(pattern)
     name = path.name.casefold()
     fits = name.startswith(head) and name.endswith(tail) and len(name) > len(head) + len(tail)
     return fits and name[len(head) : len(name) - len(tail)].isdecimal()
@@ -146,18 +146,18 @@ def is_member(path: Path, pattern: Path) -> bool:
 
 def identity(path: Path) -> Identity:
     """What all names of a file have in common: the file's number, or its folder's and the names below that."""
-    found = number(path)
+    found = file_id(path)
     if found is not None:
         return found
     real = Path(os.path.realpath(path))  # of a loop of links too, which `resolve` refuses
     for folder in real.parents:
-        found = number(folder)
+        found = file_id(folder)
         if found is not None:
             return (*found, *real.relative_to(folder).parts)
     return real.parts
 
 
-def number(path: Path) -> Identity | None:
+def file_id(path: Path) -> Identity | None:
     """Device and number of a file that exists."""
     try:
         found = path.stat()
@@ -166,7 +166,7 @@ def number(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def fold(part: object) -> object:
+def fold_case(part: object) -> object:
     """A name as a file system sees it that ignores case and how letters are composed."""
     return unicodedata.normalize("NFC", part).casefold() if isinstance(part, str) else part
 

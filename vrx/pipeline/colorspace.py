@@ -37,7 +37,7 @@ class Conversion:
 
     @property
     def filled(self) -> Color:
-        """The color with nothing left open."""
+        """The color with all tags resolved."""
         return resolve_color(self.color, self.layout, self.size)
 
     @property
@@ -79,7 +79,7 @@ def to_rgb(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = 
         return y[0].expand(3, -1, -1), alpha
     chroma = unscale_chroma(torch.cat(planes[1:], 1), layout.depth, full)
     if mask is not None and mask.any() and (layout.shift_x or layout.shift_y):
-        unknown = torch.from_numpy(touched(mask, frame.planes[1].shape)).to(device)[None, None]
+        unknown = torch.from_numpy(covered_samples(mask, frame.planes[1].shape)).to(device)[None, None]
         chroma = smooth_fill(chroma + 0.5, unknown.float()) - 0.5
     u, v = torch.split(raise_chroma(chroma, conversion, (frame.height, frame.width)), 1, 1)
     return torch.cat(yuv_to_rgb(y, u, v, conversion.filled.matrix), 1)[0], alpha
@@ -94,10 +94,10 @@ def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> t
         color = conversion.filled
         full = bool(color.full_range)
         matrix = torch.tensor(luma_chroma(color.matrix), device=picture.device)
-        planes = [scale_luma(mixed(picture, matrix[:1]), layout.depth, full)]
+        planes = [scale_luma(mix_channels(picture, matrix[:1]), layout.depth, full)]
         if layout.kind is Kind.YUV:
             # fewer rows first: what is mixed is half as much then, and the order makes no difference
-            chroma = lower_columns(mixed(lower_rows(picture, conversion), matrix[1:]), conversion)
+            chroma = lower_columns(mix_channels(lower_rows(picture, conversion), matrix[1:]), conversion)
             planes += list(torch.split(scale_chroma(chroma, layout.depth, full), 1))
     if layout.alpha:
         opaque = torch.ones_like(picture[:1]) if alpha is None else alpha
@@ -164,7 +164,7 @@ def double(x: Tensor, cosited: bool) -> Tensor:
     return torch.stack([even, odd], -1).flatten(-2)
 
 
-def mixed(picture: Tensor, rows: Tensor) -> Tensor:
+def mix_channels(picture: Tensor, rows: Tensor) -> Tensor:
     """Linear mixes [M, H, W] of the channels of [3, H, W] by the rows of a matrix [M, 3]."""
     return (rows @ picture.flatten(1)).view(-1, *picture.shape[1:])
 
@@ -173,7 +173,7 @@ def lower_rows(picture: Tensor, conversion: Conversion) -> Tensor:
     """[C, H, W] with as many rows as the layout's chroma has."""
     shift = conversion.layout.shift_y
     if shift > 1:
-        return pooled(picture, 1 << shift, 1)
+        return pool_blocks(picture, 1 << shift, 1)
     return halve(picture.transpose(-1, -2), conversion.top).transpose(-1, -2) if shift else picture
 
 
@@ -181,11 +181,11 @@ def lower_columns(picture: Tensor, conversion: Conversion) -> Tensor:
     """[C, H, W] with as many columns as the layout's chroma has."""
     shift = conversion.layout.shift_x
     if shift > 1:
-        return pooled(picture, 1, 1 << shift)
+        return pool_blocks(picture, 1, 1 << shift)
     return halve(picture, conversion.left) if shift else picture
 
 
-def pooled(picture: Tensor, height: int, width: int) -> Tensor:
+def pool_blocks(picture: Tensor, height: int, width: int) -> Tensor:
     """Means of blocks of [C, H, W]; ends are repeated."""
     extra = (0, -picture.shape[-1] % width, 0, -picture.shape[-2] % height)
     return F.avg_pool2d(F.pad(picture, extra, mode="replicate"), (height, width))
@@ -204,7 +204,7 @@ def halve(x: Tensor, cosited: bool) -> Tensor:
     return sums.div_(4)
 
 
-def touched(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def covered_samples(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Which samples of a plane (rows, columns) belong to a marked pixel of `mask` [H, W], among others or alone."""
     if shape == mask.shape:
         return mask
@@ -220,7 +220,7 @@ def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArr
     Both plane sets must share layout and size.
     """
     return tuple(
-        cast(Plane, np.where(touched(mask, new.shape), new, old).astype(new.dtype))
+        cast(Plane, np.where(covered_samples(mask, new.shape), new, old).astype(new.dtype))
         for new, old in zip(result, source, strict=True)
     )
 

@@ -69,7 +69,7 @@ class FrameConverter:
         """The source's pictures, where they are blended with the restored ones."""
         if self._output.blend == 1:
             return None
-        if chunk.frames[0].mask is not None:  # with the chroma that the network was not to see
+        if chunk.frames[0].mask is not None:  # with the chroma that is hidden from the network
             pictures = [to_rgb(source.frame, self._device)[0] for source in chunk.frames]
         return torch.stack(pictures)
 

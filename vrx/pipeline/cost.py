@@ -25,11 +25,11 @@ def operations(mode: str, size: tuple[int, int]) -> float:
     `mode`: `upscale2` to `upscale4`, or one of `MODES`.
     """
     if mode in MODES:
-        return restoring(SMALL, mode, size)
-    return enlarging(STANDARD, int(mode.removeprefix("upscale")), size)
+        return restoring_operations(SMALL, mode, size)
+    return enlarging_operations(STANDARD, int(mode.removeprefix("upscale")), size)
 
 
-def restoring(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float:
+def restoring_operations(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float:
     """Of the network for pictures that keep their size."""
     width, coarse = config.full, config.coarse
     a_position = 9.0 * width * (MODES[mode].inputs + MODES[mode].outputs)
@@ -42,7 +42,7 @@ def restoring(config: EmbeddedConfig, mode: str, size: tuple[int, int]) -> float
     return 2.0 * a_position * size[0] * size[1] / GRID**2
 
 
-def enlarging(config: RecurrentConfig, scale: int, size: tuple[int, int]) -> float:
+def enlarging_operations(config: RecurrentConfig, scale: int, size: tuple[int, int]) -> float:
     """Of the network that enlarges."""
     pixels, width = PIXELS[scale], config.channels
     ends = INPUTS * pixels**2 + 3 * (scale * pixels) ** 2

@@ -51,7 +51,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def memory_of(device: torch.device) -> int | None:
-    """Bytes that a device has in all: a GPU's own, else the machine's; None where the system does not tell."""
+    """Bytes that a device has in all: a GPU's own, else the machine's; None where the system does not report it."""
     if device.type == "cuda":
         return gpu_memory(device)
     try:

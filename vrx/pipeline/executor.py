@@ -168,7 +168,7 @@ def read_items(items: Iterable[Item | Control], timings: Timings) -> Generator[I
 
 
 class SynchronousExecutor(Generic[Result]):
-    """Runs every item through all stages before it takes the next, in the thread of whoever walks `results`."""
+    """Runs every item through all stages before it takes the next, in the thread that iterates over `results`."""
 
     def __init__(self, restorer: Restorer, converter: Converter[Result]) -> None:
         self.timings = Timings.of(restorer)
@@ -237,7 +237,7 @@ class ThreadedExecutor(Generic[Result]):
             raise
         finally:
             self._abort()
-            reader.join()  # whoever comes next closes what it reads from
+            reader.join()  # the caller closes what it reads from
             deadline = None if self._patience is None else monotonic() + self._patience
             for thread in threads:
                 thread.join(None if deadline is None else max(0.0, deadline - monotonic()))

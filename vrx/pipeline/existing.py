@@ -51,7 +51,7 @@ def open_unless_done(session: Session) -> Existing | None:
     return None
 
 
-def planned_action(session: Session) -> Action:
+def plan_action(session: Session) -> Action:
     """What a run of an open job would do about an existing result."""
     if session.destination is None or not session.destination.existing():
         return Action.WRITE

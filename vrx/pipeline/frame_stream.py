@@ -39,7 +39,7 @@ IN_MEMORY = "frames"  # the input of events about frames in memory
 
 
 @dataclass(frozen=True)
-class Call:
+class CallOptions:
     """The arguments of one call; `scenes` None finds cuts, else the frames that begin a scene."""
 
     restore: RestoreSettings
@@ -59,7 +59,7 @@ class VideoFrameConverter(FrameConverter):
 
 
 def restore_frames(
-    restorer: Restorer, frames: Iterable[Any], call: Call, device: torch.device
+    restorer: Restorer, frames: Iterable[Any], call: CallOptions, device: torch.device
 ) -> Iterator[Frame | Array]:
     """Restored frames, one by one, of the kind of those that come in."""
     source = iter(frames)
@@ -124,7 +124,7 @@ def make_converter(first: Frame, restore: RestoreSettings, device: torch.device)
     return VideoFrameConverter(device, output)
 
 
-def find_boundaries(frames: Iterator[Frame], call: Call) -> Iterator[SceneFrame]:
+def find_boundaries(frames: Iterator[Frame], call: CallOptions) -> Iterator[SceneFrame]:
     """Frames with their scene boundaries."""
     if call.scenes is not None:
         return apply_cuts(frames, call.scenes)
@@ -177,7 +177,7 @@ class FrameMasks:
         return dilate_mask(array, self._dilate)
 
 
-def open_masks(call: Call, first: Frame, origin: Fraction, stack: ExitStack) -> FrameMasks | None:
+def open_masks(call: CallOptions, first: Frame, origin: Fraction, stack: ExitStack) -> FrameMasks | None:
     """The masks of a call; those of a file are closed with the stack.  Raises UsageError and InputError."""
     masks = call.masks
     if masks is None:

@@ -135,41 +135,41 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
         others += [name for name in names if name not in taken]
         folders += passed
     results = set() if choice.results else results_among(path.name for path in media)
-    found = [Input(str(path), inside(path.parent, top)) for path in media if path.name not in results]
+    found = [Input(str(path), relative_subfolder(path.parent, top)) for path in media if path.name not in results]
     if not found:
         hint = f"To include its subfolders ({listed(folders)}), add -r" if folders and not choice.recursive else ""
         raise InputError(f"cannot read {word}: no videos or pictures in this folder", hint)
-    notes = [earlier(word, [path.name for path in media if path.name in results])] if results else []
+    notes = [earlier_results_note(word, [path.name for path in media if path.name in results])] if results else []
     if others:
-        notes.append(skipping(word, f"files that are not videos or pictures: {listed(others)}", len(others)))
-    if choice.recursive and choice.beside is not None and holds(top, choice.beside):
-        notes.append(skipping(word, f"{choice.beside}, the folder for results", 1))
+        notes.append(skipped_note(word, f"files that are not videos or pictures: {listed(others)}", len(others)))
+    if choice.recursive and choice.beside is not None and contains(top, choice.beside):
+        notes.append(skipped_note(word, f"{choice.beside}, the folder for results", 1))
     if folders and choice.recursive:
-        notes.append(skipping(word, f"links to folders: {listed(folders)}", len(folders)))
+        notes.append(skipped_note(word, f"links to folders: {listed(folders)}", len(folders)))
     elif folders:
-        notes.append(skipping(word, f"subfolders ({listed(folders)}); include them with -r", len(folders)))
+        notes.append(skipped_note(word, f"subfolders ({listed(folders)}); include them with -r", len(folders)))
     return Expansion(tuple(found), tuple((word, note) for note in notes))
 
 
-def holds(top: Path, folder: Path) -> bool:
+def contains(top: Path, folder: Path) -> bool:
     """Whether a folder that is not empty is somewhere in another one."""
     inner, outer = os.path.realpath(folder), os.path.realpath(top)
     return inner.startswith(os.path.join(outer, "")) and inner != outer and any(Path(inner).glob("*"))  # noqa: PTH118
 
 
-def skipping(word: str, what: str, count: int) -> Note:
+def skipped_note(word: str, what: str, count: int) -> Note:
     """The note about what a folder holds and a run does not restore."""
     return Note("inputs-skipped", f"{word}: skipping {what}", {"count": count})
 
 
-def inside(folder: Path, top: Path) -> str:
+def relative_subfolder(folder: Path, top: Path) -> str:
     """Where in `top` a folder is; empty for itself."""
     return "" if folder == top else str(folder.relative_to(top))
 
 
-def earlier(word: str, names: Sequence[str]) -> Note:
+def earlier_results_note(word: str, names: Sequence[str]) -> Note:
     """The note about results of earlier runs."""
-    return skipping(word, f"results of earlier runs ({listed(names)}); to restore one, name it", len(names))
+    return skipped_note(word, f"results of earlier runs ({listed(names)}); to restore one, name it", len(names))
 
 
 def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -178,7 +178,7 @@ def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]
     Names in natural order, without hidden ones.  Links to folders are passed by, as they may lead back.
     Raises OSError for a folder that cannot be read.
     """
-    for base, folders, files in os.walk(top, onerror=fail):
+    for base, folders, files in os.walk(top, onerror=raise_error):
         folder = Path(base)
         shown = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         if choice.beside is not None:
@@ -188,8 +188,8 @@ def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]
         yield folder, sorted((n for n in files if not n.startswith(".")), key=natural_key), passed
 
 
-def fail(error: OSError) -> NoReturn:
-    """Raise rather than leave a folder out in silence."""
+def raise_error(error: OSError) -> NoReturn:
+    """Raise the error of a folder that cannot be read."""
     raise error
 
 
@@ -202,7 +202,9 @@ def expand_glob(word: str, choice: Choice) -> Expansion:
     results = set() if choice.results else results_among(files)
     parts = [Expansion(tuple(Input(name) for name in files if name not in results))]
     if results:
-        parts.append(Expansion(notes=((word, earlier(word, [name for name in files if name in results])),)))
+        parts.append(
+            Expansion(notes=((word, earlier_results_note(word, [name for name in files if name in results])),))
+        )
     parts += [expand_folder(name, choice) for name in matches if Path(name).is_dir() and "**" not in word]
     expansion = Expansion.join(parts)
     if not expansion.inputs:

@@ -55,7 +55,7 @@ class HostMemory:
 
 
 def host_memory() -> HostMemory | None:
-    """What the machine, its control groups and the process limits leave; None where the system does not say."""
+    """What the machine, its control groups and the process limits leave; None where the system does not report it."""
     machine = machine_memory()
     if machine is None:
         return None

@@ -17,7 +17,7 @@ from vrx.events import Watcher
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.devices import pick_dtype
-from vrx.pipeline.frame_stream import Call, Masks, check_scenes, restore_frames
+from vrx.pipeline.frame_stream import CallOptions, Masks, check_scenes, restore_frames
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import AUTO, find_entry, memory_needed, needs_gpu
 from vrx.pipeline.video import VideoFrame
@@ -95,7 +95,7 @@ class Model:
         return f"Model({self.name!r}, device={str(self.device)!r}, dtype={self.dtype})"
 
     def memory(self, width: int, height: int) -> int | None:
-        """Bytes that a result of `width` x `height` takes, roughly; None where nobody measured."""
+        """Bytes that a result of `width` x `height` takes, roughly; None where it was not measured."""
         if not needs_gpu(self._entry) and self.device.type == "cpu":
             return memory.memory_needed((width, height), (width, height), 8)
         return memory_needed(self._entry, width * height, self._settings.decoder)
@@ -125,7 +125,7 @@ class Model:
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
         """
         restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, blend=blend)
-        return self._restore(frames, Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
+        return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
     def deblur(
         self,
@@ -141,7 +141,7 @@ class Model:
     ) -> Iterator[AnyFrame]:
         """Remove blur of `sigma` pixels; None estimates it for each scene.  The rest is as in `upscale`."""
         restore = RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, blend=blend)
-        return self._restore(frames, Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
+        return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
     def inpaint(
         self,
@@ -165,10 +165,10 @@ class Model:
         restore = RestoreSettings(
             task=Task.INPAINT, mask=Path("mask"), dilate=dilate, strength=strength, blend=blend
         )  # masks come with the call, not as a file
-        call = Call(restore, prompt, check_scenes(scenes), scene_threshold, on_event, masks)
+        call = CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event, masks)
         return self._restore(frames, call)
 
-    def _restore(self, frames: Iterable[AnyFrame], call: Call) -> Iterator[AnyFrame]:
+    def _restore(self, frames: Iterable[AnyFrame], call: CallOptions) -> Iterator[AnyFrame]:
         """Check a call and set the model up at once; the frames are restored as the result is iterated."""
         check_threshold(call.scene_threshold)
         settings = replace(self._settings, prompt=call.prompt)

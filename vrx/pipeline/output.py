@@ -42,7 +42,7 @@ def prepare_target(
     reason = container_reason(job, reader.info, output)
     if reason:
         notify(Note("container-chosen", f"{job.source}: {reason}", level="warning"))
-    target = make_target(job, reader, companions_of(job, reader, folder), output, notify)
+    target = make_target(job, reader, open_stream_source(job, reader, folder), output, notify)
     if destination is None:
         return target
     number = paths.first_number(Path(job.source), job.selection.start)
@@ -59,11 +59,11 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     size = (reader.size[0] * scale, reader.size[1] * scale)
     if too_large(*size):
         raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
-    form = output if output is not None or not one_picture(info) else Path(PIPED_PICTURE)
-    rule, layout, color = picture(job, reader, form, notify)
+    form = output if output is not None or not is_single_picture(info) else Path(PIPED_PICTURE)
+    rule, layout, color = choose_picture_format(job, reader, form, notify)
     container = paths.container_of(form)
     selection = job.selection
-    times = span_of(selection.start, selection.end, selection.frames, info.video.rate)
+    times = copied_span(selection.start, selection.end, selection.frames, info.video.rate)
     transfer = make_transfer(job, reader, copied, (container, layout), notify)
     carried = transfer.streams()
     light = hdr10_options(transfer, reader, rule.name)
@@ -80,7 +80,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         orientation=reader.orientation,
         source=None if info.still or info.animated else copied.path,
         source_index=copied.video,
-        span=None if copied.is_trimmed else on_clock(times, max(Fraction(0), reader.origin - info.start)),
+        span=None if copied.is_trimmed else add_offset(times, max(Fraction(0), reader.origin - info.start)),
         offset=reader.origin + times[0] if times else Fraction(0),
         copied_streams=carried,
         delay=copied.delay,
@@ -125,7 +125,7 @@ def names_encoder_settings(output: OutputSettings) -> bool:
     return output.codec != "auto" or bool(output.encoder_args) or not plain
 
 
-def one_picture(info: SourceInfo) -> bool:
+def is_single_picture(info: SourceInfo) -> bool:
     """Whether a source is a single picture."""
     return info.still and not is_pattern(info.path)
 
@@ -150,8 +150,8 @@ def warn_of_metadata(job: Job, target: Target, form: Path | None, notify: Notify
         notify(data_loss.loss("metadata-loss", text, container=suffix[1:]))
 
 
-def orient(reader: Reader, output: Path | None, notify: Notify) -> None:
-    """Turn the pixels where the result cannot say, or not to all players, how they are to be shown."""
+def apply_orientation(reader: Reader, output: Path | None, notify: Notify) -> None:
+    """Turn the pixels where the result's container has no orientation tag that all players obey."""
     if paths.container_of(output) not in ORIENTATION_CONTAINERS:
         reader.make_upright()
     if reader.applied_orientation != UPRIGHT:
@@ -160,7 +160,7 @@ def orient(reader: Reader, output: Path | None, notify: Notify) -> None:
         notify(Note("orientation-applied", text, {"rotation": turn.rotation, "mirrored": turn.mirrored}))
 
 
-def on_clock(
+def add_offset(
     times: tuple[Fraction, Fraction | None] | None, first: Fraction
 ) -> tuple[Fraction, Fraction | None] | None:
     """Times after the first picture as times after the file's start; `first` seconds of sound may lie between."""
@@ -169,7 +169,9 @@ def on_clock(
     return times[0] + first, None if times[1] is None else times[1] + first
 
 
-def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tuple[EncoderSpec, Layout, Color]:
+def choose_picture_format(
+    job: Job, reader: Reader, output: Path | None, notify: Notify
+) -> tuple[EncoderSpec, Layout, Color]:
     """Encoder, layout and color of the result."""
     scale = job.restore.scale
     size = (reader.size[0] * scale, reader.size[1] * scale)
@@ -181,7 +183,7 @@ def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tu
         if trouble:
             raise OutputError(f"the encoder {name} does not work on this machine: {trouble}", "See: vrx doctor")
     source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
-    if shown_in_browsers(job, reader, rule, suffix) and source.kind is Kind.RGB:
+    if replaces_animation(job, reader, rule, suffix) and source.kind is Kind.RGB:
         text = f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color"
         notify(Note("pixel-format-change", text, {"pix_fmt": "yuv420p"}, "warning"))
         source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
@@ -196,14 +198,14 @@ def picture(job: Job, reader: Reader, output: Path | None, notify: Notify) -> tu
 
 
 @dataclass(frozen=True)
-class Light:
+class Hdr10Options:
     """Options for HDR10's mastering display and light level: of ffmpeg, or of x265 alone."""
 
     options: tuple[str, ...] = ()
     x265: tuple[str, ...] = ()
 
 
-def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Light:
+def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Hdr10Options:
     """The options for an encoder; what it or the container cannot carry is reported."""
     light = hdr10.parse_hdr10(reader.mastering)
     options = bool(light) and has_option(executable(), hdr10.OPTION)
@@ -211,31 +213,31 @@ def hdr10_options(transfer: Transfer, reader: Reader, encoder: str) -> Light:
     transfer.warn(data_loss.hdr10_notes(raw, light, (encoder, transfer.container), options))
     transfer.warn(data_loss.side_data_notes(transfer.found, transfer.container))
     if options:
-        return Light(options=hdr10.ffmpeg_options(light))
-    return Light(x265=hdr10.x265_parameters(light) if encoder == "libx265" else ())
+        return Hdr10Options(options=hdr10.ffmpeg_options(light))
+    return Hdr10Options(x265=hdr10.x265_parameters(light) if encoder == "libx265" else ())
 
 
-def shown_in_browsers(job: Job, reader: Reader, rule: EncoderSpec, suffix: str) -> bool:
+def replaces_animation(job: Job, reader: Reader, rule: EncoderSpec, suffix: str) -> bool:
     """Whether a result takes the place of a GIF or another moving picture on pages: few players there take 4:4:4."""
     return (
         reader.info.is_animation_format and suffix in PLAYED and rule.name in PLAYED[suffix] and not job.output.pix_fmt
     )
 
 
-def companions_of(job: Job, reader: Reader, folder: Callable[[], Path]) -> StreamSource:
+def open_stream_source(job: Job, reader: Reader, folder: Callable[[], Path]) -> StreamSource:
     """Where the other streams are copied from; `folder` makes one for temporary files where one is needed."""
     selection, timeline = job.selection, reader.timeline
-    times = span_of(selection.start, selection.end, selection.frames, reader.info.video.rate)
+    times = copied_span(selection.start, selection.end, selection.frames, reader.info.video.rate)
     if timeline is None or (times is None and timeline.is_continuous):
         return use_source(reader.info, reader.zero)
     if times is not None:
-        times = on_clock(times, reader.origin)
+        times = add_offset(times, reader.origin)
     wanted = replace(reader.info, streams=tuple(other_streams(reader.info, job.output.audio)))
     return remux(wanted, timeline, reader.zero, times, folder())
 
 
 def expected_frames(info: SourceInfo, selection: SelectionSettings) -> int | None:
-    """How many frames will come, by the header; None where it does not tell."""
+    """How many frames will come, by the header; None where unknown."""
     if info.still:
         return info.video.frames or 1
     total = info.estimated_frames
@@ -264,7 +266,7 @@ def choose_encoder(settings: OutputSettings, path: Path | None, automatic_name: 
     return name
 
 
-def span_of(
+def copied_span(
     start: Fraction | None, end: Fraction | None, frames: int | None, rate: Fraction
 ) -> tuple[Fraction, Fraction | None] | None:
     """Seconds of the source that the other streams are cut to; None where nothing is left out."""

@@ -123,7 +123,7 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
 
 
 def check_suffix(path: Path, wanted: str) -> None:
-    """Refuse a name that does not say what is to be written.  Raises UsageError."""
+    """Refuse a name without the suffix of a file type.  Raises UsageError."""
     if path.suffix.lower() not in FORMATS | STILL_ENCODERS:
         known = " ".join(sorted(FORMATS | STILL_ENCODERS))
         new = not path.suffix and not path.exists()

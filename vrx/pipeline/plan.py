@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
-from vrx.pipeline.existing import Action, planned_action
+from vrx.pipeline.existing import Action, plan_action
 from vrx.pipeline.select_model import needs_gpu
 from vrx.pipeline.session import Session
 from vrx.settings import Task
@@ -64,7 +64,7 @@ def make_plan(session: Session) -> Plan:
         scenes=session.job.selection.scenes,
         memory=needed,
         seconds=estimate_seconds(session),
-        action=planned_action(session),
+        action=plan_action(session),
         notes=(*session.warnings, *([warning] if warning else [])),
     )
 

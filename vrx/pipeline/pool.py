@@ -44,7 +44,7 @@ class ModelPool:
         self._loaded: dict[tuple[ModelSettings, str], LoadedModel] = {}
 
     def select(self, model: ModelSettings, restore: RestoreSettings, source: str = "-") -> Selection:
-        """The model that settings ask for, by the size of the first source.
+        """The model that the settings name, or the best for the size of the first source.
 
         Raises UsageError, ModelError and DeviceError.
         """
@@ -79,7 +79,7 @@ class ModelPool:
         return self._loaded[key].restorer(restore, model.prompt)
 
     def drop(self) -> None:
-        """Forget the networks: after a failure nobody knows what they hold."""
+        """Drop the networks: after a failure their state is undefined."""
         self._loaded.clear()
 
 

@@ -30,7 +30,7 @@ from vrx.pipeline.resume.journal import Journal
 from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
 from vrx.pipeline.session import Session
-from vrx.pipeline.source import masked_frames
+from vrx.pipeline.source import iter_masked_frames
 from vrx.settings import Task
 
 
@@ -184,7 +184,7 @@ def stream_items(session: Session, restorer: Restorer, journal: Journal | None) 
     position = StreamPosition(state.scene.number, state.index, state.frame) if state else None
     if state is not None and state.stages:
         yield Resume(state)
-    frames = masked_frames(session, position.frame if position else 0)
+    frames = iter_masked_frames(session, position.frame if position else 0)
     items = make_chunks(frames, restorer.schedule, restorer.scale, position)
     within_scene = FAMILIES[session.entry.family].capabilities.resumes_in_scene
     yield from items if journal is None else insert_checkpoints(items, within_scene, state)

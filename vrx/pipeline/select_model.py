@@ -120,7 +120,7 @@ def fits(entry: Entry, device: DeviceInfo, decoder: str) -> bool:
 
 
 def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO) -> int | None:
-    """Bytes of a GPU for an output of so many pixels; the catalogue's figure where nobody measured."""
+    """Bytes of a GPU for an output of so many pixels; the catalogue's figure where it was not measured."""
     family = FAMILIES.get(entry.family)
     found = None if family is None else family.footprint(entry, decoder)
     return entry.memory if found is None else found.least(pixels)

@@ -26,7 +26,7 @@ from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.masking import open_mask
-from vrx.pipeline.output import expected_frames, orient, prepare_target
+from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, Task
@@ -112,14 +112,14 @@ class Session:
     def _open_source(self, named: Path | None) -> None:
         """Open the source, standard input where none is named, and the mask beside it."""
         selection, mask = self.job.selection, self.job.restore.mask
-        self.source = self._spooled() if named is None else named
+        self.source = self._spool_stdin() if named is None else named
         span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream)
         which = Deinterlace(selection.deinterlace)
         if self.job.restore.task is Task.INPAINT and which is Deinterlace.AUTO:
             which = Deinterlace.OFF  # what is known stays as it was
         name = PIPE_NAME if named is None else None
         self.reader = self._stack.enter_context(Reader(self.source, span, self.notify, name, which))
-        orient(self.reader, self.output, self.notify)
+        apply_orientation(self.reader, self.output, self.notify)
         if mask is not None:
             self.mask = self._stack.enter_context(open_mask(self.job, self.reader, mask, self.notify))
         if self.reader.interlaced and selection.deinterlace == "auto":
@@ -134,7 +134,7 @@ class Session:
         """A folder for as long as the job is open."""
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
 
-    def _spooled(self) -> Path:
+    def _spool_stdin(self) -> Path:
         """Standard input as a file: its header may be at the end, and its sound is read separately."""
         if sys.stdin is None:
             raise UsageError("standard input is closed", "Pipe a video into it, or name a file")

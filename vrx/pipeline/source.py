@@ -11,7 +11,7 @@ from vrx.pipeline.session import Session
 from vrx.scenes.detect import CUT_THRESHOLD, SceneFrame, apply_cuts, detect_cuts
 
 
-def masked_frames(session: Session, first: int = 0) -> Iterator[MaskedFrame]:
+def iter_masked_frames(session: Session, first: int = 0) -> Iterator[MaskedFrame]:
     """Frames from number `first` on; those before it are read too, as cuts are found by looking at all frames."""
     restore = session.job.restore
     for number, item in enumerate(find_boundaries(session)):

@@ -75,21 +75,22 @@ class Transfer:
         if self.container == PICTURES:
             self.warn(data_loss.picture_notes(self.others, self.info.chapters))
             return ()
-        wanted = [stream for stream in self.others if not self._written_anew(stream)]
-        carried, gone = select_streams(self.source, self.container, wanted)
-        self.warn(data_loss.stream_notes(self.container, [(stream, self._roomier(stream)) for stream in gone]))
+        wanted = [stream for stream in self.others if not self._is_rewritten(stream)]
+        carried, dropped = select_streams(self.source, self.container, wanted)
+        suggestions = [(stream, self._suggest_container(stream)) for stream in dropped]
+        self.warn(data_loss.stream_notes(self.container, suggestions))
         self.warn(data_loss.conversion_notes(self.container, wanted, carried))
         self.warn(data_loss.chapter_notes(self.container, self.info.chapters, self.container in CHAPTERED, self.part))
         return tuple(carried)
 
-    def _written_anew(self, stream: StreamInfo) -> bool:
+    def _is_rewritten(self, stream: StreamInfo) -> bool:
         """Whether the muxer makes a stream itself: titles of chapters, and the timecode that a tag gives."""
         if stream.kind == "chapters":
             return True
         tagged = "timecode" in stream.metadata and "timecode" in self._picture_tags()
         return stream.kind == "data" and tagged and (self.late or self.container in TIMECODED)
 
-    def _roomier(self, stream: StreamInfo) -> str:
+    def _suggest_container(self, stream: StreamInfo) -> str:
         """The suffix of a container that would keep a stream, or an empty string."""
         for form, suffix in ROOMIER.items():
             codec = fallback_codec(stream, form)

@@ -1,1 +1,1 @@
-"""Streaming scene detection: cuts and outdated reference frames, found while frames pass through.  Knows no network."""
+"""Streaming scene detection: cuts and outdated reference frames, found while frames pass through.  Uses no network."""

@@ -51,7 +51,7 @@ class Backend(Protocol):
         """A part's complete file in the cache, if any."""
 
     def expected_sha256(self, path: Path) -> str:
-        """The hash that the cache knows of one of its files; empty where it knows none."""
+        """The recorded hash of a file in the cache; empty where there is none."""
 
     def partials(self, part: PartFile) -> Iterator[Path]:
         """The partial files of a part, and of its shards."""

@@ -257,11 +257,11 @@ def describe(error: Exception) -> str:
     assert keys is not None
     part, key = keys.groups()
     text = re.sub(r"^Object missing required field `(\w+)`$", r"the key '\1' is missing", text)
-    text = re.sub(r"^Expected `([^`]+)`, got `(\w+)`$", in_toml_words, text)
+    text = re.sub(r"^Expected `([^`]+)`, got `(\w+)`$", describe_toml_types, text)
     return (f"part {int(part) + 1}: " if part else "") + (f"{key!r}: " if key else "") + text
 
 
-def in_toml_words(match: re.Match[str]) -> str:
+def describe_toml_types(match: re.Match[str]) -> str:
     """Two types that disagree, by the names TOML has for them."""
     expected, found = (TOML_TYPES.get(kind, kind) for kind in (match[1].removesuffix(" | null"), match[2]))
     return f"expected {expected}, got {found}"

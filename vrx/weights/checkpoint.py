@@ -1,4 +1,4 @@
-"""Opens checkpoints, alone in vrx: safetensors, and files of torch.save through the weights-only loader."""
+"""Checkpoint reader, the only one in vrx: safetensors, and files of torch.save through the weights-only loader."""
 
 from __future__ import annotations
 

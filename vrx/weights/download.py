@@ -25,7 +25,7 @@ REPORT_SECONDS = 0.1  # between two reports of progress about one file
 
 
 def ignore_progress(part: str, done: int, size: int | None) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, kw_only=True)

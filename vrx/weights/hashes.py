@@ -29,7 +29,7 @@ def sha256(path: Path) -> str:
 
 
 def verify_file(path: Path, size: int | None, digest: str) -> None:
-    """Compare a file with what the catalogue says.  Raises ModelError; the file stays as it is."""
+    """Compare a file's size and hash with the catalogue.  Raises ModelError; the file stays as it is."""
     try:
         found = path.stat().st_size
         if size is not None and found != size:

@@ -96,7 +96,7 @@ class HubBackend:
         return transfer.find_partials(self.part_folder(part) / BLOBS, file_names(part))
 
     def plan(self, part: PartFile) -> DownloadTask:
-        """The request for a part's file.  Raises ModelError where the Hub does not have it as the catalogue says."""
+        """The request for a part's file.  Raises ModelError where the Hub's file is not that of the catalogue."""
         source = Source.of(part)
         metadata = query(source)
         if part.size is not None and metadata.size is not None and metadata.size != part.size:

@@ -39,7 +39,7 @@ def hold(path: Path, progress: Callable[[], int], patience: float) -> Iterator[N
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the release: whoever waits for it notices and takes a new one
+        path.unlink(missing_ok=True)  # before the release: a process that waits for it notices and takes a new one
         guard.release()
 
 

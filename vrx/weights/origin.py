@@ -31,7 +31,7 @@ class Origin:
 
     @property
     def private(self) -> bool:
-        """Whether nobody on the way can read along: https, or this machine itself."""
+        """Whether the connection is private: https, or this machine itself."""
         return self.scheme == "https" or self.loopback
 
 
@@ -62,7 +62,7 @@ def same_server(address: str, server: str) -> bool:
 
 
 def may_have_token(address: str, server: str) -> bool:
-    """Whether the token for `server` may be sent to an address: to that server alone, and never in the clear."""
+    """Whether the token for `server` may be sent to an address: to that server alone, and never unencrypted."""
     target = origin(address)
     return target is not None and target.private and same_server(address, server)
 

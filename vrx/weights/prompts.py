@@ -15,7 +15,7 @@ ROWS = "rows"
 
 
 def cache_key(prompt: str, checkpoint: Path) -> str:
-    """The key of a prompt and a checkpoint, whose size and time stand for its content."""
+    """The key of a prompt and a checkpoint, whose size and time identify its content."""
     status = checkpoint.stat()
     text = f"{checkpoint.resolve()}\n{status.st_size}\n{status.st_mtime_ns}\n{prompt}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -173,7 +173,7 @@ def append_rest(request: FileRequest, progress: Progress) -> int | None:
         before = file_size(request.partial)
         try:
             size = request_rest(request, address, progress)
-            if size is None:  # complete, as far as can be told
+            if size is None:  # complete, as far as is known
                 return None
         except ExpiredError:
             assert request.renew_address is not None

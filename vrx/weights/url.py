@@ -73,7 +73,7 @@ def query_size(url: str) -> int | None:
     response = session().head(url, headers=request_headers(), follow_redirects=True, timeout=HEAD_TIMEOUT)
     check_status(url, response.status_code)
     stated = response.headers.get("content-length", "")
-    return (int(stated) or None) if stated.isdecimal() else None  # servers that do not know answer HEAD with 0
+    return (int(stated) or None) if stated.isdecimal() else None  # servers without a known size answer HEAD with 0
 
 
 def check_status(url: str, status: int) -> None:

@@ -41,7 +41,7 @@ class Context:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Measure memory from here on."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()

@@ -63,7 +63,7 @@ def by_stage(context: Context, spec: Spec, stream: Stream) -> None:
     for number in range(3 if context.tiny else CHUNKS):
         for name, step in stream.steps(stream.noise(context.device, spec.masked)):
             context.sync()
-            context.forget_peak()
+            context.reset_peak()
             begin = perf_counter()
             step()
             launched = perf_counter() - begin
@@ -120,7 +120,7 @@ def without_waiting(context: Context, spec: Spec, stream: Stream) -> None:
 def with_threads(context: Context, spec: Spec, restorer: Restorer, source: tuple[int, int]) -> None:
     """As a run works, without files; its memory beside the footprint's estimate."""
     count = restorer.schedule.first + restorer.schedule.next * (1 if context.tiny else 5)
-    context.forget_peak()
+    context.reset_peak()
     found = through_threads(restorer, context.device, count, source, spec.masked)
     peak, estimate = context.peak(), spec.estimate()
     context.results.emit(

@@ -21,7 +21,7 @@ LEAST_SIGMA = 0.3  # pixels; below it there is nothing to undo
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedOptions:
-    """What a run asks of the networks; see `vrx.settings.RestoreSettings`."""
+    """Options of the networks; see `vrx.settings.RestoreSettings`."""
 
     task: str
     scale: int = 1
@@ -75,7 +75,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return EncodeState(scene, self._options.sigma)
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
-        """Estimate, and what the network sees of it, frame by frame."""
+        """Classical estimate, and the network's input made of it, frame by frame."""
         notes: tuple[Note, ...] = ()
         mask = None
         if self._options.task == "deblur":

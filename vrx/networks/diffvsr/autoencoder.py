@@ -36,7 +36,7 @@ class TemporalConfig(NetworkConfig):
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> TemporalConfig:
-        """See `NetworkConfig`; tensors tell all."""
+        """See `NetworkConfig`; all sizes are read from tensors."""
         width, latent = shapes["decoder.layers.0.weight"][:2]
         return cls(channels=width, latent_channels=latent)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 ROOT = "text_model."  # before every name
-HEAD = 64  # channels of a head where the config does not tell their number
+HEAD = 64  # channels of a head where the config does not give their number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class BackboneConfig(NetworkConfig):
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> Self:
-        """See `NetworkConfig`; what the tensors do not tell is in the config beside them, of which the rest is left."""
+        """See `NetworkConfig`; sizes that tensors do not give are read from the config file, other keys ignored."""
         found = cls.read_shapes(shapes)
         stated: dict[str, Any] = {item.name: given[item.name] for item in fields(cls) if item.name in given}
         lists = {name: tuple(value) for name, value in stated.items() if isinstance(value, list)}
@@ -53,7 +53,7 @@ class BackboneConfig(NetworkConfig):
 
     @classmethod
     def read_shapes(cls, shapes: Shapes) -> dict[str, Any]:
-        """The sizes that the tensors tell."""
+        """The sizes read from the tensors."""
         levels = range(count_entries(shapes, "down_blocks."))
         rows = [name for name in sorted(shapes) if name.endswith("attn2.to_k.weight")]
         return {
@@ -73,7 +73,7 @@ class UnetConfig(BackboneConfig):
 
     @classmethod
     def read_shapes(cls, shapes: Shapes) -> dict[str, Any]:
-        """The sizes that the tensors tell."""
+        """The sizes read from the tensors."""
         return {**super().read_shapes(shapes), "out_channels": shapes["conv_out.weight"][0]}
 
 
@@ -85,7 +85,7 @@ class ControlConfig(BackboneConfig):
 
     @classmethod
     def read_shapes(cls, shapes: Shapes) -> dict[str, Any]:
-        """The sizes that the tensors tell."""
+        """The sizes read from the tensors."""
         stem = "controlnet_cond_embedding"
         pairs = range(count_entries(shapes, f"{stem}.blocks.") // 2)
         widths = [shapes[f"{stem}.conv_in.weight"][0], *(shapes[f"{stem}.blocks.{2 * n + 1}.weight"][0] for n in pairs)]

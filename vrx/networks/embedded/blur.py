@@ -124,8 +124,8 @@ def fit(bands: Tensor, lowest: float, clear: float) -> Tensor:
     return bands.new_tensor([math.log(sigma + OFFSET), exponent / 4, last / BANDS, float(enough)])
 
 
-def reader(inputs: int) -> nn.Sequential:
-    """A network that reads one number from many; it forgets a tenth of what it sees while it learns."""
+def build_reader(inputs: int) -> nn.Sequential:
+    """A network from many numbers to one, with a dropout of a tenth."""
     return nn.Sequential(
         nn.Linear(inputs, HIDDEN),
         nn.SiLU(),
@@ -149,8 +149,8 @@ class BlurEstimator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = nn.ModuleList(reader(SEEN) for _ in range(READERS))
-        self.fitted = nn.ModuleList(reader(FITS) for _ in range(READERS))
+        self.seen = nn.ModuleList(build_reader(SEEN) for _ in range(READERS))
+        self.fitted = nn.ModuleList(build_reader(FITS) for _ in range(READERS))
         self.register_buffer("middle", torch.zeros(FEATURES))
         self.register_buffer("spread", torch.ones(FEATURES))
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 KERNEL_RADIUS = 30  # pixels; a 61 x 61 kernel holds a Gaussian of sigma 6 to five deviations
 CUBIC_SHARPNESS = -0.75  # Keys' a, as image programs have it
-CUBIC_REACH = 2  # pixels that the cubic looks at on either side
-WIENER_MARGIN = 64  # pixels reflected around the picture so that the transform's wrap-around is unseen
-WIENER_NOISE = 4e-4  # noise-to-signal power at which the inverse filter gives in
+CUBIC_REACH = 2  # pixels of the cubic kernel on either side
+WIENER_MARGIN = 64  # pixels reflected around the picture so that the transform's wrap-around stays outside
+WIENER_NOISE = 4e-4  # noise-to-signal power ratio of the Wiener filter
 FILL_SIGMAS = ((0.8, 1.0), (2.0, 1e-2), (6.0, 1e-4), (18.0, 1e-6))  # pixels, weight of that scale
 FILL_POOL = 4  # fills wider than this many pixels are computed on block sums of this size
 
@@ -82,14 +82,14 @@ def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:
     extra = (0, size[1] - padded.shape[-1], 0, size[0] - padded.shape[-2])
     padded = F.pad(padded, extra, mode="replicate")
     line = gaussian(sigma, KERNEL_RADIUS, x)
-    rows = torch.fft.fft(wrapped(line, size[0])).real
-    columns = torch.fft.rfft(wrapped(line, size[1])).real
+    rows = torch.fft.fft(wrap_kernel(line, size[0])).real
+    columns = torch.fft.rfft(wrap_kernel(line, size[1])).real
     transfer = rows[:, None] * columns[None, :]
     restored: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * (transfer / (transfer**2 + noise)), s=size)
     return restored[..., pad_y : pad_y + height, pad_x : pad_x + width]
 
 
-def wrapped(line: Tensor, size: int) -> Tensor:
+def wrap_kernel(line: Tensor, size: int) -> Tensor:
     """A centered line as a circular kernel of `size` samples with its middle at index 0."""
     radius = len(line) // 2
     index = torch.arange(-radius, radius + 1, device=line.device) % size

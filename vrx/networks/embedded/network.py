@@ -77,7 +77,7 @@ class EmbeddedConfig(NetworkConfig):
             raise ValueError(f"{self.coarse} channels do not divide into {self.heads} heads")
         if self.window % 2:
             raise ValueError(f"window side {self.window} is odd, so it cannot be shifted by half")
-        object.__setattr__(self, "recall", tuple(self.recall))  # JSON knows lists only
+        object.__setattr__(self, "recall", tuple(self.recall))  # JSON has lists only
 
     @property
     def widths(self) -> list[int]:
@@ -137,7 +137,7 @@ SMALL = EmbeddedConfig(
 
 @dataclass
 class Memory:
-    """What the network keeps of a scene: keys and values, and features of the latest frame."""
+    """State of a scene: keys and values, and features of the latest frame."""
 
     cache: KVCache
     features: FeatureCache

@@ -52,7 +52,7 @@ def from_windows(x: Tensor, grid: tuple[int, int, int]) -> Tensor:
 
 @cache
 def local_range(rows: int, columns: int, reach: int, device: torch.device) -> Tensor:
-    """Which windows of a pair may see which, [n, n] bool: rows and columns from -reach // 2 on, `reach` of them."""
+    """Which windows of a pair may attend to which, [n, n]: rows and columns from -reach // 2 on, `reach` of them."""
 
     def near(count: int) -> Tensor:
         place = torch.arange(count, device=device)
@@ -64,12 +64,12 @@ def local_range(rows: int, columns: int, reach: int, device: torch.device) -> Te
 
 
 def kept_count(windows: int, key_windows: int, ratio: float) -> int:
-    """Entries of one query pair's map [n, K] that are kept: floor(n^2 ratio) - 1, less than all."""
+    """Entries of one query pair's map [n, K] that are attended to: floor(n^2 ratio) - 1, less than all."""
     return max(0, min(int(windows**2 * ratio) - 1, windows * key_windows - 1))
 
 
 def select(q: Tensor, k: Tensor, local: Tensor, ratio: float) -> Tensor:
-    """Which key windows each query window keeps, [h, Q, K] bool.
+    """Which key windows each query window attends to, [h, Q, K] bool.
 
     `q` [1, h, Q x S, d] and `k` [1, h, K x S, d] in window order, after norm and rotation; `local` [n, n].
     Softmax of the means' products over the allowed windows, then the highest `kept_count` of each query
@@ -87,7 +87,7 @@ def select(q: Tensor, k: Tensor, local: Tensor, ratio: float) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
-    """Attention [1, h, Q x S, d] of every query window to the key windows it keeps; all in window order."""
+    """Attention [1, h, Q x S, d] of every query window to its selected key windows; all in window order."""
     if not q.is_cuda or _get_current_dispatch_mode() is not None:  # nothing compiled runs while operations are counted
         return attend_gathered(q, k, v, keep)
     return on_gpu(q, k, v, keep)
@@ -137,7 +137,7 @@ def attend_masked(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
 
 
 def attend_gathered(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
-    """Window after window with the keys it keeps put together: nothing is computed to be thrown away."""
+    """Window by window, over its selected keys gathered into one tensor: no masked-out work."""
     queries, keys, values = (x[0].unflatten(1, (-1, TOKENS)) for x in (q, k, v))
     out = torch.zeros_like(queries)
     for head, row in keep.any(-1).nonzero().tolist():

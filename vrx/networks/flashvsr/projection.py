@@ -53,7 +53,7 @@ class ProjectionConfig(NetworkConfig):
         return cls(**{**found, **given})
 
 
-def as_products(conv: nn.Conv3d, x: Tensor) -> Tensor:
+def convolve_by_products(conv: nn.Conv3d, x: Tensor) -> Tensor:
     """A convolution without padding of [N, C, T, H, W] as one matrix product for each frame of its output.
 
     With so many channels a GPU does this faster than any kernel for convolutions that its library picks; a frame
@@ -100,7 +100,7 @@ class LqProjection(PublishedNetwork):
         """One convolution after `front`, its norm and SiLU."""
         x = F.pad(torch.cat([front, x], 2), (1, 1, 1, 1, 0, 0), mode="replicate")
         conv = getattr(self, f"conv{name}")
-        y = as_products(conv, x) if x.is_cuda else conv(x)
+        y = convolve_by_products(conv, x) if x.is_cuda else conv(x)
         return F.silu(getattr(self, f"norm{name}")(y))
 
     def step(self, video: Tensor, cache: ConvCache) -> tuple[list[Tensor], ConvCache]:

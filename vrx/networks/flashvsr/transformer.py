@@ -73,7 +73,7 @@ class FlashTransformer:
             keys, values = cache.write(layer, k, v)
             keep = sparse.select(q, keys, local, self.options.ratio)
             if observe is not None:
-                observe(layer, keep[:, :, by_age(cache, grid[0] // sparse.WINDOW[0], rows * columns)])
+                observe(layer, keep[:, :, order_by_age(cache, grid[0] // sparse.WINDOW[0], rows * columns)])
             return sparse.from_windows(sparse.attend(q, keys, values, keep), grid)
 
         prediction = self.network.run(noise, conditions, freqs, attend, features)
@@ -81,7 +81,7 @@ class FlashTransformer:
         return prediction
 
 
-def by_age(cache: KVCache, pairs: int, windows: int) -> Tensor:
+def order_by_age(cache: KVCache, pairs: int, windows: int) -> Tensor:
     """Key windows in the order of time, as places in the ring."""
     if pairs > 1:
         return torch.arange(pairs * windows)  # a scene's first step

@@ -53,7 +53,7 @@ def is_resumable(session: Session) -> bool:
 
 
 def lock_result(stack: ExitStack, session: Session, path: Path) -> None:
-    """Lock a result that is written at once, and drop an earlier run's segments where --no-resume asks for it."""
+    """Lock a result that is written at once, and drop an earlier run's segments with --no-resume."""
     workspace = stack.enter_context(claim(path))
     if workspace is None:
         return

@@ -27,7 +27,7 @@ OWN_NAMES = re.compile(
     rf"\d{{6}}\.\w+|\.\d{{6}}\.{TOKEN}\.part\.\w+|parts\.ffconcat"
 )
 PRIVATE = 0o700
-ATTEMPTS = 5  # a run that ends removes the folder; whoever opens it at that moment makes it again
+ATTEMPTS = 5  # a run that ends removes the folder; a run that opens it at that moment creates it again
 
 
 def folder_of(result: Path) -> Path:

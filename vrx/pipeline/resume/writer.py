@@ -79,7 +79,7 @@ class SegmentedWriter:
         if self._writer is None:
             assert self._target.path is not None
             path = self._journal.segment_path(self._target.path.suffix.lower())
-            with defer_signals():  # else nobody could stop an encoder that was just started
+            with defer_signals():  # else an encoder that was just started could not be stopped
                 self._writer, self._first = Writer(segment_target(self._target, path, frame.time)), frame
         self._writer.write(frame)
         self.frames += 1
