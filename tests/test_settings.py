@@ -4,12 +4,13 @@ import pwd
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
 from vrx.errors import UsageError
-from vrx.settings import NO_HOME, Environment, ModelSettings, parse_time
+from vrx.settings import NO_HOME, Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
 from vrx.weights import hub
 
 
@@ -60,6 +61,28 @@ def test_one_variable_moves_all_folders_and_another_names_the_catalogue(
 def test_values_outside_a_closed_set_are_refused_from_python_too(option: str, field: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=f"{option} is .* Choose auto, "):
         ModelSettings(**field)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), [1], True])
+def test_times_from_python_are_finite_numbers(time: Any) -> None:
+    with pytest.raises(UsageError, match="invalid time"):
+        to_seconds(time)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        (SelectionSettings, {"frames": 2.5}),
+        (SelectionSettings, {"stream": "0"}),
+        (SelectionSettings, {"scene_threshold": "27"}),
+        (OutputSettings, {"crf": "18"}),
+        (ModelSettings, {"seed": 1.5}),
+    ],
+)
+def test_numbers_from_python_are_numbers(settings: Any, field: dict[str, Any]) -> None:
+    name = next(iter(field)).replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{name} is "):
+        settings(**field)
 
 
 def test_the_hubs_cache_is_where_its_library_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

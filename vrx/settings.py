@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -57,7 +59,9 @@ def to_seconds(time: float | Fraction | str | None) -> Fraction | None:
         return time
     if isinstance(time, str):
         return parse_time(time)
-    return Fraction(time).limit_denominator(1_000_000)
+    if isinstance(time, bool) or not isinstance(time, Real) or not isfinite(time):
+        raise UsageError(f"invalid time {time!r}", "Give seconds (12.5), or text such as HH:MM:SS.mmm")
+    return Fraction(float(time)).limit_denominator(1_000_000)
 
 
 def too_large(width: int, height: int) -> bool:
@@ -68,12 +72,19 @@ def too_large(width: int, height: int) -> bool:
 def check_choice(option: str, value: object, choices: object) -> None:
     """Refuse a value outside a closed set, a Literal.  Raises UsageError."""
     known = get_args(choices)
-    if value not in known:
+    if not isinstance(value, str | Integral) or value not in known:
         raise UsageError(f"{option} is {value!r}", f"Choose {choice_of(known)}")
+
+
+def check_number(option: str, value: object, kind: type = Real) -> None:
+    """Refuse anything but a number, or None; `kind` Integral: a whole one.  Raises UsageError."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+        raise UsageError(f"--{option} is {value!r}", f"Give a {'whole ' if kind is Integral else ''}number")
 
 
 def check_threshold(value: float | None) -> None:
     """Refuse a cut threshold that finds a cut everywhere or nowhere.  Raises UsageError."""
+    check_number("scene-threshold", value)
     if value is not None and not 0 < value <= MAX_THRESHOLD:
         raise UsageError(f"--scene-threshold {value:g} is out of range", f"Use more than 0, up to {MAX_THRESHOLD}")
 
@@ -104,13 +115,15 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if not self.name:
             raise UsageError("--model is empty", "Use auto, the name of a model, or the path of a checkpoint")
-        if not DEVICE.fullmatch(self.device):
+        if not (isinstance(self.device, str) and DEVICE.fullmatch(self.device)):
             raise UsageError(f"--device is {self.device!r}", "Choose auto, cpu, cuda, cuda:N or mps")
         check_choice("--decoder", self.decoder, Decoder)
         check_choice("--color-fix", self.color_fix, ColorFix)
         check_choice("--dtype", self.dtype, Dtype)
         if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= MIN_TILE):
             raise UsageError(f"--tile is {self.tile!r}", f"Use auto, off, or {MIN_TILE} pixels or more")
+        check_number("steps", self.steps, Integral)
+        check_number("seed", self.seed, Integral)
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps {self.steps} is out of range", "Use 1 or more")
         if not 0 <= self.seed < 2**63:
@@ -141,11 +154,14 @@ class RestoreSettings:
             raise UsageError(f"{self.task} does not change the size", "Remove --scale")
         if self.task is Task.INPAINT and self.mask is None:
             raise UsageError("inpaint needs a mask", "Add --mask PATH: white areas are filled")
+        check_number("sigma", self.sigma)
+        check_number("dilate", self.dilate, Integral)
         if self.sigma is not None and not 0.3 <= self.sigma <= 8:
             raise UsageError(f"--sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
         if not 0 <= self.dilate <= 256:
             raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels")
         for name, value in (("strength", self.strength), ("blend", self.blend)):
+            check_number(name, value)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name} {value:g} is out of range", "Use 0 to 1")
 
@@ -172,6 +188,8 @@ class SelectionSettings:
         if self.end is not None and self.end <= (self.start or 0):
             after = "--start" if self.start else "the beginning"
             raise UsageError(f"--end is not after {after}", "No frames would be left to restore")
+        check_number("frames", self.frames, Integral)
+        check_number("stream", self.stream, Integral)
         if self.frames is not None and not 1 <= self.frames <= MAX_FRAMES:
             raise UsageError(f"--frames {self.frames} is out of range", f"Use 1 to {MAX_FRAMES}")
         if not self.scenes:
@@ -205,6 +223,7 @@ class OutputSettings:
             raise UsageError("-o is empty", "Name a file or a folder; a shell variable may be unset")
         if self.overwrite and self.skip_existing:
             raise UsageError("--overwrite (-y) and --skip-existing (-n) are mutually exclusive", "Remove one of them")
+        check_number("crf", self.crf, Integral)
         if self.crf is not None and not 0 <= self.crf <= 63:
             raise UsageError(f"--crf {self.crf} is out of range", "Use 0 (best) to 63")
 

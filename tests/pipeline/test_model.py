@@ -158,3 +158,44 @@ def test_frames_of_two_videos_do_not_mix(clip: ClipMaker, model: Model) -> None:
             list(model.upscale((frame for video in (one, other) for frame in video), scale=2))
         with pytest.raises(UsageError, match="another kind"):
             list(model.upscale([*VideoReader(clip("c.mkv", frames=1)), scenery(0, (64, 48))], scale=2))
+
+
+def test_tensors_that_come_out_can_be_trained_on_and_changed(model: Model) -> None:
+    frames = [torch.from_numpy(f).permute(2, 0, 1) / 255 for f in pictures(3)]
+    first, *_ = model.upscale([frame.requires_grad_() for frame in frames], scale=2)
+    weight = torch.ones(1, requires_grad=True)
+    (first * weight).sum().backward()
+    assert weight.grad is not None
+    first.add_(1)
+    assert first.untyped_storage().nbytes() == first.numel() * first.element_size()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": 2.0},
+        {"strength": "auto"},
+        {"scenes": 3},
+        {"scenes": None},
+        {"scenes": ""},
+        {"scenes": [-1]},
+        {"scenes": ["a"]},
+    ],
+)
+def test_values_of_other_types_are_refused(model: Model, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        model.upscale(pictures(1), **{"scale": 2, **options})
+
+
+@pytest.mark.parametrize("masks", [None, np.zeros(SIZE[::-1], complex)])
+def test_masks_of_other_types_are_refused(model: Model, masks: Any) -> None:
+    with pytest.raises(UsageError, match="mask"):
+        list(model.inpaint(pictures(1), masks))
+
+
+def test_a_device_may_be_torch_s() -> None:
+    assert load_model("embedded", device=torch.device("cpu")).device.type == "cpu"
+    with pytest.raises(UsageError, match="--device"):
+        load_model("embedded", device=None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--seed"):
+        load_model("embedded", seed="1")  # type: ignore[arg-type]

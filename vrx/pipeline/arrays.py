@@ -78,7 +78,7 @@ def shape_hint(array: NDArray[Any]) -> str:
 def array_to_rgb(array: Any, form: ArrayFormat, device: torch.device) -> Tensor:
     """A frame in memory as [3, H, W], float32 in 0..1 on a device."""
     if isinstance(array, Tensor):
-        tensor = array.to(torch.int32) if array.dtype is torch.uint16 else array
+        tensor = array.detach().to(torch.int32) if array.dtype is torch.uint16 else array.detach()
     else:
         plain = array.astype(np.int32) if array.dtype == np.uint16 else np.ascontiguousarray(array)
         tensor = torch.from_numpy(plain).permute(2, 0, 1)
@@ -107,6 +107,7 @@ def wrap_array(array: Any, number: int, expected: ArrayFormat | None, detect: bo
 
     Raises UsageError.
     """
+    array = array.detach() if isinstance(array, Tensor) else array
     form = describe_array(array, number)
     if expected is not None and form != expected:
         raise UsageError(f"frame {number} is {form}, the frames before it are {expected}", "Give frames of one kind")
@@ -166,8 +167,19 @@ class ArrayConverter:
             if bypass.pictures is not None:
                 picture = torch.lerp(enlarge(bypass.pictures[number], self._scale), picture, self._blend)
             result = rgb_to_array(picture, frame.form)
-            results.append(result if source.mask is None else keep_unmasked(result, frame.array, source.mask))
+            results.append(to_owned(result if source.mask is None else keep_unmasked(result, frame.array, source.mask)))
         return results
+
+
+def to_owned(result: Array) -> Array:
+    """A frame for the caller: a tensor that has its memory for itself, and that autograd and in-place changes take.
+
+    Those made in inference mode refuse both, and a view would hold the frames of its whole chunk in memory.
+    """
+    if not isinstance(result, Tensor):
+        return result
+    with torch.inference_mode(mode=False):
+        return result.clone()
 
 
 def keep_unmasked(result: Array, source: Array, mask: NDArray[np.bool_]) -> Array:

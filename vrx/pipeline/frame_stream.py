@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
+from numbers import Integral
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -133,13 +134,12 @@ def find_boundaries(frames: Iterator[Frame], call: CallOptions) -> Iterator[Scen
 
 def check_scenes(scenes: str | Iterable[int]) -> frozenset[int] | None:
     """The numbers of the frames that begin a scene; None where they are to be found.  Raises UsageError."""
-    if isinstance(scenes, str):
-        if scenes not in ("auto", "off"):
-            raise UsageError(
-                f"scenes is {scenes!r}", 'Use "auto", "off", or the numbers of the frames that begin a scene'
-            )
+    if isinstance(scenes, str) and scenes in ("auto", "off"):
         return None if scenes == "auto" else frozenset()
-    return frozenset(scenes)
+    numbers: list[Any] = list(scenes) if isinstance(scenes, Iterable) and scenes != "" else [None]
+    if not all(isinstance(number, Integral) and int(number) >= 0 for number in numbers):
+        raise UsageError(f"scenes is {scenes!r}", 'Use "auto", "off", or the numbers of the frames that begin a scene')
+    return frozenset(numbers)
 
 
 class FrameMasks:
@@ -171,6 +171,8 @@ class FrameMasks:
         if array.shape != self._size:
             shape = list(array.shape)
             raise UsageError(f"mask {number} has the shape {shape}, frames are {list(self._size)}", "Masks are [H, W]")
+        if array.dtype.kind not in "biuf":
+            raise UsageError(f"mask {number} has the type {array.dtype}", "Masks are bool, whole numbers or floats")
         if array.dtype != np.bool_:
             half = 0.5 if np.issubdtype(array.dtype, np.floating) else (np.iinfo(array.dtype).max + 1) / 2
             array = array >= half
@@ -180,8 +182,10 @@ class FrameMasks:
 def open_masks(call: CallOptions, first: Frame, origin: Fraction, stack: ExitStack) -> FrameMasks | None:
     """The masks of a call; those of a file are closed with the stack.  Raises UsageError and InputError."""
     masks = call.masks
-    if masks is None:
+    if call.restore.task is not Task.INPAINT:
         return None
+    if masks is None:
+        raise UsageError("inpaint needs masks", "Give one [H, W] for all frames, one for each, or a path")
     if isinstance(masks, str | os.PathLike):
         notify = make_notifier(IN_MEMORY, call.on_event)
         masks_ = stack.enter_context(MaskTrack(Path(masks), (first.width, first.height), notify))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,7 +35,7 @@ AnyFrame = TypeVar("AnyFrame", VideoFrame, NDArray[Any], Tensor)
 def load_model(
     name: str | os.PathLike[str] = "embedded",
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: Dtype = "auto",
     decoder: Decoder = "auto",
     tile: str = "auto",
@@ -57,7 +58,7 @@ def load_model(
     """
     settings = ModelSettings(
         name=os.fspath(name),
-        device=device,
+        device=str(device),
         dtype=dtype,
         decoder=decoder,
         tile=tile,
