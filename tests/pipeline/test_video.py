@@ -136,3 +136,15 @@ def test_a_file_without_frames_is_no_file(clip: ClipMaker, tmp_path: Path) -> No
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.mp4"):
         VideoReader(tmp_path / "none.mp4")
+
+
+def test_a_closed_reader_gives_no_frames(clip: ClipMaker) -> None:
+    with VideoReader(clip()) as video:
+        frames = iter(video)
+        next(frames)
+    with pytest.raises(UsageError, match="is closed"):
+        next(frames)
+    video = VideoReader(clip())
+    video.close()
+    with pytest.raises(UsageError, match="is closed"):
+        list(video)

@@ -98,7 +98,7 @@ class VideoReader:
             deinterlace=deinterlace,
         )
         self._times: deque[Fraction] | None = None
-        self._iterated = False
+        self._iterated = self._closed = False
         self._stack = ExitStack()
         span = Span(self.selection.start or Fraction(0), self.selection.end, frames, stream)
         notify = make_notifier(str(self.path), on_event)
@@ -112,7 +112,8 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; frames that were not read yet can no longer be."""
+        self._closed = True
         self._stack.close()
 
     @property
@@ -131,14 +132,20 @@ class VideoReader:
         return expected_frames(self.reader.info_on_timeline(), self.selection)
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """The frames.  Raises UsageError the second time: frames are not stored."""
+        """The frames.  Raises UsageError the second time, as frames are not stored, and once the file is closed."""
         if self._iterated:
             raise UsageError(f"{self.path} was read already", "Open another VideoReader to read it again")
         self._iterated = True
         return self._frames()
 
     def _frames(self) -> Iterator[VideoFrame]:
-        for frame in self.reader.frames():
+        frames = self.reader.frames()
+        while True:
+            if self._closed:  # a closed file must not be touched: the decoder would crash
+                raise UsageError(f"{self.path} is closed", "Read the frames inside the with block of the VideoReader")
+            frame = next(frames, None)
+            if frame is None:
+                return
             if self._times is not None:
                 self._times.append(frame.time)
             yield VideoFrame.of(frame)
