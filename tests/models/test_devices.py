@@ -109,7 +109,7 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
 
 @pytest.mark.parametrize(("task", "scale"), [("upscale", 4), ("upscale", 2), ("deblur", 1), ("inpaint", 1)])
 def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upscale, "brightness", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
+    monkeypatch.setattr(upscale, "to_luma", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
     options = EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
         restorer = EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)

@@ -26,7 +26,7 @@ def test_nothing_fits_below_the_fixed_part() -> None:
     [(TILED, 100_000, WHOLE), (TILED, 1_000_000, TILED), (None, 1_000_000, WHOLE)],
 )
 def test_the_least_is_that_of_the_better_way(tiled: Linear | None, pixels: int, expected: Linear) -> None:
-    assert Footprint(WHOLE, tiled).least(pixels) == expected.at(pixels)
+    assert Footprint(WHOLE, tiled).minimum(pixels) == expected.at(pixels)
 
 
 @pytest.mark.parametrize(

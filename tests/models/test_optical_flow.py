@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.optical_flow import LEAST_SIDE, Motion, brightness
+from vrx.models.optical_flow import LEAST_SIDE, Motion, to_luma
 
 
 def texture(height: int, width: int) -> Tensor:
@@ -15,7 +15,7 @@ def texture(height: int, width: int) -> Tensor:
 def test_a_shift_is_found(shift: tuple[int, int]) -> None:
     picture = texture(90, 120)
     moved = torch.roll(picture, shift, (-2, -1))
-    found = Motion().between(brightness(torch.cat([picture, moved])))
+    found = Motion().between(to_luma(torch.cat([picture, moved])))
     assert found.shape == (1, 2, 90, 120)
     inner = found[0, :, 12:-12, 12:-12].flatten(1)
     assert inner.median(1).values.tolist() == pytest.approx([-shift[1], -shift[0]], abs=0.1)
@@ -23,7 +23,7 @@ def test_a_shift_is_found(shift: tuple[int, int]) -> None:
 
 
 def test_every_pair_is_looked_at_alone() -> None:
-    pictures = brightness(torch.cat([torch.roll(texture(48, 60), t, -1) for t in range(4)]))
+    pictures = to_luma(torch.cat([torch.roll(texture(48, 60), t, -1) for t in range(4)]))
     together = Motion().between(pictures)
     assert len(together) == 3
     for number in range(3):
@@ -43,4 +43,4 @@ def test_one_picture_and_tiny_ones_do_not_move() -> None:
 
 def test_brightness_has_256_levels() -> None:
     picture = torch.stack([torch.full((3, 2, 2), value) for value in (0.0, 0.5, 1.0, 2.0)])
-    assert brightness(picture)[:, 0, 0].tolist() == [0, 128, 255, 255]
+    assert to_luma(picture)[:, 0, 0].tolist() == [0, 128, 255, 255]

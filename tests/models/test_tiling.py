@@ -64,7 +64,7 @@ def test_every_model_that_runs_has_a_footprint() -> None:
     runnable = [entry for entry in ENTRIES.values() if entry.available]
     assert runnable
     for entry in runnable:
-        small, large = (footprint(entry.name).least(pixels) for pixels in (832 * 480, 1920 * 1080))
+        small, large = (footprint(entry.name).minimum(pixels) for pixels in (832 * 480, 1920 * 1080))
         assert small < large
 
 
@@ -95,7 +95,7 @@ def test_caches_of_tiles_stay_on_a_gpu_while_there_is_room(free: int | None, sta
             moved.append(device)
             return self
 
-    tiling.rest(Cache(), torch.device("cuda"))
+    tiling.offload(Cache(), torch.device("cuda"))
     assert moved == ([] if stays else [torch.device("cpu")])
-    tiling.rest(Cache(), torch.device("cpu"))
+    tiling.offload(Cache(), torch.device("cpu"))
     assert len(moved) == (not stays)

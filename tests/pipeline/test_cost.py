@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
-from vrx.networks.embedded.recurrent import PIXELS, STANDARD, RecurrentNetwork, Trace
+from vrx.networks.embedded.recurrent import PIXELS, STANDARD, PreviousFrame, RecurrentNetwork
 from vrx.pipeline.cost import operations
 from vrx.pipeline.memory import memory_needed
 
@@ -33,10 +33,10 @@ def test_operations_of_enlarging_are_those_that_torch_counts(scale: int) -> None
     with torch.device("meta"), torch.inference_mode():
         network = RecurrentNetwork(STANDARD)
         picture, shifts = torch.empty(1, 3, HEIGHT * side, WIDTH * side), network.shifts(torch.empty(1, LEVELS))
-        trace = Trace(torch.empty(1, STANDARD.channels, HEIGHT, WIDTH), picture)
+        previous = PreviousFrame(torch.empty(1, STANDARD.channels, HEIGHT, WIDTH), picture)
         counter = FlopCounterMode(display=False)
         with counter:
-            network.step(scale, picture, shifts, trace, torch.empty(1, 2, HEIGHT, WIDTH))
+            network.step(scale, picture, shifts, previous, torch.empty(1, 2, HEIGHT, WIDTH))
     size = (WIDTH * side * scale, HEIGHT * side * scale)
     assert operations(f"upscale{scale}", size) == pytest.approx(counter.get_total_flops(), rel=0.02)
 

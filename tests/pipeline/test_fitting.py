@@ -42,7 +42,7 @@ def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPat
 def test_a_request_knows_what_fits_in_one_piece(free: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "free_memory", lambda _: free)
     request = BuildRequest(Components(), ModelSettings(), CUDA, torch.bfloat16)
-    tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
+    tiling = fitting.limit_to_memory(request, ENTRIES["infvsr"]).tiling
     assert (tiling.tiles(1088, 1920) is None) == whole
     assert tiling.free is not None
     assert tiling.free() == free
@@ -50,7 +50,7 @@ def test_a_request_knows_what_fits_in_one_piece(free: int, whole: bool, monkeypa
 
 def test_on_a_processor_rows_decide() -> None:
     request = BuildRequest(Components(), ModelSettings(), torch.device("cpu"), torch.float32)
-    tiling = fitting.with_room(request, ENTRIES["infvsr"]).tiling
+    tiling = fitting.limit_to_memory(request, ENTRIES["infvsr"]).tiling
     assert tiling.tiles(1024, 1920) is None
     assert tiling.tiles(1080, 1920) is not None
 

@@ -21,7 +21,7 @@ from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.pipeline.cost import bandwidth, matrix_rate
 from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
-from vrx.pipeline.fitting import with_room
+from vrx.pipeline.fitting import limit_to_memory
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
@@ -86,7 +86,7 @@ def benchmark_random(
     family = FAMILIES[entry.family]
     components = RandomComponents.of(entry, family, device, dtype)
     request = BuildRequest(components, model, device, dtype, random_context(family))
-    restorer = load_model(entry, with_room(request, entry)).restorer(restore)
+    restorer = load_model(entry, limit_to_memory(request, entry)).restorer(restore)
     rates = matrix_rate(device, dtype), bandwidth(device)
     rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]
     counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}

@@ -33,7 +33,7 @@ def defer_signals(release: Callable[[], object] | None = None) -> Iterator[None]
     timer = threading.Timer(GRACE_SECONDS, release or (lambda: None))
     timer.daemon = True
 
-    def later(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         waiting.append(number)
         if release is None:
             if len(waiting) > 1:
@@ -48,7 +48,7 @@ def defer_signals(release: Callable[[], object] | None = None) -> Iterator[None]
             handler = signal.getsignal(number)
             if callable(handler):
                 handlers[number] = handler
-                signal.signal(number, later)
+                signal.signal(number, record)
         yield
     finally:
         timer.cancel()

@@ -128,7 +128,7 @@ class StreamingPass:
             part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
             cache = caches[number] if caches else ConvCache(inplace=True)
             out, cache = self._step(part, cache.to(x.device))
-            after.append(self._tiling.rest(cache, x.device))
+            after.append(self._tiling.offload(cache, x.device))
             if not number:
                 total = out.new_zeros(*out.shape[:-2], height * outer, width * outer)
                 weights = out.new_zeros(height * outer, width * outer)

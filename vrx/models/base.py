@@ -18,8 +18,8 @@ class ChunkSchedule:
 
     A chunk of n frames is padded until (n - `first_offset`) % `multiple` == 0 in a scene's first chunk
     and n % `multiple` == 0 after it: Wan's causal autoencoder has multiple 4 and first offset 1.  The first
-    chunk is padded to `least` at least.  `ahead` frames of the scene after the chunk come along to be
-    looked at: FlashVSR's features lead its pictures by four frames.
+    chunk is padded to `least` at least.  `ahead` frames of the scene after the chunk come along for
+    lookahead: FlashVSR's features lead its pictures by four frames.
     """
 
     first: int

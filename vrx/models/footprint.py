@@ -36,7 +36,7 @@ class Footprint:
     decoder: str = ""
     part: str = ""
 
-    def least(self, pixels: int) -> int:
+    def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""
         ways = [self.whole, *([self.tiled] if self.tiled else [])]
         return min(way.at(pixels) for way in ways)

@@ -14,7 +14,7 @@ LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
 PATCH_STRIDE = 5  # pixels; patches are of 8
 
 
-def brightness(pictures: Tensor) -> Tensor:
+def to_luma(pictures: Tensor) -> Tensor:
     """What motion is found in: uint8 [T, H, W] on the processor, of pictures [T, 3, H, W] in 0..1."""
     red, green, blue = pictures.unbind(1)
     luma = torch.add(torch.add(red * LUMA[0], green, alpha=LUMA[1]), blue, alpha=LUMA[2])

@@ -64,19 +64,19 @@ def encode_prompt(components: Components, prompt: str, device: torch.device, fol
 
 
 def run_encoder(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.device) -> Tensor:
-    """Rows of a prompt; on a GPU the layers visit it one after the other, so it holds one at a time."""
+    """Rows of a prompt; on a GPU one layer at a time is in its memory."""
     if device.type == "cpu":
         return encoder.embed(ids, mask)
 
-    def come(block: nn.Module, _: object) -> None:
+    def move_in(block: nn.Module, _: object) -> None:
         block.to(device)
 
-    def leave(block: nn.Module, _: object, __: object) -> None:
+    def move_out(block: nn.Module, _: object, __: object) -> None:
         block.to("meta")  # not needed again
 
     for block in encoder.blocks:
-        block.register_forward_pre_hook(come)
-        block.register_forward_hook(leave)
+        block.register_forward_pre_hook(move_in)
+        block.register_forward_hook(move_out)
     for part in (encoder.token_embedding, encoder.norm):
         part.to(device)
     return encoder.embed(ids.to(device), mask.to(device))

@@ -48,7 +48,7 @@ class Tiling:
         fits = height <= TILED_FROM if self.untiled is None else height * width <= self.untiled
         return None if self.wanted == "off" or fits else Tiles()
 
-    def rest(self, cache: ConvCache, device: torch.device) -> ConvCache:
+    def offload(self, cache: ConvCache, device: torch.device) -> ConvCache:
         """The cache of a tile that waits for the next step: on the device while there is room, else on the host."""
         free = None if self.free is None else self.free()
         if device.type != "cuda" or (free is not None and free >= RESERVE):

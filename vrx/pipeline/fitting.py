@@ -28,7 +28,7 @@ def output_pixels(source: str, scale: int) -> int:
         return USUAL
 
 
-def with_room(request: BuildRequest, entry: Entry) -> BuildRequest:
+def limit_to_memory(request: BuildRequest, entry: Entry) -> BuildRequest:
     """The request with what its device's memory allows before the weights are there."""
     free = free_memory(request.device)
     found = FAMILIES[entry.family].footprint(entry, request.model.decoder)

@@ -13,7 +13,7 @@ from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
-from vrx.pipeline.fitting import output_pixels, with_room
+from vrx.pipeline.fitting import limit_to_memory, output_pixels
 from vrx.pipeline.select_model import DeviceInfo, select_model
 from vrx.settings import Environment, ModelSettings, RestoreSettings
 from vrx.weights import catalogue, http, store
@@ -75,7 +75,7 @@ class ModelPool:
             self._loaded.clear()  # the networks of another model make room first
             components = self.components(model, restore, downloader)
             request = BuildRequest(components, model, chosen.device, pick_dtype(model.dtype, chosen.device))
-            self._loaded[key] = load_model(chosen.entry, with_room(request, chosen.entry))
+            self._loaded[key] = load_model(chosen.entry, limit_to_memory(request, chosen.entry))
         return self._loaded[key].restorer(restore, model.prompt)
 
     def drop(self) -> None:

@@ -123,7 +123,7 @@ def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO) -> int | None:
     """Bytes of a GPU for an output of so many pixels; the catalogue's figure where it was not measured."""
     family = FAMILIES.get(entry.family)
     found = None if family is None else family.footprint(entry, decoder)
-    return entry.memory if found is None else found.least(pixels)
+    return entry.memory if found is None else found.minimum(pixels)
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.models.optical_flow import Motion, brightness
+from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.networks.embedded.recurrent import PIXELS
 from vrx.train import spoil
@@ -101,7 +101,7 @@ def motion_of(low: Tensor, pixels: int, workers: ThreadPoolExecutor) -> Tensor:
     """Motion half [N, 2, T, 2, G, G] of pictures [N, T, 3, p G, p G] in 0..1, on their device."""
     flat = low.flatten(0, 1)
     small = F.avg_pool2d(flat, pixels) if pixels > 1 else flat
-    levels = brightness(small).view(*low.shape[:2], *small.shape[-2:]).numpy()
+    levels = to_luma(small).view(*low.shape[:2], *small.shape[-2:]).numpy()
     return torch.from_numpy(np.stack(list(workers.map(search, levels)))).to(low.device)
 
 

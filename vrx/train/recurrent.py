@@ -30,7 +30,7 @@ from torch.func import functional_call
 from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
-from vrx.networks.embedded.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentConfig, RecurrentNetwork
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch
@@ -131,9 +131,9 @@ class Step:
         low = batch.low.float() / 255
         found = functional_call(self._damage, self._cast(self._damage), (low[:, ESTIMATED],))
         levels = torch.where(batch.estimated, found.detach(), batch.levels + batch.jitter).clamp(0, MOST_DAMAGE)
-        trace = Trace(batch.features, batch.picture)
-        arguments = (batch.scale, low, levels, trace, batch.motion.float())
-        residual, trace = functional_call(self._network, self._cast(self._network), arguments)
+        previous = PreviousFrame(batch.features, batch.picture)
+        arguments = (batch.scale, low, levels, previous, batch.motion.float())
+        residual, previous = functional_call(self._network, self._cast(self._network), arguments)
         base = bicubic(low.flatten(0, 1), batch.scale)
         out = base + F.pixel_shuffle(residual.flatten(0, 1).float(), PIXELS[batch.scale] * batch.scale)
         truth = batch.truth.float() / 255
@@ -142,8 +142,8 @@ class Step:
         loss.backward()  # type: ignore[no-untyped-call]
         self._updates.step()
         with torch.no_grad():
-            batch.features.copy_(trace.features)
-            batch.picture.copy_(trace.picture)
+            batch.features.copy_(previous.features)
+            batch.picture.copy_(previous.picture)
             batch.gains.copy_(gains)
 
 

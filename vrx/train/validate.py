@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
-from vrx.networks.embedded.recurrent import PIXELS, RecurrentConfig, RecurrentNetwork, Trace
+from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentConfig, RecurrentNetwork
 from vrx.train.pool import Footage, motion_of
 
 BORDER = 8  # pixels left out
@@ -93,8 +93,8 @@ class Validation:
         low = case.low.float() / 255
         levels = damage(low[:, :LEAD]).clamp(0, MOST_DAMAGE)
         grid = case.motion.shape[-2:]
-        trace = Trace(low.new_zeros(len(low), network.config.channels, *grid), torch.zeros_like(low[:, 0]))
-        residual, _ = network(case.scale, low, levels, trace, case.motion.float())
+        previous = PreviousFrame(low.new_zeros(len(low), network.config.channels, *grid), torch.zeros_like(low[:, 0]))
+        residual, _ = network(case.scale, low, levels, previous, case.motion.float())
         pixels = F.pixel_shuffle(residual.flatten(0, 1).float(), case.scale * PIXELS[case.scale])
         out = (bicubic(low.flatten(0, 1), case.scale) + pixels).view(case.truth.shape)
         figures = psnr(out, case.truth.float() / 255)

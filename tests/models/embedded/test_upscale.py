@@ -137,9 +137,9 @@ def test_a_given_strength_is_that_of_the_kind_of_damage_there_is(
 
 def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     levels = torch.tensor([0.2, 0.3, 0.5])
-    assert upscale.discount(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
-    assert upscale.discount(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
-    assert upscale.discount(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
+    assert upscale.weigh_levels(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
+    assert upscale.weigh_levels(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
+    assert upscale.weigh_levels(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
 
 
 @pytest.mark.parametrize(

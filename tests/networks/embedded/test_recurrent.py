@@ -6,9 +6,9 @@ import torch
 from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.recurrent import (
     PIXELS,
+    PreviousFrame,
     RecurrentConfig,
     RecurrentNetwork,
-    Trace,
     fetch,
     inside,
     warp,
@@ -26,10 +26,10 @@ def network() -> RecurrentNetwork:
     return made
 
 
-def first(made: RecurrentNetwork, scale: int, side: int = 6) -> tuple[torch.Tensor, Trace, torch.Tensor]:
+def first(made: RecurrentNetwork, scale: int, side: int = 6) -> tuple[torch.Tensor, PreviousFrame, torch.Tensor]:
     pixels = PIXELS[scale]
     picture = torch.rand(1, 3, pixels * side, pixels * side)
-    empty = Trace(torch.rand(1, made.config.channels, side, side), torch.rand_like(picture))
+    empty = PreviousFrame(torch.rand(1, made.config.channels, side, side), torch.rand_like(picture))
     return picture, empty, torch.zeros(1, 2, side, side)
 
 
@@ -37,20 +37,20 @@ def first(made: RecurrentNetwork, scale: int, side: int = 6) -> tuple[torch.Tens
 def test_a_fresh_network_adds_nothing_and_gives_every_pixel(scale: int) -> None:
     made = RecurrentNetwork(RecurrentConfig(channels=8, blocks=1))
     picture, _, _ = first(made, scale)
-    residual, trace = made.step(scale, picture, made.shifts(torch.zeros(1, LEVELS)), None, None)
+    residual, previous = made.step(scale, picture, made.shifts(torch.zeros(1, LEVELS)), None, None)
     assert residual.shape == (1, 3 * (scale * PIXELS[scale]) ** 2, 6, 6)
     assert not residual.any()
-    assert trace.features.shape == (1, 8, 6, 6)
+    assert previous.features.shape == (1, 8, 6, 6)
 
 
 @pytest.mark.parametrize("scale", PIXELS)
 @torch.no_grad()
 def test_motion_from_outside_is_as_a_first_frame(scale: int) -> None:
     made = network()
-    picture, trace, motion = first(made, scale)
+    picture, previous, motion = first(made, scale)
     shifts = made.shifts(torch.rand(1, LEVELS))
     alone, _ = made.step(scale, picture, shifts, None, None)
-    after, _ = made.step(scale, picture, shifts, trace, motion + OUTSIDE)
+    after, _ = made.step(scale, picture, shifts, previous, motion + OUTSIDE)
     torch.testing.assert_close(after, alone)
 
 
@@ -59,13 +59,13 @@ def test_a_clip_is_its_frames_one_after_the_other() -> None:
     made = network()
     clip, levels = torch.rand(2, 3, 3, 6, 6), torch.rand(2, LEVELS)
     motion = torch.rand(2, 3, 2, 6, 6)
-    start = Trace(torch.rand(2, 8, 6, 6), torch.rand(2, 3, 6, 6))
+    start = PreviousFrame(torch.rand(2, 8, 6, 6), torch.rand(2, 3, 6, 6))
     together, _ = made(4, clip, levels, start, motion)
     for number in range(2):
         one = slice(number, number + 1)
-        trace, shifts = Trace(start.features[one], start.picture[one]), made.shifts(levels[one])
+        previous, shifts = PreviousFrame(start.features[one], start.picture[one]), made.shifts(levels[one])
         for t in range(3):
-            residual, trace = made.step(4, clip[one, t], shifts, trace, motion[one, t])
+            residual, previous = made.step(4, clip[one, t], shifts, previous, motion[one, t])
             torch.testing.assert_close(residual, together[one, t], atol=1e-5, rtol=1e-4)
 
 

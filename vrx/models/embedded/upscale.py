@@ -11,11 +11,11 @@ from torch import Tensor
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
 from vrx.models.layouts import pad_to_multiple
-from vrx.models.optical_flow import Motion, brightness
+from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.classical import bicubic, bicubic_grid
 from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, estimate_damage
 from vrx.networks.embedded.grid import to_pixels
-from vrx.networks.embedded.recurrent import PIXELS, RecurrentNetwork, Trace
+from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentNetwork
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
 LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
@@ -25,7 +25,7 @@ COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
-def discount(levels: Tensor, scale: int) -> Tensor:
+def weigh_levels(levels: Tensor, scale: int) -> Tensor:
     """What to act on of estimated damage.
 
     Pictures that are soft by nature are read as resized, so softness is left out.  Those to be enlarged by
@@ -69,7 +69,7 @@ def damage_notes(levels: Tensor, scene: int) -> tuple[Note, ...]:
 class EncodedChunk:
     """From encode to generate.
 
-    `base`: bicubic interpolation [T, 3, s H, s W], on the grid where that is pixel for pixel (see `on_grid`);
+    `base`: bicubic interpolation [T, 3, s H, s W], on the grid where that is pixel for pixel (see `is_on_source_grid`);
     `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
     `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`: the same for the
     frames that are restored before a scene's first one, [L - 1, 2, H, W], in a scene's first chunk.
@@ -121,9 +121,9 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         notes: tuple[Note, ...] = ()
         if levels is None:
             levels, notes = self.levels(chunk.frames, state.scene.number + 1)
-        base = (bicubic_grid if on_grid(self._scale) else bicubic)(chunk.frames, self._scale)
+        base = (bicubic_grid if is_on_source_grid(self._scale) else bicubic)(chunk.frames, self._scale)
         pictures, side = pad_to_multiple(chunk.frames, PIXELS[self._scale]), PIXELS[self._scale]
-        luma = brightness(F.avg_pool2d(pictures, side) if side > 1 else pictures)
+        luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
         motion, lead = self.motion(luma, state.latest)
         encoded = EncodedChunk(
             base,
@@ -140,7 +140,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         if self._strength == 0:
             return frames.new_zeros(1, LEVELS), ()
         found = estimate_damage(self._estimator, frames[:ESTIMATED_FRAMES]).to(frames)
-        acted = discount(found, self._scale)
+        acted = weigh_levels(found, self._scale)
         if self._strength is not None:
             return scale_levels(acted, self._strength)[None], ()
         return acted[None], damage_notes(found, scene)
@@ -167,17 +167,17 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return EncodeState(scene, tensors.get("levels"), tensors["latest"])
 
 
-class Generate(Stage[EncodedChunk, ResidualChunk, Trace | None]):
+class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
     """The network, a frame at a time, over what the frame before left."""
 
     def __init__(self, scale: int, network: RecurrentNetwork, remember: bool = True) -> None:
         self._scale, self._network, self._remember = scale, network, remember
 
-    def start(self, scene: SceneStart) -> Trace | None:
+    def start(self, scene: SceneStart) -> PreviousFrame | None:
         """Nothing was seen."""
         return None
 
-    def step(self, chunk: EncodedChunk, state: Trace | None) -> tuple[ResidualChunk, Trace | None]:
+    def step(self, chunk: EncodedChunk, state: PreviousFrame | None) -> tuple[ResidualChunk, PreviousFrame | None]:
         """Residuals, in order."""
         weight, motion = self._network.weight, chunk.motion.split(1)
         shifts = self._network.shifts(chunk.levels.to(weight))
@@ -193,20 +193,20 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Trace | None]):
             residuals.append(residual)
         return ResidualChunk(chunk.base, torch.cat(residuals), chunk.notes), state
 
-    def save(self, state: Trace | None) -> dict[str, Tensor]:
+    def save(self, state: PreviousFrame | None) -> dict[str, Tensor]:
         """Features and picture of the latest frame."""
         if state is None:
             return {}
         return {"features": state.features.contiguous().clone(), "picture": state.picture.contiguous().clone()}
 
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> Trace | None:
-        """The trace that `save` gave."""
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> PreviousFrame | None:
+        """The features and picture that `save` gave."""
         if not tensors:
             return None
         device = self._network.weight.device
-        return Trace(tensors["features"].to(device), tensors["picture"].to(device))
+        return PreviousFrame(tensors["features"].to(device), tensors["picture"].to(device))
 
-    def cache_usage(self, state: Trace | None) -> CacheUsage:
+    def cache_usage(self, state: PreviousFrame | None) -> CacheUsage:
         """Features and picture of the latest frame."""
         return CacheUsage() if state is None else CacheUsage(state.features.nbytes + state.picture.nbytes)
 
@@ -220,12 +220,12 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
     def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
         base = chunk.base
-        residual = chunk.residuals if on_grid(self._scale) else to_pixels(chunk.residuals)
+        residual = chunk.residuals if is_on_source_grid(self._scale) else to_pixels(chunk.residuals)
         # in place: pages that are touched for the first time cost more than the sum
         frames = base.add_(residual[..., : base.shape[-2], : base.shape[-1]]).clamp_(0, 1)
-        return RestoredChunk(to_pixels(frames) if on_grid(self._scale) else frames, chunk.notes), state
+        return RestoredChunk(to_pixels(frames) if is_on_source_grid(self._scale) else frames, chunk.notes), state
 
 
-def on_grid(scale: int) -> bool:
+def is_on_source_grid(scale: int) -> bool:
     """Whether a grid position is a pixel of the source, so that the base can stay on the grid as well."""
     return PIXELS[scale] == 1

@@ -46,7 +46,7 @@ STANDARD = RecurrentConfig(channels=64, blocks=7)
 
 
 @dataclass(frozen=True)
-class Trace:
+class PreviousFrame:
     """What a frame leaves for the next: features [N, C, H, W] and its picture [N, 3, p H, p W]."""
 
     features: Tensor
@@ -108,36 +108,41 @@ class RecurrentNetwork(PublishedNetwork):
         return shifts.split(self.config.channels, -1)
 
     def forward(
-        self, scale: int, pictures: Tensor, levels: Tensor, trace: Trace, motion: Tensor
-    ) -> tuple[Tensor, Trace]:
-        """Clips [N, T, 3, p H, p W] after a trace, with `motion` [N, T, 2, H, W], to residuals; for training.
+        self, scale: int, pictures: Tensor, levels: Tensor, previous: PreviousFrame, motion: Tensor
+    ) -> tuple[Tensor, PreviousFrame]:
+        """Clips [N, T, 3, p H, p W] after a `previous` frame, `motion` [N, T, 2, H, W], to residuals; for training.
 
         Motion to far outside means that no frame is before.
         """
         shifts, residuals = self.shifts(levels.to(self.weight.dtype)), []
         for picture, moved in zip(pictures.unbind(1), motion.unbind(1), strict=True):
-            residual, trace = self.step(scale, picture, shifts, trace, moved)
+            residual, previous = self.step(scale, picture, shifts, previous, moved)
             residuals.append(residual)
-        return torch.stack(residuals, 1), trace
+        return torch.stack(residuals, 1), previous
 
     def step(
-        self, scale: int, picture: Tensor, shifts: tuple[Tensor, ...], trace: Trace | None, motion: Tensor | None
-    ) -> tuple[Tensor, Trace]:
+        self,
+        scale: int,
+        picture: Tensor,
+        shifts: tuple[Tensor, ...],
+        previous: PreviousFrame | None,
+        motion: Tensor | None,
+    ) -> tuple[Tensor, PreviousFrame]:
         """One frame [N, 3, p H, p W] in 0..1 to its residual [N, 3 (s p)^2, H, W], and what it leaves.
 
         `motion` [N, 2, H, W]: from each position to its content's place in the frame before, x and y in
-        positions.  Without a trace the frame is a scene's first.
+        positions.  Without a `previous` one the frame is a scene's first.
         """
         pixels, dtype = PIXELS[scale], self.weight.dtype
-        if trace is None or motion is None:
+        if previous is None or motion is None:
             earlier = torch.cat([torch.zeros_like(picture), torch.zeros_like(picture[:, :1])], 1)
             recalled = None
         else:
             valid = inside(motion)
-            change = (picture - fetch(trace.picture, motion, pixels)) * DETAIL_GAIN
+            change = (picture - fetch(previous.picture, motion, pixels)) * DETAIL_GAIN
             plane = F.interpolate(valid, scale_factor=pixels) if pixels > 1 else valid
             earlier = torch.cat([change * plane, plane], 1)
-            recalled = warp(trace.features, motion, valid).to(dtype)
+            recalled = warp(previous.features, motion, valid).to(dtype)
         x = torch.cat([picture, contrast(picture), earlier], 1)
         x = F.pixel_unshuffle(x, pixels) if pixels > 1 else x
         x = self.stems[str(scale)](x.to(dtype).contiguous(memory_format=torch.channels_last))
@@ -147,7 +152,7 @@ class RecurrentNetwork(PublishedNetwork):
         for block, shift in zip(self.blocks, shifts, strict=True):
             x = block(x, shift)
         residual: Tensor = self.heads[str(scale)](x)
-        return residual, Trace(x, picture)
+        return residual, PreviousFrame(x, picture)
 
 
 def warp(features: Tensor, motion: Tensor, valid: Tensor) -> Tensor:

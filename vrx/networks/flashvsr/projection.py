@@ -120,11 +120,11 @@ class LqProjection(PublishedNetwork):
         if video.shape[2] % GROUP:
             raise ValueError(f"{video.shape[2]} frames do not divide into groups of {GROUP}")
         x = self.fold(video)
-        y = self.causal(x, cache) if self.config.version == "1.1" else self.alone(x)
+        y = self.convolve_causally(x, cache) if self.config.version == "1.1" else self.convolve_groups(x)
         tokens = y.permute(0, 2, 3, 4, 1).flatten(1, 3)
         return [layer(tokens) for layer in self.linear_layers], cache
 
-    def causal(self, x: Tensor, cache: ConvCache) -> Tensor:
+    def convolve_causally(self, x: Tensor, cache: ConvCache) -> Tensor:
         """Every group after the one before it, across steps."""
         front = cache.store["conv1"]
         cache.store["conv1"] = x[:, :, -BACK:].clone()
@@ -133,7 +133,7 @@ class LqProjection(PublishedNetwork):
         cache.store["conv2"] = y[:, :, -BACK:].clone()
         return self.convolve("2", y, front)
 
-    def alone(self, x: Tensor) -> Tensor:
+    def convolve_groups(self, x: Tensor) -> Tensor:
         """Every group after its own last frames, as the first release was trained."""
         n = x.shape[0]
         groups = x.unflatten(2, (-1, GROUP)).transpose(1, 2).flatten(0, 1)
