@@ -53,7 +53,7 @@ def test_an_array_comes_back_as_it_was(dtype: Any) -> None:
         (np.zeros((0, 6, 3), np.uint8), "empty"),
         (torch.zeros(4, 6, 3), "permute"),
         (torch.zeros(3, 4, 6, dtype=torch.int64), "int64"),
-        ("frame.png", "of type str"),
+        ("frame.png", "of type str.*VideoReader"),
         (np.full((4, 6, 3), 200.0, np.float32), "divide by 255"),
         (np.full((4, 6, 3), np.nan, np.float32), "values of nan"),
     ],

@@ -118,12 +118,15 @@ def test_masks_that_do_not_fit_are_refused(model: Model) -> None:
 def test_what_a_model_does_not_do_is_refused_before_the_first_frame(model: Model) -> None:
     with pytest.raises(UsageError, match="5"):
         model.upscale([], scale=5)
+    with pytest.raises(UsageError, match=r"--scale is 2\.0"):
+        model.upscale([], scale=2.0)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="prompt"):
         model.upscale([], prompt="a cat")
     with pytest.raises(UsageError, match="sigma"):
         model.deblur([], sigma=50)
     with pytest.raises(ModelError, match="unknown model"):
         load_model("embeded")
+    assert load_model("embedded", device=torch.device("cpu")).device == model.device
     assert list(model.upscale([], scale=2)) == []
 
 

@@ -7,9 +7,11 @@ import pytest
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, open_session
 from vrx.errors import DeviceError
+from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, plan
 from vrx.pipeline.memory import HostMemory
-from vrx.pipeline.plan import check_memory, make_plan
+from vrx.pipeline.plan import check_memory, make_plan, missing_files_note
+from vrx.weights.catalogue import load_all
 
 
 def test_a_plan_says_what_will_be_done(clip: ClipMaker, tmp_path: Path) -> None:
@@ -34,3 +36,11 @@ def test_memory_that_cannot_be_enough_is_named_and_refused(
         assert "it would be refused" in plan.make_plan(session).notes[-1]
         with pytest.raises(DeviceError, match="of memory"):
             check_memory(session)
+
+
+def test_a_plan_tells_which_files_of_a_model_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
+    entries = load_all(FAMILIES)
+    assert missing_files_note(entries["infvsr"]).startswith("a run downloads first: InfVSR.ckpt, ")
+    assert missing_files_note(entries["instantvir-sr4"]).endswith("vrx models show instantvir-sr4")

@@ -31,6 +31,7 @@ def test_a_copy_has_the_times_the_sound_and_the_pixels(clip: ClipMaker, tmp_path
 def test_a_reader_tells_what_it_reads(clip: ClipMaker) -> None:
     with VideoReader(clip("in.mkv", frames=12), start=0.2, frames=3) as video:
         assert (video.size, video.fps, video.frame_count) == ((64, 48), 25, 3)
+        assert repr(video).endswith("in.mkv', 64x48, 25 fps)")
         frames = list(video)
         assert [frame.time for frame in frames] == [Fraction(n, 25) for n in (5, 6, 7)]
         with pytest.raises(UsageError, match="read already"):
@@ -123,6 +124,8 @@ def test_a_writer_comes_before_the_first_frame_is_read(clip: ClipMaker, tmp_path
         assert isinstance(next(iter(video)), VideoFrame)
         with pytest.raises(UsageError, match="before reading"):
             VideoWriter(tmp_path / "out.mkv", like=video)
+    with pytest.raises(UsageError, match="`like` is of type str"):
+        VideoWriter(tmp_path / "out.mkv", like="in.mkv")  # type: ignore[arg-type]
 
 
 def test_a_file_without_frames_is_no_file(clip: ClipMaker, tmp_path: Path) -> None:

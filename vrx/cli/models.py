@@ -142,7 +142,7 @@ def pull(
     with watcher(render.err_console(), ProgressOptions(quiet=quiet), json) as watch:
         for name in names:
             count = len(api.pull(name, everything, watch))
-            text = f"{name}: {count} files downloaded and verified"
+            text = f"{name}: ready, {count} {'file' if count == 1 else 'files'} verified"
             watch(events.Noted(input=name, code="model-ready", text=text, facts={"files": count}))
 
 

@@ -51,7 +51,7 @@ def to_json_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_json_value(v) for v in value]
     if isinstance(value, Fraction):
-        return round(float(value), 6)
+        return float(f"{float(value):.12g}")
     return str(value) if isinstance(value, Path) else value
 
 

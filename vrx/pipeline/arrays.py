@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -58,7 +59,8 @@ def describe_array(array: object, number: int) -> ArrayFormat:
         known, dtype = array.dtype in PEAKS or array.dtype in NUMPY_FLOATS, array.dtype
         found = ArrayFormat((array.shape[0], array.shape[1]), dtype, None)
     else:
-        raise UsageError(f"frame {number} is of type {type(array).__name__}", FORM)
+        hint = "The frames of a file are given by vrx.VideoReader(path)" if isinstance(array, str | PurePath) else FORM
+        raise UsageError(f"frame {number} is of type {type(array).__name__}", hint)
     if not known:
         raise UsageError(f"frame {number} has the type {dtype}", FORM)
     if not min(found.size):

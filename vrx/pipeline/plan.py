@@ -10,7 +10,9 @@ from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
 from vrx.pipeline.select_model import needs_gpu
 from vrx.pipeline.session import Session
-from vrx.settings import Task
+from vrx.settings import Environment, Task
+from vrx.weights import store
+from vrx.weights.catalogue import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ def make_plan(session: Session) -> Plan:
     files = ", ".join(part.path for part in entry.parts if not part.optional)
     needed = memory_needed(session)
     warning = memory.note(needed, session.device) if not needs_gpu(entry) else ""
+    notes = [*session.warnings, warning, missing_files_note(entry)]
     return Plan(
         source=session.job.source,
         output=str(target.path) if target.path else "standard output",
@@ -65,8 +68,19 @@ def make_plan(session: Session) -> Plan:
         memory=needed,
         seconds=estimate_seconds(session),
         action=plan_action(session),
-        notes=(*session.warnings, *([warning] if warning else [])),
+        notes=tuple(note for note in notes if note),
     )
+
+
+def missing_files_note(entry: Entry) -> str:
+    """Which files of a model a run lacks, and whether it downloads them first; empty for none."""
+    missing = [] if entry.local else store.missing_parts(entry, Environment.read().models)
+    if not missing:
+        return ""
+    files = ", ".join(part.path for part in missing)
+    if all(part.downloadable for part in missing):
+        return f"a run downloads first: {files}"
+    return f"not on this machine: {files}; how to get them: vrx models show {entry.name}"
 
 
 def memory_needed(session: Session) -> int | None:

@@ -105,6 +105,10 @@ class VideoReader:
         self.reader = self._stack.enter_context(Reader(self.path, span, notify, None, Deinterlace(deinterlace)))
         self.reader.make_upright()
 
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"VideoReader({str(self.path)!r}, {width}x{height}, {float(self.fps):g} fps)"
+
     def __enter__(self) -> VideoReader:
         return self
 
@@ -201,6 +205,8 @@ class VideoWriter:
         self._times: deque[Fraction] | None = None
         try:
             if like is not None:
+                if not isinstance(like, VideoReader):
+                    raise UsageError(f"`like` is of type {type(like).__name__}", "Give an open VideoReader")
                 if size is not None or fps is not None:
                     raise UsageError("VideoWriter takes size and fps from `like`", "Leave size and fps out")
                 self._times = like.record_times()
