@@ -54,6 +54,19 @@ def test_where_a_redirect_leads(status: int, location: str, target: str) -> None
     assert hub.redirect_target("https://hub/a/x", answer(status, location=location)) == target
 
 
+def test_a_loop_of_redirects_ends_after_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def head(url: str, **options: object) -> SimpleNamespace:
+        asked.append(url)
+        return answer(307, location=url)
+
+    monkeypatch.setattr(hub, "session", lambda: SimpleNamespace(head=head))
+    with pytest.raises(ModelError, match="unexpected response from the Hub"):
+        hub.query_with_retries(SOURCE)
+    assert len(asked) == 1 + 5
+
+
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [

@@ -58,7 +58,8 @@ def check_ffmpeg() -> Iterator[Check]:
 def check_embedded_model() -> Check:
     """The embedded model's file, by its hash."""
     try:
-        part = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["embedded"].parts[0]
+        entries = catalogue.load_file(catalogue.packaged_path(), FAMILIES).values()
+        part = next(entry for entry in entries if entry.packaged).parts[0]
         path = hashes.packaged_path(part.path)
         hashes.verify_file(path, part.size, part.sha256)
         return Check("embedded model", True, str(path))
