@@ -24,6 +24,14 @@ def test_a_state_comes_back_bit_by_bit(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
+def test_memory_layouts_come_back(tmp_path: Path) -> None:
+    tensors = {"last": torch.randn(1, 8, 3, 5).contiguous(memory_format=torch.channels_last), "first": torch.ones(2, 8)}
+    state = StreamState(SceneStart(0, (3, 5), (6, 10)), 1, 4, {"generate": tensors})
+    stream_state.write(state, tmp_path / "state")
+    found = stream_state.read(tmp_path / "state").stages["generate"]
+    assert {name: tensor.stride() for name, tensor in found.items()} == {n: t.stride() for n, t in tensors.items()}
+
+
 def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"not a state at all")
     with pytest.raises(ModelError):

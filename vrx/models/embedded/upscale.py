@@ -197,7 +197,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
         """Features and picture of the latest frame."""
         if state is None:
             return {}
-        return {"features": state.features.contiguous().clone(), "picture": state.picture.contiguous().clone()}
+        return {"features": state.features.clone(), "picture": state.picture.clone()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> PreviousFrame | None:
         """The features and picture that `save` gave."""
