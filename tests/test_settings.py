@@ -77,12 +77,18 @@ def test_times_from_python_are_finite_numbers(time: Any) -> None:
         (SelectionSettings, {"scene_threshold": "27"}),
         (OutputSettings, {"crf": "18"}),
         (ModelSettings, {"seed": 1.5}),
+        (ModelSettings, {"tile": 512}),
     ],
 )
 def test_numbers_from_python_are_numbers(settings: Any, field: dict[str, Any]) -> None:
     name = next(iter(field)).replace("_", "-")
     with pytest.raises(UsageError, match=f"--{name} is "):
         settings(**field)
+
+
+def test_encoder_arguments_from_python_are_words() -> None:
+    with pytest.raises(UsageError, match="encoder_args is one text"):
+        OutputSettings(encoder_args="-g 25")  # type: ignore[arg-type]
 
 
 def test_the_hubs_cache_is_where_its_library_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

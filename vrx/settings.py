@@ -120,6 +120,8 @@ class ModelSettings:
         check_choice("--decoder", self.decoder, Decoder)
         check_choice("--color-fix", self.color_fix, ColorFix)
         check_choice("--dtype", self.dtype, Dtype)
+        if not isinstance(self.tile, str):
+            raise UsageError(f"--tile is {self.tile!r}", f"Give a text: 'auto', 'off', or pixels, such as '{MIN_TILE}'")
         if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= MIN_TILE):
             raise UsageError(f"--tile is {self.tile!r}", f"Use auto, off, or {MIN_TILE} pixels or more")
         check_number("steps", self.steps, Integral)
@@ -219,6 +221,8 @@ class OutputSettings:
     resume: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.encoder_args, str):
+            raise UsageError("encoder_args is one text", 'Give a tuple of words, such as ("-g", "25")')
         if self.path == "":
             raise UsageError("-o is empty", "Name a file or a folder; a shell variable may be unset")
         if self.overwrite and self.skip_existing:

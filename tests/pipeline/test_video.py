@@ -136,6 +136,13 @@ def test_a_file_without_frames_is_no_file(clip: ClipMaker, tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {"in.mkv"}
 
 
+def test_a_closed_writer_takes_no_frame(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "out.mkv", size=(64, 48), fps=25) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"out\.mkv is closed"):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.mp4"):
         VideoReader(tmp_path / "none.mp4")

@@ -267,8 +267,10 @@ class VideoWriter:
         """Add a frame: a `VideoFrame`, or RGB as [H, W, 3] array or [3, H, W] tensor (uint8, uint16, or float in 0..1).
 
         An array is shown from `time` (seconds) on; without it, when the frame of `like` was whose turn it is, or
-        one frame after the one before it.
+        one frame after the one before it.  Raises UsageError after `close`.
         """
+        if self._finished:
+            raise UsageError(f"{self.path} is closed", "Write frames before the end of the `with` block")
         number = self._writer.frames
         expected = self._times.popleft() if self._times else None
         if isinstance(frame, Frame):
