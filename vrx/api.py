@@ -31,7 +31,7 @@ THREADS = "vrx "  # what the names of threads at work begin with
 
 
 def kill_encoders() -> None:
-    """End every encoder at once; for a process that leaves in a hurry."""
+    """Kill every encoder; for a process about to exit."""
     from vrx.media import ffmpeg
 
     ffmpeg.kill_all()

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from vrx.cli import signals
 from vrx.errors import Exit
 
 STUCK = """
@@ -24,7 +25,12 @@ def test_a_run_that_does_not_answer_is_left(name: str, status: Exit) -> None:
     code = STUCK.format(name=name)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, cwd=ROOT)
     assert done.returncode == status
+    assert "after waiting 0.2 s" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_step_gets_ten_seconds_to_end() -> None:
+    assert signals.LAST_RESORT == 10.0  # seconds; all orderly ways to stop take less
 
 
 def test_what_is_ignored_stays_ignored() -> None:

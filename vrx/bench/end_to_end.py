@@ -59,7 +59,7 @@ class Benchmark:
 
 
 def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSettings) -> Benchmark:
-    """Restore a made clip x4 end to end at each output size.
+    """Restore a generated clip x4 end to end at each output size.
 
     On the processor each size has a process of its own, whose memory is its own.  Raises UsageError.
     """

@@ -41,7 +41,7 @@ def run_in_subprocess(function: Callable[..., Result], *arguments: object) -> Re
 
 
 def answer(there: Connection, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    """In the new process: call the function and send what comes of it."""
+    """In the new process: call the function and send its result or exception."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both; the other one ends this
     try:
         there.send((True, function(*arguments)))

@@ -26,7 +26,7 @@ def random_context(family: Family) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomComponents(Components):
-    """Components of a family that are made, not read; `device` and `dtype` are where the networks will run.
+    """Components of a family with random weights; `device` and `dtype` are where the networks will run.
 
     `roles`: those that there are.
     """
@@ -55,11 +55,11 @@ class RandomComponents(Components):
         return {} if self.family.components[role].network else {role: random_context(self.family)}
 
     def load(self, role: str, kind: type[Network]) -> Network:
-        """A network of the published size, filled where it will run."""
+        """A network of the published size with random weights, on its device."""
         return self.fill(role, kind, {})
 
     def fill(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
-        """A network of the published size, filled where it will run."""
+        """A network of the published size with random weights, on its device."""
         config = self.config(role)
         with torch.device("meta"):
             network = kind(config)

@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def refuse_empty(arguments: list[str]) -> None:
-    """Refuse empty words: an unset shell variable must not mean the current folder, or nothing.
+    """Refuse empty words: an unset shell variable must not mean the current folder.
 
     Raises UsageError.
     """

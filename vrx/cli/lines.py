@@ -41,7 +41,7 @@ def format_finished(event: events.Finished) -> str:
 
 
 def format_failed(event: events.Failed) -> str:
-    """An error line."""
+    """The error line of a failed input."""
     return f"vrx: {VrxError(event.message, event.hint)}"
 
 

@@ -42,7 +42,8 @@ def watch(reading: int) -> None:
         status = STATUS.get(os.read(reading, 1)[0])
     time.sleep(LAST_RESORT)
     sys.stderr.write(
-        "vrx: stopped after waiting 10 s for a step that did not end. The next run of the command cleans up\n"
+        f"vrx: stopped after waiting {LAST_RESORT:g} s for a step that did not end."
+        " The next run of the command cleans up\n"
     )
     api.kill_encoders()
     os._exit(status)

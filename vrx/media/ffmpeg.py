@@ -25,7 +25,7 @@ from vrx.settings import Environment
 
 logger = logging.getLogger(__name__)
 
-MAX_LINES = 40  # of stderr, kept for error messages
+MAX_LINES = 40  # of stderr, stored for error messages
 PROBE_SECONDS = 20
 KILL_SECONDS = 3.0  # a killed process that is still alive then hangs in the kernel
 CAUSE_WORDS = (  # substrings of lines that name a cause

@@ -1,4 +1,4 @@
-"""What InfVSR and InstantViR share: one step of causal Wan over a rolling KV cache, and the decoder after it."""
+"""Shared by InfVSR and InstantViR: one step of causal Wan over a rolling KV cache, and the decoder after it."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from vrx.settings import RestoreSettings
 
 RULE = OneStep(timestep=399, shift=5.0, window=3, pad=False)
 CHANGE = 27.0  # content score at which a frame becomes the reference
-PATIENCE = 15  # frames that a reference stays at least
+PATIENCE = 15  # minimum frames before a reference is replaced
 
 
 @dataclass
@@ -44,7 +44,7 @@ class EncodeState:
 
 
 class Encode(Stage[DeviceChunk, LatentChunk, EncodeState]):
-    """Enlarge, encode, and look for a new reference at every chunk's start."""
+    """Enlarge, encode, and select a new reference at the start of a chunk."""
 
     def __init__(self, encoder: StreamingPass, guidance: VisualGuidance, scale: int) -> None:
         self._encoder, self._guidance, self._scale = encoder, guidance, scale

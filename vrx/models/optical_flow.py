@@ -1,4 +1,4 @@
-"""How the content of a picture moved since the one before: dense optical flow, on the processor."""
+"""Dense optical flow between pictures, on the processor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATCH_STRIDE = 5  # pixels; patches are of 8
 
 
 def to_luma(pictures: Tensor) -> Tensor:
-    """What motion is found in: uint8 [T, H, W] on the processor, of pictures [T, 3, H, W] in 0..1."""
+    """Luma uint8 [T, H, W] on the processor, of pictures [T, 3, H, W] in 0..1."""
     red, green, blue = pictures.unbind(1)
     luma = torch.add(torch.add(red * LUMA[0], green, alpha=LUMA[1]), blue, alpha=LUMA[2])
     return (luma * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()

@@ -207,7 +207,7 @@ def crop(picture: Tensor, scene: SceneStart) -> Tensor:
 
 
 def resize_note(scale: int) -> Note:
-    """That the result is not what the model gave."""
+    """The note on frames resized after the model."""
     text = f"{NAME} enlarges by {SCALE}; its frames are then resized to {scale} times the source"
     return Note("model-scale-resized", text, {"model": NAME, "model_scale": SCALE, "scale": scale})
 

@@ -57,7 +57,7 @@ class Tiling:
 
 
 def starts(length: int, tiles: Tiles) -> list[int]:
-    """Where tiles begin along an axis; one that the tile before already reaches the end of is left out."""
+    """Where tiles begin along an axis; no tile is added where the one before reaches the end."""
     found = [0]
     while found[-1] + tiles.side < length:
         found.append(found[-1] + tiles.stride)

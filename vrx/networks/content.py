@@ -1,4 +1,4 @@
-"""How much the content of two pictures differs, as scene detectors measure it.  Pure."""
+"""Content difference of two pictures, as scene detectors measure it.  Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network introduces itself: sizes read from its tensors, a tensor that identifies it, placement on a device."""
+"""Bases of published networks: sizes read from its tensors, a tensor that identifies it, placement on a device."""
 
 from __future__ import annotations
 

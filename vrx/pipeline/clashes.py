@@ -102,7 +102,7 @@ class OutputRegistry:
         self._sequences: dict[Identity, list[tuple[Path, str]]] = {}
 
     def add(self, destination: Destination, source: str) -> None:
-        """Note the file, or the pattern, of one result."""
+        """Add the file, or the pattern, of one result."""
         path = destination.path
         exact, folder = identity(path), identity(path.parent)
         folded = tuple(fold_case(part) for part in exact)
@@ -145,7 +145,7 @@ def is_member(path: Path, pattern: Path) -> bool:
 
 
 def identity(path: Path) -> Identity:
-    """What all names of a file have in common: the file's number, or its folder's and the names below that."""
+    """Identity of a file under all of its names: the file's number, or its folder's and the names below that."""
     found = file_id(path)
     if found is not None:
         return found

@@ -205,7 +205,7 @@ def halve(x: Tensor, cosited: bool) -> Tensor:
 
 
 def covered_samples(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which samples of a plane (rows, columns) belong to a marked pixel of `mask` [H, W], among others or alone."""
+    """Samples of a plane (rows, columns) that cover at least one marked pixel of `mask` [H, W]."""
     if shape == mask.shape:
         return mask
     rows, columns = -(-mask.shape[0] // shape[0]), -(-mask.shape[1] // shape[1])

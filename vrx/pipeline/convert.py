@@ -33,7 +33,7 @@ class OutputFormat:
 
 @dataclass(frozen=True)
 class Bypass:
-    """What of a chunk's source goes around the network: pictures [T, 3, H, W] to blend with, alpha [T, 1, H, W].
+    """Parts of a chunk's source that bypass the network: pictures [T, 3, H, W] to blend with, alpha [T, 1, H, W].
 
     None where the result does not need them.
     """
@@ -49,7 +49,7 @@ class FrameConverter:
         self._device, self._output = device, output
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
-        """A chunk's frames on the device, the last one repeated for the padding, and what goes around the network."""
+        """A chunk's frames on the device, the last one repeated for the padding, and what bypasses the network."""
         device = self._device
         converted = [to_rgb(source.frame, device, source.mask) for source in chunk.frames]
         pictures = [picture for picture, _ in converted]

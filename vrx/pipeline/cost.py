@@ -1,4 +1,4 @@
-"""What a frame costs: the network's operations, and how many of them a device does in a second."""
+"""Cost of a frame: the network's operations, and the rate at which a device does them."""
 
 from __future__ import annotations
 

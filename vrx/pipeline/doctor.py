@@ -20,7 +20,7 @@ HARDWARE_ENCODERS = ("h264_nvenc", "hevc_nvenc")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that works or not; `needed` if vrx cannot do without it."""
+    """Result of one check; `needed` if vrx cannot do without it."""
 
     name: str
     good: bool

@@ -35,7 +35,7 @@ class Converter(Protocol[Result]):
     """Host to device and back: see `vrx.pipeline.convert.FrameConverter`."""
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
-        """What the first stage takes, and what goes around the network."""
+        """The input of the first stage, and what bypasses the network."""
 
     def to_frames(self, chunk: Chunk, restored: Tensor, bypass: Bypass) -> list[Result]:
         """The result's frames from [T, 3, H, W] in 0..1, padding left out."""

@@ -1,4 +1,4 @@
-"""A result that is there already: replaced, refused, skipped, or recognized as finished by an earlier run."""
+"""Existing results: replaced, refused, skipped, or recognized as finished by an earlier run."""
 
 from __future__ import annotations
 

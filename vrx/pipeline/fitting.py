@@ -1,4 +1,4 @@
-"""What fits the device: the size of an output before its model is chosen, and how a model uses the memory there is."""
+"""Fitting a device: the size of an output before its model is chosen, and how a model uses the memory there is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def output_pixels(source: str, scale: int) -> int:
 
 
 def limit_to_memory(request: BuildRequest, entry: Entry) -> BuildRequest:
-    """The request with what its device's memory allows before the weights are there."""
+    """The request, limited to the device's free memory; call before the weights are loaded."""
     free = free_memory(request.device)
     found = FAMILIES[entry.family].footprint(entry, request.model.decoder)
     untiled = None if free is None or found is None else found.whole.within(free)

@@ -213,12 +213,12 @@ class FrameProgress:
         self._on_event(events.SceneBegan(input=IN_MEMORY, number=self._scene, frame=self._frames, soft=False))
 
     def report_notes(self, notes: Iterable[Note]) -> None:
-        """Pass on what the model found out."""
+        """Send the notes of the model."""
         for note in notes:
             self._on_event(events.Noted.of(IN_MEMORY, note))
 
     def advance(self, count: int) -> None:
-        """So many more frames were given out."""
+        """Count restored frames, and send their progress."""
         self._frames += count
         fps = self._frames / max(1e-9, perf_counter() - self._begin)
         self._on_event(

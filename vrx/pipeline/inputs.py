@@ -1,4 +1,4 @@
-"""The words of a command line to inputs: files, numbered pictures, and what folders and globs hold."""
+"""Inputs from the words of a command line: files, numbered pictures, and what folders and globs hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What memory this machine has for a run, and runs that cannot fit refused before their work."""
+"""Host memory: how much a run needs and has; runs that cannot fit are refused before their work."""
 
 from __future__ import annotations
 

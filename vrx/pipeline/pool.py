@@ -1,4 +1,4 @@
-"""What the runs of a batch share: the choice of a model, and its networks once they are loaded."""
+"""Models shared by the runs of a batch: chosen once, loaded once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vrx.weights.download import Downloader
 
 @dataclass(frozen=True)
 class Selection:
-    """The model of a run and where it is to run; `notes` are what the user should know about the choice."""
+    """The model of a run and where it is to run; `notes` are about the choice."""
 
     entry: Entry
     catalogue: dict[str, Entry]

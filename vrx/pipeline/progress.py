@@ -62,7 +62,7 @@ class Progress:
         )
 
     def stop(self, reason: KeyboardInterrupt | StoppedError) -> None:
-        """Say where the run was stopped, and how many frames the same command will not have to restore again."""
+        """Send the stop event: where the run was stopped, and how many frames the same command can reuse."""
         code = reason.exit_code if isinstance(reason, StoppedError) else Exit.INTERRUPTED
         self._session.watch(
             events.Stopped(

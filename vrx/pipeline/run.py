@@ -132,7 +132,7 @@ def output_format(session: Session) -> OutputFormat:
 
 
 def announce(session: Session, components: Components, restorer: Restorer, saved: int) -> None:
-    """Say that the work begins, and with what; `saved` frames were made by an earlier run."""
+    """Send the start event and its details; `saved` frames were made by an earlier run."""
     target, schedule = session.target, restorer.schedule
     session.watch(
         events.Started(
@@ -163,7 +163,7 @@ def announce(session: Session, components: Components, restorer: Restorer, saved
 
 
 def report_finished(session: Session, result: RestoreResult, saved: int) -> None:
-    """Say that the result is complete; `saved` of its frames were made by an earlier run."""
+    """Send the closing event; `saved` of the frames were made by an earlier run."""
     spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.stage_seconds.items())
     session.notify(Note("stage-seconds", f"seconds of work: {spent}", result.stage_seconds, events.DETAIL))
     session.watch(

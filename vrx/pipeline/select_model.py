@@ -37,7 +37,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class Choice:
-    """The entry to run, and what the user should know about it."""
+    """The entry to run, and notes about it."""
 
     entry: Entry
     notes: tuple[Note, ...] = ()
@@ -100,7 +100,7 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
 
 
 def supports(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
-    """Whether a model does what is asked."""
+    """Whether a model supports the task, the scale and the prompt."""
     installed = entry.family not in FAMILIES or FAMILIES[entry.family].installed
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
@@ -114,7 +114,7 @@ def needs_gpu(entry: Entry) -> bool:
 
 
 def fits(entry: Entry, device: DeviceInfo, decoder: str) -> bool:
-    """Whether a GPU is there with as much free memory as the output is known to need."""
+    """Whether a GPU has the free memory that the output is known to need."""
     needed = memory_needed(entry, device.pixels, decoder)
     return device.gpu_memory is not None and needed is not None and needed <= device.gpu_memory
 
@@ -127,7 +127,7 @@ def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO) -> int | None:
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:
-    """Refuse what an entry cannot do, rather than leave it out in silence.  Raises UsageError and ModelError."""
+    """Refuse settings that an entry does not support, rather than ignore them.  Raises UsageError and ModelError."""
     task = restore.task
     if model.prompt is not None and not entry.takes_prompt:
         others = [name for name, e in catalogue.items() if e.takes_prompt and task in e.tasks]

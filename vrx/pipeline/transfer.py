@@ -138,7 +138,7 @@ class Transfer:
         if survived is None:
             return ""
         flag, lost = "", find_lost_tags(self.info, survived)
-        # by key, all are kept, but many players look for the common ones elsewhere only; and covers are lost
+        # by key, all are stored, but many players read the common ones elsewhere only; and covers are lost
         covered = any(item.kind == "cover" for item in carried)
         if lost and self.container in KEYED_CONTAINERS and "mov" in self.info.container and not covered:
             keyed = try_tags(self.info.path, self.container, KEYED_FLAG)

@@ -1,4 +1,4 @@
-"""What one step of the embedded network's training needs: clips degraded for a mode, and their truth."""
+"""Batches for one training step of the embedded network: clips degraded for a mode, and their truth."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BLURRED = 160  # pixels of it, where the degradation is dear
 DEGRADED_SHARE = {"deblur": 0.06, "inpaint": 0.15}  # of the batches, compressed or noisy besides
 SIGMA_ERROR = 0.06  # deviation of the blur that is assumed from the true one, relative
 MOTION_SHARE = 0.05  # of the blurs
-KNOWN_STRENGTH_SHARE = {"deblur": 0.5, "inpaint": 0.5}  # of all batches, told to the network
-STRENGTH_ERROR = 0.06  # deviation of what it is told
+KNOWN_STRENGTH_SHARE = {"deblur": 0.5, "inpaint": 0.5}  # of all batches in which the network is given the strength
+STRENGTH_ERROR = 0.06  # standard deviation of the strength that it is given
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
 
 
 def damage(low: Tensor, rng: random.Random, mode: str) -> tuple[Tensor, float | None, bool]:
-    """Compress some of a mode's batches; returns the strength where it is told (0 when clean), and whether it was."""
+    """Compress some of a mode's batches; returns the strength (0 when clean), and whether it is given to the network."""
     strength = 0.0
     damaged = rng.random() < DEGRADED_SHARE[mode]
     if damaged:

@@ -1,4 +1,4 @@
-"""What the embedded network is trained on: stored clips, drawn at random and varied."""
+"""Training data of the embedded network: stored clips, drawn at random and varied."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def draw(clips: list[Tensor], count: int, frames: int, rng: random.Random, still
 
 
 def cut(clip: Tensor, after: Tensor, rng: random.Random) -> Tensor:
-    """Sometimes another clip from some frame on: a cut that nobody told of."""
+    """Sometimes another clip from some frame on: an unmarked cut."""
     if len(clip) < 2 or rng.random() >= CUT_SHARE:
         return clip
     place = rng.randint(1, len(clip) - 1)

@@ -84,7 +84,7 @@ class Training:
 
     @classmethod
     def begin(cls, args: argparse.Namespace, device: torch.device) -> Training:
-        """Fresh, from the tensors of `--start`, or where the last save stands."""
+        """New weights, those of `--start`, or the latest checkpoint."""
         network = EmbeddedNetwork(SMALL).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         state_file = args.out / "state.pt"
         resumed = args.resume and state_file.exists()

@@ -1,4 +1,4 @@
-"""What the embedded network gains over its classical estimate, and what its cache is worth.
+"""Evaluation of the embedded network: its gain over the classical estimate, with and without its cache.
 
     python -m vrx.train.evaluate --checkpoint FILE --clips DIR [--frames 10]
 

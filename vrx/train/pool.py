@@ -1,4 +1,4 @@
-"""Training clips made while training goes on: drawn and damaged on the device, motion found on the processor.
+"""Training clips made during training: drawn and damaged on the device, motion found on the processor.
 
 A `Maker` makes `Clips` for a scale; `Feed` does so in a thread of its own.  Knows stacks of pictures; does not
 know networks, losses or files.

@@ -16,7 +16,7 @@ from vrx.train.pool import GRID, Clips
 
 GO_ON_SHARE = 0.5  # of the clips, once more in the other direction, with what they left
 MOST_PASSES = 5
-CUT_SHARE = 0.03  # of fresh clips, a cut that nobody told of
+CUT_SHARE = 0.03  # of new clips, an unmarked cut
 LEVEL_ERROR = 0.05  # deviation of the conditions from the true ones, where these are given
 ESTIMATE_SHARE = 0.5  # of the clips that get the estimated ones, once these are any good
 OUTSIDE = 1e4  # motion to nowhere

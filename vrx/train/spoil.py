@@ -1,4 +1,4 @@
-"""What happens to video before people enlarge it, in batches on the device: noise, tape, resizing, a codec.
+"""Degradations of video in batches on the device: noise, tape, resizing, a codec.
 
 Functions of clips [N, T, 3, H, W] in 0..1 and of the levels of
 `vrx.networks.embedded.degradation`: noise (a deviation of

@@ -1,4 +1,4 @@
-"""What hashing the keys of a pickled file would cost, worked out without reading it.
+"""Cost of hashing the keys of a pickled file, computed without loading it.
 
 A tuple hashes its members each time it is hashed.  Tuples that name one another twice, 34 deep, fill half a
 kilobyte and take 2^34 steps in one call that no signal ends.  So the program is followed as far as its stack

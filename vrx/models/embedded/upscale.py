@@ -19,14 +19,14 @@ from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentNetw
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
 LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
-LEAST_KNOWN = 0.05  # an estimate below it does not show the kind of damage
+LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
 LEAST_NOISE = 2.0  # levels of 255, from which on noise is mentioned
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
 def weigh_levels(levels: Tensor, scale: int) -> Tensor:
-    """What to act on of estimated damage.
+    """Estimated damage, weighted by how far to act on it.
 
     Pictures that are soft by nature are read as resized, so softness is left out.  Those to be enlarged by
     2 often hold weak traces of an encoder that the wanted result has as well; to smooth these away loses more
@@ -146,7 +146,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return acted[None], damage_notes(found, scene)
 
     def motion(self, luma: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Where each position's content was in the frame restored before it, [T, 2, H, W].
+        """Motion of each position from the frame restored before it, [T, 2, H, W].
 
         Before a scene's first frame those after it are restored, last to first; the second value is the
         motion of these: where the content of each but the last will be in the next one.
@@ -168,7 +168,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
-    """The network, a frame at a time, over what the frame before left."""
+    """The network, a frame at a time, over the features of the previous frame."""
 
     def __init__(self, scale: int, network: RecurrentNetwork, remember: bool = True) -> None:
         self._scale, self._network, self._remember = scale, network, remember

@@ -1,4 +1,4 @@
-"""How blurred a picture is: tiny networks that read the standard deviation of a Gaussian blur, some from a
+"""Blur estimation: tiny networks that read the standard deviation of a Gaussian blur, some from a
 picture's spectrum and from how steep its edges are, some from a physical law of that spectrum.
 Pure; knows no file.
 """

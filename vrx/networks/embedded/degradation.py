@@ -1,4 +1,4 @@
-"""How damaged a picture is: a tiny network that reads noise, compression and softness.  Pure."""
+"""Degradation estimation: a tiny network that reads noise, compression and softness.  Pure."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ DETAIL_GAIN = 8.0  # details are an eighth of the whole, roughly
 
 
 def contrast(x: Tensor) -> Tensor:
-    """What a picture [N, C, H, W] has over its 3 x 3 surroundings, made as large as the picture itself.
+    """Difference of a picture [N, C, H, W] to its 3 x 3 surroundings, made as large as the picture itself.
 
     A convolution could find it; given, it is learnt from at once instead of after thousands of steps.
     """

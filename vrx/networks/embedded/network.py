@@ -147,7 +147,7 @@ class Memory:
         return Memory(self.cache.copy(), self.features.copy())
 
     def tensors(self) -> dict[str, Tensor]:
-        """All there is to save, by name."""
+        """All state by name, to save."""
         return self.cache.tensors() | self.features.tensors()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:

@@ -47,7 +47,7 @@ STANDARD = RecurrentConfig(channels=64, blocks=7)
 
 @dataclass(frozen=True)
 class PreviousFrame:
-    """What a frame leaves for the next: features [N, C, H, W] and its picture [N, 3, p H, p W]."""
+    """State after a frame: features [N, C, H, W] and its picture [N, 3, p H, p W]."""
 
     features: Tensor
     picture: Tensor

@@ -24,7 +24,7 @@ Observe = Callable[[int, Tensor], None]
 
 @dataclass(frozen=True, kw_only=True)
 class SparseOptions:
-    """How much is attended to: `ratio` of the windows' square kept, `reach` windows around, `pairs` cached."""
+    """Sparsity: `ratio` of the windows' square attended to, `reach` windows around, `pairs` of frames cached."""
 
     ratio: float
     reach: int = 11
