@@ -21,7 +21,6 @@ from vrx.networks.embedded.classical import smooth_fill
 
 CENTERED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
 TOP = {"topleft", "top", "3", "5"}  # ... and on the upper row
-ALPHA = 3  # index of the alpha channel in a tensor that has one
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def levels_of(count: int, sigma: float, strength: float | None) -> Tensor:
 
 
 def damage(low: Tensor, rng: random.Random, mode: str) -> tuple[Tensor, float | None, bool]:
-    """Compress some of a mode's batches; returns the strength (0 when clean), and whether it is given to the network."""
+    """Compress some of a mode's batches; returns the strength (0 when clean), and whether the network is given it."""
     strength = 0.0
     damaged = rng.random() < DEGRADED_SHARE[mode]
     if damaged:

@@ -23,7 +23,6 @@ OPTIONAL = (
     "huggingface_hub",
     "filelock",
 )
-REQUIRED = ("torch", "numpy", "safetensors")
 
 
 def exists(name: str) -> bool:
