@@ -158,3 +158,14 @@ def test_a_closed_reader_gives_no_frames(clip: ClipMaker) -> None:
     video.close()
     with pytest.raises(UsageError, match="is closed"):
         list(video)
+
+
+@pytest.mark.parametrize("options", [{"fps": float("nan")}, {"fps": "25"}, {"size": "64x48"}, {"size": 64}])
+def test_a_writer_refuses_values_of_other_types(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(options))} is "):
+        VideoWriter(tmp_path / "out.mp4", **{"size": (64, 48), "fps": 25, **options})
+
+
+def test_a_name_that_is_too_long_is_one_line() -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        VideoReader("a" * 300 + ".mp4")

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from errno import ENAMETOOLONG
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ def input_error(error: Exception, name: str) -> InputError:
         return InputError(f"cannot read {name}: it is a folder")
     if isinstance(error, EOFError):
         return InputError(f"cannot read {name}: it is empty or ends too early")
+    if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+        return InputError(f"cannot read {name}: {error.strerror}")
     return InputError(f"cannot read {name}: truncated, damaged or not a video")
 
 
@@ -146,13 +149,13 @@ def open_input(source: Path, name: str) -> Iterator[InputContainer]:
 
 def check_regular(path: Path, name: str) -> None:
     """Refuse anything but a readable regular file before a library opens it.  Raises InputError."""
-    if not path.exists():
-        raise InputError(f"cannot read {name}: no such file")
-    if path.is_dir():
-        raise InputError(f"cannot read {name}: it is a folder")
-    if not path.is_file():
-        raise InputError(f"cannot read {name}: not a regular file", "Use - to read a pipe")
     try:
+        if not path.exists():
+            raise InputError(f"cannot read {name}: no such file")
+        if path.is_dir():
+            raise InputError(f"cannot read {name}: it is a folder")
+        if not path.is_file():
+            raise InputError(f"cannot read {name}: not a regular file", "Use - to read a pipe")
         size = path.stat().st_size
         with path.open("rb"):
             pass

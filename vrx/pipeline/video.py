@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +218,7 @@ class VideoWriter:
                     "VideoWriter needs `like`, or `size` and `fps`", "For example size=(1280, 720), fps=25"
                 )
             else:
-                target = make_plain_target(self.path, output, size, Fraction(fps).limit_denominator(1_000_000))
+                target = make_plain_target(self.path, output, check_size(size), check_rate(fps))
                 self._check(paths.Destination(self.path, sequence=target.sequence), overwrite)
             if target.path is not None:
                 self._stack.enter_context(claim(target.path))
@@ -313,6 +315,21 @@ class VideoWriter:
             self._writer.finish(self._like.reader.end_time if self._like is not None else None)
         finally:
             self._stack.close()
+
+
+def check_size(size: object) -> tuple[int, int]:
+    """A width and a height.  Raises UsageError for anything else."""
+    sides = list(size) if isinstance(size, Iterable) else []
+    if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
+        raise UsageError(f"size is {size!r}", "Give the width and the height in pixels, such as (1280, 720)")
+    return int(sides[0]), int(sides[1])
+
+
+def check_rate(fps: object) -> Fraction:
+    """Frames per second.  Raises UsageError for what is not a finite number."""
+    if isinstance(fps, bool) or not isinstance(fps, Real) or not isfinite(fps):
+        raise UsageError(f"fps is {fps!r}", "Give a number, such as 25 or Fraction(30000, 1001)")
+    return Fraction(fps if isinstance(fps, Fraction) else float(fps)).limit_denominator(1_000_000)
 
 
 def make_plain_target(path: Path, output: OutputSettings, size: tuple[int, int], fps: Fraction) -> Target:
