@@ -62,8 +62,10 @@ MODULES = {
 def __getattr__(name: str) -> Any:
     if name in MODULES:
         return getattr(importlib.import_module(MODULES[name]), name)
+    if name == "events":
+        return importlib.import_module("vrx.events")
     raise AttributeError(f"module 'vrx' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, "errors", "events", *(name for name in globals() if name.startswith("__"))})
