@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from vrx.networks.embedded.blur import LUMA
+
 LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
 PATCH_STRIDE = 5  # pixels; patches are of 8
 

@@ -24,9 +24,9 @@ from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded.classical import bicubic, smooth_fill, wiener
 from vrx.train import degrade
+from vrx.train.validate import LUMA
 
 BORDER = 8  # pixels left out
-LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, of 255
 BLOCK = 32  # sides are cut to multiples of it
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING
+from vrx.networks.embedded.blur import LUMA
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
 from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentConfig, RecurrentNetwork
@@ -41,7 +42,6 @@ from vrx.weights.hashes import SAFE
 
 SHARES = {4: 0.6, 2: 0.28, 3: 0.12}  # of the steps
 POOLS = {4: 1200, 2: 600, 3: 300}  # clips
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 ROUND = 2e-3  # errors below it count by their square
 FLOOR = 4e-3  # the least distance of a base that a clip is measured against
 SQUARE_WEIGHT = 0.5
