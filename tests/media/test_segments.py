@@ -45,3 +45,9 @@ def test_times_of_parts_are_rounded_as_those_of_the_whole(tmp_path: Path, name: 
         parts.append(Segment(path, 6, part[0].time))
     join_segments(parts, replace(where, overwrite=True))
     assert read(tmp_path / name).times == whole
+
+
+@pytest.mark.parametrize(("name", "base"), [("a.mkv", Fraction(1, 3000)), ("a.mp4", Fraction(1, 30))])
+def test_a_part_of_matroska_has_ticks_that_hold_whole_milliseconds(tmp_path: Path, name: str, base: Fraction) -> None:
+    where = replace(target(tmp_path / name, "h264", YUV), time_base=Fraction(1, 30))
+    assert segment_target(where, tmp_path / "0.mkv", Fraction(1, 30)).time_base == base
