@@ -47,6 +47,8 @@ def test_deep_pixels_become_sixteen_bits(clip: ClipMaker) -> None:
         (frame,) = video
     assert frame.to_numpy().dtype == np.uint16
     assert frame.to_numpy().max() > 255
+    assert np.array_equal(np.asarray(frame), frame.to_numpy())
+    assert np.asarray(frame, np.float32).dtype == np.float32
 
 
 def test_arrays_take_the_times_of_the_source_s_frames(clip: ClipMaker, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def refuse_existing(session: Session) -> None:
         return
     found = session.destination.existing()
     if found:
-        hint = "Replace it with -y, or skip existing results with -n"
+        hint = "Replace it with -y (overwrite=True in Python), or skip existing results with -n"
         raise OutputError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)
 
 

@@ -65,6 +65,11 @@ class VideoFrame(Frame):
         found: NDArray[Any] = np.ascontiguousarray(picture.numpy().astype(dtype))
         return found
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """What `np.asarray(frame)` gives: see `to_numpy`."""
+        picture = self.to_numpy()
+        return picture if dtype is None else picture.astype(dtype)
+
     def to_tensor(self, device: str | torch.device = "cpu") -> Tensor:
         """RGB [3, H, W], float32 in 0..1."""
         return to_rgb(self, torch.device(device))[0].clamp(0, 1)
