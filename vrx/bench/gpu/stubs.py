@@ -1,6 +1,6 @@
-"""Stand-ins for packages that a borrowed machine lacks, so that all that does not need them can be imported.
+"""Stand-ins for packages that a machine lacks, so that all that does not need them can be imported.
 
-Only `vrx.bench.gpu` installs them; what needs the real package is left out there, and said.
+Only `vrx.bench.gpu` installs them; what needs the real package is left out there, with a line.
 """
 
 from __future__ import annotations
