@@ -3,8 +3,8 @@
     python -m vrx.bench.gpu [--out DIR] [--budget SECONDS] [--only 1,3] [--tiny]
 
 In a checkout, with torch, numpy, safetensors, msgspec and platformdirs; other packages that are missing are stood in
-for, and what needs them is left out.  Parts run one after the other, the most valuable first, each in a process of its own under a time
-limit; every result is written at once.  `--tiny` runs the same code at toy sizes on the processor.
+for, and what needs them is left out.  Parts run one after the other, the most valuable first, each in a process of its
+own under a time limit; every result is written at once.  `--tiny` runs the same code at toy sizes on the processor.
 """
 
 from __future__ import annotations
