@@ -22,7 +22,7 @@ def read_cuts(path: Path) -> frozenset[int]:
     try:
         text = read_text(path, MAX_BYTES, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = (getattr(error, "strerror", None) or "not a text file").lower()
+        reason = getattr(error, "strerror", None) or "not a text file"
         raise InputError(f"cannot read the cut list {path}: {reason}") from error
     try:
         return parse_cuts(text)
