@@ -1,5 +1,6 @@
 """VideoReader and VideoWriter: frames with their times out of a file and into one."""
 
+import gc
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -171,3 +172,14 @@ def test_a_writer_refuses_values_of_other_types(tmp_path: Path, options: dict[st
 def test_a_name_that_is_too_long_is_one_line() -> None:
     with pytest.raises(InputError, match="File name too long"):
         VideoReader("a" * 300 + ".mp4")
+
+
+def test_a_writer_that_is_dropped_leaves_nothing(tmp_path: Path) -> None:
+    out = VideoWriter(tmp_path / "out.mkv", size=(64, 48), fps=25, codec="ffv1")
+    out.write(np.zeros((48, 64, 3), np.uint8))
+    process = out._writer._encoder._process
+    assert process.poll() is None
+    del out
+    gc.collect()
+    assert process.poll() is not None
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -234,6 +235,7 @@ class VideoWriter:
             raise
         self.target = target
         self._finished = False
+        self._abandon = weakref.finalize(self, abandon, self._writer, self._stack)  # dropped without `close`
 
     def _target_like(self, like: VideoReader, scale: int, output: OutputSettings, notify: Notify) -> Target:
         """The target of a result that is like a source."""
@@ -266,9 +268,8 @@ class VideoWriter:
         if kind is None:
             self.close()
         elif not self._finished:
-            self._writer.abort()
             self._finished = True
-            self._stack.close()
+            self._abandon()
 
     def write(self, frame: Picture, time: Seconds | None = None) -> None:
         """Add a frame: a `VideoFrame`, or RGB as [H, W, 3] array or [3, H, W] tensor (uint8, uint16, or float in 0..1).
@@ -313,6 +314,7 @@ class VideoWriter:
         if self._finished:
             return
         self._finished = True
+        self._abandon.detach()
         try:
             if not self._writer.frames:
                 self._writer.abort()
@@ -335,6 +337,12 @@ def check_rate(fps: object) -> Fraction:
     if isinstance(fps, bool) or not isinstance(fps, Real) or not isfinite(fps):
         raise UsageError(f"fps is {fps!r}", "Give a number, such as 25 or Fraction(30000, 1001)")
     return Fraction(fps if isinstance(fps, Fraction) else float(fps)).limit_denominator(1_000_000)
+
+
+def abandon(writer: Writer, stack: ExitStack) -> None:
+    """Stop a writer whose result is not wanted: no file and no process stays."""
+    writer.abort()
+    stack.close()
 
 
 def make_plain_target(path: Path, output: OutputSettings, size: tuple[int, int], fps: Fraction) -> Target:
