@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from vrx import api
 from vrx.errors import ModelError
 from vrx.models.registry import FAMILIES
 from vrx.weights import catalogue
+from vrx.weights.catalogue import Entry, PartFile
 
 
 def test_a_catalogue_error_names_file_table_and_key(tmp_path: Path) -> None:
@@ -153,3 +155,12 @@ def test_every_entry_of_the_catalogue_is_whole() -> None:
     assert {"infvsr", "flashvsr", "instantvir-deblur"} <= set(entries)
     for entry in entries.values():
         assert set(entry.tasks) <= {"upscale", "deblur", "inpaint"}
+
+
+def test_files_of_unknown_size_have_half_precision_at_least() -> None:
+    part = {"role": "a", "repo": "x/y", "path": "m.safetensors"}
+    parts = tuple(PartFile(**part, size=size) for size in (100, None))
+    entry = Entry(name="m", family="toy", tasks=(), license="", source="", parts=parts)
+    assert entry.minimum_size == 100
+    assert replace(entry, parameters=1000).minimum_size == 2000
+    assert replace(entry, parameters=10).minimum_size == 100

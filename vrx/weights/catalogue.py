@@ -25,6 +25,7 @@ from vrx.weights.origin import is_private
 log = logging.getLogger(__name__)
 
 PACKAGED = "weights.toml"
+HALF_PRECISION = 2  # bytes of a parameter; no published checkpoint here stores less
 EMBEDDED = "embedded"  # the name, the family and the only role of the model in the package
 MAX_CATALOGUE = 1_000_000  # bytes
 MAX_DOTS = 100  # in one key: the time to parse a key grows with the square of its parts
@@ -135,8 +136,9 @@ class Entry:
 
     @property
     def minimum_size(self) -> int:
-        """Bytes of the parts whose size is known: at least this much."""
-        return sum(part.size or 0 for part in self.parts if not part.optional)
+        """Bytes that the files have at least: those of known size, or all parameters in half precision."""
+        known = sum(part.size or 0 for part in self.parts if not part.optional)
+        return max(known, HALF_PRECISION * (self.parameters or 0))
 
 
 PART_KEYS = frozenset(item.name for item in fields(PartFile))
