@@ -50,6 +50,7 @@ def test_progress_is_reported_now_and_then(
         monkeypatch.setattr(module, "perf_counter", lambda: 1.0)
         progress.end_chunk()
         progress.end_chunk()  # too soon
+        progress.report()  # no frame more
     (event,) = [event for event in heard if isinstance(event, events.Advanced)]
     assert (event.done, event.frames, event.fps, event.queues) == (4, 5, 2.0, {"encode": 1})
 

@@ -25,7 +25,7 @@ class Progress:
         self, session: Session, executor: ThreadedExecutor[Frame], writer: Writer | SegmentedWriter, begin: float
     ) -> None:
         self._session, self._executor, self._writer, self._begin = session, executor, writer, begin
-        self._reported = 0.0
+        self._reported, self._done = 0.0, -1  # when, and at how many frames, progress was sent last
         self.scene = writer.scene
 
     def begin_scene(self, start: SceneStart) -> None:
@@ -48,8 +48,11 @@ class Progress:
             self.report()
 
     def report(self) -> None:
-        """Send how far the run is."""
+        """Send how far the run is, unless that was sent already."""
         frames, written = self._session.frames, self._writer.frames
+        if written == self._done:
+            return
+        self._done = written
         self._session.watch(
             events.Advanced(
                 input=self._session.job.source,
