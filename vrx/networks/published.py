@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ LARGEST = 1 << 20  # of any size: a vocabulary has 256,384
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by a kernel's dimensions
 
 
-class NetworkConfig:
+class NetworkConfig(ABC):
     """Base of the sizes of a network, a frozen dataclass each; defaults are the published sizes.
 
     `COUNTS` are fields that count layers: a file holds at least as many tensors.  `LIMITS` are the largest
@@ -26,12 +27,12 @@ class NetworkConfig:
     LIMITS: ClassVar[Mapping[str, int]] = {}
 
     @classmethod
+    @abstractmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> Self:
         """The sizes of the network that tensors of these shapes are; `given` ones win.
 
         Raises KeyError for a tensor that is missing, and CONFIG_ERRORS for sizes that cannot be.
         """
-        raise NotImplementedError
 
     @property
     def context_shape(self) -> tuple[int, int] | None:
