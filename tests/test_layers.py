@@ -27,7 +27,7 @@ ROWS: dict[str, set[str]] = {
     "__init__": {"errors"},
 }
 PACKAGES = {
-    "networks": {"torch", "diffusers"},  # diffusers: an extra, imported where a network of its is built
+    "networks": {"torch", "diffusers"},  # diffusers: an extra; see `networks/libraries.py`
     "weights": {"huggingface_hub", "safetensors", "torch", "filelock", "msgspec"},
     "media": {"av", "imageio_ffmpeg", "numpy", "PIL"},  # PIL reads and writes what is said beside samples
     "scenes": {"scenedetect", "cv2", "numpy"},

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vrx.networks.diffvsr.text import TextConfig
-from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
+from vrx.networks.libraries import LibraryNetwork, load
+from vrx.networks.published import Given, NetworkConfig, Shapes, count_entries
 
 DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
 UP = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
@@ -92,21 +93,6 @@ class ControlConfig(BackboneConfig):
         return {**super().read_shapes(shapes), "conditioning_embedding_out_channels": tuple(widths)}
 
 
-class LibraryNetwork(PublishedNetwork):
-    """A network of another library, whose layers are its own, so that tensors have their published names."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        for name, layer in network.named_children():
-            self.add_module(name, layer)
-        self._library = (network.eval(),)  # in a tuple: not a layer of its own
-
-    @property
-    def library(self) -> Any:
-        """The network itself."""
-        return self._library[0]
-
-
 Residuals = tuple[list[Tensor], Tensor]  # of a ControlNet: for the way down, and for the middle
 
 
@@ -117,9 +103,7 @@ class ControlNet(LibraryNetwork):
     SIGNATURE = "controlnet_cond_embedding.conv_in.weight"
 
     def __init__(self, config: ControlConfig) -> None:
-        from diffusers import ControlNetModel
-
-        super().__init__(ControlNetModel(**vars(config)))
+        super().__init__(load("diffusers", "ControlNetModel")(**vars(config)))
 
     def control(self, sample: Tensor, timestep: int, rows: Tensor, picture: Tensor) -> Residuals:
         """Residuals for the UNet of the same sample [B, 7, h, w], led by a picture [B, 3, 4 h, 4 w] in -1..1."""
@@ -134,9 +118,7 @@ class Unet(LibraryNetwork):
     SIGNATURE = "up_blocks.0.resnets.0.conv1.weight"
 
     def __init__(self, config: UnetConfig) -> None:
-        from diffusers import UNet2DConditionModel
-
-        super().__init__(UNet2DConditionModel(**vars(config)))
+        super().__init__(load("diffusers", "UNet2DConditionModel")(**vars(config)))
 
     def denoise(self, sample: Tensor, timestep: int, rows: Tensor, residuals: Residuals | None = None) -> Tensor:
         """The prediction [B, 4, h, w] for a sample [B, 7, h, w] under guidance rows [B, L, D]."""
