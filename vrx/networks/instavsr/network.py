@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.embedded.grid import contrast
 from vrx.networks.instavsr.layers import (
     Downsample,
     PlainAttention,
@@ -33,6 +34,8 @@ SCALE = 4
 CELL = 2  # pixels of the source a side of a position of the UNet
 BEFORE, AFTER = 2, 2  # frames of the window on either side of the middle one
 INPUTS = 3 * (CELL * SCALE) ** 2 * BEFORE + 3 * CELL**2 * (1 + AFTER)  # planes of a position
+CONTRAST = 3 * CELL**2  # further planes of a residual network
+GAIN = 4.0  # of differences to the middle frame, which are small
 HEAD = 48  # channels of an attention head: SD 2.1's 64, three quarters as wide
 UNET_EPSILON, DECODER_EPSILON = 1e-5, 1e-6
 
@@ -93,13 +96,29 @@ class InstaVsrConfig(NetworkConfig):
 
 PUBLISHED = InstaVsrConfig()
 SMALL = InstaVsrConfig(
-    widths=(96, 128), layers=1, decoder_widths=(48, 64), decoder_layers=1, normalized=False, residual=True
+    widths=(64, 96), layers=1, decoder_widths=(32, 64), decoder_layers=1, normalized=False, residual=True
 )
 
 
 def output_name(residual: bool) -> str:
     """Name of the last convolution: it tells what it gives."""
     return "conv_residual" if residual else "conv_out"
+
+
+def enlarge(pictures: Tensor) -> Tensor:
+    """Bicubic enlargement of [B, 3, h, w]."""
+    return F.interpolate(pictures, scale_factor=SCALE, mode="bicubic")
+
+
+def differences(past: Tensor, now: Tensor, future: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """What a residual network is given: how the other frames differ from the middle one, and that one's contrast.
+
+    Rearranged as they are, pixels of a position are nearly equal, and a network learns next to nothing from them.
+    Of the size of the result, and of the source; [B, frames, 3, ...] each.
+    """
+    fine = (past - enlarge(now)[:, None]) * GAIN
+    coarse = (future - now[:, None]) * GAIN
+    return [fine], [now[:, None], contrast(now)[:, None], coarse]
 
 
 class Level(nn.Module):
@@ -218,7 +237,7 @@ class InstaVsr(PublishedNetwork):
         super().__init__()
         self.config = config
         widths, normalized, coarsest = config.widths, config.normalized, len(config.widths) - 1
-        self.window_in = conv3(INPUTS, widths[0])
+        self.window_in = conv3(INPUTS + CONTRAST * config.residual, widths[0])
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         skips = [widths[0]]
         for n, width in enumerate(widths):
@@ -247,8 +266,11 @@ class InstaVsr(PublishedNetwork):
 
     def latent(self, past: Tensor, now: Tensor, future: Tensor) -> Tensor:
         """What goes into the decoder, [B, C, h / 2, w / 2]."""
-        source = torch.cat([now, future.flatten(1, 2)], 1)
-        planes = [F.pixel_unshuffle(past.flatten(1, 2), SCALE * CELL), F.pixel_unshuffle(source, CELL)]
+        fine, coarse = differences(past, now, future) if self.config.residual else ([past], [now[:, None], future])
+        planes = [
+            F.pixel_unshuffle(torch.cat(parts, 1).flatten(1, 2), cell)
+            for parts, cell in ((fine, SCALE * CELL), (coarse, CELL))
+        ]
         x = torch.cat(planes, 1).to(self.window_in.weight.dtype)
         x = self.window_in(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
@@ -263,4 +285,4 @@ class InstaVsr(PublishedNetwork):
     def decode(self, latent: Tensor, now: Tensor) -> Tensor:
         """A latent to the enlarged frame, in the type of `now`."""
         picture: Tensor = self.decoder(latent).to(now.dtype)
-        return picture + F.interpolate(now, scale_factor=SCALE, mode="bicubic") if self.config.residual else picture
+        return picture + enlarge(now) if self.config.residual else picture
