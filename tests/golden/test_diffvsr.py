@@ -19,18 +19,26 @@ from vrx.networks.diffvsr.warp import warp
 def fill_by_formula(network: nn.Module, gain: float) -> Any:
     """The network with the weights that the configs of these cases describe."""
     state = network.state_dict()
-    for n, name in enumerate(sorted(name for name, value in state.items() if value.is_floating_point())):
-        value = state[name]
-        v = sines(value.numel(), n)
-        if value.ndim > 1:
-            v = gain * (3 / value[0].numel()) ** 0.5 * v
-        elif value.ndim == 0:
+    floating = {name: list(value.shape) for name, value in state.items() if value.is_floating_point()}
+    network.load_state_dict({**state, **described_weights(floating, gain)})
+    return network.eval()
+
+
+def described_weights(shapes: dict[str, list[int]], gain: float) -> dict[str, Tensor]:
+    tensors = {}
+    for n, name in enumerate(sorted(shapes)):
+        shape = shapes[name]
+        v = sines(int(np.prod(shape)), n)
+        if name.endswith("mix_factor"):
+            v = 2 * v
+        elif len(shape) > 1:
+            v = gain * (3 / (v.size // shape[0])) ** 0.5 * v
+        elif not shape:
             v = 0.5 + 0.3 * v
         else:
             v = (1 if name.endswith((".weight", "running_var")) else 0) + 0.1 * v
-        state[name] = torch.from_numpy(v.astype(np.float32)).view(value.shape)
-    network.load_state_dict(state)
-    return network.eval()
+        tensors[name] = torch.from_numpy(v.astype(np.float32)).view(shape)
+    return tensors
 
 
 def autoencoder(sizes: dict[str, Any], gain: float) -> TemporalAutoencoder:

@@ -1,0 +1,1 @@
+"""The networks and the arithmetic of SATB-VR (arXiv 2606.28677)."""
