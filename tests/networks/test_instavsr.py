@@ -83,5 +83,5 @@ def test_forward_is_latent_and_decoder() -> None:
 
 @pytest.mark.parametrize("widths", [(100, 200), ()])
 def test_widths_that_cannot_be_are_refused(widths: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="share|widths"):
+    with pytest.raises(ValueError, match=r"share|widths"):
         replace(TINY, widths=widths).validate(10**6)

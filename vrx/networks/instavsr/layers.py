@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GROUPS = (32, 24, 16, 12, 8, 6, 4, 2, 1)  # the first that divides the width is the count of a group norm
-PLAIN_BRANCH = 0.3  # scale of a residual branch's last kernel at the start, where no norm bounds the sum
+PLAIN_GAINS = {"window_in": 4.0, "conv1": 1.5, "conv_out": 1.5, "conv2": 0.3}  # at the start, by a layer's name
 
 
 def groups(channels: int) -> int:
@@ -27,6 +27,16 @@ def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, 1)
 
 
+def start_plain(network: nn.Module) -> None:
+    """Draw the kernels of a network without norms: nothing vanishes on its way, and branches begin small."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            gain = PLAIN_GAINS.get(name.split(".")[-1], 1.0)
+            nn.init.normal_(layer.weight, std=gain / layer.weight[0].numel() ** 0.5)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+
 class ResidualBlock(nn.Module):
     """Norm, SiLU and convolution, twice, and a skip."""
 
@@ -35,8 +45,6 @@ class ResidualBlock(nn.Module):
         self.norm1, self.norm2 = group_norm(inputs, epsilon, normalized), group_norm(outputs, epsilon, normalized)
         self.conv1, self.conv2 = conv3(inputs, outputs), conv3(outputs, outputs)
         self.conv_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        if not normalized:
-            nn.init.normal_(self.conv2.weight, std=PLAIN_BRANCH / (9 * outputs) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, h, w] to [B, outputs, h, w]."""

@@ -27,6 +27,7 @@ from vrx.networks.instavsr.layers import (
     Upsample,
     conv3,
     group_norm,
+    start_plain,
 )
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
@@ -215,9 +216,6 @@ class Decoder(nn.Module):
         self.conv_norm_out = group_norm(widths[-1], DECODER_EPSILON, config.normalized)
         self.output = output_name(config.residual)
         self.add_module(self.output, conv3(widths[-1], 3 * self.shuffle**2))
-        if config.residual:
-            for parameter in self.get_submodule(self.output).parameters():
-                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mid_block(x)
@@ -255,6 +253,11 @@ class InstaVsr(PublishedNetwork):
         self.conv_norm_out = group_norm(widths[0], UNET_EPSILON, normalized)
         self.conv_out = conv3(widths[0], config.features)
         self.decoder = Decoder(config)
+        if not normalized:
+            start_plain(self)
+        if config.residual:
+            for parameter in self.decoder.get_submodule(self.decoder.output).parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, past: Tensor, now: Tensor, future: Tensor) -> Tensor:
         """The middle frame enlarged by 4: [B, 3, 4 h, 4 w] in -1..1, not clamped; even h and w.
