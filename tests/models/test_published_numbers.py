@@ -22,6 +22,8 @@ from vrx.networks.diffvsr.text import TextConfig
 from vrx.networks.flashvsr import attention, projection
 from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
 from vrx.networks.ram import RamConfig
+from vrx.networks.satbvr import backbone, control, sampler, solver, tiles
+from vrx.networks.satbvr import transformer as satb
 from vrx.networks.wan import autoencoder, rope, schedule, transformer
 from vrx.scenes import detect
 
@@ -140,3 +142,45 @@ def test_stream_diffvsr() -> None:
     assert (tiny.LIMIT, tiny.POOL, tiny.FUSION) == (3.0, 4, 0.1)
     assert (raft.UPDATES, raft.LEVELS, raft.RADIUS, raft.LEAST_SIDE) == (12, 4, 4, 128)
     assert TextConfig().num_hidden_layers == 23  # of 24: Stable Diffusion 2 leaves the last out
+
+
+def test_satb_vr() -> None:
+    """arXiv 2606.28677 and its code."""
+    assert satb.PREDICTOR_TIMESTEP == 399  # whatever the number of steps
+    assert sampler.GUIDANCE == 6.0
+    assert control.HEADS == 48
+    assert (control.CHANNELS, control.WIDE, control.EPSILON) == (16, 320, 1e-6)
+    assert [groups for _, _, groups in control.RESIDUAL] == [16, 32, 16]
+    assert tiles.Side(tile=1024 // 8, stride=768 // 8) == tiles.SPATIAL  # pixels, in latents
+    assert tiles.Side(tile=80 // 4, stride=64 // 4) == tiles.TEMPORAL  # frames, in latent frames
+    expected = {1: (199,), 2: (199, 99), 3: (299, 199, 99), 4: (399, 299, 199, 99), 5: (399, 319, 239, 159, 79)}
+    assert {steps: solver.timesteps(steps) for steps in expected} == expected
+    assert solver.timesteps(8) == (399, 349, 299, 249, 199, 149, 99, 49)
+    assert solver.timesteps(10) == tuple(range(399, 0, -40))
+    assert {steps: solver.timesteps(steps)[0] for steps in (6, 7, 9)} == {6: 395, 7: 398, 9: 395}
+    assert solver.MOST_STEPS == 10
+
+
+def test_satb_vr_has_the_schedule_and_the_sizes_of_cogvideox_1_5() -> None:
+    """The configs of zai-org/CogVideoX1.5-5B."""
+    assert solver.Schedule() == solver.Schedule(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, snr_shift_scale=1.0
+    )
+    shares = {39: 0.960264, 99: 0.888086, 199: 0.738700, 299: 0.566516, 399: 0.393544, 999: 0.0}
+    table = solver.Schedule().alpha_bar()
+    assert {place: round(float(table[place]), 6) for place in shares} == shares
+    assert float(table[399]) ** 0.5 == pytest.approx(0.6273, abs=5e-5)
+    assert (1 - float(table[399])) ** 0.5 == pytest.approx(0.7788, abs=5e-5)
+    config = backbone.BackboneConfig()
+    assert (config.num_layers, config.num_attention_heads, config.attention_head_dim, config.width) == (
+        42,
+        48,
+        64,
+        3072,
+    )
+    assert (config.in_channels, config.out_channels, config.time_embed_dim) == (16, 16, 512)
+    assert config.context_shape == (226, 4096)
+    assert config.sample_height == config.sample_width == 150 * backbone.PATCH == 300
+    assert backbone.THETA == 10000.0
+    assert control.ControlConfig().num_layers == 6  # Vivid-VR's
+    assert [control.state_number(block, 42, 6) for block in (0, 6, 7, 41)] == [0, 0, 1, 5]

@@ -1,6 +1,7 @@
 """The networks at their published sizes, without memory: names and shapes as the files have them."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ from torch import nn
 
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
+from vrx.networks.published import PublishedNetwork
 from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.satbvr.backbone import Transformer
+from vrx.networks.satbvr.control import Connectors, ControlNet, ControlPatchEmbed
+from vrx.networks.satbvr.transformer import Denoiser
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
 from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
@@ -89,3 +94,32 @@ def test_rams_encoder_ends_in_the_published_widths() -> None:
     assert found["image_proj.weight"] == [512, 1536]
     assert found["visual_encoder.layers.2.blocks.17.attn.relative_position_bias_table"] == [529, 24]
     assert found["visual_encoder.layers.0.downsample.reduction.weight"] == [384, 768]
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def at_published_size(kind: type[PublishedNetwork]) -> nn.Module:
+    with torch.device("meta"):
+        return kind(kind.CONFIG())  # type: ignore[call-arg]
+
+
+def test_the_connectors_of_satb_vr_are_the_published_ones() -> None:
+    connectors = at_published_size(Connectors)
+    assert len(list(connectors.children())) == 42
+    assert count(connectors) / 1e6 == pytest.approx(529, abs=0.5)
+    assert shapes(connectors)["41.norm_q.weight"] == [64]
+
+
+@pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"')
+def test_the_other_networks_of_satb_vr_are_the_published_ones() -> None:
+    base, net, patch = (at_published_size(kind) for kind in (Transformer, ControlNet, ControlPatchEmbed))
+    assert count(base) / 1e9 == pytest.approx(5.57, abs=0.005)
+    assert count(net) / 1e9 == pytest.approx(0.83, abs=0.005)  # with the six blocks of Vivid-VR: inferred
+    assert count(patch) / 1e6 == pytest.approx(17.8, abs=0.05)
+    connectors = at_published_size(Connectors)
+    whole = Denoiser(base, connectors, patch)  # type: ignore[arg-type]
+    assert count(whole) == count(base) + count(connectors) + count(patch)
+    large = sum(count(module) for module in whole.sequence("denoiser"))
+    assert count(whole) - large < 0.004 * count(whole)  # what stays on a GPU when layers take turns there

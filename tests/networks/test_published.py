@@ -15,6 +15,9 @@ from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.published import NetworkConfig, PublishedNetwork, Shapes
 from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.satbvr.backbone import Transformer
+from vrx.networks.satbvr.control import Connectors, ControlPatchEmbed
+from vrx.networks.satbvr.control import ControlNet as SatbControlNet
 from vrx.networks.taehv import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
@@ -32,7 +35,9 @@ DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     TemporalAutoencoder,
     Raft,
     TextEncoder,
+    Connectors,
 )
+LIBRARY: tuple[type[PublishedNetwork], ...] = (Unet, ControlNet, Transformer, SatbControlNet, ControlPatchEmbed)
 NETWORKS: list[tuple[type[PublishedNetwork], NetworkConfig]] = [
     *((kind, kind.CONFIG()) for kind in DEFAULTS),
     (WanTransformer, WanConfig(text_dim=RamConfig().out_dim)),
@@ -45,7 +50,7 @@ OPTIONAL = [
         kind.CONFIG(),
         marks=pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"'),
     )
-    for kind in (Unet, ControlNet)
+    for kind in LIBRARY
 ]
 
 
@@ -60,7 +65,7 @@ def test_the_size_of_a_network_is_read_from_its_tensors(kind: type[PublishedNetw
     found = kind.CONFIG.from_tensors(shapes, {})
     assert found == config
     found.validate(len(shapes))
-    matching = {other for other in (*(other for other, _ in NETWORKS), Unet, ControlNet) if other.SIGNATURE in shapes}
+    matching = {other for other in (*(other for other, _ in NETWORKS), *LIBRARY) if other.SIGNATURE in shapes}
     assert matching == {kind}
 
 

@@ -21,14 +21,15 @@ SCALES = {"lora_alpha": (int, float), "alpha_pattern": (dict,), "use_rslora": (b
 
 
 def add_adapter(network: nn.Module, name: str, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
-    """Put an adapter on a network, not active yet; `settings` are those of its file (see `read_settings`).
+    """Put an adapter on a network, which uses it once it is selected.
 
-    Raises ValueError for tensors that are damaged or of another network, ImportError without peft.
+    `settings` are those of its file (see `read_settings`).  Raises ValueError for tensors that are damaged or
+    of another network, which is not to be used any more then, and ImportError without peft.
     """
     ranks = read_ranks(tensors)
     check_targets(network, ranks)
     patterns = {f"^{re.escape(target)}": rank for target, rank in ranks.items()}
-    scales = {"alpha_pattern": patterns, **settings}
+    scales = dict(settings) or {"alpha_pattern": patterns}  # as much as the rank: a scale of 1
     config = load("peft", "LoraConfig")(
         r=max(ranks.values()), rank_pattern=patterns, target_modules=list(ranks), **scales
     )

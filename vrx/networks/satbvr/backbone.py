@@ -118,11 +118,12 @@ class Backbone(PublishedNetwork):
 
     def embed(self, latent: Tensor, text: Tensor, timestep: int) -> Tokens:
         """Tokens of a latent [B, F, 16, h, w] and of rows of text [B, L, T].  Raises ValueError for odd sizes."""
+        rotation = self.rotation(latent)  # checks the sizes
         joint = self.patch_embed(text, latent)
         times = torch.full((len(latent),), timestep, device=latent.device)
         time = self.time_embedding(self.time_proj(times).to(latent.dtype))
         length = text.shape[1]
-        return Tokens(joint[:, :length], joint[:, length:], time, self.rotation(latent))
+        return Tokens(joint[:, :length], joint[:, length:], time, rotation)
 
     def rotation(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See `rotary_tables`, for a latent [B, F, 16, h, w].  Raises ValueError for sizes that it cannot have."""

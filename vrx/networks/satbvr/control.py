@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from vrx.networks.libraries import load
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
+from vrx.networks.satbvr.adapters import select_adapter
 from vrx.networks.satbvr.backbone import HEAD, PATCH, Backbone, BackboneConfig, library_layers, to_patches
 
+CONTROL_ADAPTER = "controlnet"
 HEADS = 48  # of a connector, whatever the width
 EPSILON = 1e-6  # of the norms here
 CHANNELS, WIDE = 16, 320  # of a latent, and between the residual blocks
@@ -180,7 +182,10 @@ class ControlConfig(BackboneConfig):
 
 
 class ControlNet(Backbone):
-    """The first blocks of a transformer of its own, which see the low-quality latent; it has no head."""
+    """The first blocks of a transformer of its own, which see the low-quality latent; it has no head.
+
+    Its adapter, if any, is named `controlnet`.  Raises ImportError without diffusers.
+    """
 
     CONFIG = ControlConfig
     SIGNATURE = "control_patch_embed.res_block.0.time_mixer.mix_factor"
@@ -191,6 +196,7 @@ class ControlNet(Backbone):
 
     def control(self, noisy: Tensor, lq: Tensor, timestep: int, text: Tensor) -> list[Tensor]:
         """Video tokens [B, N, C] after each block, for latents [B, F, 16, h, w] and rows of text [B, L, T]."""
+        select_adapter(self, CONTROL_ADAPTER)
         tokens = self.embed(noisy, text, timestep)
         tokens = tokens.add(self.control_patch_embed(lq, text, tokens.time))
         states = []

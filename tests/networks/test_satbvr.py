@@ -1,0 +1,198 @@
+"""SATB-VR's networks at a small size with random weights: adapters, order of modules, precision, limits."""
+
+import json
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vrx.networks.satbvr.adapters import SETTINGS, add_adapter, read_ranks, read_settings
+from vrx.networks.satbvr.backbone import BackboneConfig, Transformer, from_patches, to_patches
+from vrx.networks.satbvr.control import (
+    CONTROL_ADAPTER,
+    Connector,
+    Connectors,
+    ConnectorsConfig,
+    ControlConfig,
+    ControlNet,
+    ControlPatchEmbed,
+    patch_config,
+    state_number,
+)
+from vrx.networks.satbvr.transformer import Denoiser, Role
+
+SIZES = {
+    "num_attention_heads": 6,
+    "attention_head_dim": 16,
+    "time_embed_dim": 16,
+    "text_embed_dim": 12,
+    "sample_height": 8,
+    "sample_width": 8,
+}
+TARGET = "transformer_blocks.1.attn1.to_q"
+libraries = pytest.mark.skipif(
+    not (find_spec("diffusers") and find_spec("peft")), reason='needs pip install "vrx[diffusers]"'
+)
+
+
+def denoiser(connectors: int = 3) -> Denoiser:
+    torch.manual_seed(0)
+    config = BackboneConfig(num_layers=3, **SIZES)
+    links = Connectors(ConnectorsConfig(count=connectors, width=config.width, inner=8))
+    return Denoiser(Transformer(config), links, ControlPatchEmbed(patch_config(config))).eval()
+
+
+def control() -> ControlNet:
+    torch.manual_seed(1)
+    return ControlNet(ControlConfig(num_layers=2, **SIZES)).eval()
+
+
+def inputs(*sides: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy and low-quality latent of (frames, rows, columns), and rows of text."""
+    torch.manual_seed(2)
+    frames, rows, columns = sides
+    shape = (1, frames, 16, rows, columns)
+    return torch.randn(shape), torch.randn(shape), torch.randn(1, 5, 12)
+
+
+def adapter(width: int = 96, rank: int = 4, target: str = TARGET) -> dict[str, Tensor]:
+    torch.manual_seed(3)
+    return {
+        f"{target}.lora_A.weight": torch.randn(rank, width),
+        f"{target}.lora_B.weight": torch.randn(width, rank),
+    }
+
+
+@libraries
+@pytest.mark.parametrize(("settings", "scale"), [({}, 1.0), ({"lora_alpha": 8}, 2.0)])
+@torch.inference_mode()
+def test_an_adapter_changes_the_weight_by_its_product(settings: dict[str, Any], scale: float) -> None:
+    small, large = adapter(), adapter(target="transformer_blocks.0.ff.net.2", rank=2)
+    large["transformer_blocks.0.ff.net.2.lora_A.weight"] = torch.randn(2, 4 * 96)
+    network, changed = denoiser(), denoiser()
+    _, lq, text = inputs(2, 4, 4)
+    plain = network.predict(lq, text)
+    add_adapter(network, "predictor", {**small, **large}, settings)
+    for target, ours in ((TARGET, small), ("transformer_blocks.0.ff.net.2", large)):
+        down, up = ours.values()
+        alpha = scale if not settings else settings["lora_alpha"] / len(down)
+        changed.get_submodule(target).weight += alpha * up @ down  # type: ignore[operator]
+    found = network.predict(lq, text)
+    assert torch.allclose(found, changed.predict(lq, text), atol=1e-4)
+    assert not torch.allclose(found, plain, atol=1e-2)
+
+
+@libraries
+def test_the_adapter_of_the_control_is_always_on() -> None:
+    network, (noisy, lq, text) = control(), inputs(2, 4, 4)
+    with torch.inference_mode():
+        plain = network.control(noisy, lq, 99, text)
+        add_adapter(network, CONTROL_ADAPTER, adapter(), {})
+        changed = network.control(noisy, lq, 99, text)
+    assert torch.equal(plain[0], changed[0])
+    assert not torch.allclose(plain[1], changed[1], atol=1e-3)
+    assert not any(parameter.requires_grad for name, parameter in network.named_parameters() if "lora" in name)
+
+
+@libraries
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"proj_out.weight": torch.ones(2, 2)}, r"the tensor proj_out\.weight is not an adapter's"),
+        ({f"{TARGET}.lora_A.weight": torch.ones(2, 96, dtype=torch.long)}, "is not an adapter's"),
+        ({f"{TARGET}.lora_A.weight": torch.ones(2, 96)}, "has ranks 2 and None"),
+        ({}, "it holds no adapter"),
+        (adapter(target="unet.to_q"), r"no layer unet\.to_q for an adapter"),
+        (adapter(target="transformer_blocks.1"), r"no layer transformer_blocks\.1 for"),
+        (adapter(width=64), r"lora_A\.weight has the shape \(4, 64\), not \(4, 96\)"),
+    ],
+)
+def test_a_damaged_or_foreign_adapter_is_one_line(tensors: dict[str, Tensor], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        add_adapter(denoiser(), "predictor", tensors, {})
+    assert "\n" not in str(caught.value)
+
+
+def test_ranks_come_from_the_tensors() -> None:
+    assert read_ranks({**adapter(rank=3), **adapter(rank=7, target="a.b")}) == {TARGET: 3, "a.b": 7}
+
+
+def test_settings_of_an_adapter() -> None:
+    table = {"r": 4, "lora_alpha": 8, "alpha_pattern": {}, "use_rslora": False, "peft_type": "LORA"}
+    expected = {"lora_alpha": 8, "alpha_pattern": {}, "use_rslora": False}
+    assert read_settings({SETTINGS: json.dumps(table), "format": "pt"}) == expected
+    assert read_settings({"format": "pt"}) == {}
+    for wrong, words in (
+        ("{", "cannot be read"),
+        ("3", "cannot be read"),
+        ('{"lora_alpha": "x"}', "lora_alpha is 'x'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_settings({SETTINGS: wrong})
+
+
+@libraries
+@pytest.mark.parametrize("role", ["predictor", "denoiser"])
+def test_the_sequence_is_the_order_in_which_large_modules_run(role: Role) -> None:
+    network, net, (noisy, lq, text) = denoiser(), control(), inputs(2, 4, 4)
+    expected, calls = [*network.sequence(role), *net.sequence()], list[nn.Module]()
+    for module in [*network.sequence("denoiser"), *net.sequence()]:
+        module.register_forward_pre_hook(lambda module, args: calls.append(module))
+    with torch.inference_mode():
+        states = [torch.zeros(1, 4, 96)]
+        network.predict(lq, text) if role == "predictor" else network.denoise(noisy, lq, 9, text, states)
+        net.control(noisy, lq, 9, text)
+    assert [id(module) for module in calls] == [id(module) for module in expected]
+
+
+@torch.inference_mode()
+def test_connectors_attend_without_a_matrix_of_scores() -> None:
+    connector = Connector(96, 8)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # no other kernel is allowed
+        found = connector(torch.randn(1, 64, 96), torch.randn(1, 64, 96))
+    assert found.isfinite().all()
+
+
+@libraries
+@torch.inference_mode()
+def test_bfloat16_stays_near_float32() -> None:
+    network, net, (noisy, lq, text) = denoiser(), control(), inputs(2, 4, 4)
+
+    def run(dtype: torch.dtype) -> Tensor:
+        x, low, rows = (value.to(dtype) for value in (noisy, lq, text))
+        return network.to(dtype).denoise(x, low, 199, rows, net.to(dtype).control(x, low, 199, rows))
+
+    exact, rough = run(torch.float32), run(torch.bfloat16)
+    assert rough.dtype == torch.bfloat16
+    assert (exact - rough.float()).abs().max() < 0.05 * exact.abs().max()
+
+
+@libraries
+def test_sizes_that_cannot_be_are_refused() -> None:
+    network = denoiser()
+    with pytest.raises(ValueError, match="3 latent frames of 4 x 4 are not multiples of 2"):
+        network.predict(*inputs(3, 4, 4)[1:])
+    with pytest.raises(ValueError, match="4 x 10 latents are more than the 8 x 8"):
+        network.predict(*inputs(2, 4, 10)[1:])
+    with pytest.raises(ValueError, match="2 connectors for a transformer of 3 blocks"):
+        denoiser(connectors=2)
+    with pytest.raises(ValueError, match="a width of 100 cannot be split among 48 heads"):
+        Connectors(ConnectorsConfig(width=100))
+
+
+def test_patches_turn_back_into_the_latent() -> None:
+    latent = torch.randn(2, 4, 16, 6, 8)
+    tokens = to_patches(latent)
+    assert torch.equal(from_patches(tokens, latent.shape), latent)
+    assert torch.equal(tokens[0, 1, :8], latent[0, :2, 0, :2, 2:4].flatten())  # channel 0 of the second patch
+
+
+@pytest.mark.parametrize(
+    ("blocks", "states", "expected"),
+    [(5, 2, [0, 0, 0, 1, 1]), (42, 6, [block // 7 for block in range(42)]), (4, 1, [0] * 4)],
+)
+def test_blocks_in_a_row_share_a_state(blocks: int, states: int, expected: list[int]) -> None:
+    assert [state_number(block, blocks, states) for block in range(blocks)] == expected
