@@ -37,7 +37,7 @@ def first_line(error: BaseException) -> str:
 
 @cache
 def declare_operators() -> None:
-    """Make torchvision importable where its compiled operators do not fit torch, as a build for GPUs beside one without.
+    """Make torchvision importable where its compiled operators do not fit torch, as one for GPUs beside one without.
 
     torchvision is meant to work without them, and says so where one is called.  But its import describes two that
     then do not exist, and fails; transformers imports it and fails with it.  No network here uses any of them.
