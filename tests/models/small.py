@@ -14,6 +14,7 @@ from vrx.networks.diffvsr.raft import Raft, RaftConfig
 from vrx.networks.diffvsr.text import TextConfig, TextEncoder
 from vrx.networks.diffvsr.unet import ControlConfig, ControlNet, Unet, UnetConfig
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
+from vrx.networks.instavsr.network import InstaVsr, InstaVsrConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.ram import RamConfig, VisualGuidance
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
@@ -132,3 +133,10 @@ def streamdiffvsr(folder: Path) -> Path:
     torch.save({**flow, **counters, **spreads}, folder / "raft_large_C_T_SKHT_V2-ff5fadd5.pth")
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StreamDiffVSRPipeline"}))
     return folder
+
+
+def instavsr(path: Path) -> Path:
+    """One file, in the layout of the published size."""
+    config = InstaVsrConfig(widths=(48, 96), layers=1, decoder_widths=(4, 8, 8, 8), decoder_layers=1)
+    torch.save(random_weights(InstaVsr(config)), path)
+    return path

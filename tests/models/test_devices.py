@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from tests.networks.networks import tiny_parts
 from vrx.bench.random_weights import RandomComponents
-from vrx.models import flashvsr, infvsr
+from vrx.models import flashvsr, infvsr, instavsr
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
 from vrx.models.embedded import upscale
@@ -63,6 +63,8 @@ class Border(TorchDispatchMode):
         ("instantvir-inpaint", {}),
         ("flashvsr", {}),
         ("flashvsr", {"decoder": "full", "color_fix": "wavelet"}),
+        ("instavsr", {}),
+        ("instavsr", {"tile": "256"}),
         pytest.param(
             "stream-diffvsr",
             {},
@@ -72,6 +74,7 @@ class Border(TorchDispatchMode):
 )
 def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infvsr, "content_change", lambda *_: 0.0)  # asks for a number
+    monkeypatch.setattr(instavsr, "to_luma", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
     monkeypatch.setattr(attention, "attend_gathered", lambda q, k, v, keep: q + k[..., :1, :] * v[..., :1, :])
     entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name]
     task = Task(entry.tasks[0])

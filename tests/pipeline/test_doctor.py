@@ -6,7 +6,7 @@ import pytest
 
 from vrx.errors import ModelError, OutputError
 from vrx.pipeline import doctor
-from vrx.pipeline.doctor import check_embedded_model, check_ffmpeg, check_torch
+from vrx.pipeline.doctor import check_ffmpeg, check_packaged_models, check_torch
 
 
 def test_torch_and_the_processor_are_named() -> None:
@@ -37,11 +37,11 @@ def test_a_missing_ffmpeg_is_one_failed_check(monkeypatch: pytest.MonkeyPatch) -
     assert (check.good, check.detail) == (False, "no ffmpeg. Install it")
 
 
-def test_a_changed_embedded_model_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_embedded_model().good
+def test_a_changed_packaged_model_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(check.good for check in check_packaged_models())
 
     def wrong(path: Path, size: int | None, sha256: str | None) -> None:
         raise ModelError("another file")
 
     monkeypatch.setattr(doctor.hashes, "verify_file", wrong)
-    assert not check_embedded_model().good
+    assert not any(check.good for check in check_packaged_models())

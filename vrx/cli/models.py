@@ -27,7 +27,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 FITS = {True: "yes", False: "no", None: "unknown"}
-NEXT = {"can be downloaded": "vrx models pull {}", "download yourself": "vrx models import {} PATH"}
+NEXT = {
+    "can be downloaded": "vrx models pull {}",
+    "download yourself": "vrx models import {} PATH",
+    "not published": "vrx models import {} PATH",
+}
 LICENSE = re.compile(r" \(|,")  # ends the name of a license
 UNSHOWN = {"steps", "hours"}  # of a checkpoint's metadata: how it was trained is in `trained`
 Name = Annotated[

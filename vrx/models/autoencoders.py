@@ -12,7 +12,7 @@ from torch import Tensor
 from vrx.models.base import Input, Output, SceneStart, Stage
 from vrx.models.components import Component
 from vrx.models.family import BuildRequest
-from vrx.models.tiling import SPATIAL, Tiles, Tiling, ramp, starts
+from vrx.models.tiling import SPATIAL, Mosaic, Tiles, Tiling, starts
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.taehv import TinyAutoencoder
@@ -118,30 +118,14 @@ class StreamingPass:
     def _tiled(self, x: Tensor, caches: Caches, tiles: Tiles) -> tuple[Tensor, Caches]:
         """A step, tile after tile, seams blended; every tile has its own cache."""
         inner, outer = self._scales
-        height, width = x.shape[-2] // inner, x.shape[-1] // inner
-        rows, columns = starts(height, tiles), starts(width, tiles)
-        places = [(top, left) for top in rows for left in columns]
-        overlap = (tiles.side - tiles.stride) * outer
-        total = weights = torch.empty(0)
+        mosaic = Mosaic((x.shape[-2] // inner, x.shape[-1] // inner), tiles, outer)
         after: Caches = []
-        for number, (top, left) in enumerate(places):
-            part = x[..., top * inner : (top + tiles.side) * inner, left * inner : (left + tiles.side) * inner]
+        for number, place in enumerate(mosaic.places):
             cache = caches[number] if caches else ConvCache(inplace=True)
-            out, cache = self._step(part, cache.to(x.device))
+            out, cache = self._step(mosaic.cut(x, place, inner), cache.to(x.device))
             after.append(self._tiling.offload(cache, x.device))
-            if not number:
-                total = out.new_zeros(*out.shape[:-2], height * outer, width * outer)
-                weights = out.new_zeros(height * outer, width * outer)
-            vertical = ramp(out.shape[-2], overlap, top == 0, top == rows[-1], out)
-            level = ramp(out.shape[-1], overlap, left == 0, left == columns[-1], out)
-            weight = vertical[:, None] * level[None]
-            window = (
-                slice(top * outer, top * outer + out.shape[-2]),
-                slice(left * outer, left * outer + out.shape[-1]),
-            )
-            total[(..., *window)] += out * weight
-            weights[window] += weight
-        return total / weights, after
+            mosaic.add(place, out)
+        return mosaic.result(), after
 
     def _tiles(self, x: Tensor, count: int) -> Tiles | None:
         """The tiles of a step after one of `count`: a scene continues as it began, however much is free now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrx.models import flashvsr, infvsr, instantvir, streamdiffvsr
+from vrx.models import flashvsr, infvsr, instantvir, instavsr, streamdiffvsr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
 
@@ -13,6 +13,7 @@ FAMILIES: dict[str, Family] = {
         infvsr.FAMILY,
         instantvir.FAMILY,
         flashvsr.FAMILY,
+        instavsr.FAMILY,  # before Stream-DiffVSR: its UNet has names in common with that one's
         streamdiffvsr.FAMILY,
     )
 }

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.events import Note
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.components import Component, Components, align_weights
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import round_up
+from vrx.models.resizing import crop, resize_notes
 from vrx.networks.diffvsr.autoencoder import SPATIAL, TemporalAutoencoder
 from vrx.networks.diffvsr.raft import LEAST_SIDE, STRIDE, Raft, volume_bytes
 from vrx.networks.diffvsr.schedule import ddim_steps
@@ -170,19 +170,15 @@ class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
 
     def step(self, chunk: MotionChunk, state: RestoreState) -> tuple[RestoredChunk, RestoreState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
-        notes = (resize_note(self._scale),) if self._resizes(state) else ()
+        notes = resize_notes(NAME, SCALE, self._scale, state.scene) if state.previous is None else ()
         previous, restored = state.previous, []
         for frame, flow in zip(chunk.frames.split(1), chunk.flows, strict=True):
             size = (1, LATENT_CHANNELS, *frame.shape[-2:])
             noise = torch.randn(size, generator=state.generator).to(frame.device)  # drawn on the processor: the same
             warped = None if previous is None or flow is None else warp(previous, flow)
             previous = self._networks.restore(frame, noise, warped)
-            restored.append(crop(previous, state.scene))
+            restored.append(crop(previous, state.scene, SCALE))
         return RestoredChunk(torch.cat(restored), notes), RestoreState(state.scene, state.generator, previous)
-
-    def _resizes(self, state: RestoreState) -> bool:
-        """Whether to note now that frames are resized: once, at the first."""
-        return self._scale != SCALE and state.scene.number == 0 and state.previous is None
 
     def save(self, state: RestoreState) -> dict[str, Tensor]:
         """The latest output and the generator."""
@@ -195,21 +191,6 @@ class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
         generator.set_state(tensors["generator"].cpu())
         previous = tensors["previous"].to(self._networks.rows.device) if "previous" in tensors else None
         return RestoreState(scene, generator, previous)
-
-
-def crop(picture: Tensor, scene: SceneStart) -> Tensor:
-    """A raw output without padding, in 0..1, at the scene's size."""
-    height, width = (SCALE * side for side in scene.source)
-    found = (picture[..., :height, :width] / 2 + 0.5).clamp(0, 1)
-    if scene.target == (height, width):
-        return found
-    return F.interpolate(found, scene.target, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def resize_note(scale: int) -> Note:
-    """The note on frames resized after the model."""
-    text = f"{NAME} enlarges by {SCALE}; its frames are then resized to {scale} times the source"
-    return Note("model-scale-resized", text, {"model": NAME, "model_scale": SCALE, "scale": scale})
 
 
 class StreamDiffVsrRestorer:

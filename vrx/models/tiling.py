@@ -56,6 +56,47 @@ class Tiling:
         return cache.to(torch.device("cpu"))
 
 
+class Mosaic:
+    """An output of `grid` (rows, columns of latents), put together from overlapping tiles; `scale` pixels a latent.
+
+    `places` are where tiles begin; what a tile gave is added there, weighted so that the seams blend.
+    """
+
+    def __init__(self, grid: tuple[int, int], tiles: Tiles, scale: int) -> None:
+        self._grid, self._tiles, self._scale = grid, tiles, scale
+        self._rows, self._columns = (starts(length, tiles) for length in grid)
+        self.places = [(top, left) for top in self._rows for left in self._columns]
+        self._total = self._weights = torch.empty(0)
+
+    def cut(self, x: Tensor, place: tuple[int, int], scale: int) -> Tensor:
+        """The tile of an input [..., rows, columns] of `scale` pixels a latent."""
+        rows, columns = (slice(begin * scale, (begin + self._tiles.side) * scale) for begin in place)
+        return x[..., rows, columns]
+
+    def add(self, place: tuple[int, int], out: Tensor) -> None:
+        """What a tile gave."""
+        if not self._total.numel():
+            height, width = (length * self._scale for length in self._grid)
+            self._total = out.new_zeros(*out.shape[:-2], height, width)
+            self._weights = out.new_zeros(height, width)
+        window, weight = self._weigh(place, out)
+        self._total[(..., *window)] += out * weight
+        self._weights[window] += weight
+
+    def _weigh(self, place: tuple[int, int], out: Tensor) -> tuple[tuple[slice, slice], Tensor]:
+        """Where a tile's output goes, and its weights [rows, columns]."""
+        (top, left), (height, width) = place, out.shape[-2:]
+        overlap = (self._tiles.side - self._tiles.stride) * self._scale
+        vertical = ramp(height, overlap, top == 0, top == self._rows[-1], out)
+        level = ramp(width, overlap, left == 0, left == self._columns[-1], out)
+        rows, columns = top * self._scale, left * self._scale
+        return (slice(rows, rows + height), slice(columns, columns + width)), vertical[:, None] * level[None]
+
+    def result(self) -> Tensor:
+        """All of it, once every tile is there."""
+        return self._total / self._weights
+
+
 def starts(length: int, tiles: Tiles) -> list[int]:
     """Where tiles begin along an axis; no tile is added where the one before reaches the end."""
     found = [0]

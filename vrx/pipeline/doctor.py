@@ -1,4 +1,4 @@
-"""Checks of an installation: torch, devices, ffmpeg and its encoders, the embedded model."""
+"""Checks of an installation: torch, devices, ffmpeg and its encoders, the models in the package."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vrx.media import encoders, ffmpeg
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import bf16_gain, machine_name, works
 from vrx.weights import catalogue, hashes
+from vrx.weights.catalogue import Entry
 
 HARDWARE_ENCODERS = ("h264_nvenc", "hevc_nvenc")
 
@@ -30,7 +31,7 @@ class Check:
 
 def run_checks() -> list[Check]:
     """All checks, in the order in which they are shown."""
-    return [*check_torch(), *check_ffmpeg(), check_embedded_model()]
+    return [*check_torch(), *check_ffmpeg(), *check_packaged_models()]
 
 
 def check_torch() -> Iterator[Check]:
@@ -55,13 +56,24 @@ def check_ffmpeg() -> Iterator[Check]:
         yield Check("ffmpeg", False, str(error))
 
 
-def check_embedded_model() -> Check:
-    """The embedded model's file, by its hash."""
+def check_packaged_models() -> Iterator[Check]:
+    """The files of the models in the package, by their hashes."""
     try:
         entries = catalogue.load_file(catalogue.packaged_path(), FAMILIES).values()
-        part = next(entry for entry in entries if entry.packaged).parts[0]
+    except VrxError as error:
+        yield Check("models", False, str(error))
+        return
+    for entry in entries:
+        if entry.packaged:
+            yield check_packaged(entry)
+
+
+def check_packaged(entry: Entry) -> Check:
+    """A model's file; vrx cannot do without that of the default one."""
+    name, part, needed = f"{entry.name} model", entry.parts[0], entry.name == catalogue.EMBEDDED
+    try:
         path = hashes.packaged_path(part.path)
         hashes.verify_file(path, part.size, part.sha256)
-        return Check("embedded model", True, str(path))
+        return Check(name, True, str(path), needed)
     except VrxError as error:
-        return Check("embedded model", False, str(error))
+        return Check(name, False, str(error), needed)

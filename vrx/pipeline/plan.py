@@ -12,7 +12,7 @@ from vrx.pipeline.select_model import needs_gpu
 from vrx.pipeline.session import Session
 from vrx.settings import Environment, Task
 from vrx.weights import store
-from vrx.weights.catalogue import Entry
+from vrx.weights.catalogue import EMBEDDED, Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def check_memory(session: Session) -> None:
 
 def estimate_seconds(session: Session) -> float | None:
     """Seconds that a run of an open job takes, roughly; None where that is unknown."""
-    if needs_gpu(session.entry) or session.frames is None:
+    if session.entry.family != EMBEDDED or session.frames is None:
         return None
     restore = session.job.restore
     mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)

@@ -108,9 +108,9 @@ def supports(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool
 
 
 def needs_gpu(entry: Entry) -> bool:
-    """Whether a model is large for a processor."""
+    """Whether a model is large for a processor; those in the package are not."""
     family = FAMILIES.get(entry.family)
-    return family is None or family.capabilities.needs_gpu
+    return not entry.packaged and (family is None or family.capabilities.needs_gpu)
 
 
 def fits(entry: Entry, device: DeviceInfo, decoder: str) -> bool:

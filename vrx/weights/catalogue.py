@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 PACKAGED = "weights.toml"
 HALF_PRECISION = 2  # bytes of a parameter; no published checkpoint here stores less
-EMBEDDED = "embedded"  # the name, the family and the only role of the model in the package
+EMBEDDED = "embedded"  # the name, the family and the only role of the default model, which is in the package
+UNPUBLISHED = "not published"  # the source of a model whose weights no one can have
 MAX_CATALOGUE = 1_000_000  # bytes
 MAX_DOTS = 100  # in one key: the time to parse a key grows with the square of its parts
 MAX_NAME, MAX_PATH = 200, 1000  # bytes of a file's name, characters of a path
@@ -102,7 +103,8 @@ def check_url(part: PartFile) -> None:
 class Entry:
     """One model: what it does, what it is made of, where it comes from.
 
-    `takes_prompt` where --prompt has an effect; `available` whether this version of vrx can run it.
+    `takes_prompt` where --prompt has an effect; `packaged` whether its files are in the package; `available` whether
+    this version of vrx can run it.
     `memory` in bytes, for 1280x720 output.
     """
 
@@ -115,6 +117,7 @@ class Entry:
     paper: str = ""
     about: str = ""
     takes_prompt: bool = False
+    packaged: bool = False
     parameters: int | None = None
     memory: int | None = None
     available: bool = False
@@ -122,11 +125,6 @@ class Entry:
     local: Path | None = None  # a checkpoint that was given by its path
     fault: str = ""  # why an entry of the user's catalogue cannot be used
     missing_roles: tuple[str, ...] = ()  # that its family requires and its parts do not have
-
-    @property
-    def packaged(self) -> bool:
-        """Whether its files are in the package."""
-        return self.family == EMBEDDED and self.local is None
 
     @property
     def size(self) -> int | None:
@@ -206,7 +204,10 @@ def parse_user_entry(path: Path, name: str, table: Any, families: Families) -> E
             f"{path}: [models.{name}]: the embedded model is part of vrx and cannot be replaced",
             "Pass a checkpoint of your own by its path: --model FILE",
         )
-    return parse_entry(path, name, table, families)
+    entry = parse_entry(path, name, table, families)
+    if entry.packaged:
+        raise ModelError(f"{path}: [models.{name}]: 'packaged' is for the models inside vrx", "Remove it")
+    return entry
 
 
 def parse_entry(path: Path, name: str, table: Any, families: Families) -> Entry:

@@ -16,7 +16,7 @@ from vrx.files import format_bytes
 from vrx.settings import Environment
 from vrx.weights import sharded, store, transfer
 from vrx.weights.backend import DownloadTask, Progress
-from vrx.weights.catalogue import Entry, PartFile
+from vrx.weights.catalogue import UNPUBLISHED, Entry, PartFile
 from vrx.weights.concurrency import run_concurrently
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,11 @@ class Downloader:
         """Refuse a part that is not downloaded, with what to do instead.  Raises ModelError."""
         if entry.packaged:
             raise ModelError(f"the package lacks {part.path}", "Install vrx again")
+        if not part.downloadable and entry.source == UNPUBLISHED:
+            raise ModelError(
+                f"the weights of {entry.name} are not published",
+                f"A checkpoint of its layout can be added: vrx models import {entry.name} FILE",
+            )
         if not part.downloadable:
             target = store.manual_path(entry, part, self.models).parent
             raise ModelError(

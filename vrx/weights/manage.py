@@ -10,7 +10,7 @@ from vrx.errors import ModelError, did_you_mean
 from vrx.events import Watcher
 from vrx.settings import Environment
 from vrx.weights import checkpoint, removal, store
-from vrx.weights.catalogue import Entry, PartFile
+from vrx.weights.catalogue import UNPUBLISHED, Entry, PartFile
 from vrx.weights.download import Downloader, with_sizes
 from vrx.weights.removal import Removal
 
@@ -48,6 +48,8 @@ def model_state(entry: Entry) -> ModelState:
     if not missing:
         return ModelState("ready")
     manual = [part for part in missing if not part.downloadable]
+    if manual and entry.source == UNPUBLISHED:
+        return ModelState(UNPUBLISHED, f"{manual[0].path}: a checkpoint of this layout can be imported")
     if manual:
         targets = (f"put {part.path} into {store.manual_path(entry, part, folder).parent}" for part in manual)
         return ModelState("download yourself", "; ".join(targets))
@@ -93,7 +95,7 @@ def verify(entry: Entry) -> dict[str, Path]:
 def remove(entry: Entry, entries: Mapping[str, Entry]) -> Removal:
     """Remove a model's downloads, except files that another complete one of `entries` uses.  Raises ModelError."""
     if entry.packaged:
-        raise ModelError("the embedded model is part of vrx and cannot be removed")
+        raise ModelError(f"the model {entry.name} is part of vrx and cannot be removed")
     folder = Environment.read().models
     others = [other for other in entries.values() if other.name != entry.name and not other.fault]
     complete = [other for other in others if other.parts and not store.missing_parts(other, folder)]

@@ -1,0 +1,61 @@
+"""InstaVSR through the real command: a checkpoint of its layout is imported, runs, and continues after a signal."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+from tests.clips import ClipMaker, read
+from tests.conftest import Command
+from tests.end_to_end.test_failures import start
+from tests.models import small
+
+
+def test_without_a_checkpoint_one_line_says_that_none_is_published(
+    vrx: Command, clip: ClipMaker, tmp_path: Path
+) -> None:
+    for words in (("upscale", clip(size=(40, 24), frames=2), "--model", "instavsr"), ("models", "pull", "instavsr")):
+        done = vrx(*words)
+        assert done.returncode == 4
+        assert "the weights of instavsr are not published" in " ".join(done.stderr.split())
+    torch.save(small.autoencoder(), tmp_path / "other.pt")
+    done = vrx("models", "import", "instavsr", "other.pt")
+    assert done.returncode == 4
+    assert "is not a part of instavsr" in " ".join(done.stderr.split())
+
+
+def test_an_imported_checkpoint_restores_a_clip(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    model, path = small.instavsr(tmp_path / "mine.pt"), clip(size=(42, 24), frames=5, cuts=[3], audio=True)
+    done = vrx("models", "import", "instavsr", model)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(vrx("models", "show", "instavsr", "--json").stdout)["state"] == "ready"
+    results = []
+    for name in ("instavsr", model):
+        done = vrx("upscale", path, "--model", name, "--codec", "ffv1", "--dtype", "fp32", "-o", "out.mkv", "-y")
+        assert done.returncode == 0, done.stderr
+        results.append(read(tmp_path / "out.mkv"))
+    assert results[0].frames.shape == (5, 96, 168, 3)
+    assert results[0].kinds == ["video", "audio"]
+    assert (results[0].frames == results[1].frames).all()
+
+
+def test_an_interrupted_run_continues_with_the_same_frames(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    small.instavsr(tmp_path / "mine.pt")
+    clip("long.mkv", frames=260, size=(24, 16))
+    words = ("upscale", "long.mkv", "--model", "mine.pt", "--codec", "ffv1", "--dtype", "fp32", "--scenes", "off")
+    assert vrx(*words, "-o", "whole.mkv").returncode == 0
+    child = start(tmp_path, *words, "-o", "parts.mkv")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / ".parts.mkv.vrx" / "journal.json").exists():
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == 130, stderr
+    done = vrx(*words, "-o", "parts.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "260 frames (240 from an earlier run)" in done.stderr
+    assert (read(tmp_path / "parts.mkv").frames == read(tmp_path / "whole.mkv").frames).all()
