@@ -278,10 +278,11 @@ def doctor() -> list[Check]:
 
 
 def memory_for(size: tuple[int, int], scale: int) -> int:
-    """Bytes that restoring a video of `size` (width, height) takes, roughly."""
+    """Bytes that enlarging a video of `size` (width, height) takes, roughly."""
     from vrx.pipeline.memory import memory_needed
+    from vrx.settings import Task
 
-    return memory_needed((size[0] * scale, size[1] * scale), size, 8)
+    return memory_needed((size[0] * scale, size[1] * scale), size, 8, Task.UPSCALE)
 
 
 def model_metadata(entry: Entry) -> dict[str, str]:

@@ -14,6 +14,8 @@ SCHEDULES = st.sampled_from(
         ChunkSchedule(9, 12, multiple=4, first_offset=1),  # Wan's causal codec
         ChunkSchedule(1, 4, multiple=4, first_offset=1),
         ChunkSchedule(8, 8, multiple=8),
+        ChunkSchedule(1, 1, ahead_first=3),
+        ChunkSchedule(4, 2, large=63),  # of 64 pixels in a result of the tests below
     ]
 )
 
@@ -43,6 +45,7 @@ def test_every_frame_is_in_exactly_one_chunk_of_its_scene(schedule: ChunkSchedul
     starts = [item for item in items if isinstance(item, SceneStart)]
     borders = [0, *sorted(c for c in cuts if c < frames), frames]
     assert [s.number for s in starts] == list(range(len(borders) - 1))
+    schedule = schedule.within(8 * 8)
     scene_lengths: list[list[int]] = []
     for item in items:
         if isinstance(item, SceneStart):
@@ -77,3 +80,13 @@ def test_soft_turns_refresh_inside_a_chunk() -> None:
     chunk = list(make_chunks(stream(4, soft=[2]), ChunkSchedule(4, 4), 1))[1]
     assert isinstance(chunk, Chunk)
     assert chunk.refresh == frozenset({2})
+
+
+def test_large_results_come_one_frame_at_a_time_with_the_first_frames_along() -> None:
+    schedule = ChunkSchedule(4, 2, large=1000)
+    assert schedule.within(1000) is schedule
+    items = list(make_chunks(stream(6, [5], size=(10, 10)), schedule, 4))
+    chunks = [item for item in items if isinstance(item, Chunk)]
+    assert [len(chunk.frames) for chunk in chunks] == [1] * 6
+    times = [[source.frame.pts // 40 for source in chunk.ahead] for chunk in chunks]
+    assert times == [[1, 2, 3], [], [], [], [], [5, 5, 5]]  # a scene's last frame stands in for those that are missing

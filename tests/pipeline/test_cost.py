@@ -10,6 +10,7 @@ from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import PIXELS, STANDARD, PreviousFrame, RecurrentNetwork
 from vrx.pipeline.cost import operations
 from vrx.pipeline.memory import memory_needed
+from vrx.settings import Task
 
 HEIGHT, WIDTH = 32, 64  # grid positions; whole windows, so that nothing is padded
 
@@ -41,8 +42,11 @@ def test_operations_of_enlarging_are_those_that_torch_counts(scale: int) -> None
     assert operations(f"upscale{scale}", size) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
-@pytest.mark.parametrize(("size", "measured"), [((832, 480), 0.63), ((1280, 720), 0.86), ((1920, 1080), 1.5)])
+@pytest.mark.parametrize(
+    ("size", "measured"), [((1920, 1080), 0.92), ((3840, 2160), 2.07), ((4096, 3072), 1.63), ((7680, 4320), 2.82)]
+)
 def test_memory_is_near_what_runs_were_measured_to_take(size: tuple[int, int], measured: float) -> None:
     """Gigabytes, the largest resident size of `vrx upscale -s 4`."""
     source = (size[0] // 4, size[1] // 4)
-    assert memory_needed(size, source, 8) / 1e9 == pytest.approx(measured, rel=0.25)
+    needed = memory_needed(size, source, 8, Task.UPSCALE)
+    assert measured * 0.9 < needed / 1e9 < measured * 1.8

@@ -87,17 +87,21 @@ def test_this_machine_says_something_sensible() -> None:
 def test_one_picture_takes_what_was_measured(task: Task, size: tuple[int, int], measured: float) -> None:
     found = memory.needed(size, (64, 48), 8, task, frames=1)
     assert found / 1e9 == pytest.approx(measured, rel=0.15)
-    assert memory.needed(size, (64, 48), 8, task, frames=None) == memory_needed(size, (64, 48), 8)
+    assert memory.needed(size, (64, 48), 8, task, frames=None) == memory_needed(size, (64, 48), 8, task)
 
 
 @pytest.mark.parametrize(("target", "expected"), [((640, 360), 0.53), ((1280, 720), 1.01), ((1920, 1080), 1.80)])  # GB
 def test_a_video_takes_its_queues_too(target: tuple[int, int], expected: float) -> None:
     source = (target[0] // 4, target[1] // 4)
-    assert memory_needed(target, source, 8) / GB == pytest.approx(expected, abs=0.01)
+    assert memory_needed(target, source, 8, Task.DEBLUR) / GB == pytest.approx(expected, abs=0.01)
 
 
 def test_scene_detection_holds_17_frames_of_the_source() -> None:
-    held = [memory_needed((64, 48), (1000, 500), depth) - memory_needed((64, 48), (0, 0), depth) for depth in (8, 10)]
+    one, none = (1000, 500), (0, 0)
+    held = [
+        memory_needed((64, 48), one, depth, Task.UPSCALE) - memory_needed((64, 48), none, depth, Task.UPSCALE)
+        for depth in (8, 10)
+    ]
     assert held == [17 * 1000 * 500 * 2, 2 * 17 * 1000 * 500 * 2]  # luma and chroma; two bytes a sample above 8 bits
 
 

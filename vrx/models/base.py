@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
@@ -19,7 +19,8 @@ class ChunkSchedule:
     A chunk of n frames is padded until (n - `first_offset`) % `multiple` == 0 in a scene's first chunk
     and n % `multiple` == 0 after it: Wan's causal autoencoder has multiple 4 and first offset 1.  The first
     chunk is padded to `least` at least.  `ahead` frames of the scene after the chunk come along for
-    lookahead: FlashVSR's features lead its pictures by four frames.
+    lookahead: FlashVSR's features lead its pictures by four frames; `ahead_first` more with a scene's first chunk.
+    Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time.
     """
 
     first: int
@@ -28,14 +29,28 @@ class ChunkSchedule:
     first_offset: int = 0
     least: int = 0
     ahead: int = 0
+    ahead_first: int = 0
+    large: int | None = None
 
     def __post_init__(self) -> None:
+        if self.large is not None and self.multiple > 1:
+            raise ValueError(f"chunks of multiples of {self.multiple} frames cannot be of one frame")
         if self.padding(self.first, True) or self.padding(self.next, False):
             raise ValueError(f"chunks of {self.first} and {self.next} frames do not fit multiples of {self.multiple}")
+
+    def within(self, pixels: int) -> ChunkSchedule:
+        """The schedule for results of that many pixels a frame; a scene's first frames come along all the same."""
+        if self.large is None or pixels <= self.large:
+            return self
+        return replace(self, first=1, next=1, ahead_first=self.ahead_first + self.first - 1, large=None)
 
     def size(self, index: int) -> int:
         """Frames of a scene's chunk number `index`."""
         return self.next if index else self.first
+
+    def lookahead(self, index: int) -> int:
+        """Frames that come along after a scene's chunk number `index`."""
+        return self.ahead + (0 if index else self.ahead_first)
 
     def padding(self, frames: int, first: bool) -> int:
         """Frames to add to a short last chunk."""

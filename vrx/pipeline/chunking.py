@@ -64,6 +64,7 @@ def make_chunks(
     scene, index, count = (start.scene, start.index, start.frame) if start else (-1, 0, 0)
     waiting: list[MaskedFrame] = []
     for source in frames:
+        schedule = schedule.within(source.frame.height * source.frame.width * scale**2)
         if source.boundary is Boundary.HARD or scene < 0:
             yield from flush(waiting, schedule, index, count)
             waiting = []
@@ -72,7 +73,7 @@ def make_chunks(
             yield SceneStart(scene, size, (size[0] * scale, size[1] * scale))
         waiting.append(source)
         count += 1
-        if len(waiting) == schedule.size(index) + schedule.ahead:
+        while len(waiting) >= schedule.size(index) + schedule.lookahead(index):
             chunk = make_chunk(waiting, schedule, index, count)
             yield chunk
             waiting, index = waiting[len(chunk.frames) :], index + 1
@@ -90,6 +91,7 @@ def flush(waiting: list[MaskedFrame], schedule: ChunkSchedule, index: int, count
 def make_chunk(waiting: list[MaskedFrame], schedule: ChunkSchedule, index: int, count: int) -> Chunk:
     """A chunk of the first of the waiting frames, with the padding it needs; `count` frames were seen so far."""
     frames, after = waiting[: schedule.size(index)], waiting[schedule.size(index) :]
-    ahead = [*after, *[waiting[-1]] * schedule.ahead][: schedule.ahead]
+    lookahead = schedule.lookahead(index)
+    ahead = [*after, *[waiting[-1]] * lookahead][:lookahead]
     padding = schedule.padding(len(frames), index == 0)
     return Chunk(tuple(frames), padding, index, count - len(waiting), tuple(ahead))

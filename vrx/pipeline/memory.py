@@ -11,6 +11,7 @@ import torch
 
 from vrx.errors import DeviceError
 from vrx.files import format_bytes
+from vrx.models.embedded.model import SCHEDULE
 from vrx.settings import Task
 
 try:
@@ -19,7 +20,10 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
-BYTES_A_PIXEL = 690  # of output, all stages and queues together; measured from 640x360 to 1920x1080
+# bytes a pixel of output that a video takes, all stages and queues together; enlarged ones were measured at 1920x1080
+# (x4: 267, x2: 383) and 3840x2160 (x4: 205)
+VIDEO_BYTES = {Task.UPSCALE: 390, Task.DEBLUR: 690, Task.INPAINT: 690}
+LARGE_BYTES = 105  # enlarged one frame at a time: 102 at 4096x3072, 74 at 7680x4320
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # files of a control group, version 2 and version 1: its folder, its limit, what it uses, and the part of
 # that which the kernel would give back
@@ -37,13 +41,15 @@ def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: T
     """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
     if frames == 1:
         return BASE_MEMORY + STILL_BYTES[task] * target[0] * target[1]
-    return memory_needed(target, source, depth)
+    return memory_needed(target, source, depth, task)
 
 
-def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int) -> int:
+def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task) -> int:
     """Bytes that a video takes, roughly: the network's maps, the queues, and the frames scene detection holds."""
     ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
-    return BASE_MEMORY + BYTES_A_PIXEL * target[0] * target[1] + ahead
+    pixels = target[0] * target[1]
+    one_by_one = task is Task.UPSCALE and SCHEDULE.within(pixels) is not SCHEDULE
+    return BASE_MEMORY + (LARGE_BYTES if one_by_one else VIDEO_BYTES[task]) * pixels + ahead
 
 
 @dataclass(frozen=True)

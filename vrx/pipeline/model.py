@@ -98,7 +98,8 @@ class Model:
     def memory(self, width: int, height: int) -> int | None:
         """Bytes that a result of `width` x `height` takes, roughly; None where it was not measured."""
         if not needs_gpu(self._entry) and self.device.type == "cpu":
-            return memory.memory_needed((width, height), (width, height), 8)
+            size = (width, height)
+            return max(memory.memory_needed(size, size, 8, Task(task)) for task in self.tasks)
         return memory_needed(self._entry, width * height, self._settings.decoder)
 
     def upscale(

@@ -133,7 +133,8 @@ def output_format(session: Session) -> OutputFormat:
 
 def announce(session: Session, components: Components, restorer: Restorer, saved: int) -> None:
     """Send the start event and its details; `saved` frames were made by an earlier run."""
-    target, schedule = session.target, restorer.schedule
+    target = session.target
+    schedule = restorer.schedule.within(target.size[0] * target.size[1])
     session.watch(
         events.Started(
             input=session.job.source,

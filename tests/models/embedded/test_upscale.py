@@ -10,8 +10,9 @@ from vrx.models.base import DeviceChunk
 from vrx.models.embedded import upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.keep_size import EmbeddedOptions
-from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import restore_scene
+from vrx.networks.embedded import recurrent
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.train.degrade import quantize, shrink
@@ -135,6 +136,23 @@ def test_a_given_strength_is_that_of_the_kind_of_damage_there_is(
     assert upscale.scale_levels(torch.tensor(found), strength).tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_one_frame_at_a_time_in_bands_is_the_same(
+    picture: Tensor, shipped: EmbeddedNetworks, scale: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low = moving(picture, 6)[..., :73, :85]
+    chunks = [DeviceChunk(low[:4]), DeviceChunk(low[4:])]
+    one_by_one = [DeviceChunk(low[:1], ahead=low[1:4]), *(DeviceChunk(frame) for frame in low[1:].split(1))]
+    options = EmbeddedOptions(task="upscale", scale=scale)
+    restorer = EmbeddedRestorer(options, shipped, torch.device("cpu"), torch.float32)
+    with torch.inference_mode():
+        usual = torch.cat([chunk.frames for chunk in restore_scene(restorer, chunks)])
+        for module in (recurrent, upscale):
+            monkeypatch.setattr(module, "MOST_POSITIONS", 10 * 85)
+        banded = torch.cat([chunk.frames for chunk in restore_scene(restorer, one_by_one)])
+    torch.testing.assert_close(banded, usual, atol=2e-5, rtol=0)
+
+
 def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     levels = torch.tensor([0.2, 0.3, 0.5])
     assert upscale.weigh_levels(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
@@ -154,3 +172,8 @@ def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
 )
 def test_damage_is_put_into_words(levels: list[float], words: str) -> None:
     assert upscale.describe(torch.tensor(levels)) == words
+
+
+def test_frames_beyond_4k_come_one_at_a_time() -> None:
+    assert SCHEDULE.within(4096 * 2160) is SCHEDULE
+    assert SCHEDULE.within(4096 * 3072).next == 1

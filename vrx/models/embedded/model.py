@@ -18,8 +18,9 @@ from vrx.networks.embedded.network import EmbeddedNetwork
 from vrx.settings import RestoreSettings, Task
 
 # a scene's first frames, of which its damage is estimated, then a few at a time: pictures of 1280x720 then stay below
-# what the allocator keeps at hand (32 MB), and the stages still need not wait for each other
-SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2)
+# what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
+# takes 100 MB and more, one at a time
+SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=4096 * 2176)
 
 
 class EmbeddedRestorer:

@@ -12,10 +12,10 @@ from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, to_luma
-from vrx.networks.embedded.classical import bicubic, bicubic_grid
+from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, estimate_damage
 from vrx.networks.embedded.grid import to_pixels
-from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentNetwork
+from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, PreviousFrame, RecurrentNetwork
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
 LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
@@ -69,25 +69,34 @@ def damage_notes(levels: Tensor, scene: int) -> tuple[Note, ...]:
 class EncodedChunk:
     """From encode to generate.
 
-    `base`: bicubic interpolation [T, 3, s H, s W], on the grid where that is pixel for pixel (see `is_on_source_grid`);
     `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
-    `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`: the same for the
-    frames that are restored before a scene's first one, [L - 1, 2, H, W], in a scene's first chunk.
+    `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`, in a scene's first
+    chunk: the frames that are restored before its first one.
     """
 
-    base: Tensor
     pictures: Tensor
     levels: Tensor
     motion: Tensor
-    lead: Tensor | None = None
+    lead: Lead | None = None
     notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
-class ResidualChunk:
-    """From generate to decode: residuals [T, 3 (s p)^2, H, W] on the network's grid, to add to the base."""
+class Lead:
+    """Frames [L, 3, H, W] from a scene's first on, and where the content of each but the last will be in the next.
 
-    base: Tensor
+    `motion`: [L - 1, 2, H, W].
+    """
+
+    pictures: Tensor
+    motion: Tensor
+
+
+@dataclass(frozen=True)
+class ResidualChunk:
+    """From generate to decode: residuals [T, 3 (s p)^2, H, W] on the network's grid, and what they are added to."""
+
+    pictures: Tensor
     residuals: Tensor
     notes: tuple[Note, ...] = ()
 
@@ -105,7 +114,7 @@ class EncodeState:
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
-    """Pixels to bicubic interpolation, the scene's damage, and how content moved."""
+    """The scene's damage, and how content moved."""
 
     def __init__(self, scale: int, strength: float | None, estimator: DegradationEstimator) -> None:
         self._scale, self._strength, self._estimator = scale, strength, estimator
@@ -116,24 +125,23 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return EncodeState(scene, None, torch.empty(0, 0, 0, dtype=torch.uint8))
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
-        """Interpolate; find the damage once a scene, and motion."""
-        levels = state.levels
+        """Find the damage once a scene, and motion."""
+        levels, count = state.levels, len(chunk.frames)
+        seen = chunk.frames if chunk.ahead is None else torch.cat([chunk.frames, chunk.ahead])
         notes: tuple[Note, ...] = ()
         if levels is None:
-            levels, notes = self.levels(chunk.frames, state.scene.number + 1)
-        base = (bicubic_grid if is_on_source_grid(self._scale) else bicubic)(chunk.frames, self._scale)
-        pictures, side = pad_to_multiple(chunk.frames, PIXELS[self._scale]), PIXELS[self._scale]
+            levels, notes = self.levels(seen, state.scene.number + 1)
+        pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
-        motion, lead = self.motion(luma, state.latest)
+        motion, lead = self.motion(luma, state.latest, count)
         encoded = EncodedChunk(
-            base,
-            pictures,
+            pictures[:count],
             levels,
             motion.to(pictures.device),
-            None if lead is None else lead.to(pictures.device),
+            None if lead is None else Lead(pictures[:LEAD_FRAMES], lead.to(pictures.device)),
             notes,
         )
-        return encoded, replace(state, levels=levels, latest=luma[-1:])
+        return encoded, replace(state, levels=levels, latest=luma[count - 1 : count])
 
     def levels(self, frames: Tensor, scene: int) -> tuple[Tensor, tuple[Note, ...]]:
         """The conditions [1, LEVELS] of a scene that begins with these frames, and what the user should know."""
@@ -145,17 +153,17 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             return scale_levels(acted, self._strength)[None], ()
         return acted[None], damage_notes(found, scene)
 
-    def motion(self, luma: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Motion of each position from the frame restored before it, [T, 2, H, W].
+    def motion(self, luma: Tensor, previous: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
+        """Motion of each position of the first `count` frames from the frame restored before it, [T, 2, H, W].
 
         Before a scene's first frame those after it are restored, last to first; the second value is the
         motion of these: where the content of each but the last will be in the next one.
         """
         if len(previous):
-            return self._motion.between(torch.cat([previous, luma])), None
+            return self._motion.between(torch.cat([previous, luma[:count]])), None
         lead = self._motion.between(luma[:LEAD_FRAMES].flip(0)).flip(0)
         first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
-        return torch.cat([first, self._motion.between(luma)]), lead
+        return torch.cat([first, self._motion.between(luma[:count])]), lead
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Damage, where it is known, and the latest frame."""
@@ -183,15 +191,21 @@ class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
         shifts = self._network.shifts(chunk.levels.to(weight))
         pictures = chunk.pictures.split(1)
         if self._remember and chunk.lead is not None:
-            for number in range(len(chunk.lead), 0, -1):
-                moved = chunk.lead[number : number + 1] if state is not None else None
-                _, state = self._network.step(self._scale, pictures[number], shifts, state, moved)
+            state = self.lead(chunk.lead, shifts)
         residuals = []
         for picture, moved in zip(pictures, motion, strict=True):
             before = state if self._remember else None
             residual, state = self._network.step(self._scale, picture, shifts, before, moved)
             residuals.append(residual)
-        return ResidualChunk(chunk.base, torch.cat(residuals), chunk.notes), state
+        return ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.notes), state
+
+    def lead(self, lead: Lead, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
+        """What the lead leaves for the scene's first frame."""
+        state = None
+        for number in range(len(lead.motion), 0, -1):
+            moved = lead.motion[number : number + 1] if state is not None else None
+            _, state = self._network.step(self._scale, lead.pictures[number : number + 1], shifts, state, moved)
+        return state
 
     def save(self, state: PreviousFrame | None) -> dict[str, Tensor]:
         """Features and picture of the latest frame."""
@@ -218,12 +232,32 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
         self._scale = scale
 
     def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
-        """Restored frames [T, 3, s H, s W] in 0..1."""
-        base = chunk.base
-        residual = chunk.residuals if is_on_source_grid(self._scale) else to_pixels(chunk.residuals)
+        """Restored frames [T, 3, s H, s W] in 0..1, in bands of rows where they are large."""
+        pictures, residuals = chunk.pictures, chunk.residuals
+        count, width = residuals.shape[-2:]
+        rows, side = max(1, MOST_POSITIONS // width), self._scale * PIXELS[self._scale]
+        if count <= rows:
+            frames = self.add(pictures, residuals, 0, count)
+        else:
+            frames = pictures.new_empty(*pictures.shape[:2], count * side, width * side)
+            for top in range(0, count, rows):
+                last = min(top + rows, count)
+                frames[..., top * side : last * side, :] = self.add(pictures, residuals, top, last)
+        height, width = state.target
+        return RestoredChunk(frames[..., :height, :width], chunk.notes), state
+
+    def add(self, pictures: Tensor, residuals: Tensor, top: int, last: int) -> Tensor:
+        """Bicubic interpolation and the residual on top, for the grid's rows from `top` to before `last`."""
+        scale, side = self._scale, PIXELS[self._scale]
+        before = min(top * side, CUBIC_REACH)
+        around = pictures[..., top * side - before : last * side + CUBIC_REACH, :]
+        own = slice(before, before + (last - top) * side)
+        residual = residuals[..., top:last, :]
         # in place: pages that are touched for the first time cost more than the sum
-        frames = base.add_(residual[..., : base.shape[-2], : base.shape[-1]]).clamp_(0, 1)
-        return RestoredChunk(to_pixels(frames) if is_on_source_grid(self._scale) else frames, chunk.notes), state
+        if is_on_source_grid(scale):
+            return to_pixels(bicubic_grid(around, scale)[..., own, :].add_(residual).clamp_(0, 1))
+        base = bicubic(around, scale)[..., own.start * scale : own.stop * scale, :]
+        return base.add_(to_pixels(residual)).clamp_(0, 1)
 
 
 def is_on_source_grid(scale: int) -> bool:

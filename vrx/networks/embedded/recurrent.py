@@ -24,6 +24,7 @@ PIXELS = {4: 1, 3: 1, 2: 2}  # scale: pixels of the source a grid position has a
 INPUTS = 10  # planes per pixel of the source: colors, their contrast; of the frame before its difference, and where
 # there is one
 HIDDEN = 32  # units between the conditions and the blocks
+MOST_POSITIONS = 1 << 19  # that go through the network at once; larger pictures go in bands of rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class RecurrentNetwork(PublishedNetwork):
         `motion` [N, 2, H, W]: from each position to its content's place in the frame before, x and y in
         positions.  Without a `previous` one the frame is a scene's first.
         """
-        pixels, dtype = PIXELS[scale], self.weight.dtype
+        pixels = PIXELS[scale]
         if previous is None or motion is None:
             earlier = torch.cat([torch.zeros_like(picture), torch.zeros_like(picture[:, :1])], 1)
             recalled = None
@@ -142,48 +143,102 @@ class RecurrentNetwork(PublishedNetwork):
             change = (picture - fetch(previous.picture, motion, pixels)) * DETAIL_GAIN
             plane = F.interpolate(valid, scale_factor=pixels) if pixels > 1 else valid
             earlier = torch.cat([change * plane, plane], 1)
-            recalled = warp(previous.features, motion, valid).to(dtype)
+            recalled = Recalled(previous.features, motion, valid)
         x = torch.cat([picture, contrast(picture), earlier], 1)
         x = F.pixel_unshuffle(x, pixels) if pixels > 1 else x
-        x = self.stems[str(scale)](x.to(dtype).contiguous(memory_format=torch.channels_last))
+        residual, features = self.run(scale, x.to(self.weight.dtype), recalled, shifts)
+        return residual, PreviousFrame(features, picture)
+
+    def run(
+        self, scale: int, x: Tensor, recalled: Recalled | None, shifts: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs [N, C, H, W] and the features before to the residual and features, in bands where they are large."""
+        height, width = x.shape[-2:]
+        rows = max(self.reach, MOST_POSITIONS // width)
+        if height <= rows or torch.is_grad_enabled():
+            return self.walk(scale, x, recalled, shifts)
+        found: list[Tensor] = []
+        for top in range(0, height, rows):
+            seen = slice(max(0, top - self.reach), top + rows + self.reach)
+            results = self.walk(scale, x[..., seen, :], recalled and recalled.rows(seen), shifts)
+            own = slice(top - seen.start, top - seen.start + rows)
+            for index, part in enumerate(results):
+                if not top:
+                    size = (*part.shape[:2], height, width)
+                    found.append(part.new_empty(size).contiguous(memory_format=torch.channels_last))
+                found[index][..., top : top + rows, :] = part[..., own, :]
+        return found[0], found[1]
+
+    @property
+    def reach(self) -> int:
+        """Rows on either side that a result depends on: one for each convolution on its way."""
+        return 2 * self.config.blocks + 2
+
+    def walk(
+        self, scale: int, x: Tensor, recalled: Recalled | None, shifts: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """The layers in order: inputs to the residual and features."""
+        x = self.stems[str(scale)](x.contiguous(memory_format=torch.channels_last))
         if recalled is not None:
-            x = x + self.recall(recalled.contiguous(memory_format=torch.channels_last))
+            x = x + self.recall(recalled.fetch().to(x.dtype).contiguous(memory_format=torch.channels_last))
         x = F.leaky_relu(x, 0.1)
         for block, shift in zip(self.blocks, shifts, strict=True):
             x = block(x, shift)
-        residual: Tensor = self.heads[str(scale)](x)
-        return residual, PreviousFrame(x, picture)
+        return self.heads[str(scale)](x), x
 
 
-def warp(features: Tensor, motion: Tensor, valid: Tensor) -> Tensor:
-    """Features [N, C, H, W] fetched from where content was, times `valid` [N, 1, H, W].
+@dataclass(frozen=True)
+class Recalled:
+    """Features of the frame before [N, C, H, W], and for rows from `top` on where their content was in it.
+
+    `motion` [N, 2, h, W] in positions; `valid` [N, 1, h, W] is 0 where it was outside.
+    """
+
+    features: Tensor
+    motion: Tensor
+    valid: Tensor
+    top: int = 0
+
+    def rows(self, part: slice) -> Recalled:
+        """For some of the rows only."""
+        return Recalled(self.features, self.motion[..., part, :], self.valid[..., part, :], part.start)
+
+    def fetch(self) -> Tensor:
+        """The features, moved along the motion [N, C, h, W]."""
+        return warp(self.features, self.motion, self.valid, self.top)
+
+
+def warp(features: Tensor, motion: Tensor, valid: Tensor, top: int = 0) -> Tensor:
+    """Features [N, C, H, W] fetched from where content was, times `valid` [N, 1, h, W], for rows from `top` on.
 
     On a CPU whole rows of channels are gathered and weighed in one pass, at a fifth of the time.
     """
     if features.device.type != "cpu":
-        return fetch(features.float().contiguous(), motion, 1) * valid
+        return fetch(features.float().contiguous(), motion, 1, top) * valid
     count, channels, height, width = features.shape
+    rows = motion.shape[-2]
     x = (torch.arange(width) + motion[:, 0].float()).clamp(0, width - 1)
-    y = (torch.arange(height)[:, None] + motion[:, 1].float()).clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    right, bottom = (left + 1).clamp_max(width - 1), (top + 1).clamp_max(height - 1)
+    y = (torch.arange(top, top + rows)[:, None] + motion[:, 1].float()).clamp(0, height - 1)
+    left, upper = x.floor(), y.floor()
+    right, lower = (left + 1).clamp_max(width - 1), (upper + 1).clamp_max(height - 1)
     first = (torch.arange(count) * height * width)[:, None, None]
-    corners = [(row * width + column).long() + first for row in (top, bottom) for column in (left, right)]
-    x, y = x - left, y - top
+    corners = [(row * width + column).long() + first for row in (upper, lower) for column in (left, right)]
+    x, y = x - left, y - upper
     shares = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], -1) * valid[:, 0, ..., None]
-    rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    table = features.permute(0, 2, 3, 1).reshape(-1, channels)
     places = torch.stack(corners, -1).view(-1, 4)
-    found = F.embedding_bag(places, rows, per_sample_weights=shares.view(-1, 4).to(rows.dtype), mode="sum")
-    return found.view(count, height, width, channels).permute(0, 3, 1, 2)
+    found = F.embedding_bag(places, table, per_sample_weights=shares.view(-1, 4).to(table.dtype), mode="sum")
+    return found.view(count, rows, width, channels).permute(0, 3, 1, 2)
 
 
-def fetch(picture: Tensor, motion: Tensor, side: int) -> Tensor:
-    """[N, C, s H, s W] sampled, bilinear, at `motion` [N, 2, H, W] positions of s pixels from every place."""
+def fetch(picture: Tensor, motion: Tensor, side: int, top: int = 0) -> Tensor:
+    """[N, C, s H, s W] sampled, bilinear, at `motion` [N, 2, h, W] positions of s pixels from rows `top` on."""
     height, width = picture.shape[-2:]
     motion = motion.float()
     moved = F.interpolate(motion, scale_factor=side, mode="bilinear") if side > 1 else motion
     x = torch.arange(width, device=motion.device) + moved[:, 0] * side
-    y = torch.arange(height, device=motion.device)[:, None] + moved[:, 1] * side
+    first = top * side
+    y = torch.arange(first, first + moved.shape[-2], device=motion.device)[:, None] + moved[:, 1] * side
     places = torch.stack([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], -1)
     return F.grid_sample(picture, places, padding_mode="border", align_corners=True)
 
