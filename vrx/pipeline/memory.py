@@ -39,7 +39,7 @@ STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
 
 def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
     """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
-    if frames == 1:
+    if frames == 1 and not is_large(target, task):
         return BASE_MEMORY + STILL_BYTES[task] * target[0] * target[1]
     return memory_needed(target, source, depth, task)
 
@@ -47,9 +47,13 @@ def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: T
 def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task) -> int:
     """Bytes that a video takes, roughly: the network's maps, the queues, and the frames scene detection holds."""
     ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
-    pixels = target[0] * target[1]
-    one_by_one = task is Task.UPSCALE and SCHEDULE.within(pixels) is not SCHEDULE
-    return BASE_MEMORY + (LARGE_BYTES if one_by_one else VIDEO_BYTES[task]) * pixels + ahead
+    each = LARGE_BYTES if is_large(target, task) else VIDEO_BYTES[task]
+    return BASE_MEMORY + each * target[0] * target[1] + ahead
+
+
+def is_large(target: tuple[int, int], task: Task) -> bool:
+    """Whether frames of a result (width, height) are enlarged one at a time."""
+    return task is Task.UPSCALE and SCHEDULE.within(target[0] * target[1]) is not SCHEDULE
 
 
 @dataclass(frozen=True)
