@@ -179,7 +179,7 @@ def test_satb_vr_has_the_schedule_and_the_sizes_of_cogvideox_1_5() -> None:
         3072,
     )
     assert (config.in_channels, config.out_channels, config.time_embed_dim) == (16, 16, 512)
-    assert config.context_shape == (226, 4096)
+    assert config.context_shape == (backbone.TEXT_LENGTH, config.text_embed_dim) == (226, 4096)
     assert config.sample_height == config.sample_width == 150 * backbone.PATCH == 300
     assert backbone.THETA == 10000.0
     assert control.ControlConfig().num_layers == 6  # Vivid-VR's

@@ -183,6 +183,19 @@ def test_sizes_that_cannot_be_are_refused() -> None:
         Connectors(ConnectorsConfig(width=100))
 
 
+def test_sizes_of_the_config_file_are_numbers() -> None:
+    shapes = {
+        "transformer_blocks.0.attn1.norm_q.weight": (64,),
+        "patch_embed.text_proj.weight": (3072, 4096),
+        "patch_embed.proj.weight": (3072, 128),
+        "time_embedding.linear_1.weight": (512, 3072),
+    }
+    given = {"num_layers": 42, "sample_height": 96, "_class_name": "X", "patch_bias": False}
+    assert BackboneConfig.from_tensors(shapes, given) == BackboneConfig(num_layers=1, sample_height=96)
+    with pytest.raises(ValueError, match="sample_height is 'x'"):
+        BackboneConfig.from_tensors(shapes, {"sample_height": "x"})
+
+
 def test_patches_turn_back_into_the_latent() -> None:
     latent = torch.randn(2, 4, 16, 6, 8)
     tokens = to_patches(latent)

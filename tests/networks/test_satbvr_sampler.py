@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vrx.networks.satbvr.sampler import Prompts, Sampler
-from vrx.networks.satbvr.solver import FIXED, Schedule, solver_steps, timesteps
+from vrx.networks.satbvr.sampler import Latents, Prompts, Sampler
+from vrx.networks.satbvr.solver import FIXED, Schedule, clean_latent, solver_steps, timesteps
 from vrx.networks.satbvr.tiles import Side, Tiling
 
 PUBLISHED = {
@@ -26,12 +26,14 @@ class Pointwise:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.types: set[torch.dtype] = set()
 
     def predict(self, lq: Tensor, text: Tensor) -> Tensor:
         return 0.3 * lq + text.mean().to(lq.dtype)
 
     def control(self, noisy: Tensor, lq: Tensor, timestep: int, text: Tensor) -> list[Tensor]:
         self.batches.append(len(text))
+        self.types |= {noisy.dtype, lq.dtype, text.dtype}
         return [noisy - lq]
 
     def denoise(self, noisy: Tensor, lq: Tensor, timestep: int, text: Tensor, states: list[Tensor]) -> Tensor:
@@ -76,8 +78,21 @@ def test_guidance_pushes_away_from_the_negative_prompt_in_float32() -> None:
     v = run.velocity(start, 100)
     shared = 0.5 * start.noisy + 0.1 * (start.noisy - lq)
     assert torch.allclose(v, shared - 2 + 6 * 3, atol=1e-5)
-    half = Prompts(*(rows.bfloat16() for rows in (run.prompts.positive, run.prompts.negative)))
-    assert sampler(prompts=half).velocity(start, 100).dtype == torch.float32
+    half = sampler(prompts=Prompts(*(rows.bfloat16() for rows in (run.prompts.positive, run.prompts.negative))))
+    assert half.velocity(start, 100).dtype == torch.float32
+    assert cast(Pointwise, half.control).types == {torch.bfloat16}
+
+
+def test_a_step_knows_the_clean_latent_of_the_one_before() -> None:
+    run, draw = sampler(), torch.ones
+    latents = run.start(latent(2, 2, 4, 4), draw)
+    first, second, _ = solver_steps(run.schedule, 3)
+    found = run.advance(second, run.advance(first, latents, draw), draw)
+    clean = clean_latent(latents.noisy, run.velocity(latents, first.timestep), first.alpha)
+    noisy = first.advance(latents.noisy, clean, None, draw(clean.shape))
+    after = clean_latent(noisy, run.velocity(Latents(latents.lq, noisy, clean), second.timestep), second.alpha)
+    assert torch.allclose(found.noisy, second.advance(noisy, after, clean, draw(clean.shape)), atol=1e-5)
+    assert not torch.allclose(found.noisy, second.advance(noisy, after, None, draw(clean.shape)), atol=1e-2)
 
 
 @pytest.mark.parametrize(("guidance", "batch"), [(1.0, 1), (1.5, 2)])

@@ -17,6 +17,7 @@ from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shape
 
 PATCH = 2  # latents a side of a patch, and latent frames: CogVideoX 1.5's
 THETA = 10_000.0  # of the rotation
+TEXT_LENGTH = 226  # tokens of a prompt
 HEAD = ("norm_final", "norm_out", "proj_out")  # layers behind the last block
 
 
@@ -46,13 +47,16 @@ class BackboneConfig(NetworkConfig):
 
     @property
     def context_shape(self) -> tuple[int, int]:
-        """See `NetworkConfig`: 226 tokens."""
-        return 226, self.text_embed_dim
+        """See `NetworkConfig`."""
+        return TEXT_LENGTH, self.text_embed_dim
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> Self:
         """See `NetworkConfig`; sizes that tensors do not give are read from the config file, other keys ignored."""
         stated: dict[str, Any] = {item.name: given[item.name] for item in fields(cls) if item.name in given}
+        for name, value in stated.items():
+            if not isinstance(value, int):
+                raise ValueError(f"{name} is {value!r}")
         return cls(**{**stated, **cls.read_shapes(shapes)})
 
     @classmethod
