@@ -29,6 +29,7 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
 MAX_SECONDS = 10**9  # of a time in a video, over thirty years
 MAX_THRESHOLD = 255  # the largest content score
+MAX_GUIDANCE = 100  # times the difference of two prompts; useful are up to about ten
 MIN_TILE = 256  # pixels a side
 APP = "vrx"  # the name of its folders
 NO_HOME = Path("/nonexistent")  # as Debian names the home of users without one
@@ -99,7 +100,10 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Which model runs, where, and in which type; `steps` of a diffusion model, None for as many as it prefers."""
+    """Which model runs, where, and in which type.
+
+    `steps` and `guidance` of a diffusion model: None for as much as it prefers.
+    """
 
     name: str = "auto"
     prompt: str | None = None
@@ -111,6 +115,7 @@ class ModelSettings:
     color_fix: ColorFix = "auto"
     tile: str = "auto"
     steps: int | None = None
+    guidance: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -128,6 +133,9 @@ class ModelSettings:
         check_number("seed", self.seed, Integral)
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps {self.steps} is out of range", "Use 1 or more")
+        check_number("guidance", self.guidance)
+        if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise UsageError(f"--guidance {self.guidance:g} is out of range", f"Use 0 to {MAX_GUIDANCE}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range", "Use 0 to 2^63 - 1")
 

@@ -64,7 +64,7 @@ upscale in.mkv -o {name}.mkv
 upscale in.mkv -o one.mkv there.mkv
 upscale in.mkv --model infsvr
 upscale in.mkv --model FlashVSR
-upscale in.mkv --model satb-vr
+upscale in.mkv --model instavsr
 upscale in.mkv --model none.safetensors
 upscale in.mkv --decoder tiny
 upscale in.mkv --tile 512

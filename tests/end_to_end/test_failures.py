@@ -43,7 +43,6 @@ def one_line(stderr: str) -> str:
         (["upscale", "clip.mkv", "--device", "cuda:77"], 5, "cuda:77 is not available"),
         (["upscale", "clip.mkv", "--dtype", "fp4"], 2, "--dtype is 'fp4'"),
         (["upscale", "clip.mkv", "--model", "nothing"], 4, "unknown model 'nothing'"),
-        (["upscale", "clip.mkv", "--model", "satb-vr"], 4, "model satb-vr is not available in this version"),
         (["upscale", "clip.mkv", "--model", "clip.mkv"], 4, "clip.mkv"),
         (["upscale", "clip.mkv", "--start", "9"], 3, "no frames in the chosen part"),
         (["upscale", "clip.mkv", "--start", "2", "--end", "1"], 2, "--end is not after --start"),

@@ -67,15 +67,16 @@ def test_auto_heeds_task_scale_and_prompt() -> None:
 
 
 def test_names_are_heeded_or_refused() -> None:
+    absent = replace(ENTRIES["infvsr"], name="absent", available=False)
     for name, restore, error, words in (
         ("nothing", UPSCALE, ModelError, "unknown model"),
         ("InfVSR", UPSCALE, ModelError, r"Did you mean infvsr.*\? List the models"),
         ("infvsr", DEBLUR, ModelError, "does not support deblur"),
-        ("satb-vr", UPSCALE, ModelError, "is not available in this version"),
+        ("absent", UPSCALE, ModelError, "is not available in this version"),
         ("instantvir-sr4", RestoreSettings(task=Task.UPSCALE, scale=3), UsageError, "Use --scale 4"),
     ):
         with pytest.raises(error, match=words):
-            select_model(ModelSettings(name=name), ENTRIES, restore, DeviceInfo())
+            select_model(ModelSettings(name=name), {**ENTRIES, "absent": absent}, restore, DeviceInfo())
     assert select_model(ModelSettings(name="flashvsr"), ENTRIES, UPSCALE, DeviceInfo()).entry.name == "flashvsr"
 
 

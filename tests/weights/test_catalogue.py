@@ -92,7 +92,6 @@ repo = "a/b"
         ),
         ("available = true", "available = 1", "'available': expected boolean, got integer"),
         ("scales = [4]", "scales = [4, true]", "'scales': expected integer, got boolean"),
-        ('"infvsr"', '"satb-vr"', "this version cannot run the family"),
     ],
 )
 def test_a_fault_in_a_users_entry_is_named_and_the_others_work(

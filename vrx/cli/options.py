@@ -171,6 +171,15 @@ Steps = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="How far the result follows the prompt, away from the negative one (SATB-VR).",
+        show_default="as the model was published",
+        rich_help_panel=MODEL,
+    ),
+]
 
 Start = Annotated[
     str | None,

@@ -27,6 +27,7 @@ class SharedOptions:
     color_fix: o.ColorFixChoice = "auto"
     tile: o.Tile = "auto"
     steps: o.Steps = None
+    guidance: o.Guidance = None
     offline: o.Offline = False
     start: o.Start = None
     end: o.End = None
@@ -67,6 +68,7 @@ class SharedOptions:
                 color_fix=self.color_fix,
                 tile=self.tile,
                 steps=self.steps,
+                guidance=self.guidance,
             ),
             restore=task,
             selection=SelectionSettings(

@@ -36,7 +36,9 @@ class Component:
     a pattern of a tensor's name that only this component has, the network's own unless given.  `folders`: names
     of folders that hold it, besides its role.  `decoder`: the value of --decoder that asks for it, where it is
     optional.  `config_role`: the role of the `config.json` with its sizes, which is published beside it.
-    `check`: loads it another way than `Components.load`, to see whether a file is one.
+    `notes`: the key of its file's metadata under which more of its sizes are, JSON.  `beside`: of a config, the role
+    that it is published beside, and the path from there.  `check`: loads it another way than `Components.load`, to see
+    whether a file is one.
     """
 
     network: type[PublishedNetwork] | None = None
@@ -46,6 +48,8 @@ class Component:
     folders: tuple[str, ...] = ()
     decoder: str = ""
     config_role: str = ""
+    notes: str = ""
+    beside: tuple[str, str] | None = None
     check: Callable[[Components], object] | None = None
 
     @property

@@ -27,6 +27,8 @@ class Linear:
 class Footprint:
     """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
 
+    `offloaded`: in one piece, with weights that wait on the host for their layer's turn (None where they do not).
+
     It is that of a run with the given `decoder` (as --decoder has it), or where the model has the part `part`;
     of any run where neither is named.
     """
@@ -35,11 +37,11 @@ class Footprint:
     tiled: Linear | None = None
     decoder: str = ""
     part: str = ""
+    offloaded: Linear | None = None
 
     def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""
-        ways = [self.whole, *([self.tiled] if self.tiled else [])]
-        return min(way.at(pixels) for way in ways)
+        return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded) if way)
 
     def applies(self, decoder: str, roles: frozenset[str]) -> bool:
         """Whether it is that of a run with this decoder, of a model with these parts."""

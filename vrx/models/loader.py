@@ -157,12 +157,18 @@ def read_folder(folder: Path) -> Components:
 def published_sizes(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Sizes by role of components that are published with a config: one of the files, or beside the component.
 
-    Raises ModelError for a config that cannot be read.
+    Those in a file's own metadata too.  Raises ModelError for a config that cannot be read.
     """
-    configs = {role: known_components()[role].config_role for role in files}
-    tables = {
-        role: read_config(files.get(config, files[role].parent / CONFIG)) for role, config in configs.items() if config
-    }
+    known = known_components()
+    tables: dict[str, object] = {}
+    for role, component in known.items():
+        if role in files and component.config_role:
+            tables[role] = read_config(files.get(component.config_role, files[role].parent / CONFIG))
+        elif role in files and component.notes and files[role].suffix == hashes.SAFE:
+            tables[role] = checkpoint.read_note(files[role], component.notes)
+        elif component.beside and component.beside[0] in files:
+            other, place = component.beside
+            tables[role] = read_config(files.get(role, files[other].parent / place))
     return sizes_by_role(tables, tables)
 
 
@@ -203,7 +209,10 @@ def identify_part(entry: Entry, path: Path) -> PartFile:
     Raises ModelError where it is none, or does not fit.
     """
     tensors = checkpoint.load_tensors(path)[0]
-    role = roles.role_of_tensors(tensors, known_components())
+    known_roles = known_components()
+    role = roles.role_of_file(
+        path, tensors, {p.role: known_roles[p.role] for p in entry.parts if p.role in known_roles}
+    )
     part = next((part for part in entry.parts if role and part.role == role), None)
     if part is None or (role == TRANSFORMER and is_foreign(tensors, FAMILIES[entry.family])):
         known = ", ".join(part.role for part in entry.parts if part.role)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vrx.models import flashvsr, infvsr, instantvir, instavsr, streamdiffvsr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
+from vrx.models.satbvr import model as satbvr
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -15,5 +16,6 @@ FAMILIES: dict[str, Family] = {
         flashvsr.FAMILY,
         instavsr.FAMILY,  # before Stream-DiffVSR: its UNet has names in common with that one's
         streamdiffvsr.FAMILY,
+        satbvr.FAMILY,
     )
 }

@@ -45,6 +45,15 @@ def role_of_tensors(names: Collection[str], known: Known) -> str | None:
     return next((role for role, component in known.items() if component.matches(names)), None)
 
 
+def role_of_file(path: Path, names: Collection[str], known: Known) -> str | None:
+    """Which component a file with tensors of these names is; of several, the one that its folder or its name means."""
+    fitting = {role: component for role, component in known.items() if component.matches(names)}
+    for role, component in fitting.items():
+        if path.parent.name in (role, *component.folders):
+            return role
+    return role_of_name(path, fitting) or next(iter(fitting), None)
+
+
 def find(folder: Path, known: Known) -> FoundFiles:
     """The components in a folder and the folders below it.
 
@@ -64,7 +73,7 @@ def find(folder: Path, known: Known) -> FoundFiles:
             continue
         try:
             names = [] if path.name == TOKENIZER_FILE else checkpoint.read_names(path)
-            role = TOKENIZER if path.name == TOKENIZER_FILE else role_of_tensors(names, known)
+            role = TOKENIZER if path.name == TOKENIZER_FILE else role_of_file(path, names, known)
         except ModelError as fault:
             found.faults.append(fault)
             role = None

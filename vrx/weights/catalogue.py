@@ -19,7 +19,7 @@ import msgspec
 from vrx.errors import ModelError
 from vrx.files import read_text
 from vrx.settings import Environment
-from vrx.weights.families import PLANNED, SCALES, TASKS, Families, missing_roles
+from vrx.weights.families import Families, missing_roles
 from vrx.weights.origin import is_private
 
 log = logging.getLogger(__name__)
@@ -221,8 +221,6 @@ def parse_entry(path: Path, name: str, table: Any, families: Families) -> Entry:
         check_entry(entry, families)
     except (ValueError, msgspec.ValidationError) as error:
         raise ModelError(f"{where}: {describe(error)}") from error
-    if entry.family not in families:
-        return entry
     return replace(entry, missing_roles=missing_roles(families[entry.family], (part.role for part in entry.parts)))
 
 
@@ -280,18 +278,16 @@ def is_safe_path(path: str) -> bool:
 
 def check_entry(entry: Entry, families: Families) -> None:
     """Refuse what no family of this version is, does or has.  Raises ValueError that names the key."""
-    if entry.family not in (*families, *PLANNED):
+    if entry.family not in families:
         raise ValueError(f"'family' is {entry.family!r}; choose one of {', '.join(families)}")
-    if entry.available and entry.family in PLANNED:
-        raise ValueError(f"'available': this version cannot run the family {entry.family!r}")
-    supported = families[entry.family].capabilities if entry.family in families else None
-    check_members("tasks", entry.tasks, supported.tasks if supported else TASKS, entry.family)
-    check_members("scales", entry.scales, supported.scales if supported else SCALES, entry.family)
+    supported = families[entry.family].capabilities
+    check_members("tasks", entry.tasks, supported.tasks, entry.family)
+    check_members("scales", entry.scales, supported.scales, entry.family)
     if not entry.tasks:
         raise ValueError("'tasks' is empty")
     if "upscale" in entry.tasks and not entry.scales:
         raise ValueError("'scales' is empty, but 'tasks' has upscale")
-    check_roles(entry, tuple(families[entry.family].components) if entry.family in families else ())
+    check_roles(entry, tuple(families[entry.family].components))
 
 
 def check_members(key: str, values: Iterable[object], allowed: Iterable[object], family: str) -> None:

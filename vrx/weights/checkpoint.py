@@ -128,6 +128,14 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
+def read_note(path: Path, key: str) -> object:
+    """What a safetensors file notes under a key of its metadata, JSON; None for nothing.  Raises ModelError."""
+    try:
+        return json.loads(read_metadata(path).get(key, "null"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: cannot read its metadata: {error}") from error
+
+
 def load_section(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose names begin with a prefix, without it.  Raises ModelError."""
     with open_safetensors(path) as file:

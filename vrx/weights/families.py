@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-TASKS = ("upscale", "deblur", "inpaint")
-SCALES = (2, 3, 4)
-
 
 class Supported(Protocol):
     """The tasks that a family supports, and the scales it upscales by."""
@@ -33,7 +30,6 @@ class FamilyRules(Protocol):
 
 
 Families = Mapping[str, FamilyRules]  # by name: those of `vrx.models.registry`
-PLANNED = ("satb-vr",)  # in the catalogue, and not run by this version
 
 
 def missing_roles(rules: FamilyRules, roles: Iterable[str]) -> tuple[str, ...]:

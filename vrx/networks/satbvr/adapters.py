@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,7 +34,9 @@ def add_adapter(network: nn.Module, name: str, tensors: Mapping[str, Tensor], se
     config = load("peft", "LoraConfig")(
         r=max(ranks.values()), rank_pattern=patterns, target_modules=list(ranks), **scales
     )
-    load("peft", "inject_adapter_in_model")(config, network, name, low_cpu_mem_usage=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several on one network are meant
+        load("peft", "inject_adapter_in_model")(config, network, name, low_cpu_mem_usage=True)
     check_shapes(network, name, tensors)
     load("peft", "set_peft_model_state_dict")(network, dict(tensors), name, low_cpu_mem_usage=True)
     for layer in adapted_layers(network):

@@ -31,16 +31,25 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Latents:
-    """Where a run is: the low-quality latent, the noisy one, and the clean one of the step before, if any."""
+    """Where a run is: the low-quality latent, the noisy one, and the clean one of the step before, if any.
+
+    `known`: the first latent frames of the result, where they are given.
+    """
 
     lq: Tensor
     noisy: Tensor
     clean: Tensor | None
+    known: Tensor | None = None
 
     def part(self, tile: Tile) -> Latents:
         """What a tile sees."""
-        clean = None if self.clean is None else self.clean[tile.whole]
-        return Latents(self.lq[tile.whole], self.noisy[tile.whole], clean)
+        clean, known = (None if x is None else x[tile.whole] for x in (self.clean, self.known))
+        return Latents(self.lq[tile.whole], self.noisy[tile.whole], clean, known)
+
+
+def replace_first(clean: Tensor, known: Tensor | None) -> Tensor:
+    """A clean latent [B, F, 16, h, w] with the latent frames that are known in place of its first ones."""
+    return clean if known is None else torch.cat([known, clean[:, known.shape[1] :]], 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +67,24 @@ class Sampler:
     guidance: float = GUIDANCE
     tiling: Tiling = WHOLE
 
-    def sample(self, lq: Tensor, draw: Draw) -> Tensor:
+    def sample(self, lq: Tensor, draw: Draw, known: Tensor | None = None) -> Tensor:
         """The clean latent of a low-quality one [1, F, 16, h, w]; F is even, its first latent frame comes twice.
 
-        Noise is drawn for the start, then for every tile of every step but the last.  Raises ValueError for
-        sizes that cannot be cut into patches.
+        Noise is drawn for the start, then for every tile of every step but the last.  `known`: the first latent
+        frames of the result, which the others continue.  They stand in for the networks' estimate at every step, so
+        that the solver keeps them at each step's level of noise.  Raises ValueError for sizes that cannot be cut
+        into patches.
         """
-        latents = self.start(lq.float(), draw)
+        latents = self.start(lq.float(), draw, known)
         for step in solver_steps(self.schedule, self.steps):
             latents = self.advance(step, latents, draw)
         return latents.noisy
 
-    def start(self, lq: Tensor, draw: Draw) -> Latents:
+    def start(self, lq: Tensor, draw: Draw, known: Tensor | None = None) -> Latents:
         """The predictor's estimate with the noise of the first step (arXiv 2606.28677, eq. 3)."""
         first = solver_steps(self.schedule, self.steps)[0]
-        return Latents(lq, add_noise(self.predict(lq), draw(lq.shape), first.alpha), None)
+        estimate = replace_first(self.predict(lq), known)
+        return Latents(lq, add_noise(estimate, draw(lq.shape), first.alpha), None, known)
 
     def predict(self, lq: Tensor) -> Tensor:
         """The predictor's clean estimate: what it says is a v for the low-quality latent."""
@@ -89,17 +101,26 @@ class Sampler:
         noisy, clean = torch.empty_like(latents.noisy), torch.empty_like(latents.noisy)
         for tile in self.tiling.tiles(noisy.shape):
             part = latents.part(tile)
-            estimate = clean_latent(part.noisy, self.velocity(part, step.timestep), step.alpha)
+            v = self.velocity(part, step.timestep)
+            estimate = replace_first(clean_latent(part.noisy, v, step.alpha), part.known)
             noise = None if step.last else draw(part.noisy.shape)
             noisy[tile.target] = step.advance(part.noisy, estimate, part.clean, noise)[tile.owned]
             clean[tile.target] = estimate[tile.owned]
-        return Latents(latents.lq, noisy, clean)
+        return Latents(latents.lq, noisy, clean, latents.known)
 
     def velocity(self, part: Latents, timestep: int) -> Tensor:
-        """The denoiser's v for a tile, float32, under guidance (Ho and Salimans, arXiv 2207.12598)."""
-        rows = [self.prompts.negative, self.prompts.positive] if self.guidance > 1 else [self.prompts.positive]
-        text = torch.cat(rows)
-        noisy, lq = (x.to(text.dtype).expand(len(rows), *x.shape[1:]) for x in (part.noisy, part.lq))
+        """The denoiser's v for a tile, float32, under guidance (Ho and Salimans, arXiv 2207.12598).
+
+        Prompts come one after the other: two at once would take twice the memory.
+        """
+        positive = self.velocity_under(self.prompts.positive, part, timestep)
+        if self.guidance <= 1:
+            return positive
+        negative = self.velocity_under(self.prompts.negative, part, timestep)
+        return negative + self.guidance * (positive - negative)
+
+    def velocity_under(self, text: Tensor, part: Latents, timestep: int) -> Tensor:
+        """The denoiser's v for a tile and rows of text [1, L, T], float32."""
+        noisy, lq = part.noisy.to(text.dtype), part.lq.to(text.dtype)
         states = self.control.control(noisy, lq, timestep, text)
-        v = self.denoiser.denoise(noisy, lq, timestep, text, states).float()
-        return v if len(rows) == 1 else v[:1] + self.guidance * (v[1:] - v[:1])
+        return self.denoiser.denoise(noisy, lq, timestep, text, states).float()

@@ -1,0 +1,1 @@
+"""SATB-VR: its one stage, its windows, and how it is loaded."""

@@ -1,0 +1,71 @@
+"""What SATB-VR does where a GPU's memory is short: weights wait on the host, then the transformer works in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from vrx.models.footprint import Footprint, Linear
+from vrx.models.offload import Layer, Offload
+from vrx.models.tiling import Tiling
+from vrx.networks.causal_conv import ConvCache
+from vrx.networks.satbvr.control import ControlNet
+from vrx.networks.satbvr.transformer import Denoiser
+
+# Computed, not measured; in bf16.  Weights: transformer 11.1 GB, control 2.8, autoencoder 0.4, adapters some.  A tile
+# of the autoencoder: 2.5 GB.  A token, 1/256 of a pixel in ten frames: 130 kB, of them 37 for six states of the
+# control; a pixel of a window besides, as frames: 1.4 kB.
+FOOTPRINT = Footprint(
+    whole=Linear(17.5e9, 6_500),
+    offloaded=Linear(4.5e9, 6_500),  # two layers of either network are on the device
+    tiled=Linear(11.5e9, 2_300),  # one tile of 1024 x 1024 pixels
+)
+
+
+@dataclass(eq=False)
+class Memory:
+    """A GPU's memory, and the networks that share it; `free` asks for its bytes, None where they are not known.
+
+    `before` were free before any network was there.
+    """
+
+    denoiser: Denoiser
+    control: ControlNet
+    device: torch.device
+    before: int | None = None
+    free: Callable[[], int | None] | None = None
+    rings: list[Offload] = field(default_factory=list)  # networks whose layers wait on the host
+
+    def prepare(self, pixels: int) -> None:
+        """Make room for an output of so many pixels: from now on the layers wait on the host where there is not."""
+        if self.before is not None and not self.rings and pixels > FOOTPRINT.whole.within(self.before):
+            self.offload()
+
+    def needs_tiles(self, pixels: int) -> bool:
+        """Whether an output of so many pixels does not fit in one piece, wherever the weights are."""
+        assert FOOTPRINT.offloaded is not None
+        return self.before is not None and pixels > FOOTPRINT.offloaded.within(self.before)
+
+    def park(self, cache: ConvCache) -> ConvCache:
+        """An autoencoder's cache where it waits: on the device while there is room."""
+        return Tiling(free=self.free).offload(cache, self.device)
+
+    def offload(self) -> None:
+        """Let the layers of both transformers wait on the host, and have all else on the device."""
+        connectors = self.denoiser.connectors.children()
+        pairs: list[Layer] = [list(pair) for pair in zip(self.denoiser.blocks, connectors, strict=True)]
+        singles: list[Layer] = [[block] for block in self.control.blocks]
+        self.rings += [Offload.attach(layers, self.device) for layers in (pairs, singles)]
+        for network, layers in ((self.denoiser, pairs), (self.control, singles)):
+            move_rest(network, layers, self.device)
+
+
+def move_rest(network: nn.Module, layers: Iterable[Layer], device: torch.device) -> None:
+    """Move the weights of a network to a device, but for those of some layers."""
+    elsewhere = {id(p) for layer in layers for module in layer for p in module.parameters()}
+    for weight in (*network.parameters(), *network.buffers()):
+        if id(weight) not in elsewhere:
+            weight.data = weight.data.to(device)
