@@ -165,6 +165,17 @@ def model_options(entry: Entry) -> dict[str, str]:
     return {name.replace("_", "-"): meaning for name, meaning in options.items()}
 
 
+def model_remarks(entry: Entry) -> tuple[str, ...]:
+    """What else a user should know of a model: refused options with the reason, and limits."""
+    from vrx.models.registry import FAMILIES
+
+    family = FAMILIES.get(entry.family)
+    if family is None:
+        return ()
+    refused = (f"no --{name.replace('_', '-')}: {why}" for name, why in family.capabilities.refusals.items())
+    return (*refused, *family.capabilities.remarks)
+
+
 def model_fits(entry: Entry) -> bool | None:
     """Whether a model could be chosen for the device here: its memory is there, and it is not slow.
 

@@ -9,6 +9,7 @@ import torch
 import vrx
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
+from tests.extras import needs_extra
 from tests.models import small
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.family import BuildRequest
@@ -17,7 +18,7 @@ from vrx.models.runner import SceneRunner
 from vrx.models.streamdiffvsr import StreamDiffVsrModel, load
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
-pytest.importorskip("diffusers", reason='needs pip install "vrx[diffusers]"')
+pytestmark = needs_extra
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_sizes_come_from_the_configs_beside_the_files(folder: Path, loaded: Stre
     assert detect_family(folder) == "stream-diffvsr"
     assert loaded.networks.unet.library.config.norm_num_groups == 4
     assert loaded.networks.control.library.config.attention_head_dim == 4
-    assert loaded.networks.rows.shape == (1, 77, small.TEXT)
+    assert loaded.networks.unet.rows.shape == (1, 77, small.TEXT)
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from torch import nn
 
 from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder, TemporalConfig
 from vrx.networks.diffvsr.raft import Raft, RaftConfig
+from vrx.networks.diffvsr.schedule import PUBLISHED
 from vrx.networks.diffvsr.text import TextConfig, TextEncoder
 from vrx.networks.diffvsr.unet import ControlConfig, ControlNet, Unet, UnetConfig
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
@@ -103,7 +104,7 @@ def flashvsr(folder: Path) -> Path:
 
 
 def streamdiffvsr(folder: Path) -> Path:
-    """In Diffusers' folders, each with its config; needs diffusers."""
+    """In Diffusers' folders, each with its config, and torchvision's flow; needs the extra."""
     sizes: dict[str, Any] = {
         "block_out_channels": (8, 16, 16, 24),
         "layers_per_block": 1,
@@ -112,6 +113,7 @@ def streamdiffvsr(folder: Path) -> Path:
         "attention_head_dim": 4,
     }
     text = {"num_attention_heads": 2, "hidden_act": "gelu"}
+    vae = {"_class_name": "TemporalAutoencoderTiny", "num_encoder_blocks": [1, 3, 3], "scaling_factor": 1.0}
     layers = {"vocab_size": 20, "hidden_size": TEXT, "intermediate_size": 32, "num_hidden_layers": 2}
     networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {
         "unet": (Unet(UnetConfig(**sizes)), {"_class_name": "UNet2DConditionModel", **sizes}),
@@ -119,18 +121,24 @@ def streamdiffvsr(folder: Path) -> Path:
             ControlNet(ControlConfig(**sizes, conditioning_embedding_out_channels=(4, 8, 12))),
             {"_class_name": "ControlNetModel", **sizes},
         ),
-        "vae": (TemporalAutoencoder(TemporalConfig(channels=8)), {"_class_name": "TemporalAutoencoderTiny"}),
+        "vae": (TemporalAutoencoder(TemporalConfig(channels=8)), vae),
         "text_encoder": (TextEncoder(TextConfig(**text, **layers)), {**text, **layers}),
     }
     for name, (network, config) in networks.items():
         (folder / name).mkdir(parents=True)
         stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
-        save_file(random_weights(network), folder / name / f"{stem}.safetensors")
+        first = "text_model." if name == "text_encoder" else ""  # as the library named it when the model was published
+        tensors = {f"{first}{key}": tensor for key, tensor in random_weights(network).items()}
+        save_file(tensors, folder / name / f"{stem}.safetensors")
         (folder / name / "config.json").write_text(json.dumps(config))
     flow = random_weights(Raft(RaftConfig()))
     counters = {name: torch.tensor(1) for name in flow if name.endswith("num_batches_tracked")}
     spreads = {name: tensor.abs() + 0.5 for name, tensor in flow.items() if name.endswith("running_var")}
     torch.save({**flow, **counters, **spreads}, folder / "raft_large_C_T_SKHT_V2-ff5fadd5.pth")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(
+        json.dumps({"_class_name": "DDIMScheduler", **PUBLISHED})
+    )
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StreamDiffVSRPipeline"}))
     return folder
 

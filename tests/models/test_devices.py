@@ -1,6 +1,5 @@
 """Networks of full size on a device without numbers: nothing of the processor's may meet what is on it."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.extras import needs_extra
 from tests.networks.networks import tiny_parts
 from vrx.bench.random_weights import RandomComponents
 from vrx.models import flashvsr, infvsr, instavsr
@@ -65,11 +65,7 @@ class Border(TorchDispatchMode):
         ("flashvsr", {"decoder": "full", "color_fix": "wavelet"}),
         ("instavsr", {}),
         ("instavsr", {"tile": "256"}),
-        pytest.param(
-            "stream-diffvsr",
-            {},
-            marks=pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"'),
-        ),
+        pytest.param("stream-diffvsr", {}, marks=needs_extra),
     ],
 )
 def test_devices_do_not_mix(name: str, wishes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

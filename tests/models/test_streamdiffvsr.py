@@ -1,6 +1,7 @@
 """Stream-DiffVSR's stages on stand-ins for its networks: what is kept between frames, padding, noise, sizes."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,19 +10,33 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
+from tests.extras import needs_extra
+from tests.models import small
 from tests.models.small import random_weights
 from vrx.errors import ModelError, UsageError
 from vrx.models import family as families
 from vrx.models import streamdiffvsr as model
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
-from vrx.models.loader import from_entry
+from vrx.models.family import BuildRequest
+from vrx.models.loader import from_entry, read_folder
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
-from vrx.models.streamdiffvsr import EstimateMotion, MotionChunk, Restore, flow_size, pad_frames
+from vrx.models.streamdiffvsr import (
+    EstimateMotion,
+    MotionChunk,
+    Networks,
+    Restore,
+    flow_size,
+    load_schedule,
+    pad_frames,
+)
+from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder
 from vrx.networks.diffvsr.raft import volume_bytes
 from vrx.networks.diffvsr.text import TextConfig, TextEncoder
+from vrx.networks.diffvsr.unet import Constant, ControlNet, Unet
 from vrx.pipeline.select_model import DeviceInfo, select_model, supports
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
@@ -34,8 +49,9 @@ UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 class Difference:
     """In place of RAFT: the flow is the difference of the pictures."""
 
+    device = torch.device("cpu")
+
     def __init__(self) -> None:
-        self.mask_predictor = SimpleNamespace(conv=SimpleNamespace(weight=torch.zeros(1)))
         self.sizes: list[tuple[int, int]] = []
 
     def flow(self, current: Tensor, previous: Tensor) -> Tensor:
@@ -46,7 +62,7 @@ class Difference:
 class Mixture:
     """In place of the networks: noise and the warped picture over the enlarged frame."""
 
-    rows = torch.zeros(1)
+    unet = SimpleNamespace(device=torch.device("cpu"))
 
     def __init__(self) -> None:
         self.noises: list[Tensor] = []
@@ -82,6 +98,17 @@ def restore(chunks: list[Tensor], scene: SceneStart, save_after: int | None = No
             for runner, tensors in zip(runners, saved, strict=True):
                 runner.load(scene, tensors)
     return torch.cat(found)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.streamdiffvsr(tmp_path_factory.mktemp("published") / "model")
+
+
+@pytest.fixture
+def folder(published: Path, tmp_path: Path) -> Path:
+    """A small model in the published folders, to change."""
+    return shutil.copytree(published, tmp_path / "model")
 
 
 def test_streamed_equals_whole_and_a_saved_state_continues_alike() -> None:
@@ -169,6 +196,7 @@ def test_a_smaller_flow_is_in_pixels_of_the_result(monkeypatch: pytest.MonkeyPat
     assert torch.equal(found.mean((0, 2, 3)), torch.tensor([4.0, 2.0]))
 
 
+@needs_extra
 def test_rows_of_the_empty_prompt_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRX_HOME", str(tmp_path / "home"))
     config = TextConfig(vocab_size=20, hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
@@ -177,7 +205,7 @@ def test_rows_of_the_empty_prompt_are_computed_once(tmp_path: Path, monkeypatch:
     for number, rename in enumerate((str, lambda name: name.removeprefix("text_model."))):  # old and new libraries
         path = tmp_path / f"{number}.safetensors"
         extra = {"text_model.embeddings.position_ids": torch.arange(77)[None]} if number == 0 else {}
-        save_file({**{rename(name): tensor for name, tensor in tensors.items()}, **extra}, path)
+        save_file({**{rename(f"text_model.{name}"): tensor for name, tensor in tensors.items()}, **extra}, path)
         components = Components({"clip_text": path}, given={"clip_text": {"num_attention_heads": 2}})
         rows.append(model.empty_prompt(components))
         with monkeypatch.context() as patch:
@@ -214,12 +242,129 @@ def test_only_the_steps_it_was_distilled_to_are_taken(monkeypatch: pytest.Monkey
         ModelSettings(steps=0)
 
 
-def test_without_diffusers_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "find_spec", lambda name: None)
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ({"transformers"}, "needs the package transformers."),
+        ({"diffusers", "torchvision"}, "needs the packages diffusers and torchvision."),
+        ({"diffusers", "transformers", "torchvision"}, "needs the packages diffusers, transformers and torchvision."),
+    ],
+)
+def test_one_line_says_which_packages_are_missing(
+    monkeypatch: pytest.MonkeyPatch, missing: set[str], words: str
+) -> None:
+    monkeypatch.setattr(families, "find_spec", lambda name: None if name in missing else SimpleNamespace())
     known = catalogue.load_all(FAMILIES)
-    with pytest.raises(ModelError, match="needs the package diffusers") as caught:
+    with pytest.raises(ModelError) as caught:
         select_model(ModelSettings(name="stream-diffvsr"), known, UPSCALE, DeviceInfo())
-    assert caught.value.hint == 'Install it with: pip install "vrx[diffusers]"'
+    assert str(caught.value) == f'the model family stream-diffvsr {words} Install with: pip install "vrx[diffusers]"'
     assert not supports(known["stream-diffvsr"], None, UPSCALE)  # --model auto passes over it
-    monkeypatch.setattr(families, "find_spec", lambda name: SimpleNamespace())
+    missing.clear()
     assert select_model(ModelSettings(name="stream-diffvsr"), known, UPSCALE, DeviceInfo())
+
+
+def test_tiles_are_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "find_spec", lambda name: SimpleNamespace())
+    with pytest.raises(UsageError, match="--tile has no effect with model stream-diffvsr: its decoder mixes"):
+        select_model(
+            ModelSettings(name="stream-diffvsr", tile="512"), catalogue.load_all(FAMILIES), UPSCALE, DeviceInfo()
+        )
+
+
+@needs_extra
+def test_the_text_encoder_reads_what_the_published_tokenizer_gives(tmp_path: Path) -> None:
+    from transformers import CLIPTokenizer
+
+    words = ["!", "a", "b</w>", "<|startoftext|>", "<|endoftext|>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path, pad_token="!", model_max_length=9)
+    config = TextConfig(vocab_size=len(words), max_position_embeddings=9)
+    assert tokenizer("", padding="max_length", truncation=True).input_ids == config.empty_prompt
+
+
+@needs_extra
+def test_the_scheduler_is_that_of_its_config_and_the_published_one_without(folder: Path) -> None:
+    config = folder / "scheduler" / "scheduler_config.json"
+    assert load_schedule(read_folder(folder)).timesteps == load_schedule(Components()).timesteps == (999, 749, 499, 249)
+    config.write_text(json.dumps({"num_train_timesteps": 500, "timestep_spacing": "trailing", "_class_name": "X"}))
+    assert load_schedule(read_folder(folder)).timesteps == (499, 374, 249, 124)
+    for wrong in ({"num_train_timesteps": 3}, {"num_train_timesteps": 10**9}, {"beta_schedule": "none"}):
+        config.write_text(json.dumps(wrong))
+        with pytest.raises(ModelError, match=r"scheduler_config\.json has an invalid configuration"):
+            load_schedule(read_folder(folder))
+
+
+@needs_extra
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("unet", {"num_class_embeds": 1000}, "num_class_embeds is 1000"),
+        ("unet", {"transformer_layers_per_block": [1, 1, 1, 10**6]}, "transformer_layers_per_block is"),
+        ("controlnet", {"norm_num_groups": 3}, "invalid configuration"),
+        ("vae", {"num_decoder_blocks": [3, 3, 3]}, "num_decoder_blocks is"),
+        ("vae", {"scaling_factor": 0}, "scaling_factor is 0"),
+        ("text_encoder", {"num_attention_heads": 7}, "invalid configuration"),
+    ],
+)
+def test_a_config_that_vrx_cannot_follow_is_refused(
+    folder: Path, tmp_path: Path, part: str, change: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path / "home"))
+    config = folder / part / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    request = BuildRequest(read_folder(folder), ModelSettings(), torch.device("cpu"), torch.float32)
+    with pytest.raises(ModelError, match=words):
+        model.load(request)
+
+
+@needs_extra
+@torch.inference_mode()
+def test_configs_are_followed_where_they_differ_from_the_published_ones(folder: Path) -> None:
+    sample, rows = torch.rand(1, 7, 8, 8), torch.rand(1, 77, small.TEXT)
+    found = []
+    for change in ({}, {"act_fn": "gelu"}, {"flip_sin_to_cos": False}):
+        config = folder / "unet" / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+        unet = read_folder(folder).load("unet", Unet)
+        unet.guide(rows)
+        found.append(unet.denoise(sample, 9))
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+    vae = folder / "vae" / "config.json"
+    vae.write_text(json.dumps({"scaling_factor": 2.0, "latent_magnitude": 5}))
+    tiny = read_folder(folder).load("temporal_autoencoder", TemporalAutoencoder)
+    assert tiny.scaling_factor == 2
+    given = SimpleNamespace(denoise=lambda *_: torch.ones(1, 4, 8, 8))
+    networks = Networks(unet, cast(Any, None), tiny, cast(Any, None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Networks, "denoise", lambda *_: given.denoise())
+        restored = networks.restore(sample, sample, None)
+    assert torch.equal(restored, tiny.decode(torch.full((1, 4, 8, 8), 0.5)))
+
+
+@needs_extra
+@torch.inference_mode()
+def test_keys_and_values_of_the_prompt_are_kept_and_change_nothing(folder: Path) -> None:
+    components = read_folder(folder)
+    sample, rows = torch.rand(1, 7, 8, 8), torch.rand(1, 77, small.TEXT)
+    picture = torch.rand(1, 3, 32, 32)
+    for role, kind in (("unet", Unet), ("controlnet", ControlNet)):
+        network: Any = components.load(role, kind)
+        more = {"controlnet_cond": picture} if kind is ControlNet else {}
+        expected = network.library(sample, 9, rows, return_dict=False, **more)
+        weights = sum(p.numel() for p in network.parameters())
+        network.guide(rows)
+        found = network.control(sample, 9, picture) if more else (network.denoise(sample, 9),)
+        for mine, theirs in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+            assert torch.equal(mine, theirs)
+        kept = [layer for layer in network.modules() if isinstance(layer, Constant)]
+        assert len(kept) == 2 * {"unet": 16, "controlnet": 6}[role]  # keys and values of each cross-attention
+        assert sum(p.numel() for p in network.parameters()) < weights  # of the layers that gave them
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (1920, 1088), (2560, 1440), (3840, 2160)])
+def test_the_footprint_is_no_less_than_what_the_stages_take(size: tuple[int, int]) -> None:
+    (footprint,) = FAMILIES["stream-diffvsr"].capabilities.footprints
+    assert footprint.minimum(size[0] * size[1]) >= model.peak_bytes(*size)
+    assert model.peak_bytes(1920, 1088) == pytest.approx(12e9, rel=0.02)

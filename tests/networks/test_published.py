@@ -1,10 +1,9 @@
 """Every network introduces itself: its published size is read back from its tensors, and one tensor tells it."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 
+from tests.extras import needs_extra
 from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder
 from vrx.networks.diffvsr.raft import Raft
 from vrx.networks.diffvsr.text import TextEncoder
@@ -33,25 +32,24 @@ DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     VisualGuidance,
     Umt5Encoder,
     TemporalAutoencoder,
-    Raft,
-    TextEncoder,
     Connectors,
 )
-LIBRARY: tuple[type[PublishedNetwork], ...] = (Unet, ControlNet, Transformer, SatbControlNet, ControlPatchEmbed)
+LIBRARIES: tuple[type[PublishedNetwork], ...] = (
+    Unet,
+    ControlNet,
+    Raft,
+    TextEncoder,
+    Transformer,
+    SatbControlNet,
+    ControlPatchEmbed,
+)
 NETWORKS: list[tuple[type[PublishedNetwork], NetworkConfig]] = [
     *((kind, kind.CONFIG()) for kind in DEFAULTS),
     (WanTransformer, WanConfig(text_dim=RamConfig().out_dim)),
     (EmbeddedNetwork, SMALL),
     (RecurrentNetwork, STANDARD),
 ]
-OPTIONAL = [
-    pytest.param(
-        kind,
-        kind.CONFIG(),
-        marks=pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"'),
-    )
-    for kind in LIBRARY
-]
+OPTIONAL = [pytest.param(kind, kind.CONFIG(), marks=needs_extra) for kind in LIBRARIES]
 
 
 def shapes_of(kind: type[PublishedNetwork], config: NetworkConfig) -> Shapes:
@@ -65,7 +63,7 @@ def test_the_size_of_a_network_is_read_from_its_tensors(kind: type[PublishedNetw
     found = kind.CONFIG.from_tensors(shapes, {})
     assert found == config
     found.validate(len(shapes))
-    matching = {other for other in (*(other for other, _ in NETWORKS), *LIBRARY) if other.SIGNATURE in shapes}
+    matching = {other for other in (*(other for other, _ in NETWORKS), *LIBRARIES) if other.SIGNATURE in shapes}
     assert matching == {kind}
 
 

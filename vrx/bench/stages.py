@@ -115,7 +115,7 @@ def measure(
     frames = restorer.schedule.next
     rows = []
     for name, runner in meter.runners.items():
-        read = sum(p.nbytes for p in parameters(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
+        read = sum(w.nbytes for w in weights(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
         floor = max(operations[name] / rates[0], read / rates[1])
         rows.append(
             StageRow(
@@ -202,19 +202,31 @@ def pattern(restorer: Restorer, source: tuple[int, int], number: int, device: to
     return DeviceChunk(frames[:count].contiguous(), None, frozenset({0} if number == 0 else ()), ahead)
 
 
-def parameters(thing: object, seen: set[int] | None = None) -> Iterator[Tensor]:
+def parameters(stage: object) -> Iterator[Tensor]:
     """The parameters of every network that a stage holds."""
-    seen = set() if seen is None else seen
+    for network in networks(stage, set()):
+        yield from network.parameters()
+
+
+def weights(stage: object) -> Iterator[Tensor]:
+    """The parameters and the constants of every network that a stage holds."""
+    for network in networks(stage, set()):
+        yield from network.parameters()
+        yield from network.buffers()
+
+
+def networks(thing: object, seen: set[int]) -> Iterator[nn.Module]:
+    """Every network that a stage holds; `seen` are things that were looked into."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
     if isinstance(thing, nn.Module):
-        yield from thing.parameters()
+        yield thing
     elif callable(thing) and hasattr(thing, "__self__"):
-        yield from parameters(thing.__self__, seen)
+        yield from networks(thing.__self__, seen)
     elif type(thing).__module__.startswith("vrx.models"):
         for value in vars(thing).values():
-            yield from parameters(value, seen)
+            yield from networks(value, seen)
 
 
 def settle(device: torch.device) -> None:

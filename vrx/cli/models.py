@@ -101,6 +101,7 @@ def show(name: Name, json: o.AsJson = False) -> None:
         ("scales", ", ".join(map(str, entry.scales)) or "size unchanged"),
         ("prompt", "yes" if entry.takes_prompt else "no"),
         *((f"--{name}", meaning) for name, meaning in api.model_options(entry).items()),
+        *(("note", text) for text in api.model_remarks(entry)),
         ("license", entry.license),
         ("paper", entry.paper or "none"),
         ("source", entry.source),

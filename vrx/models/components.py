@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,17 +135,13 @@ class Components:
     def fill(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
         """A network around the tensors of a role: memory is taken once.  Raises ModelError."""
         path = self.where(role)
-        try:
+        with config_errors(path, role):
             config = kind.CONFIG.from_tensors(
                 {name: tuple(tensor.shape) for name, tensor in tensors.items()}, self.given.get(role, {})
             )
             config.validate(len(tensors))
             with torch.device("meta"):
                 network = kind(config)
-        except KeyError as error:
-            raise ModelError(f"{path} is not a checkpoint of the {role}: it lacks the tensor {error}") from error
-        except CONFIG_ERRORS as error:
-            raise ModelError(f"{path} has an invalid configuration: {error}") from error
         checkpoint.check_keys(network, tensors, path)  # before memory is taken
         if any(True for _ in network.buffers()):  # they are computed, not loaded
             network = kind(config)
@@ -152,6 +149,19 @@ class Components:
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         return network.eval()
+
+
+@contextmanager
+def config_errors(path: Path | str, role: str = "") -> Iterator[None]:
+    """What building from a checkpoint's sizes may raise, as a ModelError in one line."""
+    try:
+        yield
+    except KeyError as error:
+        raise ModelError(f"{path} is not a checkpoint of the {role}: it lacks the tensor {error}") from error
+    except ImportError as error:
+        raise ModelError(str(error), "Install a build of it that fits your torch") from error
+    except CONFIG_ERRORS as error:
+        raise ModelError(f"{path} has an invalid configuration: {error}") from error
 
 
 def align_weights(network: AnyModule) -> AnyModule:

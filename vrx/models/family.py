@@ -29,7 +29,8 @@ class Capabilities:
     """What a family does, for the command line, the plan, `--model auto` and resuming.
 
     `scales` are those of upscaling.  `options`: the settings of a model (fields of `ModelSettings`) that it
-    heeds, each with what its values mean here; any other is refused.  `resumes_in_scene`: its state in the
+    heeds, each with what its values mean here; any other is refused, where `refusals` has it with the reason.
+    `remarks`: what else a user should know.  `resumes_in_scene`: its state in the
     middle of a scene is small enough to save now and then.  `needs_gpu`: a processor takes minutes for a second
     of video.  `latent_scale`: pixels a side of a latent, 1 for none.  `steps`: the numbers of denoising steps that it
     was trained for.  `footprints`: GPU memory, the first that applies.
@@ -39,6 +40,8 @@ class Capabilities:
     scales: tuple[int, ...]
     schedule: ChunkSchedule
     options: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     takes_prompt: bool = False
     resumes_in_scene: bool = False
     needs_gpu: bool = True
@@ -96,9 +99,8 @@ class Family:
     """A published system: what it does, the components it has, and how it is loaded.
 
     `components`: by role, every file a checkpoint of the family may have.  `needs`: roles it cannot run
-    without; of roles joined by `|` one is enough.  `extra`: the optional dependency of vrx that it cannot run
-    without, named for the package.  `load`: raises ModelError where files are missing, damaged
-    or of another family.
+    without; of roles joined by `|` one is enough.  `extra`: the extra of vrx whose `packages` it cannot run
+    without.  `load`: raises ModelError where files are missing, damaged or of another family.
     """
 
     name: str
@@ -106,18 +108,23 @@ class Family:
     components: Mapping[str, Component]
     needs: tuple[str, ...]
     extra: str = ""
+    packages: tuple[str, ...] = ()
     load: Callable[[BuildRequest], LoadedModel]
 
     @property
-    def installed(self) -> bool:
-        """Whether its optional dependency is here."""
-        return not self.extra or find_spec(self.extra) is not None
+    def missing_packages(self) -> tuple[str, ...]:
+        """Those of its packages that are not here."""
+        return tuple(package for package in self.packages if find_spec(package) is None)
 
     def require_extra(self) -> None:
-        """Raises ModelError where its optional dependency is not here."""
-        if not self.installed:
-            hint = f'Install it with: pip install "vrx[{self.extra}]"'
-            raise ModelError(f"the model family {self.name} needs the package {self.extra}", hint)
+        """Raises ModelError where one of its packages is not here."""
+        missing = self.missing_packages
+        if missing:
+            listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+            what = f"package{'s' * (len(missing) > 1)} {listed}"
+            raise ModelError(
+                f"the model family {self.name} needs the {what}", f'Install with: pip install "vrx[{self.extra}]"'
+            )
 
     def footprint(self, entry: Entry, decoder: str = "auto") -> Footprint | None:
         """Memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where not measured."""

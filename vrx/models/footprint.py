@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 SPARE = 1.1  # what the allocator's blocks and the libraries' workspaces take on top
 
@@ -24,6 +25,35 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Bytes at growing numbers of pixels, straight between them and beyond the last; the first is at 0 pixels."""
+
+    points: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        pairs = list(pairwise(self.points))
+        if self.points[0][0] != 0 or any(p >= q or a > b for (p, a), (q, b) in pairs) or not pairs:
+            raise ValueError(f"points of a footprint do not grow from 0: {self.points}")
+
+    def at(self, pixels: int) -> int:
+        """Bytes for an output of so many pixels."""
+        (p, a), (q, b) = next((two for two in self._pairs if pixels <= two[1][0]), self._pairs[-1])
+        return round(SPARE * (a + (b - a) * (pixels - p) / (q - p)))
+
+    def within(self, memory: int) -> int:
+        """The most pixels that fit so many bytes."""
+        low, high = 0, 1 << 40
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.at(middle) <= memory else (low, middle)
+        return low
+
+    @property
+    def _pairs(self) -> list[tuple[tuple[int, float], tuple[int, float]]]:
+        return list(pairwise(self.points))
+
+
+@dataclass(frozen=True)
 class Footprint:
     """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
 
@@ -33,7 +63,7 @@ class Footprint:
     of any run where neither is named.
     """
 
-    whole: Linear
+    whole: Linear | Curve
     tiled: Linear | None = None
     decoder: str = ""
     part: str = ""

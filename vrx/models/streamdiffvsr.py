@@ -1,7 +1,12 @@
 """Stream-DiffVSR (arXiv 2512.23709): four-step diffusion for enlarging by 4, one frame at a time, nothing ahead.
 
 The frame before, restored and moved by optical flow, leads the UNet through a ControlNet and enters the decoder.
-Latents have the grid of the source.  UNet and ControlNet are diffusers'; the rest is in `vrx/networks/diffvsr`.
+Latents have the grid of the source.  UNet, ControlNet and scheduler are diffusers', the optical flow torchvision's, the
+text encoder transformers'; warp and autoencoder are in `vrx/networks/diffvsr`.
+
+In half precision run the UNet, the ControlNet and the autoencoder, whose sums are long and which take nearly all the
+time.  Float32 stay: the flow and the warp, as a position beyond 256 has no fraction in bf16; the latent between two
+steps, as a step is a difference of close numbers; and the output, which is the next frame's input.
 """
 
 from __future__ import annotations
@@ -14,14 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
-from vrx.models.components import Component, Components, align_weights
+from vrx.models.components import Component, Components, align_weights, config_errors
 from vrx.models.family import BuildRequest, Capabilities, Family
-from vrx.models.footprint import Footprint, Linear
+from vrx.models.footprint import Curve, Footprint
 from vrx.models.layouts import round_up
 from vrx.models.resizing import crop, resize_notes
 from vrx.networks.diffvsr.autoencoder import SPATIAL, TemporalAutoencoder
-from vrx.networks.diffvsr.raft import LEAST_SIDE, STRIDE, Raft, volume_bytes
-from vrx.networks.diffvsr.schedule import ddim_steps
+from vrx.networks.diffvsr.raft import LEAST_SIDE, STRIDE, Raft, pair_bytes, volume_bytes
+from vrx.networks.diffvsr.schedule import PUBLISHED, Schedule
 from vrx.networks.diffvsr.text import ROOT, TextEncoder
 from vrx.networks.diffvsr.unet import ControlNet, Unet
 from vrx.networks.diffvsr.warp import warp
@@ -30,7 +35,7 @@ from vrx.weights import prompts
 
 NAME = "stream-diffvsr"
 SCALE = SPATIAL  # a latent for each pixel of the source
-STEPS = ddim_steps(4)  # as many as the UNet was distilled to
+STEPS = 4  # as many as the UNet was distilled to
 LATENT_CHANNELS = 4
 PIXEL_MULTIPLE = 4  # of the source's sides: the decoder fuses frames in squares of so many latents
 LEAST_SOURCE = LEAST_SIDE // SCALE  # pixels a side, for the optical flow
@@ -63,7 +68,6 @@ class EstimateMotion(Stage[DeviceChunk, MotionChunk, MotionState]):
 
     def __init__(self, network: Raft) -> None:
         self._network = network
-        self._device = network.mask_predictor.conv.weight.device
 
     def start(self, scene: SceneStart) -> MotionState:
         """No frame yet."""
@@ -96,7 +100,7 @@ class EstimateMotion(Stage[DeviceChunk, MotionChunk, MotionState]):
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> MotionState:
         """The state that `save` gave."""
-        return MotionState(tensors["previous"].to(self._device)) if "previous" in tensors else MotionState()
+        return MotionState(tensors["previous"].to(self._network.device)) if "previous" in tensors else MotionState()
 
 
 def pad_frames(frames: Tensor) -> Tensor:
@@ -118,33 +122,33 @@ def flow_size(height: int, width: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Networks:
-    """All networks but the optical flow, and the rows [1, L, D] of the empty prompt."""
+    """All networks but the optical flow, guided by the empty prompt, and the steps of denoising."""
 
     unet: Unet
     control: ControlNet
     autoencoder: TemporalAutoencoder
-    rows: Tensor
+    schedule: Schedule
 
     def restore(self, frame: Tensor, noise: Tensor, warped: Tensor | None) -> Tensor:
         """A frame [1, 3, h, w] in -1..1 enlarged by 4: the decoder's raw output, float32, not clamped.
 
         `noise`: [1, 4, h, w]; `warped`: the previous raw output, moved to this frame, None for a scene's first.
         """
-        latent = self.denoise(frame, noise, warped)
-        dtype = self.rows.dtype
+        latent = self.denoise(frame, noise, warped) / self.autoencoder.scaling_factor
+        dtype = self.unet.dtype
         features = None if warped is None else self.autoencoder.features(warped.to(dtype))
         return self.autoencoder.decode(latent.to(dtype), features).float()
 
     def denoise(self, frame: Tensor, noise: Tensor, warped: Tensor | None) -> Tensor:
         """The frame's latent [1, 4, h, w], float32."""
-        dtype = self.rows.dtype
+        dtype = self.unet.dtype
         picture = None if warped is None else warped.to(dtype)
         latent = noise
-        for step in STEPS:
+        for timestep in self.schedule.timesteps:
             sample = torch.cat([latent, frame], 1).to(dtype)
-            residuals = None if picture is None else self.control.control(sample, step.timestep, self.rows, picture)
-            v = self.unet.denoise(sample, step.timestep, self.rows, residuals)
-            latent = step.advance(latent, v.float())
+            residuals = None if picture is None else self.control.control(sample, timestep, picture)
+            v = self.unet.denoise(sample, timestep, residuals)
+            latent = self.schedule.advance(latent, timestep, v.float())
         return latent
 
 
@@ -173,12 +177,16 @@ class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
         notes = resize_notes(NAME, SCALE, self._scale, state.scene) if state.previous is None else ()
         previous, restored = state.previous, []
         for frame, flow in zip(chunk.frames.split(1), chunk.flows, strict=True):
-            size = (1, LATENT_CHANNELS, *frame.shape[-2:])
-            noise = torch.randn(size, generator=state.generator).to(frame.device)  # drawn on the processor: the same
+            noise = self.noise(frame, state)
             warped = None if previous is None or flow is None else warp(previous, flow)
             previous = self._networks.restore(frame, noise, warped)
             restored.append(crop(previous, state.scene, SCALE))
         return RestoredChunk(torch.cat(restored), notes), RestoreState(state.scene, state.generator, previous)
+
+    def noise(self, frame: Tensor, state: RestoreState) -> Tensor:
+        """A frame's noise [1, 4, h, w], the next of the scene's: drawn on the processor, so the same on any device."""
+        size = (1, LATENT_CHANNELS, *frame.shape[-2:])
+        return torch.randn(size, generator=state.generator).to(frame.device)
 
     def save(self, state: RestoreState) -> dict[str, Tensor]:
         """The latest output and the generator."""
@@ -189,7 +197,7 @@ class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
         """The state that `save` gave."""
         generator = torch.Generator()
         generator.set_state(tensors["generator"].cpu())
-        previous = tensors["previous"].to(self._networks.rows.device) if "previous" in tensors else None
+        previous = tensors["previous"].to(self._networks.unet.device) if "previous" in tensors else None
         return RestoreState(scene, generator, previous)
 
 
@@ -222,14 +230,23 @@ class StreamDiffVsrModel:
 def load(request: BuildRequest) -> StreamDiffVsrModel:
     """Load the networks; the text encoder only where its rows are not in the cache.  Raises ModelError."""
     rows = empty_prompt(request.components) if request.context is None else request.context
-    flow = align_weights(request.components.load("flow", Raft).to(request.device))  # float32, as published
     networks = Networks(
         unet=request.load("unet", Unet),
         control=request.load("controlnet", ControlNet),
         autoencoder=request.load("temporal_autoencoder", TemporalAutoencoder),
-        rows=rows.to(request.device, request.dtype),
+        schedule=load_schedule(request.components),
     )
+    with torch.no_grad():
+        for network in (networks.unet, networks.control):
+            network.guide(rows.to(request.device, request.dtype))
+    flow = align_weights(request.components.load("flow", Raft).to(request.device))  # float32, as published
     return StreamDiffVsrModel(flow, networks, request.model.seed)
+
+
+def load_schedule(components: Components) -> Schedule:
+    """The steps by the checkpoint's config, the published one where it has none.  Raises ModelError."""
+    with config_errors("the model's scheduler_config.json"):
+        return Schedule(STEPS, components.given.get("scheduler_config", PUBLISHED))
 
 
 def empty_prompt(components: Components) -> Tensor:
@@ -245,13 +262,40 @@ def empty_prompt(components: Components) -> Tensor:
 
 
 def load_text(components: Components) -> TextEncoder:
-    """The text encoder; newer files lack the first word of its names, older ones number the positions."""
+    """The text encoder; files of some versions have a word before all names, and number the positions."""
     tensors = {
-        name if name.startswith(ROOT) else f"{ROOT}{name}": tensor
+        name.removeprefix(ROOT): tensor
         for name, tensor in components.tensors("clip_text").items()
         if not name.endswith("position_ids")
     }
     return components.fill("clip_text", TextEncoder, tensors)
+
+
+# ---------------------------------------------------------------- memory, from arithmetic
+
+
+WEIGHTS = 1.3e9  # bytes in half precision, the flow's in float32, and the constant keys and values
+ACTIVATIONS = 780  # bytes a pixel of output in half precision: at the peak of the decoder, whose maps are the largest
+FLOW_ACTIVATIONS = 260  # bytes a pixel: RAFT's maps but for the products of all pairs, and flows that wait
+SIZES = ((640, 360), (960, 544), (1280, 720), (1600, 896), (1920, 1088), (3840, 2160), (7680, 4320))
+
+
+def peak_bytes(width: int, height: int) -> float:
+    """Both stages at work on an output of that size, in half precision: computed, not measured yet.
+
+    torchvision divides the products of all pairs into a second tensor: they are there twice for a moment.
+    """
+    flow = 2 * pair_bytes(*flow_size(height, width))
+    return WEIGHTS + (ACTIVATIONS + FLOW_ACTIVATIONS) * width * height + flow
+
+
+def footprint() -> Footprint:
+    """What a larger output takes at least, too: beyond 1920x1088 the flow takes less, and other maps more."""
+    points, most = [(0, WEIGHTS)], 0.0
+    for width, height in SIZES:
+        most = max(most, peak_bytes(width, height))
+        points.append((width * height, most))
+    return Footprint(Curve(tuple(points)))
 
 
 FAMILY = Family(
@@ -262,27 +306,38 @@ FAMILY = Family(
         schedule=SCHEDULE,
         resumes_in_scene=True,
         latent_scale=SCALE,
-        options={"steps": "4: the number it was distilled to, and the only one"},
-        steps=(len(STEPS),),
-        footprints=(Footprint(Linear(2.1e9, 18_200)),),  # not measured: weights in bf16, 20.8 GB in all at 1280x720
+        options={"steps": f"{STEPS}: the number it was distilled to, and the only one"},
+        refusals={"tile": "its decoder mixes positions along rows, from edge to edge: tiles would change the result"},
+        steps=(STEPS,),
+        remarks=(
+            f"enlarges by {SCALE}; for 2 and 3 its frames are resized",
+            f"optical flow at full size up to 1920x1088 of output ({volume_bytes(1088, 1920) / 1e9:.1f} GB), beyond at "
+            f"a size whose memory is below {FLOW_BYTES / 1e9:.0f} GB, then enlarged",
+        ),
+        footprints=(footprint(),),
     ),
     components={
         "unet": Component(network=Unet, config_role="unet_config"),
         "controlnet": Component(network=ControlNet, config_role="controlnet_config"),
-        "temporal_autoencoder": Component(network=TemporalAutoencoder, folders=("vae",)),
+        "temporal_autoencoder": Component(network=TemporalAutoencoder, folders=("vae",), config_role="vae_config"),
         "flow": Component(network=Raft, files=("raft_large_C_T_SKHT_V2-*",)),
         "clip_text": Component(
             network=TextEncoder,
-            signature="*embeddings.token_embedding.weight",  # with or without the first word
+            signature=f"*{TextEncoder.SIGNATURE}",  # with or without the first word
             folders=("text_encoder",),
             config_role="clip_text_config",
             check=load_text,
         ),
         "unet_config": Component(files=("unet/config.json",)),
         "controlnet_config": Component(files=("controlnet/config.json",)),
+        "vae_config": Component(files=("vae/config.json",)),
         "clip_text_config": Component(files=("text_encoder/config.json",)),
+        "scheduler_config": Component(
+            files=("scheduler/scheduler_config.json",), beside=("unet", "../scheduler/scheduler_config.json")
+        ),
     },
     needs=("unet", "controlnet", "temporal_autoencoder", "flow", "clip_text"),
     extra="diffusers",
+    packages=("diffusers", "transformers", "torchvision"),
     load=load,
 )

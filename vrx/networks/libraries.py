@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
 from torch import nn
 
-from vrx.networks.published import PublishedNetwork
+from vrx.networks.published import CONFIG_ERRORS, PublishedNetwork
 
 NO_OPERATOR = re.compile(r"operator (torchvision::\w+) does not exist")
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -56,9 +56,19 @@ def declare_operators() -> None:
 
 
 def construct(kind: Any, settings: Mapping[str, Any]) -> Any:
-    """An instance of a library's class from its published config; keys that this version does not know are left out."""
-    known = signature(kind.__init__).parameters
-    return kind(**{name: value for name, value in settings.items() if name in known})
+    """An instance of a library's class from its published config; keys that this version does not know are left out.
+
+    Raises ValueError, and others of `CONFIG_ERRORS`, for values that cannot be.
+    """
+    known = signature(kind.__init__).parameters.values()
+    names = {item.name for item in known}
+    anything = any(item.kind is Parameter.VAR_KEYWORD for item in known)
+    try:
+        return kind(**{name: value for name, value in settings.items() if anything or name in names})
+    except (*CONFIG_ERRORS, MemoryError):
+        raise
+    except Exception as error:  # each library has its own
+        raise ValueError(first_line(error)) from error
 
 
 class LibraryNetwork(PublishedNetwork):

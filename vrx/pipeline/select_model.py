@@ -101,7 +101,7 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
 
 def supports(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
     """Whether a model supports the task, the scale and the prompt."""
-    installed = entry.family not in FAMILIES or FAMILIES[entry.family].installed
+    installed = entry.family not in FAMILIES or not FAMILIES[entry.family].missing_packages
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
     return runs and scales and (prompt is None or entry.takes_prompt)
@@ -154,12 +154,13 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
 def check_options(entry: Entry, model: ModelSettings) -> None:
     """Refuse options that another family heeds and this one does not.  Raises UsageError."""
     options = {option for family in FAMILIES.values() for option in family.capabilities.options}
-    plain = vars(ModelSettings())
-    for option in sorted(options & plain.keys() - set(FAMILIES[entry.family].capabilities.options)):
+    plain, capabilities = vars(ModelSettings()), FAMILIES[entry.family].capabilities
+    for option in sorted(options & plain.keys() - set(capabilities.options)):
         if getattr(model, option) != plain[option]:
-            name = option.replace("_", "-")
-            raise UsageError(f"--{name} has no effect with model {entry.name}", f"Remove --{name}")
-    steps = FAMILIES[entry.family].capabilities.steps
+            name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
+            because = f": {reason}" if reason else ""
+            raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
+    steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
         count = ", ".join(map(str, steps))
         raise UsageError(

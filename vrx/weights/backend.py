@@ -8,9 +8,15 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
+from vrx.errors import ModelError
 from vrx.weights import transfer
 from vrx.weights.catalogue import PartFile
 from vrx.weights.concurrency import Cancelled
+
+
+class NoFileError(ModelError):
+    """The server has no such file."""
+
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes received, bytes in all
 

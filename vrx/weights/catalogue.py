@@ -47,7 +47,8 @@ class PartFile:
     `url`: where it is downloaded from in place of a repository; then its hash is required.
 
     `role` is what the file is to the model; `kind` the repository's (model, space, dataset); `optional`
-    files are downloaded only on request; `sizes` hold what the tensors' shapes do not tell.
+    files are downloaded only on request; `sizes` hold what the tensors' shapes do not tell.  `alternatives`: other
+    paths in the repository, for a part whose published name is not certain; the first that there is counts.
     Raises ValueError for values that are unsafe or malformed.
     """
 
@@ -61,10 +62,14 @@ class PartFile:
     sha256: str = ""
     optional: bool = False
     sizes: dict[str, Any] = field(default_factory=dict)
+    alternatives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not is_safe_path(self.path):
-            raise ValueError(f"the path {self.path!r} leaves its folder, or is not a plain path")
+        for path in (self.path, *self.alternatives):
+            if not is_safe_path(path):
+                raise ValueError(f"the path {path!r} leaves its folder, or is not a plain path")
+        if self.alternatives and (self.size or self.sha256 or self.url):
+            raise ValueError("'alternatives' excludes 'size', 'sha256' and 'url', which are those of one file")
         if self.size is not None and self.size < 1:
             raise ValueError(f"'size' is {self.size}; it must be positive")
         for key, pattern in PATTERNS.items():
@@ -80,6 +85,11 @@ class PartFile:
     def location(self) -> str:
         """Repository and path, or address, for people."""
         return self.url or (f"{self.repo}/{self.path}" if self.repo else self.path)
+
+    @property
+    def variants(self) -> tuple[PartFile, ...]:
+        """The part under each of its paths, the preferred one first."""
+        return tuple(replace(self, path=path, alternatives=()) for path in (self.path, *self.alternatives))
 
     @property
     def downloadable(self) -> bool:

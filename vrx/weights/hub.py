@@ -26,7 +26,7 @@ from vrx.errors import ModelError
 from vrx.files import replace_file
 from vrx.settings import replace_home
 from vrx.weights import sharded, transfer
-from vrx.weights.backend import DownloadTask
+from vrx.weights.backend import DownloadTask, NoFileError
 from vrx.weights.cache_entry import BLOBS
 from vrx.weights.catalogue import PartFile
 from vrx.weights.concurrency import run_with_timeout
@@ -82,9 +82,10 @@ class HubBackend:
         return repo_folder(Source.of(part))
 
     def find(self, part: PartFile) -> Path | None:
-        """The file in the cache; an index only when all of its shards are there."""
-        found = find_cached(Source.of(part))
-        return None if found is None or (sharded.is_index(found) and not sharded.is_complete(found)) else found
+        """The file in the cache, under the first of its names; an index only when all of its shards are there."""
+        files = (find_cached(Source.of(variant)) for variant in part.variants)
+        complete = (file for file in files if file and (not sharded.is_index(file) or sharded.is_complete(file)))
+        return next(complete, None)
 
     def expected_sha256(self, path: Path) -> str:
         """The name of a large file's bytes in the cache; empty for a small one."""
@@ -93,10 +94,21 @@ class HubBackend:
 
     def partials(self, part: PartFile) -> Iterator[Path]:
         """The partial files of a part, and of its shards."""
-        return transfer.find_partials(self.part_folder(part) / BLOBS, file_names(part))
+        names = [name for variant in part.variants for name in file_names(variant)]
+        return transfer.find_partials(self.part_folder(part) / BLOBS, names)
 
     def plan(self, part: PartFile) -> DownloadTask:
         """The request for a part's file.  Raises ModelError where the Hub's file is not that of the catalogue."""
+        absent: list[NoFileError] = []
+        for variant in part.variants:
+            try:
+                return self._plan(variant)
+            except NoFileError as error:
+                absent.append(error)
+        raise absent[0]
+
+    def _plan(self, part: PartFile) -> DownloadTask:
+        """The request for the file of one path.  Raises ModelError."""
         source = Source.of(part)
         metadata = query(source)
         if part.size is not None and metadata.size is not None and metadata.size != part.size:
@@ -242,7 +254,7 @@ def check_status(source: Source, status: int, code: str) -> None:
     if code == "RevisionNotFound":
         raise ModelError(f"the Hub has no revision {source.revision} of {source.repo}", "Update vrx")
     if code == "EntryNotFound":
-        raise ModelError(f"the Hub has no file {source.path} in {source.repo}", "Update vrx")
+        raise NoFileError(f"the Hub has no file {source.path} in {source.repo}", "Update vrx")
     if status in (401, 404):
         raise ModelError(f"the Hub has no {source}, or it is private", f"See {page}, and set HF_TOKEN if it is yours")
     raise ModelError(f"the Hub answers {status} for {source}", "Try again later")

@@ -54,14 +54,20 @@ def find_manual(entry: Entry, part: PartFile, models: Path) -> Path | None:
 
     In the folder of its role, under its published path, or under its file name where no other part has that.
     """
+    places = [place for variant in part.variants for place in manual_places(entry, variant, models)]
+    forms = (form for place in places for form in (place.with_suffix(SAFE), place))
+    return next((path for path in forms if path.is_file()), None)
+
+
+def manual_places(entry: Entry, part: PartFile, models: Path) -> list[Path]:
+    """Where a file that the user added may be."""
     folder, name = models / entry.name, PurePosixPath(part.path).name
     places = [manual_path(entry, part, models)]
     if len(PurePosixPath(part.path).parts) > 1:
         places.append(folder / part.path)
-    if not any(other is not part and same_stem(other, part) for other in entry.parts):
+    if not any(other.role != part.role and same_stem(other, part) for other in entry.parts):
         places.append(folder / name)
-    forms = (form for place in places for form in (place.with_suffix(SAFE), place))
-    return next((path for path in forms if path.is_file()), None)
+    return places
 
 
 def manual_path(entry: Entry, part: PartFile, models: Path) -> Path:

@@ -200,5 +200,6 @@ FAMILY = Family(
         SCHEDULER,
     ),
     extra="diffusers",
+    packages=("diffusers", "transformers", "peft"),
     load=load,
 )

@@ -1,1 +1,1 @@
-"""Stream-DiffVSR: temporal tiny autoencoder, warp, schedule, optical flow, text encoder, and diffusers' networks."""
+"""Stream-DiffVSR: its temporal tiny autoencoder and warp, and networks of other libraries."""

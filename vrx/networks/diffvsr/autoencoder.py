@@ -8,7 +8,7 @@ Legend: B pictures, C channels; features are [B, C, H, W].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,27 +18,54 @@ from torch import Tensor, nn
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
 SPATIAL = 4  # pixels a side of a latent
-LIMIT = 3.0  # latents enter the decoder as 3 tanh(x / 3)
 POOL = 4  # pixels a side of a position that the temporal fusion mixes
 FUSION = 0.1  # share of the fused features in a block's branch
 ENCODER_STAGES = ((1,), (3, 4, 5), (7, 8, 9))  # places of the blocks in the sequence of layers
 DECODER_STAGES = ((2, 3, 4), (7, 8, 9), (12,))
 ENCODER_BLOCKS = tuple(place for stage in ENCODER_STAGES for place in stage)
 DECODER_BLOCKS = tuple(place for stage in DECODER_STAGES for place in stage)
+FIXED: Mapping[str, object] = {  # values of its config that this code does not vary
+    "act_fn": "relu",
+    "upsample_fn": "nearest",
+    "upsampling_scaling_factor": 2,
+    "num_encoder_blocks": tuple(map(len, ENCODER_STAGES)),
+    "num_decoder_blocks": tuple(map(len, DECODER_STAGES)),
+    "in_channels": 3,
+    "out_channels": 3,
+    "shift_factor": 0.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TemporalConfig(NetworkConfig):
-    """Sizes; the defaults are those of the published file."""
+    """Sizes; the defaults are those of the published file.
+
+    `scaling_factor`: latents are divided by it before they are decoded; `latent_magnitude` m: they enter the decoder
+    as m tanh(x / m).
+    """
 
     channels: int = 64
     latent_channels: int = 4
+    scaling_factor: float = 1.0
+    latent_magnitude: float = 3.0
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> TemporalConfig:
-        """See `NetworkConfig`; all sizes are read from tensors."""
+        """See `NetworkConfig`; what tensors do not give is read from the config file.  Raises ValueError."""
+        for name, expected in FIXED.items():
+            stated = given.get(name, expected)
+            if (tuple(stated) if isinstance(stated, list) else stated) != expected:
+                raise ValueError(f"{name} is {stated!r}; vrx only knows {expected!r}")
         width, latent = shapes["decoder.layers.0.weight"][:2]
-        return cls(channels=width, latent_channels=latent)
+        factors = {name: given[name] for name in ("scaling_factor", "latent_magnitude") if name in given}
+        return cls(channels=width, latent_channels=latent, **factors)
+
+    def validate(self, tensors: int) -> None:
+        """See `NetworkConfig`.  Raises ValueError."""
+        super().validate(tensors)
+        for name in ("scaling_factor", "latent_magnitude"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}")
 
 
 class TemporalBlock(nn.Module):
@@ -110,10 +137,11 @@ class TemporalDecoder(nn.Module):
             self.layers[place] = nn.Upsample(scale_factor=2)
             self.layers[place + 1] = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.layers[13] = nn.Conv2d(width, 3, 3, padding=1)
+        self._limit = config.latent_magnitude
 
     def forward(self, latent: Tensor, previous: Sequence[Tensor] | None) -> Tensor:
         """`previous`: features for each block, in the order of the blocks."""
-        x = LIMIT * torch.tanh(latent / LIMIT)
+        x = self._limit * torch.tanh(latent / self._limit)
         features = iter(previous or ())
         for place, layer in enumerate(self.layers):
             x = layer(x, next(features, None)) if place in DECODER_BLOCKS else layer(x)
@@ -128,6 +156,7 @@ class TemporalAutoencoder(PublishedNetwork):
 
     def __init__(self, config: TemporalConfig) -> None:
         super().__init__()
+        self.scaling_factor = config.scaling_factor
         self.encoder = TemporalEncoder(config)
         self.decoder = TemporalDecoder(config)
 

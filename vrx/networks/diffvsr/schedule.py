@@ -1,47 +1,44 @@
-"""Deterministic DDIM steps for a network that predicts v (Salimans and Ho, 2022), as Stream-DiffVSR takes them."""
+"""The few steps of denoising: diffusers' DDIM scheduler, without noise, set up by the config that is published."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import Tensor
 
-TRAIN_STEPS = 1000
-FIRST_BETA, LAST_BETA = 1e-4, 2e-2  # not Stable Diffusion's
+from vrx.networks.libraries import construct, load
+
+PUBLISHED: Mapping[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,  # not Stable Diffusion's
+    "beta_end": 0.02,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,  # the last step leaves the noise of training step 0
+    "steps_offset": 1,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+}
+MOST_STEPS = 100_000  # of training, in a table
 
 
-def alphas_cumprod() -> Tensor:
-    """The share of signal left at every training step, [1000] float32; betas grow linearly in their roots."""
-    betas = torch.linspace(FIRST_BETA**0.5, LAST_BETA**0.5, TRAIN_STEPS, dtype=torch.float32, device="cpu") ** 2
-    return torch.cumprod(1 - betas, 0)
+class Schedule:
+    """Steps from noise to a clean latent; it holds no state of a video.
 
+    `timesteps`: what the network is told at each step.  Raises ImportError without diffusers, ValueError and
+    others of `CONFIG_ERRORS` for a config that cannot be.
+    """
 
-@dataclass(frozen=True, kw_only=True)
-class DdimStep:
-    """One step: its timestep, and the share of signal before it and after it."""
+    def __init__(self, steps: int, config: Mapping[str, Any] = PUBLISHED) -> None:
+        trained = config.get("num_train_timesteps", MOST_STEPS)
+        if not isinstance(trained, int) or not steps <= trained <= MOST_STEPS:
+            raise ValueError(f"num_train_timesteps is {trained!r}")
+        self._library = construct(load("diffusers", "DDIMScheduler"), config)
+        self._library.set_timesteps(steps)
+        self.timesteps: tuple[int, ...] = tuple(self._library.timesteps.tolist())
 
-    timestep: int
-    alpha: float
-    next_alpha: float
-
-    def clean(self, sample: Tensor, v: Tensor) -> Tensor:
-        """The picture that a prediction means."""
-        return self.alpha**0.5 * sample - (1 - self.alpha) ** 0.5 * v
-
-    def advance(self, sample: Tensor, v: Tensor) -> Tensor:
-        """The sample after the step."""
-        noise = self.alpha**0.5 * v + (1 - self.alpha) ** 0.5 * sample
-        return self.next_alpha**0.5 * self.clean(sample, v) + (1 - self.next_alpha) ** 0.5 * noise
-
-
-def ddim_steps(count: int) -> tuple[DdimStep, ...]:
-    """So many steps, evenly from the last training step down.  The last one leaves the noise of training step 0."""
-    table = alphas_cumprod().tolist()
-    stride = TRAIN_STEPS / count
-    timesteps = [round(TRAIN_STEPS - stride * number) - 1 for number in range(count)]
-    shares = [table[timestep] for timestep in timesteps]
-    return tuple(
-        DdimStep(timestep=timestep, alpha=share, next_alpha=after)
-        for timestep, share, after in zip(timesteps, shares, [*shares[1:], table[0]], strict=True)
-    )
+    def advance(self, sample: Tensor, timestep: int, prediction: Tensor) -> Tensor:
+        """The sample after a step, from what the network predicted for it."""
+        found: Tensor = self._library.step(prediction, timestep, sample, return_dict=False)[0]
+        return found
