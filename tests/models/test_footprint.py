@@ -36,3 +36,9 @@ def test_the_least_is_that_of_the_better_way(tiled: Linear | None, pixels: int, 
 def test_a_footprint_is_of_a_decoder_or_of_a_part(decoder: str, part: str, expected: bool) -> None:
     found = Footprint(WHOLE, decoder=decoder, part=part)
     assert found.applies("tiny", frozenset({"lean"})) == expected
+
+
+@pytest.mark.parametrize(("parameters", "expected"), [(10, True), (11, False), (None, False)])
+def test_a_footprint_is_of_models_of_a_size(parameters: int | None, expected: bool) -> None:
+    assert Footprint(WHOLE, parameters=10).applies("auto", frozenset(), parameters) == expected
+    assert Footprint(WHOLE).applies("auto", frozenset(), parameters)

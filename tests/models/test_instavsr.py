@@ -18,7 +18,7 @@ from vrx.models.components import Components
 from vrx.models.family import BuildRequest
 from vrx.models.instavsr import FAMILY, SCHEDULE, Align, AlignedChunk, InstaVsrRestorer, Restore, load
 from vrx.models.runner import SceneRunner, StageRunner
-from vrx.models.tiling import Tiling
+from vrx.models.tiling import Tiles, Tiling
 from vrx.networks.color_transfer import adain
 from vrx.networks.instavsr.network import SMALL, InstaVsr, InstaVsrConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -127,8 +127,8 @@ def test_the_network_gets_finished_frames_moved_to_the_middle_one() -> None:
     chunk = AlignedChunk(torch.zeros(3, 3, 8, 12), torch.zeros(3, 2, 3, 8, 12), motion)
     stage, seen = Restore(build(), Tiling("off"), 4), []
 
-    def restore(past: Tensor, now: Tensor, future: Tensor) -> Tensor:
-        seen.append(past)
+    def restore(window: tuple[Tensor, ...], tiles: Tiles | None) -> Tensor:
+        seen.append(window[0])
         return ramp / 2 + 0.1 * len(seen)
 
     stage.restore = restore  # type: ignore[method-assign]
@@ -177,13 +177,20 @@ def test_tiles_give_nearly_the_same_frames() -> None:
     torch.testing.assert_close(found[0][..., :64, :64], found[1][..., :64, :64])  # far from any seam
 
 
+def test_a_scene_continues_in_the_tiles_it_began_with() -> None:
+    scene = SceneStart(0, (80, 96), (320, 384))
+    for tiling, tiles in ((Tiling("256"), Tiles(32, 28)), (Tiling("auto", untiled=10**6), None)):
+        began, later = Restore(build(), tiling, 4), Restore(build(), Tiling("auto", untiled=1), 4)
+        assert later.load(scene, began.save(began.start(scene))).tiles == tiles
+
+
 def test_the_large_network_takes_the_colors_of_the_source() -> None:
     network, window = (
         build(LARGE),
         (torch.rand(1, 2, 3, 32, 32), torch.rand(1, 3, 8, 8) - 0.5, torch.rand(1, 2, 3, 8, 8)),
     )
     with torch.inference_mode():
-        found = Restore(network, Tiling("off"), 4).restore(*window)
+        found = Restore(network, Tiling("off"), 4).restore(window, None)
         assert torch.equal(found, adain(network(*window), window[1]))
         assert not torch.allclose(found, network(*window), atol=0.05)
 
@@ -225,5 +232,7 @@ def test_both_stages_are_measured() -> None:
 def test_the_window_and_the_authors_memory() -> None:
     """arXiv 2603.26134: five frames, the middle one's; 7 GB (7.1 in a second report) for 2048x2048."""
     assert SCHEDULE.ahead == 2
-    (footprint,) = FAMILY.capabilities.footprints
+    footprint = next(
+        found for found in FAMILY.capabilities.footprints if found.applies("auto", frozenset(), 456_954_963)
+    )
     assert footprint.whole.at(2048 * 2048) == pytest.approx(7.05e9, rel=0.01)

@@ -90,6 +90,7 @@ repo = "a/b"
             f'repo = "a/b"\nurl = "https://host/x"\nsha256 = "{"0" * 64}"',
             "'url' and 'repo' are mutually exclusive",
         ),
+        ("available = true", "available = true\npackaged = true", "'packaged' is for the models inside vrx"),
         ("available = true", "available = 1", "'available': expected boolean, got integer"),
         ("scales = [4]", "scales = [4, true]", "'scales': expected integer, got boolean"),
     ],

@@ -129,7 +129,8 @@ class Family:
     def footprint(self, entry: Entry, decoder: str = "auto") -> Footprint | None:
         """Memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where not measured."""
         roles = frozenset(part.role for part in entry.parts)
-        return next((found for found in self.capabilities.footprints if found.applies(decoder, roles)), None)
+        footprints = self.capabilities.footprints
+        return next((found for found in footprints if found.applies(decoder, roles, entry.parameters)), None)
 
     def optional_roles(self, model: ModelSettings) -> set[str]:
         """Roles of the optional files that these settings require."""

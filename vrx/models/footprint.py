@@ -59,8 +59,8 @@ class Footprint:
 
     `offloaded`: in one piece, with weights that wait on the host for their layer's turn (None where they do not).
 
-    It is that of a run with the given `decoder` (as --decoder has it), or where the model has the part `part`;
-    of any run where neither is named.
+    It is that of a run with the given `decoder` (as --decoder has it), where the model has the part `part`, or at most
+    so many `parameters`; of any run where none of these is named.
     """
 
     whole: Linear | Curve
@@ -68,11 +68,13 @@ class Footprint:
     decoder: str = ""
     part: str = ""
     offloaded: Linear | None = None
+    parameters: float = float("inf")
 
     def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""
         return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded) if way)
 
-    def applies(self, decoder: str, roles: frozenset[str]) -> bool:
-        """Whether it is that of a run with this decoder, of a model with these parts."""
-        return self.decoder in ("", decoder) and (not self.part or self.part in roles)
+    def applies(self, decoder: str, roles: frozenset[str], parameters: int | None = None) -> bool:
+        """Whether it is that of a run with this decoder, of a model with these parts and so many parameters."""
+        small = self.parameters == float("inf") or (parameters is not None and parameters <= self.parameters)
+        return self.decoder in ("", decoder) and (not self.part or self.part in roles) and small

@@ -19,7 +19,7 @@ from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, Re
 from vrx.models.components import Component
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
-from vrx.models.layouts import pad_to_multiple
+from vrx.models.layouts import pad_to_multiple, round_up
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.models.resizing import crop, resize_notes
 from vrx.models.tiling import SPATIAL, Mosaic, Tiles, Tiling
@@ -29,8 +29,11 @@ from vrx.networks.instavsr.network import AFTER, BEFORE, CELL, SCALE, InstaVsr, 
 from vrx.settings import RestoreSettings
 
 NAME = "instavsr"
-SCHEDULE = ChunkSchedule(first=2, next=2, ahead=AFTER)
+SCHEDULE = ChunkSchedule(first=2, next=2, ahead=AFTER, large=4096 * 2176)  # beyond, a frame at a time
+SMALL_PARAMETERS = 10_000_000  # at most, of a network that runs well on a processor
 SMALL_UNTILED = 4096 * 4096  # pixels of output up to which the small network takes a processor's memory in one piece
+
+Window = tuple[Tensor, Tensor, Tensor]  # past, now and future, as the network takes them
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,13 @@ class Align(Stage[DeviceChunk, AlignedChunk, AlignState]):
 
 @dataclass(frozen=True)
 class RestoreState:
-    """The two latest finished frames [2, 3, 4 h, 4 w] in -1..1, raw, oldest first; None before the first."""
+    """The two latest finished frames [2, 3, 4 h, 4 w] in -1..1, raw, oldest first; None before the first.
+
+    A scene continues in the `tiles` it began with, however much memory is free then.
+    """
 
     scene: SceneStart
+    tiles: Tiles | None
     past: Tensor | None = None
 
 
@@ -114,7 +121,8 @@ class Restore(Stage[AlignedChunk, RestoredChunk, RestoreState]):
 
     def start(self, scene: SceneStart) -> RestoreState:
         """Nothing restored yet."""
-        return RestoreState(scene)
+        height, width = (SCALE * round_up(side, CELL) for side in scene.source)
+        return RestoreState(scene, self._tiling.tiles(height, width))
 
     def step(self, chunk: AlignedChunk, state: RestoreState) -> tuple[RestoredChunk, RestoreState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
@@ -123,44 +131,44 @@ class Restore(Stage[AlignedChunk, RestoredChunk, RestoreState]):
         for frame, future, motion in zip(chunk.frames.split(1), chunk.future, chunk.motion, strict=True):
             if past is None:
                 past = enlarge(frame).expand(BEFORE, -1, -1, -1)
-            picture = self.restore(fetch(past, motion, SCALE)[None], frame, future[None])
+            picture = self.restore((fetch(past, motion, SCALE)[None], frame, future[None]), state.tiles)
             past = torch.cat([past[1:], picture])
             restored.append(crop(picture, state.scene, SCALE))
-        return RestoredChunk(torch.cat(restored), notes), RestoreState(state.scene, past)
+        return RestoredChunk(torch.cat(restored), notes), replace(state, past=past)
 
-    def restore(self, past: Tensor, now: Tensor, future: Tensor) -> Tensor:
+    def restore(self, window: Window, tiles: Tiles | None) -> Tensor:
         """One aligned window to its finished frame, [1, 3, 4 h, 4 w] in -1..1.
 
         What is not added to the source gets its colors: mean and deviation of each channel (as AdcSR).
         """
-        height, width = (SCALE * side for side in now.shape[-2:])
-        tiles = self._tiling.tiles(height, width)
-        if tiles is None:
-            picture: Tensor = self._network(past, now, future)
-        else:
-            picture = restore_in_tiles(self._network, tiles, past, now, future)
-        return picture if self._network.config.residual else adain(picture, now)
+        picture = self._network(*window) if tiles is None else restore_in_tiles(self._network, tiles, window)
+        return picture if self._network.config.residual else adain(picture, window[1])
 
     def save(self, state: RestoreState) -> dict[str, Tensor]:
-        """The finished frames."""
-        return {} if state.past is None else {"past": state.past.contiguous()}
+        """The finished frames, and the side and the stride of tiles, 0 for none."""
+        tiles = state.tiles
+        found = {"tiles": torch.tensor([tiles.side, tiles.stride] if tiles else [0, 0])}
+        return found if state.past is None else {**found, "past": state.past.contiguous()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> RestoreState:
         """The state that `save` gave."""
+        side, stride = tensors["tiles"].tolist()
         device = self._network.window_in.weight.device
-        return RestoreState(scene, tensors["past"].to(device) if "past" in tensors else None)
+        past = tensors["past"].to(device) if "past" in tensors else None
+        return RestoreState(scene, Tiles(side, stride) if side else None, past)
 
     def cache_usage(self, state: RestoreState) -> CacheUsage:
         """The finished frames."""
         return CacheUsage(0 if state.past is None else state.past.nbytes)
 
 
-def restore_in_tiles(network: InstaVsr, tiles: Tiles, past: Tensor, now: Tensor, future: Tensor) -> Tensor:
+def restore_in_tiles(network: InstaVsr, tiles: Tiles, window: Window) -> Tensor:
     """The network's output, tile after tile; a position of its grid is a latent of the tiles."""
-    mosaic = Mosaic((now.shape[-2] // CELL, now.shape[-1] // CELL), tiles, SPATIAL)
+    height, width = window[1].shape[-2:]
+    mosaic = Mosaic((height // CELL, width // CELL), tiles, SPATIAL)
     for place in mosaic.places:
-        window = (mosaic.cut(x, place, scale) for x, scale in ((past, SPATIAL), (now, CELL), (future, CELL)))
-        mosaic.add(place, network(*window))
+        parts = (mosaic.cut(x, place, scale) for x, scale in zip(window, (SPATIAL, CELL, CELL), strict=True))
+        mosaic.add(place, network(*parts))
     return mosaic.result()
 
 
@@ -206,7 +214,10 @@ FAMILY = Family(
         options={"tile": "the network works in tiles of so many pixels of output"},
         resumes_in_scene=True,
         latent_scale=SPATIAL,
-        footprints=(Footprint(Linear(0.92e9, 1_310)),),  # not measured: weights in bf16, 7 GB at 2048x2048 as stated
+        footprints=(  # not measured: the small one's maps counted; weights in bf16, and 7 GB at 2048x2048 as stated
+            Footprint(Linear(0.17e9, 200), parameters=SMALL_PARAMETERS),
+            Footprint(Linear(0.92e9, 1_310)),
+        ),
     ),
     components={NAME: Component(network=InstaVsr, files=("instavsr.*",))},
     needs=(NAME,),

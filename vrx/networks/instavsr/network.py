@@ -111,15 +111,16 @@ def enlarge(pictures: Tensor) -> Tensor:
     return F.interpolate(pictures, scale_factor=SCALE, mode="bicubic")
 
 
-def differences(past: Tensor, now: Tensor, future: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def differences(past: Tensor, now: Tensor, future: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
     """What a residual network is given: how the other frames differ from the middle one, and that one's contrast.
 
     Rearranged as they are, pixels of a position are nearly equal, and a network learns next to nothing from them.
-    Of the size of the result, and of the source; [B, frames, 3, ...] each.
+    Of the size of the result, whose `base` the middle frame's enlargement is, and of the source; [B, frames, 3, ...]
+    each.
     """
-    fine = (past - enlarge(now)[:, None]) * GAIN
-    coarse = (future - now[:, None]) * GAIN
-    return [fine], [now[:, None], contrast(now)[:, None], coarse]
+    fine = (past - base[:, None]).mul_(GAIN)
+    coarse = (future - now[:, None]).mul_(GAIN)
+    return fine, torch.cat([now[:, None], contrast(now)[:, None], coarse], 1)
 
 
 class Level(nn.Module):
@@ -265,17 +266,20 @@ class InstaVsr(PublishedNetwork):
         `past` [B, 2, 3, 4 h, 4 w]: the two finished frames before it, oldest first; `now` [B, 3, h, w]; `future`
         [B, 2, 3, h, w]: the two after it.  All in -1..1 and moved to the middle one.
         """
-        return self.decode(self.latent(past, now, future), now)
+        base = enlarge(now) if self.config.residual else None
+        return self.decode(self.latent(past, now, future, base), now, base)
 
-    def latent(self, past: Tensor, now: Tensor, future: Tensor) -> Tensor:
-        """What goes into the decoder, [B, C, h / 2, w / 2]."""
-        fine, coarse = differences(past, now, future) if self.config.residual else ([past], [now[:, None], future])
+    def latent(self, past: Tensor, now: Tensor, future: Tensor, base: Tensor | None = None) -> Tensor:
+        """What goes into the decoder, [B, C, h / 2, w / 2]; `base`: the middle frame enlarged, where it is."""
+        fine, coarse = past, torch.cat([now[:, None], future], 1)
+        if self.config.residual:
+            fine, coarse = differences(past, now, future, enlarge(now) if base is None else base)
+        dtype = self.window_in.weight.dtype
         planes = [
-            F.pixel_unshuffle(torch.cat(parts, 1).flatten(1, 2), cell)
-            for parts, cell in ((fine, SCALE * CELL), (coarse, CELL))
+            F.pixel_unshuffle(frames.to(dtype).flatten(1, 2), cell)
+            for frames, cell in ((fine, SCALE * CELL), (coarse, CELL))
         ]
-        x = torch.cat(planes, 1).to(self.window_in.weight.dtype)
-        x = self.window_in(x.contiguous(memory_format=torch.channels_last))
+        x = self.window_in(torch.cat(planes, 1).contiguous(memory_format=torch.channels_last))
         skips = [x]
         for down in self.down_blocks:
             skips += down(skips[-1])
@@ -285,7 +289,7 @@ class InstaVsr(PublishedNetwork):
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
         return out
 
-    def decode(self, latent: Tensor, now: Tensor) -> Tensor:
-        """A latent to the enlarged frame, in the type of `now`."""
+    def decode(self, latent: Tensor, now: Tensor, base: Tensor | None = None) -> Tensor:
+        """A latent to the enlarged frame, in the type of `now`; `base` as in `latent`."""
         picture: Tensor = self.decoder(latent).to(now.dtype)
-        return picture + enlarge(now) if self.config.residual else picture
+        return picture + (enlarge(now) if base is None else base) if self.config.residual else picture
