@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Queue
@@ -21,17 +22,30 @@ from torch import Tensor
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.networks.embedded.recurrent import PIXELS
-from vrx.train import spoil
+from vrx.train import degrade, spoil
 from vrx.train.synthesis import Photographs, uniform, vary
 
 GRID = 80  # positions a side of a prepared clip; what is learnt from is cut out of it
 DRAWN, FOOTAGE = 0.5, 0.33  # shares of clips from photographs, from footage; the others: footage as an encoder left it
 KINDS = {"clean": 0.5, "noise": 0.18, "tape": 0.04, "codec": 0.15, "noisy codec": 0.07, "web": 0.06}
+DAMAGES = (*KINDS, "stills")  # every frame coded by itself, as by JPEG
 MOST_NOISE = 1.1  # of NOISE_UNIT
 QP = (19.0, 40.0)
 AREA_SHARE = 0.12  # of batches, shrunk by averaging instead of bicubic
+SOFT_SIGMA = (0.8, 3.0)  # pixels of the truth, of what is blurred before it is shrunk
 FAILURES = 20  # after which no more clips are made
 STRIDE_SHARE = 0.2  # of footage, every second frame
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What befalls the clips: shares of kinds of damage, and of those that are blurred before they are shrunk."""
+
+    kinds: Mapping[str, float]
+    soft: float = 0.0
+
+
+ENLARGING = Recipe(KINDS)
 
 
 @dataclass(frozen=True)
@@ -108,8 +122,10 @@ def motion_of(low: Tensor, pixels: int, workers: ThreadPoolExecutor) -> Tensor:
 class Maker:
     """Makes clips from photographs and footage on one device."""
 
-    def __init__(self, photographs: Photographs, footage: list[Footage], frames: int, workers: int) -> None:
-        self._photographs, self._footage, self._frames = photographs, footage, frames
+    def __init__(
+        self, photographs: Photographs, footage: list[Footage], frames: int, workers: int, recipe: Recipe = ENLARGING
+    ) -> None:
+        self._photographs, self._footage, self._frames, self._recipe = photographs, footage, frames, recipe
         self._rng = random.Random(torch.initial_seed() % 2**31)
         self._workers = ThreadPoolExecutor(workers)
 
@@ -179,7 +195,7 @@ class Maker:
         clips = self._photographs.draw(count - len(found), self._frames, side)
         clips = vary(torch.cat([clips, torch.stack(found)]) if found else clips)
         truth = (clips * 255).round().to(torch.uint8)
-        flat = truth.flatten(0, 1).float() / 255
+        flat = self._soften(truth).flatten(0, 1).float() / 255
         if self._rng.random() < AREA_SHARE:
             low = F.avg_pool2d(flat, scale)
         else:
@@ -187,13 +203,23 @@ class Maker:
         low, levels = self._damage(low.view(count, self._frames, *low.shape[1:]), PIXELS[scale])
         return truth, (low.clamp(0, 1) * 255).round().to(torch.uint8), levels
 
+    def _soften(self, truth: Tensor) -> Tensor:
+        """Clips uint8 [N, T, 3, S, S], some of them blurred."""
+        if not (soft := [i for i in range(len(truth)) if self._rng.random() < self._recipe.soft]):
+            return truth
+        blurred = degrade.gaussian_blur(truth[soft].flatten(0, 1).float(), self._rng.uniform(*SOFT_SIGMA))
+        softened = truth.clone()
+        softened[soft] = blurred.round().clamp(0, 255).to(torch.uint8).view_as(truth[soft])
+        return softened
+
     def _damage(self, low: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """Pictures [N, T, 3, h, w], each clip after a kind of damage drawn for it, and the conditions [N, 3]."""
         count, device = len(low), low.device
-        kinds = self._rng.choices(list(KINDS), list(KINDS.values()), k=count)
+        shares = self._recipe.kinds
+        kinds = self._rng.choices(list(shares), list(shares.values()), k=count)
         levels = torch.zeros(count, 3, device=device)
         low = low.clone()
-        which = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
+        which = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in DAMAGES}
         if noisy := which["noise"] + which["noisy codec"]:
             noise = uniform(len(noisy), 0.03, MOST_NOISE, device)
             low[noisy] = spoil.add_noise(low[noisy], noise * NOISE_UNIT)
@@ -215,6 +241,13 @@ class Maker:
             qp = uniform(len(coded), *QP, device)
             low[coded] = spoil.coded(clips, found, qp, self._rng.random() < 0.65)
             levels[coded, 1] = spoil.strength_of(qp)
+        if stills := which["stills"]:
+            frames = low[stills].flatten(0, 1).clamp(0, 1)[:, None]
+            qp = uniform(len(stills), *QP, device)
+            none = frames.new_zeros(len(frames), 1, 2, *frames.shape[-2:])
+            alone = spoil.coded(frames, none, qp.repeat_interleave(low.shape[1]), False)
+            low[stills] = alone.view_as(low[stills])
+            levels[stills, 1] = spoil.strength_of(qp)
         return low, levels
 
 

@@ -1,0 +1,127 @@
+"""Prepared clips for InstaVSR: truth, what damage left of it, and the flows of every window of five.
+
+    python -m vrx.train.prepared --material DIR --out DIR --clips 700 [--first 0] [--seed 0]
+
+`--material` is the folder of `vrx.train.material`.  Writes shards of safetensors; the process may be stopped and
+run again with another `--first`.  Knows clips; does not know networks or losses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vrx.models.optical_flow import Motion, to_luma
+from vrx.train.footage import load_footage, load_photographs
+from vrx.train.pool import GRID, Maker, Recipe
+
+SCALE = 4
+FRAMES = 7
+SHARD = 16  # clips a file
+OFFSETS = (-2, -1, 1, 2)  # the window's other frames, from the centre
+DAMAGE = Recipe(
+    {"clean": 0.3, "noise": 0.2, "tape": 0.05, "codec": 0.2, "noisy codec": 0.1, "web": 0.1, "stills": 0.05}, soft=0.3
+)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Clips of T frames, one scene each.
+
+    `truth` uint8 [N, T, 3, 4 G, 4 G]; `low` uint8 [N, T, 3, G, G]; `flow` half [N, T, 4, 2, G, G], pixels of the
+    source, from each frame to those OFFSETS away, at the ends to the nearest there is; `motion` half
+    [N, T - 1, 2, 2 G, 2 G], pixels of its own grid, of the truth from each frame but the first to the one before.
+    """
+
+    truth: Tensor
+    low: Tensor
+    flow: Tensor
+    motion: Tensor
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+_search = threading.local()
+
+
+def motion() -> Motion:
+    """The thread's own."""
+    if not hasattr(_search, "motion"):
+        cv2.setNumThreads(1)
+        _search.motion = Motion()
+    found: Motion = _search.motion
+    return found
+
+
+def window_flow(levels: np.ndarray) -> np.ndarray:
+    """Flow half [T, 4, 2, H, W] of luma uint8 [T, H, W]; see `Scenes`."""
+    pictures, last = torch.from_numpy(levels), len(levels) - 1
+    flows = []
+    for t in range(len(levels)):
+        others = [min(max(t + offset, 0), last) for offset in OFFSETS]
+        pairs = [motion().between(pictures[[other, t]])[0] for other in others]
+        flows.append(torch.stack([torch.zeros_like(p) if o == t else p for p, o in zip(pairs, others, strict=True)]))
+    return torch.stack(flows).numpy().astype(np.float16)
+
+
+def backward_flow(levels: np.ndarray) -> np.ndarray:
+    """Flow half [T - 1, 2, H, W] from each frame but the first to the one before."""
+    return motion().between(torch.from_numpy(levels)).numpy().astype(np.float16)
+
+
+def lumas(frames: Tensor) -> np.ndarray:
+    """Luma uint8 [N, T, H, W] of clips uint8 [N, T, 3, H, W]."""
+    flat = to_luma(frames.flatten(0, 1).float() / 255)
+    return flat.view(*frames.shape[:2], *flat.shape[-2:]).numpy()
+
+
+def prepare(maker: Maker, count: int, workers: ThreadPoolExecutor) -> Scenes:
+    """`count` new clips."""
+    clips = maker.make(SCALE, count)
+    flows = np.stack(list(workers.map(window_flow, lumas(clips.low))))
+    halves = F.avg_pool2d(clips.truth.flatten(0, 1).float(), 2).view(*clips.truth.shape[:3], 2 * GRID, 2 * GRID)
+    motions = np.stack(list(workers.map(backward_flow, lumas(halves))))
+    return Scenes(clips.truth, clips.low, torch.from_numpy(flows), torch.from_numpy(motions))
+
+
+def load(folder: Path) -> Scenes:
+    """All shards of a folder."""
+    shards = [load_file(path) for path in sorted(folder.glob("scenes-*.safetensors"))]
+    return Scenes(**{name: torch.cat([shard[name] for shard in shards]) for name in shards[0]})
+
+
+def main() -> None:
+    """Make clips and write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--material", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--clips", type=int, default=700)
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(args.seed + args.first)
+    footage, _ = load_footage(args.material)
+    maker = Maker(load_photographs(args.material), footage, FRAMES, args.workers, DAMAGE)
+    with ThreadPoolExecutor(args.workers) as workers:
+        for shard in range(args.first, args.first + -(-args.clips // SHARD)):
+            tensors = {name: tensor.contiguous() for name, tensor in vars(prepare(maker, SHARD, workers)).items()}
+            save_file(tensors, args.out / f"scenes-{shard:04}.safetensors")
+            print(shard, flush=True)  # noqa: T201
+    maker.close()
+
+
+if __name__ == "__main__":
+    main()
