@@ -274,9 +274,10 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
     """Measure a large model of the catalogue, stage by stage, with random weights.  Raises ModelError."""
     from vrx.bench.stages import benchmark_random
     from vrx.errors import ModelError
+    from vrx.weights.catalogue import EMBEDDED
 
     (entry,) = get_models([name])
-    if not entry.available or entry.packaged:
+    if not entry.available or entry.family == EMBEDDED:
         raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
     return benchmark_random(entry, sizes, chunks, model)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from vrx.models.components import Components, Network
 from vrx.models.family import Family
 from vrx.networks.wan.transformer import WanConfig
-from vrx.weights.catalogue import Entry
+from vrx.weights import checkpoint, hashes
+from vrx.weights.catalogue import Entry, PartFile
 
 CPU = torch.device("cpu")
 SPREAD = 0.02  # deviation of the weights
@@ -24,27 +26,36 @@ def random_context(family: Family) -> Tensor:
     return torch.randn(1, *(shape or WanConfig().context_shape))
 
 
+def read_config(part: PartFile, family: Family) -> Any:
+    """The size of a network in the package."""
+    network = family.components[part.role].network
+    assert network is not None
+    return network.CONFIG.from_tensors(checkpoint.read_shapes(hashes.packaged_path(part.path)), {})
+
+
 @dataclass(frozen=True, kw_only=True)
 class RandomComponents(Components):
     """Components of a family with random weights; `device` and `dtype` are where the networks will run.
 
-    `roles`: those that there are.
+    `roles`: those that there are; `configs`: sizes by role that are not the published ones.
     """
 
     family: Family
     roles: frozenset[str]
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
+    configs: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entry: Entry, family: Family, device: torch.device, dtype: torch.dtype) -> Self:
-        """The networks of a catalogue entry."""
+        """The networks of a catalogue entry; one in the package has the size of its file."""
         roles = frozenset(part.role for part in entry.parts if family.components[part.role].network)
-        return cls(family=family, roles=roles, device=device, dtype=dtype)
+        configs = {part.role: read_config(part, family) for part in entry.parts if entry.packaged}
+        return cls(family=family, roles=roles, device=device, dtype=dtype, configs=configs)
 
     def config(self, role: str) -> Any:
         """The size of a component's network."""
-        return self.family.components[role].config
+        return self.configs.get(role, self.family.components[role].config)
 
     def has(self, role: str) -> bool:
         """Whether there is such a component."""

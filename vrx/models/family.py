@@ -32,8 +32,9 @@ class Capabilities:
     heeds, each with what its values mean here; any other is refused, where `refusals` has it with the reason.
     `remarks`: what else a user should know.  `resumes_in_scene`: its state in the
     middle of a scene is small enough to save now and then.  `needs_gpu`: a processor takes minutes for a second
-    of video.  `latent_scale`: pixels a side of a latent, 1 for none.  `steps`: the numbers of denoising steps that it
-    was trained for.  `footprints`: GPU memory, the first that applies.
+    of video.  `latent_scale`: pixels a side of a latent, 1 for none.  `native_scale`: the only one that its network
+    enlarges by, its frames being resized to others; None where there are several.  `steps`: the numbers of denoising
+    steps that it was trained for.  `footprints`: GPU memory, the first that applies.
     """
 
     tasks: tuple[str, ...]
@@ -46,6 +47,7 @@ class Capabilities:
     resumes_in_scene: bool = False
     needs_gpu: bool = True
     latent_scale: int = 1
+    native_scale: int | None = None
     steps: tuple[int, ...] = (1,)
     footprints: tuple[Footprint, ...] = ()
 

@@ -29,9 +29,9 @@ from vrx.networks.instavsr.network import AFTER, BEFORE, CELL, SCALE, InstaVsr, 
 from vrx.settings import RestoreSettings
 
 NAME = "instavsr"
-SCHEDULE = ChunkSchedule(first=2, next=2, ahead=AFTER, large=4096 * 2176)  # beyond, a frame at a time
+LARGE = 4096 * 2176  # pixels of output, beyond which frames come one at a time and the small network works in tiles
+SCHEDULE = ChunkSchedule(first=2, next=2, ahead=AFTER, large=LARGE)
 SMALL_PARAMETERS = 10_000_000  # at most, of a network that runs well on a processor
-SMALL_UNTILED = 4096 * 4096  # pixels of output up to which the small network takes a processor's memory in one piece
 
 Window = tuple[Tensor, Tensor, Tensor]  # past, now and future, as the network takes them
 
@@ -201,7 +201,7 @@ def load(request: BuildRequest) -> InstaVsrModel:
     network = request.load(NAME, InstaVsr)
     tiling = request.tiling
     if network.config.residual and tiling.untiled is None:
-        tiling = replace(tiling, untiled=SMALL_UNTILED)
+        tiling = replace(tiling, untiled=LARGE)
     return InstaVsrModel(network, tiling)
 
 
@@ -214,8 +214,15 @@ FAMILY = Family(
         options={"tile": "the network works in tiles of so many pixels of output"},
         resumes_in_scene=True,
         latent_scale=SPATIAL,
-        footprints=(  # not measured: the small one's maps counted; weights in bf16, and 7 GB at 2048x2048 as stated
-            Footprint(Linear(0.17e9, 200), parameters=SMALL_PARAMETERS),
+        native_scale=SCALE,
+        remarks=(
+            f"enlarges by {SCALE}; for 2 and 3 its frames are resized",
+            "stated by the paper: five frames aligned by flow, finished ones among them, one step; the layout is that "
+            "of AdcSR, a relative; how the frames enter is vrx's own choice",
+            "not in float16: its values overflow there",
+        ),
+        footprints=(  # the small one's measured on a processor; else weights in bf16, and 7 GB at 2048x2048 as stated
+            Footprint(Linear(0.52e9, 190), parameters=SMALL_PARAMETERS),
             Footprint(Linear(0.92e9, 1_310)),
         ),
     ),

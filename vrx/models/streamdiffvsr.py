@@ -306,6 +306,7 @@ FAMILY = Family(
         schedule=SCHEDULE,
         resumes_in_scene=True,
         latent_scale=SCALE,
+        native_scale=SCALE,
         options={"steps": f"{STEPS}: the number it was distilled to, and the only one"},
         refusals={"tile": "its decoder mixes positions along rows, from edge to edge: tiles would change the result"},
         steps=(STEPS,),

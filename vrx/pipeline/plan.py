@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from vrx.models.registry import FAMILIES
-from vrx.pipeline import memory
+from vrx.pipeline import memory, select_model
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
 from vrx.pipeline.select_model import needs_gpu
@@ -85,9 +85,12 @@ def missing_files_note(entry: Entry) -> str:
 
 def memory_needed(session: Session) -> int | None:
     """Bytes that a run of an open job takes, roughly; None where that is unknown."""
-    if needs_gpu(session.entry):
-        return session.entry.memory
-    reader = session.reader
+    entry, reader = session.entry, session.reader
+    if needs_gpu(entry):
+        return entry.memory
+    if entry.family != EMBEDDED:
+        native = FAMILIES[entry.family].capabilities.native_scale or session.job.restore.scale
+        return select_model.memory_needed(entry, reader.size[0] * reader.size[1] * native**2)
     task, frames = session.job.restore.task, session.frames
     return memory.needed(session.target.size, reader.size, reader.layout.depth, task, frames)
 
