@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +24,6 @@ from vrx.train.prepared import Scenes
 from vrx.train.synthesis import Photographs, text_bank
 
 TINY = replace(SMALL, widths=(8, 12), decoder_widths=(4, 8))
-CPU = torch.device("cpu")
 
 
 def moving_scenes(frames: int = 4, side: int = 24) -> Scenes:
@@ -63,7 +63,7 @@ def change_of(weights: list[Tensor], network: InstaVsr) -> float:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_varied_clips_still_move_along_their_flows(seed: int) -> None:
-    batch = draw(moving_scenes(), 2, (3, 16), random.Random(seed), CPU)
+    batch = draw(moving_scenes(), 2, (3, 16), random.Random(seed))
     inside = (..., slice(24, -24), slice(24, -24))
     assert recurrence.moved_change(batch.truth, batch.motion)[inside].abs().max() < 0.02
     past = fetch(batch.truth[:, 0], batch.flow[:, 2, 0], 4)
@@ -82,7 +82,7 @@ def test_finished_frames_go_back_into_the_window() -> None:
     torch.manual_seed(0)
     network = InstaVsr(TINY)
     torch.nn.init.normal_(network.decoder.get_parameter("conv_residual.weight"), std=0.1)
-    batch = draw(moving_scenes(), 1, (3, 16), random.Random(0), CPU)
+    batch = draw(moving_scenes(), 1, (3, 16), random.Random(0))
     made = recurrence.restore(network, batch.low, batch.flow, 1).frames
     past, future = recurrence.window(batch.low, batch.flow, [made[:, 0], made[:, 1]], made[:, 0])
     assert torch.equal(network(past, batch.low[:, 2], future), made[:, 2])
@@ -92,7 +92,7 @@ def test_finished_frames_go_back_into_the_window() -> None:
 
 @pytest.mark.parametrize(("reach", "reached"), [(1, False), (3, True)])
 def test_gradients_go_back_as_far_as_asked(reach: int, reached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = draw(moving_scenes(), 1, (3, 16), random.Random(0), CPU)
+    batch = draw(moving_scenes(), 1, (3, 16), random.Random(0))
     first, network = torch.zeros(1, 1, 3, 1, 1, requires_grad=True), InstaVsr(TINY)
     torch.nn.init.normal_(network.decoder.get_parameter("conv_residual.weight"), std=0.1)
     monkeypatch.setattr(network, "latent", lambda past, *_: F.avg_pool2d(past[:, 1], 8).repeat(1, 3, 1, 1)[:, :8])
@@ -137,6 +137,18 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
     again = begin(arguments(tmp_path, phase, resume=True, seed=0), TINY)
     assert run(again, scenes, args, 2) == whole
     assert all(torch.equal(a, b) for a, b in zip(training.mean, again.mean, strict=True))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("phase", ["pretrain", "adversarial"])
+def test_both_phases_run_on_a_gpu(tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instavsr, "WAIT", 1)
+    args = arguments(tmp_path, phase, device="cuda", shares=1)
+    training = begin(args, TINY)
+    before = [p.detach().clone() for p in training.network.parameters()]
+    terms = run(training, moving_scenes().to(torch.device("cuda")), args, 2)
+    assert change_of(before, training.network) > 0
+    assert all(map(math.isfinite, terms[-1].values()))
 
 
 def test_saved_weights_are_the_average_and_name_their_sizes(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Train the small InstaVSR by the paper's recipe: recurrent over runs of frames, then adversarial in two spaces.
 
     python -m vrx.train.instavsr --data DIR --out DIR [--phase pretrain|adversarial] [--steps N] [--seconds S]
-        [--resume] [--from FILE] [--device cpu|cuda]
+        [--resume] [--start FILE] [--device cpu|cuda]
 
 `--data` is the folder of `vrx.train.prepared`.  Both phases: distance to the truth relative to that of bicubic,
 and the error of the change between adjacent frames along the truth's flow, where the place was visible.  The second
@@ -47,7 +47,7 @@ COLOR_SHARE = 0.3  # of the clips, colors exchanged
 WARM_UP = 40  # steps
 MUON_RATE = 10.0  # times the rate of AdamW
 LEAST_RATE = 0.02  # share of the rate at the end
-WAIT = 150  # steps of the adversarial phase in which only critics and encoder learn
+WAIT = 60  # steps of the adversarial phase in which only critics and encoder learn
 JUDGED = 2  # frames a clip that the critics see
 JUDGE_RATE = 2e-4
 BETAS = (0.9, 0.99)
@@ -57,22 +57,24 @@ ENCODER_PULL = 0.05  # weight of the encoder's distance from the restorer's late
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Of the terms of the loss."""
+    """Of the temporal term beside the distance, and the adversarial terms' shares.
 
-    fidelity: float = 1.0
-    temporal: float = 0.15
+    A share is the length of a term's gradient where it acts, at frames or latents, of that of the two first.
+    """
+
+    temporal: float
     pixel: float = 0.0
-    latent: float = 0.0
     features: float = 0.0
+    latent: float = 0.0
 
 
-PRETRAIN = Weights()
-ADVERSARIAL = Weights(fidelity=0.7, temporal=0.5, pixel=0.05, latent=0.01, features=0.3)
+PRETRAIN = Weights(temporal=0.15)
+ADVERSARIAL = Weights(temporal=0.3, pixel=0.4, features=0.4, latent=0.05)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips on the device: `truth` [B, T, 3, 4 h, 4 w] and `low` in -1..1; flows as in `Scenes`, float32."""
+    """Clips: `truth` [B, T, 3, 4 h, 4 w] and `low` in -1..1; flows as in `Scenes`, float32."""
 
     truth: Tensor
     low: Tensor
@@ -94,10 +96,10 @@ def run_flow(flow: Tensor, first: int, frames: int) -> Tensor:
     return run
 
 
-def draw(scenes: Scenes, count: int, size: tuple[int, int], rng: random.Random, device: torch.device) -> Batch:
+def draw(scenes: Scenes, count: int, size: tuple[int, int], rng: random.Random) -> Batch:
     """`count` clips cut to a size, frames and pixels of the source's side, and varied."""
     clips = [draw_one(scenes, size, rng) for _ in range(count)]
-    return Batch(*(torch.stack(parts).to(device) for parts in zip(*clips, strict=True)))
+    return Batch(*(torch.stack(parts) for parts in zip(*clips, strict=True)))
 
 
 def draw_one(scenes: Scenes, size: tuple[int, int], rng: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -214,14 +216,29 @@ def deceptions(judges: Judges, real: Tensor, made: Restored) -> dict[str, Tensor
     logits, found = judges.pixel(flat(made.frames))
     return {
         "pixel": deceive_loss(logits),
-        "latent": deceive_loss(judges.latent(flat(made.latents))),
         "features": feature_distance(found, wanted),
+        "latent": deceive_loss(judges.latent(flat(made.latents))),
     }
 
 
-def total(terms: dict[str, Tensor], weights: Weights) -> Tensor:
-    """The weighted sum."""
-    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+def scaled(gradient: Tensor, length: Tensor) -> Tensor:
+    """A gradient made that long."""
+    return gradient * (length / gradient.norm().clamp_min(1e-12))
+
+
+def pull(terms: dict[str, Tensor], made: Restored, weights: Weights) -> tuple[Tensor, Tensor]:
+    """Gradients at frames and latents (leaves of the terms)."""
+    loss = terms["fidelity"] + weights.temporal * terms["temporal"]
+    (frames,) = torch.autograd.grad(loss, made.frames)
+    latents, length = torch.zeros_like(made.latents), frames.norm()
+    for name in ("pixel", "features"):
+        if name in terms:
+            (more,) = torch.autograd.grad(terms[name], made.frames, retain_graph=True)
+            frames = frames + scaled(more, getattr(weights, name) * length)
+    if "latent" in terms:
+        (latents,) = torch.autograd.grad(terms["latent"], made.latents)
+        latents = scaled(latents, weights.latent * length)
+    return frames, latents
 
 
 def values(terms: dict[str, Tensor]) -> dict[str, float]:
@@ -267,22 +284,26 @@ class Training:
         """Of a share of the batch; the judges see the frames `seen`."""
         with narrowed(batch.low.device), torch.set_grad_enabled(not self.waiting):
             made = restore(self.network, batch.low, batch.flow, self.reach)
-        shown = Restored(made.frames[:, seen], made.latents[:, seen])
-        real, low = flat(batch.truth[:, seen]), flat(batch.low[:, seen])
-        terms: dict[str, Tensor] = {}
-        own: list[Tensor] | None = None
-        if not self.waiting:
-            terms = dict(zip(("fidelity", "temporal"), paired_losses(made.frames, batch), strict=True))
-            if self.judges is not None:
-                with narrowed(batch.low.device):
-                    terms |= deceptions(self.judges, real, shown)
-            own = list(torch.autograd.grad(total(terms, self.weights), self.parameters))
+        own, terms = (None, {}) if self.waiting else self.restorer_gradients(batch, made, seen)
         if self.judges is None:
             return Gradients(own, None, values(terms))
+        shown, real, low = made.at(seen), flat(batch.truth[:, seen]), flat(batch.low[:, seen])
         with torch.enable_grad(), narrowed(batch.low.device):
             judged = judge_loss(self.judges, self.network, real, low, shown)
         loss = torch.stack(list(judged.values())).sum()
         return Gradients(own, list(torch.autograd.grad(loss, list(self.judges.parameters()))), values(terms | judged))
+
+    def restorer_gradients(
+        self, batch: Batch, made: Restored, seen: list[int]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The restorer's, and the terms they come from."""
+        leaves = Restored(made.frames.detach().requires_grad_(), made.latents.detach().requires_grad_())
+        terms = dict(zip(("fidelity", "temporal"), paired_losses(leaves.frames, batch), strict=True))
+        if self.judges is not None:
+            with narrowed(batch.low.device):
+                terms |= deceptions(self.judges, flat(batch.truth[:, seen]), leaves.at(seen))
+        gradients = pull(terms, leaves, self.weights)
+        return list(torch.autograd.grad((made.frames, made.latents), self.parameters, gradients)), terms
 
     def update(self, shares: list[Gradients], rate: float) -> dict[str, float]:
         """Move by the mean of the shares' gradients; returns the mean of their terms."""
@@ -356,7 +377,7 @@ def one_step(
 ) -> dict[str, float]:
     """Draw a batch, which depends on nothing but the seed and the step, and learn from it."""
     rng = random.Random(f"{args.seed} {training.step}")
-    batch = draw(scenes, args.batch, (args.frames, args.side), rng, torch.device(args.device))
+    batch = draw(scenes, args.batch, (args.frames, args.side), rng)
     seen = sorted(rng.sample(range(batch.low.shape[1]), JUDGED))
     parts = [batch.part(n, args.shares) for n in range(args.shares)]
     shares = list(pool.map(lambda part: training.gradients(part, seen), parts))
@@ -398,7 +419,7 @@ def line(step: int, seconds: float, found: list[dict[str, float]]) -> str:
 def train(args: argparse.Namespace) -> None:
     """Run the recipe; see the module's docstring."""
     args.out.mkdir(parents=True, exist_ok=True)
-    scenes, training = load(args.data), begin(args)
+    scenes, training = load(args.data).to(torch.device(args.device)), begin(args)
     reported = saved = started = time.monotonic()
     found: list[dict[str, float]] = []
     with (args.out / "log.txt").open("a") as journal, ThreadPoolExecutor(args.shares) as pool:

@@ -51,6 +51,10 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.truth)
 
+    def to(self, device: torch.device) -> Scenes:
+        """The same on a device."""
+        return Scenes(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 _search = threading.local()
 

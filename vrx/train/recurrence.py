@@ -21,6 +21,10 @@ class Restored:
     frames: Tensor
     latents: Tensor
 
+    def at(self, places: list[int]) -> Restored:
+        """Some of the frames."""
+        return Restored(self.frames[:, places], self.latents[:, places])
+
 
 def window(low: Tensor, flow: Tensor, done: list[Tensor], first: Tensor) -> tuple[Tensor, Tensor]:
     """Past [B, 2, 3, 4 h, 4 w] and future [B, 2, 3, h, w] of frame number `len(done)`, moved to it.
