@@ -171,6 +171,11 @@ def test_a_start_takes_the_weights_of_a_file(tmp_path: Path) -> None:
     assert change_of(first.mean, second.network) == 0
 
 
+def test_the_log_survives_that_terms_come_in_when_the_wait_is_over() -> None:
+    line = instavsr.line(3, 6.0, [{"critic": 1.0}, {"critic": 2.0, "pixel": 3.0}, {"critic": 4.0, "pixel": 5.0}])
+    assert line == "step 3  2.00 s  critic 3.0000  pixel 4.0000"
+
+
 def test_spectral_norms_are_one_after_they_were_renewed() -> None:
     torch.manual_seed(0)
     judges = instavsr.Judges(8)

@@ -223,7 +223,8 @@ def deceptions(judges: Judges, real: Tensor, made: Restored) -> dict[str, Tensor
 
 def scaled(gradient: Tensor, length: Tensor) -> Tensor:
     """A gradient made that long."""
-    return gradient * (length / gradient.norm().clamp_min(1e-12))
+    factor: Tensor = length / gradient.norm().clamp_min(1e-12)
+    return gradient * factor
 
 
 def pull(terms: dict[str, Tensor], made: Restored, weights: Weights) -> tuple[Tensor, Tensor]:
@@ -411,8 +412,9 @@ def save(training: Training, args: argparse.Namespace) -> None:
 
 
 def line(step: int, seconds: float, found: list[dict[str, float]]) -> str:
-    """What the log says of some steps."""
-    terms = "  ".join(f"{name} {sum(f[name] for f in found) / len(found):.4f}" for name in found[-1])
+    """What the log says of some steps: means of the terms over those that have the last one's."""
+    alike = [terms for terms in found if terms.keys() == found[-1].keys()]
+    terms = "  ".join(f"{name} {sum(f[name] for f in alike) / len(alike):.4f}" for name in found[-1])
     return f"step {step}  {seconds / len(found):.2f} s  {terms}"
 
 
@@ -427,7 +429,7 @@ def train(args: argparse.Namespace) -> None:
         while training.step < args.steps and time.monotonic() - started < args.seconds:
             found.append(one_step(training, scenes, args, pool))
             now = time.monotonic()
-            if now - reported > args.report and found[0].keys() == found[-1].keys():
+            if now - reported > args.report:
                 print(time.strftime("%T"), line(training.step, now - reported, found), file=journal, flush=True)
                 reported, found = now, []
             if now - saved > args.save:
