@@ -62,13 +62,12 @@ def load(request: BuildRequest) -> SatbVrModel:
     if not random:  # a benchmark's weights have no adapters: the published rank is not known
         add_adapters(request.components, denoiser, control)
     memory = Memory(denoiser, control, request.device, before, request.free)
-    if before is not None and not FOOTPRINT.whole.within(before):
-        for network in (denoiser, control):
-            network.place(torch.device("cpu"), request.dtype)
+    small = before is not None and not FOOTPRINT.whole.within(before)
+    place = replace(request, device=torch.device("cpu")).place if small else request.place
+    for network in (denoiser, control):
+        place(network)
+    if small:
         memory.offload()
-    else:
-        for network in (denoiser, control):
-            request.place(network)
     sampler = Sampler(
         denoiser=denoiser,
         control=control,

@@ -1,0 +1,157 @@
+"""SATB-VR through the real command: a small checkpoint in the published layout."""
+
+import json
+import signal
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.clips import ClipMaker, read
+from tests.conftest import Command
+from tests.end_to_end.test_failures import start
+from tests.models import small_satbvr as small
+from tests.weights.conftest import command, hub
+from tests.weights.hub_server import Hub, Pull
+from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.family import BuildRequest
+from vrx.models.loader import detect_family, load_model, read_folder
+from vrx.models.loader import entry_from_path as entry
+from vrx.models.runner import SceneRunner
+from vrx.models.satbvr import memory
+from vrx.models.satbvr.model import SatbVrModel
+from vrx.settings import ModelSettings, RestoreSettings, Task
+
+pytestmark = pytest.mark.skipif(
+    not (find_spec("diffusers") and find_spec("peft")), reason='needs pip install "vrx[diffusers]"'
+)
+__all__ = ["command", "hub"]  # fixtures
+SOURCE = (12, 20)
+FASTEST = ("--steps", "1", "--guidance", "1", "--dtype", "fp32", "--codec", "ffv1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.satbvr(tmp_path_factory.mktemp("small") / "model")
+
+
+def load(folder: Path, free: int | None = None, **settings: object) -> SatbVrModel:
+    model = ModelSettings(steps=1, **settings)  # type: ignore[arg-type]
+    request = BuildRequest(read_folder(folder), model, torch.device("cpu"), torch.float32, free=lambda: free)
+    found = load_model(entry(folder), request)
+    assert isinstance(found, SatbVrModel)
+    return found
+
+
+@torch.inference_mode()
+def restore(model: SatbVrModel) -> torch.Tensor:
+    runner = SceneRunner(model.restorer(RestoreSettings(task=Task.UPSCALE, scale=2)))
+    runner.start(SceneStart(0, SOURCE, (24, 40)))
+    return runner.step(DeviceChunk(torch.rand(1, 3, *SOURCE, generator=torch.Generator().manual_seed(0)))).frames
+
+
+def test_roles_sizes_schedule_and_adapters_come_from_the_published_layout(folder: Path) -> None:
+    assert detect_family(folder) == "satb-vr"
+    found = load(folder)
+    denoiser = found.sampler.denoiser
+    assert denoiser.config.num_attention_heads == small.BACKBONE["num_attention_heads"]
+    assert len(found.sampler.control.blocks) == small.CONTROL_LAYERS
+    assert found.autoencoder.config.norm_num_groups == 4
+    adapted = denoiser.transformer_blocks[0].attn1.to_q  # type: ignore[union-attr]
+    assert {name: layer.weight.shape[0] for name, layer in adapted.lora_A.items()} == {"predictor": 2, "denoiser": 3}  # type: ignore[union-attr, operator]
+    assert found.sampler.prompts.positive.shape == (1, 12, small.TEXT)
+    assert not torch.equal(found.sampler.prompts.positive, found.sampler.prompts.negative)
+
+
+def test_layers_that_wait_on_the_host_give_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = restore(load(folder))
+    short = load(folder, free=1)
+    assert [len(ring.layers) for ring in short.memory.rings] == [small.BACKBONE["num_layers"], small.CONTROL_LAYERS]
+    monkeypatch.setattr(memory.Memory, "needs_tiles", lambda self, pixels: False)
+    assert torch.equal(restore(short), expected)
+    later = load(folder, free=int(80e9))
+    assert not later.memory.rings
+    later.memory.offload()
+    assert torch.equal(restore(later), expected)
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_layers_that_wait_on_the_host_give_the_same(folder: Path) -> None:
+    found = []
+    for free in (int(80e9), 1):
+        request = BuildRequest(
+            read_folder(folder),
+            ModelSettings(tile="off"),
+            torch.device("cuda"),
+            torch.float32,
+            free=lambda free=free: free,
+        )
+        model = load_model(entry(folder), request)
+        runner = SceneRunner(model.restorer(RestoreSettings(task=Task.UPSCALE, scale=2)))
+        runner.start(SceneStart(0, SOURCE, (24, 40)))
+        found.append(runner.step(DeviceChunk(torch.full((9, 3, *SOURCE), 0.5, device="cuda"))).frames)
+    assert torch.equal(found[0], found[1])
+
+
+def test_one_file_does_what_the_folder_does_and_tiles_change_the_result(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    path = clip(size=(136, 16), frames=2, audio=True)
+    done = vrx("models", "convert", folder, "one.safetensors")
+    assert done.returncode == 0, done.stderr
+    results = []
+    for model, words in ((folder, ()), ("one.safetensors", ()), (folder, ("--tile", "256"))):
+        done = vrx("upscale", path, "--model", model, "-s", "2", *FASTEST, *words, "-o", "out.mkv", "-y")
+        assert done.returncode == 0, done.stderr
+        results.append(read(tmp_path / "out.mkv"))
+    whole, again, tiled = results
+    assert whole.frames.shape == tiled.frames.shape == (2, 32, 272, 3)
+    assert whole.kinds == ["video", "audio"]
+    assert (whole.frames == again.frames).all()
+    assert (whole.frames != tiled.frames).any()
+
+
+def test_an_interrupted_run_continues_with_the_same_bytes(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    clip("long.mkv", frames=244, size=(16, 16), cuts=[241])
+    (tmp_path / "cuts.txt").write_text("241\n")
+    words = ("upscale", "long.mkv", "--model", folder, "-s", "2", *FASTEST, "--scenes", "cuts.txt")
+    assert vrx(*words, "-o", "whole.mkv").returncode == 0
+    child = start(tmp_path, *map(str, words), "-o", "parts.mkv")
+    deadline = time.monotonic() + 400
+    while not (tmp_path / ".parts.mkv.vrx" / "journal.json").exists():
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    done = vrx(*words, "-o", "parts.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "244 frames (241 from an earlier run)" in done.stderr
+    assert (tmp_path / "parts.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+
+
+def test_the_catalogue_pulls_both_repositories_and_runs(
+    command: Pull, hub: Hub, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    base = ("transformer", "vae", "scheduler")
+    for path in sorted(folder.rglob("*.*")):
+        name = path.relative_to(folder)
+        repository = "zai-org/CogVideoX1.5-5B" if name.parts[0] in base else "chenxx89/SATB-VR"
+        hub.files[f"{repository}/{name}"] = path.read_bytes()
+    (tmp_path / "none.toml").write_text("")
+    own = {"VRX_WEIGHTS_FILE": str(tmp_path / "none.toml")}
+    done = command("models", "pull", "satb-vr", **own)
+    assert done.returncode == 0, done.stderr
+    assert "under the separate CogVideoX License" in " ".join(done.stderr.split())
+    shown = json.loads(command("models", "show", "satb-vr", "--json", **own).stdout)
+    assert shown["state"] == "ready"
+    done = command(
+        "upscale", clip(size=(20, 12), frames=2), "--model", "satb-vr", *FASTEST, "-o", "out.mkv", "--offline", **own
+    )
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "out.mkv").frames.shape == (2, 48, 80, 3)
