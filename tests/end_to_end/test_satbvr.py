@@ -138,7 +138,7 @@ def test_an_interrupted_run_continues_with_the_same_bytes(
 def test_the_catalogue_pulls_both_repositories_and_runs(
     command: Pull, hub: Hub, clip: ClipMaker, folder: Path, tmp_path: Path
 ) -> None:
-    base = ("transformer", "vae", "scheduler")
+    base = ("transformer", "vae", "scheduler", "text_encoder", "tokenizer")
     for path in sorted(folder.rglob("*.*")):
         name = path.relative_to(folder)
         repository = "zai-org/CogVideoX1.5-5B" if name.parts[0] in base else "chenxx89/SATB-VR"
@@ -150,8 +150,14 @@ def test_the_catalogue_pulls_both_repositories_and_runs(
     assert "under the separate CogVideoX License" in " ".join(done.stderr.split())
     shown = json.loads(command("models", "show", "satb-vr", "--json", **own).stdout)
     assert shown["state"] == "ready"
-    done = command(
-        "upscale", clip(size=(20, 12), frames=2), "--model", "satb-vr", *FASTEST, "-o", "out.mkv", "--offline", **own
-    )
-    assert done.returncode == 0, done.stderr
-    assert read(tmp_path / "out.mkv").frames.shape == (2, 48, 80, 3)
+    words = ("upscale", clip(size=(20, 12), frames=2), "--model", "satb-vr", *FASTEST)
+    results = []
+    for prompt in (("--offline",), ("--prompt", "a cat"), ("--prompt", "a tree", "--offline")):
+        asked = len(hub.asked)
+        done = command(*words, *prompt, "-o", "out.mkv", "-y", **own)
+        assert done.returncode == 0, done.stderr
+        assert (len(hub.asked) > asked) == ("--offline" not in prompt)  # the text encoder, once it is needed
+        results.append(read(tmp_path / "out.mkv").frames)
+    assert results[0].shape == (2, 48, 80, 3)
+    assert (results[0] != results[1]).any()
+    assert (results[1] != results[2]).any()

@@ -1,6 +1,7 @@
 """A SATB-VR checkpoint in the published layout at small sizes: random weights; needs diffusers and peft."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from vrx.networks.satbvr.control import (
     ControlPatchEmbed,
     patch_config,
 )
+from vrx.networks.umt5 import Umt5Config, Umt5Encoder
+from vrx.weights.key_mapping import DIFFUSERS_UMT5, rename
 
 BACKBONE: dict[str, Any] = {
     "num_attention_heads": 3,
@@ -68,7 +71,52 @@ def satbvr(folder: Path) -> Path:
     for number, name in enumerate(("prompt_embeds", "negative_prompt_embeds")):
         generator = torch.Generator().manual_seed(number)
         torch.save(torch.randn(1, 12, TEXT, generator=generator).bfloat16(), folder / f"{name}.pt")
+    text_encoder(folder)
     return folder
+
+
+def text_encoder(folder: Path) -> None:
+    """T5 under its published names, in two files, and its vocabulary."""
+    config = Umt5Config(
+        vocab=12, dim=TEXT, dim_attn=16, dim_ffn=32, num_heads=2, num_layers=2, shared_position_bias=True
+    )
+    names = {new: old for old, new in ((old, rename(old, DIFFUSERS_UMT5)) for old in T5_NAMES)}
+    weights = random_weights(Umt5Encoder(config))
+    weights["blocks.0.pos_embedding.embedding.weight"] = weights.pop("pos_embedding.embedding.weight")
+    (folder / "text_encoder").mkdir()
+    save_file({names[n]: t for n, t in weights.items()}, folder / "text_encoder" / "model.safetensors")
+    shard(folder / "text_encoder", "model")
+    (folder / "tokenizer").mkdir()
+    pieces = [("<pad>", 0.0, 3), ("</s>", 0.0, 3), ("<unk>", 0.0, 2)]
+    pieces += [(f"▁{word}", -float(n), 1) for n, word in enumerate(("a", "cat", "tree"))]
+    (folder / "tokenizer" / "spiece.model").write_bytes(vocabulary(pieces))
+
+
+T5_NAMES = (
+    "shared.weight",
+    "encoder.final_layer_norm.weight",
+    *(
+        f"encoder.block.{block}.layer.{name}.weight"
+        for block in (0, 1)
+        for name in (
+            *(f"0.SelfAttention.{letter}" for letter in "qkvo"),
+            *(["0.SelfAttention.relative_attention_bias"] if block == 0 else []),
+            "0.layer_norm",
+            "1.layer_norm",
+            *(f"1.DenseReluDense.{layer}" for layer in ("wi_0", "wi_1", "wo")),
+        )
+    ),
+)
+
+
+def vocabulary(pieces: list[tuple[str, float, int]]) -> bytes:
+    """A `spiece.model` of pieces with score and kind; all messages are shorter than 128 bytes."""
+    found = b""
+    for text, score, kind in pieces:
+        word = text.encode()
+        piece = b"\x0a" + bytes([len(word)]) + word + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
+        found += b"\x0a" + bytes([len(piece)]) + piece
+    return found
 
 
 def lora(width: int, rank: int) -> dict[str, torch.Tensor]:
@@ -83,17 +131,14 @@ def lora(width: int, rank: int) -> dict[str, torch.Tensor]:
     }
 
 
-def shard(folder: Path) -> None:
+def shard(folder: Path, stem: str = "diffusion_pytorch_model") -> None:
     """A network's file as two files and their index."""
-    whole = folder / "diffusion_pytorch_model.safetensors"
+    whole = folder / f"{stem}.safetensors"
     tensors = load_file(whole)
     whole.unlink()
     names = sorted(tensors)
-    places = {
-        name: f"diffusion_pytorch_model-0000{1 + 2 * n // len(names)}-of-00002.safetensors"
-        for n, name in enumerate(names)
-    }
+    places = {name: f"{stem}-0000{1 + 2 * n // len(names)}-of-00002.safetensors" for n, name in enumerate(names)}
     for file in set(places.values()):
         save_file({name: tensors[name] for name in names if places[name] == file}, folder / file)
     index = {"metadata": {}, "weight_map": places}
-    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index))

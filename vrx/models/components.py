@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
-from vrx.files import read_text
+from vrx.files import read_bytes, read_text
+from vrx.models import sentencepiece
 from vrx.networks.published import CONFIG_ERRORS, NetworkConfig, PublishedNetwork
 from vrx.weights import checkpoint
 
@@ -23,6 +24,7 @@ Network = TypeVar("Network", bound=PublishedNetwork)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 TRANSFORMER = "transformer"  # the role that a checkpoint alone plays
 TOKENIZER = "tokenizer"  # the one role whose file holds no tensors
+SENTENCEPIECE = "spiece.model"  # a tokenizer in another form
 ALIGNMENT = 64  # bytes: where matrices begin decides how fast, and in which order, they are summed
 LARGEST_TOKENIZER = 200_000_000  # bytes; UMT5's has 17 million
 LARGEST_CONFIG = 1_000_000  # bytes
@@ -36,10 +38,10 @@ class Component:
     where it is not the network's default.  `files`: patterns of its published names, for people.  `signature`:
     a pattern of a tensor's name that only this component has, the network's own unless given.  `folders`: names
     of folders that hold it, besides its role.  `decoder`: the value of --decoder that asks for it, where it is
-    optional.  `config_role`: the role of the `config.json` with its sizes, which is published beside it.
-    `notes`: the key of its file's metadata under which more of its sizes are, JSON.  `beside`: of a config, the role
-    that it is published beside, and the path from there.  `check`: loads it another way than `Components.load`, to see
-    whether a file is one.
+    optional; `prompted`: so does --prompt.  `config_role`: the role of the `config.json` with its sizes, which is
+    published beside it.  `notes`: the key of its file's metadata under which more of its sizes are, JSON.  `beside`:
+    of a config, the role that it is published beside, and the path from there.  `check`: loads it another way than
+    `Components.load`, to see whether a file is one.
     """
 
     network: type[PublishedNetwork] | None = None
@@ -48,6 +50,7 @@ class Component:
     signature: str = ""
     folders: tuple[str, ...] = ()
     decoder: str = ""
+    prompted: bool = False
     config_role: str = ""
     notes: str = ""
     beside: tuple[str, str] | None = None
@@ -119,13 +122,15 @@ class Components:
         return found
 
     def tokenizer(self) -> str:
-        """The tokenizer's description, JSON.  Raises ModelError."""
+        """The tokenizer's description, JSON, whatever its file's form.  Raises ModelError."""
         path = self.where(TOKENIZER)
         if path == self.combined:
             return checkpoint.read_metadata(path).get(TOKENIZER, "")
         try:
+            if path.name == SENTENCEPIECE:
+                return sentencepiece.describe(read_bytes(path, LARGEST_TOKENIZER))
             return read_text(path, LARGEST_TOKENIZER)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ModelError(f"cannot read the tokenizer {path}: {getattr(error, 'strerror', error)}") from error
 
     def load(self, role: str, kind: type[Network]) -> Network:

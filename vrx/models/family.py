@@ -136,7 +136,12 @@ class Family:
 
     def optional_roles(self, model: ModelSettings) -> set[str]:
         """Roles of the optional files that these settings require."""
-        return {role for role, component in self.components.items() if component.decoder == model.decoder}
+        prompted = model.prompt is not None
+        return {
+            role
+            for role, component in self.components.items()
+            if component.decoder == model.decoder or (component.prompted and prompted)
+        }
 
     @property
     def context_width(self) -> int | None:

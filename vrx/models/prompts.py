@@ -29,6 +29,12 @@ def clean(prompt: str) -> str:
 
 def tokenize(description: str, prompt: str) -> tuple[Tensor, Tensor]:
     """Ids and mask [1, L] of a prompt with its end token, cut to 512; the tokenizer as JSON.  Raises ModelError."""
+    row = torch.tensor([cut_tokens(description, clean(prompt), LENGTH)])
+    return row, torch.ones_like(row)
+
+
+def cut_tokens(description: str, text: str, length: int) -> list[int]:
+    """Ids of a text, at most `length` with the end token; the tokenizer as JSON.  Raises ModelError."""
     from tokenizers import Tokenizer
 
     try:
@@ -36,11 +42,10 @@ def tokenize(description: str, prompt: str) -> tuple[Tensor, Tensor]:
     except Exception as error:  # the library raises bare Exception for what it cannot read
         raise ModelError(f"cannot read the model's tokenizer: {error}") from error
     end = cutter.token_to_id(END)
-    ids = cutter.encode(clean(prompt), add_special_tokens=False).ids[: LENGTH - 1]
+    ids = cutter.encode(text, add_special_tokens=False).ids[: length - 1]
     if end is None:
         raise ModelError(f"the model's tokenizer has no end token {END}")
-    row = torch.tensor([[*ids, end]])
-    return row, torch.ones_like(row)
+    return [*ids, end]
 
 
 def encode_prompt(components: Components, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
@@ -77,6 +82,7 @@ def run_encoder(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.d
     for block in encoder.blocks:
         block.register_forward_pre_hook(move_in)
         block.register_forward_hook(move_out)
-    for part in (encoder.token_embedding, encoder.norm):
-        part.to(device)
+    for part in (encoder.token_embedding, encoder.norm, encoder.pos_embedding):
+        if part is not None:
+            part.to(device)
     return encoder.embed(ids.to(device), mask.to(device))

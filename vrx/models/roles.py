@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vrx.errors import ModelError
-from vrx.models.components import TOKENIZER, Component
+from vrx.models.components import SENTENCEPIECE, TOKENIZER, Component
 from vrx.weights import checkpoint, sharded
 from vrx.weights.hashes import SAFE
 
 TOKENIZER_FILE = "tokenizer.json"
+TOKENIZERS = (TOKENIZER_FILE, SENTENCEPIECE)  # the first where both are in a folder
 IGNORED = (
     "unet",
     "controlnet",
@@ -72,8 +73,8 @@ def find(folder: Path, known: Known) -> FoundFiles:
         if roles == ():
             continue
         try:
-            names = [] if path.name == TOKENIZER_FILE else checkpoint.read_names(path)
-            role = TOKENIZER if path.name == TOKENIZER_FILE else role_of_file(path, names, known)
+            names = [] if path.name in TOKENIZERS else checkpoint.read_names(path)
+            role = TOKENIZER if path.name in TOKENIZERS else role_of_file(path, names, known)
         except ModelError as fault:
             found.faults.append(fault)
             role = None
@@ -132,7 +133,9 @@ def candidates(folder: Path) -> list[Path]:
 
 def is_candidate(path: Path) -> bool:
     """Whether a file may be a part by the end of its name."""
-    named = path.suffix in sharded.SUFFIXES or sharded.is_index(path) or path.name == TOKENIZER_FILE
+    if path.name == SENTENCEPIECE and path.with_name(TOKENIZER_FILE).is_file():
+        return False
+    named = path.suffix in sharded.SUFFIXES or sharded.is_index(path) or path.name in TOKENIZERS
     return named and path.is_file()
 
 

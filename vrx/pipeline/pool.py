@@ -20,6 +20,8 @@ from vrx.weights import catalogue, http, store
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
 
+Key = tuple[ModelSettings, str, frozenset[str]]
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -40,8 +42,8 @@ class ModelPool:
 
     def __init__(self) -> None:
         self._selected: dict[tuple[ModelSettings, RestoreSettings], Selection] = {}
-        self._components: dict[tuple[ModelSettings, str], Components] = {}
-        self._loaded: dict[tuple[ModelSettings, str], LoadedModel] = {}
+        self._components: dict[Key, Components] = {}
+        self._loaded: dict[Key, LoadedModel] = {}
 
     def select(self, model: ModelSettings, restore: RestoreSettings, source: str = "-") -> Selection:
         """The model that the settings name, or the best for the size of the first source.
@@ -62,7 +64,7 @@ class ModelPool:
     def components(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Components:
         """The files of the selected model, fetched and verified.  Raises ModelError."""
         chosen = self.select(model, restore)
-        key = replace(model, prompt=None), chosen.entry.name
+        key = make_key(model, chosen.entry)
         if key not in self._components:
             self._components[key] = find_components(chosen.entry, model, chosen.catalogue, downloader)
         return self._components[key]
@@ -70,7 +72,7 @@ class ModelPool:
     def restorer(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Restorer:
         """The selected model, set up for a task.  Raises ModelError."""
         chosen = self.select(model, restore)
-        key = replace(model, prompt=None), chosen.entry.name
+        key = make_key(model, chosen.entry)
         if key not in self._loaded:
             self._loaded.clear()  # the networks of another model make room first
             components = self.components(model, restore, downloader)
@@ -81,6 +83,11 @@ class ModelPool:
     def drop(self) -> None:
         """Drop the networks: after a failure their state is undefined."""
         self._loaded.clear()
+
+
+def make_key(model: ModelSettings, entry: Entry) -> Key:
+    """What decides which networks are loaded: of a prompt, only whether files are needed for it."""
+    return replace(model, prompt=None), entry.name, frozenset(FAMILIES[entry.family].optional_roles(model))
 
 
 def device_info(model: ModelSettings, known: dict[str, Entry], device: torch.device) -> DeviceInfo:

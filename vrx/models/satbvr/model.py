@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vrx.errors import ModelError
-from vrx.models.components import Component, Components
+from vrx.models.components import SENTENCEPIECE, TOKENIZER, Component, Components
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.satbvr.memory import FOOTPRINT, Memory
 from vrx.models.satbvr.stage import SCHEDULE, Options, SatbVrRestorer
+from vrx.models.satbvr.text import T5, encode_prompt, load_encoder
 from vrx.networks.satbvr.adapters import SETTINGS, add_adapter, read_settings
 from vrx.networks.satbvr.autoencoder import SPATIAL, CogVideoAutoencoder
 from vrx.networks.satbvr.backbone import Transformer
@@ -26,7 +28,8 @@ from vrx.networks.satbvr.control import CONTROL_ADAPTER, Connectors, ControlNet,
 from vrx.networks.satbvr.sampler import GUIDANCE, Prompts, Sampler
 from vrx.networks.satbvr.solver import MOST_STEPS, Schedule
 from vrx.networks.satbvr.transformer import Denoiser
-from vrx.settings import RestoreSettings
+from vrx.networks.umt5 import Umt5Encoder
+from vrx.settings import Environment, RestoreSettings
 
 NAME = "satb-vr"
 STEPS = 5  # the authors' default
@@ -78,11 +81,18 @@ def load(request: BuildRequest) -> SatbVrModel:
     )
     options = Options(scale=1, seed=model.seed, tile=model.tile, color=model.color_fix)
     autoencoder = request.load("cogvideox_autoencoder", CogVideoAutoencoder)
-    return SatbVrModel(autoencoder, sampler, options, memory, no_text_encoder)
+    encode = cache(partial(encode_rows, request))
+    if model.prompt is not None:
+        encode(model.prompt)
+    return SatbVrModel(autoencoder, sampler, options, memory, encode)
 
 
-def no_text_encoder(prompt: str) -> Tensor:
-    raise ModelError("no text encoder")
+def encode_rows(request: BuildRequest, prompt: str) -> Tensor:
+    """A prompt's rows in the networks' type; the text encoder runs once for each prompt.  Raises ModelError."""
+    if request.context is not None:
+        return request.context.to(request.device, request.dtype)
+    rows = encode_prompt(request.components, prompt, request.device, Environment.read().cache / "prompts")
+    return rows.to(request.dtype)
 
 
 def load_denoiser(components: Components) -> Denoiser:
@@ -183,6 +193,10 @@ FAMILY = Family(
         SCHEDULER: Component(
             files=("scheduler/scheduler_config.json",), beside=("base", "../scheduler/scheduler_config.json")
         ),
+        "text": Component(
+            network=Umt5Encoder, published=T5, folders=("text_encoder",), prompted=True, check=load_encoder
+        ),
+        TOKENIZER: Component(files=("tokenizer.json", SENTENCEPIECE), prompted=True),
         "base_config": Component(files=("transformer/config.json",)),
         "cogvideox_autoencoder_config": Component(files=("vae/config.json",)),
         "control_branch_config": Component(files=("controlnet/config.json",)),
