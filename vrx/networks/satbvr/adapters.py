@@ -39,8 +39,7 @@ def add_adapter(network: nn.Module, name: str, tensors: Mapping[str, Tensor], se
         load("peft", "inject_adapter_in_model")(config, network, name, low_cpu_mem_usage=True)
     check_shapes(network, name, tensors)
     load("peft", "set_peft_model_state_dict")(network, dict(tensors), name, low_cpu_mem_usage=True)
-    for layer in adapted_layers(network):
-        layer.requires_grad_(False)
+    del network.peft_config  # of no use to what runs, and peft warns of it when the next adapter comes
 
 
 def select_adapter(network: nn.Module, name: str) -> None:
