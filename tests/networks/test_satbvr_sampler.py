@@ -95,11 +95,11 @@ def test_a_step_knows_the_clean_latent_of_the_one_before() -> None:
     assert not torch.allclose(found.noisy, second.advance(noisy, after, None, draw(clean.shape)), atol=1e-2)
 
 
-@pytest.mark.parametrize(("guidance", "batch"), [(1.0, 1), (1.5, 2)])
-def test_without_guidance_the_negative_prompt_is_not_run(guidance: float, batch: int) -> None:
+@pytest.mark.parametrize(("guidance", "prompts"), [(1.0, 1), (1.5, 2)])
+def test_without_guidance_the_negative_prompt_is_not_run(guidance: float, prompts: int) -> None:
     run = sampler(guidance=guidance)
     run.sample(latent(2, 2, 4, 4), torch.zeros)
-    assert cast(Pointwise, run.control).batches == [batch] * 3
+    assert cast(Pointwise, run.control).batches == [1] * 3 * prompts  # one after the other
 
 
 @given(length=st.integers(1, 400), tile=st.integers(1, 40), stride=st.integers(1, 40))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,9 +33,7 @@ def add_adapter(network: nn.Module, name: str, tensors: Mapping[str, Tensor], se
     config = load("peft", "LoraConfig")(
         r=max(ranks.values()), rank_pattern=patterns, target_modules=list(ranks), **scales
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several on one network are meant
-        load("peft", "inject_adapter_in_model")(config, network, name, low_cpu_mem_usage=True)
+    load("peft", "inject_adapter_in_model")(config, network, name, low_cpu_mem_usage=True)
     check_shapes(network, name, tensors)
     load("peft", "set_peft_model_state_dict")(network, dict(tensors), name, low_cpu_mem_usage=True)
     del network.peft_config  # of no use to what runs, and peft warns of it when the next adapter comes
