@@ -271,6 +271,15 @@ def test_memory_by_size() -> None:
     assert not Memory(cast(Any, None), cast(Any, None), CPU).needs_tiles(10**9)  # a processor
 
 
+def test_caches_wait_on_the_device_while_the_transformer_fits_beside_them() -> None:
+    cache, hd = ConvCache({"x": torch.ones(1)}), 1280 * 720
+    for free, device, stays in ((7e9, "cuda", True), (6e9, "cuda", False), (0, "cpu", True)):
+        memory = Memory(cast(Any, None), cast(Any, None), torch.device(device), free=lambda free=free: int(free))
+        assert (memory.park(hd, cache) is cache) == stays
+    unknown = Memory(cast(Any, None), cast(Any, None), torch.device("cuda"))
+    assert unknown.park(hd, cache) is not cache
+
+
 def test_layers_wait_on_the_host_only_where_the_output_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     memory = Memory(cast(Any, None), cast(Any, None), CPU, int(24e9))

@@ -10,7 +10,6 @@ from torch import nn
 
 from vrx.models.footprint import Footprint, Linear
 from vrx.models.offload import Layer, Offload
-from vrx.models.tiling import Tiling
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.satbvr.control import ControlNet
 from vrx.networks.satbvr.transformer import Denoiser
@@ -18,11 +17,9 @@ from vrx.networks.satbvr.transformer import Denoiser
 # Computed, not measured; in bf16.  Weights: transformer 11.1 GB, control 2.8, autoencoder 0.4, adapters some.  A tile
 # of the autoencoder: 2.5 GB.  A token, 1/256 of a pixel in ten frames: 130 kB, of them 37 for six states of the
 # control; a pixel of a window besides, as frames: 1.4 kB.
-FOOTPRINT = Footprint(
-    whole=Linear(17.5e9, 6_500),
-    offloaded=Linear(4.5e9, 6_500),  # two layers of either network are on the device
-    tiled=Linear(11.5e9, 2_300),  # one tile of 1024 x 1024 pixels
-)
+OFFLOADED = Linear(4.5e9, 6_500)  # two layers of either network are on the device
+TILED = Linear(11.5e9, 2_300)  # one tile of 1024 x 1024 pixels
+FOOTPRINT = Footprint(whole=Linear(17.5e9, 6_500), offloaded=OFFLOADED, tiled=TILED)
 
 
 @dataclass(eq=False)
@@ -46,12 +43,14 @@ class Memory:
 
     def needs_tiles(self, pixels: int) -> bool:
         """Whether an output of so many pixels does not fit in one piece, wherever the weights are."""
-        assert FOOTPRINT.offloaded is not None
-        return self.before is not None and pixels > FOOTPRINT.offloaded.within(self.before)
+        return self.before is not None and pixels > OFFLOADED.within(self.before)
 
-    def park(self, cache: ConvCache) -> ConvCache:
-        """An autoencoder's cache where it waits: on the device while there is room."""
-        return Tiling(free=self.free).offload(cache, self.device)
+    def park(self, pixels: int, cache: ConvCache) -> ConvCache:
+        """An autoencoder's cache where it waits: on the device while what an output of so many pixels takes is free."""
+        free = None if self.free is None else self.free()
+        if self.device.type != "cuda" or (free is not None and free >= needed_beside_weights(pixels)):
+            return cache
+        return cache.to(torch.device("cpu"))
 
     def offload(self) -> None:
         """Let the layers of both transformers wait on the host, and have all else on the device."""
@@ -61,6 +60,11 @@ class Memory:
         self.rings += [Offload.attach(layers, self.device) for layers in (pairs, singles)]
         for network, layers in ((self.denoiser, pairs), (self.control, singles)):
             move_rest(network, layers, self.device)
+
+
+def needed_beside_weights(pixels: int) -> int:
+    """Bytes that the networks take at work, for an output of so many pixels, in one piece or in tiles."""
+    return min(way.at(pixels) for way in (OFFLOADED, TILED)) - OFFLOADED.at(0)
 
 
 def move_rest(network: nn.Module, layers: Iterable[Layer], device: torch.device) -> None:

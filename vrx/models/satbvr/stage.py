@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -96,14 +97,14 @@ class Restore(Stage[DeviceChunk, RestoredChunk, RestoreState]):
     def step(self, chunk: DeviceChunk, state: RestoreState) -> tuple[RestoredChunk, RestoreState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
         video = torch.cat([self._enlarge(part, state).to(self._dtype) for part in chunk.frames.split(FRAMES)], 2)
-        posterior, encoder = self._autoencoder.encode(
-            pad_to_multiple(video, PIXEL_MULTIPLE), state.encoder, self._memory.park
-        )
+        video = pad_to_multiple(video, PIXEL_MULTIPLE)
+        park = partial(self._memory.park, video.shape[-2] * video.shape[-1])
+        posterior, encoder = self._autoencoder.encode(video, state.encoder, park)
         del video
         new = posterior.sample(state.draw(posterior.mean.shape).to(self._device)).transpose(1, 2)
         lq, restored = self._restore(new, state)
         latents = restored[:, -new.shape[1] :].transpose(1, 2).to(self._dtype)
-        pictures, decoder = self._autoencoder.decode(latents, state.decoder, self._memory.park)
+        pictures, decoder = self._autoencoder.decode(latents, state.decoder, park)
         after = replace(
             state,
             encoder=encoder,
