@@ -1,6 +1,14 @@
 """Stream-DiffVSR from a small checkpoint in the published folders."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,17 +16,28 @@ import torch
 
 import vrx
 from tests.clips import ClipMaker, read
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from tests.extras import needs_extra
 from tests.models import small
+from vrx.bench import stages
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.family import BuildRequest
 from vrx.models.loader import detect_family, read_folder
+from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.models.streamdiffvsr import StreamDiffVsrModel, load
+from vrx.networks.diffvsr.autoencoder import TemporalConfig
+from vrx.networks.diffvsr.unet import ControlConfig, UnetConfig
+from vrx.pipeline.resume import opening, writer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
 pytestmark = needs_extra
+SIZES: dict[str, Any] = {"block_out_channels": (8, 16, 16, 24), "layers_per_block": 1, "norm_num_groups": 4}
+SMALLER = {
+    "unet": UnetConfig(**SIZES, attention_head_dim=4),
+    "controlnet": ControlConfig(**SIZES, attention_head_dim=4, conditioning_embedding_out_channels=(4, 8, 12)),
+    "temporal_autoencoder": TemporalConfig(channels=8),
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +106,66 @@ def test_the_folder_and_one_file_of_it_restore_a_clip(
     assert results[0].frames.shape == (2, 48, 80, 3)
     assert results[0].kinds == ["video", "audio"]
     assert (results[0].frames == results[1].frames).all()
+
+
+SHORT_SEGMENTS = """
+from vrx.pipeline.resume import opening, writer
+writer.SEGMENT_FRAMES = opening.SEGMENT_FRAMES = 2
+from vrx.cli.app import main
+main()
+"""
+
+
+def start(cwd: Path, *words: object) -> "subprocess.Popen[str]":
+    """The command in a child process, which saves its state after every two frames."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SHORT_SEGMENTS, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(cwd / ".vrx")},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_stopped_by_a_signal_goes_on_with_the_same_frames(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip(size=(40, 24), frames=9, cuts=[5])
+    words = ("upscale", "clip.mkv", "--model", folder, "--codec", "ffv1", "--dtype", "fp32", "--seed", "3", "-o")
+    child = start(tmp_path, *words, "parts.mkv")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / ".parts.mkv.vrx" / "journal.json").exists():
+        assert child.poll() is None, child.stderr.read() if child.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    stopped = child.communicate(timeout=60)[1]
+    assert child.returncode == 130, stopped
+    assert not (tmp_path / "parts.mkv").exists()
+    for module in (opening, writer):
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", 2)
+    runs = [vrx(*words, name) for name in ("parts.mkv", "whole.mkv")]
+    assert [run.returncode for run in runs] == [0, 0], runs
+    assert "of an earlier run" in runs[0].stderr
+    assert "of an earlier run" not in runs[1].stderr
+    parts, whole = (read(tmp_path / name).frames for name in ("parts.mkv", "whole.mkv"))
+    assert whole.shape == (9, 96, 160, 3)
+    assert (parts == whole).all()
+
+
+def test_bench_times_the_stages_with_random_weights(vrx: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = FAMILIES["stream-diffvsr"]
+    components = {
+        role: replace(part, published=SMALLER.get(role, part.published)) for role, part in family.components.items()
+    }
+    monkeypatch.setitem(FAMILIES, "stream-diffvsr", replace(family, components=components))
+    monkeypatch.setattr(stages, "matrix_rate", lambda *_: 1e12)  # measuring the machine takes most of the time
+    monkeypatch.setattr(stages, "bandwidth", lambda *_: 1e10)
+    words = ("--model", "stream-diffvsr", "--random-weights", "--size", "160x128", "--json")
+    done = vrx("bench", *words, "--dtype", "fp32")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [row["stage"] for row in result["rows"]] == ["flow", "restore"]
+    assert all(row["operations"] > 1e6 and row["seconds"] > 0 for row in result["rows"])
+    assert result["parameters"] > 5_257_536  # the optical flow's are of full size

@@ -275,7 +275,7 @@ def load_text(components: Components) -> TextEncoder:
 
 
 WEIGHTS = 1.3e9  # bytes in half precision, the flow's in float32, and the constant keys and values
-ACTIVATIONS = 780  # bytes a pixel of output in half precision: at the peak of the decoder, whose maps are the largest
+ACTIVATIONS = 800  # bytes a pixel of output in half precision: at the peak of the decoder, whose maps are the largest
 FLOW_ACTIVATIONS = 260  # bytes a pixel: RAFT's maps but for the products of all pairs, and flows that wait
 SIZES = ((640, 360), (960, 544), (1280, 720), (1600, 896), (1920, 1088), (3840, 2160), (7680, 4320))
 
