@@ -44,6 +44,7 @@ def chosen(
         (DeviceInfo(gpu_memory=LARGE, pixels=UHD, on_disk=frozenset({"flashvsr"})), ("embedded", False)),
         (DeviceInfo(gpu_memory=85_000_000_000, pixels=UHD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
         (DeviceInfo(gpu_memory=4_000_000_000, online=True), ("embedded", False)),
+        (DeviceInfo(gpu_memory=4_000_000_000, on_disk=frozenset({"instavsr-small"})), ("embedded", False)),
     ],
 )
 def test_auto_takes_the_best_that_fits(machine: DeviceInfo, expected: tuple[str, bool]) -> None:

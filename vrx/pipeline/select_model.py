@@ -15,7 +15,7 @@ from vrx.files import path_exists
 from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.catalogue import Entry
+from vrx.weights.catalogue import EMBEDDED, Entry
 
 AUTO = "auto"
 USUAL = 1280 * 720  # pixels of an output whose size is not known
@@ -79,14 +79,14 @@ def fault_note(entry: Entry) -> Note:
 def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings, device: DeviceInfo) -> Choice:
     """The first of the catalogue that supports the task and fits: one that is here, else one to download.
 
-    Else the first that needs no GPU, with a note about the larger one where only the download is missing.
+    Else the embedded one, with a note about the larger one where only the download is missing.
     """
     usable = [entry for entry in catalogue.values() if supports(entry, model.prompt, restore)]
     fitting = [entry for entry in usable if needs_gpu(entry) and fits(entry, device, model.decoder)]
     for entry in fitting:
         if entry.name in device.on_disk:
             return Choice(entry)
-    small = next(entry for entry in catalogue.values() if not needs_gpu(entry))
+    small = catalogue[EMBEDDED]
     downloadable = [entry for entry in fitting if all(part.downloadable for part in entry.parts if not part.optional)]
     if not downloadable:
         return Choice(small)
