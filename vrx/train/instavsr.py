@@ -445,7 +445,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--phase", choices=["pretrain", "adversarial"], default="pretrain")
     parser.add_argument("--start", type=Path, help="weights to begin a phase with")
-    parser.add_argument("--resume", action="store_true", help="go on from the folder's state.pt")
+    parser.add_argument("--resume", action="store_true", help="continue from the folder's state.pt")
     parser.add_argument("--steps", type=int, default=4000, help="of the phase, over all runs")
     parser.add_argument("--seconds", type=float, default=math.inf, help="of this run")
     parser.add_argument("--device", default="cpu")
