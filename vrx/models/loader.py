@@ -108,13 +108,19 @@ def family_of_tensors(path: Path, shapes: Shapes) -> str:
 
 
 def family_of_folder(folder: Path) -> str:
-    """By the components that only one family has; where there are none, by the transformer.  Raises ModelError."""
+    """By the components that only one family has, else all of which only one has, else by the transformer.
+
+    Raises ModelError.
+    """
     components = read_folder(folder)
     here = {role for role in known_components() if components.has(role)}
     counts = {name: len(here & unique_roles(family)) for name, family in FAMILIES.items()}
     best = max(counts, key=lambda name: counts[name])
     if counts[best]:
         return best
+    having_all = [name for name, family in FAMILIES.items() if here <= family.components.keys()]
+    if len(having_all) == 1:
+        return having_all[0]
     if not components.has(TRANSFORMER):
         raise ModelError(f"the folder {folder} holds no transformer", "See the parts with: vrx models show NAME")
     tensors = components.tensors(TRANSFORMER)
