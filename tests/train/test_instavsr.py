@@ -23,7 +23,7 @@ from vrx.train.pool import Maker
 from vrx.train.prepared import Scenes
 from vrx.train.synthesis import Photographs, text_bank
 
-TINY = replace(SMALL, widths=(8, 12), decoder_widths=(4, 8))
+TINY = replace(SMALL, widths=(8,), decoder_widths=(8,))
 
 
 def moving_scenes(frames: int = 4, side: int = 24) -> Scenes:
@@ -95,7 +95,7 @@ def test_gradients_go_back_as_far_as_asked(reach: int, reached: bool, monkeypatc
     batch = draw(moving_scenes(), 1, (3, 16), random.Random(0))
     first, network = torch.zeros(1, 1, 3, 1, 1, requires_grad=True), InstaVsr(TINY)
     torch.nn.init.normal_(network.decoder.get_parameter("conv_residual.weight"), std=0.1)
-    monkeypatch.setattr(network, "latent", lambda past, *_: F.avg_pool2d(past[:, 1], 8).repeat(1, 3, 1, 1)[:, :8])
+    monkeypatch.setattr(network, "latent", lambda past, *_: F.avg_pool2d(past[:, 1], 4).repeat(1, 3, 1, 1)[:, :8])
     low = torch.cat([batch.low[:, :1] + first, batch.low[:, 1:]], 1)
     (found,) = torch.autograd.grad(recurrence.restore(network, low, batch.flow, reach).frames[:, 2].sum(), first)
     assert bool(found.abs().sum() > 0) == reached
@@ -178,7 +178,7 @@ def test_the_log_survives_that_terms_come_in_when_the_wait_is_over() -> None:
 
 def test_spectral_norms_are_one_after_they_were_renewed() -> None:
     torch.manual_seed(0)
-    judges = instavsr.Judges(8)
+    judges = instavsr.Judges(TINY)
     for _ in range(30):
         judges.renew_norms()
     norm = torch.linalg.matrix_norm(judges.pixel.leave.weight.detach().flatten(1), 2)

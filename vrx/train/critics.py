@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 FOLD = 2  # pixels a side that the pixel critic reads as one position
-GRID = 8  # pixels of the result that a position of the latent has a side
 SLOPE = 0.2
+SURROUNDINGS = 7  # pixels a side that a picture's detail is measured against
+DETAIL = 8.0  # how much larger the pixel critic sees it: detail is faint, and spectral norms amplify nothing
+LOGITS = 8.0  # for the same reason
 
 
 def normed(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
@@ -29,25 +31,33 @@ def active(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE)
 
 
+def detail(pictures: Tensor) -> Tensor:
+    """What is not smooth in pictures [N, 3, H, W], made large."""
+    edge = SURROUNDINGS // 2
+    around = F.avg_pool2d(F.pad(pictures, (edge,) * 4, mode="replicate"), SURROUNDINGS, stride=1)
+    return (pictures - around) * DETAIL
+
+
 class PixelCritic(nn.Module):
     """Pictures [N, 3, H, W] in -1..1, sides multiples of 8, to logits [N, 1, H / 2, W / 2], and its features."""
 
     def __init__(self, channels: tuple[int, ...] = (32, 64, 96)) -> None:
         super().__init__()
-        self.enter = normed(3 * FOLD**2, channels[0])
+        self.enter = normed(6 * FOLD**2, channels[0])
         self.down = nn.ModuleList(normed(a, b, 2) for a, b in pairwise(channels))
         self.up = nn.ModuleList(normed(b, a) for a, b in reversed(list(pairwise(channels))))
         self.leave = normed(channels[0], 1)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
         """See the class; the features are those of the way down."""
-        features = [active(self.enter(F.pixel_unshuffle(pictures, FOLD)))]
+        seen = torch.cat([pictures, detail(pictures)], 1)
+        features = [active(self.enter(F.pixel_unshuffle(seen, FOLD)))]
         for layer in self.down:
             features.append(active(layer(features[-1])))
         x = features[-1]
         for layer, beside in zip(self.up, reversed(features[:-1]), strict=True):
             x = active(layer(F.interpolate(x, scale_factor=2, mode="bilinear"))) + beside
-        logits: Tensor = self.leave(x)
+        logits: Tensor = self.leave(x) * LOGITS
         return logits, features
 
 
@@ -71,12 +81,13 @@ class LatentCritic(nn.Module):
 
 
 class LatentEncoder(nn.Module):
-    """True pictures [N, 3, H, W] in -1..1 to latents [N, C, H / 8, W / 8]."""
+    """True pictures [N, 3, H, W] in -1..1 to latents [N, C, H / grid, W / grid]."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, grid: int) -> None:
         super().__init__()
+        self.grid = grid
         self.layers = nn.Sequential(
-            nn.Conv2d(3 * GRID**2, channels, 3, 1, 1),
+            nn.Conv2d(3 * grid**2, channels, 3, 1, 1),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(channels, channels, 3, 1, 1),
             nn.LeakyReLU(SLOPE),
@@ -85,7 +96,7 @@ class LatentEncoder(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
-        latents: Tensor = self.layers(F.pixel_unshuffle(pictures, GRID))
+        latents: Tensor = self.layers(F.pixel_unshuffle(pictures, self.grid))
         return latents
 
 

@@ -49,7 +49,7 @@ MUON_RATE = 10.0  # times the rate of AdamW
 LEAST_RATE = 0.02  # share of the rate at the end
 WAIT = 60  # steps of the adversarial phase in which only critics and encoder learn
 JUDGED = 2  # frames a clip that the critics see
-JUDGE_RATE = 2e-4
+JUDGE_RATE = 5e-4
 BETAS = (0.9, 0.99)
 JUDGE_BETAS = (0.5, 0.99)
 ENCODER_PULL = 0.05  # weight of the encoder's distance from the restorer's latents
@@ -163,10 +163,10 @@ def paired_losses(frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 class Judges(nn.Module):
     """What only the adversarial phase has: critics, and the encoder of the truth."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, config: InstaVsrConfig) -> None:
         super().__init__()
-        self.pixel, self.latent = PixelCritic(), LatentCritic(channels)
-        self.encoder = LatentEncoder(channels)
+        self.pixel, self.latent = PixelCritic(), LatentCritic(config.features)
+        self.encoder = LatentEncoder(config.features, SCALE * config.cell)
         self.eval()
 
     def renew_norms(self) -> None:
@@ -393,7 +393,7 @@ def begin(args: argparse.Namespace, config: InstaVsrConfig = SMALL) -> Training:
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(args.start).items()})
     network.place(device, torch.float32)
     adversarial = args.phase == "adversarial"
-    judges = Judges(config.features).to(device, memory_format=torch.channels_last) if adversarial else None  # type: ignore[call-overload]
+    judges = Judges(config).to(device, memory_format=torch.channels_last) if adversarial else None  # type: ignore[call-overload]
     training = Training(network, judges, ADVERSARIAL if adversarial else PRETRAIN, args.reach, args.rate)
     if args.resume:
         training.restore_state(torch.load(args.out / "state.pt", map_location=device, weights_only=True))

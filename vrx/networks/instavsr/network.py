@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import ClassVar
 
 import torch
@@ -32,10 +33,10 @@ from vrx.networks.instavsr.layers import (
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 
 SCALE = 4
-CELL = 2  # pixels of the source a side of a position of the UNet
+CELL = 2  # pixels of the source a side of a position of the UNet, at most
 BEFORE, AFTER = 2, 2  # frames of the window on either side of the middle one
-INPUTS = 3 * (CELL * SCALE) ** 2 * BEFORE + 3 * CELL**2 * (1 + AFTER)  # planes of a position
-CONTRAST = 3 * CELL**2  # further planes of a residual network
+INPUTS = 3 * SCALE**2 * BEFORE + 3 * (1 + AFTER)  # planes a pixel of the source
+CONTRAST = 3  # further planes of a residual network
 GAIN = 4.0  # of differences to the middle frame, which are small
 HEAD = 48  # channels of an attention head: SD 2.1's 64, three quarters as wide
 UNET_EPSILON, DECODER_EPSILON = 1e-5, 1e-6
@@ -48,7 +49,7 @@ class InstaVsrConfig(NetworkConfig):
     `widths`: of the UNet, from its finest level; `layers`: residual blocks a level on the way down, one more on the
     way up.  `features`: what goes into the decoder.  `decoder_widths`: from the finest level;
     `decoder_layers`: residual blocks a level.  `normalized`: with group norms and attention.  `residual`: what comes
-    out is added to the bicubic enlargement of the middle frame.
+    out is added to the bicubic enlargement of the middle frame.  `cell`: pixels of the source a side of a position.
     """
 
     widths: tuple[int, ...] = (240, 480, 960, 960)
@@ -57,6 +58,7 @@ class InstaVsrConfig(NetworkConfig):
     decoder_layers: int = 3
     normalized: bool = True
     residual: bool = False
+    cell: int = CELL
 
     COUNTS: ClassVar[frozenset[str]] = frozenset({"layers", "decoder_layers"})
     LIMITS: ClassVar[Mapping[str, int]] = {"widths": 8192, "decoder_widths": 8192}
@@ -67,9 +69,14 @@ class InstaVsrConfig(NetworkConfig):
         return self.decoder_widths[-1]
 
     @property
+    def inputs(self) -> int:
+        """Planes of a position of the window."""
+        return (INPUTS + CONTRAST * self.residual) * self.cell**2
+
+    @property
     def shuffle(self) -> int:
         """How many times the decoder's last convolution enlarges, by a pixel shuffle."""
-        return SCALE * CELL >> (len(self.decoder_widths) - 1)
+        return SCALE * self.cell >> (len(self.decoder_widths) - 1)
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> InstaVsrConfig:
@@ -77,13 +84,15 @@ class InstaVsrConfig(NetworkConfig):
         down, up = "down_blocks", "decoder.up_blocks"
         levels = range(count_entries(shapes, f"{down}."))
         stages = range(count_entries(shapes, f"{up}."))
+        residual = f"decoder.{output_name(True)}.weight" in shapes
         return cls(
             widths=tuple(shapes[f"{down}.{n}.resnets.0.conv1.weight"][0] for n in levels),
             layers=count_entries(shapes, f"{down}.0.resnets."),
             decoder_widths=tuple(shapes[f"{up}.{n}.resnets.0.conv1.weight"][0] for n in reversed(stages)),
             decoder_layers=count_entries(shapes, f"{up}.0.resnets."),
             normalized="conv_norm_out.weight" in shapes,
-            residual=f"decoder.{output_name(True)}.weight" in shapes,
+            residual=residual,
+            cell=isqrt(shapes["window_in.weight"][1] // (INPUTS + CONTRAST * residual)),
         )
 
     def validate(self, tensors: int) -> None:
@@ -97,7 +106,7 @@ class InstaVsrConfig(NetworkConfig):
 
 PUBLISHED = InstaVsrConfig()
 SMALL = InstaVsrConfig(
-    widths=(64, 96), layers=1, decoder_widths=(32, 64), decoder_layers=1, normalized=False, residual=True
+    widths=(48,), layers=1, decoder_widths=(48,), decoder_layers=1, normalized=False, residual=True, cell=1
 )
 
 
@@ -236,7 +245,7 @@ class InstaVsr(PublishedNetwork):
         super().__init__()
         self.config = config
         widths, normalized, coarsest = config.widths, config.normalized, len(config.widths) - 1
-        self.window_in = conv3(INPUTS + CONTRAST * config.residual, widths[0])
+        self.window_in = conv3(config.inputs, widths[0])
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         skips = [widths[0]]
         for n, width in enumerate(widths):
@@ -277,7 +286,7 @@ class InstaVsr(PublishedNetwork):
         dtype = self.window_in.weight.dtype
         planes = [
             F.pixel_unshuffle(frames.to(dtype).flatten(1, 2), cell)
-            for frames, cell in ((fine, SCALE * CELL), (coarse, CELL))
+            for frames, cell in ((fine, SCALE * self.config.cell), (coarse, self.config.cell))
         ]
         x = self.window_in(torch.cat(planes, 1).contiguous(memory_format=torch.channels_last))
         skips = [x]
