@@ -10,13 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.extras import needs_extra
+from vrx.bench.random_weights import RandomComponents
+from vrx.bench.stages import parameters
 from vrx.errors import ModelError, UsageError
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
+from vrx.models.family import BuildRequest
+from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
 from vrx.models.satbvr import model
 from vrx.models.satbvr import stage as module
-from vrx.models.satbvr.memory import FOOTPRINT, Memory
+from vrx.models.satbvr.memory import FOOTPRINT, OFFLOADED, Memory
 from vrx.models.satbvr.stage import SCHEDULE, Options, Restore, choose_tiling, match_colors, tile_side
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.satbvr import sampler as sampling
@@ -24,7 +29,8 @@ from vrx.networks.satbvr.autoencoder import Posterior
 from vrx.networks.satbvr.sampler import Prompts, Sampler
 from vrx.networks.satbvr.solver import Schedule
 from vrx.networks.satbvr.tiles import Tiling
-from vrx.settings import ModelSettings
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
 
 CPU = torch.device("cpu")
 SIZE = (16, 32)
@@ -316,3 +322,25 @@ def test_the_published_numbers() -> None:
     assert module.CONTEXT + 1 == (80 - 64) // 4  # with the first one twice
     assert (SCHEDULE.first, SCHEDULE.next, SCHEDULE.multiple, SCHEDULE.first_offset) == (73, 64, 8, 1)
     assert [SCHEDULE.padding(n, True) for n in (1, 2, 9, 73)] == [0, 7, 0, 0]
+
+
+@needs_extra
+def test_what_the_footprint_says_of_weights_is_what_they_take() -> None:
+    """At full size, on a device without numbers; adapters, whose rank is not known, come on top."""
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[model.NAME]
+    elsewhere = torch.device("meta")
+    components = RandomComponents.of(entry, model.FAMILY, elsewhere, torch.bfloat16)
+    request = BuildRequest(components, ModelSettings(), elsewhere, torch.bfloat16, torch.zeros(1, 226, 4096))
+    loaded = model.load(request)
+    restorer = loaded.restorer(RestoreSettings(task=Task.UPSCALE, scale=4))
+    weights = {id(p): p for stage in restorer.stages.values() for p in parameters(stage)}
+    count = sum(p.numel() for p in weights.values())
+    assert count == 5_570_676_352 + 529_095_168 + 17_763_379 + 825_767_475 + 215_583_907
+    assert entry.parameters == pytest.approx(count, rel=1e-3)
+    assert 2 * count + 2.5e9 < FOOTPRINT.whole.fixed < 2 * count + 4e9  # a tile of the autoencoder, adapters
+    denoiser, control = loaded.sampler.denoiser, loaded.sampler.control
+    pairs = zip(denoiser.blocks, denoiser.connectors.children(), strict=True)
+    rings = [[[*pair] for pair in pairs], [[block] for block in control.blocks]]
+    layers = [[sum(p.numel() for module in layer for p in module.parameters()) for layer in ring] for ring in rings]
+    resident = count - sum(map(sum, layers)) + 2 * sum(map(max, layers))
+    assert OFFLOADED.fixed - 1e9 < 2 * resident + 2.5e9 < OFFLOADED.fixed
