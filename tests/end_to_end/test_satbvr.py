@@ -3,11 +3,13 @@
 import json
 import signal
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
@@ -16,13 +18,17 @@ from tests.models import small_satbvr as small
 from tests.weights.conftest import command, hub
 from tests.weights.hub_server import Hub, Pull
 from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.checkpoints import import_checkpoint
 from vrx.models.family import BuildRequest
-from vrx.models.loader import detect_family, load_model, read_folder
+from vrx.models.loader import detect_family, load_model, published_sizes, read_folder
 from vrx.models.loader import entry_from_path as entry
+from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.models.satbvr import memory
-from vrx.models.satbvr.model import SatbVrModel
+from vrx.models.satbvr.model import SatbVrModel, load_adapter, load_denoiser
+from vrx.networks.satbvr.adapters import SETTINGS
 from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("diffusers") and find_spec("peft")), reason='needs pip install "vrx[diffusers]"'
@@ -75,6 +81,25 @@ def test_layers_that_wait_on_the_host_give_the_same(folder: Path, monkeypatch: p
     assert not later.memory.rings
     later.memory.offload()
     assert torch.equal(restore(later), expected)
+
+
+def test_an_imported_adapter_keeps_its_scale(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    path = tmp_path / "lora_transformer" / "pytorch_lora_weights.safetensors"
+    path.parent.mkdir()
+    notes = {SETTINGS: json.dumps({"r": 3, "lora_alpha": 6}), "format": "pt"}
+    save_file(small.lora(48, 3), path, notes)
+    known = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["satb-vr"]
+    ((role, target),) = import_checkpoint(known, path)
+    assert role == "lora_transformer"
+    assert published_sizes({role: target}) == {role: {"r": 3, "lora_alpha": 6}}
+    found = read_folder(folder)
+    changed = replace(found, files={**found.files, role: target}, given=published_sizes({**found.files, role: target}))
+    for components, scale in ((found, 1.0), (changed, 2.0)):
+        network = load_denoiser(components)
+        load_adapter(components, role, network, "denoiser")
+        layer = network.transformer_blocks[0].attn1.to_q  # type: ignore[union-attr]
+        assert layer.scaling == {"denoiser": scale}  # type: ignore[union-attr]
 
 
 @pytest.mark.cuda

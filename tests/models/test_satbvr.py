@@ -29,6 +29,7 @@ from vrx.networks.satbvr.autoencoder import Posterior
 from vrx.networks.satbvr.sampler import Prompts, Sampler
 from vrx.networks.satbvr.solver import Schedule
 from vrx.networks.satbvr.tiles import Tiling
+from vrx.pipeline.select_model import check_options
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
@@ -306,10 +307,12 @@ def test_a_missing_or_foreign_schedule_is_refused(table: dict[str, object], word
         model.load_schedule(Components(given={"scheduler": table}))
 
 
-def test_the_options_and_what_is_asked_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_and_what_is_asked_without_them() -> None:
     assert model.STEPS == 5
     assert sampling.GUIDANCE == 6.0
     assert model.FAMILY.capabilities.steps == tuple(range(1, 11))
+    with pytest.raises(UsageError, match="satb-vr was trained for 1 to 10 steps, not for 11"):
+        check_options(catalogue.load_file(catalogue.packaged_path(), FAMILIES)[model.NAME], ModelSettings(steps=11))
     with pytest.raises(UsageError, match="--guidance -1 is out of range"):
         ModelSettings(guidance=-1)
     with pytest.raises(UsageError, match="--guidance is 'x'"):

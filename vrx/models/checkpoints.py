@@ -8,6 +8,7 @@ from vrx.errors import ModelError, OutputError
 from vrx.files import path_exists
 from vrx.models.components import combine
 from vrx.models.loader import detect_family, identify_part, read_folder
+from vrx.models.registry import FAMILIES
 from vrx.settings import Environment
 from vrx.weights import checkpoint, sharded, store
 from vrx.weights.catalogue import Entry
@@ -32,7 +33,9 @@ def import_checkpoint(entry: Entry, path: Path) -> list[tuple[str, Path]]:
             raise ModelError(
                 f"cannot write into {target.parent}: {error.strerror}", "Set VRX_HOME to another folder"
             ) from error
-        checkpoint.save(target, checkpoint.load_tensors(file)[0], {})
+        tensors, notes = checkpoint.load_tensors(file)
+        key = FAMILIES[entry.family].components[part.role].notes
+        checkpoint.save(target, tensors, {key: notes[key]} if key in notes else {})
         imported.append((part.role, target))
     return imported
 

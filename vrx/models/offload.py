@@ -66,9 +66,13 @@ class Lane:
         if self._stream is None:
             target.copy_(source)
             return
-        self._stream.wait_stream(torch.accelerator.current_stream(self._device))
-        with self._stream:
+        computing = torch.accelerator.current_stream(self._device)
+        self._stream.wait_stream(computing)
+        torch.accelerator.set_stream(self._stream)
+        try:
             target.copy_(source, non_blocking=True)
+        finally:
+            torch.accelerator.set_stream(computing)
         self.arrived[layer] = self._stream.record_event()
 
     def wait(self, layer: int) -> None:

@@ -162,7 +162,8 @@ def check_options(entry: Entry, model: ModelSettings) -> None:
             raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
-        count = ", ".join(map(str, steps))
+        row = len(steps) > 2 and steps == tuple(range(steps[0], steps[-1] + 1))
+        count = f"{steps[0]} to {steps[-1]}" if row else ", ".join(map(str, steps))
         raise UsageError(
             f"model {entry.name} was trained for {count} steps, not for {model.steps}", f"Use --steps {count}"
         )
