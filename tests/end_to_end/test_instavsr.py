@@ -31,14 +31,19 @@ def test_an_imported_checkpoint_restores_a_clip(vrx: Command, clip: ClipMaker, t
     done = vrx("models", "import", "instavsr", model)
     assert done.returncode == 0, done.stderr
     assert json.loads(vrx("models", "show", "instavsr", "--json").stdout)["state"] == "ready"
+    (tmp_path / "folder").mkdir()
+    small.instavsr(tmp_path / "folder" / "any.pt")
+    done = vrx("models", "convert", "folder", "one.safetensors")
+    assert done.returncode == 0, done.stderr
     results = []
-    for name in ("instavsr", model):
+    for name in ("instavsr", model, "one.safetensors"):
         done = vrx("upscale", path, "--model", name, "--codec", "ffv1", "--dtype", "fp32", "-o", "out.mkv", "-y")
         assert done.returncode == 0, done.stderr
         results.append(read(tmp_path / "out.mkv"))
     assert results[0].frames.shape == (5, 96, 168, 3)
     assert results[0].kinds == ["video", "audio"]
-    assert (results[0].frames == results[1].frames).all()
+    for result in results[1:]:
+        assert (result.frames == results[0].frames).all()
 
 
 def test_an_interrupted_run_continues_with_the_same_frames(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ class Restore(Stage[AlignedChunk, RestoredChunk, RestoreState]):
 
 
 def restore_in_tiles(network: InstaVsr, tiles: Tiles, window: Window) -> Tensor:
-    """The network's output, tile after tile; a position of its grid is a latent of the tiles."""
+    """The network's output, tile after tile; the latents of `Tiles` are squares of two pixels of the source here."""
     height, width = window[1].shape[-2:]
     mosaic = Mosaic((height // CELL, width // CELL), tiles, SPATIAL)
     for place in mosaic.places:

@@ -187,7 +187,7 @@ def find_components(entry: Entry, model: ModelSettings, kin: Mapping[str, Entry]
         return from_entry(entry, wanted, downloader)
     if path.is_dir():
         return read_folder(path)
-    if len(family.components) == 1:
+    if len(family.components) == 1 and not is_combined(path, family):
         return Components(dict.fromkeys(family.components, path), published=published_names())
     metadata = checkpoint.read_metadata(path) if path.suffix == hashes.SAFE else {}
     if "family" in metadata:
@@ -200,6 +200,11 @@ def find_components(entry: Entry, model: ModelSettings, kin: Mapping[str, Entry]
         replace(relative, parts=tuple(p for p in relative.parts if p.role != TRANSFORMER)), wanted, downloader
     )
     return replace(rest, files={**rest.files, TRANSFORMER: path})
+
+
+def is_combined(path: Path, family: Family) -> bool:
+    """Whether a file has the roles of its components before the names of its tensors, as `combine` writes it."""
+    return path.suffix == hashes.SAFE and any(Components({}, path).has(role) for role in family.components)
 
 
 def from_entry(entry: Entry, wanted: set[str], downloader: Downloader) -> Components:
