@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -305,6 +306,17 @@ def test_layers_wait_on_the_host_only_where_the_output_is_too_large(monkeypatch:
 def test_a_missing_or_foreign_schedule_is_refused(table: dict[str, object], words: str) -> None:
     with pytest.raises(ModelError, match=words):
         model.load_schedule(Components(given={"scheduler": table}))
+
+
+@pytest.mark.parametrize("rows", [torch.ones(2, 3, 8), torch.ones(1, 3, 7), torch.ones(8), torch.ones(1, 3, 8).int()])
+def test_rows_that_are_no_prompts_are_refused(rows: Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "prompt_embeds.pt"
+    torch.save(rows, path)
+    request = BuildRequest(Components({"prompt_embeds": path}), ModelSettings(), CPU, torch.float32)
+    with pytest.raises(ModelError, match=r"prompt_embeds\.pt holds \[.*\] \w+, not rows of a prompt, 8 wide"):
+        model.load_rows(request, "prompt_embeds", 8)
+    torch.save(torch.ones(3, 8).bfloat16(), path)
+    assert model.load_rows(request, "prompt_embeds", 8).shape == (1, 3, 8)
 
 
 def test_the_options_and_what_is_asked_without_them() -> None:

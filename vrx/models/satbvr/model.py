@@ -61,7 +61,8 @@ def load(request: BuildRequest) -> SatbVrModel:
     """Load the networks, the weights of their layers onto the host where the GPU is too small.  Raises ModelError."""
     before = request.free() if request.free else None
     model, random = request.model, request.context is not None
-    denoiser, control = load_denoiser(request.components), request.components.load("control_branch", ControlNet)
+    denoiser = load_denoiser(request.components)
+    control = load_control(request.components, denoiser)
     if not random:  # a benchmark's weights have no adapters: the published rank is not known
         add_adapters(request.components, denoiser, control)
     memory = Memory(denoiser, control, request.device, before, request.free)
@@ -74,7 +75,7 @@ def load(request: BuildRequest) -> SatbVrModel:
     sampler = Sampler(
         denoiser=denoiser,
         control=control,
-        prompts=load_prompts(request),
+        prompts=load_prompts(request, denoiser.config.text_embed_dim),
         schedule=load_schedule(request.components) if not random else Schedule(),
         steps=model.steps or STEPS,
         guidance=GUIDANCE if model.guidance is None else model.guidance,
@@ -104,6 +105,18 @@ def load_denoiser(components: Components) -> Denoiser:
         return Denoiser(base, connectors, patch).eval()
     except ValueError as error:
         raise ModelError(f"{components.where('connectors')} does not fit the transformer: {error}") from error
+
+
+def load_control(components: Components, denoiser: Denoiser) -> ControlNet:
+    """The ControlNet of a denoiser.  Raises ModelError where it is another one's."""
+    control = components.load("control_branch", ControlNet)
+    for what in ("width", "text_embed_dim"):
+        own, other = getattr(control.config, what), getattr(denoiser.config, what)
+        if own != other:
+            raise ModelError(
+                f"{components.where('control_branch')} does not fit the transformer: {what} {own}, not {other}"
+            )
+    return control
 
 
 def add_adapters(components: Components, denoiser: Denoiser, control: ControlNet) -> None:
@@ -137,20 +150,21 @@ def load_schedule(components: Components) -> Schedule:
         raise ModelError(f"the model's {SCHEDULER} is not SATB-VR's: {error}") from error
 
 
-def load_prompts(request: BuildRequest) -> Prompts:
-    """The published rows, in the networks' type.  Raises ModelError for rows that are none."""
-    rows = [load_rows(request, role) for role in ("prompt_embeds", "negative_prompt_embeds")]
+def load_prompts(request: BuildRequest, width: int) -> Prompts:
+    """The published rows, in the networks' type.  Raises ModelError for rows that are none, or of another width."""
+    rows = [load_rows(request, role, width) for role in ("prompt_embeds", "negative_prompt_embeds")]
     return Prompts(*(part.to(request.device, request.dtype) for part in rows))
 
 
-def load_rows(request: BuildRequest, role: str) -> Tensor:
+def load_rows(request: BuildRequest, role: str, width: int) -> Tensor:
     """Rows of text [1, L, D] from their file.  Raises ModelError."""
     if request.context is not None:
         return request.context
     rows = next(iter(request.components.tensors(role).values()))
     rows = rows if rows.ndim == 3 else rows[None]
-    if rows.ndim != 3 or len(rows) != 1 or not rows.is_floating_point():
-        raise ModelError(f"{request.components.where(role)} holds {list(rows.shape)}, not rows of a prompt")
+    if rows.ndim != 3 or len(rows) != 1 or rows.shape[-1] != width or not rows.is_floating_point():
+        shape = f"{list(rows.shape)} {rows.dtype}".replace("torch.", "")
+        raise ModelError(f"{request.components.where(role)} holds {shape}, not rows of a prompt, {width} wide")
     return rows
 
 
