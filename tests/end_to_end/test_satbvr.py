@@ -17,6 +17,7 @@ from tests.end_to_end.test_failures import start
 from tests.models import small_satbvr as small
 from tests.weights.conftest import command, hub
 from tests.weights.hub_server import Hub, Pull
+from vrx.errors import ModelError
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.checkpoints import import_checkpoint
 from vrx.models.family import BuildRequest
@@ -25,7 +26,7 @@ from vrx.models.loader import entry_from_path as entry
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.models.satbvr import memory
-from vrx.models.satbvr.model import SatbVrModel, load_adapter, load_denoiser
+from vrx.models.satbvr.model import SatbVrModel, load_adapter, load_control, load_denoiser
 from vrx.networks.satbvr.adapters import SETTINGS
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
@@ -81,6 +82,17 @@ def test_layers_that_wait_on_the_host_give_the_same(folder: Path, monkeypatch: p
     assert not later.memory.rings
     later.memory.offload()
     assert torch.equal(restore(later), expected)
+
+
+def test_parts_of_another_size_are_refused(folder: Path) -> None:
+    found = read_folder(folder)
+    denoiser = load_denoiser(found)
+    denoiser.config = replace(denoiser.config, text_embed_dim=8)
+    with pytest.raises(ModelError, match=r"controlnet.* does not fit the transformer: .*text_embed_dim"):
+        load_control(found, denoiser)
+    adapter = {**found.files, "lora_predictor": found.files["prompt_embeds"]}
+    with pytest.raises(ModelError, match=r"cannot use the adapter .*prompt_embeds\.pt: the tensor tensor is not"):
+        load_adapter(replace(found, files=adapter), "lora_predictor", denoiser, "predictor")
 
 
 def test_an_imported_adapter_keeps_its_scale(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
