@@ -103,10 +103,10 @@ def test_gradients_go_back_as_far_as_asked(reach: int, reached: bool, monkeypatc
 
 def test_pretraining_comes_closer_to_the_truth_than_bicubic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instavsr, "FLOOR", 1e-3)  # these clips are smooth
-    args = arguments(tmp_path, rate=6e-3)
+    args = arguments(tmp_path)
     terms = run(begin(args, TINY), moving_scenes(), args, 30)
-    assert terms[0]["fidelity"] == pytest.approx(1.0, abs=0.01)
-    assert sum(t["fidelity"] for t in terms[-5:]) / 5 < 0.985
+    assert terms[0]["fidelity"] == pytest.approx(1.0, abs=0.03)
+    assert sum(t["fidelity"] for t in terms[-5:]) / 5 < 0.96
 
 
 def test_the_judges_learn_while_the_restorer_waits_and_then_both(

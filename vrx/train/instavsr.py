@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vrx.networks.instavsr.network import SCALE, SMALL, InstaVsr, InstaVsrConfig, enlarge
+from vrx.train import degrade
 from vrx.train.critics import (
     LatentCritic,
     LatentEncoder,
@@ -43,6 +44,7 @@ FLOOR = 0.03  # the least distance of bicubic, values in 0..1, that a clip count
 EPSILON = 1e-3  # of the Charbonnier distance
 CLIP_NORM = 1.0
 AVERAGE = 0.998  # of the running average of the weights
+CLEAN_SHARE = 0.4  # of the clips, shrunk once more from the truth without damage
 COLOR_SHARE = 0.3  # of the clips, colors exchanged
 WARM_UP = 40  # steps
 MUON_RATE = 10.0  # times the rate of AdamW
@@ -115,6 +117,8 @@ def draw_one(scenes: Scenes, size: tuple[int, int], rng: random.Random) -> tuple
 
     truth, low = (window(x, unit) / 127.5 - 1 for x, unit in ((scenes.truth, SCALE), (scenes.low, 1)))
     truth, low = truth[first : first + frames], low[first : first + frames]
+    if rng.random() < CLEAN_SHARE:
+        low = degrade.quantize(degrade.shrink(truth / 2 + 0.5, SCALE)) * 2 - 1
     flow = run_flow(window(scenes.flow, 1), first, frames)
     motion = window(scenes.motion, SCALE // 2)[first : first + frames - 1]
     if rng.random() < 0.5:
