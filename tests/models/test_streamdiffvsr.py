@@ -272,6 +272,7 @@ def test_tiles_are_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @needs_extra
+@pytest.mark.filterwarnings("ignore")  # of the library's oldest version
 def test_the_text_encoder_reads_what_the_published_tokenizer_gives(tmp_path: Path) -> None:
     from transformers import CLIPTokenizer
 

@@ -37,7 +37,8 @@ def put(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torchvision_is_usable_where_its_operators_do_not_fit_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(tmp_path, FAKE.format(broken=True, name="vrx_test", value=7), monkeypatch)
+    warning = "import warnings\nwarnings.warn('not for users')\n"
+    put(tmp_path, warning + FAKE.format(broken=True, name="vrx_test", value=7), monkeypatch)
     assert libraries.load("torchvision", "value") == 7
     with pytest.raises(NotImplementedError, match="vrx_test"):  # there is still nothing to call
         torch.ops.torchvision.vrx_test(torch.ones(1), torch.ones(1), 0.5)

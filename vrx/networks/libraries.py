@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -20,10 +21,14 @@ MOST_OPERATORS = 16  # to declare before giving up
 
 
 def load(module: str, name: str) -> Any:
-    """A class or function of an optional library.  Raises ImportError with one line that says what is wrong."""
+    """A class or function of an optional library, imported without its warnings, which are not for users of vrx.
+
+    Raises ImportError with one line that says what is wrong.
+    """
     try:
-        declare_operators()
-        return getattr(import_module(module), name)
+        with warnings.catch_warnings(action="ignore"):
+            declare_operators()
+            return getattr(import_module(module), name)
     except Exception as error:  # what a library needs, or what a broken build of it leads to
         raise ImportError(f"cannot use {name} of {module.partition('.')[0]}: {first_line(error)}") from error
 
