@@ -77,6 +77,23 @@ def test_an_interrupted_scene_continues_with_the_same_frames(loaded: StreamDiffV
     assert torch.equal(torch.cat([first, *rest]), torch.cat(whole))
 
 
+@torch.inference_mode()
+def test_what_stays_in_float32_in_half_precision(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    frames = torch.rand(2, 3, 20, 36, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        request = BuildRequest(read_folder(folder), ModelSettings(), torch.device("cpu"), dtype)
+        model = load(request)
+        assert model.networks.unet.dtype == model.networks.control.dtype == model.networks.unet.rows.dtype == dtype
+        assert model.flow.dtype == torch.float32
+        runner = SceneRunner(model.restorer(RestoreSettings(task=Task.UPSCALE, scale=4)))
+        runner.start(SceneStart(0, (20, 36), (80, 144)))
+        found[dtype] = torch.cat([runner.step(DeviceChunk(frame)).frames for frame in frames.split(1)])
+        assert runner.runners["restore"].state.previous.dtype == torch.float32
+    assert (found[torch.bfloat16] - found[torch.float32]).abs().max() < 0.02
+
+
 def test_a_cut_begins_anew(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRX_HOME", str(tmp_path))
     model = vrx.load_model(folder, device="cpu", dtype="fp32")
