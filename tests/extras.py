@@ -4,5 +4,5 @@ from importlib.util import find_spec
 
 import pytest
 
-PACKAGES = ("diffusers", "transformers", "torchvision")
+PACKAGES = ("diffusers", "transformers", "peft", "torchvision")
 needs_extra = pytest.mark.skipif(not all(map(find_spec, PACKAGES)), reason='needs pip install "vrx[diffusers]"')

@@ -4,7 +4,6 @@ import json
 import signal
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
 from tests.end_to_end.test_failures import start
+from tests.extras import needs_extra
 from tests.models import small_satbvr as small
 from tests.weights.conftest import command, hub
 from tests.weights.hub_server import Hub, Pull
@@ -31,9 +31,7 @@ from vrx.networks.satbvr.adapters import SETTINGS
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
-pytestmark = pytest.mark.skipif(
-    not (find_spec("diffusers") and find_spec("peft")), reason='needs pip install "vrx[diffusers]"'
-)
+pytestmark = needs_extra
 __all__ = ["command", "hub"]  # fixtures
 SOURCE = (12, 20)
 FASTEST = ("--steps", "1", "--guidance", "1", "--dtype", "fp32", "--codec", "ffv1")
@@ -80,7 +78,7 @@ def test_layers_that_wait_on_the_host_give_the_same(folder: Path, monkeypatch: p
     assert torch.equal(restore(short), expected)
     later = load(folder, free=int(80e9))
     assert not later.memory.rings
-    later.memory.offload()
+    later.memory.offload_weights()
     assert torch.equal(restore(later), expected)
 
 

@@ -1,13 +1,13 @@
 """SATB-VR's networks, which are made of diffusers' layers, and its whole procedure on latents."""
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.extras import needs_extra
 from tests.golden.cases import Case, cases, close
 from tests.golden.test_diffvsr import described_weights, fill_by_formula
 from vrx.networks.satbvr.adapters import add_adapter
@@ -25,9 +25,7 @@ from vrx.networks.satbvr.solver import Schedule
 from vrx.networks.satbvr.tiles import Side, Tiling
 from vrx.networks.satbvr.transformer import Denoiser
 
-pytestmark = pytest.mark.skipif(
-    not (find_spec("diffusers") and find_spec("peft")), reason='needs pip install "vrx[diffusers]"'
-)
+pytestmark = needs_extra
 
 GAIN = 0.9
 TOLERANCE = 1e-4  # the cases allow up to five times that, for other arithmetic

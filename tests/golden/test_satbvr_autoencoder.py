@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.extras import needs_extra
 from tests.golden.cases import Case, cases, close
 from tests.golden.test_diffvsr import fill_by_formula
 from vrx.models.layouts import to_video
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.satbvr.autoencoder import AutoencoderConfig, CogVideoAutoencoder
 
-pytest.importorskip("diffusers", reason='needs pip install "vrx[diffusers]"')
+pytestmark = needs_extra
 
 
 def autoencoder(config: dict[str, Any], **other: int) -> CogVideoAutoencoder:
@@ -89,9 +90,9 @@ def test_a_scene_of_any_allowed_length(frames: int, latents: int) -> None:
 @torch.inference_mode()
 def test_what_waits_for_the_next_call_is_only_what_is_read() -> None:
     network = autoencoder(next(iter(cases("satb_pipeline"))).values[0].config)
-    parked: list[ConvCache] = []
-    _, caches = network.decode(torch.zeros(1, 16, 3, 2, 2), [], lambda cache: parked.append(cache) or cache)
-    assert parked == caches
+    waiting: list[ConvCache] = []
+    _, caches = network.decode(torch.zeros(1, 16, 3, 2, 2), [], lambda cache: waiting.append(cache) or cache)
+    assert waiting == caches
     convolutions = [
         name for name, module in network.decoder.named_modules() if getattr(module, "time_kernel_size", 0) > 1
     ]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.extras import needs_extra
 from tests.golden import test_satbvr as networks
 from tests.golden.cases import Case, cases, close
 from tests.golden.test_diffvsr import fill_by_formula
@@ -18,7 +19,7 @@ from vrx.networks.satbvr.backbone import BackboneConfig, Transformer
 from vrx.networks.satbvr.sampler import Prompts, Sampler
 from vrx.networks.satbvr.solver import Schedule
 
-pytestmark = networks.pytestmark
+pytestmark = needs_extra
 CPU = torch.device("cpu")
 
 

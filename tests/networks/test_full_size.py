@@ -1,13 +1,13 @@
 """The networks at their published sizes, without memory: names and shapes as the files have them."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from tests.extras import needs_extra
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.published import PublishedNetwork
@@ -112,7 +112,7 @@ def test_the_connectors_of_satb_vr_are_the_published_ones() -> None:
     assert shapes(connectors)["41.norm_q.weight"] == [64]
 
 
-@pytest.mark.skipif(find_spec("diffusers") is None, reason='needs pip install "vrx[diffusers]"')
+@needs_extra
 def test_the_other_networks_of_satb_vr_are_the_published_ones() -> None:
     base, net, patch = (at_published_size(kind) for kind in (Transformer, ControlNet, ControlPatchEmbed))
     assert count(base) / 1e9 == pytest.approx(5.57, abs=0.005)

@@ -1,7 +1,6 @@
 """SATB-VR's networks at a small size with random weights: adapters, order of modules, precision, limits."""
 
 import json
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.extras import needs_extra
 from vrx.networks.satbvr.adapters import SETTINGS, add_adapter, read_ranks, read_settings
 from vrx.networks.satbvr.backbone import BackboneConfig, Transformer, from_patches, to_patches
 from vrx.networks.satbvr.control import (
@@ -33,9 +33,6 @@ SIZES = {
     "sample_width": 8,
 }
 TARGET = "transformer_blocks.1.attn1.to_q"
-libraries = pytest.mark.skipif(
-    not (find_spec("diffusers") and find_spec("peft")), reason='needs pip install "vrx[diffusers]"'
-)
 
 
 def denoiser(connectors: int = 3) -> Denoiser:
@@ -66,7 +63,7 @@ def adapter(width: int = 96, rank: int = 4, target: str = TARGET) -> dict[str, T
     }
 
 
-@libraries
+@needs_extra
 @pytest.mark.parametrize(("settings", "scale"), [({}, 1.0), ({"lora_alpha": 8}, 2.0)])
 @torch.inference_mode()
 def test_an_adapter_changes_the_weight_by_its_product(settings: dict[str, Any], scale: float) -> None:
@@ -86,7 +83,7 @@ def test_an_adapter_changes_the_weight_by_its_product(settings: dict[str, Any], 
     assert not torch.allclose(found, plain, atol=1e-2)
 
 
-@libraries
+@needs_extra
 def test_the_adapter_of_the_control_is_always_on() -> None:
     network, (noisy, lq, text) = control(), inputs(2, 4, 4)
     with torch.inference_mode():
@@ -100,7 +97,7 @@ def test_the_adapter_of_the_control_is_always_on() -> None:
     assert not any(parameter.requires_grad for name, parameter in network.named_parameters() if "lora" in name)
 
 
-@libraries
+@needs_extra
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
@@ -137,7 +134,7 @@ def test_settings_of_an_adapter() -> None:
             read_settings({SETTINGS: wrong})
 
 
-@libraries
+@needs_extra
 @pytest.mark.parametrize("role", ["predictor", "denoiser"])
 def test_the_sequence_is_the_order_in_which_large_modules_run(role: Role) -> None:
     network, net, (noisy, lq, text) = denoiser(), control(), inputs(2, 4, 4)
@@ -171,7 +168,7 @@ def test_connectors_attend_without_a_matrix_of_scores() -> None:
     assert largest.elements < 2 * tokens * 96 < tokens**2
 
 
-@libraries
+@needs_extra
 @torch.inference_mode()
 def test_bfloat16_stays_near_float32() -> None:
     network, net, (noisy, lq, text) = denoiser(), control(), inputs(2, 4, 4)
@@ -185,7 +182,7 @@ def test_bfloat16_stays_near_float32() -> None:
     assert (exact - rough.float()).abs().max() < 0.05 * exact.abs().max()
 
 
-@libraries
+@needs_extra
 def test_sizes_that_cannot_be_are_refused() -> None:
     network = denoiser()
     with pytest.raises(ValueError, match="3 latent frames of 4 x 4 are not multiples of 2"):
