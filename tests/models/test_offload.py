@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vrx.models.offload import Lane, Offload
+from vrx.models.offload import CopyStream, Offload
 
 Layers = list[list[nn.Module]]
 
@@ -20,7 +20,7 @@ def run(network: Layers, x: Tensor) -> Tensor:
     return x
 
 
-class Log(Lane):
+class Log(CopyStream):
     """Notes what is copied."""
 
     def __init__(self, device: torch.device) -> None:
@@ -38,7 +38,7 @@ def test_the_result_is_the_same_and_each_pass_copies_each_layer_once(count: int)
     network, x = layers(count), torch.ones(1, 8)
     expected = run(network, x)
     ring = Offload.attach(network, x.device)
-    log = ring.lane = Log(x.device)
+    log = ring.copies = Log(x.device)
     for number in range(1, 4):
         assert torch.equal(run(network, x), expected)
         ahead = [n % count for n in range(number * count + 1)]  # the first of the next pass is on its way

@@ -15,6 +15,7 @@ from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.models.causal_wan import OneStep
 from vrx.models.flashvsr import FlashVsrOptions, GenerateState
 from vrx.networks import ram, taehv, umt5
+from vrx.networks.color_transfer import adain
 from vrx.networks.diffvsr import autoencoder as tiny
 from vrx.networks.diffvsr import raft
 from vrx.networks.diffvsr.text import TextConfig
@@ -103,7 +104,7 @@ def test_flashvsr() -> None:
     assert SparseOptions(ratio=1.0) == SparseOptions(ratio=1.0, reach=11, pairs=3)  # "more stable"; kv_ratio 3
     defaults = FlashVsrOptions(scale=4, context=torch.zeros(1, 1, 1))
     assert (defaults.reach, defaults.pairs, defaults.color, defaults.seed) == (11, 3, "auto", 0)
-    assert flashvsr.TRANSFERS["auto"] is flashvsr.TRANSFERS["adain"]  # the release corrects colors by AdaIN
+    assert flashvsr.TRANSFER is adain  # the release corrects colors so
     assert (projection.GROUP, projection.BACK) == (4, 2)
     assert taehv.LIMIT == 3.0
 

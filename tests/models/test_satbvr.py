@@ -23,8 +23,9 @@ from vrx.models.runner import StageRunner
 from vrx.models.satbvr import model
 from vrx.models.satbvr import stage as module
 from vrx.models.satbvr.memory import FOOTPRINT, OFFLOADED, Memory
-from vrx.models.satbvr.stage import SCHEDULE, Options, Restore, choose_tiling, match_colors, tile_side
+from vrx.models.satbvr.stage import SCHEDULE, Options, Restore, choose_tiling, tile_side
 from vrx.networks.causal_conv import ConvCache
+from vrx.networks.color_transfer import adain, match_colors, wavelet
 from vrx.networks.satbvr import sampler as sampling
 from vrx.networks.satbvr.autoencoder import Posterior
 from vrx.networks.satbvr.sampler import Prompts, Sampler
@@ -45,7 +46,7 @@ class Means:
 
     device, dtype, std = CPU, torch.float32, 0.0
 
-    def encode(self, frames: Tensor, caches: list[ConvCache], park: object) -> tuple[Posterior, list[ConvCache]]:
+    def encode(self, frames: Tensor, caches: list[ConvCache], offload: object) -> tuple[Posterior, list[ConvCache]]:
         small = F.avg_pool3d(frames, (1, 8, 8))
         first = [] if caches else [small[:, :, :1]]
         rest = small[:, :, len(first) :]
@@ -53,7 +54,7 @@ class Means:
         latents = latents.repeat(1, 6, 1, 1, 1)[:, :16]
         return Posterior(latents, torch.full_like(latents, self.std)), self.count(caches, frames)
 
-    def decode(self, latents: Tensor, caches: list[ConvCache], park: object) -> tuple[Tensor, list[ConvCache]]:
+    def decode(self, latents: Tensor, caches: list[ConvCache], offload: object) -> tuple[Tensor, list[ConvCache]]:
         large = F.interpolate(latents[0, :3].transpose(0, 1), scale_factor=8).transpose(0, 1)[None]
         times = torch.full((latents.shape[2],), 4)
         times[0] = 4 if caches else 1
@@ -232,11 +233,21 @@ def test_any_size_is_padded_and_cut_exactly(source: tuple[int, int]) -> None:
     picture = torch.rand(1, 3, *source)
     stage = restore(steps=1, color="wavelet")
     assert run(stage, [picture], scene).shape == (1, 3, *scene.target)
-    same = match_colors(
-        stage._enlarge(picture, stage.start(scene)), stage._enlarge(picture, stage.start(scene)), "auto"
-    )
+    large = stage._enlarge(picture, stage.start(scene))
+    same = match_colors(large, large, "auto", module.TRANSFER)
     expected = F.interpolate(picture, scene.target, mode="bicubic").clamp(0, 1)
     assert torch.allclose(same[0].transpose(0, 1) / 2 + 0.5, expected, atol=1e-5)
+
+
+def test_colors_are_matched_as_asked() -> None:
+    made, source = torch.rand(2, 1, 3, 2, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for choice, expected in {
+        "none": made,
+        "adain": adain(made, source),
+        "wavelet": wavelet(made, source),
+        "auto": made.flip(-1),
+    }.items():
+        assert torch.equal(match_colors(made, source, choice, lambda x, _: x.flip(-1)), expected)
 
 
 def test_when_the_transformer_works_in_tiles() -> None:
@@ -283,15 +294,15 @@ def test_caches_wait_on_the_device_while_the_transformer_fits_beside_them() -> N
     cache, hd = ConvCache({"x": torch.ones(1)}), 1280 * 720
     for free, device, stays in ((7e9, "cuda", True), (6e9, "cuda", False), (0, "cpu", True)):
         memory = Memory(cast(Any, None), cast(Any, None), torch.device(device), free=lambda free=free: int(free))
-        assert (memory.park(hd, cache) is cache) == stays
+        assert (memory.offload_cache(hd, cache) is cache) == stays
     unknown = Memory(cast(Any, None), cast(Any, None), torch.device("cuda"))
-    assert unknown.park(hd, cache) is not cache
+    assert unknown.offload_cache(hd, cache) is not cache
 
 
 def test_layers_wait_on_the_host_only_where_the_output_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     memory = Memory(cast(Any, None), cast(Any, None), CPU, int(24e9))
-    monkeypatch.setattr(Memory, "offload", lambda self: (calls.append(1), self.rings.append(cast(Any, None))))
+    monkeypatch.setattr(Memory, "offload_weights", lambda self: (calls.append(1), self.rings.append(cast(Any, None))))
     memory.prepare(640 * 480)
     assert not calls
     memory.prepare(1280 * 720)
@@ -334,6 +345,7 @@ def test_the_options_and_what_is_asked_without_them() -> None:
 def test_the_published_numbers() -> None:
     """The authors' code: 80 frames of a temporal tile, of 1024 pixels, beginning 64 and 768 apart."""
     assert (module.WINDOW, module.TILE, module.STRIDE) == (WINDOW, 1024, 768) == (80 // 4, 128 * 8, 96 * 8)
+    assert module.TRANSFER is wavelet
     assert module.CONTEXT + 1 == (80 - 64) // 4  # with the first one twice
     assert (SCHEDULE.first, SCHEDULE.next, SCHEDULE.multiple, SCHEDULE.first_offset) == (73, 64, 8, 1)
     assert [SCHEDULE.padding(n, True) for n in (1, 2, 9, 73)] == [0, 7, 0, 0]

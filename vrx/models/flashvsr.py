@@ -7,7 +7,7 @@ Wan's; then the source's colors.  Features lead the picture by four frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -24,7 +24,7 @@ from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
 from vrx.models.tiling import SPATIAL
 from vrx.networks.cache import KVCache
 from vrx.networks.causal_conv import ConvCache
-from vrx.networks.color_transfer import adain, wavelet
+from vrx.networks.color_transfer import adain, match_colors
 from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.flashvsr.transformer import TIMESTEP, FlashTransformer, SparseOptions, released_ratio
 from vrx.networks.taehv import ConditionalDecoder
@@ -37,9 +37,7 @@ FIRST, NEXT = 21, 8  # frames that a step gives
 SCHEDULE = ChunkSchedule(first=FIRST, next=NEXT, multiple=NEXT, first_offset=FIRST % NEXT, least=FIRST, ahead=AHEAD)
 FIRST_LATENTS, NEXT_LATENTS = 6, 2
 CHANNELS = 16
-
-Transfer = Callable[[Tensor, Tensor], Tensor]
-TRANSFERS: dict[str, Transfer | None] = {"adain": adain, "wavelet": wavelet, "none": None, "auto": adain}
+TRANSFER = adain  # of colors, as the release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,14 +204,14 @@ class Decode(AutoencoderStage[GeneratedChunk, RestoredChunk]):
 
     def __init__(self, decoder: ConditionalDecoder | StreamingPass, color: str, device: torch.device) -> None:
         super().__init__(device)
-        self._decoder, self._transfer = decoder, TRANSFERS[color]
+        self._decoder, self._color = decoder, color
 
     def step(self, chunk: GeneratedChunk, state: AutoencoderState) -> tuple[RestoredChunk, AutoencoderState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
         video, caches = self.decode(chunk.latents, chunk.shown, state.caches)
         height, width = state.scene.target
         video, shown = video[..., :height, :width], chunk.shown[..., :height, :width]
-        frames = to_frames(video if self._transfer is None else self._transfer(video, shown))
+        frames = to_frames(match_colors(video, shown, self._color, TRANSFER))
         return RestoredChunk(frames), AutoencoderState(state.scene, caches)
 
     def decode(self, latents: Tensor, shown: Tensor, caches: Caches) -> tuple[Tensor, Caches]:

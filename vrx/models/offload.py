@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,14 @@ Layer = Sequence[nn.Module]  # modules that travel together, the first of them r
 
 
 @dataclass(frozen=True)
-class Waiting:
+class HostLayer:
     """A layer's weights: their bytes on the host in one piece, and where each parameter is in them."""
 
     host: Tensor
     places: tuple[tuple[nn.Parameter, int], ...]
 
     @classmethod
-    def of(cls, layer: Layer, pinned: bool) -> Waiting:
+    def of(cls, layer: Layer, pinned: bool) -> HostLayer:
         """The weights of a layer, moved into one piece of memory, where its parameters point from now on."""
         parameters = list(dict.fromkeys(p for module in layer for p in module.parameters()))
         offsets, end = [], 0
@@ -34,11 +35,11 @@ class Waiting:
             offsets.append(end)
             end += -(-parameter.nbytes // ALIGNMENT) * ALIGNMENT
         host = torch.empty(end, dtype=torch.uint8, pin_memory=pinned)
-        waiting = cls(host, tuple(zip(parameters, offsets, strict=True)))
-        for parameter, place in waiting.views(host):
+        found = cls(host, tuple(zip(parameters, offsets, strict=True)))
+        for parameter, place in found.views(host):
             place.copy_(parameter.data)
             parameter.data = place
-        return waiting
+        return found
 
     def views(self, memory: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
         """Every parameter, and its place in a piece of memory that holds the layer."""
@@ -53,7 +54,7 @@ class Waiting:
             parameter.data = place
 
 
-class Lane:
+class CopyStream:
     """Copies from the host beside the computation.  On a processor there is only one order of work."""
 
     def __init__(self, device: torch.device) -> None:
@@ -86,9 +87,9 @@ class Lane:
 class Offload:
     """A ring of layers that run in their order, again and again; `attach` makes one of modules."""
 
-    layers: tuple[Waiting, ...]
+    layers: tuple[HostLayer, ...]
     slots: tuple[Tensor, ...]
-    lane: Lane
+    copies: CopyStream
     residents: list[int | None] = field(default_factory=lambda: [None] * SLOTS)  # the layer in each slot
 
     @classmethod
@@ -97,23 +98,19 @@ class Offload:
 
         A layer runs where its first module is called.  Modules must not have weights in common.
         """
-        waiting = tuple(Waiting.of(layer, pinned=device.type == "cuda") for layer in layers)
-        largest = max(layer.host.numel() for layer in waiting)
+        on_host = tuple(HostLayer.of(layer, pinned=device.type == "cuda") for layer in layers)
+        largest = max(layer.host.numel() for layer in on_host)
         slots = tuple(torch.empty(largest, dtype=torch.uint8, device=device) for _ in range(SLOTS))
-        ring = cls(waiting, slots, Lane(device))
+        ring = cls(on_host, slots, CopyStream(device))
         for number, layer in enumerate(layers):
-            layer[0].register_forward_pre_hook(ring.enter_hook(number))
+            layer[0].register_forward_pre_hook(partial(ring.enter, number))
         return ring
 
-    def enter_hook(self, number: int) -> EnterHook:
-        """What runs before a layer."""
-        return EnterHook(self, number)
-
-    def enter(self, number: int) -> None:
-        """Have a layer's weights on the device, and the next one's on their way."""
+    def enter(self, number: int, *_: object) -> None:
+        """Before a layer runs: have its weights on the device, and the next one's on their way."""
         if number not in self.residents:
             self._bring(number, self._other(None))
-        self.lane.wait(number)
+        self.copies.wait(number)
         following = (number + 1) % len(self.layers)
         if following not in self.residents:
             self._bring(following, self._other(number))
@@ -126,21 +123,10 @@ class Offload:
         """Fill a slot with a layer; the one in it is on the host again."""
         resident = self.residents[slot]
         if resident is not None:
-            self.lane.wait(resident)
+            self.copies.wait(resident)
             self.layers[resident].point_to(self.layers[resident].host)
         layer = self.layers[number]
         memory = self.slots[slot][: layer.host.numel()]
-        self.lane.copy(number, layer.host, memory)
+        self.copies.copy(number, layer.host, memory)
         layer.point_to(memory)
         self.residents[slot] = number
-
-
-@dataclass(frozen=True, eq=False)
-class EnterHook:
-    """A module's forward pre-hook."""
-
-    ring: Offload
-    number: int
-
-    def __call__(self, module: nn.Module, inputs: object) -> None:
-        self.ring.enter(self.number)

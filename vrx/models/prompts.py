@@ -48,24 +48,19 @@ def cut_tokens(description: str, text: str, length: int) -> list[int]:
     return [*ids, end]
 
 
-def encode_prompt(components: Components, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
+def encode_prompt(components: Components, prompt: str, device: torch.device, folder: Path) -> Tensor:
     """Guidance rows [1, L, D] of a prompt, float32, from `folder` where they were stored.
 
     The encoder is loaded only when they were not, and is gone afterwards.  Rows of padding are left out:
     the transformer puts zeros there.  Raises ModelError.
     """
-    name = prompts.cache_key(prompt, components.where("text"))
-    stored = prompts.load(folder, name) if folder is not None else None
-    if stored is not None:
-        return stored.to(device)
-    ids, mask = tokenize(components.tokenizer(), prompt)
-    encoder = components.load("text", Umt5Encoder)
-    with torch.inference_mode():
-        found = run_encoder(encoder, ids, mask, device).float().cpu()
-    del encoder
-    if folder is not None:
-        prompts.save(folder, name, found)
-    return found.to(device)
+
+    def encode() -> Tensor:
+        ids, mask = tokenize(components.tokenizer(), prompt)
+        with torch.inference_mode():
+            return run_encoder(components.load("text", Umt5Encoder), ids, mask, device).float().cpu()
+
+    return prompts.cached(folder, prompts.cache_key(prompt, components.where("text")), encode).to(device)
 
 
 def run_encoder(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.device) -> Tensor:

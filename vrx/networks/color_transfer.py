@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,6 +11,8 @@ from torch import Tensor
 ADAIN_EPSILON = 1e-5  # under the root
 LEVELS = 5  # blurs of the wavelet, at 1, 2, 4, 8 and 16 pixels
 TAPS = (0.25, 0.5, 0.25)
+
+Transfer = Callable[[Tensor, Tensor], Tensor]  # what is restored, and its source
 
 
 def adain(x: Tensor, source: Tensor) -> Tensor:
@@ -40,3 +44,13 @@ def low_band(x: Tensor, levels: int = LEVELS) -> Tensor:
 def wavelet(x: Tensor, source: Tensor) -> Tensor:
     """The low band of the source under the details of `x` [..., H, W]; clipped to -1..1."""
     return (x - low_band(x) + low_band(source)).clamp(-1, 1)
+
+
+def match_colors(x: Tensor, source: Tensor, choice: str, published: Transfer) -> Tensor:
+    """`x` in the colors of the source, both [..., H, W].
+
+    `choice`: `adain`, `wavelet`, `none`, or `auto` for the transfer that the model was `published` with.
+    """
+    if choice == "none":
+        return x
+    return {"adain": adain, "wavelet": wavelet, "auto": published}[choice](x, source)

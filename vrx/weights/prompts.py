@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +20,15 @@ def cache_key(prompt: str, checkpoint: Path) -> str:
     status = checkpoint.stat()
     text = f"{checkpoint.resolve()}\n{status.st_size}\n{status.st_mtime_ns}\n{prompt}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cached(folder: Path, name: str, encode: Callable[[], Tensor]) -> Tensor:
+    """The cached rows [1, L, D] of a key, or those that `encode` gives, which are then cached."""
+    rows = load(folder, name)
+    if rows is None:
+        rows = encode()
+        save(folder, name, rows)
+    return rows
 
 
 def load(folder: Path, name: str) -> Tensor | None:

@@ -39,20 +39,20 @@ class Memory:
     def prepare(self, pixels: int) -> None:
         """Make room for an output of so many pixels: from now on the layers wait on the host where there is not."""
         if self.before is not None and not self.rings and pixels > FOOTPRINT.whole.within(self.before):
-            self.offload()
+            self.offload_weights()
 
     def needs_tiles(self, pixels: int) -> bool:
         """Whether an output of so many pixels does not fit in one piece, wherever the weights are."""
         return self.before is not None and pixels > OFFLOADED.within(self.before)
 
-    def park(self, pixels: int, cache: ConvCache) -> ConvCache:
+    def offload_cache(self, pixels: int, cache: ConvCache) -> ConvCache:
         """An autoencoder's cache where it waits: on the device while what an output of so many pixels takes is free."""
         free = None if self.free is None else self.free()
         if self.device.type != "cuda" or (free is not None and free >= needed_beside_weights(pixels)):
             return cache
         return cache.to(torch.device("cpu"))
 
-    def offload(self) -> None:
+    def offload_weights(self) -> None:
         """Let the layers of both transformers wait on the host, and have all else on the device."""
         connectors = self.denoiser.connectors.children()
         pairs: list[Layer] = [list(pair) for pair in zip(self.denoiser.blocks, connectors, strict=True)]

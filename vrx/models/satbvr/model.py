@@ -71,7 +71,7 @@ def load(request: BuildRequest) -> SatbVrModel:
     for network in (denoiser, control):
         place(network)
     if small:
-        memory.offload()
+        memory.offload_weights()
     sampler = Sampler(
         denoiser=denoiser,
         control=control,

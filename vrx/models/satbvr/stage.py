@@ -21,7 +21,7 @@ from vrx.models.autoencoders import Caches, pack_caches, unpack_caches
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
 from vrx.models.satbvr.memory import Memory
-from vrx.networks.color_transfer import adain, wavelet
+from vrx.networks.color_transfer import match_colors, wavelet
 from vrx.networks.satbvr.autoencoder import FRAMES, SPATIAL, TEMPORAL, CogVideoAutoencoder
 from vrx.networks.satbvr.sampler import Sampler
 from vrx.networks.satbvr.tiles import Side, Tiling
@@ -36,6 +36,7 @@ SCHEDULE = ChunkSchedule(
 )
 PIXEL_MULTIPLE = 16  # autoencoder x patch
 TILE, STRIDE = 1024, 768  # pixels, as published
+TRANSFER = wavelet  # of colors, as published
 SCENE_SEEDS = 1_000_003  # between the seeds of two scenes; the first has the user's
 CPU = torch.device("cpu")
 
@@ -98,13 +99,13 @@ class Restore(Stage[DeviceChunk, RestoredChunk, RestoreState]):
         """Restored frames [T, 3, s H, s W] in 0..1."""
         video = torch.cat([self._enlarge(part, state).to(self._dtype) for part in chunk.frames.split(FRAMES)], 2)
         video = pad_to_multiple(video, PIXEL_MULTIPLE)
-        park = partial(self._memory.park, video.shape[-2] * video.shape[-1])
-        posterior, encoder = self._autoencoder.encode(video, state.encoder, park)
+        offload = partial(self._memory.offload_cache, video.shape[-2] * video.shape[-1])
+        posterior, encoder = self._autoencoder.encode(video, state.encoder, offload)
         del video
         new = posterior.sample(state.draw(posterior.mean.shape).to(self._device)).transpose(1, 2)
         lq, restored = self._restore(new, state)
         latents = restored[:, -new.shape[1] :].transpose(1, 2).to(self._dtype)
-        pictures, decoder = self._autoencoder.decode(latents, state.decoder, park)
+        pictures, decoder = self._autoencoder.decode(latents, state.decoder, offload)
         after = replace(
             state,
             encoder=encoder,
@@ -129,13 +130,14 @@ class Restore(Stage[DeviceChunk, RestoredChunk, RestoreState]):
         lq = twice_first(lq)
         return lq, sampler.sample(lq, lambda shape: state.draw(shape).to(self._device), known)
 
-    def _finish(self, pictures: Tensor, source: Tensor, state: RestoreState) -> Tensor:
+    def _finish(self, pictures: Tensor, frames: Tensor, state: RestoreState) -> Tensor:
         """Decoded video [1, 3, T, H, W] as frames, cut to size, in the colors of the source."""
         height, width = state.scene.target
         found = []
-        for part, frames in zip(pictures.split(FRAMES, 2), source.split(FRAMES), strict=True):
+        for part, shown in zip(pictures.split(FRAMES, 2), frames.split(FRAMES), strict=True):
             video = part[..., :height, :width].float().clamp_(-1, 1)
-            found.append(to_frames(match_colors(video, self._enlarge(frames, state), self._options.color)))
+            source = self._enlarge(shown, state)
+            found.append(to_frames(match_colors(video, source, self._options.color, TRANSFER)))
         return torch.cat(found)
 
     def save(self, state: RestoreState) -> dict[str, Tensor]:
@@ -168,13 +170,6 @@ def below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def twice_first(latents: Tensor) -> Tensor:
     """Latents [1, F, 16, h, w] with the first of them in front once more."""
     return torch.cat([latents[:, :1], latents], 1)
-
-
-def match_colors(video: Tensor, source: Tensor, color: str) -> Tensor:
-    """A video in the colors of the source, both [1, 3, T, H, W] in -1..1; `color` as --color-fix has it."""
-    if color == "none":
-        return video
-    return adain(video, source) if color == "adain" else wavelet(video, source)
 
 
 def tile_side(pixels: int) -> Side:

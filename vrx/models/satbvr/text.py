@@ -25,19 +25,16 @@ def load_encoder(components: Components) -> Umt5Encoder:
     return components.fill("text", Umt5Encoder, tensors)
 
 
-def encode_prompt(components: Components, prompt: str, device: torch.device, folder: Path | None) -> Tensor:
-    """Rows [1, 226, D] of a prompt, float32, from `folder` where they were stored; nothing is masked.
+def encode_prompt(components: Components, prompt: str, device: torch.device, folder: Path) -> Tensor:
+    """Rows [1, 226, D] of a prompt, float32, from `folder` where they were cached; nothing is masked.
 
     The encoder is loaded only when they were not, and is gone afterwards.  Raises ModelError.
     """
-    name = prompts.cache_key(prompt, components.where("text"))
-    stored = prompts.load(folder, name) if folder is not None else None
-    if stored is not None:
-        return stored.to(device)
-    ids = cut_tokens(components.tokenizer(), prompt.strip(), LENGTH)
-    row = torch.tensor([[*ids, *[0] * (LENGTH - len(ids))]])
-    with torch.inference_mode():
-        found = run_encoder(load_encoder(components), row, torch.ones_like(row), device).float().cpu()
-    if folder is not None:
-        prompts.save(folder, name, found)
-    return found.to(device)
+
+    def encode() -> Tensor:
+        ids = cut_tokens(components.tokenizer(), prompt.strip(), LENGTH)
+        row = torch.tensor([[*ids, *[0] * (LENGTH - len(ids))]])
+        with torch.inference_mode():
+            return run_encoder(load_encoder(components), row, torch.ones_like(row), device).float().cpu()
+
+    return prompts.cached(folder, prompts.cache_key(prompt, components.where("text")), encode).to(device)

@@ -28,10 +28,10 @@ OVERLAP = (1 / 6, 1 / 5)  # of a tile's height and width
 UNUSED = ("conv_y", "conv_b")  # convolutions that look at one frame only, whose inputs diffusers returns all the same
 SEPARATOR = "/"  # in the names of a cache: module names have dots
 
-Park = Callable[[ConvCache], ConvCache]  # a cache that is not needed before the next call, to where it waits
+OffloadCache = Callable[[ConvCache], ConvCache]  # moves a cache that is not needed before the next call
 
 
-def stay(cache: ConvCache) -> ConvCache:
+def leave(cache: ConvCache) -> ConvCache:
     """Leave a cache where it is."""
     return cache
 
@@ -139,25 +139,27 @@ class CogVideoAutoencoder(LibraryNetwork):
         side = self.config.sample_height // 2, self.config.sample_width // 2
         return TileGrid.of((side[0] // SPATIAL, side[1] // SPATIAL), side)
 
-    def encode(self, frames: Tensor, caches: list[ConvCache], park: Park = stay) -> tuple[Posterior, list[ConvCache]]:
+    def encode(
+        self, frames: Tensor, caches: list[ConvCache], offload: OffloadCache = leave
+    ) -> tuple[Posterior, list[ConvCache]]:
         """The posterior of the next frames [B, 3, T, H, W] in -1..1; a cache a tile, none at a scene's start.
 
         T is 8 k, and at a scene's start 1 + 8 k.
         """
-
-        moments, after = TiledPass(self.library.encoder, self.pixel_tiles, FRAMES, park).run(frames, caches)
+        moments, after = TiledPass(self.library.encoder, self.pixel_tiles, FRAMES, offload).run(frames, caches)
         mean, log_variance = moments.float().chunk(2, 1)
         scale = self.config.scaling_factor
         return Posterior(mean * scale, torch.exp(0.5 * log_variance.clamp(-30, 20)) * scale), after
 
-    def decode(self, latents: Tensor, caches: list[ConvCache], park: Park = stay) -> tuple[Tensor, list[ConvCache]]:
+    def decode(
+        self, latents: Tensor, caches: list[ConvCache], offload: OffloadCache = leave
+    ) -> tuple[Tensor, list[ConvCache]]:
         """The next frames [B, 3, T, H, W], about -1..1, of latents [B, 16, F, h, w] as the transformers give them.
 
         F is 2 k, and at a scene's start 1 + 2 k.
         """
-
         latents = latents / self.config.scaling_factor
-        return TiledPass(self.library.decoder, self.latent_tiles, LATENTS, park).run(latents, caches)
+        return TiledPass(self.library.decoder, self.latent_tiles, LATENTS, offload).run(latents, caches)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class TiledPass:
     network: nn.Module
     grid: TileGrid
     frames: int
-    park: Park
+    offload: OffloadCache
 
     def run(self, x: Tensor, caches: list[ConvCache]) -> tuple[Tensor, list[ConvCache]]:
         """The output, and the tiles' caches; there are none at a scene's start."""
@@ -182,7 +184,7 @@ class TiledPass:
             for left in columns:
                 part = band[..., left : left + self.grid.side[1]]
                 tile, cache = run_groups(self.network, part, next(waiting), self.frames)
-                after.append(self.park(cache))
+                after.append(self.offload(cache))
                 tile = fade(above[len(line)], tile, self.grid.blend[0], -2) if above else tile
                 line.append(fade(line[-1], tile, self.grid.blend[1], -1) if line else tile)
             lines.append(line[0] if len(after) == len(rows) == 1 else self._join(line))
