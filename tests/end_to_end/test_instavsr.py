@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 
 from tests.clips import ClipMaker, read
@@ -44,6 +46,21 @@ def test_an_imported_checkpoint_restores_a_clip(vrx: Command, clip: ClipMaker, t
     assert results[0].kinds == ["video", "audio"]
     for result in results[1:]:
         assert (result.frames == results[0].frames).all()
+
+
+@pytest.mark.parametrize(("scale", "note"), [(4, False), (2, True)])
+def test_the_model_in_the_package_works_offline(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, scale: int, note: bool
+) -> None:
+    path = clip(size=(42, 24), frames=3)
+    words = ("--model", "instavsr-small", "-s", scale, "--codec", "ffv1", "--offline", "-o", "out.mkv")
+    done = vrx("upscale", path, *words)
+    assert done.returncode == 0, done.stderr
+    assert ("instavsr enlarges by 4" in " ".join(done.stderr.split())) == note
+    found, source = read(tmp_path / "out.mkv").frames, read(path).frames
+    assert found.shape == (3, 24 * scale, 42 * scale, 3)
+    means = found.reshape(3, 24, scale, 42, scale, 3).mean((2, 4))
+    assert np.abs(means - source).mean() < 3  # levels: it is the same picture
 
 
 def test_an_interrupted_run_continues_with_the_same_frames(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:

@@ -11,17 +11,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.models.small import random_weights
+from vrx.bench.random_weights import RandomComponents
 from vrx.bench.stages import measure
 from vrx.errors import ModelError
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
 from vrx.models.instavsr import FAMILY, SCHEDULE, Align, AlignedChunk, InstaVsrRestorer, Restore, load
+from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner, StageRunner
 from vrx.models.tiling import Tiles, Tiling
 from vrx.networks.color_transfer import adain
 from vrx.networks.instavsr.network import SMALL, InstaVsr, InstaVsrConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
 
 SOURCE = (35, 41)
 SCENE = SceneStart(0, SOURCE, (140, 164))
@@ -217,6 +220,17 @@ def test_float16_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="overflow in float16") as caught:
         load(replace(request, dtype=torch.float16))
     assert "--dtype bf16" in str(caught.value.hint)
+
+
+def test_the_packaged_network_is_the_small_one() -> None:
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["instavsr-small"]
+    assert entry.parameters == sum(p.numel() for p in InstaVsr(SMALL).parameters())
+    random = RandomComponents.of(entry, FAMILY, torch.device("cpu"), torch.float32)
+    assert random.config("instavsr") == SMALL
+    footprint = FAMILY.footprint(entry)
+    assert footprint is not None
+    assert footprint.whole.at(1280 * 720) == pytest.approx(0.74e9, rel=0.05)  # measured on a processor
+    assert footprint.whole.at(5120 * 2880) == pytest.approx(2.65e9, rel=0.1)
 
 
 def test_both_stages_are_measured() -> None:

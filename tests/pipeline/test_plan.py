@@ -1,5 +1,6 @@
 """What a dry run shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, plan
 from vrx.pipeline.memory import HostMemory
 from vrx.pipeline.plan import check_memory, make_plan, missing_files_note
+from vrx.pipeline.select_model import memory_needed
+from vrx.settings import RestoreSettings, Task
 from vrx.weights.catalogue import load_all
 
 
@@ -36,6 +39,20 @@ def test_memory_that_cannot_be_enough_is_named_and_refused(
         assert "it would be refused" in plan.make_plan(session).notes[-1]
         with pytest.raises(DeviceError, match="of memory"):
             check_memory(session)
+
+
+def test_memory_is_that_of_the_size_a_model_enlarges_to(clip: ClipMaker, tmp_path: Path) -> None:
+    """A clip of 64x48 by 4, whatever the scale."""
+    found = []
+    for scale in (2, 4):
+        restore = RestoreSettings(task=Task.UPSCALE, scale=scale)
+        job = make_job(clip("in.mkv", frames=5), tmp_path / "out.mp4", restore=restore)
+        job = replace(job, model=replace(job.model, name="instavsr-small"))
+        with open_session(job) as session:
+            found.append(make_plan(session))
+    entry = load_all(FAMILIES)["instavsr-small"]
+    assert [plan.memory for plan in found] == [memory_needed(entry, 256 * 192)] * 2
+    assert [plan.seconds for plan in found] == [None, None]  # not known
 
 
 def test_a_plan_tells_which_files_of_a_model_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
