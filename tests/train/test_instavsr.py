@@ -17,10 +17,10 @@ from torch import Tensor
 
 from vrx.networks.embedded.recurrent import fetch
 from vrx.networks.instavsr.network import SMALL, InstaVsr
-from vrx.train import critics, instavsr, pool, prepared, recurrence
-from vrx.train.instavsr import Training, begin, draw, one_step, run_flow, save
+from vrx.train import critics, instavsr, instavsr_losses, pool, prepared, recurrence
+from vrx.train.instavsr import Training, begin, one_step, save
 from vrx.train.pool import Maker
-from vrx.train.prepared import Scenes
+from vrx.train.prepared import Scenes, draw, run_flow
 from vrx.train.synthesis import Photographs, text_bank
 
 TINY = replace(SMALL, widths=(8,), decoder_widths=(8,))
@@ -102,7 +102,7 @@ def test_gradients_go_back_as_far_as_asked(reach: int, reached: bool, monkeypatc
 
 
 def test_pretraining_comes_closer_to_the_truth_than_bicubic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instavsr, "FLOOR", 1e-3)  # these clips are smooth
+    monkeypatch.setattr(instavsr_losses, "FLOOR", 1e-3)  # these clips are smooth
     args = arguments(tmp_path)
     terms = run(begin(args, TINY), moving_scenes(), args, 30)
     assert terms[0]["fidelity"] == pytest.approx(1.0, abs=0.03)
@@ -178,7 +178,7 @@ def test_the_log_survives_that_terms_come_in_when_the_wait_is_over() -> None:
 
 def test_spectral_norms_are_one_after_they_were_renewed() -> None:
     torch.manual_seed(0)
-    judges = instavsr.Judges(TINY)
+    judges = instavsr_losses.Judges(TINY)
     for _ in range(30):
         judges.renew_norms()
     norm = torch.linalg.matrix_norm(judges.pixel.leave.weight.detach().flatten(1), 2)

@@ -18,7 +18,7 @@ import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,25 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vrx.networks.instavsr.network import SCALE, SMALL, InstaVsr, InstaVsrConfig, enlarge
-from vrx.train import degrade
-from vrx.train.critics import (
-    LatentCritic,
-    LatentEncoder,
-    PixelCritic,
-    critic_loss,
-    deceive_loss,
-    feature_distance,
+from vrx.networks.instavsr.network import SMALL, InstaVsr, InstaVsrConfig
+from vrx.train.instavsr_losses import (
+    ADVERSARIAL,
+    PRETRAIN,
+    Judges,
+    Weights,
+    deceptions,
+    flat,
+    judge_loss,
+    paired_losses,
+    pull,
+    values,
 )
 from vrx.train.optimizers import Muon
-from vrx.train.prepared import FRAMES, OFFSETS, Scenes, load
-from vrx.train.recurrence import Restored, moved_change, restore, visible
+from vrx.train.prepared import FRAMES, Batch, Scenes, draw, load
+from vrx.train.recurrence import Restored, restore
 
-FLOOR = 0.03  # the least distance of bicubic, values in 0..1, that a clip counts by: smooth ones would drown the others
-EPSILON = 1e-3  # of the Charbonnier distance
 CLIP_NORM = 1.0
 AVERAGE = 0.998  # of the running average of the weights
-CLEAN_SHARE = 0.4  # of the clips, shrunk once more from the truth without damage
-COLOR_SHARE = 0.3  # of the clips, colors exchanged
 WARM_UP = 40  # steps
 MUON_RATE = 10.0  # times the rate of AdamW
 LEAST_RATE = 0.02  # share of the rate at the end
@@ -54,132 +53,6 @@ JUDGED = 2  # frames a clip that the critics see
 JUDGE_RATE = 5e-4
 BETAS = (0.9, 0.99)
 JUDGE_BETAS = (0.5, 0.99)
-ENCODER_PULL = 0.05  # weight of the encoder's distance from the restorer's latents
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Of the temporal term beside the distance, and the adversarial terms' shares.
-
-    A share is the length of a term's gradient where it acts, at frames or latents, of that of the two first.
-    """
-
-    temporal: float
-    pixel: float = 0.0
-    features: float = 0.0
-    latent: float = 0.0
-
-
-PRETRAIN = Weights(temporal=0.15)
-ADVERSARIAL = Weights(temporal=0.3, pixel=0.4, features=0.4, latent=0.05)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips: `truth` [B, T, 3, 4 h, 4 w] and `low` in -1..1; flows as in `Scenes`, float32."""
-
-    truth: Tensor
-    low: Tensor
-    flow: Tensor
-    motion: Tensor
-
-    def part(self, index: int, of: int) -> Batch:
-        """One of `of` equal shares."""
-        return Batch(*(getattr(self, f.name).chunk(of)[index] for f in fields(self)))
-
-
-def run_flow(flow: Tensor, first: int, frames: int) -> Tensor:
-    """Window flows [frames, 4, 2, h, w] of a run out of a clip [T, 4, 2, h, w]: at its ends to the nearest frame."""
-    run = torch.zeros_like(flow[:frames])
-    for t in range(frames):
-        for n, offset in enumerate(OFFSETS):
-            if within := min(max(t + offset, 0), frames - 1) - t:
-                run[t, n] = flow[first + t, OFFSETS.index(within)]
-    return run
-
-
-def draw(scenes: Scenes, count: int, size: tuple[int, int], rng: random.Random) -> Batch:
-    """`count` clips cut to a size, frames and pixels of the source's side, and varied."""
-    clips = [draw_one(scenes, size, rng) for _ in range(count)]
-    return Batch(*(torch.stack(parts) for parts in zip(*clips, strict=True)))
-
-
-def draw_one(scenes: Scenes, size: tuple[int, int], rng: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Truth, picture, window flows and the truth's motion of one clip."""
-    frames, side = size
-    first = rng.randint(0, scenes.low.shape[1] - frames)
-    index, room = rng.randrange(len(scenes)), (scenes.low.shape[-1] - side) // 2
-    top, left = rng.randint(0, room) * 2, rng.randint(0, room) * 2
-
-    def window(x: Tensor, unit: int) -> Tensor:
-        cut = x[index][..., top * unit : (top + side) * unit, left * unit : (left + side) * unit]
-        return cut.float()
-
-    truth, low = (window(x, unit) / 127.5 - 1 for x, unit in ((scenes.truth, SCALE), (scenes.low, 1)))
-    truth, low = truth[first : first + frames], low[first : first + frames]
-    if rng.random() < CLEAN_SHARE:
-        low = degrade.quantize(degrade.shrink(truth / 2 + 0.5, SCALE)) * 2 - 1
-    flow = run_flow(window(scenes.flow, 1), first, frames)
-    motion = window(scenes.motion, SCALE // 2)[first : first + frames - 1]
-    if rng.random() < 0.5:
-        truth, low, flow, motion = (x.flip(-1) for x in (truth, low, flow, motion))
-        flow[..., 0, :, :].neg_()
-        motion[..., 0, :, :].neg_()
-    if rng.random() < 0.5:
-        truth, low, flow, motion = (x.transpose(-1, -2) for x in (truth, low, flow, motion))
-        flow, motion = flow.flip(-3), motion.flip(-3)
-    if rng.random() < COLOR_SHARE:
-        order = rng.sample(range(3), 3)
-        truth, low = truth[:, order], low[:, order]
-    return truth, low, flow, motion
-
-
-def charbonnier(error: Tensor) -> Tensor:
-    """Mean distance a clip, [B]."""
-    return (error.square() + EPSILON**2).sqrt().mean((1, 2, 3, 4))
-
-
-def enlarged(low: Tensor) -> Tensor:
-    """Bicubic enlargement of clips."""
-    pictures = enlarge(low.flatten(0, 1))
-    return pictures.view(*low.shape[:3], *pictures.shape[-2:])
-
-
-def bicubic_losses(batch: Batch, change: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance and change's error of bicubic in the first two frames, [B] each: what the terms are relative to."""
-    base, truth = enlarged(batch.low[:, :2]) / 2, batch.truth[:, :2] / 2
-    error = (moved_change(base, batch.motion[:, :1]) - change[:, :1]) * seen[:, :1]
-    return charbonnier(base - truth).clamp_min(FLOOR), charbonnier(error).clamp_min(FLOOR)
-
-
-def paired_losses(frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Distance, and error of the change between adjacent frames, each relative to that of bicubic."""
-    out, truth = frames / 2, batch.truth / 2
-    with torch.no_grad():
-        change = moved_change(truth, batch.motion)
-        seen = visible(change)
-        usual, usual_change = bicubic_losses(batch, change, seen)
-    distance = charbonnier(out - truth) / usual
-    error = charbonnier((moved_change(out, batch.motion) - change) * seen) / usual_change
-    return distance.mean(), error.mean()
-
-
-class Judges(nn.Module):
-    """What only the adversarial phase has: critics, and the encoder of the truth."""
-
-    def __init__(self, config: InstaVsrConfig) -> None:
-        super().__init__()
-        self.pixel, self.latent = PixelCritic(), LatentCritic(config.features)
-        self.encoder = LatentEncoder(config.features, SCALE * config.cell)
-        self.eval()
-
-    def renew_norms(self) -> None:
-        """One power iteration of every spectral norm; none happens while they judge."""
-        self.train()
-        for module in self.modules():
-            if hasattr(module, "parametrizations"):
-                module.weight  # noqa: B018  # reading it is what iterates
-        self.eval()
 
 
 @dataclass(frozen=True)
@@ -196,61 +69,6 @@ def narrowed(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
-def flat(clips: Tensor) -> Tensor:
-    """[B, T, ...] to [B T, ...]."""
-    return clips.flatten(0, 1)
-
-
-def judge_loss(judges: Judges, network: InstaVsr, real: Tensor, low: Tensor, made: Restored) -> dict[str, Tensor]:
-    """What the judges make small: of pictures [N, 3, 4 h, 4 w] and what was made in their stead, cut from its past."""
-    frames, latents = flat(made.frames).detach(), flat(made.latents).detach()
-    true_latents = judges.encoder(real)
-    again = network.decode(true_latents, low).float()
-    return {
-        "critic": critic_loss(judges.pixel(real)[0], judges.pixel(frames)[0]),
-        "latent critic": critic_loss(judges.latent(true_latents.detach()), judges.latent(latents)),
-        "encoder": (again - real).abs().mean() + ENCODER_PULL * (true_latents - latents).float().abs().mean(),
-    }
-
-
-def deceptions(judges: Judges, real: Tensor, made: Restored) -> dict[str, Tensor]:
-    """The restorer's adversarial terms."""
-    with torch.no_grad():
-        wanted = judges.pixel(real)[1]
-    logits, found = judges.pixel(flat(made.frames))
-    return {
-        "pixel": deceive_loss(logits),
-        "features": feature_distance(found, wanted),
-        "latent": deceive_loss(judges.latent(flat(made.latents))),
-    }
-
-
-def scaled(gradient: Tensor, length: Tensor) -> Tensor:
-    """A gradient made that long."""
-    factor: Tensor = length / gradient.norm().clamp_min(1e-12)
-    return gradient * factor
-
-
-def pull(terms: dict[str, Tensor], made: Restored, weights: Weights) -> tuple[Tensor, Tensor]:
-    """Gradients at frames and latents (leaves of the terms)."""
-    loss = terms["fidelity"] + weights.temporal * terms["temporal"]
-    (frames,) = torch.autograd.grad(loss, made.frames)
-    latents, length = torch.zeros_like(made.latents), frames.norm()
-    for name in ("pixel", "features"):
-        if name in terms:
-            (more,) = torch.autograd.grad(terms[name], made.frames, retain_graph=True)
-            frames = frames + scaled(more, getattr(weights, name) * length)
-    if "latent" in terms:
-        (latents,) = torch.autograd.grad(terms["latent"], made.latents)
-        latents = scaled(latents, weights.latent * length)
-    return frames, latents
-
-
-def values(terms: dict[str, Tensor]) -> dict[str, float]:
-    """As numbers."""
-    return {name: float(term.detach()) for name, term in terms.items()}
-
-
 @dataclass
 class Training:
     """All that changes while training; `mean` is the running average of the restorer's weights."""
@@ -259,7 +77,6 @@ class Training:
     judges: Judges | None
     weights: Weights
     reach: int
-    rate: float
     step: int = 0
     mean: list[Tensor] = field(default_factory=list)
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
@@ -398,7 +215,7 @@ def begin(args: argparse.Namespace, config: InstaVsrConfig = SMALL) -> Training:
     network.place(device, torch.float32)
     adversarial = args.phase == "adversarial"
     judges = Judges(config).to(device, memory_format=torch.channels_last) if adversarial else None  # type: ignore[call-overload]
-    training = Training(network, judges, ADVERSARIAL if adversarial else PRETRAIN, args.reach, args.rate)
+    training = Training(network, judges, ADVERSARIAL if adversarial else PRETRAIN, args.reach)
     if args.resume:
         training.restore_state(torch.load(args.out / "state.pt", map_location=device, weights_only=True))
     return training
