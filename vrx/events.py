@@ -23,7 +23,8 @@ Fact = str | int | float | bool | None
 
 NOTE_CODES = {  # every code of a note: what it means, and the names of its facts
     "already-finished": "an earlier run finished the result and was stopped before it cleaned up: output",
-    "blur-estimated": "the blur of a scene, in pixels: scene, sigma",
+    "blur-estimated": "the blur and the damage of a scene, and how much is undone: scene, sigma (pixels), kind, noise, "
+    "compression, strength (0: left as it is)",
     "catalogue-entry-unusable": "an entry of the user's catalogue is not considered: model",
     "chapter-loss": "the container does not hold chapters: chapters",
     "checkpoint": "the files of the model: files",

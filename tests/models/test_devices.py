@@ -17,12 +17,14 @@ from vrx.models import flashvsr, infvsr, instavsr
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
 from vrx.models.embedded import upscale
+from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.family import BuildRequest
 from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
+from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -111,6 +113,15 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
 @pytest.mark.parametrize(("task", "scale"), [("upscale", 4), ("upscale", 2), ("deblur", 1), ("inpaint", 1)])
 def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upscale, "to_luma", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
+    numbers = torch.cat(
+        [
+            torch.tensor([0.2, 0.5, 0.2, 0.1]),
+            torch.full((POINTS + CHROMA_POINTS,), -2.0),
+            torch.tensor([2.0, 0.3, 0.7, 0.5]),
+        ]
+    )
+    plan = Plan.from_tensor(numbers.double())  # a diagnosis is numbers, which a device without data does not have
+    monkeypatch.setattr(Planner, "plan", lambda *_: (plan, ()))
     options = EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
         restorer = EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)

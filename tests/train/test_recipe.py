@@ -116,21 +116,34 @@ def test_packing_takes_the_mean_of_networks() -> None:
 
 
 def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, sharpness, enlarging = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
+    network, sharpness, enlarging, diagnosis = (tmp_path / f"{name}.safetensors" for name in "abcd")
     parts = tiny_parts()
     save_file(parts.network.state_dict(), network, {"family": "embedded", "hours": "5"})
     save_file(parts.blur.state_dict(), sharpness)
+    save_file(parts.diagnosis.state_dict(), diagnosis)
     made, damage = RecurrentNetwork(TINY_ENLARGING), DegradationEstimator()
     tensors = {f"network.{n}": t for n, t in made.state_dict().items()}
     tensors |= {f"damage.{n}": t for n, t in damage.state_dict().items()}
     save_file(tensors, enlarging, {"config": json.dumps(vars(TINY_ENLARGING))})
     monkeypatch.setattr(pack, "SMALL", TINY)
     out = tmp_path / "out.safetensors"
-    words = ["--network", network, "--sharpness", sharpness, "--enlarging", enlarging, "--out", out]
+    words = [
+        "--network",
+        network,
+        "--sharpness",
+        sharpness,
+        "--enlarging",
+        enlarging,
+        "--diagnosis",
+        diagnosis,
+        "--out",
+        out,
+    ]
     monkeypatch.setattr("sys.argv", ["pack", *map(str, words), "--note", "about=x"])
     pack.main()
     found = load_networks(out)
     assert torch.equal(found.enlarging.recall.weight, made.recall.weight)
     assert torch.equal(found.degradation.head[0].weight, damage.head[0].weight)
     assert torch.equal(found.network.weight, parts.network.weight)
+    assert torch.equal(found.diagnosis.causes[0].weight, parts.diagnosis.causes[0].weight)
     assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(out).items()

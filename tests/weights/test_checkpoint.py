@@ -17,7 +17,8 @@ from vrx.weights import catalogue, checkpoint, hashes
 def write_checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
     parts = tiny_parts()
     tensors = dict(parts.network.state_dict())
-    for prefix, network in (("sharpness", parts.blur), ("enlarging", parts.enlarging), ("damage", parts.degradation)):
+    named = {"sharpness": parts.blur, "enlarging": parts.enlarging, "damage": parts.degradation}
+    for prefix, network in {**named, "diagnosis": parts.diagnosis}.items():
         tensors |= {f"{prefix}.{name}": t for name, t in network.state_dict().items()}
     for name, tensor in changes.items():
         if tensor is None:

@@ -1,4 +1,4 @@
-"""The embedded model's one file: four networks, three of them under a prefix."""
+"""The embedded model's one file: five networks, four of them under a prefix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from vrx.errors import ModelError
 from vrx.models.components import Network
 from vrx.networks.embedded.blur import BlurEstimator
 from vrx.networks.embedded.degradation import DegradationEstimator
+from vrx.networks.embedded.diagnosis import BlurDiagnosis
 from vrx.networks.embedded.network import SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
 from vrx.networks.published import CONFIG_ERRORS, NetworkConfig
 from vrx.weights import checkpoint
 
 FAMILY_NAME = "embedded"
-ENLARGING, DAMAGE, SHARPNESS = "enlarging.", "damage.", "sharpness."  # before the names of their tensors
+# before the names of their tensors
+ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS = "enlarging.", "damage.", "sharpness.", "diagnosis."
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class EmbeddedNetworks:
     blur: BlurEstimator
     enlarging: RecurrentNetwork
     degradation: DegradationEstimator
+    diagnosis: BlurDiagnosis
 
     @property
     def parameters(self) -> int:
@@ -42,7 +45,7 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     tensors, metadata = checkpoint.load_safetensors(path)
     if metadata.get("family") != FAMILY_NAME:
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
-    prefixes = (ENLARGING, DAMAGE, SHARPNESS)
+    prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS)
     own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
@@ -51,9 +54,11 @@ def load_networks(path: Path) -> EmbeddedNetworks:
         BlurEstimator(),
         build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path),
         DegradationEstimator(),
+        BlurDiagnosis(),
     )
     parts = [own, *(section(tensors, prefix) for prefix in prefixes)]
-    for network, part in zip((found.network, found.enlarging, found.degradation, found.blur), parts, strict=True):
+    networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis)
+    for network, part in zip(networks, parts, strict=True):
         checkpoint.load_into(network, part, path)
         network.eval()
     return found

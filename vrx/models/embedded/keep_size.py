@@ -9,14 +9,12 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
+from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
-from vrx.networks.embedded.blur import BlurEstimator, estimate_sigma
 from vrx.networks.embedded.classical import smooth_fill, wiener
 from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
-
-LEAST_SIGMA = 0.3  # pixels; below it there is nothing to undo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,81 +32,90 @@ class EncodedChunk:
     """From encode to generate.
 
     `base`: the classical estimate [T, 3, H, W], sides padded to the grid; `grids`: what the network sees of it,
-    [T, inputs, H/4, W/4]; `mask`: [T, 1, H, W] where to fill, or None; `levels`: conditions [1, LEVELS];
-    `refresh`: frames that become the reference.
+    [T, inputs, H/4, W/4], or None where the estimate is all; `mask`: [T, 1, H, W] where to fill, or None; `levels`:
+    conditions [1, LEVELS]; `refresh`: frames that become the reference; `share`: of the residual that is added.
     """
 
     base: Tensor
-    grids: Tensor
+    grids: Tensor | None
     mask: Tensor | None
     levels: Tensor
     refresh: frozenset[int]
+    share: float = 1.0
     notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
 class ResidualChunk:
-    """From generate to decode: residuals [T, 3 x 4 x 4, H/4, W/4] to add to the base."""
+    """From generate to decode: residuals [T, 3 x 4 x 4, H/4, W/4] to add to the base, or None."""
 
     base: Tensor
-    residuals: Tensor
+    residuals: Tensor | None
     mask: Tensor | None
     notes: tuple[Note, ...] = ()
 
 
 @dataclass
 class EncodeState:
-    """Blur of the scene in pixels; None until its first chunk was seen, or never asked for."""
+    """What is undone in the scene; None until its first chunk was seen, or where nothing is to be undone."""
 
     scene: SceneStart
-    sigma: float | None
+    plan: Plan | None = None
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to the classical estimate and the network's grid."""
 
-    def __init__(self, options: EmbeddedOptions, estimator: BlurEstimator) -> None:
-        self._options, self._estimator = options, estimator
+    def __init__(self, options: EmbeddedOptions, planner: Planner) -> None:
+        self._options, self._planner = options, planner
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
-        return EncodeState(scene, self._options.sigma)
+        return EncodeState(scene)
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Classical estimate, and the network's input made of it, frame by frame."""
-        notes: tuple[Note, ...] = ()
-        mask = None
-        if self._options.task == "deblur":
-            if state.sigma is None:
-                sigma = self.estimate(chunk.frames[:ESTIMATED_FRAMES])
-                state, notes = EncodeState(state.scene, sigma), (blur_note(state.scene.number + 1, sigma),)
-            assert state.sigma is not None
-            blurred = pad_to_multiple(chunk.frames, GRID)
-            base = wiener(blurred, state.sigma) if state.sigma >= LEAST_SIGMA else blurred.clone()
-            grids = deblur_inputs(blurred, base)
-        else:
-            assert chunk.masks is not None
-            mask = pad_to_multiple(chunk.masks, GRID)
-            base = smooth_fill(pad_to_multiple(chunk.frames, GRID), mask)
-            grids = inpaint_inputs(base, mask)
-        strength = self._options.strength
-        levels = [(state.sigma or 0.0) / SIGMA_UNIT, strength or 0.0, float(strength is not None)]
-        return EncodedChunk(base, grids, mask, chunk.frames.new_tensor([levels]), chunk.refresh, notes), state
+        return self.deblur(chunk, state) if self._options.task == "deblur" else (self.inpaint(chunk), state)
 
-    def estimate(self, frames: Tensor) -> float:
-        """The blur of frames [T, 3, H, W] in pixels, 0 where they are sharp."""
-        sigma = estimate_sigma(self._estimator, frames)
-        return sigma if sigma >= LEAST_SIGMA else 0.0
+    def deblur(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
+        """Find the damage where a scene begins or has changed; filter."""
+        notes: tuple[Note, ...] = ()
+        plan, frames = state.plan, chunk.frames
+        changed = min(chunk.refresh, default=len(frames))
+        if plan is None:
+            plan, notes = self._planner.plan(frames[:ESTIMATED_FRAMES], state.scene.number)
+        elif len(frames) - changed > 1:
+            plan, notes = self._planner.plan(frames[changed:][:ESTIMATED_FRAMES], state.scene.number)
+        blurred = pad_to_multiple(frames, GRID)
+        grids = None
+        base = plan.filtered(blurred) if plan.strength and plan.network < 1 else blurred.clone()
+        if plan.network:
+            sharp = wiener(blurred, plan.recipe.width)
+            grids = deblur_inputs(blurred, sharp)
+            base = torch.lerp(base, sharp, plan.network) if plan.network < 1 else sharp
+        levels = self.levels(frames, plan.recipe.width)
+        encoded = EncodedChunk(base, grids, None, levels, chunk.refresh, plan.network, notes)
+        return encoded, EncodeState(state.scene, plan)
+
+    def inpaint(self, chunk: DeviceChunk) -> EncodedChunk:
+        """Fill smoothly."""
+        assert chunk.masks is not None
+        mask = pad_to_multiple(chunk.masks, GRID)
+        base = smooth_fill(pad_to_multiple(chunk.frames, GRID), mask)
+        return EncodedChunk(base, inpaint_inputs(base, mask), mask, self.levels(chunk.frames, 0.0), chunk.refresh)
+
+    def levels(self, frames: Tensor, sigma: float) -> Tensor:
+        """The network's conditions [1, LEVELS]."""
+        strength = self._options.strength
+        return frames.new_tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(strength is not None)]])
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """The blur; NaN where it is not known."""
-        sigma = float("nan") if state.sigma is None else state.sigma
-        return {"sigma": torch.tensor(sigma, dtype=torch.float64)}  # rounded, it would change every later frame
+        """The plan, where there is one, in float64: rounded, it would change every later frame."""
+        return {} if state.plan is None else {"plan": state.plan.tensor()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
-        sigma = tensors["sigma"]
-        return EncodeState(scene, None if sigma.isnan() else float(sigma))
+        return EncodeState(scene, Plan.from_tensor(tensors["plan"].cpu()) if tensors else None)
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
@@ -125,6 +132,8 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
 
     def step(self, chunk: EncodedChunk, state: Memory) -> tuple[ResidualChunk, Memory]:
         """Residuals of the frames' grids, in order."""
+        if chunk.grids is None:
+            return ResidualChunk(chunk.base, None, chunk.mask, chunk.notes), state
         levels = chunk.levels.to(self._dtype)
         grids = chunk.grids.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
         references = chunk.refresh | ({0} if state.cache.end == 0 else set())
@@ -134,16 +143,17 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
                 state = self._network.allocate(*grid.shape[-2:])
             fresh = number in references or not self._remember
             residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
-        return ResidualChunk(chunk.base, torch.cat(residuals), chunk.mask, chunk.notes), state
+        return ResidualChunk(chunk.base, torch.cat(residuals).mul_(chunk.share), chunk.mask, chunk.notes), state
 
     def save(self, state: Memory) -> dict[str, Tensor]:
-        """The memory."""
-        return state.tensors()
+        """The memory; nothing while there is nothing in it."""
+        return state.tensors() if state.cache.end else {}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> Memory:
         """The memory that `save` gave."""
         memory = self.start(scene)
-        memory.restore(tensors)
+        if tensors:
+            memory.restore(tensors)
         return memory
 
     def cache_usage(self, state: Memory) -> CacheUsage:
@@ -158,16 +168,11 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
     def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
         """Restored frames [T, 3, H, W] in 0..1."""
         height, width = state.target
-        residual = to_pixels(chunk.residuals)[..., : chunk.base.shape[-2], : chunk.base.shape[-1]]
-        if chunk.mask is not None:
-            residual = residual * chunk.mask
-        # in place: pages that are touched for the first time cost more than the sum
-        frames = chunk.base.add_(residual).clamp_(0, 1)[..., :height, :width]
-        return RestoredChunk(frames, chunk.notes), state
-
-
-def blur_note(scene: int, sigma: float) -> Note:
-    """The estimated blur of a scene, counted from 1."""
-    return Note(
-        "blur-estimated", f"scene {scene}: estimated blur of {sigma:.1f} px", {"scene": scene, "sigma": round(sigma, 2)}
-    )
+        frames = chunk.base
+        if chunk.residuals is not None:
+            residual = to_pixels(chunk.residuals)[..., : frames.shape[-2], : frames.shape[-1]]
+            if chunk.mask is not None:
+                residual = residual * chunk.mask
+            # in place: pages that are touched for the first time cost more than the sum
+            frames = frames.add_(residual)
+        return RestoredChunk(frames.clamp_(0, 1)[..., :height, :width], chunk.notes), state

@@ -11,6 +11,7 @@ from vrx.models.base import AnyStage, ChunkSchedule
 from vrx.models.components import Component
 from vrx.models.embedded import keep_size, upscale
 from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
+from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
@@ -45,8 +46,10 @@ class EmbeddedRestorer:
             }
         else:
             networks.network.place(device, dtype)
+            blur, diagnosis = networks.blur.to(device), networks.diagnosis.to(device)
+            planner = Planner(blur, diagnosis, options.sigma, options.strength)
             self.stages = {
-                "encode": keep_size.Encode(options, networks.blur.to(device)),
+                "encode": keep_size.Encode(options, planner),
                 "generate": keep_size.Generate(options.task, networks.network, remember),
                 "decode": keep_size.Decode(),
             }
@@ -80,7 +83,7 @@ FAMILY = Family(
         scales=(2, 3, 4),
         schedule=SCHEDULE,
         options={
-            "sigma": "blur to undo in pixels, in place of the estimate of each scene",
+            "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
             "strength": "how degraded the source is, 0 (clean) to 1, in place of the estimate of each scene",
         },
         resumes_in_scene=True,

@@ -172,11 +172,15 @@ def relative(features: Tensor) -> Tensor:
 
 
 def estimate_sigma(network: BlurEstimator, frames: Tensor) -> float:
-    """The blur of frames [T, 3, H, W] in 0..1, in pixels.
+    """The blur of frames [T, 3, H, W] in 0..1, in pixels."""
+    return read_sigma(network, describe(frames))
+
+
+def read_sigma(network: BlurEstimator, features: Tensor) -> float:
+    """The blur in pixels of a picture that is described by these numbers [FEATURES].
 
     The network's word; where one fit of the law nearly agrees, that counts a little as well.
     """
-    features = describe(frames)
     read, law = float(network(features)), math.exp(float(features[LAW])) - OFFSET
     if law <= 0 or abs(math.log(law / max(read, LEAST))) > AGREEMENT:
         return read

@@ -5,6 +5,8 @@ Pure functions on float tensors in 0..1.  They know no network, no file and no d
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,17 +77,29 @@ def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:
     """
     if sigma <= 0:
         return x
+
+    def undo(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+        line = gaussian(sigma, KERNEL_RADIUS, x)
+        rows = torch.fft.fft(wrap_kernel(line, size[0])).real
+        columns = torch.fft.rfft(wrap_kernel(line, size[1])).real
+        transfer = rows[:, None] * columns[None, :]
+        return spectrum * (transfer / (transfer**2 + noise))
+
+    return filter_padded(x, undo)
+
+
+def filter_padded(x: Tensor, change: Callable[[Tensor, tuple[int, int]], Tensor]) -> Tensor:
+    """[N, C, H, W] with its spectrum changed; the picture is reflected, so that what wraps around stays outside.
+
+    `change` takes the spectrum [N, C, h, w // 2 + 1] of `torch.fft.rfft2` and the size (h, w).
+    """
     height, width = x.shape[-2:]
     pad_y, pad_x = min(WIENER_MARGIN, height - 1), min(WIENER_MARGIN, width - 1)
     padded = F.pad(x.contiguous(), (pad_x, pad_x, pad_y, pad_y), mode="reflect")
     size = (fast_size(padded.shape[-2]), fast_size(padded.shape[-1]))
     extra = (0, size[1] - padded.shape[-1], 0, size[0] - padded.shape[-2])
     padded = F.pad(padded, extra, mode="replicate")
-    line = gaussian(sigma, KERNEL_RADIUS, x)
-    rows = torch.fft.fft(wrap_kernel(line, size[0])).real
-    columns = torch.fft.rfft(wrap_kernel(line, size[1])).real
-    transfer = rows[:, None] * columns[None, :]
-    restored: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * (transfer / (transfer**2 + noise)), s=size)
+    restored: Tensor = torch.fft.irfft2(change(torch.fft.rfft2(padded), size), s=size)
     return restored[..., pad_y : pad_y + height, pad_x : pad_x + width]
 
 

@@ -1,0 +1,262 @@
+"""What is undone in a scene: the plan, its guard, its words, and the gain with the shipped weights."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.embedded import deblur
+from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
+from vrx.models.embedded.deblur import Plan, Planner, guarded, network_share, ringing
+from vrx.models.embedded.keep_size import EmbeddedOptions, Encode
+from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.runner import restore_scene
+from vrx.networks.embedded.deconvolution import Recipe
+from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis
+from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE, kernel
+from vrx.train.degrade import quantize, through_h264
+from vrx.weights.hashes import packaged_path
+
+SCENE = SceneStart(0, (96, 128), (96, 128))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> EmbeddedNetworks:
+    return load_networks(packaged_path("embedded.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def clip() -> Tensor:
+    """Boxes over a texture as nature has it, its power falling with the square of the frequency; both move."""
+    generator = torch.Generator().manual_seed(5)
+    size = (384, 512)
+    ring = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])).clamp_min(1 / 256)
+    texture = torch.fft.irfft2(torch.fft.rfft2(torch.randn(3, *size, generator=generator)) / ring, s=size)
+    canvas = 0.5 + 0.12 * (texture + 2 * texture.mean(0)) / texture.std()
+    for color in torch.rand(60, 1, 1, 1, generator=generator) - 0.5:
+        top, left, tall, wide = (torch.rand(4, generator=generator) * torch.tensor([380, 500, 70, 70])).int().tolist()
+        canvas[:, top : top + tall + 2, left : left + wide + 2] += color[0] / 2
+    return quantize(torch.stack([canvas[:, :192, t : t + 256] for t in range(4)]).clamp(0, 1))
+
+
+def blurred(clip: Tensor, kind: int, width: float, angle: float = 0.34) -> Tensor:
+    shape = kernel(kind, width, angle)
+    padded = F.pad(clip, (len(shape) // 2,) * 4, mode="reflect")
+    return quantize(F.conv2d(padded, shape.expand(3, 1, -1, -1), groups=3))
+
+
+def noisy(clip: Tensor, levels: float) -> Tensor:
+    return quantize(clip + levels / 255 * torch.randn(clip.shape, generator=torch.Generator().manual_seed(1)))
+
+
+def restored(low: Tensor, parts: EmbeddedNetworks, sigma: float | None = None) -> tuple[Tensor, str]:
+    options = EmbeddedOptions(task="deblur", sigma=sigma)
+    restorer = EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
+    with torch.inference_mode():
+        chunks = list(restore_scene(restorer, [DeviceChunk(low.clone(), None, frozenset({0}))]))
+    return chunks[0].frames, chunks[0].notes[0].text
+
+
+def gain(low: Tensor, truth: Tensor, out: Tensor) -> float:
+    errors = [((quantize(x) - truth) ** 2)[..., 8:-8, 8:-8].mean() for x in (low, out)]
+    return float(10 * torch.log10(errors[0] / errors[1]))
+
+
+def recipe(kind: int, width: float = 2.0, ratio: float = -3.0) -> Recipe:
+    shares = torch.eye(4, dtype=torch.float64)[kind]
+    return Recipe(
+        shares, width, 0.3, torch.full((POINTS,), ratio).double(), torch.full((CHROMA_POINTS,), ratio).double()
+    )
+
+
+def diagnosis(kind: int, width: float = 2.0, noise: float = 0.0, compression: float = 0.0) -> Diagnosis:
+    return Diagnosis(torch.eye(4, dtype=torch.float64)[kind], width, 0.3, noise, compression)
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "least", "words"),
+    [
+        (GAUSSIAN, "", 2.0, "(Gaussian)"),
+        (DISK, "", 1.3, "(out of focus)"),
+        (LINE, "", 1.2, "(motion)"),
+        (GAUSSIAN, "noise", 0.7, "noise"),
+        (DISK, "noise", 0.7, "noise"),
+        (GAUSSIAN, "h264", 0.4, "compressed"),
+    ],
+)
+@pytest.mark.parametrize("sigma", [None, 2.0])
+def test_each_kind_of_blur_and_damage_gains(
+    shipped: EmbeddedNetworks, clip: Tensor, kind: int, damage: str, least: float, words: str, sigma: float | None
+) -> None:
+    low = blurred(clip, kind, 2.0)
+    if damage == "noise":
+        low = noisy(low, 6)
+    elif damage == "h264":
+        low = through_h264(low[None], 26, "medium")[0]
+    out, note = restored(low, shipped, sigma)
+    assert gain(low, clip, out) > least
+    assert words in note
+
+
+@pytest.mark.parametrize("damage", ["", "noise", "h264", "small"])
+def test_sharp_pictures_are_left_as_they_are(shipped: EmbeddedNetworks, clip: Tensor, damage: str) -> None:
+    low = clip[..., :48, :64] if damage == "small" else clip
+    low = {"noise": lambda: noisy(low, 6), "h264": lambda: through_h264(low[None], 26, "medium")[0]}.get(
+        damage, lambda: low
+    )()
+    out, note = restored(low, shipped)
+    assert torch.equal(out, low)
+    assert note.endswith("left as it is")
+
+
+def test_a_plan_survives_as_numbers() -> None:
+    plan = Plan(replace(recipe(LINE, width=1 / 3), angle=math.pi / 7), 0.75, 0.3)
+    again = Plan.from_tensor(plan.tensor())
+    assert torch.equal(again.tensor(), plan.tensor())
+    assert (again.recipe.width, again.recipe.angle, again.strength, again.network) == (1 / 3, math.pi / 7, 0.75, 0.3)
+    frames = torch.rand(1, 3, 24, 32)
+    assert torch.equal(again.filtered(frames), plan.filtered(frames))
+
+
+def test_half_a_strength_is_half_of_the_change() -> None:
+    frames = torch.rand(1, 3, 24, 32)
+    full, half = (Plan(recipe(GAUSSIAN), s, 0.0).filtered(frames) - frames for s in (1.0, 0.5))
+    torch.testing.assert_close(half, full / 2, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("width", "ratio", "expected"),
+    [(3.0, -2.5, 1.0), (2.0, -2.5, 0.75), (1.0, -2.5, 0.5), (3.0, -3.5, 0.25), (3.0, -4.5, 0.0)],
+)
+def test_a_filter_that_rings_is_taken_back(clip: Tensor, width: float, ratio: float, expected: float) -> None:
+    """A blur is undone that there never was; what is said to be noise need not come back."""
+    found = guarded(Plan(recipe(GAUSSIAN, width, ratio), 1.0, 1.0), diagnosis(GAUSSIAN, width, noise=9), clip)
+    assert found.strength == expected
+    assert found.network == 0
+
+
+def test_a_filter_that_fits_stays(clip: Tensor) -> None:
+    plan = Plan(recipe(GAUSSIAN), 1.0, 0.0)
+    assert guarded(plan, diagnosis(GAUSSIAN), blurred(clip, GAUSSIAN, 2.0)).strength == 1
+    assert guarded(plan, diagnosis(GAUSSIAN), clip).strength == 0
+
+
+def test_a_change_that_is_not_seen_is_not_made(clip: Tensor) -> None:
+    assert guarded(Plan(recipe(GAUSSIAN, width=0.1), 1.0, 1.0), diagnosis(GAUSSIAN), clip).strength == 0
+    assert guarded(Plan(recipe(GAUSSIAN), 1.0, 0.0), diagnosis(GAUSSIAN), clip * 0 + 0.5).strength == 0
+
+
+def test_a_result_that_does_not_fit_the_blur_is_not_used(clip: Tensor) -> None:
+    """The filter is that of a line: blurred again by a wide Gaussian, it is no nearer to the input."""
+    plan = Plan(recipe(NONE, ratio=0.0), 1.0, 0.0)  # half of everything is taken away
+    assert guarded(plan, diagnosis(GAUSSIAN), clip).strength == 0
+
+
+@pytest.mark.parametrize(
+    ("noise", "compression", "expected"),
+    [(0, 0, 0.6), (0, 0.1, 0.6), (0, 0.15, 0.775), (0, 0.2, 0.95), (1.5, 0, 0.9), (3, 0, 1.2), (9, 1, 1.55)],
+)
+def test_noise_and_compression_need_not_come_back(noise: float, compression: float, expected: float) -> None:
+    assert deblur.most_misfit(diagnosis(GAUSSIAN, 2.0, noise, compression)) == pytest.approx(expected)
+
+
+def test_ringing_is_what_leaves_the_values_around() -> None:
+    luma = torch.full((1, 1, 20, 20), 0.5)
+    luma[..., 10:] = 0.7
+    step = torch.zeros_like(luma)
+    step[..., 9:11] = 0.1
+    assert ringing(luma, step, 2) == pytest.approx(0.5**0.5)  # 0.6 is between its neighbors, 0.8 is not
+    assert ringing(luma, -step, 2) == pytest.approx(0.5**0.5)
+    assert ringing(luma, step * 0, 2) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "share", "expected"),
+    [
+        (diagnosis(GAUSSIAN), 1.0, 1.0),
+        (diagnosis(GAUSSIAN), 0.8, 0.0),
+        (diagnosis(GAUSSIAN), 0.875, 0.5),
+        (diagnosis(GAUSSIAN, noise=0.9), 1.0, 1.0),
+        (diagnosis(GAUSSIAN, noise=1.35), 1.0, 0.5),
+        (diagnosis(GAUSSIAN, noise=1.8), 1.0, 0.0),
+        (diagnosis(GAUSSIAN, compression=0.1), 1.0, 1.0),
+        (diagnosis(GAUSSIAN, compression=0.2), 1.0, 0.5),
+        (diagnosis(GAUSSIAN, compression=0.3), 1.0, 0.0),
+    ],
+)
+def test_the_network_retires_where_damage_grows(found: Diagnosis, share: float, expected: float) -> None:
+    shares = torch.tensor([0, share, 1 - share, 0], dtype=torch.float64)
+    assert network_share(found, replace(recipe(GAUSSIAN), shares=shares)) == pytest.approx(expected)
+
+
+def test_the_network_retires_where_the_plain_inverse_differs(clip: Tensor) -> None:
+    low = blurred(clip, GAUSSIAN, 2.0)
+    shares = [
+        guarded(Plan(recipe(GAUSSIAN, ratio=r), 1.0, 1.0), diagnosis(GAUSSIAN), low).network for r in (-3.4, -1.0)
+    ]
+    assert shares[0] > 0.9
+    assert shares[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "plan", "words"),
+    [
+        (
+            diagnosis(DISK, 1.8, 4.2, 0.6),
+            Plan(recipe(DISK), 1.0, 0.0),
+            "compressed, noise 4 levels, blur 1.8 px (out of focus)",
+        ),
+        (
+            diagnosis(LINE, 2.0, 1.0, 0.25),
+            Plan(recipe(LINE), 1.0, 0.0),
+            "lightly compressed, noise 1 level, blur 2.0 px (motion)",
+        ),
+        (
+            diagnosis(GAUSSIAN, 3.0, 0.9, 0.9),
+            Plan(recipe(GAUSSIAN), 0.5, 0.0),
+            "heavily compressed, blur 3.0 px (Gaussian); 50% of the sharpening, more would ring",
+        ),
+        (diagnosis(NONE, 3.0, 0.9, 0.24), Plan(recipe(NONE), 0.0, 0.0), "no blur; left as it is"),
+    ],
+)
+def test_a_diagnosis_is_put_into_words(found: Diagnosis, plan: Plan, words: str) -> None:
+    (note,) = deblur.notes_of(found, plan, 3)
+    assert note.text == f"scene 3: {words}"
+    assert note.code == "blur-estimated"
+    assert note.facts["sigma"] == (found.width if found.kind else 0)
+
+
+def test_a_stated_strength_takes_the_place_of_the_damage_found() -> None:
+    found, clean = deblur.at_strength(diagnosis(GAUSSIAN, noise=5, compression=1), recipe(GAUSSIAN), 0.0)
+    assert (found.noise, found.compression) == (0, 0)
+    assert clean.luma[1:].unique().tolist() == pytest.approx([math.log10(4e-4)])
+    found, strong = deblur.at_strength(diagnosis(GAUSSIAN), recipe(GAUSSIAN), 1.0)
+    assert (found.noise, found.compression) == (10, 1)
+    assert strong.chroma[1:].unique().tolist() == pytest.approx([-1])
+    assert strong.chroma[0] == -3  # the mean stays
+
+
+def test_a_scene_that_changed_is_looked_at_again(shipped: EmbeddedNetworks, clip: Tensor) -> None:
+    encode = Encode(EmbeddedOptions(task="deblur"), Planner(shipped.blur, shipped.diagnosis, None, None))
+    with torch.inference_mode():
+        chunk, state = encode.step(DeviceChunk(clip.clone(), None, frozenset({0})), encode.start(SCENE))
+        low = blurred(clip, GAUSSIAN, 2.0)
+        same, state = encode.step(DeviceChunk(low[:2].clone()), state)
+        other, state = encode.step(DeviceChunk(low[2:].clone(), None, frozenset({0})), state)
+    assert chunk.notes
+    assert not same.notes
+    assert torch.equal(same.base[..., :192, :256], low[:2])
+    assert other.notes
+    assert not torch.equal(other.base[..., :192, :256], low[2:])
+
+
+@pytest.mark.parametrize(("read", "expected"), [(2.4, 2.4), (2.6, 2.0), (1.6, 1.6), (1.5, 2.0), (0.0, 2.0)])
+def test_the_readers_of_clean_pictures_count_where_they_nearly_agree(
+    monkeypatch: pytest.MonkeyPatch, shipped: EmbeddedNetworks, read: float, expected: float
+) -> None:
+    monkeypatch.setattr(deblur, "read_sigma", lambda network, features: read)
+    assert Planner(shipped.blur, shipped.diagnosis, None, None).reread(2.0, torch.zeros(500)) == expected

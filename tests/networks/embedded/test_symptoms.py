@@ -1,0 +1,85 @@
+"""What is read from a scene's first frames."""
+
+import math
+
+import pytest
+import torch
+
+from vrx.networks.embedded import symptoms, templates
+from vrx.networks.embedded.blur import LUMA, BlurEstimator
+from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, kernel, transfer
+
+
+def law(kind: int, width: float, angle: float = 0.0, noise: float = 1 / 255) -> torch.Tensor:
+    """A picture [1, H, W] whose power falls with the square of the frequency, blurred, with noise."""
+    generator = torch.Generator().manual_seed(2)
+    size = (384, 512)
+    ring = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])).clamp_min(1 / 512)
+    spectrum = torch.fft.rfft2(torch.randn(size, generator=generator)) / ring
+    x = torch.fft.irfft2(spectrum * transfer(kernel(kind, width, angle), size), s=size)
+    return (0.5 + 0.16 * x / x.std() + noise * torch.randn(size, generator=generator))[None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "angle"),
+    [(GAUSSIAN, 2.0, 0.0), (DISK, 2.0, 0.0), (DISK, 3.0, 0.0), (LINE, 2.5, 2.0), (LINE, 3.2, 0.5)],
+)
+def test_the_kernel_that_made_a_spectrum_explains_it_best(kind: int, width: float, angle: float) -> None:
+    found = templates.fit_templates(symptoms.tile_power(law(kind, width, angle)).mean(0))
+    counts = [count for _, _, count in templates.WIDTHS.values()]
+    errors = dict(zip(templates.WIDTHS, found[: sum(counts)].split(counts), strict=True))
+    assert min(errors, key=lambda k: float(errors[k].min())) == kind
+    step = templates.widths(kind)[1] / templates.widths(kind)[0]
+    assert templates.widths(kind)[int(errors[kind].argmin())] == pytest.approx(width, rel=step - 1)
+    least, size = found[sum(counts) + 2 * (kind - 1) :][:2].tolist()
+    assert least == 0
+    assert math.exp(size) == pytest.approx(width, rel=step - 1)
+    if kind == LINE:
+        turned = (math.atan2(found[-1], found[-2]) / 2 - angle + math.pi / 2) % math.pi - math.pi / 2
+        assert abs(turned) <= math.pi / templates.SECTORS / 2 + 0.03
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 5), (3, 3, 2), (1, 40, 300), (2, 200, 1500)])
+def test_every_size_is_described(size: tuple[int, int, int]) -> None:
+    x = torch.rand(size[0], 3, *size[1:], generator=torch.Generator().manual_seed(1))
+    found = symptoms.describe(x, BlurEstimator().eval())
+    assert found.shape == (symptoms.SYMPTOMS,)
+    assert torch.isfinite(found).all()
+    flat = symptoms.describe(x * 0 + 0.5, BlurEstimator().eval())
+    assert torch.isfinite(flat).all()
+
+
+def test_noise_is_read_where_frames_differ() -> None:
+    still = law(GAUSSIAN, 2.0, noise=0).expand(4, -1, -1)
+    noisy = still + 5 / 255 * torch.randn(still.shape, generator=torch.Generator().manual_seed(3))
+    power = symptoms.still(noisy)[: symptoms.RINGS].median()
+    assert 255 * 10 ** (float(power) / 2) == pytest.approx(5, rel=0.1)
+    assert symptoms.still(still)[symptoms.RINGS] == 1
+    assert symptoms.still(noisy)[symptoms.RINGS] < 0.1
+
+
+def test_blocks_show() -> None:
+    blocks = (
+        torch.rand(1, 20, 30, generator=torch.Generator().manual_seed(4))
+        .repeat_interleave(8, 1)
+        .repeat_interleave(8, 2)
+    )
+    smooth = law(GAUSSIAN, 3.0, noise=0)
+    assert (symptoms.blockiness(blocks + 0.01 * torch.rand(1, 160, 240)) > 1).all()
+    assert symptoms.blockiness(smooth).abs().max() < 0.05
+
+
+def test_a_direction_shows() -> None:
+    lying, standing = (
+        symptoms.by_direction(symptoms.tile_power(law(LINE, 3.0, angle)).mean(0)).view(-1, symptoms.SECTORS)
+        for angle in (0.0, math.pi / 2)
+    )
+    assert lying[1:3, 0].max() < -0.4  # blurred along x, nothing is left along x
+    assert standing[1:3, symptoms.SECTORS // 2].max() < -0.4
+
+
+def test_large_pictures_give_no_more_tiles_than_fit() -> None:
+    assert len(symptoms.tiles_of(torch.rand(2, 1000, 2000))) == 2 * (symptoms.MOST_TILES - 1) ** 2
+    assert len(symptoms.tiles_of(torch.rand(1, 128, 224))) == 2
+    assert sum(LUMA) == pytest.approx(1)

@@ -1,0 +1,71 @@
+"""Deconvolution that knows how much of a picture is damage: Wiener filters mixed over the kinds of blur.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vrx.networks.embedded.blur import LUMA
+from vrx.networks.embedded.classical import filter_padded
+from vrx.networks.embedded.kernels import kernel, radius, transfer
+
+LEAST_SHARE = 0.01  # of a kind, below which it is left out
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A scene's filter.
+
+    `shares`: how much each of `kernels.KINDS` counts [4]; `width` of the kernel in pixels, `angle` of a line in
+    radians; `luma`, `chroma`: log10 of the ratio of noise to signal, before the blur, at frequencies evenly spaced
+    from 0 to 0.5 cycles a pixel.
+    """
+
+    shares: Tensor
+    width: float
+    angle: float
+    luma: Tensor
+    chroma: Tensor
+
+    def gains(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Gains of luma and of chroma on the grid of `torch.fft.rfft2`, [size[0], size[1] // 2 + 1], as `like`.
+
+        The sum of H / (H^2 + noise / signal) over the kinds (Wiener, 1949): the best linear filter where only the
+        chances of several kernels are known.
+        """
+        counted = torch.where(self.shares < LEAST_SHARE, 0, self.shares)
+        shares = (counted / counted.sum()).tolist()
+        found = [transfer(kernel(kind, self.width, self.angle).to(like), size) for kind in range(len(shares))]
+        ring = radius(size, like)
+
+        def mixed(points: Tensor) -> Tensor:
+            ratio = 10 ** interpolate(points.to(like), ring)
+            parts = [share * h / (h * h + ratio) for share, h in zip(shares, found, strict=True) if share]
+            return torch.stack(parts).sum(0)
+
+        return mixed(self.luma), mixed(self.chroma)
+
+
+def interpolate(points: Tensor, ring: Tensor) -> Tensor:
+    """Values at frequencies `ring` of lines through `points` [..., N] from 0 to 0.5 cycles a pixel, the last beyond."""
+    place = (ring * 2).clamp_max(1 - 1e-6) * (points.shape[-1] - 1)
+    low = place.long()
+    return torch.lerp(points[..., low], points[..., low + 1], place - low)
+
+
+Gains = Callable[[tuple[int, int]], tuple[Tensor, Tensor]]
+
+
+def deconvolve(x: Tensor, gains: Gains) -> Tensor:
+    """Pictures [N, 3, H, W] filtered, luma and chroma apart; `gains` gives both for a size, as `Recipe.gains` does."""
+
+    def change(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+        luma, chroma = gains(size)
+        gray = sum(w * plane for w, plane in zip(LUMA, spectrum.unbind(1), strict=True))
+        assert isinstance(gray, Tensor)
+        return spectrum * chroma + (gray * (luma - chroma))[:, None]
+
+    return filter_padded(x, change)
