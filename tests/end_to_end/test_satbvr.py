@@ -182,7 +182,7 @@ def test_the_catalogue_pulls_both_repositories_and_runs(
     own = {"VRX_WEIGHTS_FILE": str(tmp_path / "none.toml")}
     done = command("models", "pull", "satb-vr", **own)
     assert done.returncode == 0, done.stderr
-    assert "under the separate CogVideoX License" in " ".join(done.stderr.split())
+    assert "CogVideoX License (of its base" in " ".join(done.stderr.split())
     shown = json.loads(command("models", "show", "satb-vr", "--json", **own).stdout)
     assert shown["state"] == "ready"
     words = ("upscale", clip(size=(20, 12), frames=2), "--model", "satb-vr", *FASTEST)

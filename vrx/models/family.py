@@ -29,7 +29,7 @@ class Capabilities:
     """What a family does, for the command line, the plan, `--model auto` and resuming.
 
     `scales` are those of upscaling.  `options`: the settings of a model (fields of `ModelSettings`) that it
-    heeds, each with what its values mean here; any other is refused, where `refusals` has it with the reason.
+    heeds, each with what its values mean here; any other is refused, with the reason that `refusals` has for some.
     `remarks`: what else a user should know.  `resumes_in_scene`: its state in the
     middle of a scene is small enough to save now and then.  `needs_gpu`: a processor takes minutes for a second
     of video.  `latent_scale`: pixels a side of a latent, 1 for none.  `native_scale`: the only one that its network

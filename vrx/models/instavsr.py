@@ -218,7 +218,7 @@ FAMILY = Family(
         remarks=(
             f"enlarges by {SCALE}; for 2 and 3 its frames are resized",
             "stated by the paper: five frames aligned by flow, finished ones among them, one step; the layout is that "
-            "of AdcSR, a relative; how the frames enter is vrx's own choice",
+            "of AdcSR, a relative, or a small one of vrx's own; how the frames enter is vrx's own choice",
             "not in float16: its values overflow there",
         ),
         footprints=(  # the small one's measured on a processor; else weights in bf16, and 7 GB at 2048x2048 as stated

@@ -23,6 +23,7 @@ from vrx.models.components import Component, Components, align_weights, config_e
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Curve, Footprint
 from vrx.models.layouts import round_up
+from vrx.models.noise import scene_generator
 from vrx.models.resizing import crop, resize_notes
 from vrx.networks.diffvsr.autoencoder import SPATIAL, TemporalAutoencoder
 from vrx.networks.diffvsr.raft import LEAST_SIDE, STRIDE, Raft, pair_bytes, volume_bytes
@@ -41,7 +42,6 @@ PIXEL_MULTIPLE = 4  # of the source's sides: the decoder fuses frames in squares
 LEAST_SOURCE = LEAST_SIDE // SCALE  # pixels a side, for the optical flow
 LARGEST_FLOW = 1920 * 1088  # pixels of a result whose flow is found at full size, as published
 FLOW_BYTES = 2e9  # that the flow's products of all pairs take at most beyond
-SCENE_SEEDS = 1_000_003  # between the seeds of two scenes; the first has the user's
 SCHEDULE = ChunkSchedule(first=1, next=1)
 
 
@@ -169,8 +169,7 @@ class Restore(Stage[MotionChunk, RestoredChunk, RestoreState]):
 
     def start(self, scene: SceneStart) -> RestoreState:
         """Nothing restored yet; noise by the seed and the scene."""
-        seed = (self._seed + SCENE_SEEDS * scene.number) % 2**63
-        return RestoreState(scene, torch.Generator().manual_seed(seed))
+        return RestoreState(scene, scene_generator(self._seed, scene))
 
     def step(self, chunk: MotionChunk, state: RestoreState) -> tuple[RestoredChunk, RestoreState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
@@ -251,14 +250,14 @@ def load_schedule(components: Components) -> Schedule:
 
 def empty_prompt(components: Components) -> Tensor:
     """Rows [1, L, D] of the only prompt there is, computed once for a checkpoint.  Raises ModelError."""
-    folder = Environment.read().cache / "prompts"
-    name = prompts.cache_key("", components.where("clip_text"))
-    rows = prompts.load(folder, name)
-    if rows is None:
-        with torch.inference_mode():
-            rows = load_text(components).float().embed_empty()
-        prompts.save(folder, name, rows)
-    return rows
+
+    @torch.inference_mode()
+    def encode() -> Tensor:
+        return load_text(components).float().embed_empty()
+
+    return prompts.cached(
+        Environment.read().cache / "prompts", prompts.cache_key("", components.where("clip_text")), encode
+    )
 
 
 def load_text(components: Components) -> TextEncoder:

@@ -20,6 +20,7 @@ from vrx.errors import UsageError
 from vrx.models.autoencoders import Caches, pack_caches, unpack_caches
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
+from vrx.models.noise import scene_generator
 from vrx.models.satbvr.memory import Memory
 from vrx.networks.color_transfer import match_colors, wavelet
 from vrx.networks.satbvr.autoencoder import FRAMES, SPATIAL, TEMPORAL, CogVideoAutoencoder
@@ -37,7 +38,6 @@ SCHEDULE = ChunkSchedule(
 PIXEL_MULTIPLE = 16  # autoencoder x patch
 TILE, STRIDE = 1024, 768  # pixels, as published
 TRANSFER = wavelet  # of colors, as published
-SCENE_SEEDS = 1_000_003  # between the seeds of two scenes; the first has the user's
 CPU = torch.device("cpu")
 
 
@@ -81,13 +81,12 @@ class Restore(Stage[DeviceChunk, RestoredChunk, RestoreState]):
 
     def start(self, scene: SceneStart) -> RestoreState:
         """Nothing restored yet; noise by the seed and the scene.  Raises UsageError for a size that needs tiles."""
-        seed = (self._options.seed + SCENE_SEEDS * scene.number) % 2**63
         height, width = (round_up(side, PIXEL_MULTIPLE) for side in scene.target)
         self._memory.prepare(height * width)
         tiling = choose_tiling(
             self._options.tile, (height, width), self._most, self._memory.needs_tiles(height * width)
         )
-        return RestoreState(scene, torch.Generator().manual_seed(seed), tiling)
+        return RestoreState(scene, scene_generator(self._options.seed, scene), tiling)
 
     @property
     def _most(self) -> int:
