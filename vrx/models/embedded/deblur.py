@@ -26,10 +26,8 @@ COMPRESSED = ((0.9, "heavily compressed"), (0.5, "compressed"), (0.25, "lightly 
 STEPS = (1.0, 0.75, 0.5, 0.25)  # strengths that the guard tries
 TRIED = 512  # pixels a side, from the middle, that it tries them on
 MOST_RINGING = 0.65  # of the change that may go beyond what is around a pixel
-AGREED = (
-    0.35,
-    0.65,
-)  # of the change, in which filter and plain inverse differ; from and up to which the network retires
+# share of the change in which filter and plain inverse differ, from and up to which the network retires
+AGREED = (0.35, 0.65)
 # how far the result, blurred again, may be from the input, relative to the input blurred: at all, and further where
 # the picture is compressed (from and up to) and where noise was taken away (up to how many levels)
 MOST_MISFIT, COMPRESSED_MISFIT, NOISY_MISFIT = 0.6, (0.1, 0.2, 0.35), (3.0, 0.6)

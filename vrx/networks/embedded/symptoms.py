@@ -9,15 +9,14 @@ from torch import Tensor
 
 from vrx.networks.embedded.blur import FEATURES, FLOOR, LUMA, READERS, BlurEstimator
 from vrx.networks.embedded.blur import describe as describe_sharpness
-from vrx.networks.embedded.templates import FITTED, fit_templates
+from vrx.networks.embedded.kernels import radius
+from vrx.networks.embedded.templates import FITTED, RINGS, SECTORS, fit_templates
 
 GRID = 128  # samples a side of the spectra
 OVERLAP = 96  # pixels between tiles, more in large pictures:
 MOST_TILES = 8  # along a side
 SHARE = 0.25  # of the tiles, the liveliest or the quietest
-RINGS = 32
 CHROMA_RINGS = 16
-SECTORS = 12  # of half a turn
 RANGES = (0.03, 0.08, 0.14, 0.22, 0.33, 0.5)  # cycles a pixel, of the spectrum by direction
 BLOCK = 8  # pixels
 UNSEEN = 0.4 / 255  # differences below it are none
@@ -100,7 +99,7 @@ def frequencies(like: Tensor) -> tuple[Tensor, Tensor]:
     """Radius in cycles a pixel and direction in 0..pi of the spectra's samples."""
     y = torch.fft.fftfreq(GRID, device=like.device)[:, None]
     x = torch.fft.rfftfreq(GRID, device=like.device)[None]
-    return torch.hypot(y, x), torch.atan2(y, x + 0 * y) % math.pi
+    return radius((GRID, GRID), like), torch.atan2(y, x + 0 * y) % math.pi
 
 
 def averages(values: Tensor, group: Tensor, count: int) -> Tensor:
