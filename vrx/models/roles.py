@@ -41,11 +41,6 @@ class FoundFiles:
 Known = Mapping[str, Component]  # components by role
 
 
-def role_of_tensors(names: Collection[str], known: Known) -> str | None:
-    """Which component tensors of these names are, None where they are none."""
-    return next((role for role, component in known.items() if component.matches(names)), None)
-
-
 def role_of_file(path: Path, names: Collection[str], known: Known) -> str | None:
     """Which component a file with tensors of these names is; of several, the one that its folder or its name means."""
     fitting = {role: component for role, component in known.items() if component.matches(names)}
