@@ -39,7 +39,8 @@ def described_weights(shapes: dict[str, list[int]], gain: float) -> dict[str, Te
 
 
 def autoencoder(sizes: dict[str, Any], gain: float) -> TemporalAutoencoder:
-    config = TemporalConfig(channels=sizes["decoder_block_out_channels"][0], latent_channels=sizes["latent_channels"])
+    stated = {name: sizes[name] for name in ("latent_channels", "scaling_factor", "latent_magnitude") if name in sizes}
+    config = TemporalConfig(channels=sizes["decoder_block_out_channels"][0], **stated)
     return fill_by_formula(TemporalAutoencoder(config), gain)
 
 
@@ -82,5 +83,5 @@ def test_frames_but_for_the_denoiser(case: Case) -> None:
             warped = warp(io["decoded"][number - 1][None], io["flows"][number - 1][None])
             close(warped[0], io["warped"][number - 1], case.tolerance)
             features = network.features(warped)
-        latent = io["latents"][number, -1][None]
+        latent = io["latents"][number, -1][None] / network.scaling_factor
         close(network.decode(latent, features)[0], io["decoded"][number], case.tolerance)

@@ -1,6 +1,7 @@
 """What Stream-DiffVSR takes from other libraries, and frames through the whole procedure, streamed and whole."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from vrx.models.streamdiffvsr import MotionChunk, Networks, Restore, RestoreStat
 from vrx.networks.diffvsr.raft import Raft, RaftConfig
 from vrx.networks.diffvsr.schedule import Schedule
 from vrx.networks.diffvsr.text import TextConfig, TextEncoder
-from vrx.networks.diffvsr.unet import ControlConfig, ControlNet, Unet, UnetConfig
+from vrx.networks.diffvsr.unet import BackboneConfig, ControlConfig, ControlNet, Unet, UnetConfig
 from vrx.networks.diffvsr.warp import warp
 
 pytestmark = needs_extra
@@ -62,17 +63,22 @@ def test_the_rows_of_the_empty_prompt(case: Case) -> None:
 def networks(case: Case) -> Networks:
     """All but the optical flow, filled and guided."""
     config, gains = case.config, case.config["weights"]["gain"]
-    unet = fill_by_formula(Unet(UnetConfig(**sizes(config["unet"]))), gains["unet"])
-    control = fill_by_formula(ControlNet(ControlConfig(**sizes(config["controlnet"]))), gains["controlnet"])
+    unet = fill_by_formula(Unet(UnetConfig(**sizes(UnetConfig, config["unet"]))), gains["unet"])
+    control = fill_by_formula(
+        ControlNet(ControlConfig(**sizes(ControlConfig, config["controlnet"]))), gains["controlnet"]
+    )
     for network in (unet, control):
         network.guide(case.io()["prompt_embeds"])
     tiny = autoencoder(config["autoencoder"], gains["autoencoder"])
     return Networks(unet, control, tiny, Schedule(config["steps"], config["scheduler"]))
 
 
-def sizes(table: dict[str, Any]) -> dict[str, Any]:
-    """Sizes as the configs have them: lists as tuples, without what is no size of ours."""
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in table.items() if n != "sample_size"}
+def sizes(kind: type[BackboneConfig], table: dict[str, Any]) -> dict[str, Any]:
+    """Sizes as the configs have them: lists as tuples, those that are none of ours for the library."""
+    stated = {n: tuple(v) if isinstance(v, list) else v for n, v in table.items()}
+    known = {item.name for item in fields(kind)}
+    others = {n: v for n, v in stated.items() if n not in known}
+    return {**{n: v for n, v in stated.items() if n in known}, "others": others}
 
 
 @pytest.mark.parametrize("case", cases("stream_diffvsr"))
@@ -95,7 +101,8 @@ def test_every_step_of_every_frame(case: Case) -> None:
             close(v[0], io["v"][number, k], case.tolerance)
             latent = parts.schedule.advance(latent, timestep, v)
             close(latent[0], io["latents"][number, k], case.tolerance)
-        previous = parts.autoencoder.decode(latent, None if warped is None else parts.autoencoder.features(warped))
+        features = None if warped is None else parts.autoencoder.features(warped)
+        previous = parts.autoencoder.decode(latent / parts.autoencoder.scaling_factor, features)
         close(previous[0], io["decoded"][number], case.tolerance)
 
 

@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 @torch.inference_mode()
 def test_a_scene_of_one_window_is_that_of_the_release(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     io, config = case.io(), BackboneConfig(**networks.sizes(case))
-    network, predictor = fill_by_formula(networks.denoiser(config), 0.9), networks.denoiser(config)
-    predictor.load_state_dict(fill_by_formula(Transformer(config), 0.9).state_dict(), strict=False)
+    network, predictor = fill_by_formula(networks.denoiser(config), networks.gain(case)), networks.denoiser(config)
+    predictor.load_state_dict(fill_by_formula(Transformer(config), networks.gain(case)).state_dict(), strict=False)
     monkeypatch.setattr(network, "predict", predictor.predict)  # the case's roles have different bases
     control = networks.control(case)
     sampler = Sampler(
@@ -52,6 +52,6 @@ def test_a_scene_of_one_window_is_that_of_the_release(case: Case, monkeypatch: p
     size = (frames.shape[-2], frames.shape[-1])
     restored, state = stage.step(DeviceChunk(frames), stage.start(SceneStart(0, size, size)))
     shown = case.config.get("decoded_frames", list(range(len(frames))))
-    close(restored.frames[shown], to_frames(io["decoded"]), 1e-4)
+    close(restored.frames[shown], to_frames(io["decoded"]), case.tolerance)
     assert state.restored is not None
-    close(state.restored, io["latent"][:, -3:], 1e-4)
+    close(state.restored, io["latent"][:, -3:], case.tolerance)
