@@ -82,7 +82,7 @@ def test_layers_that_wait_on_the_host_give_the_same(folder: Path, monkeypatch: p
     assert torch.equal(restore(later), expected)
 
 
-def test_parts_of_another_size_are_refused(folder: Path) -> None:
+def test_parts_of_another_size_and_damaged_adapters_are_refused(folder: Path, tmp_path: Path) -> None:
     found = read_folder(folder)
     denoiser = load_denoiser(found)
     denoiser.config = replace(denoiser.config, text_embed_dim=8)
@@ -91,6 +91,10 @@ def test_parts_of_another_size_are_refused(folder: Path) -> None:
     adapter = {**found.files, "lora_predictor": found.files["prompt_embeds"]}
     with pytest.raises(ModelError, match=r"cannot use the adapter .*prompt_embeds\.pt: the tensor tensor is not"):
         load_adapter(replace(found, files=adapter), "lora_predictor", denoiser, "predictor")
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    save_file({name: tensor / 0 for name, tensor in small.lora(48, 2).items()}, path)
+    with pytest.raises(ModelError, match=r"pytorch_lora_weights\.safetensors: .*NaN or Inf"):
+        load_adapter(replace(found, files={"lora_predictor": path}), "lora_predictor", denoiser, "predictor")
 
 
 def test_an_imported_adapter_keeps_its_scale(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,6 +326,9 @@ def test_rows_that_are_no_prompts_are_refused(rows: Tensor, tmp_path: Path) -> N
     request = BuildRequest(Components({"prompt_embeds": path}), ModelSettings(), CPU, torch.float32)
     with pytest.raises(ModelError, match=r"prompt_embeds\.pt holds \[.*\] \w+, not rows of a prompt, 8 wide"):
         model.load_rows(request, "prompt_embeds", 8)
+    torch.save(torch.full((1, 3, 8), float("nan")), path)
+    with pytest.raises(ModelError, match=r"prompt_embeds\.pt: .*NaN"):
+        model.load_rows(request, "prompt_embeds", 8)
     torch.save(torch.ones(3, 8).bfloat16(), path)
     assert model.load_rows(request, "prompt_embeds", 8).shape == (1, 3, 8)
 

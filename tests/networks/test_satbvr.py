@@ -129,6 +129,9 @@ def test_settings_of_an_adapter() -> None:
         ("{", "cannot be read"),
         ("3", "cannot be read"),
         ('{"lora_alpha": "x"}', "lora_alpha is 'x'"),
+        ('{"lora_alpha": NaN}', "lora_alpha is nan"),
+        ('{"alpha_pattern": {"(": 1}}', "alpha_pattern is"),
+        ('{"alpha_pattern": {"x": "1"}}', "alpha_pattern is"),
     ):
         with pytest.raises(ValueError, match=words):
             read_settings({SETTINGS: wrong})

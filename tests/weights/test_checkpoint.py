@@ -55,6 +55,16 @@ def test_what_does_not_fit_is_listed(tmp_path: Path, changes: dict[str, torch.Te
         load_networks(write_checkpoint(tmp_path / "a.safetensors", **changes))
 
 
+def test_whole_numbers_are_no_weights() -> None:
+    network = torch.nn.BatchNorm1d(2)  # counts with an integer, which is meant to be one
+    tensors = dict(network.state_dict())
+    checkpoint.check_keys(network, tensors, Path("a.pt"))
+    with pytest.raises(
+        ModelError, match=r"^a\.pt does not match the network: tensors 1 not floating-point \(weight\)$"
+    ):
+        checkpoint.check_keys(network, {**tensors, "weight": torch.ones(2).int()}, Path("a.pt"))
+
+
 def test_other_families_and_sizes_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"family": "else"})
     with pytest.raises(ModelError, match="not a checkpoint of the embedded family"):

@@ -187,15 +187,29 @@ def is_finite(tensor: Tensor) -> bool:
     return math.isfinite(float(low)) and math.isfinite(float(high))
 
 
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse values that are not finite.  Raises ModelError."""
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
+    if broken:
+        raise ModelError(f"{path}: tensor {broken[0]} contains NaN or Inf")
+
+
 def check_keys(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Refuse tensors whose names or shapes are not the network's.  Raises ModelError that lists them."""
+    """Refuse tensors whose names, shapes or kinds are not the network's.  Raises ModelError that lists them."""
     expected = network.state_dict()
     missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    wrong = [n for n in expected.keys() & tensors.keys() if expected[n].shape != tensors[n].shape]
-    if missing or unexpected or wrong:
+    both = sorted(expected.keys() & tensors.keys())
+    wrong = [n for n in both if expected[n].shape != tensors[n].shape]
+    whole = [n for n in both if expected[n].is_floating_point() and not tensors[n].is_floating_point()]
+    if missing or unexpected or wrong or whole:
         parts = [
             f"{len(names)} {word} ({', '.join(names[:3])})"
-            for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(wrong)))
+            for word, names in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", wrong),
+                ("not floating-point", whole),
+            )
             if names
         ]
         raise ModelError(f"{path} does not match the network: tensors {'; '.join(parts)}")
@@ -207,7 +221,5 @@ def load_into(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, 
     `assign` puts the tensors themselves into a network on the meta device: memory is taken once.
     """
     check_keys(network, tensors, path)
-    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
-    if broken:
-        raise ModelError(f"{path}: tensor {broken[0]} contains NaN or Inf")
+    check_finite(tensors, path)
     network.load_state_dict(tensors, assign=assign)

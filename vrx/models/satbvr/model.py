@@ -30,6 +30,7 @@ from vrx.networks.satbvr.solver import MOST_STEPS, Schedule
 from vrx.networks.satbvr.transformer import Denoiser
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.settings import Environment, RestoreSettings
+from vrx.weights import checkpoint
 
 NAME = "satb-vr"
 STEPS = 5  # the authors' default
@@ -130,6 +131,7 @@ def add_adapters(components: Components, denoiser: Denoiser, control: ControlNet
 def load_adapter(components: Components, role: str, network: nn.Module, name: str) -> None:
     """Put one adapter on a network.  Raises ModelError where it is damaged, or another network's."""
     tensors = components.tensors(role)
+    checkpoint.check_finite(tensors, components.where(role))
     try:
         settings = read_settings({SETTINGS: json.dumps(components.given.get(role, {}))})
         add_adapter(network, name, tensors, settings)
@@ -160,7 +162,9 @@ def load_rows(request: BuildRequest, role: str, width: int) -> Tensor:
     """Rows of text [1, L, D] from their file.  Raises ModelError."""
     if request.context is not None:
         return request.context
-    rows = next(iter(request.components.tensors(role).values()))
+    tensors = request.components.tensors(role)
+    checkpoint.check_finite(tensors, request.components.where(role))
+    rows = next(iter(tensors.values()))
     rows = rows if rows.ndim == 3 else rows[None]
     if rows.ndim != 3 or len(rows) != 1 or rows.shape[-1] != width or not rows.is_floating_point():
         shape = f"{list(rows.shape)} {rows.dtype}".replace("torch.", "")

@@ -7,6 +7,7 @@ adapter's file make of it.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -57,10 +58,20 @@ def read_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
         found = {key: table[key] for key in SCALES if key in table}
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"its settings cannot be read: {error}") from error
-    wrong = [key for key, value in found.items() if not isinstance(value, SCALES[key])]
+    wrong = [key for key, value in found.items() if not isinstance(value, SCALES[key]) or not is_scale(value)]
     if wrong:
         raise ValueError(f"its setting {wrong[0]} is {found[wrong[0]]!r}")
     return found
+
+
+def is_scale(value: Any) -> bool:
+    """Whether a setting's numbers can scale an adapter, and its patterns can be searched for."""
+    if not isinstance(value, dict):
+        return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return all(re.compile(pattern) and is_scale(number) for pattern, number in value.items())
+    except (re.error, RecursionError, OverflowError):
+        return False
 
 
 def read_ranks(tensors: Mapping[str, Tensor]) -> dict[str, int]:
