@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     "color_fix": "wavelet",
     "tile": "512",
     "steps": 4,
+    "guidance": 3.0,
     "scale": 3,
     "sigma": 2.5,
     "mask": Path("other.png"),
