@@ -81,8 +81,8 @@ def upscale(
 
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
-    color_fix, tile, steps, guidance, strength, blend, start, end, frames, scenes, scene_threshold, deinterlace, stream, codec,
-    crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing, resume, on_event.
+    color_fix, tile, steps, guidance, strength, blend, start, end, frames, scenes, scene_threshold, deinterlace, stream,
+    codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing, resume, on_event.
 
     Raises VrxError; an existing file under the result's name is then unchanged.
 
