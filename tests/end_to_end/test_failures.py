@@ -12,6 +12,7 @@ import pytest
 
 from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import EXAMPLES, ROOT, Command
+from tests.end_to_end.stopping import stop_once_saved
 
 
 def one_line(stderr: str) -> str:
@@ -204,14 +205,7 @@ def test_the_same_command_goes_on_after_a_stop(
     clip("long.mkv", frames=300, size=(48, 32), audio=True)
     words = ("upscale", "long.mkv", "-s", "2", "-o", "stop-me.mp4")
     child = start(tmp_path, *words)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / ".stop-me.mp4.vrx" / "journal.json").exists():
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    child.send_signal(number)
-    _, stderr = child.communicate(timeout=20)
-    assert child.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL), stderr
+    stderr = stop_once_saved(child, tmp_path / ".stop-me.mp4.vrx", 120, number)
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []
         assert "240 saved; the same command resumes there" in stderr.decode()

@@ -1,8 +1,6 @@
 """InstaVSR through the real command: a checkpoint of its layout is imported, runs, and continues after a signal."""
 
 import json
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
+from tests.end_to_end.stopping import stop_once_saved
 from tests.end_to_end.test_failures import start
 from tests.models import small
 
@@ -69,14 +68,7 @@ def test_an_interrupted_run_continues_with_the_same_frames(vrx: Command, clip: C
     words = ("upscale", "long.mkv", "--model", "mine.pt", "--codec", "ffv1", "--dtype", "fp32", "--scenes", "off")
     assert vrx(*words, "-o", "whole.mkv").returncode == 0
     child = start(tmp_path, *words, "-o", "parts.mkv")
-    deadline = time.monotonic() + 120
-    while not (tmp_path / ".parts.mkv.vrx" / "journal.json").exists():
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, stderr = child.communicate(timeout=20)
-    assert child.returncode == 130, stderr
+    stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 120)
     done = vrx(*words, "-o", "parts.mkv")
     assert done.returncode == 0, done.stderr
     assert "260 frames (240 from an earlier run)" in done.stderr

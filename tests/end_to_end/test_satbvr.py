@@ -1,8 +1,6 @@
 """SATB-VR through the real command: a small checkpoint in the published layout."""
 
 import json
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
+from tests.end_to_end.stopping import stop_once_saved
 from tests.end_to_end.test_failures import start
 from tests.extras import needs_extra
 from tests.models import small_satbvr as small
@@ -160,14 +159,7 @@ def test_an_interrupted_run_continues_with_the_same_bytes(
     words = ("upscale", "long.mkv", "--model", folder, "-s", "2", *FASTEST, "--scenes", "cuts.txt")
     assert vrx(*words, "-o", "whole.mkv").returncode == 0
     child = start(tmp_path, *map(str, words), "-o", "parts.mkv")
-    deadline = time.monotonic() + 400
-    while not (tmp_path / ".parts.mkv.vrx" / "journal.json").exists():
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, stderr = child.communicate(timeout=60)
-    assert child.returncode == 130, stderr
+    stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 400)
     done = vrx(*words, "-o", "parts.mkv")
     assert done.returncode == 0, done.stderr
     assert "244 frames (241 from an earlier run)" in done.stderr

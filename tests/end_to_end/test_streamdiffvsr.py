@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 import vrx
 from tests.clips import ClipMaker, read
 from tests.conftest import ROOT, Command
+from tests.end_to_end.stopping import stop_once_saved
 from tests.extras import needs_extra
 from tests.models import small
 from vrx.bench import stages
@@ -151,14 +150,7 @@ def test_a_run_stopped_by_a_signal_goes_on_with_the_same_frames(
     clip(size=(40, 24), frames=9, cuts=[5])
     words = ("upscale", "clip.mkv", "--model", folder, "--codec", "ffv1", "--dtype", "fp32", "--seed", "3", "-o")
     child = start(tmp_path, *words, "parts.mkv")
-    deadline = time.monotonic() + 120
-    while not (tmp_path / ".parts.mkv.vrx" / "journal.json").exists():
-        assert child.poll() is None, child.stderr.read() if child.stderr else ""
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    stopped = child.communicate(timeout=60)[1]
-    assert child.returncode == 130, stopped
+    stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 120)
     assert not (tmp_path / "parts.mkv").exists()
     for module in (opening, writer):
         monkeypatch.setattr(module, "SEGMENT_FRAMES", 2)

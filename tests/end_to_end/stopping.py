@@ -1,0 +1,25 @@
+"""Stop a child process of vrx at a place that it can continue from."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import AnyStr
+
+
+def stop_once_saved(
+    child: "subprocess.Popen[AnyStr]", workspace: Path, seconds: float, number: signal.Signals = signal.SIGINT
+) -> AnyStr:
+    """Send a signal to a run whose workspace has a journal, which must be within `seconds`; what it said at its end.
+
+    An interrupted run ends with 130.
+    """
+    deadline = time.monotonic() + seconds
+    while not (workspace / "journal.json").exists():
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(number)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == (130 if number is signal.SIGINT else -number), stderr
+    return stderr
