@@ -338,7 +338,8 @@ def test_the_options_and_what_is_asked_without_them() -> None:
     assert sampling.GUIDANCE == 6.0
     assert model.FAMILY.capabilities.steps == tuple(range(1, 11))
     with pytest.raises(UsageError, match="satb-vr was trained for 1 to 10 steps, not for 11"):
-        check_options(catalogue.load_file(catalogue.packaged_path(), FAMILIES)[model.NAME], ModelSettings(steps=11))
+        entries = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
+        check_options(entries[model.NAME], ModelSettings(steps=11), RestoreSettings(task=Task.UPSCALE, scale=4))
     with pytest.raises(UsageError, match="--guidance -1 is out of range"):
         ModelSettings(guidance=-1)
     with pytest.raises(UsageError, match="--guidance is 'x'"):

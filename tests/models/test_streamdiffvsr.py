@@ -258,7 +258,7 @@ def test_one_line_says_which_packages_are_missing(
     with pytest.raises(ModelError) as caught:
         select_model(ModelSettings(name="stream-diffvsr"), known, UPSCALE, DeviceInfo())
     assert str(caught.value) == f'the model family stream-diffvsr {words} Install with: pip install "vrx[diffusers]"'
-    assert not supports(known["stream-diffvsr"], None, UPSCALE)  # --model auto passes over it
+    assert not supports(known["stream-diffvsr"], ModelSettings(), UPSCALE)  # --model auto passes over it
     missing.clear()
     assert select_model(ModelSettings(name="stream-diffvsr"), known, UPSCALE, DeviceInfo())
 

@@ -100,6 +100,19 @@ def test_options_that_a_model_does_not_heed_are_refused(name: str, wishes: dict[
         select_model(model, ENTRIES, UPSCALE, DeviceInfo())
 
 
+def test_options_of_the_task_that_a_model_does_not_heed_are_refused_too() -> None:
+    restore = replace(UPSCALE, strength=0.5)
+    with pytest.raises(UsageError, match="--strength has no effect with model infvsr"):
+        select_model(ModelSettings(name="infvsr"), ENTRIES, restore, DeviceInfo())
+    assert select_model(ModelSettings(name="embedded"), ENTRIES, restore, DeviceInfo()).entry.name == "embedded"
+
+
+def test_auto_passes_over_models_that_do_not_heed_an_option() -> None:
+    machine = DeviceInfo(gpu_memory=LARGE, online=True)
+    assert chosen(UPSCALE, machine)[0] == "infvsr"
+    assert chosen(replace(UPSCALE, strength=0.5), machine)[0] == "embedded"
+
+
 def test_a_model_whose_optional_part_comes_by_hand_is_still_downloadable() -> None:
     entry = ENTRIES["infvsr"]
     by_hand = replace(entry.parts[0], repo="", url="", optional=True)

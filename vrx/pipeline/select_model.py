@@ -6,7 +6,7 @@ Pure, but for looking at a checkpoint that is named by its path.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError, choice_of, did_you_mean
@@ -81,7 +81,7 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
 
     Else the embedded one, with a note about the larger one where only the download is missing.
     """
-    usable = [entry for entry in catalogue.values() if supports(entry, model.prompt, restore)]
+    usable = [entry for entry in catalogue.values() if supports(entry, model, restore)]
     fitting = [entry for entry in usable if needs_gpu(entry) and fits(entry, device, model.decoder)]
     for entry in fitting:
         if entry.name in device.on_disk:
@@ -99,12 +99,13 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     return Choice(small, (Note("model-selected", text, facts),))
 
 
-def supports(entry: Entry, prompt: str | None, restore: RestoreSettings) -> bool:
-    """Whether a model supports the task, the scale and the prompt."""
+def supports(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> bool:
+    """Whether a model supports the task, the scale, the prompt and the options."""
     installed = entry.family not in FAMILIES or not FAMILIES[entry.family].missing_packages
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
-    return runs and scales and (prompt is None or entry.takes_prompt)
+    prompted = model.prompt is None or entry.takes_prompt
+    return runs and scales and prompted and not ignored_options(entry, model, restore)
 
 
 def needs_gpu(entry: Entry) -> bool:
@@ -147,19 +148,30 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
     if task is Task.UPSCALE and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))
         raise UsageError(f"model {entry.name} does not upscale by {restore.scale}", f"Use --scale {scales}")
-    check_options(entry, model)
+    check_options(entry, model, restore)
     FAMILIES[entry.family].require_extra()
 
 
-def check_options(entry: Entry, model: ModelSettings) -> None:
-    """Refuse options that another family heeds and this one does not.  Raises UsageError."""
+def ignored_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> list[str]:
+    """Options that were given, that another family heeds and this one does not."""
     options = {option for family in FAMILIES.values() for option in family.capabilities.options}
-    plain, capabilities = vars(ModelSettings()), FAMILIES[entry.family].capabilities
-    for option in sorted(options & plain.keys() - set(capabilities.options)):
-        if getattr(model, option) != plain[option]:
-            name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
-            because = f": {reason}" if reason else ""
-            raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
+    heeded = FAMILIES[entry.family].capabilities.options if entry.family in FAMILIES else {}
+    given = {
+        field.name
+        for settings in (model, restore)
+        for field in fields(settings)
+        if field.default is not MISSING and getattr(settings, field.name) != field.default
+    }
+    return sorted((options & given) - set(heeded))
+
+
+def check_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> None:
+    """Refuse options that another family heeds and this one does not.  Raises UsageError."""
+    capabilities = FAMILIES[entry.family].capabilities
+    for option in ignored_options(entry, model, restore):
+        name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
+        because = f": {reason}" if reason else ""
+        raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
         row = len(steps) > 2 and steps == tuple(range(steps[0], steps[-1] + 1))
