@@ -21,7 +21,7 @@ RESTORING = {
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
-    "upscale": RESTORING | {"--scale"},
+    "upscale": RESTORING | {"--scale", "--look"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},

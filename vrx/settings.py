@@ -21,6 +21,7 @@ Dtype = Literal["auto", "bf16", "fp16", "fp32"]
 Decoder = Literal["auto", "full", "tiny"]
 ColorFix = Literal["auto", "none", "adain", "wavelet"]
 Deinterlacing = Literal["auto", "on", "off"]
+Look = Literal["faithful", "sharp"]
 Scale = Literal[2, 3, 4]
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
@@ -146,7 +147,8 @@ class RestoreSettings:
 
     `scale` 2, 3 or 4 (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a path
     and `dilate` pixels to grow it by (inpaint); `strength` 0..1 of the degradation of the source, None to
-    estimate it; `blend` 0..1 is the share of the restored picture in the result.
+    estimate it; `blend` 0..1 is the share of the restored picture in the result; `look` faithful, closest to
+    what was filmed, or sharp, with texture that fits (upscale).
     """
 
     task: Task
@@ -156,12 +158,16 @@ class RestoreSettings:
     dilate: int = 0
     strength: float | None = None
     blend: float = 1.0
+    look: Look = "faithful"
 
     def __post_init__(self) -> None:
+        check_choice("--look", self.look, Look)
         if self.task is Task.UPSCALE:
             check_choice("--scale", self.scale, Scale)
         elif self.scale != 1:
             raise UsageError(f"{self.task} does not change the size", "Remove --scale")
+        elif self.look != "faithful":
+            raise UsageError(f"--look {self.look} is for upscale only", "Remove --look")
         if self.task is Task.INPAINT and self.mask is None:
             raise UsageError("inpaint needs a mask", "Add --mask PATH: white areas are filled")
         check_number("sigma", self.sigma)

@@ -16,6 +16,7 @@ from vrx.settings import (
     Deinterlacing,
     Dtype,
     Job,
+    Look,
     ModelSettings,
     OutputSettings,
     RestoreSettings,
@@ -75,10 +76,16 @@ class Options(TypedDict, total=False):
 
 
 def upscale(
-    input: PathLike, output: PathLike | None = None, *, scale: int = 4, **options: Unpack[Options]
+    input: PathLike,
+    output: PathLike | None = None,
+    *,
+    scale: int = 4,
+    look: Look = "faithful",
+    **options: Unpack[Options],
 ) -> RestoreResult:
     """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 2, 3 or 4.
 
+    `look`: "faithful", closest to what was filmed, or "sharp", with fine texture that fits.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
     color_fix, tile, steps, guidance, strength, blend, start, end, frames, scenes, scene_threshold, deinterlace, stream,
@@ -91,7 +98,8 @@ def upscale(
     4
     """
     strength, blend = options.get("strength"), options.get("blend", 1.0)
-    return run(input, output, RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, blend=blend), options)
+    restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, look=look, blend=blend)
+    return run(input, output, restore, options)
 
 
 def deblur(

@@ -11,7 +11,7 @@ import typer
 
 from vrx import api
 from vrx.errors import UsageError
-from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Scale, parse_time
+from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, Scale, parse_time
 
 DEGRADATION, MODEL, SELECTION, OUTPUT, RUN = "Degradation", "Model", "Selection", "Output", "Run"
 FLAG = " "  # the column of values is empty for flags
@@ -87,6 +87,14 @@ Strength = Annotated[
         metavar="auto|0..1",
         help="How compressed or noisy the source is: 0 clean, 1 bad; auto estimates it.",
         rich_help_panel=DEGRADATION,
+    ),
+]
+LookChoice = Annotated[
+    Look,
+    typer.Option(
+        "--look",
+        metavar=choices(Look),
+        help="faithful is closest to what was filmed; sharp adds fine texture that fits.",
     ),
 ]
 Blend = Annotated[

@@ -137,12 +137,15 @@ def upscale(
     inputs: o.Inputs = None,
     *,
     scale: o.UpscaleBy = 4,
+    look: o.LookChoice = "faithful",
     strength: o.Strength = "auto",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
     """Restore and enlarge videos and pictures."""
-    task = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=o.parse_number(strength, "--strength"), blend=blend)
+    task = RestoreSettings(
+        task=Task.UPSCALE, scale=scale, strength=o.parse_number(strength, "--strength"), look=look, blend=blend
+    )
     restore(inputs, task, shared)
 
 

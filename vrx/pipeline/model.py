@@ -22,7 +22,7 @@ from vrx.pipeline.frame_stream import CallOptions, Masks, check_scenes, restore_
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import AUTO, find_entry, memory_needed, needs_gpu
 from vrx.pipeline.video import VideoFrame
-from vrx.settings import ColorFix, Decoder, Dtype, ModelSettings, RestoreSettings, Task, check_threshold
+from vrx.settings import ColorFix, Decoder, Dtype, Look, ModelSettings, RestoreSettings, Task, check_threshold
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
@@ -110,6 +110,7 @@ class Model:
         scale: int = 4,
         *,
         strength: float | None = None,
+        look: Look = "faithful",
         blend: float = 1.0,
         prompt: str | None = None,
         scenes: str | Iterable[int] = "auto",
@@ -118,9 +119,10 @@ class Model:
     ) -> Iterator[AnyFrame]:
         """Enlarge frames by `scale`, one of `scales`.
 
-        `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `blend` the restored
-        share.  `scenes`: "auto" finds cuts, "off" takes all frames for one scene, or the numbers of the frames that
-        begin one.  `on_event` gets scenes, notes and progress.  Raises UsageError and ModelError.
+        `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `look` faithful, closest
+        to what was filmed, or sharp, with fine texture that fits; `blend` the restored share.  `scenes`: "auto" finds
+        cuts, "off" takes all frames for one scene, or the numbers of the frames that begin one.  `on_event` gets
+        scenes, notes and progress.  Raises UsageError and ModelError.
 
         >>> import numpy as np, vrx
         >>> model = vrx.load_model("embedded", device="cpu")
@@ -128,7 +130,7 @@ class Model:
         >>> [frame.shape for frame in model.upscale(frames, scale=2)]
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
         """
-        restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, blend=blend)
+        restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, look=look, blend=blend)
         return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
     def deblur(

@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "dilate": 2,
     "strength": 0.7,
     "blend": 0.5,
+    "look": "sharp",
     "start": Fraction(1),
     "end": Fraction(9),
     "frames": 11,

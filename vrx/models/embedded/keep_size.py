@@ -25,6 +25,7 @@ class EmbeddedOptions:
     scale: int = 1
     sigma: float | None = None
     strength: float | None = None
+    look: str = "faithful"
 
 
 @dataclass(frozen=True)

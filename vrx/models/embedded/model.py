@@ -38,10 +38,11 @@ class EmbeddedRestorer:
         self.schedule, self.scale = SCHEDULE, options.scale
         self.stages: Mapping[str, AnyStage]
         if options.task == Task.UPSCALE:
-            networks.enlarging.place(device, dtype)
+            enlarging = networks.enlarge(options.look)
+            enlarging.place(device, dtype)
             self.stages = {
                 "encode": upscale.Encode(options.scale, options.strength, networks.degradation.to(device)),
-                "generate": upscale.Generate(options.scale, networks.enlarging, remember),
+                "generate": upscale.Generate(options.scale, enlarging, remember),
                 "decode": upscale.Decode(options.scale),
             }
         else:
@@ -66,7 +67,11 @@ class EmbeddedModel:
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> EmbeddedRestorer:
         """See `LoadedModel`."""
         options = EmbeddedOptions(
-            task=str(restore.task), scale=restore.scale, sigma=restore.sigma, strength=restore.strength
+            task=str(restore.task),
+            scale=restore.scale,
+            sigma=restore.sigma,
+            strength=restore.strength,
+            look=restore.look,
         )
         return EmbeddedRestorer(options, self.networks, self.device, self.dtype)
 
@@ -84,6 +89,7 @@ FAMILY = Family(
         schedule=SCHEDULE,
         options={
             "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
+            "look": "faithful stays closest to what was filmed; sharp adds texture that fits, when upscaling",
             "strength": "how degraded the source is, 0 (clean) to 1, in place of the estimate of each scene",
         },
         resumes_in_scene=True,
