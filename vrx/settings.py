@@ -32,6 +32,7 @@ MAX_SECONDS = 10**9  # of a time in a video, over thirty years
 MAX_THRESHOLD = 255  # the largest content score
 MAX_GUIDANCE = 100  # times the difference of two prompts; useful are up to about ten
 MIN_TILE = 256  # pixels a side
+MAX_THREADS = 1024
 APP = "vrx"  # the name of its folders
 NO_HOME = Path("/nonexistent")  # as Debian names the home of users without one
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
@@ -103,7 +104,8 @@ class Task(StrEnum):
 class ModelSettings:
     """Which model runs, where, and in which type.
 
-    `steps` and `guidance` of a diffusion model: None for as much as it prefers.
+    `steps` and `guidance` of a diffusion model: None for as much as it prefers.  `threads` of the processor that
+    networks, decoder and encoder each use; None for one a core.
     """
 
     name: str = "auto"
@@ -117,6 +119,7 @@ class ModelSettings:
     tile: str = "auto"
     steps: int | None = None
     guidance: float | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -137,6 +140,9 @@ class ModelSettings:
         check_number("guidance", self.guidance)
         if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
             raise UsageError(f"--guidance {self.guidance:g} is out of range", f"Use 0 to {MAX_GUIDANCE}")
+        check_number("threads", self.threads, Integral)
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise UsageError(f"--threads {self.threads} is out of range", f"Use 1 to {MAX_THREADS}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed {self.seed} is out of range", "Use 0 to 2^63 - 1")
 

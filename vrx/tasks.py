@@ -37,10 +37,11 @@ class Options(TypedDict, total=False):
     """What every task takes besides, by the names that the command line has.
 
     `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N or mps;
-    `dtype` auto, bf16, fp16 or fp32; `prompt` for models that take one.  `strength` 0 (clean) to 1 is how degraded
-    the source is, estimated unless given; `blend` the restored share.  `start` and `end` are seconds, a number or
-    text such as "1:20.5"; `scenes` "auto", "off" or the path of a cut list.  `overwrite` replaces an existing
-    result, `skip_existing` leaves it.  `on_event` is called with each event: see `vrx.events`.
+    `dtype` auto, bf16, fp16 or fp32; `prompt` for models that take one.  `threads` of the processor are one a core
+    unless given.  `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `blend` the
+    restored share.  `start` and `end` are seconds, a number or text such as "1:20.5"; `scenes` "auto", "off" or the
+    path of a cut list.  `overwrite` replaces an existing result, `skip_existing` leaves it.  `on_event` is called
+    with each event: see `vrx.events`.
     """
 
     model: PathLike
@@ -54,6 +55,7 @@ class Options(TypedDict, total=False):
     tile: str
     steps: int | None
     guidance: float | None
+    threads: int | None
     strength: float | None
     blend: float
     start: Seconds | None
@@ -88,8 +90,8 @@ def upscale(
     `look`: "faithful", closest to what was filmed, or "sharp", with fine texture that fits.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
-    color_fix, tile, steps, guidance, strength, blend, start, end, frames, scenes, scene_threshold, deinterlace, stream,
-    codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing, resume, on_event.
+    color_fix, tile, steps, guidance, threads, strength, blend, start, end, frames, scenes, scene_threshold,
+    deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing, resume, on_event.
 
     Raises VrxError; an existing file under the result's name is then unchanged.
 

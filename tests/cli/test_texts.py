@@ -32,7 +32,7 @@ upscale nothing*.mp4
 upscale in.mkv -s 1.5
 upscale in.mkv -s 5
 upscale in.mkv --sceens off
-upscale in.mkv --threads 4
+upscale in.mkv --cores 4
 upscale in.mkv --codec
 upscale in.mkv --codec cinepak9
 upscale in.mkv --crf best

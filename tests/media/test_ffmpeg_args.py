@@ -91,10 +91,12 @@ def test_containers_get_their_own_options() -> None:
 
 
 def test_quality_preset_and_tags_of_the_video() -> None:
-    args = video_encoder_args(replace(PLAIN, crf=23, preset="slow", encoder_args=("-g", "50")))
+    args = video_encoder_args(replace(PLAIN, crf=23, preset="slow", threads=3, encoder_args=("-g", "50")))
+    assert "-threads:v:0" not in video_encoder_args(PLAIN)
     assert args == [
         *("-c:v:0", "libx264", "-filter:v:0", "setsar=1/1:max=65535,setparams=range=tv:colorspace=bt709"),
-        *("-pix_fmt:v:0", "yuv420p", "-crf:v:0", "23", "-preset:v:0", "slow", "-g", "50"),
+        *("-pix_fmt:v:0", "yuv420p", "-crf:v:0", "23", "-preset:v:0", "slow"),
+        *("-threads:v:0", "3", "-g", "50"),
     ]
 
 

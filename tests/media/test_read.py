@@ -62,6 +62,12 @@ def test_a_part_is_read(clip: ClipMaker) -> None:
     assert [int(f.time * 1000) for f in frames_of(path, Span(frames=2))] == [0, 40]
 
 
+def test_the_decoder_has_as_many_threads_as_are_wanted(clip: ClipMaker) -> None:
+    with Reader(clip(frames=2), Span(threads=3), [].append) as reader:
+        assert reader._stream.codec_context.thread_count == 3
+        assert len(list(reader.frames())) == 2
+
+
 def test_a_part_beyond_the_end_is_refused(clip: ClipMaker) -> None:
     with pytest.raises(InputError, match="no frames in the chosen part"):
         frames_of(clip(frames=3), Span(start=Fraction(5)))

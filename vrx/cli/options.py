@@ -307,6 +307,15 @@ Recursive = Annotated[
     ),
 ]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        show_default="one a core",
+        help="Processor threads of the networks, the decoder and the encoder, each.",
+        rich_help_panel=RUN,
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

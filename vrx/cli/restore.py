@@ -46,6 +46,7 @@ class SharedOptions:
     overwrite: o.Overwrite = False
     skip_existing: o.SkipExisting = False
     recursive: o.Recursive = False
+    threads: o.Threads = None
     resume: o.Resume = True
     dry_run: o.DryRun = False
     json: o.Json = False
@@ -69,6 +70,7 @@ class SharedOptions:
                 tile=self.tile,
                 steps=self.steps,
                 guidance=self.guidance,
+                threads=self.threads,
             ),
             restore=task,
             selection=SelectionSettings(

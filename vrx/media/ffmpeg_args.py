@@ -139,6 +139,7 @@ def video_encoder_args(target: Target) -> list[str]:
         words += ["-bf:v:0", "0"]
     if target.copied_streams:
         words += ["-disposition:v:0", "default"]
+    words += ["-threads:v:0", str(target.threads)] if target.threads else []
     return [*words, *target.encoder_args]
 
 

@@ -42,12 +42,16 @@ DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that stor
 
 @dataclass(frozen=True)
 class Span:
-    """The part to read: seconds from the first frame, a number of frames, and a stream by its index in the file."""
+    """The part to read: seconds from the first frame, a number of frames, and a stream by its index in the file.
+
+    `threads` of the decoder, 0 for as many as it likes.
+    """
 
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     frames: int | None = None
     stream: int | None = None
+    threads: int = 0
 
 
 class Reader:
@@ -235,6 +239,7 @@ class Reader:
         self._container = self._stack.enter_context(open_input(first, self.name))
         self._stream = pick_video(self._container, self.name, self._span.stream)
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.thread_count = self._span.threads
         logger.debug("%s: stream %d decoded with %s", self.name, self._stream.index, self._stream.codec_context.name)
         self._decoder = FrameDecoder(self._container, self._stream, self.name, shifts)
         return self._decoder.decode() if self._sequence is None else self._sequence.pictures()

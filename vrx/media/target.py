@@ -59,6 +59,7 @@ class Target:
     crf: int | None = None
     preset: str | None = None
     pix_fmt: str | None = None
+    threads: int | None = None
     encoder_args: tuple[str, ...] = ()
     mastering: tuple[str, ...] = ()
     hdr10: tuple[str, ...] = ()

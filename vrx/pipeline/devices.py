@@ -6,9 +6,12 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import cv2
 import torch
 import torch.nn.functional as F
 
@@ -113,6 +116,20 @@ def bf16_gain() -> float:
                 F.conv2d(x, weight, padding=1)
                 seconds[dtype] = min(seconds[dtype], time.perf_counter() - begin)
     return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+@contextmanager
+def limit_threads(count: int | None) -> Iterator[None]:
+    """Networks and optical flow use no more threads each, in all threads that begin meanwhile; None: no change."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    wanted = before if count is None else (count, count)
+    torch.set_num_threads(wanted[0])
+    cv2.setNumThreads(wanted[1])
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def machine_name(device: torch.device) -> str:

@@ -87,6 +87,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         crf=job.output.crf,
         preset=job.output.preset,
         pix_fmt=job.output.pix_fmt,
+        threads=job.model.threads,
         encoder_args=job.output.encoder_args,
         mastering=light.x265,
         hdr10=light.options,

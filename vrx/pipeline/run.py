@@ -21,6 +21,7 @@ from vrx.models.components import Components
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.chunking import Item, StreamPosition, make_chunks
 from vrx.pipeline.convert import FrameConverter, OutputFormat
+from vrx.pipeline.devices import limit_threads
 from vrx.pipeline.executor import Control, InFlight, Resume, ThreadedExecutor
 from vrx.pipeline.existing import Existing, clean_up, open_unless_done
 from vrx.pipeline.paths import make_folder
@@ -97,6 +98,7 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
     Returns the result, and how many of its frames were made by an earlier run.
     """
     begin = perf_counter()
+    stack.enter_context(limit_threads(session.job.model.threads))
     components = session.components()
     if session.destination is not None:
         make_folder(session.destination)

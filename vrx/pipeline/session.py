@@ -113,7 +113,8 @@ class Session:
         """Open the source, standard input where none is named, and the mask beside it."""
         selection, mask = self.job.selection, self.job.restore.mask
         self.source = self._spool_stdin() if named is None else named
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream)
+        threads = self.job.model.threads or 0
+        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
         which = Deinterlace(selection.deinterlace)
         if self.job.restore.task is Task.INPAINT and which is Deinterlace.AUTO:
             which = Deinterlace.OFF  # what is known stays as it was

@@ -18,7 +18,7 @@ from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job
 
 # settings whose outcome is compared instead, or that do not change the picture
-IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline"}
+IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline", "model.threads"}
 IRRELEVANT |= {"output.path", "output.overwrite", "output.skip_existing", "output.resume"}
 SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and samples of a file; smaller files are hashed completely
 FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
