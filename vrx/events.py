@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 Level = Literal["detail", "info", "warning"]
+INFO: Level = "info"
 DETAIL: Level = "detail"  # shown with --verbose
 Fact = str | int | float | bool | None
 
 NOTE_CODES = {  # every code of a note: what it means, and the names of its facts
     "already-finished": "an earlier run finished the result and was stopped before it cleaned up: output",
-    "blur-estimated": "the blur and the damage of a scene, and how much is undone: scene, sigma (pixels), kind, noise, "
-    "compression, strength (0: left as it is)",
     "catalogue-entry-unusable": "an entry of the user's catalogue is not considered: model",
     "chapter-loss": "the container does not hold chapters: chapters",
     "checkpoint": "the files of the model: files",
@@ -32,7 +31,9 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "color-change": "the color tags change within the source",
     "container-chosen": "the result has another container than the source, and why",
     "damaged-packets": "packets of the source were skipped: packets",
-    "degradation-estimated": "the degradation of a scene: scene, noise, compression (0 to 1)",
+    "degradation-estimated": "the damage of a scene: scene, noise, luma_noise, chroma_noise (levels of 255), "
+    "compression (0 to 1), blur (its kind), sigma (pixels), angle (degrees, of motion), softness (0 to 1); when "
+    "deblurring also strength, how much is undone (0: left as it is)",
     "download-started": "files are downloaded: model, files, bytes, license",
     "earlier-work-deleted": "--no-resume deleted the unfinished work of an earlier run",
     "empty-mask": "a mask marks nothing",

@@ -11,6 +11,7 @@ from torch import Tensor
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import deblur
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
+from vrx.models.embedded.damage import DamageReader, SceneDamage
 from vrx.models.embedded.deblur import Plan, Planner, guarded, network_share, ringing
 from vrx.models.embedded.keep_size import EmbeddedOptions, Encode
 from vrx.models.embedded.model import EmbeddedRestorer
@@ -205,29 +206,24 @@ def test_the_network_retires_where_the_plain_inverse_differs(clip: Tensor) -> No
 @pytest.mark.parametrize(
     ("found", "plan", "words"),
     [
+        (diagnosis(DISK, 1.8), Plan(recipe(DISK), 1.0, 0.0), "compressed, noise 4 levels, blur 1.8 px (out of focus)"),
         (
-            diagnosis(DISK, 1.8, 4.2, 0.6),
-            Plan(recipe(DISK), 1.0, 0.0),
-            "compressed, noise 4 levels, blur 1.8 px (out of focus)",
-        ),
-        (
-            diagnosis(LINE, 2.0, 1.0, 0.25),
-            Plan(recipe(LINE), 1.0, 0.0),
-            "lightly compressed, noise 1 level, blur 2.0 px (motion)",
-        ),
-        (
-            diagnosis(GAUSSIAN, 3.0, 0.9, 0.9),
+            diagnosis(GAUSSIAN, 3.0),
             Plan(recipe(GAUSSIAN), 0.5, 0.0),
-            "heavily compressed, blur 3.0 px (Gaussian); 50% of the sharpening, more would ring",
+            "compressed, noise 4 levels, blur 3.0 px (Gaussian); 50% of the sharpening, more would ring",
         ),
-        (diagnosis(NONE, 3.0, 0.9, 0.24), Plan(recipe(NONE), 0.0, 0.0), "no blur; left as it is"),
+        (
+            diagnosis(NONE, 3.0),
+            Plan(recipe(NONE), 0.0, 0.0),
+            "compressed, noise 4 levels, no blur; left as it is",
+        ),
     ],
 )
-def test_a_diagnosis_is_put_into_words(found: Diagnosis, plan: Plan, words: str) -> None:
-    (note,) = deblur.notes_of(found, plan, 3)
+def test_what_is_undone_is_put_into_words(found: Diagnosis, plan: Plan, words: str) -> None:
+    damage = SceneDamage(noise=4.2, luma_noise=3.0, chroma_noise=3.0, compression=0.6, kind=LINE, width=9.0)
+    (note,) = deblur.note_of(damage, found, plan, 3)
     assert note.text == f"scene 3: {words}"
-    assert note.code == "blur-estimated"
-    assert note.facts["sigma"] == (found.width if found.kind else 0)
+    assert (note.facts["sigma"], note.facts["strength"]) == (found.width if found.kind else 0, plan.strength)
 
 
 def test_a_stated_strength_takes_the_place_of_the_damage_found() -> None:
@@ -241,7 +237,8 @@ def test_a_stated_strength_takes_the_place_of_the_damage_found() -> None:
 
 
 def test_a_scene_that_changed_is_looked_at_again(shipped: EmbeddedNetworks, clip: Tensor) -> None:
-    encode = Encode(EmbeddedOptions(task="deblur"), Planner(shipped.blur, shipped.diagnosis, None, None))
+    reader = DamageReader(shipped.degradation, shipped.blur, shipped.diagnosis)
+    encode = Encode(EmbeddedOptions(task="deblur"), reader, Planner(shipped.blur, shipped.diagnosis, None, None))
     with torch.inference_mode():
         chunk, state = encode.step(DeviceChunk(clip.clone(), None, frozenset({0})), encode.start(SCENE))
         low = blurred(clip, GAUSSIAN, 2.0)

@@ -9,20 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.events import Fact, Note
+from vrx.events import Note
+from vrx.models.embedded.damage import LEAST_WIDTH, Examination, SceneDamage, damage_note
 from vrx.networks.embedded.blur import FEATURES, FLOOR, LUMA, BlurEstimator, read_sigma
 from vrx.networks.embedded.classical import filter_padded, wiener
 from vrx.networks.embedded.deconvolution import Recipe, deconvolve
 from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, BlurDiagnosis, Diagnosis, diagnose
 from vrx.networks.embedded.kernels import GAUSSIAN, KINDS, NONE, kernel, transfer
-from vrx.networks.embedded.symptoms import OWN, describe, mix
+from vrx.networks.embedded.symptoms import OWN, mix
 
-LEAST_WIDTH = 0.3  # pixels; below it there is nothing to undo
 CLEANEST, NOISIEST, MOST_NOISE = 4e-4, 0.1, 10.0  # ratios of noise to signal at strengths 0 and 1; levels at 1
 SURE = (0.8, 0.95)  # share of the Gaussian in the filter, from and up to which the network joins in
 NOISE_LIMITS = (0.9, 1.8)  # levels of 255, from and up to which the network retires
 COMPRESSION_LIMITS = (0.1, 0.3)  # the same for compression
-COMPRESSED = ((0.9, "heavily compressed"), (0.5, "compressed"), (0.25, "lightly compressed"))
 STEPS = (1.0, 0.75, 0.5, 0.25)  # strengths that the guard tries
 TRIED = 512  # pixels a side, from the middle, that it tries them on
 MOST_RINGING = 0.65  # of the change that may go beyond what is around a pixel
@@ -33,7 +32,6 @@ AGREED = (0.35, 0.65)
 MOST_MISFIT, COMPRESSED_MISFIT, NOISY_MISFIT = 0.6, (0.1, 0.2, 0.35), (3.0, 0.6)
 LEAST_CHANGE = 0.3 / 255  # root mean square; less is not seen
 AGREEMENT = 0.25  # of the logarithm of the width, up to which the readers of clean pictures are believed
-LEAST_NOISE = 1.0  # levels of 255, from which on noise is mentioned
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,12 @@ class Planner:
     ) -> None:
         self._sharpness, self._diagnosis, self._sigma, self._strength = sharpness, diagnosis, sigma, strength
 
-    def plan(self, frames: Tensor, scene: int) -> tuple[Plan, tuple[Note, ...]]:
-        """What is done to a scene, counted from 0, that begins with frames [T, 3, H, W], and what the user should know.
+    def plan(self, examined: Examination, frames: Tensor, scene: int) -> tuple[Plan, tuple[Note, ...]]:
+        """What is done to a scene, counted from 0, and what the user should know.
 
-        A given width is believed, the kind of blur is found all the same.
+        It begins with frames [T, 3, H, W].  A given width is believed, the kind of blur is found all the same.
         """
-        symptoms = describe(frames, self._sharpness)
+        symptoms = examined.symptoms
         found, recipe = diagnose(self._diagnosis, symptoms, self._sigma)
         if self._strength is not None:
             found, recipe = at_strength(found, recipe, self._strength)
@@ -100,7 +98,7 @@ class Planner:
             plan = Plan(recipe, 0.0, 0.0)
         else:
             plan = guarded(plan, found, frames)
-        return plan, notes_of(found, plan, scene + 1)
+        return plan, note_of(examined.damage, found, plan, scene + 1)
 
     def reread(self, width: float, symptoms: Tensor) -> float:
         """The width that the readers of clean pictures find in pixels, where it is nearly this one."""
@@ -175,29 +173,13 @@ def ringing(luma: Tensor, change: Tensor, reach: int) -> float:
     return float(((above + below).square().mean() / change.square().mean().clamp_min(FLOOR)).sqrt())
 
 
-def notes_of(found: Diagnosis, plan: Plan, scene: int) -> tuple[Note, ...]:
-    """The diagnosis of a scene, counted from 1, and what the guard decided."""
-    facts: dict[str, Fact] = {
-        "scene": scene,
-        "sigma": round(found.width if found.kind or plan.strength else 0.0, 2),
-        "kind": KINDS[found.kind],
-        "noise": round(found.noise, 1),
-        "compression": round(found.compression, 2),
-        "strength": round(plan.strength, 2),
-    }
-    text = f"scene {scene}: {', '.join(describe_damage(found))}"
+def note_of(damage: SceneDamage, found: Diagnosis, plan: Plan, scene: int) -> tuple[Note, ...]:
+    """The damage of a scene, counted from 1, its blur as diagnosed, and what the guard decided."""
+    done = f", {KINDS[NONE]}" if found.kind == NONE else ""
     if not plan.strength:
-        text += "; left as it is"
+        done += "; left as it is"
     elif plan.strength < 1:
-        text += f"; {plan.strength:.0%} of the sharpening, more would ring"
-    return (Note("blur-estimated", text, facts),)
-
-
-def describe_damage(found: Diagnosis) -> list[str]:
-    """A diagnosis in words."""
-    words = [word for least, word in COMPRESSED if found.compression >= least][:1]
-    if found.noise >= LEAST_NOISE:
-        words.append(f"noise {found.noise:.0f} {'level' if round(found.noise) == 1 else 'levels'}")
-    if found.kind == NONE:
-        return [*words, KINDS[NONE]]
-    return [*words, f"blur {found.width:.1f} px ({KINDS[found.kind]})"]
+        done += f"; {plan.strength:.0%} of the sharpening, more would ring"
+    width = found.width if found.kind or plan.strength else 0.0
+    blurred = replace(damage, kind=found.kind, width=width, angle=found.angle)
+    return damage_note(blurred, scene, done, {"strength": round(plan.strength, 2)})

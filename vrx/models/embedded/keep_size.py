@@ -9,12 +9,15 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
+from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
 from vrx.networks.embedded.classical import smooth_fill, wiener
 from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
+
+MOST_MASKED = 0.1  # share of a picture, above which what is around the mask tells no damage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +61,21 @@ class ResidualChunk:
 
 @dataclass
 class EncodeState:
-    """What is undone in the scene; None until its first chunk was seen, or where nothing is to be undone."""
+    """The damage of the scene, and what is undone of its blur; None until its first chunk was seen.
+
+    Where most is masked, there is no damage to be found; where nothing is deblurred, no plan.
+    """
 
     scene: SceneStart
+    damage: SceneDamage | None = None
     plan: Plan | None = None
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to the classical estimate and the network's grid."""
 
-    def __init__(self, options: EmbeddedOptions, planner: Planner) -> None:
-        self._options, self._planner = options, planner
+    def __init__(self, options: EmbeddedOptions, reader: DamageReader, planner: Planner) -> None:
+        self._options, self._reader, self._planner = options, reader, planner
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
@@ -76,17 +83,18 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Classical estimate, and the network's input made of it, frame by frame."""
-        return self.deblur(chunk, state) if self._options.task == "deblur" else (self.inpaint(chunk), state)
+        return self.deblur(chunk, state) if self._options.task == "deblur" else self.inpaint(chunk, state)
 
     def deblur(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Find the damage where a scene begins or has changed; filter."""
         notes: tuple[Note, ...] = ()
-        plan, frames = state.plan, chunk.frames
-        changed = min(chunk.refresh, default=len(frames))
-        if plan is None:
-            plan, notes = self._planner.plan(frames[:ESTIMATED_FRAMES], state.scene.number)
-        elif len(frames) - changed > 1:
-            plan, notes = self._planner.plan(frames[changed:][:ESTIMATED_FRAMES], state.scene.number)
+        plan, damage, frames = state.plan, state.damage, chunk.frames
+        changed = 0 if plan is None else min(chunk.refresh, default=len(frames))
+        if plan is None or len(frames) - changed > 1:
+            seen = frames[changed:][:ESTIMATED_FRAMES]
+            examined = self._reader.read(seen)
+            damage = examined.damage
+            plan, notes = self._planner.plan(examined, seen, state.scene.number)
         blurred = pad_to_multiple(frames, GRID)
         grids = None
         base = plan.filtered(blurred) if plan.strength and plan.network < 1 else blurred.clone()
@@ -96,14 +104,22 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             base = torch.lerp(base, sharp, plan.network) if plan.network < 1 else sharp
         levels = self.levels(frames, plan.recipe.width)
         encoded = EncodedChunk(base, grids, None, levels, chunk.refresh, plan.network, notes)
-        return encoded, EncodeState(state.scene, plan)
+        return encoded, EncodeState(state.scene, damage, plan)
 
-    def inpaint(self, chunk: DeviceChunk) -> EncodedChunk:
-        """Fill smoothly."""
+    def inpaint(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
+        """Fill smoothly; find the damage of what is known."""
         assert chunk.masks is not None
         mask = pad_to_multiple(chunk.masks, GRID)
         base = smooth_fill(pad_to_multiple(chunk.frames, GRID), mask)
-        return EncodedChunk(base, inpaint_inputs(base, mask), mask, self.levels(chunk.frames, 0.0), chunk.refresh)
+        notes: tuple[Note, ...] = ()
+        damage = state.damage
+        if damage is None and float(chunk.masks.mean()) <= MOST_MASKED:
+            height, width = chunk.frames.shape[-2:]
+            damage = self._reader.read(base[:ESTIMATED_FRAMES, :, :height, :width]).damage
+            notes = damage_note(damage, state.scene.number + 1)
+        grids, levels = inpaint_inputs(base, mask), self.levels(chunk.frames, 0.0)
+        encoded = EncodedChunk(base, grids, mask, levels, chunk.refresh, notes=notes)
+        return encoded, EncodeState(state.scene, damage)
 
     def levels(self, frames: Tensor, sigma: float) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -111,12 +127,18 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return frames.new_tensor([[sigma / SIGMA_UNIT, strength or 0.0, float(strength is not None)]])
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """The plan, where there is one, in float64: rounded, it would change every later frame."""
-        return {} if state.plan is None else {"plan": state.plan.tensor()}
+        """Damage and plan, where they are known, in float64: rounded, they would change every later frame."""
+        known = {"damage": state.damage, "plan": state.plan}
+        return {name: value.tensor() for name, value in known.items() if value is not None}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
-        return EncodeState(scene, Plan.from_tensor(tensors["plan"].cpu()) if tensors else None)
+        damage, plan = (None if x is None else x.cpu() for x in (tensors.get("damage"), tensors.get("plan")))
+        return EncodeState(
+            scene,
+            None if damage is None else SceneDamage.from_tensor(damage),
+            None if plan is None else Plan.from_tensor(plan),
+        )
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):

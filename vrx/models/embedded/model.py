@@ -11,6 +11,7 @@ from vrx.models.base import AnyStage, ChunkSchedule
 from vrx.models.components import Component
 from vrx.models.embedded import keep_size, upscale
 from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
+from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.family import BuildRequest, Capabilities, Family
@@ -37,20 +38,21 @@ class EmbeddedRestorer:
     ) -> None:
         self.schedule, self.scale = SCHEDULE, options.scale
         self.stages: Mapping[str, AnyStage]
+        sharpness, diagnosis = networks.blur.to(device), networks.diagnosis.to(device)
+        reader = DamageReader(networks.degradation.to(device), sharpness, diagnosis)
         if options.task == Task.UPSCALE:
             enlarging = networks.enlarge(options.look)
             enlarging.place(device, dtype)
             self.stages = {
-                "encode": upscale.Encode(options.scale, options.strength, networks.degradation.to(device)),
+                "encode": upscale.Encode(options.scale, options.strength, reader),
                 "generate": upscale.Generate(options.scale, enlarging, remember),
                 "decode": upscale.Decode(options.scale),
             }
         else:
             networks.network.place(device, dtype)
-            blur, diagnosis = networks.blur.to(device), networks.diagnosis.to(device)
-            planner = Planner(blur, diagnosis, options.sigma, options.strength)
+            planner = Planner(sharpness, diagnosis, options.sigma, options.strength)
             self.stages = {
-                "encode": keep_size.Encode(options, planner),
+                "encode": keep_size.Encode(options, reader, planner),
                 "generate": keep_size.Generate(options.task, networks.network, remember),
                 "decode": keep_size.Decode(),
             }

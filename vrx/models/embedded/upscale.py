@@ -10,18 +10,16 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
+from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
-from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, estimate_damage
 from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, PreviousFrame, RecurrentNetwork
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
 LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
 LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
-LEAST_NOISE = 2.0  # levels of 255, from which on noise is mentioned
-COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
@@ -44,25 +42,6 @@ def scale_levels(levels: Tensor, strength: float) -> Tensor:
     if largest < LEAST_KNOWN:
         return levels.new_tensor([0.0, strength, 0.0])
     return levels * (strength / largest)
-
-
-def describe(levels: Tensor) -> str:
-    """Estimated damage [LEVELS] in words, empty for clean pictures."""
-    noise, compression, _ = levels.tolist()
-    words = [f"{word} ({compression:.1f} of 1)" for least, word in COMPRESSED if compression >= least][:1]
-    if noise * NOISE_UNIT * 255 >= LEAST_NOISE:
-        words.append(f"noise of about {noise * NOISE_UNIT * 255:.0f} levels")
-    return ", ".join(words)
-
-
-def damage_notes(levels: Tensor, scene: int) -> tuple[Note, ...]:
-    """Estimated damage [LEVELS] of a scene, counted from 1; none for clean pictures."""
-    words = describe(levels)
-    if not words:
-        return ()
-    noise, compression, _ = levels.tolist()
-    facts = {"scene": scene, "noise": round(noise * NOISE_UNIT * 255, 1), "compression": round(compression, 2)}
-    return (Note("degradation-estimated", f"scene {scene}: {words}", facts),)
 
 
 @dataclass(frozen=True)
@@ -103,21 +82,21 @@ class ResidualChunk:
 
 @dataclass
 class EncodeState:
-    """Damage of the scene [1, LEVELS], None until its first chunk was seen.
+    """Damage of the scene, None until its first chunk was seen.
 
     `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.
     """
 
     scene: SceneStart
-    levels: Tensor | None
+    damage: SceneDamage | None
     latest: Tensor
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """The scene's damage, and how content moved."""
 
-    def __init__(self, scale: int, strength: float | None, estimator: DegradationEstimator) -> None:
-        self._scale, self._strength, self._estimator = scale, strength, estimator
+    def __init__(self, scale: int, strength: float | None, reader: DamageReader) -> None:
+        self._scale, self._strength, self._reader = scale, strength, reader
         self._motion = Motion()
 
     def start(self, scene: SceneStart) -> EncodeState:
@@ -126,32 +105,28 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Find the damage once a scene, and motion."""
-        levels, count = state.levels, len(chunk.frames)
+        damage, count = state.damage, len(chunk.frames)
         seen = chunk.frames if chunk.ahead is None else torch.cat([chunk.frames, chunk.ahead])
         notes: tuple[Note, ...] = ()
-        if levels is None:
-            levels, notes = self.levels(seen, state.scene.number + 1)
+        if damage is None:
+            damage = self._reader.read(seen[:ESTIMATED_FRAMES]).damage
+            notes = damage_note(damage, state.scene.number + 1)
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
         motion, lead = self.motion(luma, state.latest, count)
         encoded = EncodedChunk(
             pictures[:count],
-            levels,
+            self.levels(damage).to(pictures),
             motion.to(pictures.device),
             None if lead is None else Lead(pictures[:LEAD_FRAMES], lead.to(pictures.device)),
             notes,
         )
-        return encoded, replace(state, levels=levels, latest=luma[count - 1 : count])
+        return encoded, replace(state, damage=damage, latest=luma[count - 1 : count])
 
-    def levels(self, frames: Tensor, scene: int) -> tuple[Tensor, tuple[Note, ...]]:
-        """The conditions [1, LEVELS] of a scene that begins with these frames, and what the user should know."""
-        if self._strength == 0:
-            return frames.new_zeros(1, LEVELS), ()
-        found = estimate_damage(self._estimator, frames[:ESTIMATED_FRAMES]).to(frames)
-        acted = weigh_levels(found, self._scale)
-        if self._strength is not None:
-            return scale_levels(acted, self._strength)[None], ()
-        return acted[None], damage_notes(found, scene)
+    def levels(self, damage: SceneDamage) -> Tensor:
+        """The network's conditions [1, LEVELS]."""
+        acted = weigh_levels(damage.levels(), self._scale)
+        return (acted if self._strength is None else scale_levels(acted, self._strength))[None]
 
     def motion(self, luma: Tensor, previous: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
         """Motion of each position of the first `count` frames from the frame restored before it, [T, 2, H, W].
@@ -167,12 +142,13 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Damage, where it is known, and the latest frame."""
-        levels = {} if state.levels is None else {"levels": state.levels.clone()}
-        return {**levels, "latest": state.latest.clone()}
+        damage = {} if state.damage is None else {"damage": state.damage.tensor()}
+        return {**damage, "latest": state.latest.clone()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
-        return EncodeState(scene, tensors.get("levels"), tensors["latest"])
+        damage = tensors.get("damage")
+        return EncodeState(scene, None if damage is None else SceneDamage.from_tensor(damage), tensors["latest"])
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):

@@ -1,0 +1,99 @@
+"""The record of a scene's damage: what is read, what is said, and that it survives as numbers."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.networks.networks import tiny_parts
+from vrx.models.base import DeviceChunk
+from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.embedded.damage import DamageReader, SceneDamage, believed, damage_note, describe
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.model import EmbeddedRestorer
+from vrx.models.runner import restore_scene
+from vrx.networks.embedded.diagnosis import Diagnosis
+from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE
+from vrx.train.degrade import quantize
+from vrx.weights.hashes import packaged_path
+
+
+def noisy(levels: float, frames: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.arange(160.0)
+    picture = (0.5 + 0.2 * torch.sin(x / 9) * torch.cos(x[:96, None] / 7)).repeat(frames, 3, 1, 1)
+    return quantize(picture + levels / 255 * torch.randn(picture.shape, generator=generator))
+
+
+def test_noise_is_read_with_the_shipped_weights() -> None:
+    parts = load_networks(packaged_path("embedded.safetensors"))
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    with torch.inference_mode():
+        found = reader.read(noisy(8)).damage
+    assert found.noise == pytest.approx(8, rel=0.1)
+    assert found.luma_noise == pytest.approx(5.3, rel=0.15)
+    assert found.chroma_noise == pytest.approx(5.1, rel=0.15)
+    assert found.seen_noise == pytest.approx(8, rel=0.4)
+
+
+def test_a_record_survives_as_numbers() -> None:
+    found = SceneDamage(1 / 3, 0.2, 0.1, 0.7, LINE, 1.9, math.pi / 7, 0.3, 4.5)
+    assert SceneDamage.from_tensor(found.tensor()) == found
+    assert found.levels().tolist() == pytest.approx([4.5 / 20, 0.7, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (SceneDamage(), ""),
+        (SceneDamage(noise=0.9, compression=0.3, softness=1.0), ""),
+        (SceneDamage(noise=9, luma_noise=6, chroma_noise=6, compression=0.8), "heavily compressed, noise 9 levels"),
+        (SceneDamage(compression=0.35), "lightly compressed"),
+        (SceneDamage(compression=0.5, kind=GAUSSIAN, width=1.84), "compressed, blur 1.8 px (Gaussian)"),
+        (SceneDamage(noise=5, luma_noise=2, chroma_noise=4), "color noise 4 levels"),
+        (SceneDamage(noise=1, kind=DISK, width=2), "noise 1 level, blur 2.0 px (out of focus)"),
+    ],
+)
+def test_damage_is_put_into_words(found: SceneDamage, words: str) -> None:
+    assert describe(found) == words
+
+
+def test_a_clean_scene_is_an_event_and_no_line() -> None:
+    (note,) = damage_note(SceneDamage(), 2)
+    assert (note.code, note.text, note.level) == ("degradation-estimated", "scene 2: clean", "detail")
+    (note,) = damage_note(SceneDamage(noise=3), 2)
+    assert note.level == "info"
+    (note,) = damage_note(SceneDamage(kind=LINE, width=2, angle=-math.pi / 4), 2)
+    assert (note.facts["blur"], note.facts["angle"]) == ("motion", 135.0)
+
+
+@pytest.mark.parametrize(
+    ("chance", "width", "kind"), [(0.9, 2.0, GAUSSIAN), (0.59, 2.0, NONE), (0.6, 2.0, GAUSSIAN), (0.9, 0.29, NONE)]
+)
+def test_a_blur_is_believed_where_it_is_likely(chance: float, width: float, kind: int) -> None:
+    chances = torch.tensor([1 - chance, chance, 0, 0], dtype=torch.float64)
+    assert believed(Diagnosis(chances, width, 0.0, 0.0, 0.0))[0] == kind
+
+
+@pytest.mark.parametrize("masked", [8, 40])
+def test_around_a_large_mask_no_damage_is_read(masked: int) -> None:
+    frames, masks = noisy(6), torch.zeros(4, 1, 96, 160)
+    masks[..., :masked] = 1
+    restorer = EmbeddedRestorer(EmbeddedOptions(task="inpaint"), tiny_parts(), torch.device("cpu"), torch.float32)
+    with torch.inference_mode():
+        (result,) = restore_scene(restorer, [DeviceChunk(frames, masks)])
+    assert len(result.notes) == (masked < 16)
+
+
+def test_every_task_tells_once() -> None:
+    frames = noisy(6)
+    for task in ("upscale", "deblur", "inpaint"):
+        options = EmbeddedOptions(task=task, scale=2 if task == "upscale" else 1)
+        restorer = EmbeddedRestorer(options, tiny_parts(), torch.device("cpu"), torch.float32)
+        masks = torch.zeros(4, 1, 96, 160) if task == "inpaint" else None
+        with torch.inference_mode():
+            results = list(restore_scene(restorer, [DeviceChunk(frames.clone(), masks)] * 3))
+        notes = [note for result in results for note in result.notes]
+        assert [note.code for note in notes] == ["degradation-estimated"]
+        assert notes[0].facts["noise"] == pytest.approx(6, rel=0.1)

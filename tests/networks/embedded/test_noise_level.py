@@ -1,0 +1,89 @@
+"""Noise is measured apart in luma and chroma, in motion, in the dark, and where it is not white."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
+
+SIZE = (96, 128)
+
+
+def scene(frames: int, speed: int = 0) -> Tensor:
+    """Slow waves, with texture in the right half, moving by whole pixels."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.arange(SIZE[1] + 64).float()
+    picture = 0.45 + 0.2 * torch.sin(x / 30) * torch.cos(torch.arange(SIZE[0]).float() / 25)[:, None]
+    picture = picture.repeat(3, 1, 1)
+    picture[:, :, 96:] += 0.2 * torch.rand(SIZE[0], SIZE[1] - 32, generator=generator) - 0.1
+    return torch.stack([picture[..., speed * t : speed * t + SIZE[1]] for t in range(frames)])
+
+
+def still(frames: int) -> Tensor:
+    return torch.zeros(frames - 1, 2, *SIZE)
+
+
+def grain(shape: torch.Size, levels: float) -> Tensor:
+    return levels / 255 * torch.randn(shape, generator=torch.Generator().manual_seed(4))
+
+
+def stored(frames: Tensor) -> Tensor:
+    return (frames * 255).round().clamp(0, 255) / 255
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+@pytest.mark.parametrize("levels", [2.0, 6.0, 18.0])
+def test_white_noise(frames: int, levels: float) -> None:
+    clip = scene(frames)
+    found = measure_noise(stored(clip + grain(clip.shape, levels)), still(frames))
+    assert found.colors == pytest.approx(levels, rel=0.1)
+    assert found.luma == pytest.approx(0.668 * levels, rel=0.1)
+    assert found.chroma == pytest.approx(0.641 * levels, rel=0.1)
+
+
+def test_gray_grain_has_no_color() -> None:
+    clip = scene(3)
+    found = measure_noise(stored(clip + grain(torch.Size((3, 1, *SIZE)), 6.0)), still(3))
+    assert found.luma == pytest.approx(6.0, rel=0.1)
+    assert found.colors == pytest.approx(6.0, rel=0.1)
+    assert found.chroma < 0.5
+
+
+def test_color_noise_that_is_wide_is_seen_in_time() -> None:
+    clip = scene(4)
+    wide = F.interpolate(grain(torch.Size((4, 3, SIZE[0] // 4, SIZE[1] // 4)), 6.0), scale_factor=4)
+    assert measure_noise(stored(clip + wide), still(4)).colors == pytest.approx(6.0, rel=0.25)
+
+
+def test_motion_is_followed() -> None:
+    clip, motion = stored(scene(4, 3)), still(4)
+    motion[:, 0] = 3.2  # to the nearest pixel
+    assert measure_noise(clip, motion).colors < 0.3
+    assert measure_noise(clip, still(4)).colors > 0.5
+
+
+def test_texture_is_no_noise() -> None:
+    assert measure_noise(stored(scene(3)), still(3)).colors < 0.5
+    assert measure_noise(stored(scene(1)), still(1)).luma < 0.5
+
+
+def test_repeated_frames_tell_nothing() -> None:
+    clip = scene(4)
+    noisy = stored(clip + grain(clip.shape, 6.0))[[0, 0, 1, 1]]
+    assert measure_noise(noisy, still(4)).colors == pytest.approx(6.0, rel=0.1)
+    assert measure_noise(noisy[:2], still(2)).colors == pytest.approx(6.0, rel=0.1)
+
+
+def test_noise_in_the_dark_is_measured_where_it_is_not_clipped() -> None:
+    clip = scene(4)
+    clip[..., : SIZE[1] // 2] = 0.02
+    found = measure_noise(stored(clip + grain(clip.shape, 12.0)), still(4))
+    assert found.colors == pytest.approx(12.0, rel=0.1)
+    assert measure_noise(torch.zeros(2, 3, *SIZE), still(2)) == NoiseLevel(0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 3), (17, 33)])
+def test_every_size_works(size: tuple[int, int]) -> None:
+    found = measure_noise(torch.rand(2, 3, *size), torch.zeros(1, 2, *size))
+    assert found.colors >= 0

@@ -1,0 +1,147 @@
+"""What happened to a scene before it came here: one record, read from its first frames, for all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+
+import torch
+from torch import Tensor
+
+from vrx.events import DETAIL, INFO, Fact, Note
+from vrx.models.optical_flow import Motion, to_luma
+from vrx.networks.embedded.blur import BlurEstimator
+from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, estimate_damage
+from vrx.networks.embedded.diagnosis import BlurDiagnosis, Diagnosis, diagnose
+from vrx.networks.embedded.kernels import KINDS, LINE, NONE
+from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
+from vrx.networks.embedded.symptoms import describe as describe_symptoms
+
+EXAMINED = 512  # pixels a side, from the middle, that noise is measured on
+LEAST_NOISE = 1.0  # levels of 255, from which on noise is mentioned
+COLOR_NOISE = 1.5  # times the noise of luma, from which on that of chroma is mentioned
+LEAST_WIDTH = 0.3  # pixels; a narrower blur is none
+LEAST_CHANCE = 0.6  # of a kind of blur, below which it is not believed
+COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
+
+
+@dataclass(frozen=True)
+class SceneDamage:
+    """The damage of a scene.
+
+    `noise`, `luma_noise`, `chroma_noise`: standard deviations in levels of 255, of red, green and blue, of luma, and
+    of Cb and Cr, as measured.  `compression`: 0 (none, or as weak as QP 17 of H.264) to 1 (QP 37) and a little more.
+    `kind` of the blur, one of `kernels.KINDS`, its `width` in pixels (standard deviation along its longer axis) and,
+    of a line, its `angle` in radians.  `softness`: how far the picture is as if shrunk and enlarged again, 0 to 1.
+    `seen_noise`: the noise as the estimator of compression sees it, which the enlarging network was trained with.
+    """
+
+    noise: float = 0.0
+    luma_noise: float = 0.0
+    chroma_noise: float = 0.0
+    compression: float = 0.0
+    kind: int = NONE
+    width: float = 0.0
+    angle: float = 0.0
+    softness: float = 0.0
+    seen_noise: float = 0.0
+
+    def levels(self) -> Tensor:
+        """The conditions of the enlarging network, [LEVELS]."""
+        found = torch.tensor([self.seen_noise / (255 * NOISE_UNIT), self.compression, self.softness])
+        assert len(found) == LEVELS
+        return found
+
+    def tensor(self) -> Tensor:
+        """All numbers, float64."""
+        return torch.tensor(astuple(self), dtype=torch.float64)
+
+    @staticmethod
+    def from_tensor(numbers: Tensor) -> SceneDamage:
+        """The inverse of `tensor`."""
+        noise, luma, chroma, compression, kind, *rest = numbers.tolist()
+        return SceneDamage(noise, luma, chroma, compression, int(kind), *rest)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a scene's first frames showed: its damage, and the symptoms [SYMPTOMS] that the blur was found by."""
+
+    damage: SceneDamage
+    symptoms: Tensor
+
+
+class DamageReader:
+    """Reads the damage of scenes."""
+
+    def __init__(self, degradation: DegradationEstimator, sharpness: BlurEstimator, diagnosis: BlurDiagnosis) -> None:
+        self._degradation, self._sharpness, self._diagnosis = degradation, sharpness, diagnosis
+        self._motion = Motion()
+
+    def read(self, frames: Tensor) -> Examination:
+        """The damage of a scene's first frames [T, 3, H, W] in 0..1."""
+        symptoms = describe_symptoms(frames, self._sharpness)
+        found, _ = diagnose(self._diagnosis, symptoms, None)
+        seen, compression, softness = estimate_damage(self._degradation, frames).tolist()
+        noise = self.noise(frames)
+        damage = SceneDamage(
+            noise.colors,
+            noise.luma,
+            noise.chroma,
+            compression,
+            *believed(found),
+            softness=softness,
+            seen_noise=seen * 255 * NOISE_UNIT,
+        )
+        return Examination(damage, symptoms)
+
+    def noise(self, frames: Tensor) -> NoiseLevel:
+        """Of the middle of [T, 3, H, W]."""
+        top, left = (max(0, (side - EXAMINED) // 2) for side in frames.shape[-2:])
+        middle = frames[..., top : top + EXAMINED, left : left + EXAMINED]
+        return measure_noise(middle, self._motion.between(to_luma(middle)))
+
+
+def believed(found: Diagnosis) -> tuple[int, float, float]:
+    """Kind, width and angle of a blur that is likely, else those of none."""
+    if found.kind == NONE or found.width < LEAST_WIDTH or float(found.chances.max()) < LEAST_CHANCE:
+        return NONE, 0.0, 0.0
+    return found.kind, found.width, found.angle
+
+
+def describe(damage: SceneDamage) -> str:
+    """Damage in words, empty for a clean and sharp picture."""
+    words = [word for least, word in COMPRESSED if damage.compression >= least][:1]
+    if damage.chroma_noise > max(LEAST_NOISE, COLOR_NOISE * damage.luma_noise):
+        words.append(f"color noise {in_levels(damage.chroma_noise)}")
+    elif damage.noise >= LEAST_NOISE:
+        words.append(f"noise {in_levels(damage.noise)}")
+    if damage.kind != NONE:
+        words.append(f"blur {damage.width:.1f} px ({KINDS[damage.kind]})")
+    return ", ".join(words)
+
+
+def in_levels(noise: float) -> str:
+    """A deviation in words."""
+    return f"{noise:.0f} {'level' if round(noise) == 1 else 'levels'}"
+
+
+def damage_note(
+    damage: SceneDamage, scene: int, done: str = "", facts: Mapping[str, Fact] | None = None
+) -> tuple[Note, ...]:
+    """The damage of a scene, counted from 1; `done` and `facts` say what was made of it."""
+    words = describe(damage)
+    own: dict[str, Fact] = {
+        "scene": scene,
+        "noise": round(damage.noise, 1),
+        "luma_noise": round(damage.luma_noise, 1),
+        "chroma_noise": round(damage.chroma_noise, 1),
+        "compression": round(damage.compression, 2),
+        "blur": KINDS[damage.kind],
+        "sigma": round(damage.width, 2),
+        "angle": round(math.degrees(damage.angle) % 180, 1) if damage.kind == LINE else None,
+        "softness": round(damage.softness, 2),
+    }
+    text = f"scene {scene}: {words or 'clean'}{done}"
+    return (Note("degradation-estimated", text, {**own, **(facts or {})}, INFO if words or done else DETAIL),)

@@ -1,0 +1,95 @@
+"""How strong noise is, measured where a picture is smooth.  Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.networks.embedded.blur import LUMA
+from vrx.networks.embedded.symptoms import CHROMA, mix
+
+BLOCK = 16  # pixels a side
+COARSE = 4  # pixels a side of the means that tell smooth blocks
+SMOOTH = 0.15  # share of the blocks, the smoothest, that count
+CLIPPED = 3.0  # deviations from black and white that a block's mean must be away, ...
+LEAST_CLIPPED = 2.0  # ... of a noise of at least this many levels
+STILL = 0.02  # levels, root mean square, below which a frame repeats the one before
+DIAGONAL = ((0.5, -0.5), (-0.5, 0.5))  # Haar's diagonal detail: white noise keeps its deviation
+LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES = slice(0, 1), slice(1, 3), slice(3, 6)
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Standard deviations in levels of 255: of red, green and blue (root mean square), of luma, of Cb and Cr."""
+
+    colors: float
+    luma: float
+    chroma: float
+
+
+def measure_noise(frames: Tensor, motion: Tensor) -> NoiseLevel:
+    """The noise of frames [T, 3, H, W] in 0..1.
+
+    `motion` [T - 1, 2, H, W]: from each frame but the first to where its content was in the one before, in pixels.
+    Noise is what does not come along: half of the power of the differences, the median over smooth blocks and over
+    frames.  A single frame, or one that repeats, shows its diagonal detail instead, which is right for white noise.
+    """
+    planes = 255 * torch.stack([*mix(frames, (LUMA,)), *mix(frames, CHROMA), *frames.unbind(1)], 1)  # [T, 6, H, W]
+    pairs = list(zip(planes[1:], changes(planes, motion), strict=True))
+    moved = [(now, change) for now, change in pairs if float(change.square().mean()) > STILL**2]
+    found = [smooth_power(now, change) / 2 for now, change in moved]
+    power = torch.stack(found or [smooth_power(planes[0], detail(planes[0]))]).median(0).values
+    luma, chroma, colors = (float(power[p].mean().sqrt()) for p in (LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES))
+    return NoiseLevel(colors, luma, chroma)
+
+
+def changes(planes: Tensor, motion: Tensor) -> list[Tensor]:
+    """What each of [T, C, H, W] but the first has over the one before, moved by whole pixels.
+
+    Interpolation would hide noise.
+    """
+    height, width = planes.shape[-2:]
+    column, row = torch.arange(width, device=planes.device), torch.arange(height, device=planes.device)[:, None]
+    found = []
+    for now, before, flow in zip(planes[1:], planes, motion.to(planes.device), strict=False):
+        x = (column + flow[0]).round().long().clamp(0, width - 1)
+        y = (row + flow[1]).round().long().clamp(0, height - 1)
+        found.append(now - before[:, y, x])
+    return found
+
+
+def detail(planes: Tensor) -> Tensor:
+    """The diagonal detail of [C, H, W]."""
+    padded = F.pad(planes[:, None], (0, 1, 0, 1), mode="replicate")
+    return F.conv2d(padded, planes.new_tensor(DIAGONAL)[None, None])[:, 0]
+
+
+def smooth_power(planes: Tensor, change: Tensor) -> Tensor:
+    """The median variance of a change [C, H, W] over the smoothest blocks of planes [C, H, W]: [C].
+
+    Smooth blocks vary least between means of COARSE x COARSE pixels, which noise hardly changes.  Blocks that noise
+    drives into black or white are left out, where there are others.
+    """
+    side = min(BLOCK, *planes.shape[-2:])
+    means, power = F.avg_pool2d(planes[None], side)[0].flatten(1), variance(change, side)
+    rough = variance(F.avg_pool2d(planes[None], min(COARSE, side))[0], max(1, side // COARSE))
+    rough = rough.view(len(planes), -1)[:, : power.shape[1]].sum(0) if rough.shape == power.shape else power.sum(0)
+    median, limit = power.new_zeros(len(planes)), LEAST_CLIPPED
+    for _ in range(2):
+        away = CLIPPED * limit
+        inside = ((means[0] > away) & (means[0] < 255 - away)).nonzero()[:, 0]
+        if not len(inside):
+            break
+        count = max(1, round(SMOOTH * len(inside)))
+        median = power[:, inside[rough[inside].topk(count, largest=False).indices]].median(1).values
+        limit = max(limit, float((median[0] / 2).sqrt()))
+    return median
+
+
+def variance(planes: Tensor, side: int) -> Tensor:
+    """Variances in blocks of [C, H, W]: [C, blocks]."""
+    mean = F.avg_pool2d(planes[None], side)[0]
+    return (F.avg_pool2d(planes[None].square(), side)[0] - mean.square()).clamp_min(0).flatten(1)
