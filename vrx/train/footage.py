@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vrx.train.pool import Copy, Footage
-from vrx.train.spoil import qp_of_step, strength_of
+from vrx.train.spoil import strength_of
 from vrx.train.synthesis import Photographs, text_bank
 
 PHOTO_SIZE = (416, 560)  # pixels, height and width that all photographs are cut or extended to
@@ -55,12 +55,6 @@ def load_photographs(folder: Path) -> Photographs:
     return Photographs(torch.from_numpy(np.stack(stills)), texts)
 
 
-def strength(codec: str, value: float) -> float:
-    """How strongly a codec compresses, on the scale of `vrx.train.spoil`."""
-    qp = value if codec == "h264" else qp_of_step(2 * value)  # MPEG-4's steps are twice its quantizer
-    return float(strength_of(torch.tensor(qp)))
-
-
 def load_clip(folder: Path, entry: dict) -> Footage:  # type: ignore[type-arg]
     """One clip of the index with its copies."""
     frames = decode(folder / "clips" / entry["file"])
@@ -68,7 +62,7 @@ def load_clip(folder: Path, entry: dict) -> Footage:  # type: ignore[type-arg]
     for copy in entry["coded"]:
         found = decode(folder / "coded" / copy["file"])
         if len(found) == len(frames):
-            level = strength(copy["codec"], copy["value"])
+            level = float(strength_of(torch.tensor(copy["qp"])))
             copies.setdefault(copy["scale"], []).append(Copy(found, level))
     return Footage(frames, entry["run"], copies)
 

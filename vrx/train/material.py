@@ -3,17 +3,15 @@
     python -m vrx.train.material --photos DIR --clips DIR --out DIR [--hold-out STEM...]
 
 `photos/*.webp` are shrunk photographs; `clips/NAME.mp4` short runs of natural motion at 640x360 or so;
-`coded/NAME.SCALE.CODEC-VALUE.mkv` the same runs shrunk by SCALE and encoded as people's video is, frame for
-frame; `index.json` names them, with each run's first frame.  Clips that are held out get an index of their own.
+`coded/NAME.SCALE.GENERATIONS.mkv` the same runs shrunk by SCALE and encoded as people's video is, once or more
+often, frame for frame; `index.json` names them, with each run's first frame.  Clips that are held out get an index of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import cv2
@@ -21,15 +19,30 @@ import numpy as np
 import torch
 
 from vrx.train.degrade import quantize, shrink
+from vrx.train.generations import COMBED, Generation, decode, encode, store
 
 PHOTO_SIDE = 416  # pixels, the shorter side
 PHOTO_QUALITY = 72  # of WebP
 CLIP_SIDE = 360  # pixels, the shorter side
 RUN = 24  # consecutive frames that are stored together
-TRUTH = {"crf": "17", "preset": "medium"}
-CODED = {  # scale: codecs and their value, CRF or quantizer
-    4: (("h264", 23), ("h264", 26), ("h264", 29), ("h264", 33), ("h264", 37), ("mpeg4", 5), ("mpeg4", 12)),
-    2: (("h264", 24), ("h264", 28), ("h264", 32), ("h264", 36), ("mpeg4", 8)),
+TRUTH = Generation("h264", 17)
+OLD = (  # what film on tape, discs, cameras and the web went through, shared by the scales
+    (Generation("hevc", 28),),
+    (Generation("hevc", 34),),
+    (Generation("mpeg2", 8),),
+    (Generation("mjpeg", 9),),
+    (Generation("mpeg4", 6), Generation("h264", 27)),
+    (Generation("mpeg2", 5), Generation("h264", 30)),
+    (Generation("h264", 30), Generation("h264", 30)),
+    (Generation(COMBED, 0.35), Generation("mpeg2", 5)),
+)
+CODED = {  # scale: the generations of its copies
+    4: (
+        *((Generation("h264", crf),) for crf in (23, 26, 29, 33, 37)),
+        *((Generation("mpeg4", quantizer),) for quantizer in (5, 12)),
+        *OLD,
+    ),
+    2: (*((Generation("h264", crf),) for crf in (24, 28, 32, 36)), (Generation("mpeg4", 8),), *OLD),
 }
 
 
@@ -58,27 +71,6 @@ def runs(path: Path, count: int) -> list[np.ndarray]:
     return [np.stack(frames[start : start + RUN]) for start in starts]
 
 
-def encode(path: Path, frames: np.ndarray, codec: str, options: dict[str, str]) -> None:
-    """uint8 RGB frames [T, H, W, 3] to a file."""
-    with av.open(str(path), "w") as box:
-        stream = cast(av.VideoStream, box.add_stream(codec, rate=Fraction(24), options=options))
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        for picture in frames:
-            box.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
-        box.mux(stream.encode(None))
-
-
-def decode(path: Path) -> np.ndarray:
-    """All frames of a file as the training reads them, uint8 [T, H, W, 3] in RGB."""
-    reader = cv2.VideoCapture(str(path))
-    frames: list[np.ndarray] = []
-    while True:
-        more, image = reader.read()
-        if not more:
-            return np.stack(frames)
-        frames.append(image[..., ::-1])
-
-
 def shrunk(frames: np.ndarray, scale: int) -> np.ndarray:
     """Bicubic with anti-aliasing, sides cut to whole even results; uint8 [T, H, W, 3]."""
     step = 2 * scale
@@ -91,19 +83,15 @@ def store_clip(path: Path, out: Path, count: int) -> dict[str, object]:
     """One clip's runs joined in a file, and its coded copies; what the index holds of it."""
     target = out / "clips" / f"{path.stem}.mp4"
     frames = np.concatenate(runs(path, count))
-    encode(target, frames, "libx264", TRUTH)
+    encode(target, frames, TRUTH)
     frames = decode(target)
     copies = []
-    for scale, variants in CODED.items():
+    for scale, copies_of in CODED.items():
         low = shrunk(frames, scale)
-        for codec, value in variants:
-            name = f"{path.stem}.{scale}.{codec}-{value}.mkv"
-            name_of, options = {
-                "h264": ("libx264", {"crf": str(value), "preset": "medium"}),
-                "mpeg4": ("mpeg4", {"qmin": str(value), "qmax": str(value)}),
-            }[codec]
-            encode(out / "coded" / name, low, name_of, options)
-            copies.append({"file": name, "scale": scale, "codec": codec, "value": value})
+        for generations in copies_of:
+            name = f"{path.stem}.{scale}.{'+'.join(map(str, generations))}.mkv"
+            store(out / "coded" / name, low, generations)
+            copies.append({"file": name, "scale": scale, "qp": max(g.qp for g in generations)})
     return {"file": target.name, "frames": len(frames), "run": RUN, "coded": copies}
 
 
