@@ -60,12 +60,14 @@ def test_quantizers_are_on_one_scale() -> None:
 def test_packed_clips_come_back_with_their_strength(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(material, "CODED", {2: ((Generation("mpeg2", 5), Generation("h264", 33)),)})
     monkeypatch.setattr(material, "RUN", 6)
+    monkeypatch.setattr(material, "OLD_SHARE", 1)
     for name in ("clips", "coded"):
         (tmp_path / name).mkdir()
-    store(tmp_path / "in.mkv", moving(side=96), (Generation("h264", 10),))
+    store(tmp_path / "in.mkv", moving(side=128), (Generation("h264", 10),))
     entry = material.store_clip(tmp_path / "in.mkv", tmp_path, 1)
     assert json.loads(json.dumps(entry)) == entry
     clip = footage.load_clip(tmp_path, entry)
-    (copy,) = clip.copies[2]
-    assert copy.frames.shape == (6, 3, 48, 48)
+    copy, old = clip.copies[2]
+    assert old.frames.shape == copy.frames.shape
+    assert copy.frames.shape == (6, 3, 64, 64)
     assert copy.strength == pytest.approx(float(strength_of(torch.tensor(33.0))))

@@ -4,13 +4,15 @@
 
 `photos/*.webp` are shrunk photographs; `clips/NAME.mp4` short runs of natural motion at 640x360 or so;
 `coded/NAME.SCALE.GENERATIONS.mkv` the same runs shrunk by SCALE and encoded as people's video is, once or more
-often, frame for frame; `index.json` names them, with each run's first frame.  Clips that are held out get an index of their own.
+often, frame for frame; `index.json` names them, with each run's first frame.  Clips that are held out get an index
+of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 from pathlib import Path
 
 import av
@@ -26,7 +28,8 @@ PHOTO_QUALITY = 72  # of WebP
 CLIP_SIDE = 360  # pixels, the shorter side
 RUN = 24  # consecutive frames that are stored together
 TRUTH = Generation("h264", 17)
-OLD = (  # what film on tape, discs, cameras and the web went through, shared by the scales
+OLD_SHARE = 4  # of these, other ones for each clip and scale: old encoders take much room
+OLD = (  # what film on tape, discs, cameras and the web went through
     (Generation("hevc", 28),),
     (Generation("hevc", 34),),
     (Generation("mpeg2", 8),),
@@ -40,9 +43,8 @@ CODED = {  # scale: the generations of its copies
     4: (
         *((Generation("h264", crf),) for crf in (23, 26, 29, 33, 37)),
         *((Generation("mpeg4", quantizer),) for quantizer in (5, 12)),
-        *OLD,
     ),
-    2: (*((Generation("h264", crf),) for crf in (24, 28, 32, 36)), (Generation("mpeg4", 8),), *OLD),
+    2: (*((Generation("h264", crf),) for crf in (24, 28, 32, 36)), (Generation("mpeg4", 8),)),
 }
 
 
@@ -88,7 +90,8 @@ def store_clip(path: Path, out: Path, count: int) -> dict[str, object]:
     copies = []
     for scale, copies_of in CODED.items():
         low = shrunk(frames, scale)
-        for generations in copies_of:
+        old = random.Random(f"{path.stem} {scale}").sample(OLD, OLD_SHARE)
+        for generations in (*copies_of, *old):
             name = f"{path.stem}.{scale}.{'+'.join(map(str, generations))}.mkv"
             store(out / "coded" / name, low, generations)
             copies.append({"file": name, "scale": scale, "qp": max(g.qp for g in generations)})
