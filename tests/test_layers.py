@@ -17,7 +17,8 @@ ROWS: dict[str, set[str]] = {
     "media": {"media", *VALUES},
     "scenes": {"scenes", "media", *VALUES},
     "models": {"models", "networks", "weights", *VALUES},
-    "pipeline": {"pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
+    "metrics": {"metrics"},
+    "pipeline": {"pipeline", "models", "networks", "metrics", "weights", "scenes", "media", *VALUES},
     "bench": {"bench", "pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
     "train": {"train", "networks", "models", "weights", "files"},
     "api": {"bench", "pipeline", "models", "weights", "scenes", "media", *VALUES},
@@ -32,7 +33,8 @@ PACKAGES = {
     "media": {"av", "imageio_ffmpeg", "numpy", "PIL"},  # PIL reads and writes what is said beside samples
     "scenes": {"scenedetect", "cv2", "numpy"},
     "models": {"torch", "tokenizers", "ftfy", "cv2", "numpy"},
-    "pipeline": {"torch", "numpy", "safetensors", "filelock"},
+    "metrics": {"torch"},
+    "pipeline": {"torch", "numpy", "safetensors", "filelock", "cv2"},  # cv2: threads to limit; where pictures lie
     "bench": {"torch", "numpy"},
     "cli": {"typer", "rich"},
     "settings": {"platformdirs"},

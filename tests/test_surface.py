@@ -27,6 +27,7 @@ OPTIONS = {
     "inpaint": RESTORING | {"--mask", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold", "--stream"},
+    "compare": {"--output", "--csv", "--json", "--overwrite"},
     "bench": {
         "--size",
         "--frames",
@@ -96,7 +97,9 @@ def test_events() -> None:
 
 
 PUBLIC = {
-    "__version__", "upscale", "deblur", "inpaint", "load_model", "Model", "VideoReader", "VideoWriter", "VideoFrame",
+    "__version__", "upscale", "compare",
+    "deblur", "inpaint", "load_model", "Comparison",
+    "Model", "VideoReader", "VideoWriter", "VideoFrame",
     "RestoreResult", "VrxError", "probe", "detect_scenes",
 }  # fmt: skip
 

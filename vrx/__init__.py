@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from vrx.errors import VrxError
 
 if TYPE_CHECKING:
-    from vrx.api import detect_scenes, probe
+    from vrx.api import compare, detect_scenes, probe
+    from vrx.pipeline.compare.results import Comparison
     from vrx.pipeline.model import Model, load_model
     from vrx.pipeline.run import RestoreResult
     from vrx.pipeline.video import VideoFrame, VideoReader, VideoWriter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Comparison",
     "Model",
     "RestoreResult",
     "VideoFrame",
@@ -37,6 +39,7 @@ __all__ = [
     "VideoWriter",
     "VrxError",
     "__version__",
+    "compare",
     "deblur",
     "detect_scenes",
     "inpaint",
@@ -45,11 +48,13 @@ __all__ = [
     "upscale",
 ]
 MODULES = {
+    "Comparison": "vrx.pipeline.compare.results",
     "Model": "vrx.pipeline.model",
     "RestoreResult": "vrx.pipeline.run",
     "VideoFrame": "vrx.pipeline.video",
     "VideoReader": "vrx.pipeline.video",
     "VideoWriter": "vrx.pipeline.video",
+    "compare": "vrx.api",
     "deblur": "vrx.tasks",
     "detect_scenes": "vrx.api",
     "inpaint": "vrx.tasks",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vrx.bench.stages import LargeBenchmark
     from vrx.media.probe import SourceInfo
     from vrx.pipeline.batch import Batch
+    from vrx.pipeline.compare.results import Comparison
+    from vrx.pipeline.compare.tables import Report
     from vrx.pipeline.doctor import Check
     from vrx.pipeline.inputs import Expansion
     from vrx.pipeline.plan import Plan
@@ -125,6 +127,44 @@ def detect_scenes(
     with read.Reader(Path(source), read.Span(stream=stream), lambda note: None) as reader:
         wanted = detect.CUT_THRESHOLD if threshold is None else threshold
         return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
+
+
+def compare(
+    first: str | os.PathLike[str], second: str | os.PathLike[str], reference: str | os.PathLike[str] | None = None
+) -> Comparison:
+    """Figures of two videos or pictures, against each other, or of both against the one they should be.
+
+    `overall`, `scenes` and `frames` have them for each of `videos`: the reference, then the two; without one, the two,
+    of which the second is measured against the first.  Frames are paired by time; resized pictures, parts and pictures
+    moved by whole pixels are found and said in `notes`.  Raises InputError.
+
+    >>> import vrx
+    >>> vrx.compare("in.mp4", "in.mp4").overall[1].psnr
+    100.0
+    """
+    from pathlib import Path
+
+    from vrx.pipeline.compare import run
+
+    paths = [Path(path) for path in (*(() if reference is None else (reference,)), first, second)]
+    return run.compare(paths, reference is not None)
+
+
+def comparison_report(found: Comparison, names: Sequence[str]) -> Report:
+    """A comparison as tables and JSON, under names of its videos."""
+    from vrx.pipeline.compare.tables import Report
+
+    return Report(found, tuple(names))
+
+
+def write_comparison(found: Comparison, folder: Path, names: Sequence[str], overwrite: bool = False) -> list[Path]:
+    """Pictures of a comparison: videos side by side where they differ most, and a row over time.
+
+    Raises UsageError for pictures that exist, unless `overwrite`, and OutputError.
+    """
+    from vrx.pipeline.compare import pictures
+
+    return pictures.write(found, folder, names, overwrite)
 
 
 def codecs() -> tuple[str, ...]:

@@ -29,8 +29,11 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "checkpoint": "the files of the model: files",
     "chunk-length": "frames of the first and of later chunks: first, next",
     "color-change": "the color tags change within the source",
+    "compared-part": "pictures of one video are a part of another's: path",
+    "compared-resized": "pictures are resized to be compared: path",
     "container-chosen": "the result has another container than the source, and why",
     "damaged-packets": "packets of the source were skipped: packets",
+    "delay-found": "the content of one video comes earlier or later than another's: path, frames",
     "degradation-estimated": "the damage of a scene: scene, noise, luma_noise, chroma_noise (levels of 255), "
     "compression (0 to 1), blur (its kind), sigma (pixels), angle (degrees, of motion), softness (0 to 1); when "
     "deblurring also strength, how much is undone (0: left as it is)",
@@ -38,6 +41,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "earlier-work-deleted": "--no-resume deleted the unfinished work of an earlier run",
     "empty-mask": "a mask marks nothing",
     "encoder": "the encoder of the result: encoder",
+    "frames-left-over": "frames of a video have no counterpart in another: path, frames",
     "frames-saved": "a run failed and the next one can resume: frames",
     "hdr10-loss": "HDR10 data is incomplete or cannot be written: encoder, container",
     "inputs-skipped": "contents of a folder or matches of a glob are not restored: count",
@@ -56,6 +60,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "pixel-format-change": "the pixel format of the result is not the source's: pix_fmt",
     "pixel-format-loss": "the encoder cannot hold the source's pixel format: pix_fmt",
     "resuming": "an earlier run of the same command is resumed: frames",
+    "shift-found": "pictures are moved by some pixels to lie on another's: path",
     "short-mask": "a mask ends before the video: masks, frames",
     "side-data-loss": "data beside frames cannot be preserved: kind, seconds",
     "size-change": "the size changes within the source, and frames are scaled: size",

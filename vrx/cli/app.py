@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__, events
-from vrx.cli import bench, doctor, info, models, output, restore, scenes, signals
+from vrx.cli import bench, compare, doctor, info, models, output, restore, scenes, signals
 from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
 from vrx.cli.usage import CommandGroup, end_of_help, from_typer
@@ -67,6 +67,10 @@ app.command(
 )(restore.inpaint)
 app.command("info", epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r --json"))(info.info)
 app.command("scenes", epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(scenes.scenes)
+app.command(
+    "compare",
+    epilog=end_of_help("vrx compare old.mp4 old.x4.mp4 -o pictures/", "vrx compare a.mp4 b.mp4 truth.mp4 --json"),
+)(compare.compare)
 app.add_typer(models.app, name="models")
 app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
 app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)

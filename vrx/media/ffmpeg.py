@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from weakref import WeakSet
 import imageio_ffmpeg
 
 from vrx.errors import OutputError
+from vrx.files import temporary_folder
 from vrx.settings import Environment
 
 logger = logging.getLogger(__name__)
@@ -89,6 +91,42 @@ def has_option(program: str, option: str) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return re.search(rf"^-{option}\b", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
+
+
+@cache
+def has_filter(program: str, name: str) -> bool:
+    """Whether this ffmpeg has a filter."""
+    try:
+        done = subprocess.run([program, "-hide_banner", "-filters"], capture_output=True, timeout=PROBE_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return re.search(rf"^ \S+ {name} ", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
+
+
+def vmaf(reference: Path, other: Path, size: tuple[int, int]) -> list[float]:
+    """VMAF of every frame (libvmaf's default model), both resized to `size`, width and height.
+
+    Empty where this ffmpeg cannot compute it.
+    """
+    program = executable()
+    if not has_filter(program, "libvmaf"):
+        return []
+    chain = f"setpts=PTS-STARTPTS,scale={size[0]}:{size[1]}:flags=bicubic,format=yuv420p"
+    graph = f"[0:v:0]{chain}[other];[1:v:0]{chain}[reference]"
+    graph += ";[other][reference]libvmaf=log_fmt=json:log_path=log.json"
+    command = [program, "-hide_banner", "-nostdin", "-loglevel", "error"]
+    for path in (other, reference):
+        command += ["-protocol_whitelist", "file", "-i", f"file:{path.absolute()}"]
+    with temporary_folder() as folder:
+        if folder is None:
+            return []
+        command += ["-lavfi", graph, "-f", "null", "-"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        log = folder / "log.json"
+        if done.returncode or not log.exists():
+            logger.info("no VMAF: %s", done.stderr.decode(errors="replace").strip())
+            return []
+        return [frame["metrics"]["vmaf"] for frame in json.loads(log.read_text())["frames"]]
 
 
 RUNNING_PROCESSES: WeakSet[FFmpegProcess] = WeakSet()

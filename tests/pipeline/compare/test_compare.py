@@ -1,0 +1,254 @@
+"""Videos are brought together in time and place before they are measured; the command gives tables and pictures."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import vrx as package
+from tests.conftest import Command
+from vrx.errors import InputError, UsageError
+from vrx.media import ffmpeg
+from vrx.pipeline.compare import run
+from vrx.pipeline.compare.measuring import UNITS, Figures, mean
+from vrx.pipeline.compare.pairing import Opening, find_delay
+from vrx.pipeline.compare.placing import Placement, Region, find_part, find_shift, gray, place
+
+WIDTH, HEIGHT = 96, 64
+
+
+def scene(count: int = 12, step: int = 2, seed: int = 1) -> np.ndarray:
+    """A camera that pans over blobs, uint8 [T, H, W, 3]."""
+    small = np.random.default_rng(seed).integers(0, 255, (HEIGHT // 4, WIDTH // 4 + 30, 3), np.uint8)
+    wide = cv2.resize(small, (WIDTH + 120, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return np.stack([wide[:, t * step : t * step + WIDTH] for t in range(count)])
+
+
+def write(path: Path, frames: np.ndarray, times: Sequence[int] | None = None) -> Path:
+    """A lossless RGB video; `times` in milliseconds, 25 frames a second without."""
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = *frames.shape[1:3], "bgr0"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts = 40 * number if times is None else times[number]
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+    return path
+
+
+def noisy(frames: np.ndarray, deviation: float = 6, seed: int = 3) -> np.ndarray:
+    grain = np.random.default_rng(seed).normal(0, deviation, frames.shape)
+    return np.clip(frames + grain, 0, 255).astype(np.uint8)
+
+
+def tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+
+
+def known(figures: Figures, name: str) -> float:
+    value = getattr(figures, name)
+    assert isinstance(value, float)
+    return value
+
+
+def codes(found: run.Comparison) -> set[str]:
+    return {note.code for note in found.notes}
+
+
+def test_both_are_measured_against_the_truth(tmp_path: Path) -> None:
+    truth = scene()
+    paths = [
+        write(tmp_path / "truth.mkv", truth),
+        write(tmp_path / "a.mkv", noisy(truth, 3)),
+        write(tmp_path / "b.mkv", noisy(truth, 12)),
+    ]
+    found = run.compare(paths, referenced=True)
+    reference, good, bad = found.overall
+    assert len(found.frames) == 12
+    assert reference.psnr is None
+    assert found.notes == ()
+    errors = (((noisy(truth, 3) - truth.astype(float)) / 255) ** 2).mean((1, 2, 3))
+    assert good.psnr_rgb == pytest.approx(np.mean(-10 * np.log10(errors)), abs=1e-3)
+    assert known(good, "psnr") > known(bad, "psnr") + 8
+    assert known(good, "ssim") > known(bad, "ssim")
+    assert reference.warp_ratio == 1
+    assert known(bad, "warp") > 4 * known(good, "warp")
+    assert known(bad, "noise") > known(reference, "noise") + 4
+
+
+def test_equal_videos_are_equal(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", scene(3))
+    found = package.compare(path, path)
+    assert (found.overall[1].psnr, found.overall[1].psnr_rgb) == (100, 100)
+    assert found.overall[1].ssim == pytest.approx(1)
+    assert found.overall[1].tof == 0
+
+
+def test_a_smaller_video_is_enlarged_and_said_so(tmp_path: Path) -> None:
+    frames = scene(3)
+    small = np.stack([cv2.resize(f, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA) for f in frames])
+    paths = [write(tmp_path / "small.mkv", small), write(tmp_path / "large.mkv", frames)]
+    found = run.compare(paths, referenced=False)
+    assert found.region == Region(0, 0, WIDTH, HEIGHT)
+    assert codes(found) == {"compared-resized"}
+    assert found.videos[0].placement == Placement((WIDTH, HEIGHT))
+    with_truth = run.compare([paths[0], paths[1], paths[1]], referenced=True)
+    assert with_truth.region == Region(0, 0, WIDTH // 2, HEIGHT // 2)
+
+
+@pytest.mark.parametrize(("skipped", "said"), [(0, set()), (3, {"delay-found", "frames-left-over"})])
+def test_content_that_comes_early_is_found(tmp_path: Path, skipped: int, said: set[str]) -> None:
+    frames = scene(20)
+    paths = [write(tmp_path / "a.mkv", frames), write(tmp_path / "b.mkv", frames[skipped:])]
+    found = run.compare(paths, referenced=False)
+    assert found.videos[1].delay == skipped
+    assert len(found.frames) == 20 - skipped
+    assert found.overall[1].psnr == 100
+    assert codes(found) == said
+
+
+def test_a_delay_is_taken_only_where_it_is_clear() -> None:
+    def opening(pictures: torch.Tensor) -> Opening:
+        return Opening(tuple(Fraction(n, 25) for n in range(len(pictures))), pictures, Fraction(25))
+
+    pictures = torch.rand(20, 48, 48, generator=torch.Generator().manual_seed(0))
+    complete, late = opening(pictures), opening(pictures[4:])
+    assert find_delay(complete, late) == 4
+    assert find_delay(late, complete) == -4
+    assert find_delay(complete, opening(pictures.flip(0))) == 0
+    still = pictures[:1].expand(20, -1, -1)
+    assert find_delay(opening(still), opening(still + 0.1)) == 0  # brighter, else the same
+    assert find_delay(opening(pictures[:1]), opening(pictures[:1])) == 0
+
+
+def test_frames_are_paired_by_time(tmp_path: Path) -> None:
+    frames = scene(12)
+    kept = [0, 1, 2, 4, 5, 7, 8, 9, 10, 11]
+    paths = [
+        write(tmp_path / "a.mkv", frames),
+        write(tmp_path / "b.mkv", frames[kept], [5000 + 40 * number for number in kept]),
+    ]
+    found = run.compare(paths, referenced=False)
+    assert [frame.number for frame in found.frames] == kept
+    assert found.overall[1].psnr == 100
+    assert found.videos[0].left_over == 2
+    assert found.videos[1].left_over == 0
+
+
+def test_twice_the_frames_leave_half_of_them_over(tmp_path: Path) -> None:
+    frames = scene(6)
+    doubled = frames.repeat(2, 0)
+    paths = [
+        write(tmp_path / "a.mkv", frames),
+        write(tmp_path / "b.mkv", doubled, [20 * number for number in range(12)]),
+    ]
+    found = run.compare(paths, referenced=False)
+    assert len(found.frames) == 6
+    assert found.videos[1].left_over == 6
+
+
+def test_whole_pixel_shifts_are_found() -> None:
+    wide = cv2.resize(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8), (200, 160))
+    leader, moved = tensor(wide[20:120, 30:160]), tensor(wide[17:117, 35:165])
+    assert find_shift(gray(leader), gray(moved)) == (5, -3)
+    assert place(leader, moved) == Placement((130, 100), 5, -3)
+    assert find_shift(gray(leader), gray(leader)) == (0, 0)
+    assert find_shift(gray(leader), gray(leader.flip(-1))) == (0, 0)
+
+
+def test_parts_are_found_at_their_scale() -> None:
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8), (160, 120))
+    part = tensor(picture[20:100, 8:150])
+    assert find_part(tensor(picture), part) == Placement((142, 80), 8, 20)
+    doubled = tensor(cv2.resize(picture[20:100, 8:150], (284, 160), interpolation=cv2.INTER_CUBIC))
+    assert find_part(tensor(picture), doubled) == Placement((142, 80), 8, 20)
+    assert find_part(part, tensor(picture)) == Placement((160, 120), -8, -20)
+    other = tensor(np.random.default_rng(5).integers(0, 255, (80, 142, 3), np.uint8))
+    assert find_part(tensor(picture), other) is None
+    assert place(tensor(picture), other) == Placement((160, 120))
+
+
+def test_what_all_show_is_compared(tmp_path: Path) -> None:
+    frames = scene(3)
+    paths = [write(tmp_path / "a.mkv", frames), write(tmp_path / "b.mkv", frames[:, 8:56, 10:])]
+    found = run.compare(paths, referenced=False)
+    assert found.region == Region(10, 8, WIDTH, 56)
+    assert found.overall[1].psnr == 100
+    assert "compared-part" in codes(found)
+
+
+def test_scenes_are_measured_apart(tmp_path: Path) -> None:
+    frames = np.concatenate([scene(20) // 3, 160 + scene(20, seed=9) // 4])
+    changed = frames.copy()
+    changed[20:] = noisy(frames[20:], 20)
+    paths = [write(tmp_path / "a.mkv", frames), write(tmp_path / "b.mkv", changed)]
+    found = run.compare(paths, referenced=False)
+    assert [known(figures[1], "psnr") < 30 for figures in found.scenes] == [False, True]
+    assert found.frames[20].figures[0].warp is None  # nothing is compared across a cut
+    assert [shot.number >= 20 for shot in found.shots] == [False, True]
+
+
+def test_means_leave_out_what_is_not_there() -> None:
+    assert mean([Figures(psnr=10.0), Figures(psnr=20.0, ssim=0.5)]) == Figures(psnr=15.0, ssim=0.5)
+    assert set(UNITS) == set(vars(Figures()))
+
+
+def test_nothing_in_common_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", scene(2))
+    with pytest.raises(InputError, match="cannot read"):
+        run.compare([path, tmp_path / "missing.mkv"], referenced=False)
+
+
+@pytest.mark.skipif(not ffmpeg.has_filter(ffmpeg.executable(), "libvmaf"), reason="this ffmpeg has no libvmaf")
+def test_vmaf_is_libvmafs(tmp_path: Path) -> None:
+    frames = scene(4)
+    paths = [write(tmp_path / "it's a.mkv", frames), write(tmp_path / "b.mkv", noisy(frames, 25))]
+    found = run.compare([paths[0], paths[0], paths[1]], referenced=True)
+    assert known(found.overall[1], "vmaf") > 90 > known(found.overall[2], "vmaf")
+    assert ffmpeg.vmaf(paths[0], tmp_path / "missing.mkv", (WIDTH, HEIGHT)) == []
+
+
+def test_the_command_gives_a_table_csv_json_and_pictures(vrx: Command, tmp_path: Path) -> None:
+    truth = scene(3)
+    for name, frames in (("truth", truth), ("a", noisy(truth, 3)), ("b", noisy(truth, 9))):
+        write(tmp_path / f"{name}.mkv", frames)
+    words = ("compare", "a.mkv", "b.mkv", "truth.mkv")
+    done = vrx(*words, "-o", "pictures")
+    assert done.returncode == 0, done.stderr
+    assert "means of 3 frames" in done.stdout
+    assert done.stdout.splitlines()[1].split() == ["figure", "reference", "A", "B", "unit"]
+    written = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert written[1:] == ["profile.png"]
+    picture = cv2.imread(str(tmp_path / "pictures" / written[0]))
+    assert picture is not None
+    assert picture.shape[1] >= 4 * WIDTH
+    again = vrx(*words, "-o", "pictures")
+    assert again.returncode == 2
+    assert "exists. Replace it with -y" in again.stderr
+    assert vrx(*words, "-o", "pictures", "-y").returncode == 0
+    rows = list(csv.DictReader(io.StringIO(vrx(*words, "--csv").stdout)))
+    assert len(rows) == 9
+    assert rows[0]["video"] == "reference"
+    lines = [json.loads(line) for line in vrx(*words, "--json").stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["video"] * 3 + ["frame"] * 3 + ["scene", "overall"]
+    assert lines[-1]["A"]["psnr"] > lines[-1]["B"]["psnr"]
+
+
+def test_pictures_are_written_only_where_none_is_lost(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", scene(2))
+    found = package.compare(path, path)
+    from vrx import api
+
+    assert len(api.write_comparison(found, tmp_path / "out", ("A", "B"))) == 2
+    with pytest.raises(UsageError, match="exists"):
+        api.write_comparison(found, tmp_path / "out", ("A", "B"))

@@ -1,0 +1,1 @@
+"""Measures of pictures and of motion: pure functions of tensors."""
