@@ -1,6 +1,7 @@
 """What is taken from the surroundings, where they lack something too."""
 
 import pwd
+import re
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,18 @@ import pytest
 from huggingface_hub import constants
 
 from vrx.errors import UsageError
-from vrx.settings import NO_HOME, Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
+from vrx.settings import (
+    NO_HOME,
+    Box,
+    Environment,
+    Length,
+    ModelSettings,
+    OutputSettings,
+    SelectionSettings,
+    parse_box,
+    parse_time,
+    to_seconds,
+)
 from vrx.weights import hub
 
 
@@ -108,3 +120,32 @@ def test_times_are_exact(text: str, seconds: str) -> None:
 def test_other_words_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_time(text)
+
+
+def test_boxes_are_in_pixels_or_percent_and_for_a_part_of_the_time() -> None:
+    plain = Box(Length(10), Length(20.5), Length(30), Length(5))
+    assert parse_box("10,20.5,30,5") == plain
+    assert parse_box(" 10, 20.5, 30, 5 ") == plain
+    half = parse_box("5%,0,50%,10%@0:10-1:00.5")
+    assert (half.left, half.width) == (Length(5, percent=True), Length(50, percent=True))
+    assert (half.start, half.end) == (10, Fraction("60.5"))
+    assert (parse_box("0,0,1,1@-5").end, parse_box("0,0,1,1@5-").start) == (5, 5)
+    assert half.left.pixels(640) == 32
+    assert [half.holds(Fraction(second)) for second in (9, 10, 60, 61)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("10,20,30", "--box is '10,20,30'"),
+        ("-1,0,3,3", "--box is '-1,0,3,3'"),
+        ("a,b,c,d", "Use X,Y,WIDTH,HEIGHT"),
+        ("1,1,0,5", "is empty"),
+        ("1,1,5,5@9-3", "ends before it begins"),
+        ("1,1,5,5@1:2:3:4-", "invalid time"),
+        ("", "--box is ''"),
+    ],
+)
+def test_other_boxes_are_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse_box(text)

@@ -24,7 +24,7 @@ RESTORING = {
 OPTIONS = {
     "upscale": RESTORING | {"--scale", "--look"},
     "deblur": RESTORING | {"--sigma"},
-    "inpaint": RESTORING | {"--mask", "--dilate"},
+    "inpaint": RESTORING | {"--mask", "--box", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold", "--stream"},
     "compare": {"--output", "--csv", "--json", "--overwrite"},

@@ -26,6 +26,9 @@ Scale = Literal[2, 3, 4]
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
+LENGTH = r"\d+(?:\.\d+)?%?"
+BOX = re.compile(rf"(?P<place>{LENGTH}(?:,{LENGTH}){{3}})(?:@(?P<start>[\d:.]*)-(?P<end>[\d:.]*))?")
+BOX_FORM = "Use X,Y,WIDTH,HEIGHT in pixels or percent, and @START-END for a part of the time"
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
 MAX_SECONDS = 10**9  # of a time in a video, over thirty years
@@ -54,6 +57,54 @@ def parse_time(text: str) -> Fraction:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
     raise UsageError(f"invalid time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length in pixels, or in percent of the picture's side."""
+
+    value: float
+    percent: bool = False
+
+    def pixels(self, side: int) -> float:
+        """In pixels of a side."""
+        return self.value * side / 100 if self.percent else self.value
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of the displayed picture, for the time from `start` to before `end`, in seconds; None: from the
+    beginning, to the end.
+    """
+
+    left: Length
+    top: Length
+    width: Length
+    height: Length
+    start: Fraction | None = None
+    end: Fraction | None = None
+
+    def holds(self, time: Fraction) -> bool:
+        """Whether it is there at a time."""
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+def parse_box(text: str) -> Box:
+    """`X,Y,W,H` in pixels or percent (`5%`), `@START-END` behind it for a part of the time; either may be missing.
+
+    Raises UsageError.
+    """
+    match = BOX.fullmatch(text.replace(" ", ""))
+    if not match:
+        raise UsageError(f"--box is {text!r}", BOX_FORM)
+    lengths = [Length(float(word.rstrip("%")), word.endswith("%")) for word in match["place"].split(",")]
+    start, end = (parse_time(word) if word else None for word in (match["start"], match["end"]))
+    if not (lengths[2].value and lengths[3].value):
+        raise UsageError(f"--box {text} is empty", BOX_FORM)
+    if end is not None and end <= (start or 0):
+        raise UsageError(f"--box {text} ends before it begins", BOX_FORM)
+    left, top, width, height = lengths
+    return Box(left, top, width, height, start, end)
 
 
 def to_seconds(time: float | Fraction | str | None) -> Fraction | None:
@@ -151,16 +202,17 @@ class ModelSettings:
 class RestoreSettings:
     """The task and its options.
 
-    `scale` 2, 3 or 4 (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a path
-    and `dilate` pixels to grow it by (inpaint); `strength` 0..1 of the degradation of the source, None to
-    estimate it; `blend` 0..1 is the share of the restored picture in the result; `look` faithful, closest to
-    what was filmed, or sharp, with texture that fits (upscale).
+    `scale` 2, 3 or 4 (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a path,
+    `boxes` parts that are masked as well, and `dilate` pixels to grow them by (inpaint); `strength` 0..1 of the
+    degradation of the source, None to estimate it; `blend` 0..1 is the share of the restored picture in the result;
+    `look` faithful, closest to what was filmed, or sharp, with texture that fits (upscale).
     """
 
     task: Task
     scale: int = 1
     sigma: float | None = None
     mask: Path | None = None
+    boxes: tuple[Box, ...] = ()
     dilate: int = 0
     strength: float | None = None
     blend: float = 1.0
@@ -174,8 +226,9 @@ class RestoreSettings:
             raise UsageError(f"{self.task} does not change the size", "Remove --scale")
         elif self.look != "faithful":
             raise UsageError(f"--look {self.look} is for upscale only", "Remove --look")
-        if self.task is Task.INPAINT and self.mask is None:
-            raise UsageError("inpaint needs a mask", "Add --mask PATH: white areas are filled")
+        if self.task is Task.INPAINT and self.mask is None and not self.boxes:
+            hint = "Add --mask PATH: white areas are filled; or --box X,Y,WIDTH,HEIGHT"
+            raise UsageError("inpaint needs a mask", hint)
         check_number("sigma", self.sigma)
         check_number("dilate", self.dilate, Integral)
         if self.sigma is not None and not 0.3 <= self.sigma <= 8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from vrx.errors import UsageError
 from vrx.events import Watcher, ignore
 from vrx.settings import (
+    Box,
     ColorFix,
     Decoder,
     Deinterlacing,
@@ -22,6 +24,7 @@ from vrx.settings import (
     RestoreSettings,
     SelectionSettings,
     Task,
+    parse_box,
     to_seconds,
 )
 
@@ -118,18 +121,31 @@ def deblur(
 
 
 def inpaint(
-    input: PathLike, output: PathLike | None = None, *, mask: PathLike, dilate: int = 0, **options: Unpack[Options]
+    input: PathLike,
+    output: PathLike | None = None,
+    *,
+    mask: PathLike | None = None,
+    boxes: Sequence[str | Box] = (),
+    dilate: int = 0,
+    **options: Unpack[Options],
 ) -> RestoreResult:
     """Fill what `mask` marks white: a picture, a video or a folder of pictures; the rest is as in `upscale`.
 
-    The mask is grown by `dilate` pixels.
+    `boxes` are filled as well, such as "10,20,200,50" or "5%,80%,90%,15%@0:10-0:20"; all are grown by `dilate` pixels.
 
     >>> import vrx
     >>> vrx.inpaint("in.mp4", "filled.mkv", mask="m.png", dilate=2).path.name
     'filled.mkv'
     """
     strength, blend = options.get("strength"), options.get("blend", 1.0)
-    restore = RestoreSettings(task=Task.INPAINT, mask=Path(mask), dilate=dilate, strength=strength, blend=blend)
+    restore = RestoreSettings(
+        task=Task.INPAINT,
+        mask=None if mask is None else Path(mask),
+        boxes=tuple(parse_box(box) if isinstance(box, str) else box for box in boxes),
+        dilate=dilate,
+        strength=strength,
+        blend=blend,
+    )
     return run(input, output, restore, options)
 
 

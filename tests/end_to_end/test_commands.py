@@ -96,6 +96,18 @@ def test_inpainting_leaves_known_pixels_untouched(vrx: Command, tmp_path: Path) 
     assert after < before / 4
 
 
+def test_a_box_is_filled_in_its_time(vrx: Command, tmp_path: Path) -> None:
+    source = read(EXAMPLES / "flower.mp4").frames[:4]
+    write_rgb(tmp_path / "in.mkv", source)
+    done = vrx("inpaint", "in.mkv", "--box", "40,20,10%,30@0.05-", "--codec", "ffv1", "-o", "out.mkv")
+    assert done.returncode == 0, done.stderr
+    changed = (read(tmp_path / "out.mkv").frames != source).any(-1)
+    inside = np.zeros(source.shape[1:3], bool)
+    inside[20:50, 40:72] = True
+    assert not changed[:, ~inside].any()
+    assert [bool(frame.any()) for frame in changed] == [False, False, True, True]
+
+
 def test_deblur_says_what_it_found(vrx: Command, tmp_path: Path) -> None:
     import torch
 

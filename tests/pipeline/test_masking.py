@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from tests.clips import ClipMaker, save_picture
+from vrx.errors import UsageError
 from vrx.events import Note
+from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.read import Reader, Span
-from vrx.pipeline.masking import open_mask
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.pipeline.masking import draw_box, open_mask, open_masks
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_box
 
 
 def masks(folder: Path, count: int) -> Path:
@@ -56,3 +58,46 @@ def test_too_few_masks_are_told_before_work_where_frames_are_counted(clip: ClipM
     ]
     part = SelectionSettings(start=Fraction(2, 24))
     assert columns(tmp_path / "f_%d.png", masks(tmp_path / "all", 5), part, notes) == [2, 3, 4]
+
+
+def test_boxes_mark_every_pixel_that_they_touch() -> None:
+    mask = draw_box(parse_box("10.5,25%,3,50%"), (64, 48), UPRIGHT)
+    rows, columns = np.nonzero(mask)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (12, 35, 10, 13)
+    assert mask.sum() == 24 * 4
+    edge = draw_box(parse_box("60,40,100,100"), (64, 48), UPRIGHT)
+    assert edge.sum() == 4 * 8
+
+
+def test_boxes_lie_where_the_picture_is_shown() -> None:
+    turned = Orientation(turns=1)
+    mask = draw_box(parse_box("0,0,10,20"), (64, 48), turned)  # shown at 48x64
+    assert mask.shape == (48, 64)
+    assert turned.turn(mask)[:20, :10].all()
+    assert mask.sum() == 200
+
+
+@pytest.mark.parametrize(("text", "words"), [("64,0,5,5", "outside"), ("0,0,100%,100%", "complete picture")])
+def test_boxes_that_make_no_sense_are_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        draw_box(parse_box(text), (64, 48), UPRIGHT)
+
+
+def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path: Path) -> None:
+    pixels = np.zeros((48, 64), np.uint8)
+    pixels[:, 0] = 255
+    save_picture(tmp_path / "m.png", pixels)
+    boxes = (parse_box("10,0,1,100%"), parse_box("20,0,1,100%@0.04-0.12"))
+    restore = RestoreSettings(task=Task.INPAINT, mask=tmp_path / "m.png", boxes=boxes)
+    job = Job(
+        source="x", model=ModelSettings(), restore=restore, selection=SelectionSettings(), output=OutputSettings()
+    )
+    with Reader(clip(frames=4), Span(), [].append) as reader:
+        found = open_masks(job, reader, [].append)
+        assert found is not None
+        with found:
+            columns = [np.flatnonzero(found.at(frame.time)[0]).tolist() for frame in reader.frames()]
+    assert columns == [[0, 10], [0, 10, 20], [0, 10, 20], [0, 10]]
+    upscale = Job(**{**vars(job), "restore": RestoreSettings(task=Task.UPSCALE, scale=2)})
+    with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
+        assert open_masks(upscale, reader, [].append) is None

@@ -76,7 +76,16 @@ Mask = Annotated[
         "--mask",
         metavar="PATH",
         show_default=False,
-        help="Picture, video or folder of pictures; white areas are filled. Required.",
+        help="Picture, video or folder of pictures; white areas are filled.",
+    ),
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="X,Y,W,H[@START-END]",
+        show_default=False,
+        help="Fill a box as well, in pixels or percent, for a part of the time; may be repeated.",
     ),
 ]
 Dilate = Annotated[int, typer.Option("--dilate", metavar="PIXELS", help="Grow the mask by this much.")]

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from vrx.cli import batch
 from vrx.cli import options as o
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +175,7 @@ def inpaint(
     inputs: o.Inputs = None,
     *,
     mask: o.Mask = None,
+    box: o.Boxes = None,
     dilate: o.Dilate = 0,
     strength: o.Strength = "auto",
     blend: o.Blend = 1.0,
@@ -182,7 +183,12 @@ def inpaint(
 ) -> None:
     """Fill masked areas of videos and pictures."""
     task = RestoreSettings(
-        task=Task.INPAINT, mask=mask, dilate=dilate, strength=o.parse_number(strength, "--strength"), blend=blend
+        task=Task.INPAINT,
+        mask=mask,
+        boxes=tuple(map(parse_box, box or ())),
+        dilate=dilate,
+        strength=o.parse_number(strength, "--strength"),
+        blend=blend,
     )
     restore(inputs, task, shared)
 

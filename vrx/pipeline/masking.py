@@ -1,16 +1,75 @@
-"""The mask of a job: as the source is shown, and begun where the chosen part begins."""
+"""The masks of a job: as the source is shown, and begun where the chosen part begins."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 
+import numpy as np
+
+from vrx.errors import UsageError
 from vrx.events import Note, Notify
-from vrx.media.masks import MaskTrack
+from vrx.media.masks import Mask, MaskTrack
+from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
 from vrx.pipeline.output import expected_frames
-from vrx.settings import Job
+from vrx.settings import Box, Job
+
+
+class JobMask:
+    """What is filled at a time: a mask's white, and boxes.  A context manager; times must not go back."""
+
+    def __init__(self, track: MaskTrack | None, boxes: Sequence[tuple[Box, Mask]], stored: tuple[int, int]) -> None:
+        self._track, self._boxes = track, boxes
+        self._empty = np.zeros((stored[1], stored[0]), bool)
+
+    def __enter__(self) -> JobMask:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._track is not None:
+            self._track.__exit__(*exc)
+
+    def at(self, time: Fraction) -> Mask:
+        """The mask [H, W] of the stored pixels at a time of the video."""
+        found = self._empty if self._track is None else self._track.at(time)
+        for box, mask in self._boxes:
+            found = found | mask if box.holds(time) else found
+        return found
+
+
+def open_masks(job: Job, reader: Reader, notify: Notify) -> JobMask | None:
+    """All that a job masks of an open source; None for nothing.  Raises UsageError and InputError."""
+    restore = job.restore
+    if restore.mask is None and not restore.boxes:
+        return None
+    boxes = [(box, draw_box(box, reader.size, reader.orientation)) for box in restore.boxes]
+    track = None if restore.mask is None else open_mask(job, reader, restore.mask, notify)
+    return JobMask(track, boxes, reader.size)
+
+
+def draw_box(box: Box, stored: tuple[int, int], orientation: Orientation) -> Mask:
+    """A box of the displayed picture as a mask of the stored pixels; every pixel that it touches.
+
+    Raises UsageError for one that lies outside, or hides everything.
+    """
+    width, height = orientation.size(stored)
+    left, right = cover(box.left.pixels(width), box.width.pixels(width), width)
+    top, bottom = cover(box.top.pixels(height), box.height.pixels(height), height)
+    mask = np.zeros((height, width), bool)
+    mask[top:bottom, left:right] = True
+    if not mask.any():
+        raise UsageError("a --box lies outside of the picture", f"The video is displayed at {width}x{height}")
+    if mask.all():
+        raise UsageError("a --box covers the complete picture: there would be nothing to fill from")
+    return orientation.inverse.turn(mask)
+
+
+def cover(start: float, length: float, side: int) -> tuple[int, int]:
+    """The pixels from where to before where, within a side, that a length touches."""
+    return min(floor(start), side), min(ceil(start + length), side)
 
 
 def open_mask(job: Job, reader: Reader, path: Path, notify: Notify) -> MaskTrack:

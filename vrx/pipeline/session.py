@@ -17,7 +17,6 @@ from vrx.events import Note, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.file_types import detect_suffix, is_pattern
-from vrx.media.masks import MaskTrack
 from vrx.media.read import Reader, Span
 from vrx.media.target import ONE_PICTURE
 from vrx.models.base import Restorer
@@ -25,7 +24,7 @@ from vrx.models.components import Components
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import pick_dtype
-from vrx.pipeline.masking import open_mask
+from vrx.pipeline.masking import JobMask, open_masks
 from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.scenes.cut_list import read_cuts
@@ -50,7 +49,7 @@ class Session:
         self.job, self.watch, self._pool = job, watch, pool
         self._stack = ExitStack()
         self.warnings: list[str] = []
-        self.mask: MaskTrack | None = None
+        self.mask: JobMask | None = None
         self._selection = pool.select(job.model, job.restore, job.source)
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
@@ -111,7 +110,7 @@ class Session:
 
     def _open_source(self, named: Path | None) -> None:
         """Open the source, standard input where none is named, and the mask beside it."""
-        selection, mask = self.job.selection, self.job.restore.mask
+        selection = self.job.selection
         self.source = self._spool_stdin() if named is None else named
         threads = self.job.model.threads or 0
         span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
@@ -121,8 +120,9 @@ class Session:
         name = PIPE_NAME if named is None else None
         self.reader = self._stack.enter_context(Reader(self.source, span, self.notify, name, which))
         apply_orientation(self.reader, self.output, self.notify)
-        if mask is not None:
-            self.mask = self._stack.enter_context(open_mask(self.job, self.reader, mask, self.notify))
+        self.mask = open_masks(self.job, self.reader, self.notify)
+        if self.mask is not None:
+            self._stack.enter_context(self.mask)
         if self.reader.interlaced and selection.deinterlace == "auto":
             if which is Deinterlace.OFF:
                 text = f"{self.job.source}: source is interlaced and stays so; to deinterlace: --deinterlace on"

@@ -14,7 +14,7 @@ from vrx.media import ffmpeg
 from vrx.pipeline.resume import fingerprint as marking
 from vrx.pipeline.resume.fingerprint import SAMPLE, SAMPLES, describe_file, fingerprint, sample_ranges
 from vrx.pipeline.resume.journal import Fingerprint
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_box
 
 ROOMS = {
     "model": ModelSettings,
@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "scale": 3,
     "sigma": 2.5,
     "mask": Path("other.png"),
+    "boxes": (parse_box("1,2,3,4"),),
     "dilate": 2,
     "strength": 0.7,
     "blend": 0.5,
