@@ -22,7 +22,7 @@ RESTORING = {
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
-    "upscale": RESTORING | {"--scale", "--look"},
+    "upscale": RESTORING | {"--scale", "--width", "--height", "--size", "--look"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--box", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},

@@ -26,6 +26,8 @@ Scale = Literal[2, 3, 4]
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
+SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
+DEFAULT_SCALE, MAX_FACTOR = 4, 16
 LENGTH = r"\d+(?:\.\d+)?%?"
 BOX = re.compile(rf"(?P<place>{LENGTH}(?:,{LENGTH}){{3}})(?:@(?P<start>[\d:.]*)-(?P<end>[\d:.]*))?")
 BOX_FORM = "Use X,Y,WIDTH,HEIGHT in pixels or percent, and @START-END for a part of the time"
@@ -57,6 +59,55 @@ def parse_time(text: str) -> Fraction:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
     raise UsageError(f"invalid time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+
+
+@dataclass(frozen=True)
+class TargetSize:
+    """How large a result is to be: a factor, or pixels that it fits into, one side or both.  Raises UsageError."""
+
+    factor: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number("scale", self.factor)
+        if self.factor is not None and not 1 <= self.factor <= MAX_FACTOR:
+            raise UsageError(f"--scale {self.factor:g} is out of range", f"Use 1 to {MAX_FACTOR}")
+        for name, side in (("width", self.width), ("height", self.height)):
+            check_number(name, side, Integral)
+            if side is not None and side < 2:
+                raise UsageError(f"--{name} {side} is out of range", "Use 2 or more")
+
+    def __str__(self) -> str:
+        if self.factor is not None:
+            return f"x{self.factor:g}"
+        if self.width and self.height:
+            return f"{self.width}x{self.height}"
+        return f"w{self.width}" if self.width else f"h{self.height}"
+
+
+def choose_size(
+    scale: float | None = None, width: int | None = None, height: int | None = None
+) -> tuple[int, TargetSize | None]:
+    """The scale of the network and the size of the result that options ask for; by 4 where they ask for nothing.
+
+    Raises UsageError.
+    """
+    if width is not None or height is not None:
+        if scale is not None:
+            raise UsageError("--scale and a size are mutually exclusive", "Remove one of them")
+        return DEFAULT_SCALE, TargetSize(width=width, height=height)
+    if scale is None or scale in get_args(Scale):
+        return int(scale or DEFAULT_SCALE), None
+    return DEFAULT_SCALE, TargetSize(factor=scale)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`1920x1080` as width and height.  Raises UsageError."""
+    match = SIZE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"--size is {text!r}", "Use WIDTHxHEIGHT, such as 1920x1080")
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True)
@@ -202,10 +253,11 @@ class ModelSettings:
 class RestoreSettings:
     """The task and its options.
 
-    `scale` 2, 3 or 4 (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a path,
-    `boxes` parts that are masked as well, and `dilate` pixels to grow them by (inpaint); `strength` 0..1 of the
-    degradation of the source, None to estimate it; `blend` 0..1 is the share of the restored picture in the result;
-    `look` faithful, closest to what was filmed, or sharp, with texture that fits (upscale).
+    `scale` 2, 3 or 4 of the network, and the result's `size` where it is another (upscale); `sigma` of the blur in
+    pixels, None to estimate it (deblur); `mask` a path, `boxes` parts that are masked as well, and `dilate` pixels to
+    grow them by (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `blend` 0..1 is the
+    share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with texture
+    that fits (upscale).
     """
 
     task: Task
@@ -214,6 +266,7 @@ class RestoreSettings:
     mask: Path | None = None
     boxes: tuple[Box, ...] = ()
     dilate: int = 0
+    size: TargetSize | None = None
     strength: float | None = None
     blend: float = 1.0
     look: Look = "faithful"
@@ -222,7 +275,7 @@ class RestoreSettings:
         check_choice("--look", self.look, Look)
         if self.task is Task.UPSCALE:
             check_choice("--scale", self.scale, Scale)
-        elif self.scale != 1:
+        elif self.scale != 1 or self.size is not None:
             raise UsageError(f"{self.task} does not change the size", "Remove --scale")
         elif self.look != "faithful":
             raise UsageError(f"--look {self.look} is for upscale only", "Remove --look")

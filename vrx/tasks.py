@@ -24,6 +24,7 @@ from vrx.settings import (
     RestoreSettings,
     SelectionSettings,
     Task,
+    choose_size,
     parse_box,
     to_seconds,
 )
@@ -84,11 +85,14 @@ def upscale(
     input: PathLike,
     output: PathLike | None = None,
     *,
-    scale: int = 4,
+    scale: float | None = None,
+    size: tuple[int | None, int | None] | None = None,
     look: Look = "faithful",
     **options: Unpack[Options],
 ) -> RestoreResult:
-    """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 2, 3 or 4.
+    """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 4 unless given.
+
+    Or to a `size`, width and height in pixels, one of them None: the largest of the same shape that fits.
 
     `look`: "faithful", closest to what was filmed, or "sharp", with fine texture that fits.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
@@ -103,7 +107,8 @@ def upscale(
     4
     """
     strength, blend = options.get("strength"), options.get("blend", 1.0)
-    restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, look=look, blend=blend)
+    network, wanted = choose_size(scale, *(size or (None, None)))
+    restore = RestoreSettings(task=Task.UPSCALE, scale=network, size=wanted, strength=strength, look=look, blend=blend)
     return run(input, output, restore, options)
 
 

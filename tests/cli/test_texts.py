@@ -29,8 +29,11 @@ upscale text.mp4
 upscale empty.mp4
 upscale folder
 upscale nothing*.mp4
-upscale in.mkv -s 1.5
-upscale in.mkv -s 5
+upscale in.mkv -s 0.5
+upscale in.mkv -s 17
+upscale in.mkv -s two
+upscale in.mkv --size 1080
+upscale in.mkv -s 2 --height 90
 upscale in.mkv --sceens off
 upscale in.mkv --cores 4
 upscale in.mkv --codec

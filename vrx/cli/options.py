@@ -11,7 +11,7 @@ import typer
 
 from vrx import api
 from vrx.errors import UsageError
-from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, Scale, parse_time
+from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, TargetSize, choose_size, parse_size, parse_time
 
 DEGRADATION, MODEL, SELECTION, OUTPUT, RUN = "Degradation", "Model", "Selection", "Output", "Run"
 FLAG = " "  # the column of values is empty for flags
@@ -60,7 +60,22 @@ Inputs = Annotated[
 ]
 MoreInputs = Annotated[list[str] | None, typer.Option("-i", hidden=True)]  # as ffmpeg names its inputs
 
-UpscaleBy = Annotated[Scale, typer.Option("-s", "--scale", metavar=choices(Scale), help="Enlarge both sides by this.")]
+UpscaleBy = Annotated[
+    float | None,
+    typer.Option(
+        "-s", "--scale", metavar="FACTOR", show_default="4", help="Enlarge both sides by this: 2, 3, 4, or between."
+    ),
+]
+Width = Annotated[
+    int | None, typer.Option(metavar="PIXELS", show_default=False, help="Enlarge to this width, in the same shape.")
+]
+Height = Annotated[
+    int | None, typer.Option(metavar="PIXELS", show_default=False, help="Enlarge to this height, in the same shape.")
+]
+FitInside = Annotated[
+    str | None,
+    typer.Option("--size", metavar="WxH", show_default=False, help="Enlarge to what fits into this, in its shape."),
+]
 Sigma = Annotated[
     str,
     typer.Option(
@@ -379,6 +394,16 @@ def parse_number(text: str, option: str, automatic: str = "auto") -> float | Non
         return float(text)
     except ValueError as error:
         raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
+
+
+def parse_sizes(
+    scale: float | None, width: int | None, height: int | None, size: str | None
+) -> tuple[int, TargetSize | None]:
+    """The scale of the network, and the size of the result where it is another.  Raises UsageError."""
+    if size is not None and (width is not None or height is not None):
+        raise UsageError("--size and --width or --height are mutually exclusive", "Remove one of them")
+    wide, high = (width, height) if size is None else parse_size(size)
+    return choose_size(scale, wide, high)
 
 
 def parse_moment(text: str | None) -> Fraction | None:

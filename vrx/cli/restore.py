@@ -138,15 +138,24 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 def upscale(
     inputs: o.Inputs = None,
     *,
-    scale: o.UpscaleBy = 4,
+    scale: o.UpscaleBy = None,
+    width: o.Width = None,
+    height: o.Height = None,
+    size: o.FitInside = None,
     look: o.LookChoice = "faithful",
     strength: o.Strength = "auto",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
     """Restore and enlarge videos and pictures."""
+    network, wanted = o.parse_sizes(scale, width, height, size)
     task = RestoreSettings(
-        task=Task.UPSCALE, scale=scale, strength=o.parse_number(strength, "--strength"), look=look, blend=blend
+        task=Task.UPSCALE,
+        scale=network,
+        size=wanted,
+        strength=o.parse_number(strength, "--strength"),
+        look=look,
+        blend=blend,
     )
     restore(inputs, task, shared)
 

@@ -14,19 +14,21 @@ from vrx.media.frame import Color, Frame, Layout
 from vrx.models.base import DeviceChunk
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
+from vrx.pipeline.sizing import resize
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:
     """How restored pixels become frames: layout and color of the result, and the user's choices.
 
-    `scale` from source to result; `blend` the restored share, 0 to 1; `known` whether unmasked samples of the
-    source are put back as they were.
+    `scale` of the restored pictures; `size` (width, height) of the result where it may be another; `blend` the
+    restored share, 0 to 1; `known` whether unmasked samples of the source are put back as they were.
     """
 
     layout: Layout
     color: Color
     scale: int
+    size: tuple[int, int] | None = None
     blend: float = 1.0
     known: bool = False
 
@@ -82,7 +84,8 @@ class FrameConverter:
             alpha = None if bypass.alpha is None else enlarge(bypass.alpha[number], output.scale)
             if bypass.pictures is not None:
                 picture = torch.lerp(enlarge(bypass.pictures[number], output.scale), picture, output.blend)
-            size = (picture.shape[-1], picture.shape[-2])
+            size = output.size or (picture.shape[-1], picture.shape[-2])
+            picture, alpha = resize(picture, size), None if alpha is None else resize(alpha, size)
             planes = from_rgb(picture, alpha, Conversion(output.layout, output.color, size))
             alike = frame.layout == output.layout and same_samples(frame.color, output.color, frame.layout, size)
             if output.known and source.mask is not None and alike:

@@ -25,6 +25,7 @@ from vrx.media.read import Reader
 from vrx.media.remux import StreamSource, remux, use_source
 from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
+from vrx.pipeline.sizing import result_size, size_note
 from vrx.pipeline.transfer import Transfer, container_reason, other_streams
 from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, too_large
 
@@ -55,10 +56,12 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     Raises UsageError for an unknown encoder and for options that do not go together, OutputError for an
     encoder that does not work here.
     """
-    info, scale = reader.info, job.restore.scale
-    size = (reader.size[0] * scale, reader.size[1] * scale)
+    info = reader.info
+    size = result_size(reader.size, job.restore, reader.orientation)
     if too_large(*size):
         raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
+    for note in size_note(reader.size, size, job.restore):
+        notify(note)
     form = output if output is not None or not is_single_picture(info) else Path(PIPED_PICTURE)
     rule, layout, color = choose_picture_format(job, reader, form, notify)
     container = paths.container_of(form)
@@ -174,8 +177,7 @@ def choose_picture_format(
     job: Job, reader: Reader, output: Path | None, notify: Notify
 ) -> tuple[EncoderSpec, Layout, Color]:
     """Encoder, layout and color of the result."""
-    scale = job.restore.scale
-    size = (reader.size[0] * scale, reader.size[1] * scale)
+    size = result_size(reader.size, job.restore, reader.orientation)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
     name = choose_encoder(job.output, output, encoders.default_encoder(reader.layout, suffix))
     rule = encoders.find_encoder(name)

@@ -61,9 +61,11 @@ class Destination:
 
 
 def tag(job: Job) -> str:
-    """`x4`, `deblur` or `inpaint`: the middle of a result's name."""
+    """`x4`, `h1080`, `deblur` or `inpaint`: the middle of a result's name."""
     restore = job.restore
-    return f"x{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
+    if restore.task is not Task.UPSCALE:
+        return str(restore.task)
+    return f"x{restore.scale}" if restore.size is None else str(restore.size)
 
 
 def default_suffix(source: Path | None, audio: bool = True, stream: int | None = None) -> str:

@@ -92,7 +92,14 @@ def memory_needed(session: Session) -> int | None:
         native = FAMILIES[entry.family].capabilities.native_scale or session.job.restore.scale
         return select_model.memory_needed(entry, reader.size[0] * reader.size[1] * native**2)
     task, frames = session.job.restore.task, session.frames
-    return memory.needed(session.target.size, reader.size, reader.layout.depth, task, frames)
+    return memory.needed(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
+
+
+def enlarged_size(session: Session) -> tuple[int, int]:
+    """What the network makes of the frames, or the result where that is larger: width and height."""
+    scale = session.job.restore.scale
+    width, height = (side * scale for side in session.reader.size)
+    return max(width, session.target.size[0]), max(height, session.target.size[1])
 
 
 def check_memory(session: Session) -> None:
@@ -107,5 +114,5 @@ def estimate_seconds(session: Session) -> float | None:
         return None
     restore = session.job.restore
     mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
-    work = operations(mode, session.target.size)
+    work = operations(mode, enlarged_size(session))
     return session.frames * work / matrix_rate(session.device, session.dtype) / REACHED

@@ -61,6 +61,10 @@ class ModelPool:
             self._selected[key] = Selection(choice.entry, known, device, choice.notes)
         return self._selected[key]
 
+    def keep(self, model: ModelSettings, restore: RestoreSettings, selection: Selection) -> None:
+        """Settings that became known after the model was selected get the same."""
+        self._selected.setdefault((model, restore), selection)
+
     def components(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Components:
         """The files of the selected model, fetched and verified.  Raises ModelError."""
         chosen = self.select(model, restore)

@@ -128,6 +128,7 @@ def output_format(session: Session) -> OutputFormat:
         layout=target.layout,
         color=target.color,
         scale=wanted.scale,
+        size=target.size,
         blend=wanted.blend,
         known=wanted.task is Task.INPAINT,
     )

@@ -103,7 +103,7 @@ def supports(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> bo
     """Whether a model supports the task, the scale, the prompt and the options."""
     installed = entry.family not in FAMILIES or not FAMILIES[entry.family].missing_packages
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
-    scales = restore.task is not Task.UPSCALE or restore.scale in entry.scales
+    scales = restore.task is not Task.UPSCALE or restore.size is not None or restore.scale in entry.scales
     prompted = model.prompt is None or entry.takes_prompt
     return runs and scales and prompted and not ignored_options(entry, model, restore)
 
@@ -145,7 +145,7 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
             f"the catalogue's entry for model {entry.name} has no part with the role {entry.missing_roles[0]}",
             "Add it to your weights.toml",
         )
-    if task is Task.UPSCALE and restore.scale not in entry.scales:
+    if task is Task.UPSCALE and restore.size is None and restore.scale not in entry.scales:
         scales = ", ".join(map(str, entry.scales))
         raise UsageError(f"model {entry.name} does not upscale by {restore.scale}", f"Use --scale {scales}")
     check_options(entry, model, restore)

@@ -27,6 +27,7 @@ from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.masking import JobMask, open_masks
 from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
 from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.sizing import choose_scale
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, Task
 from vrx.weights.download import Downloader
@@ -93,6 +94,7 @@ class Session:
             if self._named is None:  # what cannot be written is refused before all of a pipe is read
                 paths.check_folder(self.destination)
         self._open_source(self._named)
+        self._choose_scale()
         self.target = prepare_target(job, self.reader, self.destination, self._folder, self.notify)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
@@ -100,6 +102,12 @@ class Session:
         if self.destination is not None:
             paths.check_folder(self.destination)
             paths.check_kind(self.destination)
+
+    def _choose_scale(self) -> None:
+        """The scale of the network, now that the source's size is known; the model stays."""
+        reader = self.reader
+        self.job = choose_scale(self.job, reader.size, self.entry.scales, reader.orientation)
+        self._pool.keep(self.job.model, self.job.restore, self._selection)
 
     def _check_pictures(self, destination: paths.Destination) -> None:
         single = destination.path.suffix.lower() in encoders.STILL_ENCODERS and not destination.sequence

@@ -14,7 +14,16 @@ from vrx.media import ffmpeg
 from vrx.pipeline.resume import fingerprint as marking
 from vrx.pipeline.resume.fingerprint import SAMPLE, SAMPLES, describe_file, fingerprint, sample_ranges
 from vrx.pipeline.resume.journal import Fingerprint
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_box
+from vrx.settings import (
+    Job,
+    ModelSettings,
+    OutputSettings,
+    RestoreSettings,
+    SelectionSettings,
+    TargetSize,
+    Task,
+    parse_box,
+)
 
 ROOMS = {
     "model": ModelSettings,
@@ -38,6 +47,7 @@ OTHER: dict[str, Any] = {
     "sigma": 2.5,
     "mask": Path("other.png"),
     "boxes": (parse_box("1,2,3,4"),),
+    "size": TargetSize(height=1080),
     "dilate": 2,
     "strength": 0.7,
     "blend": 0.5,

@@ -1,0 +1,75 @@
+"""How large a result is, and by what the network enlarges on the way there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.errors import UsageError
+from vrx.events import Note
+from vrx.media.orientation import UPRIGHT, Orientation
+from vrx.settings import Job, RestoreSettings, TargetSize
+
+Size = tuple[int, int]  # width and height in pixels
+
+
+def result_size(source: Size, restore: RestoreSettings, orientation: Orientation = UPRIGHT) -> Size:
+    """The size of a result whose source is stored at `source` and shown under an orientation.
+
+    Raises UsageError for one that is smaller than the source.
+    """
+    if restore.size is None:
+        return source[0] * restore.scale, source[1] * restore.scale
+    shown = orientation.size(source)
+    wanted = fit(shown, restore.size)
+    if wanted[0] < shown[0] or wanted[1] < shown[1]:
+        found, larger = f"{wanted[0]}x{wanted[1]}", f"{shown[0]}x{shown[1]}"
+        raise UsageError(f"the result would be {found}, the video is {larger}", "Choose a larger size")
+    return orientation.inverse.size(wanted)
+
+
+def fit(shown: Size, size: TargetSize) -> Size:
+    """The largest size of the same shape that fits; a side that is not given is even, as most encoders need it."""
+    if size.factor is not None:
+        return even(shown[0] * size.factor), even(shown[1] * size.factor)
+    ratios = [(size.width or 0) / shown[0], (size.height or 0) / shown[1]]
+    ratio = min(r for r in ratios if r)
+    width = size.width if size.width and ratio == ratios[0] else even(shown[0] * ratio)
+    height = size.height if size.height and ratio == ratios[1] else even(shown[1] * ratio)
+    return width, height
+
+
+def even(length: float) -> int:
+    """The nearest even number of pixels, at least 2."""
+    return max(2, 2 * round(length / 2))
+
+
+def choose_scale(job: Job, source: Size, scales: Sequence[int], orientation: Orientation) -> Job:
+    """The job with the scale at which the network comes nearest to its size: the smallest that reaches it."""
+    restore = job.restore
+    if restore.size is None or not scales:
+        return job
+    wanted = result_size(source, restore, orientation)
+    ratio = max(wanted[0] / source[0], wanted[1] / source[1])
+    scale = next((s for s in sorted(scales) if s >= ratio - 1e-6), max(scales))
+    return replace(job, restore=replace(restore, scale=scale))
+
+
+def size_note(source: Size, result: Size, restore: RestoreSettings) -> tuple[Note, ...]:
+    """That frames are resized after the network, where they are."""
+    enlarged = (source[0] * restore.scale, source[1] * restore.scale)
+    if restore.size is None or enlarged == result:
+        return ()
+    text = f"enlarged by {restore.scale}, then resized to {result[0]}x{result[1]}"
+    return (Note("result-resized", text, {"scale": restore.scale, "width": result[0], "height": result[1]}),)
+
+
+def resize(picture: Tensor, size: Size) -> Tensor:
+    """[C, H, W] in 0..1 at a size, bicubic."""
+    width, height = size
+    if picture.shape[-2:] == (height, width):
+        return picture
+    return F.interpolate(picture[None], (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
