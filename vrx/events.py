@@ -59,6 +59,8 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "picture-truncated": "a picture is incomplete: path",
     "pixel-format-change": "the pixel format of the result is not the source's: pix_fmt",
     "pixel-format-loss": "the encoder cannot hold the source's pixel format: pix_fmt",
+    "plainly-enlarged": "where the network's result, shrunk again, is not the source, the picture is enlarged plainly: "
+    "scene, share (of its first such frame)",
     "result-resized": "frames are resized after the network, to the size that was asked for: scale, width, height",
     "resuming": "an earlier run of the same command is resumed: frames",
     "shift-found": "pictures are moved by some pixels to lie on another's: path",

@@ -9,12 +9,13 @@ from torch import Tensor
 from tests.networks.networks import tiny_parts
 from vrx.models.base import DeviceChunk
 from vrx.models.embedded.checkpoint import load_networks
-from vrx.models.embedded.damage import DamageReader, SceneDamage, believed, damage_note, describe
+from vrx.models.embedded.damage import DamageReader, SceneDamage, agreed, believed, damage_note, describe
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded.diagnosis import Diagnosis
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE
+from vrx.networks.embedded.noise_level import NoiseLevel
 from vrx.train.degrade import quantize
 from vrx.weights.hashes import packaged_path
 
@@ -66,6 +67,26 @@ def test_a_clean_scene_is_an_event_and_no_line() -> None:
     assert note.level == "info"
     (note,) = damage_note(SceneDamage(kind=LINE, width=2, angle=-math.pi / 4), 2)
     assert (note.facts["blur"], note.facts["angle"]) == ("motion", 135.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "seen", "moving", "expected"),
+    [
+        (10.0, 12.0, True, (10.0, 12.0)),
+        (10.0, 20.0, True, (10.0, 16.0)),
+        (10.0, 20.0, False, (10.0, 20.0)),  # one frame does not show what comes and goes
+        (0.0, 20.0, True, (0.0, 1.0)),
+        (50.0, 1.0, True, (5.0, 1.0)),
+        (3.0, 0.0, True, (3.0, 0.0)),  # noise that an encoder left
+        (50.0, 25.0, True, (50.0, 25.0)),  # more is not seen
+    ],
+)
+def test_noise_measured_and_seen_limit_each_other(
+    measured: float, seen: float, moving: bool, expected: tuple[float, float]
+) -> None:
+    noise, left = agreed(NoiseLevel(measured, measured / 2, measured / 4), seen, moving)
+    assert (noise.colors, left) == pytest.approx(expected)
+    assert (noise.luma, noise.chroma) == pytest.approx((expected[0] / 2, expected[0] / 4))
 
 
 @pytest.mark.parametrize(

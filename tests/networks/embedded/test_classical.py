@@ -1,5 +1,6 @@
 import math
 
+import cv2
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from vrx.networks.embedded.classical import (
     bicubic_grid,
     fast_size,
     gaussian,
+    lanczos,
     separable,
     smooth_fill,
     wiener,
@@ -102,3 +104,12 @@ def test_deconvolution_gives_in_where_noise_would_be_amplified() -> None:
     found = wiener(grating.expand(1, 1, 65, -1).contiguous(), sigma)[0, 0, 32, 150:250] - 0.5
     gain = float(found.abs().max()) / (left * 0.1)
     assert gain == pytest.approx(left / (left**2 + 4e-4), rel=0.05)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_lanczos_is_opencv_s(scale: int) -> None:
+    picture = torch.rand(3, 13, 17, generator=torch.Generator().manual_seed(1))
+    size = (17 * scale, 13 * scale)
+    wanted = cv2.resize(picture.permute(1, 2, 0).numpy(), size, interpolation=cv2.INTER_LANCZOS4)
+    found = lanczos(picture[None], scale)[0]
+    torch.testing.assert_close(found, torch.from_numpy(wanted).permute(2, 0, 1), atol=1e-5, rtol=0)

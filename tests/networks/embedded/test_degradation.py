@@ -6,6 +6,7 @@ import torch
 from tests.clips import read
 from tests.conftest import EXAMPLES
 from vrx.models.embedded.checkpoint import load_networks
+from vrx.networks.embedded import degradation
 from vrx.networks.embedded.degradation import (
     LARGEST,
     LEVELS,
@@ -57,3 +58,17 @@ def test_noise_is_measured(shipped: DegradationEstimator, clean: torch.Tensor) -
         noisy = degrade.quantize((clean + deviation * grain).clamp(0, 1))
         found = float(estimate_damage(shipped, noisy)[0]) * NOISE_UNIT * 255
         assert found == pytest.approx(deviation, abs=1.0 + deviation / 4)
+
+
+@torch.inference_mode()
+def test_small_and_empty_pictures_are_not_taken_for_damaged(shipped: DegradationEstimator, clean: torch.Tensor) -> None:
+    for size in (12, 24):
+        assert estimate_damage(shipped, clean[..., 40 : 40 + size, 60 : 60 + size])[1] < 0.5
+    slope = degrade.quantize(torch.arange(96.0).mul(1.6 / 255).expand(2, 3, 64, -1))
+    assert estimate_damage(shipped, slope).max() == 0
+
+
+def test_detail_is_what_stands_out_of_its_surroundings() -> None:
+    checker = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(24, 24).expand(1, 3, -1, -1)
+    assert degradation.detail(0.5 + checker * 4 / 255) == pytest.approx(2, rel=0.2)
+    assert degradation.detail(checker * 0) == 0

@@ -72,7 +72,7 @@ def test_repeated_frames_tell_nothing() -> None:
     clip = scene(4)
     noisy = stored(clip + grain(clip.shape, 6.0))[[0, 0, 1, 1]]
     assert measure_noise(noisy, still(4)).colors == pytest.approx(6.0, rel=0.1)
-    assert measure_noise(noisy[:2], still(2)).colors == pytest.approx(6.0, rel=0.1)
+    assert measure_noise(noisy[:2], still(2)).colors == 0  # texture, for all that is seen
 
 
 def test_noise_in_the_dark_is_measured_where_it_is_not_clipped() -> None:

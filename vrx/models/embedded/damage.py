@@ -23,6 +23,9 @@ LEAST_NOISE = 1.0  # levels of 255, from which on noise is mentioned
 COLOR_NOISE = 1.5  # times the noise of luma, from which on that of chroma is mentioned
 LEAST_WIDTH = 0.3  # pixels; a narrower blur is none
 LEAST_CHANCE = 0.6  # of a kind of blur, below which it is not believed
+# levels: noise that an encoder hides from sight; times the seen noise, that is believed; of sight, its largest
+UNSEEN_NOISE, MOST_MEASURED, MOST_SEEN = 3.0, 2.0, 24.0
+UNMEASURED_NOISE, MEASURED_NOISE = 1.0, 1.5  # levels, and times the measured noise, that are believed of the seen
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -83,16 +86,10 @@ class DamageReader:
         """The damage of a scene's first frames [T, 3, H, W] in 0..1."""
         symptoms = describe_symptoms(frames, self._sharpness)
         found, _ = diagnose(self._diagnosis, symptoms, None)
-        seen, compression, softness = estimate_damage(self._degradation, frames).tolist()
-        noise = self.noise(frames)
+        level, compression, softness = estimate_damage(self._degradation, frames).tolist()
+        noise, seen = agreed(self.noise(frames), level * 255 * NOISE_UNIT, len(frames) > 1)
         damage = SceneDamage(
-            noise.colors,
-            noise.luma,
-            noise.chroma,
-            compression,
-            *believed(found),
-            softness=softness,
-            seen_noise=seen * 255 * NOISE_UNIT,
+            noise.colors, noise.luma, noise.chroma, compression, *believed(found), softness=softness, seen_noise=seen
         )
         return Examination(damage, symptoms)
 
@@ -101,6 +98,19 @@ class DamageReader:
         top, left = (max(0, (side - EXAMINED) // 2) for side in frames.shape[-2:])
         middle = frames[..., top : top + EXAMINED, left : left + EXAMINED]
         return measure_noise(middle, self._motion.between(to_luma(middle)))
+
+
+def agreed(measured: NoiseLevel, seen: float, moving: bool) -> tuple[NoiseLevel, float]:
+    """Noise as measured and as seen, in levels, each no larger than the other makes likely.
+
+    Where motion is not found (fine patterns, cuts), the measured is too large; where several frames show that
+    nothing changes (texture, pixel art), the seen.
+    """
+    share = 1.0
+    if seen < MOST_SEEN and measured.colors > 0:
+        share = min(1.0, (UNSEEN_NOISE + MOST_MEASURED * seen) / measured.colors)
+    noise = NoiseLevel(share * measured.colors, share * measured.luma, share * measured.chroma)
+    return noise, min(seen, UNMEASURED_NOISE + MEASURED_NOISE * noise.colors) if moving else seen
 
 
 def believed(found: Diagnosis) -> tuple[int, float, float]:

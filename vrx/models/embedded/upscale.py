@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.events import Note
-from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
+from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
+from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
@@ -57,6 +58,7 @@ class EncodedChunk:
     levels: Tensor
     motion: Tensor
     lead: Lead | None = None
+    tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
 
 
@@ -77,6 +79,7 @@ class ResidualChunk:
 
     pictures: Tensor
     residuals: Tensor
+    tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
 
 
@@ -114,11 +117,13 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
         motion, lead = self.motion(luma, state.latest, count)
+        levels = self.levels(damage)
         encoded = EncodedChunk(
             pictures[:count],
-            self.levels(damage).to(pictures),
+            levels.to(pictures),
             motion.to(pictures.device),
             None if lead is None else Lead(pictures[:LEAD_FRAMES], lead.to(pictures.device)),
+            tolerance_of(levels[0], damage.luma_noise),
             notes,
         )
         return encoded, replace(state, damage=damage, latest=luma[count - 1 : count])
@@ -173,7 +178,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
             before = state if self._remember else None
             residual, state = self._network.step(self._scale, picture, shifts, before, moved)
             residuals.append(residual)
-        return ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.notes), state
+        return ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes), state
 
     def lead(self, lead: Lead, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
         """What the lead leaves for the scene's first frame."""
@@ -201,13 +206,17 @@ class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
         return CacheUsage() if state is None else CacheUsage(state.features.nbytes + state.picture.nbytes)
 
 
-class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
-    """The residual back to pixels, on top of bicubic interpolation."""
+class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
+    """The residual back to pixels, on top of bicubic interpolation, as far as it agrees with the source."""
 
     def __init__(self, scale: int) -> None:
         self._scale = scale
 
-    def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
+    def start(self, scene: SceneStart) -> GuardState:
+        """Nothing was seen."""
+        return GuardState(scene)
+
+    def step(self, chunk: ResidualChunk, state: GuardState) -> tuple[RestoredChunk, GuardState]:
         """Restored frames [T, 3, s H, s W] in 0..1, in bands of rows where they are large."""
         pictures, residuals = chunk.pictures, chunk.residuals
         count, width = residuals.shape[-2:]
@@ -219,8 +228,17 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
             for top in range(0, count, rows):
                 last = min(top + rows, count)
                 frames[..., top * side : last * side, :] = self.add(pictures, residuals, top, last)
-        height, width = state.target
-        return RestoredChunk(frames[..., :height, :width], chunk.notes), state
+        notes, state = keep_agreeing(frames, pictures, self._scale, chunk.tolerance, state)
+        height, width = state.scene.target
+        return RestoredChunk(frames[..., :height, :width], chunk.notes + notes), state
+
+    def save(self, state: GuardState) -> dict[str, Tensor]:
+        """What the guard knows."""
+        return state.tensors()
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> GuardState:
+        """The state that `save` gave."""
+        return GuardState.from_tensors(scene, tensors)
 
     def add(self, pictures: Tensor, residuals: Tensor, top: int, last: int) -> Tensor:
         """Bicubic interpolation and the residual on top, for the grid's rows from `top` to before `last`."""

@@ -14,6 +14,7 @@ from torch import Tensor
 KERNEL_RADIUS = 30  # pixels; a 61 x 61 kernel holds a Gaussian of sigma 6 to five deviations
 CUBIC_SHARPNESS = -0.75  # Keys' a, as image programs have it
 CUBIC_REACH = 2  # pixels of the cubic kernel on either side
+LANCZOS_REACH = 4  # the same of Lanczos' kernel
 WIENER_MARGIN = 64  # pixels reflected around the picture so that the transform's wrap-around stays outside
 WIENER_NOISE = 4e-4  # noise-to-signal power ratio of the Wiener filter
 FILL_SIGMAS = ((0.8, 1.0), (2.0, 1e-2), (6.0, 1e-4), (18.0, 1e-6))  # pixels, weight of that scale
@@ -52,8 +53,7 @@ def bicubic_grid(x: Tensor, scale: int) -> Tensor:
     if x.device.type != "cpu":
         return F.pixel_unshuffle(bicubic(x, scale), scale)
     channels, reach = x.shape[1], CUBIC_REACH
-    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    line = cubic(places[:, None] - torch.arange(-reach, reach + 1))
+    line = polyphase_line(cubic, reach, scale)
     kernel = torch.einsum("py,qx->pqyx", line, line).flatten(0, 1).to(x)
     weight = x.new_zeros(channels, len(kernel), channels, *kernel.shape[1:])
     weight[range(channels), :, range(channels)] = kernel
@@ -67,6 +67,32 @@ def cubic(distance: Tensor) -> Tensor:
     near = (a + 2) * t**3 - (a + 3) * t**2 + 1
     far = a * (t**3 - 5 * t**2 + 8 * t - 4)
     return torch.where(t <= 1, near, torch.where(t < 2, far, 0.0))
+
+
+def polyphase_line(kernel: Callable[[Tensor], Tensor], reach: int, scale: int) -> Tensor:
+    """Weights of an interpolation `kernel` for each place between pixels, float64: [scale, 2 reach + 1]."""
+    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    return kernel(places[:, None] - torch.arange(-reach, reach + 1))
+
+
+def lanczos_kernel(distance: Tensor) -> Tensor:
+    """The sinc window of LANCZOS_REACH lobes (Duchon, 1979) at distances in pixels, not yet normalized."""
+    near = torch.sinc(distance) * torch.sinc(distance / LANCZOS_REACH)
+    return torch.where(distance.abs() < LANCZOS_REACH, near, 0.0)
+
+
+def lanczos(x: Tensor, scale: int) -> Tensor:
+    """Enlarge [N, C, H, W] by an integer factor with Lanczos' kernel of four lobes, half-pixel centers."""
+    line = polyphase_line(lanczos_kernel, LANCZOS_REACH, scale)
+    line = (line / line.sum(1, keepdim=True)).to(x)
+    for dim in (2, 3):  # down, then across
+        size, reach = x.shape[dim], LANCZOS_REACH
+        padding = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
+        weight = line.view(scale, 1, -1, 1) if dim == 2 else line.view(scale, 1, 1, -1)
+        flat = F.pad(x.flatten(0, 1)[:, None], padding, mode="replicate")
+        phases = F.conv2d(flat, weight).movedim(1, dim)  # [N C, ..., size, scale, ...]
+        x = phases.flatten(dim - 1, dim).view(*x.shape[:dim], size * scale, *x.shape[dim + 1 :])
+    return x
 
 
 def wiener(x: Tensor, sigma: float, noise: float = WIENER_NOISE) -> Tensor:

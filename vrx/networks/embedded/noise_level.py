@@ -35,13 +35,16 @@ def measure_noise(frames: Tensor, motion: Tensor) -> NoiseLevel:
 
     `motion` [T - 1, 2, H, W]: from each frame but the first to where its content was in the one before, in pixels.
     Noise is what does not come along: half of the power of the differences, the median over smooth blocks and over
-    frames.  A single frame, or one that repeats, shows its diagonal detail instead, which is right for white noise.
+    frames; those that repeat the one before do not count, unless all do.  A single frame shows its diagonal detail
+    instead, which is right for white noise.
     """
     planes = 255 * torch.stack([*mix(frames, (LUMA,)), *mix(frames, CHROMA), *frames.unbind(1)], 1)  # [T, 6, H, W]
     pairs = list(zip(planes[1:], changes(planes, motion), strict=True))
     moved = [(now, change) for now, change in pairs if float(change.square().mean()) > STILL**2]
-    found = [smooth_power(now, change) / 2 for now, change in moved]
-    power = torch.stack(found or [smooth_power(planes[0], detail(planes[0]))]).median(0).values
+    if len(frames) > 1:
+        power = torch.stack([smooth_power(now, change) / 2 for now, change in moved or pairs]).median(0).values
+    else:
+        power = smooth_power(planes[0], detail(planes[0]))
     luma, chroma, colors = (float(power[p].mean().sqrt()) for p in (LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES))
     return NoiseLevel(colors, luma, chroma)
 
