@@ -255,7 +255,8 @@ class RestoreSettings:
 
     `scale` 2, 3 or 4 of the network, and the result's `size` where it is another (upscale); `sigma` of the blur in
     pixels, None to estimate it (deblur); `mask` a path, `boxes` parts that are masked as well, and `dilate` pixels to
-    grow them by (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `blend` 0..1 is the
+    grow them by (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of
+    the noise found that is taken out, None for what is plain, to deblur or enlarge by 2; `blend` 0..1 is the
     share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with texture
     that fits (upscale).
     """
@@ -268,6 +269,7 @@ class RestoreSettings:
     dilate: int = 0
     size: TargetSize | None = None
     strength: float | None = None
+    denoise: float | None = None
     blend: float = 1.0
     look: Look = "faithful"
 
@@ -288,10 +290,15 @@ class RestoreSettings:
             raise UsageError(f"--sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
         if not 0 <= self.dilate <= 256:
             raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels")
-        for name, value in (("strength", self.strength), ("blend", self.blend)):
+        for name, value in (("strength", self.strength), ("denoise", self.denoise), ("blend", self.blend)):
             check_number(name, value)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name} {value:g} is out of range", "Use 0 to 1")
+
+    @property
+    def keeps_known(self) -> bool:
+        """Whether pixels outside of a mask stay exactly what they were."""
+        return self.task is Task.INPAINT and not self.denoise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Seconds = float | Fraction | str
 TIMES = ("start", "end")
+DAMAGE = ("strength", "denoise", "blend")
 
 
 class Options(TypedDict, total=False):
@@ -42,7 +43,8 @@ class Options(TypedDict, total=False):
 
     `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N or mps;
     `dtype` auto, bf16, fp16 or fp32; `prompt` for models that take one.  `threads` of the processor are one a core
-    unless given.  `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `blend` the
+    unless given.  `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `denoise` 0 to 1 how
+    much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `blend` the
     restored share.  `start` and `end` are seconds, a number or text such as "1:20.5"; `scenes` "auto", "off" or the
     path of a cut list.  `overwrite` replaces an existing result, `skip_existing` leaves it.  `on_event` is called
     with each event: see `vrx.events`.
@@ -61,6 +63,7 @@ class Options(TypedDict, total=False):
     guidance: float | None
     threads: int | None
     strength: float | None
+    denoise: float | None
     blend: float
     start: Seconds | None
     end: Seconds | None
@@ -97,8 +100,9 @@ def upscale(
     `look`: "faithful", closest to what was filmed, or "sharp", with fine texture that fits.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
-    color_fix, tile, steps, guidance, threads, strength, blend, start, end, frames, scenes, scene_threshold,
-    deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing, resume, on_event.
+    color_fix, tile, steps, guidance, threads, strength, denoise, blend, start, end, frames, scenes,
+    scene_threshold, deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing,
+    resume, on_event.
 
     Raises VrxError; an existing file under the result's name is then unchanged.
 
@@ -106,9 +110,8 @@ def upscale(
     >>> vrx.upscale("in.mp4", "out.mp4", scale=2).frames
     4
     """
-    strength, blend = options.get("strength"), options.get("blend", 1.0)
     network, wanted = choose_size(scale, *(size or (None, None)))
-    restore = RestoreSettings(task=Task.UPSCALE, scale=network, size=wanted, strength=strength, look=look, blend=blend)
+    restore = RestoreSettings(task=Task.UPSCALE, scale=network, size=wanted, look=look, **damage(options))
     return run(input, output, restore, options)
 
 
@@ -121,8 +124,7 @@ def deblur(
     >>> vrx.deblur("in.mp4", "sharp.mp4", sigma=1.5, end=0.1).frames
     3
     """
-    strength, blend = options.get("strength"), options.get("blend", 1.0)
-    return run(input, output, RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, blend=blend), options)
+    return run(input, output, RestoreSettings(task=Task.DEBLUR, sigma=sigma, **damage(options)), options)
 
 
 def inpaint(
@@ -142,16 +144,19 @@ def inpaint(
     >>> vrx.inpaint("in.mp4", "filled.mkv", mask="m.png", dilate=2).path.name
     'filled.mkv'
     """
-    strength, blend = options.get("strength"), options.get("blend", 1.0)
     restore = RestoreSettings(
         task=Task.INPAINT,
         mask=None if mask is None else Path(mask),
         boxes=tuple(parse_box(box) if isinstance(box, str) else box for box in boxes),
         dilate=dilate,
-        strength=strength,
-        blend=blend,
+        **damage(options),
     )
     return run(input, output, restore, options)
+
+
+def damage(options: Options) -> dict[str, Any]:
+    """Those of the options that say what becomes of the source's damage."""
+    return {name: value for name, value in options.items() if name in DAMAGE}
 
 
 def run(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> RestoreResult:

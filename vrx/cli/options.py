@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -11,7 +10,7 @@ import typer
 
 from vrx import api
 from vrx.errors import UsageError
-from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, TargetSize, choose_size, parse_size, parse_time
+from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, TargetSize, choose_size, parse_size
 
 DEGRADATION, MODEL, SELECTION, OUTPUT, RUN = "Degradation", "Model", "Selection", "Output", "Run"
 FLAG = " "  # the column of values is empty for flags
@@ -110,6 +109,14 @@ Strength = Annotated[
     typer.Option(
         metavar="auto|0..1",
         help="How compressed or noisy the source is: 0 clean, 1 bad; auto estimates it.",
+        rich_help_panel=DEGRADATION,
+    ),
+]
+Denoise = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|0..1",
+        help="How much noise or grain goes; auto: what is plain, to deblur or enlarge by 2. For blocks: --strength.",
         rich_help_panel=DEGRADATION,
     ),
 ]
@@ -404,11 +411,6 @@ def parse_sizes(
         raise UsageError("--size and --width or --height are mutually exclusive", "Remove one of them")
     wide, high = (width, height) if size is None else parse_size(size)
     return choose_size(scale, wide, high)
-
-
-def parse_moment(text: str | None) -> Fraction | None:
-    """A time in seconds, or None.  Raises UsageError."""
-    return None if text is None else parse_time(text)
 
 
 def split_words(text: str | None) -> tuple[str, ...]:

@@ -6,11 +6,21 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, get_type_hints
 
 from vrx.cli import batch
 from vrx.cli import options as o
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_box
+from vrx.settings import (
+    Job,
+    ModelSettings,
+    OutputSettings,
+    RestoreSettings,
+    SelectionSettings,
+    Task,
+    parse_box,
+    parse_time,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +84,8 @@ class SharedOptions:
             ),
             restore=task,
             selection=SelectionSettings(
-                start=o.parse_moment(self.start),
-                end=o.parse_moment(self.end),
+                start=parse_moment(self.start),
+                end=parse_moment(self.end),
                 frames=self.frames,
                 scenes=self.scenes,
                 scene_threshold=self.scene_threshold,
@@ -144,6 +154,7 @@ def upscale(
     size: o.FitInside = None,
     look: o.LookChoice = "faithful",
     strength: o.Strength = "auto",
+    denoise: o.Denoise = "auto",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
@@ -153,8 +164,9 @@ def upscale(
         task=Task.UPSCALE,
         scale=network,
         size=wanted,
-        strength=o.parse_number(strength, "--strength"),
         look=look,
+        strength=o.parse_number(strength, "--strength"),
+        denoise=parse_denoise(denoise),
         blend=blend,
     )
     restore(inputs, task, shared)
@@ -166,6 +178,7 @@ def deblur(
     *,
     sigma: o.Sigma = "auto",
     strength: o.Strength = "auto",
+    denoise: o.Denoise = "auto",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
@@ -174,6 +187,7 @@ def deblur(
         task=Task.DEBLUR,
         sigma=o.parse_number(sigma, "--sigma"),
         strength=o.parse_number(strength, "--strength"),
+        denoise=parse_denoise(denoise),
         blend=blend,
     )
     restore(inputs, task, shared)
@@ -187,6 +201,7 @@ def inpaint(
     box: o.Boxes = None,
     dilate: o.Dilate = 0,
     strength: o.Strength = "auto",
+    denoise: o.Denoise = "auto",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
@@ -197,9 +212,20 @@ def inpaint(
         boxes=tuple(map(parse_box, box or ())),
         dilate=dilate,
         strength=o.parse_number(strength, "--strength"),
+        denoise=parse_denoise(denoise),
         blend=blend,
     )
     restore(inputs, task, shared)
+
+
+def parse_moment(text: str | None) -> Fraction | None:
+    """A time in seconds, or None.  Raises UsageError."""
+    return None if text is None else parse_time(text)
+
+
+def parse_denoise(text: str) -> float | None:
+    """A share of the noise, None for `auto`.  Raises UsageError."""
+    return 0.0 if text == "off" else o.parse_number(text, "--denoise")
 
 
 def restore(inputs: list[str] | None, task: RestoreSettings, shared: SharedOptions) -> None:

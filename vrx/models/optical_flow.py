@@ -13,6 +13,7 @@ from vrx.networks.embedded.blur import LUMA
 
 LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
 PATCH_STRIDE = 5  # pixels; patches are of 8
+SOFTNESS = 1.0  # pixels
 
 
 def to_luma(pictures: Tensor) -> Tensor:
@@ -45,3 +46,9 @@ class Motion:
         pictures = levels.numpy()
         flows = [self._search.calc(now, before, None) for before, now in pairwise(pictures)]  # type: ignore[call-overload]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
+
+
+def soften(levels: Tensor) -> Tensor:
+    """Pictures uint8 [T, H, W] under a Gaussian of SOFTNESS pixels, in which noise misleads a search less."""
+    blurred = [cv2.GaussianBlur(picture, (0, 0), SOFTNESS) for picture in levels.numpy()]
+    return torch.from_numpy(np.stack(blurred)) if blurred else levels

@@ -136,12 +136,12 @@ def make_planes(array: Any, form: ArrayFormat) -> tuple[Plane, ...]:
 class ArrayConverter:
     """Converts chunks of frames in memory to tensors on a device, and restored tensors to frames of the same kind.
 
-    `scale` from source to result; `blend` the restored share; where there are masks, unmasked pixels stay exactly
-    what they were.
+    `scale` from source to result; `blend` the restored share; where pixels outside of a mask are `known`, they stay
+    exactly what they were.
     """
 
-    def __init__(self, device: torch.device, scale: int, blend: float) -> None:
-        self._device, self._scale, self._blend = device, scale, blend
+    def __init__(self, device: torch.device, scale: int, blend: float, known: bool) -> None:
+        self._device, self._scale, self._blend, self._known = device, scale, blend, known
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
         """A chunk's frames on the device, the last one repeated for the padding, and what goes around the network."""
@@ -169,7 +169,9 @@ class ArrayConverter:
             if bypass.pictures is not None:
                 picture = torch.lerp(enlarge(bypass.pictures[number], self._scale), picture, self._blend)
             result = rgb_to_array(picture, frame.form)
-            results.append(to_owned(result if source.mask is None else keep_unmasked(result, frame.array, source.mask)))
+            if self._known and source.mask is not None:
+                result = keep_unmasked(result, frame.array, source.mask)
+            results.append(to_owned(result))
         return results
 
 

@@ -112,7 +112,7 @@ def check_frame(frame: object, number: int, first: Frame | None) -> Frame:
 def make_converter(first: Frame, restore: RestoreSettings, device: torch.device) -> Converter[Any]:
     """The conversion for frames of the kind of the first one."""
     if isinstance(first, ArrayFrame):
-        return ArrayConverter(device, restore.scale, restore.blend)
+        return ArrayConverter(device, restore.scale, restore.blend, restore.keeps_known)
     size = (first.width, first.height)
     enlarged = (size[0] * restore.scale, size[1] * restore.scale)
     output = OutputFormat(
@@ -120,7 +120,7 @@ def make_converter(first: Frame, restore: RestoreSettings, device: torch.device)
         color=output_color(first.color, (size, enlarged), (first.layout, first.layout)),
         scale=restore.scale,
         blend=restore.blend,
-        known=restore.task is Task.INPAINT,
+        known=restore.keeps_known,
     )
     return VideoFrameConverter(device, output)
 

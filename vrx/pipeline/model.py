@@ -110,6 +110,7 @@ class Model:
         scale: int = 4,
         *,
         strength: float | None = None,
+        denoise: float | None = None,
         look: Look = "faithful",
         blend: float = 1.0,
         prompt: str | None = None,
@@ -119,9 +120,10 @@ class Model:
     ) -> Iterator[AnyFrame]:
         """Enlarge frames by `scale`, one of `scales`.
 
-        `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `look` faithful, closest
-        to what was filmed, or sharp, with fine texture that fits; `blend` the restored share.  `scenes`: "auto" finds
-        cuts, "off" takes all frames for one scene, or the numbers of the frames that begin one.  `on_event` gets
+        `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `denoise` 0 to 1 how
+        much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `look` faithful,
+        closest to what was filmed, or sharp, with fine texture that fits; `blend` the restored share.  `scenes`: "auto"
+        finds cuts, "off" takes all frames for one scene, or the numbers of the frames that begin one.  `on_event` gets
         scenes, notes and progress.  Raises UsageError and ModelError.
 
         >>> import numpy as np, vrx
@@ -130,7 +132,9 @@ class Model:
         >>> [frame.shape for frame in model.upscale(frames, scale=2)]
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
         """
-        restore = RestoreSettings(task=Task.UPSCALE, scale=scale, strength=strength, look=look, blend=blend)
+        restore = RestoreSettings(
+            task=Task.UPSCALE, scale=scale, strength=strength, denoise=denoise, look=look, blend=blend
+        )
         return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
     def deblur(
@@ -139,6 +143,7 @@ class Model:
         *,
         sigma: float | None = None,
         strength: float | None = None,
+        denoise: float | None = None,
         blend: float = 1.0,
         prompt: str | None = None,
         scenes: str | Iterable[int] = "auto",
@@ -146,7 +151,7 @@ class Model:
         on_event: Watcher = events.ignore,
     ) -> Iterator[AnyFrame]:
         """Remove blur of `sigma` pixels; None estimates it for each scene.  The rest is as in `upscale`."""
-        restore = RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, blend=blend)
+        restore = RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, denoise=denoise, blend=blend)
         return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
     def inpaint(
@@ -156,20 +161,21 @@ class Model:
         *,
         dilate: int = 0,
         strength: float | None = None,
+        denoise: float | None = None,
         blend: float = 1.0,
         prompt: str | None = None,
         scenes: str | Iterable[int] = "auto",
         scene_threshold: float | None = None,
         on_event: Watcher = events.ignore,
     ) -> Iterator[AnyFrame]:
-        """Fill what masks mark; all other pixels stay exactly what they were.
+        """Fill what masks mark; all other pixels stay exactly what they were, unless `denoise` is given.
 
         `masks` is one mask for all frames or an iterable of one for each: [H, W], bool, or marked from half of the
         largest value (uint8: 128, float: 0.5) on; or the path of a picture, a folder or a video, as `--mask` takes
         them.  They are grown by `dilate` pixels.  The rest is as in `upscale`.
         """
         restore = RestoreSettings(
-            task=Task.INPAINT, mask=Path("mask"), dilate=dilate, strength=strength, blend=blend
+            task=Task.INPAINT, mask=Path("mask"), dilate=dilate, strength=strength, denoise=denoise, blend=blend
         )  # masks come with the call, not as a file
         call = CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event, masks)
         return self._restore(frames, call)

@@ -32,7 +32,6 @@ from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import iter_masked_frames
-from vrx.settings import Task
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def output_format(session: Session) -> OutputFormat:
         scale=wanted.scale,
         size=target.size,
         blend=wanted.blend,
-        known=wanted.task is Task.INPAINT,
+        known=wanted.keeps_known,
     )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tests.networks.networks import tiny_parts
 from vrx.models.base import DeviceChunk
-from vrx.models.embedded import upscale
+from vrx.models.embedded import denoise, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
@@ -78,7 +78,8 @@ def test_frames_of_a_moving_scene_help_each_other(
     low = quantize(shrink(truth, 4))
     found = gains(low, truth, shipped)
     assert found.min() > 2.0
-    monkeypatch.setattr(upscale, "LEAD_FRAMES", 1)
+    for module in (upscale, denoise):
+        monkeypatch.setattr(module, "LEAD_FRAMES", 1)
     alone = gains(low, truth, shipped)
     assert found[0] > alone[0] + 0.3  # its scene goes on, and that helps the first frame too
     assert alone[6:].mean() > alone[0] + 0.5

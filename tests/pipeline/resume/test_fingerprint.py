@@ -50,6 +50,7 @@ OTHER: dict[str, Any] = {
     "size": TargetSize(height=1080),
     "dilate": 2,
     "strength": 0.7,
+    "denoise": 0.4,
     "blend": 0.5,
     "look": "sharp",
     "start": Fraction(1),

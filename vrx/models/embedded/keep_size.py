@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.deblur import Plan, Planner
+from vrx.models.embedded.denoise import Denoiser, follow
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
+from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import smooth_fill, wiener
 from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
+from vrx.networks.embedded.temporal import Average
 
+FOLLOWED = 2  # pixels a side of the positions whose motion is looked for, to denoise
 MOST_MASKED = 0.1  # share of a picture, above which what is around the mask tells no damage
 
 
@@ -29,6 +34,17 @@ class EmbeddedOptions:
     sigma: float | None = None
     strength: float | None = None
     look: str = "faithful"
+    denoise: float | None = None
+
+    @property
+    def denoised(self) -> float | None:
+        """The share of the noise that goes, None for what is plainly there.
+
+        Clean pictures and known pixels are denoised only where that was asked for.  So are those to be enlarged by more
+        than 2: there the network, which was trained with noise, loses more by a wrong motion than it gains.
+        """
+        unasked = self.strength == 0 or self.task == "inpaint" or self.scale > 2
+        return 0.0 if self.denoise is None and unasked else self.denoise
 
 
 @dataclass(frozen=True)
@@ -59,23 +75,44 @@ class ResidualChunk:
     notes: tuple[Note, ...] = ()
 
 
+@dataclass(frozen=True)
+class Past:
+    """What denoising knows of earlier frames: the latest one's luma uint8 [1, h, w], by position, and their mean."""
+
+    latest: Tensor
+    average: Average
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A copy, by name."""
+        return {"latest": self.latest.clone(), **self.average.tensors()}
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, Tensor]) -> Past | None:
+        """The inverse of `tensors`; None where they are not there."""
+        average = Average.from_tensors(tensors)
+        return None if average is None else Past(tensors["latest"], average)
+
+
 @dataclass
 class EncodeState:
     """The damage of the scene, and what is undone of its blur; None until its first chunk was seen.
 
-    Where most is masked, there is no damage to be found; where nothing is deblurred, no plan.
+    Where most is masked, there is no damage to be found; where nothing is deblurred, no plan.  `past`: of a scene that
+    is denoised, its frames so far.
     """
 
     scene: SceneStart
     damage: SceneDamage | None = None
     plan: Plan | None = None
+    past: Past | None = None
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to the classical estimate and the network's grid."""
 
-    def __init__(self, options: EmbeddedOptions, reader: DamageReader, planner: Planner) -> None:
-        self._options, self._reader, self._planner = options, reader, planner
+    def __init__(self, options: EmbeddedOptions, reader: DamageReader, planner: Planner, denoiser: Denoiser) -> None:
+        self._options, self._reader, self._planner, self._denoiser = options, reader, planner, denoiser
+        self._motion = Motion()
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
@@ -90,12 +127,18 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         notes: tuple[Note, ...] = ()
         plan, damage, frames = state.plan, state.damage, chunk.frames
         changed = 0 if plan is None else min(chunk.refresh, default=len(frames))
-        if plan is None or len(frames) - changed > 1:
-            seen = frames[changed:][:ESTIMATED_FRAMES]
-            examined = self._reader.read(seen)
+        fresh = plan is None or len(frames) - changed > 1
+        if damage is None or fresh:
+            examined = self._reader.read(frames[changed:][:ESTIMATED_FRAMES])
             damage = examined.damage
+        known = frames if chunk.ahead is None else torch.cat([frames, chunk.ahead])
+        blurred, past = self.denoised(pad_to_multiple(known, GRID), damage, state.past, len(frames))
+        if plan is None or fresh:
+            height, width = frames.shape[-2:]
+            seen = blurred[changed:, :, :height, :width][:ESTIMATED_FRAMES]
+            if past is not None:  # what is sharpened is less noisy than what was found
+                examined = replace(self._reader.read(seen), damage=damage)
             plan, notes = self._planner.plan(examined, seen, state.scene.number)
-        blurred = pad_to_multiple(frames, GRID)
         grids = None
         base = plan.filtered(blurred) if plan.strength and plan.network < 1 else blurred.clone()
         if plan.network:
@@ -104,7 +147,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             base = torch.lerp(base, sharp, plan.network) if plan.network < 1 else sharp
         levels = self.levels(frames, plan.recipe.width)
         encoded = EncodedChunk(base, grids, None, levels, chunk.refresh, plan.network, notes)
-        return encoded, EncodeState(state.scene, damage, plan)
+        return encoded, EncodeState(state.scene, damage, plan, past)
 
     def inpaint(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Fill smoothly; find the damage of what is known."""
@@ -117,9 +160,24 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             height, width = chunk.frames.shape[-2:]
             damage = self._reader.read(base[:ESTIMATED_FRAMES, :, :height, :width]).damage
             notes = damage_note(damage, state.scene.number + 1)
+        past = None
+        if damage is not None:
+            base, past = self.denoised(base, damage, state.past, len(base))
         grids, levels = inpaint_inputs(base, mask), self.levels(chunk.frames, 0.0)
         encoded = EncodedChunk(base, grids, mask, levels, chunk.refresh, notes=notes)
-        return encoded, EncodeState(state.scene, damage)
+        return encoded, EncodeState(state.scene, damage, past=past)
+
+    def denoised(
+        self, pictures: Tensor, damage: SceneDamage, past: Past | None, count: int
+    ) -> tuple[Tensor, Past | None]:
+        """The first `count` frames of [T, 3, H, W], sides of whole blocks, less their noise; what later ones need."""
+        noise = self._denoiser.noise(damage)
+        if noise is None:
+            return pictures[:count], None
+        luma = soften(to_luma(F.avg_pool2d(pictures, FOLLOWED)))
+        followed = follow(self._motion, luma, luma[:0] if past is None else past.latest, count)
+        cleaned = self._denoiser.clean(pictures, followed, noise, None if past is None else past.average)
+        return cleaned.frames, Past(luma[count - 1 : count], cleaned.average)
 
     def levels(self, frames: Tensor, sigma: float) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -129,7 +187,8 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """Damage and plan, where they are known, in float64: rounded, they would change every later frame."""
         known = {"damage": state.damage, "plan": state.plan}
-        return {name: value.tensor() for name, value in known.items() if value is not None}
+        numbers = {name: value.tensor() for name, value in known.items() if value is not None}
+        return numbers if state.past is None else {**numbers, **state.past.tensors()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
@@ -138,6 +197,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             scene,
             None if damage is None else SceneDamage.from_tensor(damage),
             None if plan is None else Plan.from_tensor(plan),
+            Past.from_tensors(tensors),
         )
 
 

@@ -13,6 +13,7 @@ from vrx.models.embedded import keep_size, upscale
 from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.deblur import Planner
+from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
@@ -39,12 +40,13 @@ class EmbeddedRestorer:
         self.schedule, self.scale = SCHEDULE, options.scale
         self.stages: Mapping[str, AnyStage]
         sharpness, diagnosis = networks.blur.to(device), networks.diagnosis.to(device)
+        denoiser = Denoiser(options.denoised, LUMA_LIMITS[options.task == Task.UPSCALE])
         reader = DamageReader(networks.degradation.to(device), sharpness, diagnosis)
         if options.task == Task.UPSCALE:
             enlarging = networks.enlarge(options.look)
             enlarging.place(device, dtype)
             self.stages = {
-                "encode": upscale.Encode(options.scale, options.strength, reader),
+                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser),
                 "generate": upscale.Generate(options.scale, enlarging, remember),
                 "decode": upscale.Decode(options.scale),
             }
@@ -52,7 +54,7 @@ class EmbeddedRestorer:
             networks.network.place(device, dtype)
             planner = Planner(sharpness, diagnosis, options.sigma, options.strength)
             self.stages = {
-                "encode": keep_size.Encode(options, reader, planner),
+                "encode": keep_size.Encode(options, reader, planner, denoiser),
                 "generate": keep_size.Generate(options.task, networks.network, remember),
                 "decode": keep_size.Decode(),
             }
@@ -74,6 +76,7 @@ class EmbeddedModel:
             sigma=restore.sigma,
             strength=restore.strength,
             look=restore.look,
+            denoise=restore.denoise,
         )
         return EmbeddedRestorer(options, self.networks, self.device, self.dtype)
 
@@ -92,6 +95,7 @@ FAMILY = Family(
         options={
             "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
             "look": "faithful stays closest to what was filmed; sharp adds texture that fits, when upscaling",
+            "denoise": "how much of the noise found goes, 0 to 1; auto: as the task gains by it",
             "strength": "how degraded the source is, 0 (clean) to 1, in place of the estimate of each scene",
         },
         resumes_in_scene=True,

@@ -11,15 +11,17 @@ from torch import Tensor
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
+from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
 from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
 from vrx.models.layouts import pad_to_multiple
-from vrx.models.optical_flow import Motion, to_luma
+from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, PreviousFrame, RecurrentNetwork
+from vrx.networks.embedded.temporal import Average
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
-LEAD_FRAMES = 4  # of a scene, enlarged from last to first before it begins: its first frame has one to build on
+NOISE_LEFT = (0.5, 1.0, 1.0)  # shares of noise, compression and softness that denoising leaves
 LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
@@ -87,19 +89,21 @@ class ResidualChunk:
 class EncodeState:
     """Damage of the scene, None until its first chunk was seen.
 
-    `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.
+    `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.  `average`: of
+    a noisy scene, the mean of its frames so far.
     """
 
     scene: SceneStart
     damage: SceneDamage | None
     latest: Tensor
+    average: Average | None = None
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
-    """The scene's damage, and how content moved."""
+    """The scene's damage, how content moved, and pictures less their noise."""
 
-    def __init__(self, scale: int, strength: float | None, reader: DamageReader) -> None:
-        self._scale, self._strength, self._reader = scale, strength, reader
+    def __init__(self, scale: int, strength: float | None, reader: DamageReader, denoiser: Denoiser) -> None:
+        self._scale, self._strength, self._reader, self._denoiser = scale, strength, reader, denoiser
         self._motion = Motion()
 
     def start(self, scene: SceneStart) -> EncodeState:
@@ -116,44 +120,44 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             notes = damage_note(damage, state.scene.number + 1)
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
-        motion, lead = self.motion(luma, state.latest, count)
-        levels = self.levels(damage)
+        noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
+        tolerance = tolerance_of(levels[0], damage.luma_noise)
+        luma = luma if noise is None else soften(luma)
+        followed, lead = follow(self._motion, luma, state.latest, count), pictures[:LEAD_FRAMES]
+        if noise is None:
+            pictures = pictures[:count]
+        else:
+            cleaned = self._denoiser.clean(pictures, followed, noise, state.average)
+            pictures, average = cleaned.frames, cleaned.average
+            lead = lead if cleaned.lead is None else cleaned.lead
+            levels = levels * levels.new_tensor(NOISE_LEFT)
+        motion = followed.to(pictures.device)
         encoded = EncodedChunk(
-            pictures[:count],
+            pictures,
             levels.to(pictures),
-            motion.to(pictures.device),
-            None if lead is None else Lead(pictures[:LEAD_FRAMES], lead.to(pictures.device)),
-            tolerance_of(levels[0], damage.luma_noise),
+            motion.motion,
+            None if motion.lead is None else Lead(lead, motion.lead),
+            tolerance,
             notes,
         )
-        return encoded, replace(state, damage=damage, latest=luma[count - 1 : count])
+        return encoded, replace(state, damage=damage, latest=luma[count - 1 : count], average=average)
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
         acted = weigh_levels(damage.levels(), self._scale)
         return (acted if self._strength is None else scale_levels(acted, self._strength))[None]
 
-    def motion(self, luma: Tensor, previous: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
-        """Motion of each position of the first `count` frames from the frame restored before it, [T, 2, H, W].
-
-        Before a scene's first frame those after it are restored, last to first; the second value is the
-        motion of these: where the content of each but the last will be in the next one.
-        """
-        if len(previous):
-            return self._motion.between(torch.cat([previous, luma[:count]])), None
-        lead = self._motion.between(luma[:LEAD_FRAMES].flip(0)).flip(0)
-        first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
-        return torch.cat([first, self._motion.between(luma[:count])]), lead
-
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """Damage, where it is known, and the latest frame."""
+        """Damage, where it is known, the latest frame, and the mean of a noisy scene."""
         damage = {} if state.damage is None else {"damage": state.damage.tensor()}
-        return {**damage, "latest": state.latest.clone()}
+        average = {} if state.average is None else state.average.tensors()
+        return {**damage, "latest": state.latest.clone(), **average}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
         damage = tensors.get("damage")
-        return EncodeState(scene, None if damage is None else SceneDamage.from_tensor(damage), tensors["latest"])
+        known = None if damage is None else SceneDamage.from_tensor(damage)
+        return EncodeState(scene, known, tensors["latest"], Average.from_tensors(tensors))
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):

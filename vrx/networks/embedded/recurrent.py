@@ -231,8 +231,11 @@ def warp(features: Tensor, motion: Tensor, valid: Tensor, top: int = 0) -> Tenso
     return found.view(count, rows, width, channels).permute(0, 3, 1, 2)
 
 
-def fetch(picture: Tensor, motion: Tensor, side: int, top: int = 0) -> Tensor:
-    """[N, C, s H, s W] sampled, bilinear, at `motion` [N, 2, h, W] positions of s pixels from rows `top` on."""
+def fetch(picture: Tensor, motion: Tensor, side: int, top: int = 0, mode: str = "bilinear") -> Tensor:
+    """[N, C, s H, s W] sampled at `motion` [N, 2, h, W] positions of s pixels from rows `top` on.
+
+    `mode` bilinear or bicubic.
+    """
     height, width = picture.shape[-2:]
     motion = motion.float()
     moved = F.interpolate(motion, scale_factor=side, mode="bilinear") if side > 1 else motion
@@ -240,7 +243,7 @@ def fetch(picture: Tensor, motion: Tensor, side: int, top: int = 0) -> Tensor:
     first = top * side
     y = torch.arange(first, first + moved.shape[-2], device=motion.device)[:, None] + moved[:, 1] * side
     places = torch.stack([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], -1)
-    return F.grid_sample(picture, places, padding_mode="border", align_corners=True)
+    return F.grid_sample(picture, places, mode=mode, padding_mode="border", align_corners=True)
 
 
 def inside(motion: Tensor) -> Tensor:
