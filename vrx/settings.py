@@ -257,8 +257,8 @@ class RestoreSettings:
     pixels, None to estimate it (deblur); `mask` a path, `boxes` parts that are masked as well, and `dilate` pixels to
     grow them by (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of
     the noise found that is taken out, None for what is plain, to deblur or enlarge by 2; `blend` 0..1 is the
-    share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with texture
-    that fits (upscale).
+    share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with
+    crisper edges (upscale).
     """
 
     task: Task

@@ -97,7 +97,7 @@ def upscale(
 
     Or to a `size`, width and height in pixels, one of them None: the largest of the same shape that fits.
 
-    `look`: "faithful", closest to what was filmed, or "sharp", with fine texture that fits.
+    `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
     color_fix, tile, steps, guidance, threads, strength, denoise, blend, start, end, frames, scenes,

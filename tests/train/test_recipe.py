@@ -125,8 +125,6 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     tensors = {f"network.{n}": t for n, t in made.state_dict().items()}
     tensors |= {f"damage.{n}": t for n, t in damage.state_dict().items()}
     save_file(tensors, enlarging, {"config": json.dumps(vars(TINY_ENLARGING))})
-    look = tmp_path / "look.safetensors"
-    save_file({**tensors, "network.recall.weight": -made.recall.weight.detach()}, look)
     monkeypatch.setattr(pack, "SMALL", TINY)
     out = tmp_path / "out.safetensors"
     words = [
@@ -138,8 +136,6 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
         enlarging,
         "--diagnosis",
         diagnosis,
-        "--sharp",
-        look,
         "--out",
         out,
     ]
@@ -147,7 +143,6 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     pack.main()
     found = load_networks(out)
     assert torch.equal(found.enlarging.recall.weight, made.recall.weight)
-    assert torch.equal(found.enlarge("sharp").recall.weight, -made.recall.weight)
     assert torch.equal(found.degradation.head[0].weight, damage.head[0].weight)
     assert torch.equal(found.network.weight, parts.network.weight)
     assert torch.equal(found.diagnosis.causes[0].weight, parts.diagnosis.causes[0].weight)

@@ -40,20 +40,6 @@ def test_a_checkpoint_comes_back_as_the_same_network(tmp_path: Path) -> None:
         assert all(torch.equal(t, tensors[name]) for name, t in getattr(found, part).state_dict().items())
 
 
-def test_the_second_look_is_a_network_of_its_own_and_may_be_missing(tmp_path: Path) -> None:
-    plain = load_networks(write_checkpoint(tmp_path / "a.safetensors"))
-    assert plain.enlarge("faithful") is plain.enlarging
-    with pytest.raises(ModelError, match="has no sharp look"):
-        plain.enlarge("sharp")
-    second = {f"sharp__{name}".replace(".", "__"): t + 1 for name, t in plain.enlarging.state_dict().items()}
-    found = load_networks(write_checkpoint(tmp_path / "b.safetensors", **second))
-    assert torch.equal(found.enlarge("sharp").recall.weight, plain.enlarging.recall.weight + 1)
-    assert torch.equal(found.enlarging.recall.weight, plain.enlarging.recall.weight)
-    del second["sharp__recall__weight"]
-    with pytest.raises(ModelError, match=r"tensor .recall\.weight. is missing"):
-        load_networks(write_checkpoint(tmp_path / "c.safetensors", **second))
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

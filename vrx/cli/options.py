@@ -125,7 +125,7 @@ LookChoice = Annotated[
     typer.Option(
         "--look",
         metavar=choices(Look),
-        help="faithful is closest to what was filmed; sharp adds fine texture that fits.",
+        help="faithful is closest to what was filmed; sharp has crisper edges.",
     ),
 ]
 Blend = Annotated[

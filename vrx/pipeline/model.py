@@ -122,7 +122,7 @@ class Model:
 
         `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `denoise` 0 to 1 how
         much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `look` faithful,
-        closest to what was filmed, or sharp, with fine texture that fits; `blend` the restored share.  `scenes`: "auto"
+        closest to what was filmed, or sharp, with crisper edges; `blend` the restored share.  `scenes`: "auto"
         finds cuts, "off" takes all frames for one scene, or the numbers of the frames that begin one.  `on_event` gets
         scenes, notes and progress.  Raises UsageError and ModelError.
 

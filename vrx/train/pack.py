@@ -1,7 +1,7 @@
 """Put the networks of the embedded model into one checkpoint.
 
     python -m vrx.train.pack --network FILE... --sharpness FILE --diagnosis FILE --enlarging FILE --out FILE
-        [--sharp FILE] [--note KEY=TEXT ...]
+        [--note KEY=TEXT ...]
 
 `--network` may be a packed checkpoint, `--enlarging` a `recurrent.safetensors` of `vrx.train.recurrent`.  Prints
 the size, hash and parameter count for `weights.toml`.
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, SHARP, SHARPNESS, load_networks
+from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, SHARPNESS, load_networks
 from vrx.networks.embedded.network import MODES, SMALL
 from vrx.weights import checkpoint, hashes
 
@@ -39,7 +39,6 @@ def main() -> None:
     parser.add_argument("--sharpness", type=Path, required=True)
     parser.add_argument("--diagnosis", type=Path, required=True)
     parser.add_argument("--enlarging", type=Path, required=True)
-    parser.add_argument("--sharp", type=Path, help="its second look, of vrx.train.sharp")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", action="append", default=[], help="further metadata, KEY=TEXT")
     args = parser.parse_args()
@@ -49,9 +48,6 @@ def main() -> None:
     for name, tensor in load_file(args.enlarging).items():
         prefix = next(prefix for prefix in RENAMED if name.startswith(prefix))
         tensors[RENAMED[prefix] + name.removeprefix(prefix)] = tensor
-    for name, tensor in load_file(args.sharp).items() if args.sharp else ():
-        if name.startswith("network."):
-            tensors[SHARP + name.removeprefix("network.")] = tensor
     config = {
         **vars(SMALL),
         ENLARGING.rstrip("."): checkpoint.parse_config(args.enlarging, checkpoint.read_metadata(args.enlarging)),

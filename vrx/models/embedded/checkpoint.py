@@ -1,4 +1,4 @@
-"""The embedded model's one file: five networks, four of them under a prefix, and a second look of enlarging."""
+"""The embedded model's one file: five networks, four of them under a prefix."""
 
 from __future__ import annotations
 
@@ -22,36 +22,22 @@ from vrx.weights import checkpoint
 FAMILY_NAME = "embedded"
 # before the names of their tensors
 ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS = "enlarging.", "damage.", "sharpness.", "diagnosis."
-SHARP = "sharp."  # of the enlarging network's second look, which a checkpoint may lack
 
 
 @dataclass(frozen=True)
 class EmbeddedNetworks:
-    """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows.
-
-    `sharp`: enlarging with the other look.
-    """
+    """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows."""
 
     network: EmbeddedNetwork
     blur: BlurEstimator
     enlarging: RecurrentNetwork
     degradation: DegradationEstimator
     diagnosis: BlurDiagnosis
-    sharp: RecurrentNetwork | None = None
-
-    def enlarge(self, look: str) -> RecurrentNetwork:
-        """The enlarging network of a look.  Raises ModelError."""
-        if look == "faithful":
-            return self.enlarging
-        if self.sharp is None:
-            raise ModelError(f"this checkpoint has no {look} look", "Remove --look")
-        return self.sharp
 
     @property
     def parameters(self) -> int:
         """How many there are in all."""
-        networks = (network for network in vars(self).values() if network is not None)
-        return sum(parameter.numel() for network in networks for parameter in network.parameters())
+        return sum(parameter.numel() for network in vars(self).values() for parameter in network.parameters())
 
 
 def load_networks(path: Path) -> EmbeddedNetworks:
@@ -59,24 +45,20 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     tensors, metadata = checkpoint.load_safetensors(path)
     if metadata.get("family") != FAMILY_NAME:
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
-    prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, SHARP)
+    prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS)
     own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
-    sharp = section(tensors, SHARP)
     found = EmbeddedNetworks(
         build(EmbeddedNetwork, SMALL, own, given, path),
         BlurEstimator(),
         build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path),
         DegradationEstimator(),
         BlurDiagnosis(),
-        build(RecurrentNetwork, STANDARD, sharp, enlarging, path) if sharp else None,
     )
     parts = [own, *(section(tensors, prefix) for prefix in prefixes)]
-    networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis, found.sharp)
+    networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis)
     for network, part in zip(networks, parts, strict=True):
-        if network is None:
-            continue
         checkpoint.load_into(network, part, path)
         network.eval()
     return found

@@ -43,12 +43,11 @@ class EmbeddedRestorer:
         denoiser = Denoiser(options.denoised, LUMA_LIMITS[options.task == Task.UPSCALE])
         reader = DamageReader(networks.degradation.to(device), sharpness, diagnosis)
         if options.task == Task.UPSCALE:
-            enlarging = networks.enlarge(options.look)
-            enlarging.place(device, dtype)
+            networks.enlarging.place(device, dtype)
             self.stages = {
                 "encode": upscale.Encode(options.scale, options.strength, reader, denoiser),
-                "generate": upscale.Generate(options.scale, enlarging, remember),
-                "decode": upscale.Decode(options.scale),
+                "generate": upscale.Generate(options.scale, networks.enlarging, remember),
+                "decode": upscale.Decode(options.scale, sharp=options.look == "sharp"),
             }
         else:
             networks.network.place(device, dtype)
@@ -94,7 +93,7 @@ FAMILY = Family(
         schedule=SCHEDULE,
         options={
             "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
-            "look": "faithful stays closest to what was filmed; sharp adds texture that fits, when upscaling",
+            "look": "faithful stays closest to what was filmed; sharp has crisper edges, when upscaling",
             "denoise": "how much of the noise found goes, 0 to 1; auto: as the task gains by it",
             "strength": "how degraded the source is, 0 (clean) to 1, in place of the estimate of each scene",
         },

@@ -18,6 +18,7 @@ from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, PreviousFrame, RecurrentNetwork
+from vrx.networks.embedded.sharpening import sharpen
 from vrx.networks.embedded.temporal import Average
 
 ESTIMATED_FRAMES = 4  # of a scene, for its damage
@@ -213,8 +214,8 @@ class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
 class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
     """The residual back to pixels, on top of bicubic interpolation, as far as it agrees with the source."""
 
-    def __init__(self, scale: int) -> None:
-        self._scale = scale
+    def __init__(self, scale: int, sharp: bool = False) -> None:
+        self._scale, self._sharp = scale, sharp
 
     def start(self, scene: SceneStart) -> GuardState:
         """Nothing was seen."""
@@ -233,6 +234,7 @@ class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
                 last = min(top + rows, count)
                 frames[..., top * side : last * side, :] = self.add(pictures, residuals, top, last)
         notes, state = keep_agreeing(frames, pictures, self._scale, chunk.tolerance, state)
+        frames = sharpen(frames, self._scale) if self._sharp else frames
         height, width = state.scene.target
         return RestoredChunk(frames[..., :height, :width], chunk.notes + notes), state
 
