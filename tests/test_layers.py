@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
-VALUES = {"errors", "settings", "events", "files"}  # what every room may know
+VALUES = {"errors", "settings", "geometry", "events", "files"}  # what every room may know
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
     "settings": {"errors"},
+    "geometry": {"errors", "settings"},
     "files": set(),
     "networks": {"networks"},
     "weights": {"weights", *VALUES},
@@ -40,6 +41,7 @@ PACKAGES = {
     "settings": {"platformdirs"},
     "errors": set(),
     "events": set(),
+    "geometry": set(),
     "files": set(),
     "api": set(),
     "tasks": set(),

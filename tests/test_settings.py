@@ -11,18 +11,8 @@ import pytest
 from huggingface_hub import constants
 
 from vrx.errors import UsageError
-from vrx.settings import (
-    NO_HOME,
-    Box,
-    Environment,
-    Length,
-    ModelSettings,
-    OutputSettings,
-    SelectionSettings,
-    parse_box,
-    parse_time,
-    to_seconds,
-)
+from vrx.geometry import Box, Length, parse_box
+from vrx.settings import NO_HOME, Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
 from vrx.weights import hub
 
 

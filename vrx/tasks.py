@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from vrx.errors import UsageError
 from vrx.events import Watcher, ignore
+from vrx.geometry import Box, choose_size, parse_box
 from vrx.settings import (
-    Box,
     ColorFix,
     Decoder,
     Deinterlacing,
@@ -24,8 +24,6 @@ from vrx.settings import (
     RestoreSettings,
     SelectionSettings,
     Task,
-    choose_size,
-    parse_box,
     to_seconds,
 )
 

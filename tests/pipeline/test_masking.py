@@ -7,10 +7,11 @@ import pytest
 from tests.clips import ClipMaker, save_picture
 from vrx.errors import UsageError
 from vrx.events import Note
+from vrx.geometry import parse_box
 from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.read import Reader, Span
 from vrx.pipeline.masking import draw_box, open_mask, open_masks
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_box
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 
 def masks(folder: Path, count: int) -> Path:

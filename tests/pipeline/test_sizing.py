@@ -9,19 +9,10 @@ import torch
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
 from vrx.errors import UsageError
+from vrx.geometry import TargetSize, choose_size, parse_size
 from vrx.media.orientation import Orientation
 from vrx.pipeline.sizing import choose_scale, fit, resize, result_size, size_note
-from vrx.settings import (
-    Job,
-    ModelSettings,
-    OutputSettings,
-    RestoreSettings,
-    SelectionSettings,
-    TargetSize,
-    Task,
-    choose_size,
-    parse_size,
-)
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 
 def upscale(size: TargetSize | None, scale: int = 4) -> RestoreSettings:

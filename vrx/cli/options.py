@@ -1,16 +1,14 @@
-"""The options that several commands have, declared once, in the panels of the help; and parsing of their values."""
+"""The options that several commands have, declared once, in the panels of the help."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import typer
 
 from vrx import api
-from vrx.errors import UsageError
-from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, TargetSize, choose_size, parse_size
+from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look
 
 DEGRADATION, MODEL, SELECTION, OUTPUT, RUN = "Degradation", "Model", "Selection", "Output", "Run"
 FLAG = " "  # the column of values is empty for flags
@@ -391,31 +389,3 @@ Sensitivity = Annotated[
     typer.Option(metavar="0..255", help="Sensitivity of the cut detection; lower finds more cuts.", show_default="27"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", metavar=FLAG, help="JSON on standard output, one object per line.")]
-
-
-def parse_number(text: str, option: str, automatic: str = "auto") -> float | None:
-    """A number, or None for `auto`.  Raises UsageError."""
-    if text == automatic:
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
-
-
-def parse_sizes(
-    scale: float | None, width: int | None, height: int | None, size: str | None
-) -> tuple[int, TargetSize | None]:
-    """The scale of the network, and the size of the result where it is another.  Raises UsageError."""
-    if size is not None and (width is not None or height is not None):
-        raise UsageError("--size and --width or --height are mutually exclusive", "Remove one of them")
-    wide, high = (width, height) if size is None else parse_size(size)
-    return choose_size(scale, wide, high)
-
-
-def split_words(text: str | None) -> tuple[str, ...]:
-    """One string split as a shell splits it.  Raises UsageError."""
-    try:
-        return tuple(shlex.split(text)) if text else ()
-    except ValueError as error:
-        raise UsageError(f"cannot split --encoder-args: {error}") from error

@@ -6,21 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, get_type_hints
 
-from vrx.cli import batch
+from vrx.cli import batch, parsing
 from vrx.cli import options as o
-from vrx.settings import (
-    Job,
-    ModelSettings,
-    OutputSettings,
-    RestoreSettings,
-    SelectionSettings,
-    Task,
-    parse_box,
-    parse_time,
-)
+from vrx.geometry import parse_box
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +75,8 @@ class SharedOptions:
             ),
             restore=task,
             selection=SelectionSettings(
-                start=parse_moment(self.start),
-                end=parse_moment(self.end),
+                start=parsing.parse_moment(self.start),
+                end=parsing.parse_moment(self.end),
                 frames=self.frames,
                 scenes=self.scenes,
                 scene_threshold=self.scene_threshold,
@@ -98,7 +89,7 @@ class SharedOptions:
                 crf=self.crf,
                 preset=self.preset,
                 pix_fmt=self.pix_fmt,
-                encoder_args=o.split_words(self.encoder_args),
+                encoder_args=parsing.split_words(self.encoder_args),
                 audio=not self.no_audio,
                 overwrite=self.overwrite,
                 skip_existing=self.skip_existing,
@@ -159,14 +150,14 @@ def upscale(
     shared: SharedOptions,
 ) -> None:
     """Restore and enlarge videos and pictures."""
-    network, wanted = o.parse_sizes(scale, width, height, size)
+    network, wanted = parsing.parse_sizes(scale, width, height, size)
     task = RestoreSettings(
         task=Task.UPSCALE,
         scale=network,
         size=wanted,
+        strength=parsing.parse_number(strength, "--strength"),
         look=look,
-        strength=o.parse_number(strength, "--strength"),
-        denoise=parse_denoise(denoise),
+        denoise=parsing.parse_denoise(denoise),
         blend=blend,
     )
     restore(inputs, task, shared)
@@ -185,9 +176,9 @@ def deblur(
     """Remove blur from videos and pictures."""
     task = RestoreSettings(
         task=Task.DEBLUR,
-        sigma=o.parse_number(sigma, "--sigma"),
-        strength=o.parse_number(strength, "--strength"),
-        denoise=parse_denoise(denoise),
+        sigma=parsing.parse_number(sigma, "--sigma"),
+        strength=parsing.parse_number(strength, "--strength"),
+        denoise=parsing.parse_denoise(denoise),
         blend=blend,
     )
     restore(inputs, task, shared)
@@ -211,21 +202,11 @@ def inpaint(
         mask=mask,
         boxes=tuple(map(parse_box, box or ())),
         dilate=dilate,
-        strength=o.parse_number(strength, "--strength"),
-        denoise=parse_denoise(denoise),
+        strength=parsing.parse_number(strength, "--strength"),
+        denoise=parsing.parse_denoise(denoise),
         blend=blend,
     )
     restore(inputs, task, shared)
-
-
-def parse_moment(text: str | None) -> Fraction | None:
-    """A time in seconds, or None.  Raises UsageError."""
-    return None if text is None else parse_time(text)
-
-
-def parse_denoise(text: str) -> float | None:
-    """A share of the noise, None for `auto`.  Raises UsageError."""
-    return 0.0 if text == "off" else o.parse_number(text, "--denoise")
 
 
 def restore(inputs: list[str] | None, task: RestoreSettings, shared: SharedOptions) -> None:

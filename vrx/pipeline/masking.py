@@ -11,11 +11,12 @@ import numpy as np
 
 from vrx.errors import UsageError
 from vrx.events import Note, Notify
+from vrx.geometry import Box
 from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
 from vrx.pipeline.output import expected_frames
-from vrx.settings import Box, Job
+from vrx.settings import Job
 
 
 class JobMask:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vrx.errors import UsageError
 from vrx.events import Note
+from vrx.geometry import TargetSize
 from vrx.media.orientation import UPRIGHT, Orientation
-from vrx.settings import Job, RestoreSettings, TargetSize
+from vrx.settings import Job, RestoreSettings
 
 Size = tuple[int, int]  # width and height in pixels
 

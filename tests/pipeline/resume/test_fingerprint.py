@@ -10,20 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from vrx.geometry import TargetSize, parse_box
 from vrx.media import ffmpeg
 from vrx.pipeline.resume import fingerprint as marking
 from vrx.pipeline.resume.fingerprint import SAMPLE, SAMPLES, describe_file, fingerprint, sample_ranges
 from vrx.pipeline.resume.journal import Fingerprint
-from vrx.settings import (
-    Job,
-    ModelSettings,
-    OutputSettings,
-    RestoreSettings,
-    SelectionSettings,
-    TargetSize,
-    Task,
-    parse_box,
-)
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 ROOMS = {
     "model": ModelSettings,

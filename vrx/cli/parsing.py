@@ -1,0 +1,48 @@
+"""Values of options, from words to what settings take."""
+
+from __future__ import annotations
+
+import shlex
+from fractions import Fraction
+
+from vrx.errors import UsageError
+from vrx.geometry import TargetSize, choose_size, parse_size
+from vrx.settings import parse_time
+
+
+def parse_number(text: str, option: str, automatic: str = "auto") -> float | None:
+    """A number, or None for `auto`.  Raises UsageError."""
+    if text == automatic:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
+
+
+def parse_denoise(text: str) -> float | None:
+    """A share of the noise, None for `auto`.  Raises UsageError."""
+    return 0.0 if text == "off" else parse_number(text, "--denoise")
+
+
+def parse_sizes(
+    scale: float | None, width: int | None, height: int | None, size: str | None
+) -> tuple[int, TargetSize | None]:
+    """The scale of the network, and the size of the result where it is another.  Raises UsageError."""
+    if size is not None and (width is not None or height is not None):
+        raise UsageError("--size and --width or --height are mutually exclusive", "Remove one of them")
+    wide, high = (width, height) if size is None else parse_size(size)
+    return choose_size(scale, wide, high)
+
+
+def parse_moment(text: str | None) -> Fraction | None:
+    """A time in seconds, or None.  Raises UsageError."""
+    return None if text is None else parse_time(text)
+
+
+def split_words(text: str | None) -> tuple[str, ...]:
+    """One string split as a shell splits it.  Raises UsageError."""
+    try:
+        return tuple(shlex.split(text)) if text else ()
+    except ValueError as error:
+        raise UsageError(f"cannot split --encoder-args: {error}") from error

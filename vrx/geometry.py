@@ -1,0 +1,115 @@
+"""Sizes and boxes, as users give them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Integral
+from typing import get_args
+
+from vrx.errors import UsageError
+from vrx.settings import Scale, check_number, parse_time
+
+SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
+DEFAULT_SCALE, MAX_FACTOR = 4, 16
+LENGTH = r"\d+(?:\.\d+)?%?"
+BOX = re.compile(rf"(?P<place>{LENGTH}(?:,{LENGTH}){{3}})(?:@(?P<start>[\d:.]*)-(?P<end>[\d:.]*))?")
+BOX_FORM = "Use X,Y,WIDTH,HEIGHT in pixels or percent, and @START-END for a part of the time"
+
+
+@dataclass(frozen=True)
+class TargetSize:
+    """How large a result is to be: a factor, or pixels that it fits into, one side or both.  Raises UsageError."""
+
+    factor: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number("scale", self.factor)
+        if self.factor is not None and not 1 <= self.factor <= MAX_FACTOR:
+            raise UsageError(f"--scale {self.factor:g} is out of range", f"Use 1 to {MAX_FACTOR}")
+        for name, side in (("width", self.width), ("height", self.height)):
+            check_number(name, side, Integral)
+            if side is not None and side < 2:
+                raise UsageError(f"--{name} {side} is out of range", "Use 2 or more")
+
+    def __str__(self) -> str:
+        if self.factor is not None:
+            return f"x{self.factor:g}"
+        if self.width and self.height:
+            return f"{self.width}x{self.height}"
+        return f"w{self.width}" if self.width else f"h{self.height}"
+
+
+def choose_size(
+    scale: float | None = None, width: int | None = None, height: int | None = None
+) -> tuple[int, TargetSize | None]:
+    """The scale of the network and the size of the result that options ask for; by 4 where they ask for nothing.
+
+    Raises UsageError.
+    """
+    if width is not None or height is not None:
+        if scale is not None:
+            raise UsageError("--scale and a size are mutually exclusive", "Remove one of them")
+        return DEFAULT_SCALE, TargetSize(width=width, height=height)
+    if scale is None or scale in get_args(Scale):
+        return int(scale or DEFAULT_SCALE), None
+    return DEFAULT_SCALE, TargetSize(factor=scale)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`1920x1080` as width and height.  Raises UsageError."""
+    match = SIZE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"--size is {text!r}", "Use WIDTHxHEIGHT, such as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length in pixels, or in percent of the picture's side."""
+
+    value: float
+    percent: bool = False
+
+    def pixels(self, side: int) -> float:
+        """In pixels of a side."""
+        return self.value * side / 100 if self.percent else self.value
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of the displayed picture, for the time from `start` to before `end`, in seconds; None: from the
+    beginning, to the end.
+    """
+
+    left: Length
+    top: Length
+    width: Length
+    height: Length
+    start: Fraction | None = None
+    end: Fraction | None = None
+
+    def holds(self, time: Fraction) -> bool:
+        """Whether it is there at a time."""
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+def parse_box(text: str) -> Box:
+    """`X,Y,W,H` in pixels or percent (`5%`), `@START-END` behind it for a part of the time; either may be missing.
+
+    Raises UsageError.
+    """
+    match = BOX.fullmatch(text.replace(" ", ""))
+    if not match:
+        raise UsageError(f"--box is {text!r}", BOX_FORM)
+    lengths = [Length(float(word.rstrip("%")), word.endswith("%")) for word in match["place"].split(",")]
+    start, end = (parse_time(word) if word else None for word in (match["start"], match["end"]))
+    if not (lengths[2].value and lengths[3].value):
+        raise UsageError(f"--box {text} is empty", BOX_FORM)
+    if end is not None and end <= (start or 0):
+        raise UsageError(f"--box {text} ends before it begins", BOX_FORM)
+    left, top, width, height = lengths
+    return Box(left, top, width, height, start, end)
