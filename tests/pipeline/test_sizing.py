@@ -114,7 +114,18 @@ def test_the_command_makes_results_of_that_size(
     assert done.returncode == 0, done.stderr
     found = read(tmp_path / name).frames
     assert found.shape[1:3] == (size[1], size[0])
+    scale = 4 if size[1] > 192 else 3 if size[1] > 96 else 2
+    said = f"enlarged by {scale}, then resized to {size[0]}x{size[1]}"
+    assert (said in done.stderr) == (size != (128, 96))
     assert abs(float(np.mean(found)) - float(np.mean(source))) < 2
+
+
+def test_a_model_of_one_scale_is_resized_once(vrx: Command, clip: ClipMaker) -> None:
+    clip("a.mkv", frames=1)
+    done = vrx("upscale", "a.mkv", "--height", "90", "--model", "instavsr-small")
+    assert done.returncode == 0, done.stderr
+    assert "enlarged by 4, then resized to 120x90" in done.stderr
+    assert "times the source" not in done.stderr
 
 
 def test_sizes_that_contradict_each_other_are_one_line(vrx: Command, clip: ClipMaker) -> None:

@@ -21,6 +21,7 @@ from vrx.media.read import Reader, Span
 from vrx.media.target import ONE_PICTURE
 from vrx.models.base import Restorer
 from vrx.models.components import Components
+from vrx.models.registry import FAMILIES
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import pick_dtype
@@ -95,7 +96,7 @@ class Session:
                 paths.check_folder(self.destination)
         self._open_source(self._named)
         self._choose_scale()
-        self.target = prepare_target(job, self.reader, self.destination, self._folder, self.notify)
+        self.target = prepare_target(self.job, self.reader, self.destination, self._folder, self.notify)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} is a single image, the result has {self.frames} frames", ONE_PICTURE)
@@ -105,8 +106,9 @@ class Session:
 
     def _choose_scale(self) -> None:
         """The scale of the network, now that the source's size is known; the model stays."""
-        reader = self.reader
-        self.job = choose_scale(self.job, reader.size, self.entry.scales, reader.orientation)
+        reader, native = self.reader, FAMILIES[self.entry.family].capabilities.native_scale
+        scales = (native,) if native in self.entry.scales else self.entry.scales  # resized once, not twice
+        self.job = choose_scale(self.job, reader.size, scales, reader.orientation)
         self._pool.keep(self.job.model, self.job.restore, self._selection)
 
     def _check_pictures(self, destination: paths.Destination) -> None:
