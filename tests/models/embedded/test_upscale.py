@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.networks.networks import tiny_parts
-from vrx.models.base import DeviceChunk
+from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import denoise, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
+from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import restore_scene
@@ -158,6 +159,25 @@ def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     assert upscale.weigh_levels(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
     assert upscale.weigh_levels(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
     assert upscale.weigh_levels(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
+
+
+@pytest.mark.parametrize(("place", "reads"), [(None, [0]), (0, [0, 2]), (1, [0, 4])])
+def test_damage_is_read_again_where_a_scene_changed(
+    shipped: EmbeddedNetworks, place: int | None, reads: list[int]
+) -> None:
+    """A change on a chunk's last frame is looked at with those after it, also after an interruption."""
+    fade = torch.linspace(1, 0.3, 8)[:, None, None, None]
+    low = fade * torch.rand(8, 3, 24, 32, generator=torch.Generator().manual_seed(3))
+    reader = DamageReader(shipped.degradation, shipped.blur, shipped.diagnosis)
+    encode = upscale.Encode(2, None, reader, denoise.Denoiser(0.0, 0.0))
+    state, found = encode.start(SceneStart(0, (24, 32), (48, 64))), []
+    with torch.inference_mode():
+        for start in range(0, 8, 2):
+            refresh = frozenset() if place is None or start != 2 else frozenset({place})
+            chunk, state = encode.step(DeviceChunk(low[start : start + 2], None, refresh), state)
+            state = encode.load(state.scene, encode.save(state))
+            found += [start] if chunk.notes else []
+    assert found == reads
 
 
 def test_frames_beyond_4k_come_one_at_a_time() -> None:

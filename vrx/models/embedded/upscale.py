@@ -91,13 +91,15 @@ class EncodeState:
     """Damage of the scene, None until its first chunk was seen.
 
     `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.  `average`: of
-    a noisy scene, the mean of its frames so far.
+    a noisy scene, the mean of its frames so far.  `due`: the scene changed on the latest frame, and its damage is to
+    be read again.
     """
 
     scene: SceneStart
     damage: SceneDamage | None
     latest: Tensor
     average: Average | None = None
+    due: bool = False
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
@@ -112,13 +114,17 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return EncodeState(scene, None, torch.empty(0, 0, 0, dtype=torch.uint8))
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
-        """Find the damage once a scene, and motion."""
+        """Find the damage where a scene begins or has changed, and motion."""
         damage, count = state.damage, len(chunk.frames)
         seen = chunk.frames if chunk.ahead is None else torch.cat([chunk.frames, chunk.ahead])
         notes: tuple[Note, ...] = ()
-        if damage is None:
-            damage = self._reader.read(seen[:ESTIMATED_FRAMES]).damage
-            notes = damage_note(damage, state.scene.number + 1)
+        changed = 0 if damage is None or state.due else min(chunk.refresh, default=count)
+        due = changed == count - 1 and damage is not None and not state.due  # a single frame tells less
+        if changed < count and not due:
+            read = self._reader.read(seen[changed:][:ESTIMATED_FRAMES]).damage
+            notes = () if damage == read else damage_note(read, state.scene.number + 1)
+            damage = read
+        assert damage is not None
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
@@ -141,7 +147,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             tolerance,
             notes,
         )
-        return encoded, replace(state, damage=damage, latest=luma[count - 1 : count], average=average)
+        return encoded, replace(state, damage=damage, latest=luma[count - 1 : count], average=average, due=due)
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -149,16 +155,16 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return (acted if self._strength is None else scale_levels(acted, self._strength))[None]
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """Damage, where it is known, the latest frame, and the mean of a noisy scene."""
+        """Damage, where it is known, whether it is to be read again, the latest frame, and a noisy scene's mean."""
         damage = {} if state.damage is None else {"damage": state.damage.tensor()}
         average = {} if state.average is None else state.average.tensors()
-        return {**damage, "latest": state.latest.clone(), **average}
+        return {**damage, "latest": state.latest.clone(), "due": torch.tensor(state.due), **average}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
         damage = tensors.get("damage")
         known = None if damage is None else SceneDamage.from_tensor(damage)
-        return EncodeState(scene, known, tensors["latest"], Average.from_tensors(tensors))
+        return EncodeState(scene, known, tensors["latest"], Average.from_tensors(tensors), bool(tensors["due"]))
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
