@@ -14,7 +14,7 @@ from vrx.errors import Exit
 RESTORING = {
     "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--steps",
     "--guidance",
-    "--offline", "--strength", "--denoise", "--blend",
+    "--offline", "--strength", "--denoise", "--grain", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",

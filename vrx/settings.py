@@ -157,9 +157,9 @@ class RestoreSettings:
     `scale` 2, 3 or 4 of the network, and the result's `size` where it is another (upscale); `sigma` of the blur in
     pixels, None to estimate it (deblur); `mask` a path, `boxes` parts that are masked as well, and `dilate` pixels to
     grow them by (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of
-    the noise found that is taken out, None for what is plain, to deblur or enlarge by 2; `blend` 0..1 is the
-    share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with
-    crisper edges (upscale).
+    the noise found that is taken out, None for what is plain, to deblur or enlarge by 2; `grain` 0..1 of it that
+    the result gets back, drawn anew; `blend` 0..1 is the share of the restored picture in the result; `look` faithful,
+    closest to what was filmed, or sharp, with crisper edges (upscale).
     """
 
     task: Task
@@ -171,6 +171,7 @@ class RestoreSettings:
     size: TargetSize | None = None
     strength: float | None = None
     denoise: float | None = None
+    grain: float = 0.0
     blend: float = 1.0
     look: Look = "faithful"
 
@@ -191,7 +192,12 @@ class RestoreSettings:
             raise UsageError(f"--sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
         if not 0 <= self.dilate <= 256:
             raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels")
-        for name, value in (("strength", self.strength), ("denoise", self.denoise), ("blend", self.blend)):
+        for name, value in (
+            ("strength", self.strength),
+            ("denoise", self.denoise),
+            ("grain", self.grain),
+            ("blend", self.blend),
+        ):
             check_number(name, value)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name} {value:g} is out of range", "Use 0 to 1")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Seconds = float | Fraction | str
 TIMES = ("start", "end")
-DAMAGE = ("strength", "denoise", "blend")
+DAMAGE = ("strength", "denoise", "grain", "blend")
 
 
 class Options(TypedDict, total=False):
@@ -41,11 +41,11 @@ class Options(TypedDict, total=False):
 
     `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N or mps;
     `dtype` auto, bf16, fp16 or fp32; `prompt` for models that take one.  `threads` of the processor are one a core
-    unless given.  `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `denoise` 0 to 1 how
-    much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `blend` the
-    restored share.  `start` and `end` are seconds, a number or text such as "1:20.5"; `scenes` "auto", "off" or the
-    path of a cut list.  `overwrite` replaces an existing result, `skip_existing` leaves it.  `on_event` is called
-    with each event: see `vrx.events`.
+    unless given.  `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `denoise` 0 to 1
+    how much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that
+    is given back, drawn anew; `blend` the restored share.  `start` and `end` are seconds, a number or text such as
+    "1:20.5"; `scenes` "auto", "off" or the path of a cut list.  `overwrite` replaces an existing result,
+    `skip_existing` leaves it.  `on_event` is called with each event: see `vrx.events`.
     """
 
     model: PathLike
@@ -62,6 +62,7 @@ class Options(TypedDict, total=False):
     threads: int | None
     strength: float | None
     denoise: float | None
+    grain: float
     blend: float
     start: Seconds | None
     end: Seconds | None
@@ -98,7 +99,7 @@ def upscale(
     `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
-    color_fix, tile, steps, guidance, threads, strength, denoise, blend, start, end, frames, scenes,
+    color_fix, tile, steps, guidance, threads, strength, denoise, grain, blend, start, end, frames, scenes,
     scene_threshold, deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing,
     resume, on_event.
 

@@ -118,6 +118,14 @@ Denoise = Annotated[
         rich_help_panel=DEGRADATION,
     ),
 ]
+Grain = Annotated[
+    str,
+    typer.Option(
+        metavar="keep|remove|0..1",
+        help="How much of the grain that goes is given back, drawn anew at the result's size; keep: all.",
+        rich_help_panel=DEGRADATION,
+    ),
+]
 LookChoice = Annotated[
     Look,
     typer.Option(

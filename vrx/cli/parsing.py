@@ -20,6 +20,12 @@ def parse_number(text: str, option: str, automatic: str = "auto") -> float | Non
         raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
 
 
+def parse_grain(text: str) -> float:
+    """A share of the grain.  Raises UsageError."""
+    named = {"keep": 1.0, "remove": 0.0}
+    return named[text] if text in named else parse_number(text, "--grain", "keep") or 0.0
+
+
 def parse_denoise(text: str) -> float | None:
     """A share of the noise, None for `auto`.  Raises UsageError."""
     return 0.0 if text == "off" else parse_number(text, "--denoise")

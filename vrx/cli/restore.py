@@ -146,6 +146,7 @@ def upscale(
     look: o.LookChoice = "faithful",
     strength: o.Strength = "auto",
     denoise: o.Denoise = "auto",
+    grain: o.Grain = "remove",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
@@ -158,6 +159,7 @@ def upscale(
         strength=parsing.parse_number(strength, "--strength"),
         look=look,
         denoise=parsing.parse_denoise(denoise),
+        grain=parsing.parse_grain(grain),
         blend=blend,
     )
     restore(inputs, task, shared)
@@ -170,6 +172,7 @@ def deblur(
     sigma: o.Sigma = "auto",
     strength: o.Strength = "auto",
     denoise: o.Denoise = "auto",
+    grain: o.Grain = "remove",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
@@ -179,6 +182,7 @@ def deblur(
         sigma=parsing.parse_number(sigma, "--sigma"),
         strength=parsing.parse_number(strength, "--strength"),
         denoise=parsing.parse_denoise(denoise),
+        grain=parsing.parse_grain(grain),
         blend=blend,
     )
     restore(inputs, task, shared)
@@ -193,6 +197,7 @@ def inpaint(
     dilate: o.Dilate = 0,
     strength: o.Strength = "auto",
     denoise: o.Denoise = "auto",
+    grain: o.Grain = "remove",
     blend: o.Blend = 1.0,
     shared: SharedOptions,
 ) -> None:
@@ -204,6 +209,7 @@ def inpaint(
         dilate=dilate,
         strength=parsing.parse_number(strength, "--strength"),
         denoise=parsing.parse_denoise(denoise),
+        grain=parsing.parse_grain(grain),
         blend=blend,
     )
     restore(inputs, task, shared)

@@ -111,6 +111,7 @@ class Model:
         *,
         strength: float | None = None,
         denoise: float | None = None,
+        grain: float = 0.0,
         look: Look = "faithful",
         blend: float = 1.0,
         prompt: str | None = None,
@@ -121,10 +122,10 @@ class Model:
         """Enlarge frames by `scale`, one of `scales`.
 
         `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `denoise` 0 to 1 how
-        much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `look` faithful,
-        closest to what was filmed, or sharp, with crisper edges; `blend` the restored share.  `scenes`: "auto"
-        finds cuts, "off" takes all frames for one scene, or the numbers of the frames that begin one.  `on_event` gets
-        scenes, notes and progress.  Raises UsageError and ModelError.
+        much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that
+        is given back, drawn anew; `look` faithful, closest to what was filmed, or sharp, with crisper edges; `blend`
+        the restored share.  `scenes`: "auto" finds cuts, "off" takes all frames for one scene, or the numbers of the
+        frames that begin one.  `on_event` gets scenes, notes and progress.  Raises UsageError and ModelError.
 
         >>> import numpy as np, vrx
         >>> model = vrx.load_model("embedded", device="cpu")
@@ -133,7 +134,7 @@ class Model:
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
         """
         restore = RestoreSettings(
-            task=Task.UPSCALE, scale=scale, strength=strength, denoise=denoise, look=look, blend=blend
+            task=Task.UPSCALE, scale=scale, strength=strength, denoise=denoise, grain=grain, look=look, blend=blend
         )
         return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
@@ -144,6 +145,7 @@ class Model:
         sigma: float | None = None,
         strength: float | None = None,
         denoise: float | None = None,
+        grain: float = 0.0,
         blend: float = 1.0,
         prompt: str | None = None,
         scenes: str | Iterable[int] = "auto",
@@ -151,7 +153,9 @@ class Model:
         on_event: Watcher = events.ignore,
     ) -> Iterator[AnyFrame]:
         """Remove blur of `sigma` pixels; None estimates it for each scene.  The rest is as in `upscale`."""
-        restore = RestoreSettings(task=Task.DEBLUR, sigma=sigma, strength=strength, denoise=denoise, blend=blend)
+        restore = RestoreSettings(
+            task=Task.DEBLUR, sigma=sigma, strength=strength, denoise=denoise, grain=grain, blend=blend
+        )
         return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 
     def inpaint(
@@ -162,6 +166,7 @@ class Model:
         dilate: int = 0,
         strength: float | None = None,
         denoise: float | None = None,
+        grain: float = 0.0,
         blend: float = 1.0,
         prompt: str | None = None,
         scenes: str | Iterable[int] = "auto",
@@ -175,7 +180,13 @@ class Model:
         them.  They are grown by `dilate` pixels.  The rest is as in `upscale`.
         """
         restore = RestoreSettings(
-            task=Task.INPAINT, mask=Path("mask"), dilate=dilate, strength=strength, denoise=denoise, blend=blend
+            task=Task.INPAINT,
+            mask=Path("mask"),
+            dilate=dilate,
+            strength=strength,
+            denoise=denoise,
+            grain=grain,
+            blend=blend,
         )  # masks come with the call, not as a file
         call = CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event, masks)
         return self._restore(frames, call)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from tests.networks.networks import tiny_parts
 from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.embedded import keep_size
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import SceneDamage
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
+from vrx.models.embedded.grain import grain_of
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.embedded.upscale import NOISE_LEFT
@@ -151,12 +153,17 @@ def test_chunks_do_not_matter(task: str) -> None:
 
 def test_a_large_picture_comes_with_the_frames_after_its_first() -> None:
     parts, noisy = tiny_parts(), clip(8)
-    runner = SceneRunner(restorer(parts, "upscale"))
-    start(runner, "upscale")
-    with torch.inference_mode():
-        alone = [runner.step(DeviceChunk(noisy[:1].clone(), None, frozenset({0}), noisy[1:4].clone())).frames]
-        alone += [runner.step(piece).frames for piece in pieces(noisy[1:], 1, 1)]
-    assert torch.equal(torch.cat(alone), restore(parts, "upscale", noisy))
+    encode = restorer(parts, "upscale").stages["encode"]
+    scene = SceneStart(0, (HEIGHT, WIDTH), (2 * HEIGHT, 2 * WIDTH))
+    found = []
+    first = DeviceChunk(noisy[:1].clone(), None, frozenset({0}), noisy[1:4].clone())
+    for chunks in ([first, *(DeviceChunk(x.clone()) for x in noisy[1:].split(1))], pieces(noisy, 4, 2)):
+        state, pictures = encode.start(scene), []
+        for chunk in chunks:
+            encoded, state = encode.step(chunk, state)
+            pictures.append(encoded.pictures)
+        found.append(torch.cat(pictures))
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -182,3 +189,44 @@ def test_short_scenes(task: str, frames: int) -> None:
     found = restore(tiny_parts(), task, noisy, 1.0)
     assert len(found) == frames
     assert torch.isfinite(found).all()
+
+
+def grained(task: str, amount: float = 1.0, **options: Any) -> EmbeddedRestorer:
+    wanted = EmbeddedOptions(task=task, scale=2 if task == "upscale" else 1, sigma=1.0, grain=amount, **options)
+    return EmbeddedRestorer(wanted, tiny_parts(), torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_grain_comes_back_and_does_not_depend_on_chunks_or_interruptions(task: str) -> None:
+    noisy = clip(8)
+    masks = mask_of(noisy) if task == "inpaint" else None
+    plain = restore(tiny_parts(), task, noisy)
+    runner, other = SceneRunner(grained(task)), SceneRunner(grained(task))
+    with torch.inference_mode():
+        scene = start(runner, task)
+        found = torch.cat([runner.step(piece).frames for piece in pieces(noisy, 4, 2, masks)])
+        first, *rest = pieces(noisy, 6, 1, masks)
+        start(runner, task)
+        parts = [runner.step(first).frames]
+        other.load(scene, runner.save())
+        parts += [other.step(piece).frames for piece in rest]
+    assert torch.equal(torch.cat(parts), found)
+    inner = (found > 0.02) & (found < 0.98)
+    grain = torch.where(inner, found - plain, 0.0)
+    assert 6 < float(grain[inner].std()) * 255 < 10
+    between = (grain[0] * grain[1]).mean() / grain.square().mean()
+    assert abs(float(between)) < 0.05
+
+
+def test_a_share_of_the_grain_and_none() -> None:
+    noisy, plain = clip(8), restore(tiny_parts(), "deblur", clip(8))
+    deviations = []
+    for amount in (1.0, 0.5):
+        runner = SceneRunner(grained("deblur", amount))
+        start(runner, "deblur")
+        with torch.inference_mode():
+            found = torch.cat([runner.step(piece).frames for piece in pieces(noisy, 4, 2)])
+        deviations.append(float((found - plain).std()))
+    assert deviations[1] == pytest.approx(deviations[0] / 2, rel=0.05)
+    assert type(grained("deblur", denoise=0.0).stages["encode"]) is keep_size.Encode
+    assert grain_of(clip(8)[:1], SceneDamage(luma_noise=1.0, chroma_noise=1.0)) is None

@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "dilate": 2,
     "strength": 0.7,
     "denoise": 0.4,
+    "grain": 0.6,
     "blend": 0.5,
     "look": "sharp",
     "start": Fraction(1),

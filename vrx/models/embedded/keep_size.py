@@ -17,6 +17,7 @@ from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import smooth_fill, wiener
+from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
 from vrx.networks.embedded.temporal import Average
@@ -35,6 +36,8 @@ class EmbeddedOptions:
     strength: float | None = None
     look: str = "faithful"
     denoise: float | None = None
+    grain: float = 0.0
+    seed: int = 0
 
     @property
     def denoised(self) -> float | None:
@@ -63,6 +66,7 @@ class EncodedChunk:
     refresh: frozenset[int]
     share: float = 1.0
     notes: tuple[Note, ...] = ()
+    grain: Grain | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class ResidualChunk:
     residuals: Tensor | None
     mask: Tensor | None
     notes: tuple[Note, ...] = ()
+    grain: Grain | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +221,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
     def step(self, chunk: EncodedChunk, state: Memory) -> tuple[ResidualChunk, Memory]:
         """Residuals of the frames' grids, in order."""
         if chunk.grids is None:
-            return ResidualChunk(chunk.base, None, chunk.mask, chunk.notes), state
+            return ResidualChunk(chunk.base, None, chunk.mask, chunk.notes, chunk.grain), state
         levels = chunk.levels.to(self._dtype)
         grids = chunk.grids.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
         references = chunk.refresh | ({0} if state.cache.end == 0 else set())
@@ -226,7 +231,8 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
                 state = self._network.allocate(*grid.shape[-2:])
             fresh = number in references or not self._remember
             residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
-        return ResidualChunk(chunk.base, torch.cat(residuals).mul_(chunk.share), chunk.mask, chunk.notes), state
+        added = torch.cat(residuals).mul_(chunk.share)
+        return ResidualChunk(chunk.base, added, chunk.mask, chunk.notes, chunk.grain), state
 
     def save(self, state: Memory) -> dict[str, Tensor]:
         """The memory; nothing while there is nothing in it."""

@@ -14,6 +14,7 @@ from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_n
 from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
+from vrx.models.embedded.grain import FindGrain, WithGrain
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
@@ -57,6 +58,10 @@ class EmbeddedRestorer:
                 "generate": keep_size.Generate(options.task, networks.network, remember),
                 "decode": keep_size.Decode(),
             }
+        if options.grain and (options.denoise != 0 or options.task == Task.INPAINT):
+            first, middle, last = self.stages.items()
+            grained = WithGrain(last[1], options.grain, options.seed)
+            self.stages = {first[0]: FindGrain(first[1]), middle[0]: middle[1], last[0]: grained}
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class EmbeddedModel:
     networks: EmbeddedNetworks
     device: torch.device
     dtype: torch.dtype
+    seed: int = 0
 
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> EmbeddedRestorer:
         """See `LoadedModel`."""
@@ -76,13 +82,16 @@ class EmbeddedModel:
             strength=restore.strength,
             look=restore.look,
             denoise=restore.denoise,
+            grain=restore.grain,
+            seed=self.seed,
         )
         return EmbeddedRestorer(options, self.networks, self.device, self.dtype)
 
 
 def load(request: BuildRequest) -> EmbeddedModel:
     """Load the networks.  Raises ModelError."""
-    return EmbeddedModel(load_networks(request.components.where(FAMILY_NAME)), request.device, request.dtype)
+    networks = load_networks(request.components.where(FAMILY_NAME))
+    return EmbeddedModel(networks, request.device, request.dtype, request.model.seed)
 
 
 FAMILY = Family(
@@ -95,6 +104,7 @@ FAMILY = Family(
             "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
             "look": "faithful stays closest to what was filmed; sharp has crisper edges, when upscaling",
             "denoise": "how much of the noise found goes, 0 to 1; auto: as the task gains by it",
+            "grain": "share of the source's grain, 0 to 1, that the result gets back, drawn anew",
             "strength": "how degraded the source is, 0 (clean) to 1, in place of the estimate of each scene",
         },
         resumes_in_scene=True,

@@ -16,6 +16,7 @@ from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreein
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
+from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, PreviousFrame, RecurrentNetwork
 from vrx.networks.embedded.sharpening import sharpen
@@ -63,6 +64,7 @@ class EncodedChunk:
     lead: Lead | None = None
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
+    grain: Grain | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class ResidualChunk:
     residuals: Tensor
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
+    grain: Grain | None = None
 
 
 @dataclass
@@ -189,7 +192,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
             before = state if self._remember else None
             residual, state = self._network.step(self._scale, picture, shifts, before, moved)
             residuals.append(residual)
-        return ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes), state
+        return ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes, chunk.grain), state
 
     def lead(self, lead: Lead, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
         """What the lead leaves for the scene's first frame."""
