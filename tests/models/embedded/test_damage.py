@@ -38,6 +38,15 @@ def test_noise_is_read_with_the_shipped_weights() -> None:
     assert found.seen_noise == pytest.approx(8, rel=0.4)
 
 
+def test_small_pictures_show_no_noise() -> None:
+    parts = tiny_parts()
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    with torch.inference_mode():
+        found = [reader.read(noisy(8)[..., :side, :side]).damage.noise for side in (47, 48)]
+    assert found[0] == 0
+    assert found[1] > 5
+
+
 def test_a_record_survives_as_numbers() -> None:
     found = SceneDamage(1 / 3, 0.2, 0.1, 0.7, LINE, 1.9, math.pi / 7, 0.3, 4.5)
     assert SceneDamage.from_tensor(found.tensor()) == found

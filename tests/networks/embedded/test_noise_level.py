@@ -68,6 +68,14 @@ def test_texture_is_no_noise() -> None:
     assert measure_noise(stored(scene(1)), still(1)).luma < 0.5
 
 
+@pytest.mark.parametrize("period", [2, 3, 5])
+def test_a_pattern_whose_motion_is_not_found_is_no_noise(period: int) -> None:
+    x = torch.arange(SIZE[1] + 8)
+    stripes = [0.2 + 0.6 * ((x[t : t + SIZE[1]] // period) % 2) for t in range(4)]
+    clip = stored(torch.stack(stripes)[:, None, None].expand(-1, 3, SIZE[0], -1))
+    assert measure_noise(clip, still(4)).colors < 1
+
+
 def test_repeated_frames_tell_nothing() -> None:
     clip = scene(4)
     noisy = stored(clip + grain(clip.shape, 6.0))[[0, 0, 1, 1]]

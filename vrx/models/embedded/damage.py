@@ -18,7 +18,7 @@ from vrx.networks.embedded.kernels import KINDS, LINE, NONE
 from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
 from vrx.networks.embedded.symptoms import describe as describe_symptoms
 
-EXAMINED = 512  # pixels a side, from the middle, that noise is measured on
+LEAST_EXAMINED, EXAMINED = 48, 512  # pixels a side, from the middle, that noise is measured on; smaller show none
 LEAST_NOISE = 1.0  # levels of 255, from which on noise is mentioned
 COLOR_NOISE = 1.5  # times the noise of luma, from which on that of chroma is mentioned
 LEAST_WIDTH = 0.3  # pixels; a narrower blur is none
@@ -87,7 +87,9 @@ class DamageReader:
         symptoms = describe_symptoms(frames, self._sharpness)
         found, _ = diagnose(self._diagnosis, symptoms, None)
         level, compression, softness = estimate_damage(self._degradation, frames).tolist()
-        noise, seen = agreed(self.noise(frames), level * 255 * NOISE_UNIT, len(frames) > 1)
+        shown = min(frames.shape[-2:]) >= LEAST_EXAMINED
+        measured = self.noise(frames) if shown else NoiseLevel(0.0, 0.0, 0.0)
+        noise, seen = agreed(measured, level * 255 * NOISE_UNIT, len(frames) > 1 or not shown)
         damage = SceneDamage(
             noise.colors, noise.luma, noise.chroma, compression, *believed(found), softness=softness, seen_noise=seen
         )

@@ -17,6 +17,8 @@ SMOOTH = 0.15  # share of the blocks, the smoothest, that count
 CLIPPED = 3.0  # deviations from black and white that a block's mean must be away, ...
 LEAST_CLIPPED = 2.0  # ... of a noise of at least this many levels
 STILL = 0.02  # levels, root mean square, below which a frame repeats the one before
+LAGS = range(4, 9)  # pixels, further than grain reaches, at which a pattern repeats
+REPEATED = (0.4, 0.6)  # correlation, from and up to which a change is taken for a pattern
 DIAGONAL = ((0.5, -0.5), (-0.5, 0.5))  # Haar's diagonal detail: white noise keeps its deviation
 LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES = slice(0, 1), slice(1, 3), slice(3, 6)
 
@@ -74,22 +76,41 @@ def smooth_power(planes: Tensor, change: Tensor) -> Tensor:
     """The median variance of a change [C, H, W] over the smoothest blocks of planes [C, H, W]: [C].
 
     Smooth blocks vary least between means of COARSE x COARSE pixels, which noise hardly changes.  Blocks that noise
-    drives into black or white are left out, where there are others.
+    drives into black or white are left out, where there are others.  A change that repeats is a pattern whose motion
+    was not found, and no noise.
     """
     side = min(BLOCK, *planes.shape[-2:])
     means, power = F.avg_pool2d(planes[None], side)[0].flatten(1), variance(change, side)
     rough = variance(F.avg_pool2d(planes[None], min(COARSE, side))[0], max(1, side // COARSE))
     rough = rough.view(len(planes), -1)[:, : power.shape[1]].sum(0) if rough.shape == power.shape else power.sum(0)
-    median, limit = power.new_zeros(len(planes)), LEAST_CLIPPED
+    median, chosen, limit = power.new_zeros(len(planes)), None, LEAST_CLIPPED
     for _ in range(2):
         away = CLIPPED * limit
         inside = ((means[0] > away) & (means[0] < 255 - away)).nonzero()[:, 0]
         if not len(inside):
             break
         count = max(1, round(SMOOTH * len(inside)))
-        median = power[:, inside[rough[inside].topk(count, largest=False).indices]].median(1).values
+        chosen = inside[rough[inside].topk(count, largest=False).indices]
+        median = power[:, chosen].median(1).values
         limit = max(limit, float((median[0] / 2).sqrt()))
-    return median
+    if chosen is None or side < BLOCK:
+        return median
+    low, high = REPEATED
+    return median * max(0.0, min(1.0, (high - repetition(blocks(change[0], side)[chosen])) / (high - low)))
+
+
+def blocks(plane: Tensor, side: int) -> Tensor:
+    """[H, W] cut into blocks: [N, side, side]."""
+    return plane.unfold(0, side, side).unfold(1, side, side).flatten(0, 1)
+
+
+def repetition(found: Tensor) -> float:
+    """How far blocks [N, S, S] are themselves again some pixels further: the largest correlation of size 0 to 1."""
+    found = found - found.mean((1, 2), keepdim=True)
+    power = found.square().mean().clamp_min(1e-9)
+    along = [(found[..., lag:] * found[..., :-lag]).mean() for lag in LAGS]
+    down = [(found[:, lag:] * found[:, :-lag]).mean() for lag in LAGS]
+    return float((torch.stack(along + down) / power).abs().max())
 
 
 def variance(planes: Tensor, side: int) -> Tensor:
