@@ -15,7 +15,8 @@ from vrx.errors import OutputError, UsageError
 from vrx.settings import ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.tasks import Options, make_job
 
-OWN = {"name", "path", "task", "scale", "sigma", "mask", "dilate"}  # arguments of the calls themselves
+# arguments of the calls themselves
+OWN = {"name", "path", "task", "scale", "sigma", "mask", "dilate", "size", "boxes", "look"}
 X2 = RestoreSettings(task=Task.UPSCALE, scale=2)
 
 

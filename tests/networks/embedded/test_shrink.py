@@ -75,4 +75,4 @@ def test_means_over_windows() -> None:
 
 
 def test_how_much_is_shrunk_at_once() -> None:
-    assert (module.MOST_PIXELS, module.HALO) == (1 << 21, 16)
+    assert (module.MOST_PIXELS, module.HALO) == (1 << 19, 16)

@@ -17,7 +17,7 @@ COVER = (BLOCK // STRIDE) ** 2
 CHROMA_LIMIT = 2.0  # deviations of the noise that a coefficient of chroma must stand out by
 DETAIL_LIMIT = 2.0  # times the noise's variance that chroma's finest detail must have in a window of
 DETAIL_REACH = 1  # pixels to either side
-MOST_PIXELS = 1 << 21  # of a picture that is shrunk at once; larger ones go in bands of rows
+MOST_PIXELS = 1 << 19  # of a picture that is shrunk at once; larger ones go in bands of rows
 HALO = 2 * BLOCK  # rows beyond a band that are seen with it
 
 
