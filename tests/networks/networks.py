@@ -6,6 +6,7 @@ from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.networks.embedded.blur import BlurEstimator
 from vrx.networks.embedded.degradation import DegradationEstimator
 from vrx.networks.embedded.diagnosis import BlurDiagnosis
+from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.network import EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
 
@@ -36,4 +37,4 @@ def tiny_enlarging(seed: int = 0) -> RecurrentNetwork:
 
 def tiny_parts() -> EmbeddedNetworks:
     parts = tiny_network(), BlurEstimator().eval(), tiny_enlarging(), DegradationEstimator().eval()  # seeded in turn
-    return EmbeddedNetworks(*parts, BlurDiagnosis().eval())
+    return EmbeddedNetworks(*parts, BlurDiagnosis().eval(), DeblurGuard().eval())

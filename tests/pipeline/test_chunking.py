@@ -90,3 +90,10 @@ def test_large_results_come_one_frame_at_a_time_with_the_first_frames_along() ->
     assert [len(chunk.frames) for chunk in chunks] == [1] * 6
     times = [[source.frame.pts // 40 for source in chunk.ahead] for chunk in chunks]
     assert times == [[1, 2, 3], [], [], [], [], [5, 5, 5]]  # a scene's last frame stands in for those that are missing
+
+
+def test_the_largest_results_come_without_any_frames_along() -> None:
+    schedule = ChunkSchedule(4, 2, ahead=1, large=50, alone=99)
+    chunks = [item for item in make_chunks(stream(3, size=(10, 10)), schedule, 1) if isinstance(item, Chunk)]
+    assert [(len(chunk.frames), len(chunk.ahead)) for chunk in chunks] == [(1, 0)] * 3
+    assert schedule.within(99).ahead_first == 3

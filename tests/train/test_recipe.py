@@ -116,11 +116,12 @@ def test_packing_takes_the_mean_of_networks() -> None:
 
 
 def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, sharpness, enlarging, diagnosis = (tmp_path / f"{name}.safetensors" for name in "abcd")
+    network, sharpness, enlarging, diagnosis, guard = (tmp_path / f"{name}.safetensors" for name in "abcde")
     parts = tiny_parts()
     save_file(parts.network.state_dict(), network, {"family": "embedded", "hours": "5"})
     save_file(parts.blur.state_dict(), sharpness)
     save_file(parts.diagnosis.state_dict(), diagnosis)
+    save_file(parts.guard.state_dict(), guard)
     made, damage = RecurrentNetwork(TINY_ENLARGING), DegradationEstimator()
     tensors = {f"network.{n}": t for n, t in made.state_dict().items()}
     tensors |= {f"damage.{n}": t for n, t in damage.state_dict().items()}
@@ -136,6 +137,8 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
         enlarging,
         "--diagnosis",
         diagnosis,
+        "--guard",
+        guard,
         "--out",
         out,
     ]
@@ -146,4 +149,5 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     assert torch.equal(found.degradation.head[0].weight, damage.head[0].weight)
     assert torch.equal(found.network.weight, parts.network.weight)
     assert torch.equal(found.diagnosis.causes[0].weight, parts.diagnosis.causes[0].weight)
+    assert torch.equal(found.guard.members[0][0].weight, parts.guard.members[0][0].weight)
     assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(out).items()

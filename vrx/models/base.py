@@ -20,7 +20,8 @@ class ChunkSchedule:
     and n % `multiple` == 0 after it: Wan's causal autoencoder has multiple 4 and first offset 1.  The first
     chunk is padded to `least` at least.  `ahead` frames of the scene after the chunk come along for
     lookahead: FlashVSR's features lead its pictures by four frames; `ahead_first` more with a scene's first chunk.
-    Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time.
+    Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
+    of more than `alone` without any others that would come along.
     """
 
     first: int
@@ -31,6 +32,7 @@ class ChunkSchedule:
     ahead: int = 0
     ahead_first: int = 0
     large: int | None = None
+    alone: int | None = None
 
     def __post_init__(self) -> None:
         if self.large is not None and self.multiple > 1:
@@ -42,6 +44,8 @@ class ChunkSchedule:
         """The schedule for results of that many pixels a frame; a scene's first frames come along all the same."""
         if self.large is None or pixels <= self.large:
             return self
+        if self.alone is not None and pixels > self.alone:
+            return replace(self, first=1, next=1, ahead=0, ahead_first=0, large=None)
         return replace(self, first=1, next=1, ahead_first=self.ahead_first + self.first - 1, large=None)
 
     def size(self, index: int) -> int:
@@ -86,10 +90,14 @@ class DeviceChunk:
 
 @dataclass(frozen=True)
 class RestoredChunk:
-    """What the last stage gives: frames [T, 3, s H, s W] float in 0..1, and notes for the user."""
+    """What the last stage gives: frames [T, 3, s H, s W] float in 0..1, and notes for the user.
+
+    `unchanged` says that nothing was done to the frames: the result then has the source's own samples.
+    """
 
     frames: Tensor
     notes: tuple[Note, ...] = ()
+    unchanged: bool = False
 
 
 @dataclass(frozen=True)

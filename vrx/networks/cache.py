@@ -57,6 +57,12 @@ class KVCache:
         self.keys[layer, :, :, : self.sink_tokens] = keys
         self.values[layer, :, :, : self.sink_tokens] = values
 
+    def copy_sink(self, other: KVCache) -> None:
+        """Take the sink tokens of another cache's first batch entry for all entries, in every layer."""
+        seen = slice(0, self.sink_tokens)
+        for own, given in ((self.keys, other.keys), (self.values, other.values)):
+            own[:, :, :, seen] = given[:, :1, :, seen]
+
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new tokens [B, heads, count, D]; return all they may attend to, sink tokens first.
 

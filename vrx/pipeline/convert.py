@@ -42,6 +42,7 @@ class Bypass:
 
     pictures: Tensor | None = None
     alpha: Tensor | None = None
+    unchanged: bool = False
 
 
 class FrameConverter:
@@ -65,7 +66,8 @@ class FrameConverter:
         ahead = torch.stack(following) if following else None
         alphas = [alpha for _, alpha in converted if alpha is not None] if self._output.layout.alpha else []
         bypass = Bypass(self._blended(chunk, pictures), torch.stack(alphas) if alphas else None)
-        return DeviceChunk(torch.stack(padded), masks, chunk.refresh, ahead), bypass
+        frames = torch.stack(padded) if len(padded) > 1 else padded[0][None]  # a large picture is not copied
+        return DeviceChunk(frames, masks, chunk.refresh, ahead), bypass
 
     def _blended(self, chunk: Chunk, pictures: list[Tensor]) -> Tensor | None:
         """The source's pictures, where they are blended with the restored ones."""
@@ -88,7 +90,9 @@ class FrameConverter:
             picture, alpha = resize(picture, size), None if alpha is None else resize(alpha, size)
             planes = from_rgb(picture, alpha, Conversion(output.layout, output.color, size))
             alike = frame.layout == output.layout and same_samples(frame.color, output.color, frame.layout, size)
-            if output.known and source.mask is not None and alike:
+            if bypass.unchanged and alike:
+                planes = frame.planes
+            elif output.known and source.mask is not None and alike:
                 planes = keep_known(planes, frame.planes, source.mask)
             frames.append(Frame(planes, output.layout, output.color, frame.pts, frame.time_base))
         return frames

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import monotonic, perf_counter
 from typing import Generic, Protocol, TypeVar
@@ -131,7 +131,8 @@ class Worker(Generic[Result]):
             assert isinstance(work.value, RestoredChunk)
             refuse_nan(work.value.frames, work.chunk.first_frame)
             work.notes = work.value.notes
-            work.restored = self._converter.to_frames(work.chunk, work.value.frames, work.bypass)
+            bypass = replace(work.bypass, unchanged=work.value.unchanged)
+            work.restored = self._converter.to_frames(work.chunk, work.value.frames, bypass)
             work.value, work.bypass = None, Bypass()
 
 

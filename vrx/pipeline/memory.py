@@ -11,7 +11,7 @@ import torch
 
 from vrx.errors import DeviceError
 from vrx.files import format_bytes
-from vrx.models.embedded.model import SCHEDULE
+from vrx.models.embedded.model import KEEP_SIZE, SCHEDULE
 from vrx.settings import Task
 
 try:
@@ -52,8 +52,9 @@ def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, 
 
 
 def is_large(target: tuple[int, int], task: Task) -> bool:
-    """Whether frames of a result (width, height) are enlarged one at a time."""
-    return task is Task.UPSCALE and SCHEDULE.within(target[0] * target[1]) is not SCHEDULE
+    """Whether frames of a result (width, height) are restored one at a time."""
+    schedule = SCHEDULE if task is Task.UPSCALE else KEEP_SIZE
+    return schedule.within(target[0] * target[1]) is not schedule
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,12 @@ CODECS = {
     "mjpeg": (1.0, (2, 16), "yuvj420p"),
 }
 
+# one thread: the bytes depend on how many there are
+ENCODERS_BY_CRF = {
+    "libx264": {"threads": "1"},
+    "libx265": {"x265-params": "log-level=error:pools=none:frame-threads=1"},
+}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -119,9 +125,14 @@ def draw_truth(photo: Callable[[], Clip], run: Callable[[], Clip], rng: random.R
 
 def soften(clip: Clip, rng: random.Random) -> Clip:
     """As lenses and resizing leave pictures."""
-    height, width = clip.shape[1:3]
     if rng.random() < 0.5:
         return np.stack([cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.3, 1.3)) for frame in clip]).astype(np.uint8)
+    return resized(clip, rng)
+
+
+def resized(clip: Clip, rng: random.Random) -> Clip:
+    """As small video comes back from a web site."""
+    height, width = clip.shape[1:3]
     factor, way = rng.uniform(1.3, 2.6), rng.choice((cv2.INTER_CUBIC, cv2.INTER_LINEAR))
     small = (max(8, int(width / factor)), max(8, int(height / factor)))
     shrunk = [cv2.resize(frame, small, interpolation=cv2.INTER_AREA) for frame in clip]
@@ -162,7 +173,10 @@ def blur(clip: Clip, kind: int, width: float, angle: float, rng: random.Random) 
 
 def through(codec: str, clip: Clip, value: int, layout: str, preset: str) -> Clip:
     """A clip after an encoder, in memory."""
-    options = {"crf": str(value), "preset": preset} if codec == "libx264" else {"qmin": str(value), "qmax": str(value)}
+    if codec in ENCODERS_BY_CRF:
+        options = {"crf": str(value), "preset": preset, **ENCODERS_BY_CRF[codec]}
+    else:
+        options = {"qmin": str(value), "qmax": str(value), "threads": "1"}
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as box:
         stream = box.add_stream(codec, rate=24, options=options)

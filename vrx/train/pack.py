@@ -1,7 +1,7 @@
 """Put the networks of the embedded model into one checkpoint.
 
     python -m vrx.train.pack --network FILE... --sharpness FILE --diagnosis FILE --enlarging FILE --out FILE
-        [--note KEY=TEXT ...]
+        [--guard FILE] [--note KEY=TEXT ...]
 
 `--network` may be a packed checkpoint, `--enlarging` a `recurrent.safetensors` of `vrx.train.recurrent`.  Prints
 the size, hash and parameter count for `weights.toml`.
@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, SHARPNESS, load_networks
+from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, GUARD, SHARPNESS, load_networks
+from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.network import MODES, SMALL
 from vrx.weights import checkpoint, hashes
 
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--network", type=Path, nargs="+", required=True, help="of several the mean is taken")
     parser.add_argument("--sharpness", type=Path, required=True)
     parser.add_argument("--diagnosis", type=Path, required=True)
+    parser.add_argument("--guard", type=Path, help="without it one that is not trained, for vrx.train.guard to read")
     parser.add_argument("--enlarging", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", action="append", default=[], help="further metadata, KEY=TEXT")
@@ -45,6 +47,8 @@ def main() -> None:
     tensors = mean([load_file(path) for path in args.network])
     tensors |= {f"{SHARPNESS}{name}": tensor for name, tensor in load_file(args.sharpness).items()}
     tensors |= {f"{DIAGNOSIS}{name}": tensor for name, tensor in load_file(args.diagnosis).items()}
+    guard = load_file(args.guard) if args.guard else DeblurGuard().state_dict()
+    tensors |= {f"{GUARD}{name}": tensor for name, tensor in guard.items()}
     for name, tensor in load_file(args.enlarging).items():
         prefix = next(prefix for prefix in RENAMED if name.startswith(prefix))
         tensors[RENAMED[prefix] + name.removeprefix(prefix)] = tensor

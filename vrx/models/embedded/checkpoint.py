@@ -1,4 +1,4 @@
-"""The embedded model's one file: five networks, four of them under a prefix."""
+"""The embedded model's one file: six networks, five of them under a prefix."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vrx.models.components import Network
 from vrx.networks.embedded.blur import BlurEstimator
 from vrx.networks.embedded.degradation import DegradationEstimator
 from vrx.networks.embedded.diagnosis import BlurDiagnosis
+from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.network import SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
 from vrx.networks.published import CONFIG_ERRORS, NetworkConfig
@@ -21,7 +22,7 @@ from vrx.weights import checkpoint
 
 FAMILY_NAME = "embedded"
 # before the names of their tensors
-ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS = "enlarging.", "damage.", "sharpness.", "diagnosis."
+ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD = "enlarging.", "damage.", "sharpness.", "diagnosis.", "guard."
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class EmbeddedNetworks:
     enlarging: RecurrentNetwork
     degradation: DegradationEstimator
     diagnosis: BlurDiagnosis
+    guard: DeblurGuard
 
     @property
     def parameters(self) -> int:
@@ -45,7 +47,7 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     tensors, metadata = checkpoint.load_safetensors(path)
     if metadata.get("family") != FAMILY_NAME:
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
-    prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS)
+    prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD)
     own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
@@ -55,9 +57,10 @@ def load_networks(path: Path) -> EmbeddedNetworks:
         build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path),
         DegradationEstimator(),
         BlurDiagnosis(),
+        DeblurGuard(),
     )
     parts = [own, *(section(tensors, prefix) for prefix in prefixes)]
-    networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis)
+    networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis, found.guard)
     for network, part in zip(networks, parts, strict=True):
         checkpoint.load_into(network, part, path)
         network.eval()

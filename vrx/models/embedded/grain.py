@@ -97,6 +97,7 @@ class WithGrain(Stage[Any, RestoredChunk, GrainState]):
             wanted = replace(grain, luma=grain.luma * self._amount, chroma=grain.chroma * self._amount)
             for number, frame in enumerate(restored.frames, state.frames):
                 add_grain(frame, wanted, frame_seed(self._seed, state.scene.number, number))
+            restored = replace(restored, unchanged=False)
         return restored, GrainState(inner, state.scene, state.frames + len(restored.frames))
 
     def save(self, state: GrainState) -> dict[str, Tensor]:

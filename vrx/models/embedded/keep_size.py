@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, 
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.denoise import Denoiser, follow
+from vrx.models.embedded.tiles import LARGE, SIDE, in_tiles, is_large, middle
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
@@ -57,6 +59,7 @@ class EncodedChunk:
     `base`: the classical estimate [T, 3, H, W], sides padded to the grid; `grids`: what the network sees of it,
     [T, inputs, H/4, W/4], or None where the estimate is all; `mask`: [T, 1, H, W] where to fill, or None; `levels`:
     conditions [1, LEVELS]; `refresh`: frames that become the reference; `share`: of the residual that is added.
+    `unchanged`: the base is the source; `plan`: what is still to be done to the base, tile by tile.
     """
 
     base: Tensor
@@ -67,17 +70,23 @@ class EncodedChunk:
     share: float = 1.0
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
+    unchanged: bool = False
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
 class ResidualChunk:
-    """From generate to decode: residuals [T, 3 x 4 x 4, H/4, W/4] to add to the base, or None."""
+    """From generate to decode: residuals [T, 3 x 4 x 4, H/4, W/4] to add to the base, or None.
+
+    `unchanged`: the base is the source.
+    """
 
     base: Tensor
     residuals: Tensor | None
     mask: Tensor | None
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
+    unchanged: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,25 +143,31 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         changed = 0 if plan is None else min(chunk.refresh, default=len(frames))
         fresh = plan is None or len(frames) - changed > 1
         if damage is None or fresh:
-            examined = self._reader.read(frames[changed:][:ESTIMATED_FRAMES])
+            examined = self._reader.read(examined_part(chunk)[changed:][:ESTIMATED_FRAMES])
             damage = examined.damage
         known = frames if chunk.ahead is None else torch.cat([frames, chunk.ahead])
         blurred, past = self.denoised(pad_to_multiple(known, GRID), damage, state.past, len(frames))
         if plan is None or fresh:
             height, width = frames.shape[-2:]
             seen = blurred[changed:, :, :height, :width][:ESTIMATED_FRAMES]
+            seen = middle(seen) if is_large(seen) else seen
             if past is not None:  # what is sharpened is less noisy than what was found
                 examined = replace(self._reader.read(seen), damage=damage)
             plan, notes = self._planner.plan(examined, seen, state.scene.number)
-        grids = None
-        base = plan.filtered(blurred) if plan.strength and plan.network < 1 else blurred.clone()
-        if plan.network:
-            sharp = wiener(blurred, plan.recipe.width)
-            grids = deblur_inputs(blurred, sharp)
-            base = torch.lerp(base, sharp, plan.network) if plan.network < 1 else sharp
-        levels = self.levels(frames, plan.recipe.width)
-        encoded = EncodedChunk(base, grids, None, levels, chunk.refresh, plan.network, notes)
+        encoded = self.estimate(blurred, plan)
+        unchanged = encoded.unchanged and past is None
+        encoded = replace(encoded, refresh=chunk.refresh, notes=notes, unchanged=unchanged)
         return encoded, EncodeState(state.scene, damage, plan, past)
+
+    def estimate(self, blurred: Tensor, plan: Plan) -> EncodedChunk:
+        """What a plan makes of frames [T, 3, H, W]; of large ones, what is to be made."""
+        levels, share = self.levels(blurred, plan.recipe.width), plan.network * plan.strength
+        if not plan.strength:
+            return EncodedChunk(blurred.clone(), None, None, levels, frozenset(), unchanged=True)
+        if is_large(blurred):
+            return EncodedChunk(blurred, None, None, levels, frozenset(), share, plan=plan)
+        base, grids = estimate(blurred, plan)
+        return EncodedChunk(base, grids, None, levels, frozenset(), share)
 
     def inpaint(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Fill smoothly; find the damage of what is known."""
@@ -206,6 +221,18 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         )
 
 
+def examined_part(chunk: DeviceChunk) -> Tensor:
+    """A chunk's frames and those that came along [T, 3, H, W]; of large ones the middle."""
+    parts = (chunk.frames,) if chunk.ahead is None else (chunk.frames, chunk.ahead)
+    return torch.cat([middle(part) if is_large(part) else part for part in parts])
+
+
+def estimate(blurred: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None]:
+    """What a plan makes of frames [T, 3, H, W], and what the network sees of them if it takes part."""
+    sharp = wiener(blurred, plan.recipe.width) if plan.network else None
+    return plan.base(blurred, sharp), None if sharp is None else deblur_inputs(blurred, sharp)
+
+
 class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
     """The network, a frame at a time, over its rolling cache."""
 
@@ -214,14 +241,17 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
         self._dtype = network.weight.dtype
 
     def start(self, scene: SceneStart) -> Memory:
-        """An empty memory for the scene's grid."""
-        height, width = (-(-side // GRID) for side in scene.source)
+        """An empty memory for the scene's grid; what is restored tile by tile has none."""
+        tiled = self._mode == "deblur" and scene.source[0] * scene.source[1] > LARGE
+        height, width = (1, 1) if tiled else (-(-side // GRID) for side in scene.source)
         return self._network.allocate(height, width)
 
     def step(self, chunk: EncodedChunk, state: Memory) -> tuple[ResidualChunk, Memory]:
         """Residuals of the frames' grids, in order."""
+        if chunk.plan is not None:
+            return ResidualChunk(self.restore_tiles(chunk), None, None, chunk.notes, chunk.grain), state
         if chunk.grids is None:
-            return ResidualChunk(chunk.base, None, chunk.mask, chunk.notes, chunk.grain), state
+            return ResidualChunk(chunk.base, None, chunk.mask, chunk.notes, chunk.grain, chunk.unchanged), state
         levels = chunk.levels.to(self._dtype)
         grids = chunk.grids.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
         references = chunk.refresh | ({0} if state.cache.end == 0 else set())
@@ -233,6 +263,28 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
             residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
         added = torch.cat(residuals).mul_(chunk.share)
         return ResidualChunk(chunk.base, added, chunk.mask, chunk.notes, chunk.grain), state
+
+    def restore_tiles(self, chunk: EncodedChunk) -> Tensor:
+        """Large frames after their plan, each by itself; the middle is the reference of all their tiles."""
+        assert chunk.plan is not None
+        plan, reference = chunk.plan, None
+        if plan.network:
+            reference = self._network.allocate(*(side // GRID for side in middle(chunk.base, (SIDE, SIDE)).shape[-2:]))
+            self.restore_tile(chunk, plan, reference, middle(chunk.base[:1], (SIDE, SIDE)))
+        return in_tiles(chunk.base, partial(self.restore_tile, chunk, plan, reference))
+
+    def restore_tile(self, chunk: EncodedChunk, plan: Plan, reference: Memory | None, blurred: Tensor) -> Tensor:
+        """A tile [T, 3, h, w] after a plan, each frame by itself; an empty `reference` becomes that of the tile."""
+        base, grids = estimate(blurred, plan)
+        for frame, grid in zip(base, () if grids is None else grids.to(self._dtype).split(1), strict=False):
+            assert reference is not None
+            memory, first = reference, reference.cache.end == 0
+            if not first:
+                memory = self._network.allocate(*grid.shape[-2:])
+                memory.cache.copy_sink(reference.cache)
+            residual = self._network.step(self._mode, grid, chunk.levels.to(self._dtype), memory, first)
+            frame.add_(to_pixels(residual)[0], alpha=chunk.share)
+        return base
 
     def save(self, state: Memory) -> dict[str, Tensor]:
         """The memory; nothing while there is nothing in it."""
@@ -264,4 +316,4 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
                 residual = residual * chunk.mask
             # in place: pages that are touched for the first time cost more than the sum
             frames = frames.add_(residual)
-        return RestoredChunk(frames.clamp_(0, 1)[..., :height, :width], chunk.notes), state
+        return RestoredChunk(frames.clamp_(0, 1)[..., :height, :width], chunk.notes, chunk.unchanged), state

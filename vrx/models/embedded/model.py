@@ -9,7 +9,7 @@ import torch
 
 from vrx.models.base import AnyStage, ChunkSchedule
 from vrx.models.components import Component
-from vrx.models.embedded import keep_size, upscale
+from vrx.models.embedded import keep_size, tiles, upscale
 from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.deblur import Planner
@@ -25,6 +25,8 @@ from vrx.settings import RestoreSettings, Task
 # what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
 # takes 100 MB and more, one at a time
 SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=4096 * 2176)
+# where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time
+KEEP_SIZE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=tiles.LARGE, alone=4096 * 2176)
 
 
 class EmbeddedRestorer:
@@ -38,7 +40,8 @@ class EmbeddedRestorer:
         dtype: torch.dtype,
         remember: bool = True,
     ) -> None:
-        self.schedule, self.scale = SCHEDULE, options.scale
+        self.schedule = SCHEDULE if options.task == Task.UPSCALE else KEEP_SIZE
+        self.scale = options.scale
         self.stages: Mapping[str, AnyStage]
         sharpness, diagnosis = networks.blur.to(device), networks.diagnosis.to(device)
         denoiser = Denoiser(options.denoised, LUMA_LIMITS[options.task == Task.UPSCALE])
@@ -52,7 +55,8 @@ class EmbeddedRestorer:
             }
         else:
             networks.network.place(device, dtype)
-            planner = Planner(sharpness, diagnosis, options.sigma, options.strength)
+            guard = networks.guard.to(device)
+            planner = Planner(sharpness, diagnosis, guard, options.sigma, options.strength)
             self.stages = {
                 "encode": keep_size.Encode(options, reader, planner, denoiser),
                 "generate": keep_size.Generate(options.task, networks.network, remember),
