@@ -97,3 +97,9 @@ def test_the_largest_results_come_without_any_frames_along() -> None:
     chunks = [item for item in make_chunks(stream(3, size=(10, 10)), schedule, 1) if isinstance(item, Chunk)]
     assert [(len(chunk.frames), len(chunk.ahead)) for chunk in chunks] == [(1, 0)] * 3
     assert schedule.within(99).ahead_first == 3
+
+
+def test_large_frames_have_fewer_frames_ahead() -> None:
+    schedule = ChunkSchedule(1, 4, ahead=8, large=1000, ahead_pixels=8000)
+    assert [schedule.within(pixels).ahead for pixels in (100, 1000, 1001, 3000, 9000)] == [8, 8, 7, 2, 0]
+    assert (schedule.within(1001).next, schedule.within(1000).next) == (1, 4)

@@ -22,6 +22,7 @@ class ChunkSchedule:
     lookahead: FlashVSR's features lead its pictures by four frames; `ahead_first` more with a scene's first chunk.
     Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
     of more than `alone` without any others that would come along.
+    The frames ahead hold at most `ahead_pixels` together: large ones are fewer.
     """
 
     first: int
@@ -33,6 +34,7 @@ class ChunkSchedule:
     ahead_first: int = 0
     large: int | None = None
     alone: int | None = None
+    ahead_pixels: int | None = None
 
     def __post_init__(self) -> None:
         if self.large is not None and self.multiple > 1:
@@ -42,6 +44,9 @@ class ChunkSchedule:
 
     def within(self, pixels: int) -> ChunkSchedule:
         """The schedule for results of that many pixels a frame; a scene's first frames come along all the same."""
+        if self.ahead_pixels is not None:
+            fewer = min(self.ahead, self.ahead_pixels // pixels)
+            return replace(self, ahead=fewer, ahead_pixels=None).within(pixels)
         if self.large is None or pixels <= self.large:
             return self
         if self.alone is not None and pixels > self.alone:
@@ -80,12 +85,17 @@ class DeviceChunk:
     `frames`: [T, 3, H, W] float in 0..1.  `masks`: [T, 1, H, W], 1 where to fill, or None.
     `refresh`: frames that become the reference of the guidance; a scene's first does, whether it is among them or not.
     `ahead`: [A, 3, H, W] frames that follow, where the schedule asks for them.
+    `chroma_masks`: [T, 1, H, W], the share of a pixel's chroma that is unknown as it was shared with pixels to fill;
+    None where that is what the masks say.  `ahead_masks`, `ahead_chroma_masks`: those of the frames ahead.
     """
 
     frames: Tensor
     masks: Tensor | None = None
     refresh: frozenset[int] = frozenset()
     ahead: Tensor | None = None
+    chroma_masks: Tensor | None = None
+    ahead_masks: Tensor | None = None
+    ahead_chroma_masks: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePath
@@ -15,7 +16,7 @@ from torch import Tensor
 from vrx.errors import UsageError
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.models.base import DeviceChunk
-from vrx.pipeline.chunking import Chunk
+from vrx.pipeline.chunking import Chunk, MaskedFrame
 from vrx.pipeline.convert import Bypass, enlarge
 
 Array = NDArray[Any] | Tensor
@@ -148,13 +149,21 @@ class ArrayConverter:
         pictures = [self._upload(source.frame) for source in chunk.frames]
         padded = [*pictures, *[pictures[-1]] * chunk.padding]
         ahead = [self._upload(source.frame) for source in chunk.ahead]
-        masks = None
-        if chunk.frames[0].mask is not None:
-            found = [source.mask for source in chunk.frames if source.mask is not None]
-            stack = np.stack([*found, *[found[-1]] * chunk.padding])
-            masks = torch.from_numpy(stack).to(self._device).float()[:, None]
+        masks = self._upload_masks([*chunk.frames, *[chunk.frames[-1]] * chunk.padding])
         bypass = Bypass(torch.stack(pictures) if self._blend < 1 else None)
-        return DeviceChunk(torch.stack(padded), masks, chunk.refresh, torch.stack(ahead) if ahead else None), bypass
+        on_device = DeviceChunk(
+            torch.stack(padded),
+            masks,
+            chunk.refresh,
+            torch.stack(ahead) if ahead else None,
+            ahead_masks=self._upload_masks(chunk.ahead),
+        )
+        return on_device, bypass
+
+    def _upload_masks(self, sources: Sequence[MaskedFrame]) -> Tensor | None:
+        """The masks [T, 1, H, W] of frames; None where they have none."""
+        found = [source.mask for source in sources if source.mask is not None]
+        return torch.from_numpy(np.stack(found)).to(self._device).float()[:, None] if found else None
 
     def _upload(self, frame: Frame) -> Tensor:
         assert isinstance(frame, ArrayFrame)

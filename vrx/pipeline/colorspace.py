@@ -84,6 +84,15 @@ def to_rgb(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = 
     return torch.cat(yuv_to_rgb(y, u, v, conversion.filled.matrix), 1)[0], alpha
 
 
+def masked_chroma(frame: Frame, device: torch.device, mask: NDArray[np.bool_]) -> Tensor:
+    """The share of every pixel's chroma that is unknown as its samples are shared with marked pixels: [1, H, W]."""
+    layout, size = frame.layout, (frame.height, frame.width)
+    if layout.kind is not Kind.YUV or not (layout.shift_x or layout.shift_y):
+        return torch.from_numpy(np.ascontiguousarray(mask)).to(device).float()[None]
+    unknown = torch.from_numpy(covered_samples(mask, frame.planes[1].shape)).to(device).float()[None, None]
+    return raise_chroma(unknown, Conversion(layout, frame.color, (frame.width, frame.height)), size)[0]
+
+
 def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> tuple[Plane, ...]:
     """[3, H, W] in 0..1 (and alpha [1, H, W]) as the planes of a layout."""
     layout = conversion.layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,8 @@ from torch import Tensor
 from vrx.media.color import same_samples
 from vrx.media.frame import Color, Frame, Layout
 from vrx.models.base import DeviceChunk
-from vrx.pipeline.chunking import Chunk
-from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
+from vrx.pipeline.chunking import Chunk, MaskedFrame
+from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, masked_chroma, to_rgb
 from vrx.pipeline.sizing import resize
 
 
@@ -45,29 +46,63 @@ class Bypass:
     unchanged: bool = False
 
 
+@dataclass(frozen=True)
+class ConvertedFrame:
+    """A frame on the device: `picture` [3, H, W]; [1, H, W] or None: `alpha`, and where `mask` or chroma is to fill."""
+
+    source: MaskedFrame
+    picture: Tensor
+    alpha: Tensor | None
+    mask: Tensor | None
+    chroma_mask: Tensor | None
+
+    @staticmethod
+    def of(source: MaskedFrame, device: torch.device) -> ConvertedFrame:
+        """A frame, converted."""
+        picture, alpha = to_rgb(source.frame, device, source.mask)
+        if source.mask is None:
+            return ConvertedFrame(source, picture, alpha, None, None)
+        mask = torch.from_numpy(np.ascontiguousarray(source.mask)).to(device).float()[None]
+        return ConvertedFrame(source, picture, alpha, mask, masked_chroma(source.frame, device, source.mask))
+
+
+def stack(parts: Iterable[Tensor | None]) -> Tensor | None:
+    """[T, ...] of all that are there; None where none is."""
+    found = [part for part in parts if part is not None]
+    return torch.stack(found) if found else None
+
+
 class FrameConverter:
     """Converts a chunk's frames to tensors on a device, and restored tensors to frames of the output format."""
 
     def __init__(self, device: torch.device, output: OutputFormat) -> None:
         self._device, self._output = device, output
+        self._ahead: dict[int, ConvertedFrame] = {}  # of the latest chunk, which the next ones hold as well
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
         """A chunk's frames on the device, the last one repeated for the padding, and what bypasses the network."""
-        device = self._device
-        converted = [to_rgb(source.frame, device, source.mask) for source in chunk.frames]
-        pictures = [picture for picture, _ in converted]
-        padded = [*pictures, *[pictures[-1]] * chunk.padding]
-        masks = None
-        if chunk.frames[0].mask is not None:
-            arrays = [source.mask for source in chunk.frames if source.mask is not None]
-            arrays += [arrays[-1]] * chunk.padding
-            masks = torch.from_numpy(np.stack(arrays)).to(device).float()[:, None]
-        following = [to_rgb(source.frame, device, source.mask)[0] for source in chunk.ahead]
-        ahead = torch.stack(following) if following else None
-        alphas = [alpha for _, alpha in converted if alpha is not None] if self._output.layout.alpha else []
-        bypass = Bypass(self._blended(chunk, pictures), torch.stack(alphas) if alphas else None)
-        frames = torch.stack(padded) if len(padded) > 1 else padded[0][None]  # a large picture is not copied
-        return DeviceChunk(frames, masks, chunk.refresh, ahead), bypass
+        converted: dict[int, ConvertedFrame] = {}
+        for source in (*chunk.frames, *chunk.ahead):
+            if id(source) not in converted:
+                converted[id(source)] = self._ahead.get(id(source)) or ConvertedFrame.of(source, self._device)
+        frames = [converted[id(source)] for source in chunk.frames]
+        ahead = [converted[id(source)] for source in chunk.ahead]
+        self._ahead = {id(frame.source): frame for frame in ahead}
+        alpha = stack(frame.alpha for frame in frames) if self._output.layout.alpha else None
+        bypass = Bypass(self._blended(chunk, [frame.picture for frame in frames]), alpha)
+        padded = [*frames, *[frames[-1]] * chunk.padding]
+        pictures = stack(frame.picture for frame in padded) if len(padded) > 1 else frames[0].picture[None]
+        assert pictures is not None
+        on_device = DeviceChunk(
+            pictures,
+            stack(frame.mask for frame in padded),
+            chunk.refresh,
+            stack(frame.picture for frame in ahead),
+            stack(frame.chroma_mask for frame in padded),
+            stack(frame.mask for frame in ahead),
+            stack(frame.chroma_mask for frame in ahead),
+        )
+        return on_device, bypass
 
     def _blended(self, chunk: Chunk, pictures: list[Tensor]) -> Tensor | None:
         """The source's pictures, where they are blended with the restored ones."""

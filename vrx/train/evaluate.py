@@ -71,10 +71,21 @@ def tasks() -> dict[str, tuple[EmbeddedOptions, Callable[[Tensor], tuple[Tensor,
         mask = (torch.rand(1, 1, *x.shape[-2:], generator=generator) < 0.5).float().expand(len(x), -1, -1, -1)
         return x * (1 - mask), mask, smooth_fill(x, mask)
 
+    def covered(x: Tensor, step: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """A box of an eighth of the width in the middle, which moves by `step` pixels a frame."""
+        height, width = x.shape[-2:]
+        mask, side = torch.zeros_like(x[:, :1]), width // 8
+        for number, frame in enumerate(mask):
+            left = (width // 4 + step * number) % (width - side)
+            frame[:, (height - side) // 2 : (height + side) // 2, left : left + side] = 1
+        return x * (1 - mask), mask, smooth_fill(x, mask)
+
     return {
         "upscale x4": (EmbeddedOptions(task="upscale", scale=4), shrunk),
         "deblur, sigma 3": (EmbeddedOptions(task="deblur", sigma=3.0), blurred),
         "inpaint, half of the pixels": (EmbeddedOptions(task="inpaint"), holed),
+        "inpaint, a box": (EmbeddedOptions(task="inpaint"), lambda x: covered(x, 0)),
+        "inpaint, a moving box": (EmbeddedOptions(task="inpaint"), lambda x: covered(x, 6)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Deblurring and inpainting: a classical estimate in, a causal transformer over it, pixels out."""
+"""Deblurring: a classical estimate in, a causal transformer over it, pixels out."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
-from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
+from vrx.models.embedded.damage import DamageReader, SceneDamage
 from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.denoise import Denoiser, follow
 from vrx.models.embedded.tiles import LARGE, SIDE, in_tiles, is_large, middle
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
-from vrx.networks.embedded.classical import smooth_fill, wiener
+from vrx.networks.embedded.classical import wiener
 from vrx.networks.embedded.grain import Grain
-from vrx.networks.embedded.grid import GRID, deblur_inputs, inpaint_inputs, to_pixels
+from vrx.networks.embedded.grid import GRID, deblur_inputs, to_pixels
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
 from vrx.networks.embedded.temporal import Average
 
 FOLLOWED = 2  # pixels a side of the positions whose motion is looked for, to denoise
-MOST_MASKED = 0.1  # share of a picture, above which what is around the mask tells no damage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +56,13 @@ class EncodedChunk:
     """From encode to generate.
 
     `base`: the classical estimate [T, 3, H, W], sides padded to the grid; `grids`: what the network sees of it,
-    [T, inputs, H/4, W/4], or None where the estimate is all; `mask`: [T, 1, H, W] where to fill, or None; `levels`:
-    conditions [1, LEVELS]; `refresh`: frames that become the reference; `share`: of the residual that is added.
+    [T, inputs, H/4, W/4], or None where the estimate is all; `levels`: conditions
+    [1, LEVELS]; `refresh`: frames that become the reference; `share`: of the residual that is added.
     `unchanged`: the base is the source; `plan`: what is still to be done to the base, tile by tile.
     """
 
     base: Tensor
     grids: Tensor | None
-    mask: Tensor | None
     levels: Tensor
     refresh: frozenset[int]
     share: float = 1.0
@@ -83,7 +81,6 @@ class ResidualChunk:
 
     base: Tensor
     residuals: Tensor | None
-    mask: Tensor | None
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
     unchanged: bool = False
@@ -107,12 +104,28 @@ class Past:
         return None if average is None else Past(tensors["latest"], average)
 
 
+class Denoising:
+    """Denoises the frames of scenes one after the other."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self._denoiser, self._motion = denoiser, Motion()
+
+    def clean(self, pictures: Tensor, damage: SceneDamage, past: Past | None, count: int) -> tuple[Tensor, Past | None]:
+        """The first `count` frames of [T, 3, H, W], sides of whole blocks, less their noise; what later ones need."""
+        noise = self._denoiser.noise(damage)
+        if noise is None:
+            return pictures[:count], None
+        luma = soften(to_luma(F.avg_pool2d(pictures, FOLLOWED)))
+        followed = follow(self._motion, luma, luma[:0] if past is None else past.latest, count)
+        cleaned = self._denoiser.clean(pictures, followed, noise, None if past is None else past.average)
+        return cleaned.frames, Past(luma[count - 1 : count], cleaned.average)
+
+
 @dataclass
 class EncodeState:
     """The damage of the scene, and what is undone of its blur; None until its first chunk was seen.
 
-    Where most is masked, there is no damage to be found; where nothing is deblurred, no plan.  `past`: of a scene that
-    is denoised, its frames so far.
+    `past`: of a scene that is denoised, its frames so far.
     """
 
     scene: SceneStart
@@ -125,18 +138,14 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to the classical estimate and the network's grid."""
 
     def __init__(self, options: EmbeddedOptions, reader: DamageReader, planner: Planner, denoiser: Denoiser) -> None:
-        self._options, self._reader, self._planner, self._denoiser = options, reader, planner, denoiser
-        self._motion = Motion()
+        self._options, self._reader, self._planner = options, reader, planner
+        self._denoising = Denoising(denoiser)
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
         return EncodeState(scene)
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
-        """Classical estimate, and the network's input made of it, frame by frame."""
-        return self.deblur(chunk, state) if self._options.task == "deblur" else self.inpaint(chunk, state)
-
-    def deblur(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Find the damage where a scene begins or has changed; filter."""
         notes: tuple[Note, ...] = ()
         plan, damage, frames = state.plan, state.damage, chunk.frames
@@ -146,7 +155,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             examined = self._reader.read(examined_part(chunk)[changed:][:ESTIMATED_FRAMES])
             damage = examined.damage
         known = frames if chunk.ahead is None else torch.cat([frames, chunk.ahead])
-        blurred, past = self.denoised(pad_to_multiple(known, GRID), damage, state.past, len(frames))
+        blurred, past = self._denoising.clean(pad_to_multiple(known, GRID), damage, state.past, len(frames))
         if plan is None or fresh:
             height, width = frames.shape[-2:]
             seen = blurred[changed:, :, :height, :width][:ESTIMATED_FRAMES]
@@ -163,41 +172,11 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         """What a plan makes of frames [T, 3, H, W]; of large ones, what is to be made."""
         levels, share = self.levels(blurred, plan.recipe.width), plan.network * plan.strength
         if not plan.strength:
-            return EncodedChunk(blurred.clone(), None, None, levels, frozenset(), unchanged=True)
+            return EncodedChunk(blurred.clone(), None, levels, frozenset(), unchanged=True)
         if is_large(blurred):
-            return EncodedChunk(blurred, None, None, levels, frozenset(), share, plan=plan)
+            return EncodedChunk(blurred, None, levels, frozenset(), share, plan=plan)
         base, grids = estimate(blurred, plan)
-        return EncodedChunk(base, grids, None, levels, frozenset(), share)
-
-    def inpaint(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
-        """Fill smoothly; find the damage of what is known."""
-        assert chunk.masks is not None
-        mask = pad_to_multiple(chunk.masks, GRID)
-        base = smooth_fill(pad_to_multiple(chunk.frames, GRID), mask)
-        notes: tuple[Note, ...] = ()
-        damage = state.damage
-        if damage is None and float(chunk.masks.mean()) <= MOST_MASKED:
-            height, width = chunk.frames.shape[-2:]
-            damage = self._reader.read(base[:ESTIMATED_FRAMES, :, :height, :width]).damage
-            notes = damage_note(damage, state.scene.number + 1)
-        past = None
-        if damage is not None:
-            base, past = self.denoised(base, damage, state.past, len(base))
-        grids, levels = inpaint_inputs(base, mask), self.levels(chunk.frames, 0.0)
-        encoded = EncodedChunk(base, grids, mask, levels, chunk.refresh, notes=notes)
-        return encoded, EncodeState(state.scene, damage, past=past)
-
-    def denoised(
-        self, pictures: Tensor, damage: SceneDamage, past: Past | None, count: int
-    ) -> tuple[Tensor, Past | None]:
-        """The first `count` frames of [T, 3, H, W], sides of whole blocks, less their noise; what later ones need."""
-        noise = self._denoiser.noise(damage)
-        if noise is None:
-            return pictures[:count], None
-        luma = soften(to_luma(F.avg_pool2d(pictures, FOLLOWED)))
-        followed = follow(self._motion, luma, luma[:0] if past is None else past.latest, count)
-        cleaned = self._denoiser.clean(pictures, followed, noise, None if past is None else past.average)
-        return cleaned.frames, Past(luma[count - 1 : count], cleaned.average)
+        return EncodedChunk(base, grids, levels, frozenset(), share)
 
     def levels(self, frames: Tensor, sigma: float) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -236,8 +215,8 @@ def estimate(blurred: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None]:
 class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
     """The network, a frame at a time, over its rolling cache."""
 
-    def __init__(self, mode: str, network: EmbeddedNetwork, remember: bool = True) -> None:
-        self._mode, self._network, self._remember = mode, network, remember
+    def __init__(self, network: EmbeddedNetwork, remember: bool = True) -> None:
+        self._network, self._remember = network, remember
         self._dtype = network.weight.dtype
 
     def start(self, scene: SceneStart) -> Memory:
@@ -249,9 +228,9 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
     def step(self, chunk: EncodedChunk, state: Memory) -> tuple[ResidualChunk, Memory]:
         """Residuals of the frames' grids, in order."""
         if chunk.plan is not None:
-            return ResidualChunk(self.restore_tiles(chunk), None, None, chunk.notes, chunk.grain), state
+            return ResidualChunk(self.restore_tiles(chunk), None, chunk.notes, chunk.grain), state
         if chunk.grids is None:
-            return ResidualChunk(chunk.base, None, chunk.mask, chunk.notes, chunk.grain, chunk.unchanged), state
+            return ResidualChunk(chunk.base, None, chunk.notes, chunk.grain, chunk.unchanged), state
         levels = chunk.levels.to(self._dtype)
         grids = chunk.grids.to(self._dtype).contiguous(memory_format=torch.channels_last).split(1)
         references = chunk.refresh | ({0} if state.cache.end == 0 else set())
@@ -260,9 +239,9 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
             if not self._remember:
                 state = self._network.allocate(*grid.shape[-2:])
             fresh = number in references or not self._remember
-            residuals.append(self._network.step(self._mode, grid, levels, state, fresh))
+            residuals.append(self._network.step("deblur", grid, levels, state, fresh))
         added = torch.cat(residuals).mul_(chunk.share)
-        return ResidualChunk(chunk.base, added, chunk.mask, chunk.notes, chunk.grain), state
+        return ResidualChunk(chunk.base, added, chunk.notes, chunk.grain), state
 
     def restore_tiles(self, chunk: EncodedChunk) -> Tensor:
         """Large frames after their plan, each by itself; the middle is the reference of all their tiles."""
@@ -282,7 +261,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
             if not first:
                 memory = self._network.allocate(*grid.shape[-2:])
                 memory.cache.copy_sink(reference.cache)
-            residual = self._network.step(self._mode, grid, chunk.levels.to(self._dtype), memory, first)
+            residual = self._network.step("deblur", grid, chunk.levels.to(self._dtype), memory, first)
             frame.add_(to_pixels(residual)[0], alpha=chunk.share)
         return base
 
@@ -304,7 +283,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
 
 
 class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
-    """The residual back to pixels, on top of the estimate; known pixels stay what they were."""
+    """The residual back to pixels, on top of the estimate."""
 
     def step(self, chunk: ResidualChunk, state: SceneStart) -> tuple[RestoredChunk, SceneStart]:
         """Restored frames [T, 3, H, W] in 0..1."""
@@ -312,8 +291,6 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
         frames = chunk.base
         if chunk.residuals is not None:
             residual = to_pixels(chunk.residuals)[..., : frames.shape[-2], : frames.shape[-1]]
-            if chunk.mask is not None:
-                residual = residual * chunk.mask
             # in place: pages that are touched for the first time cost more than the sum
             frames = frames.add_(residual)
         return RestoredChunk(frames.clamp_(0, 1)[..., :height, :width], chunk.notes, chunk.unchanged), state

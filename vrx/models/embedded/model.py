@@ -1,4 +1,4 @@
-"""The embedded model: what it does, and its three stages for each task."""
+"""The embedded model: what it does, and its stages for each task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from vrx.models.base import AnyStage, ChunkSchedule
 from vrx.models.components import Component
-from vrx.models.embedded import keep_size, tiles, upscale
+from vrx.models.embedded import inpaint, keep_size, tiles, upscale
 from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.deblur import Planner
@@ -30,7 +30,7 @@ KEEP_SIZE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=tiles.LA
 
 
 class EmbeddedRestorer:
-    """The three stages of a task; `remember` off gives every frame the state of a scene's first."""
+    """The stages of a task; `remember` off gives every frame the state of a scene's first."""
 
     def __init__(
         self,
@@ -53,19 +53,26 @@ class EmbeddedRestorer:
                 "generate": upscale.Generate(options.scale, networks.enlarging, remember),
                 "decode": upscale.Decode(options.scale, sharp=options.look == "sharp"),
             }
+        elif options.task == Task.INPAINT:
+            self.schedule = inpaint.SCHEDULE
+            networks.network.place(device, dtype)
+            self.stages = {
+                "encode": inpaint.Encode(options.strength, reader, denoiser),
+                "generate": inpaint.Generate(networks.network, remember),
+            }
         else:
             networks.network.place(device, dtype)
             guard = networks.guard.to(device)
             planner = Planner(sharpness, diagnosis, guard, options.sigma, options.strength)
             self.stages = {
                 "encode": keep_size.Encode(options, reader, planner, denoiser),
-                "generate": keep_size.Generate(options.task, networks.network, remember),
+                "generate": keep_size.Generate(networks.network, remember),
                 "decode": keep_size.Decode(),
             }
         if options.grain and (options.denoise != 0 or options.task == Task.INPAINT):
-            first, middle, last = self.stages.items()
+            first, *middle, last = self.stages.items()
             grained = WithGrain(last[1], options.grain, options.seed)
-            self.stages = {first[0]: FindGrain(first[1]), middle[0]: middle[1], last[0]: grained}
+            self.stages = {first[0]: FindGrain(first[1]), **dict(middle), last[0]: grained}
 
 
 @dataclass(frozen=True)
