@@ -110,7 +110,7 @@ def test_enlarging_elsewhere_is_nearly_the_processors() -> None:
         assert (difference > 0).float().mean() < 0.002
 
 
-@pytest.mark.parametrize(("task", "scale"), [("upscale", 4), ("upscale", 2), ("deblur", 1), ("inpaint", 1)])
+@pytest.mark.parametrize(("task", "scale"), [("upscale", 4), ("upscale", 2), ("deblur", 1)])
 def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upscale, "to_luma", lambda x: torch.zeros(len(x), *x.shape[-2:], dtype=torch.uint8))
     numbers = torch.cat(
@@ -129,9 +129,8 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, mo
         with Border() as border:
             runner.start(SceneStart(0, SOURCE, target))
             for number in range(2):
-                marks = torch.empty(3, 1, *SOURCE, device=ELSEWHERE) if task == "inpaint" else None
                 frames = torch.empty(3, 3, *SOURCE, device=ELSEWHERE)
-                chunk = runner.step(DeviceChunk(frames, marks, frozenset(() if number else {0})))
+                chunk = runner.step(DeviceChunk(frames, None, frozenset(() if number else {0})))
                 assert chunk.frames.device == ELSEWHERE
                 assert chunk.frames.shape == (3, 3, *target)
     assert border.crossings == []

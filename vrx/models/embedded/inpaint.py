@@ -84,7 +84,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         assert chunk.masks is not None
         count, neighbors = len(chunk.frames), Neighbors(state.reach)
         coming = [*state.coming, *look(chunk, len(state.coming))]
-        past, pictures, left = state.past, [], []
+        past, pictures, left = [view.on(chunk.frames.device) for view in state.past], [], []
         for number, frame in enumerate(chunk.frames):
             window = [*past, *trim_repeats(coming[number : number + state.reach + 1])]
             filled = neighbors.fill(frame, window, len(past))

@@ -24,6 +24,7 @@ FADING = 0.8  # weight of a neighbor against the one a frame nearer
 CARRIED = 0.8  # certainty that content keeps from one frame into which it was filled to the next
 MOST_SHIFT = 2.0  # pixels that a second alignment may find
 ERROR_SIDE = 5  # pixels a side, over which differences to what is known are averaged
+LIGHT_CHANGE = 0.06  # of values in 0..1; differences beyond it are rather of what is seen than of light
 LEAST_GAIN = 0.02  # share of what is missing that a neighbor must add to be looked at
 COVERED = 0.95  # share of what is missing, from which on no further neighbor is looked at
 LEAST_ERROR = 1e-5  # of values in 0..1, squared; no neighbor is trusted more than that
@@ -72,7 +73,10 @@ class Walk:
 
 @dataclass
 class Blend:
-    """A weighted mean of what neighbors show: opponent planes [3, h, w]; the rest [2, h, w]."""
+    """A weighted mean of what neighbors show: opponent planes [3, h, w]; the rest [2, h, w] of luma and chroma.
+
+    `error`: expected, squared, of luma and of all planes together.
+    """
 
     total: Tensor
     weight: Tensor
@@ -100,7 +104,7 @@ class Blend:
 
     def add(self, planes: Tensor, error: Tensor, certainty: Tensor, fading: float) -> None:
         """One more neighbor."""
-        weight = certainty.square() * fading / (error + LEAST_ERROR)
+        weight = certainty.square() * fading / (error[1:] + LEAST_ERROR)
         self.total += by_plane(weight) * planes
         self.weight += weight
         self.error += weight * error
@@ -238,16 +242,18 @@ def misfit(target: Tensor, planes: Tensor, known: Tensor) -> float:
 def join(target: Tensor, both: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
     """Planes [3, h, w] without a seam to the target, and their expected squared error [2, h, w].
 
-    `both` [2, h, w]: where target and planes are known.  Their difference there is carried on into the hole, as
-    seamless cloning does (Perez et al., Poisson image editing, 2003).
+    The errors are of luma, and of all planes together.  `both` [2, h, w]: where target and planes are known.  Their
+    difference there is carried on into the hole, as seamless cloning does (Perez et al., Poisson image editing, 2003),
+    less so where it is too large for a change of light.
     """
     difference = target - planes
-    around = box(both, ERROR_SIDE).clamp_min(1e-3)
-    square = difference.square()
-    error = box(torch.stack([square[0], square[1:].mean(0)]) * both, ERROR_SIDE) / around
-    weights = both.clamp(0, 1)
-    carried = push_pull(torch.cat([difference, error]), weights[[0, 1, 1, 0, 1]])
-    return planes + carried[:3], carried[3:].clamp_min(0)
+    square = torch.stack([difference[0].square(), difference[1:].square().mean(0)])
+    error = box(square * both, ERROR_SIDE) / box(both, ERROR_SIDE).clamp_min(1e-3)
+    plausible = both / (1 + square.sum(0) / LIGHT_CHANGE**2)
+    weights = torch.cat([by_plane(plausible), both])
+    carried = push_pull(torch.cat([difference, error]), weights)
+    error = carried[3:].clamp_min(0)
+    return planes + carried[:3], torch.stack([error[0], error.sum(0)])
 
 
 def finish(target: Tensor, known: Tensor, found: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:

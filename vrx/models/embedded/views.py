@@ -112,6 +112,15 @@ class View:
         trust = believe(shrink(known[:1].float(), side))
         return View(picture, known, known, to_luma(shrink(picture.float(), side)[None])[0], trust)
 
+    def on(self, device: torch.device) -> View:
+        """The view on a device, but for its small picture, in which motion is found on the processor."""
+        if self.picture.device == device:
+            return self
+        picture, known, certainty, trust = (
+            x.to(device) for x in (self.picture, self.known, self.certainty, self.trust)
+        )
+        return View(picture, known, certainty, self.luma.cpu(), trust)
+
     def is_like(self, other: View) -> bool:
         """Whether two views are of the same picture with the same holes."""
         return torch.equal(self.known, other.known) and torch.equal(self.picture, other.picture)
