@@ -14,6 +14,8 @@ from torch import Tensor
 from vrx.events import Note
 from vrx.models.base import CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
+from vrx.models.embedded.denoise import Denoiser
+from vrx.models.embedded.keep_size import Denoising, Past
 from vrx.models.embedded.neighbors import Neighbors
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.embedded.views import View
@@ -54,12 +56,14 @@ class EncodedChunk:
 class EncodeState:
     """Views of a scene's latest frames, and of those to come that were ahead of the latest chunk.
 
-    `reach`: how many frames on either side are looked into; `damage`: None where most is masked.
+    `reach`: how many frames on either side are looked into; `damage`: None where most is masked; `frames`: of a scene
+    that is denoised, those so far.
     """
 
     scene: SceneStart
     reach: int
     damage: SceneDamage | None = None
+    frames: Past | None = None
     past: list[View] = field(default_factory=list)
     coming: list[View] = field(default_factory=list)
 
@@ -72,8 +76,8 @@ def reach_of(size: tuple[int, int]) -> int:
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
     """Pixels to pictures that are filled from their neighbors and smoothly."""
 
-    def __init__(self, strength: float | None, reader: DamageReader) -> None:
-        self._strength, self._reader = strength, reader
+    def __init__(self, strength: float | None, reader: DamageReader, denoiser: Denoiser) -> None:
+        self._strength, self._reader, self._denoising = strength, reader, Denoising(denoiser)
 
     def start(self, scene: SceneStart) -> EncodeState:
         """Nothing was seen."""
@@ -97,15 +101,23 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             seen = torch.stack([view.picture for view in coming[:ESTIMATED_FRAMES]])
             damage = self._reader.read(seen.to(chunk.frames)).damage
             notes = damage_note(damage, state.scene.number + 1)
-        encoded = EncodedChunk(torch.stack(pictures), torch.stack(left), levels, chunk.refresh, notes)
-        return encoded, replace(state, damage=damage, past=past, coming=coming[count:])
+        result, frames = torch.stack(pictures), state.frames
+        if damage is not None:
+            height, width = result.shape[-2:]
+            cleaned, frames = self._denoising.clean(pad_to_multiple(result, GRID), damage, frames, count)
+            result = cleaned[..., :height, :width]
+        encoded = EncodedChunk(result, torch.stack(left), levels, chunk.refresh, notes)
+        return encoded, replace(state, damage=damage, frames=frames, past=past, coming=coming[count:])
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
         """The latest frames; those ahead come again."""
         if not state.past:
             return {}
         damage = {} if state.damage is None else {"damage": state.damage.tensor()}
-        return damage | {name: torch.stack([getattr(view, name) for view in state.past]) for name in View.SAVED}
+        frames = {} if state.frames is None else state.frames.tensors()
+        return (
+            damage | frames | {name: torch.stack([getattr(view, name) for view in state.past]) for name in View.SAVED}
+        )
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
@@ -115,6 +127,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             state.past = [View(*part) for part in parts]
         if "damage" in tensors:
             state.damage = SceneDamage.from_tensor(tensors["damage"].cpu())
+        state.frames = Past.from_tensors(tensors)
         return state
 
     def cache_usage(self, state: EncodeState) -> CacheUsage:
