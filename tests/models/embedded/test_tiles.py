@@ -68,7 +68,7 @@ def test_margins_keep_the_windows_of_the_network_in_place() -> None:
 def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch, picture: torch.Tensor, kind: int, network: float) -> None:
     """Within a level of 255 what tiles cut elsewhere give."""
     parts = load_networks(packaged_path("embedded.safetensors"))
-    generate, plan = Generate("deblur", parts.network), plan_of(kind, network)
+    generate, plan = Generate(parts.network), plan_of(kind, network)
     levels = torch.tensor([[2.0 / SIGMA_UNIT, 0, 0]])
     low = separable(picture, gaussian(2.0, 10, picture))
     state, found = generate.start(SceneStart(0, (1, 1), (1, 1))), []
@@ -76,7 +76,7 @@ def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch, picture: torch.Ten
     with torch.inference_mode():
         for side in (256, 384):
             monkeypatch.setattr(tiles, "SIDE", side)
-            chunk = EncodedChunk(low.clone(), None, None, levels, frozenset(), network, plan=plan)
+            chunk = EncodedChunk(low.clone(), None, levels, frozenset(), network, plan=plan)
             found.append(generate.step(chunk, state)[0].base)
     assert float((found[0] - low).abs().max()) > 10 / 255
     apart = (found[0] - found[1]).abs()[..., 64:-64, 64:-64]  # borders wrap around at other places

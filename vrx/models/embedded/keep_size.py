@@ -221,7 +221,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, Memory]):
 
     def start(self, scene: SceneStart) -> Memory:
         """An empty memory for the scene's grid; what is restored tile by tile has none."""
-        tiled = self._mode == "deblur" and scene.source[0] * scene.source[1] > LARGE
+        tiled = scene.source[0] * scene.source[1] > LARGE
         height, width = (1, 1) if tiled else (-(-side // GRID) for side in scene.source)
         return self._network.allocate(height, width)
 
