@@ -30,7 +30,7 @@ def one_line(stderr: str) -> str:
         (["upscale", "empty.mp4"], 3, "empty.mp4: the file is empty"),
         (["upscale", "sound.mp4"], 3, "sound.mp4: no video stream (1 audio)"),
         (["upscale", "half.mp4"], 3, "half.mp4: truncated"),
-        (["upscale", "clip.mkv", "-s", "5"], 2, "--scale is '5'. Choose 2, 3 or 4. See: vrx upscale --help"),
+        (["upscale", "clip.mkv", "-s", "17"], 2, "--scale 17 is out of range. Use 1 to 16"),
         (["upscale", "clip.mkv", "-o", "nowhere/out.mkv"], 6, "the folder nowhere does not exist"),
         (["upscale", "clip.mkv", "-o", "clip.mkv"], 2, "is the input"),
         (["upscale", "clip.mkv", "-o", "clip.mkv", "-y"], 2, "is the input"),

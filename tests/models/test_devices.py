@@ -17,6 +17,7 @@ from vrx.models import flashvsr, infvsr, instavsr
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
 from vrx.models.embedded import upscale
+from vrx.models.embedded.damage import DamageReader, Examination, SceneDamage
 from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
@@ -122,6 +123,9 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, mo
     )
     plan = Plan.from_tensor(numbers.double())  # a diagnosis is numbers, which a device without data does not have
     monkeypatch.setattr(Planner, "plan", lambda *_: (plan, ()))
+    examined = Examination(SceneDamage(), torch.zeros(0))
+    monkeypatch.setattr(DamageReader, "read", lambda *_: examined)
+    monkeypatch.setattr(upscale, "keep_agreeing", lambda frames, source, scale, tolerance, state: ((), state))
     options = EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():
         restorer = EmbeddedRestorer(options, tiny_parts(), ELSEWHERE, torch.bfloat16)

@@ -92,7 +92,7 @@ def test_unmasked_pixels_stay_exactly_what_they_were(dtype: Any) -> None:
     mask[1:3, 2:5] = True
     frame = wrap_array(source, 0, None, detect=False)
     chunk = Chunk((MaskedFrame(frame, mask, Boundary.HARD),), 1, 0, 0)
-    converter = ArrayConverter(CPU, 1, 1.0)
+    converter = ArrayConverter(CPU, 1, 1.0, known=True)
     device, bypass = converter.to_device(chunk)
     assert device.masks is not None
     assert device.frames.shape == (2, 3, 4, 6)
@@ -106,7 +106,7 @@ def test_unmasked_pixels_stay_exactly_what_they_were(dtype: Any) -> None:
 def test_blend_mixes_with_the_enlarged_source() -> None:
     frame = wrap_array(np.full((4, 6, 3), 200, np.uint8), 0, None, detect=False)
     chunk = Chunk((MaskedFrame(frame, None, Boundary.HARD),), 0, 0, 0)
-    converter = ArrayConverter(CPU, 2, 0.25)
+    converter = ArrayConverter(CPU, 2, 0.25, known=False)
     _, bypass = converter.to_device(chunk)
     (result,) = converter.to_frames(chunk, torch.zeros(1, 3, 8, 12), bypass)
     assert np.array_equal(result, np.full((8, 12, 3), 150, np.uint8))

@@ -18,7 +18,7 @@ def write_checkpoint(path: Path, **changes: torch.Tensor | None) -> Path:
     parts = tiny_parts()
     tensors = dict(parts.network.state_dict())
     named = {"sharpness": parts.blur, "enlarging": parts.enlarging, "damage": parts.degradation}
-    for prefix, network in {**named, "diagnosis": parts.diagnosis}.items():
+    for prefix, network in {**named, "diagnosis": parts.diagnosis, "guard": parts.guard}.items():
         tensors |= {f"{prefix}.{name}": t for name, t in network.state_dict().items()}
     for name, tensor in changes.items():
         if tensor is None:

@@ -15,7 +15,6 @@ from vrx.media.frame import Color, Frame, Layout
 from vrx.models.base import DeviceChunk
 from vrx.pipeline.chunking import Chunk, MaskedFrame
 from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, masked_chroma, to_rgb
-from vrx.pipeline.sizing import resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +137,11 @@ def enlarge(picture: Tensor, scale: int) -> Tensor:
     if scale == 1:
         return picture
     return F.interpolate(picture[None], scale_factor=scale, mode="bicubic")[0].clamp(0, 1)
+
+
+def resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """[C, H, W] in 0..1 at a size, width and height; bicubic."""
+    width, height = size
+    if picture.shape[-2:] == (height, width):
+        return picture
+    return F.interpolate(picture[None], (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from vrx.errors import UsageError
 from vrx.events import Note
 from vrx.geometry import TargetSize
@@ -66,11 +63,3 @@ def size_note(source: Size, result: Size, restore: RestoreSettings) -> tuple[Not
         return ()
     text = f"enlarged by {restore.scale}, then resized to {result[0]}x{result[1]}"
     return (Note("result-resized", text, {"scale": restore.scale, "width": result[0], "height": result[1]}),)
-
-
-def resize(picture: Tensor, size: Size) -> Tensor:
-    """[C, H, W] in 0..1 at a size, bicubic."""
-    width, height = size
-    if picture.shape[-2:] == (height, width):
-        return picture
-    return F.interpolate(picture[None], (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)

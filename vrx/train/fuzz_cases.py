@@ -39,7 +39,7 @@ LEAST_HEVC = 64  # pixels a side; x265 writes beyond its memory in smaller pictu
 KINDS = {"gaussian": GAUSSIAN, "disk": DISK, "line": LINE}
 GAUSSIANS = (0.5, 5.0)  # pixels of width
 NOISES = (0.7, 15.0)  # levels of 255
-GIVEN, WRONG = 0.35, 0.15  # share of the blurred whose width is told, and up to how much of its logarithm wrong
+GIVEN, WRONG = 0.35, 0.15  # share of the blurred whose width is given, and up to how much of its logarithm wrong
 RUNS, RUN_SIZE = 3, (320, 480)  # of a film; pixels
 DECODED = 60  # frames of a film
 PHOTOS_KEPT = 48
@@ -227,6 +227,6 @@ def draw_case(material: Material, seed: int, number: int) -> Case:
     if width and rng.random() < GIVEN:
         sigma = width * math.exp(rng.uniform(-WRONG, WRONG))
     low, how = damaged(low, damage, rng)
-    told = f", told {sigma:.1f}" if sigma else ""
+    given = f", --sigma {sigma:.1f}" if sigma else ""
     sides = f"{truth.shape[2]}x{truth.shape[1]}"
-    return Case(low, truth, sigma, f"{content} {tone} {sides}, {name} {width:.1f},{how or ' clean'}{told}")
+    return Case(low, truth, sigma, f"{content} {tone} {sides}, {name} {width:.1f},{how or ' clean'}{given}")
