@@ -32,6 +32,11 @@ COVER_LIMITS = (0.2, 0.6)  # certainty of neighbors, from and up to which what t
 ERROR_LIMITS = (9 / 255, 18 / 255)  # expected error of luma, from and up to which it does no longer
 SHARE_LIMITS = (0.1, 0.4)  # that error, squared, as a share of the variance around: only where it is as much as that
 VARIANCE_SIDE = 33  # pixels a side, over which variance is found
+AROUND = (  # of luma and of chroma, whose samples pixels may share: pixels a side that do not tell the one in the
+    (1, 3, (0.3, 0.5)),  # middle, and that do; share of known ones from and up to which this counts
+    (3, 9, (0.03, 0.08)),
+)
+AROUND_ERROR_SIDE = 9  # pixels a side, over which the error of that is averaged
 SURE = 0.5  # certainty, from which on spatial methods take a pixel as known
 GROUPS = (0, 1, 1)  # of luma, blue - luma, red - luma: luma's certainty and that of chroma
 
@@ -93,6 +98,12 @@ class Blend:
         """The mean [3, h, w]; 0 where nothing was found."""
         return self.total / by_plane(self.weight).clamp_min(torch.finfo(torch.float32).tiny)
 
+    @property
+    def expected(self) -> Tensor:
+        """The expected squared error [2, h, w], of luma and of chroma."""
+        error = self.error / self.weight.clamp_min(torch.finfo(torch.float32).tiny)
+        return torch.stack([error[0], error[1] - error[0]]).clamp_min(0)
+
     def certainty(self, variance: Tensor) -> Tensor:
         """How far the mean is to be taken [2, h, w]: where content was found, and fits what is known around it.
 
@@ -137,6 +148,7 @@ class Neighbors:
             target = to_opponents(torch.where(hole > 0, region.crop(view.picture).float(), here))
             blend = self.gather(target, known.float(), region, views, index)
             found = blend.certainty(variance(target[:1], known[:1].float())) * (1 - known) * region.own
+            found = found * advantage(target, known.float(), blend.expected)
             filled, rest = finish(target, known.float(), found, blend.planes)
             inner = region.own * (1 - known.amin(0)) > 0
             here.copy_(torch.where(inner, filled, here))
@@ -204,6 +216,29 @@ def variance(luma: Tensor, known: Tensor) -> Tensor:
     sums = box(torch.cat([luma * known, luma.square() * known, known]), VARIANCE_SIDE)
     mean, square = sums[:2] / sums[2:].clamp_min(1e-6)
     return (square - mean.square()).clamp_min(0)[None]
+
+
+def advantage(target: Tensor, known: Tensor, expected: Tensor) -> Tensor:
+    """How far what neighbors show is better than what is around a pixel, 0 to 1, [2, h, w] of luma and chroma.
+
+    Where known pixels [2, h, w] lie close together, as between single missing ones, each is told by those around it;
+    by how much that fails is weighed against the neighbors' `expected` squared error [2, h, w].
+    """
+    parts = []
+    for group, (inner, outer, dense) in enumerate(AROUND):
+        planes, given = target[:1] if group == 0 else target[1:], known[group : group + 1]
+        square = (planes - ring(planes, given, inner, outer)).square().mean(0, keepdim=True) * given
+        error = box(square, AROUND_ERROR_SIDE) / box(given, AROUND_ERROR_SIDE).clamp_min(1e-3) + LEAST_ERROR
+        share = error / (error + expected[group] + LEAST_ERROR)
+        parts.append(1 - rise(box(given, outer), *dense) * (1 - share))
+    return torch.cat(parts)
+
+
+def ring(planes: Tensor, known: Tensor, inner: int, outer: int) -> Tensor:
+    """Means of known pixels within `outer` pixels a side around each, without those within `inner` pixels a side."""
+    stack = torch.cat([planes * known, known])
+    sums = outer**2 * box(stack, outer) - (inner**2 * box(stack, inner) if inner > 1 else stack)
+    return sums[:-1] / sums[-1:].clamp_min(1e-3)
 
 
 def look_up(certainty: Tensor, walk: Walk) -> Tensor:
