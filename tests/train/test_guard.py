@@ -28,7 +28,7 @@ def test_a_case_is_always_the_same(textures: Textures) -> None:
 def test_cases_differ_in_all_that_they_have(textures: Textures) -> None:
     cases = [draw_case(textures, 1, number) for number in range(60)]
     words = " ".join(case.words for case in cases)
-    for part in ("text", "focus", "drawing", "letterbox", "local", "mixed", "libx265", "mjpeg", "noise", "told"):
+    for part in ("text", "focus", "drawing", "letterbox", "local", "mixed", "libx265", "mjpeg", "noise", "--sigma"):
         assert part in words
     assert all(case.low.shape == case.truth.shape and len(case.low) == FRAMES for case in cases)
     assert all(

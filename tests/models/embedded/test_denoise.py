@@ -15,6 +15,7 @@ from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import SceneDamage
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
 from vrx.models.embedded.grain import grain_of
+from vrx.models.embedded.inpaint import REACH
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.embedded.upscale import NOISE_LEFT
@@ -39,7 +40,11 @@ def pieces(frames: Tensor, first: int, then: int, masks: Tensor | None = None) -
     while start < len(frames):
         part = slice(start, start + size)
         refresh = frozenset({0} if start == 0 else ())
-        yield DeviceChunk(frames[part].clone(), None if masks is None else masks[part], refresh)
+        if masks is None:
+            yield DeviceChunk(frames[part].clone(), None, refresh)
+        else:  # inpainting looks ahead, at the end at the last frame again and again
+            ahead = [min(number, len(frames) - 1) for number in range(start + size, start + size + REACH)]
+            yield DeviceChunk(frames[part].clone(), masks[part], refresh, frames[ahead], ahead_masks=masks[ahead])
         start, size = start + size, then
 
 
