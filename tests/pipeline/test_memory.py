@@ -119,3 +119,9 @@ def test_what_cannot_fit_is_refused_and_what_may_not_is_noted(machine: Path) -> 
     assert memory.note(13 * GB, CPU) == ""
     memory.check(10**15, torch.device("cuda"))
     memory.check(None, CPU)
+
+
+@pytest.mark.parametrize(("source", "measured"), [((1920, 1080), 3.88e9), ((3840, 2160), 5.42e9)])
+def test_the_largest_results_take_what_was_measured(source: tuple[int, int], measured: float) -> None:
+    """Of 7680x4320, enlarged by 4 and by 2."""
+    assert measured <= memory_needed((7680, 4320), source, 8, Task.UPSCALE) <= 1.15 * measured

@@ -23,7 +23,8 @@ BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
 # bytes a pixel of output that a video takes, all stages and queues together; enlarged ones were measured at 1920x1080
 # (x4: 267, x2: 383) and 3840x2160 (x4: 205)
 VIDEO_BYTES = {Task.UPSCALE: 390, Task.DEBLUR: 690, Task.INPAINT: 690}
-LARGE_BYTES = 105  # enlarged one frame at a time: 102 at 4096x3072, 74 at 7680x4320
+LARGE_BYTES = 105  # enlarged one frame at a time: 102 at 4096x3072, 104 at 7680x4320 (x4)
+LARGE_SOURCE_BYTES = 160  # more for each pixel of the source then: 143 a pixel of output at 7680x4320 (x2)
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # files of a control group, version 2 and version 1: its folder, its limit, what it uses, and the part of
 # that which the kernel would give back
@@ -47,8 +48,9 @@ def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: T
 def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task) -> int:
     """Bytes that a video takes, roughly: the network's maps, the queues, and the frames scene detection holds."""
     ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
-    each = LARGE_BYTES if is_large(target, task) else VIDEO_BYTES[task]
-    return BASE_MEMORY + each * target[0] * target[1] + ahead
+    if is_large(target, task):
+        return BASE_MEMORY + LARGE_BYTES * target[0] * target[1] + LARGE_SOURCE_BYTES * source[0] * source[1] + ahead
+    return BASE_MEMORY + VIDEO_BYTES[task] * target[0] * target[1] + ahead
 
 
 def is_large(target: tuple[int, int], task: Task) -> bool:
