@@ -103,8 +103,10 @@ def has_filter(program: str, name: str) -> bool:
     return re.search(rf"^ \S+ {name} ", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
 
 
-def vmaf(reference: Path, other: Path, size: tuple[int, int]) -> list[float]:
+def vmaf(reference: tuple[Path, int], other: tuple[Path, int], size: tuple[int, int]) -> list[float]:
     """VMAF of every frame (libvmaf's default model), both resized to `size`, width and height.
+
+    Each is a file and the number of its stream.
 
     Empty where this ffmpeg cannot compute it.
     """
@@ -112,10 +114,10 @@ def vmaf(reference: Path, other: Path, size: tuple[int, int]) -> list[float]:
     if not has_filter(program, "libvmaf"):
         return []
     chain = f"setpts=PTS-STARTPTS,scale={size[0]}:{size[1]}:flags=bicubic,format=yuv420p"
-    graph = f"[0:v:0]{chain}[other];[1:v:0]{chain}[reference]"
+    graph = f"[0:{other[1]}]{chain}[other];[1:{reference[1]}]{chain}[reference]"
     graph += ";[other][reference]libvmaf=log_fmt=json:log_path=log.json"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error"]
-    for path in (other, reference):
+    for path, _ in (other, reference):
         command += ["-protocol_whitelist", "file", "-i", f"file:{path.absolute()}"]
     with temporary_folder() as folder:
         if folder is None:

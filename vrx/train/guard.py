@@ -25,10 +25,10 @@ from vrx.models.embedded.deblur import Plan, Planner
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.networks.embedded.classical import wiener
 from vrx.networks.embedded.grid import GRID, deblur_inputs, to_pixels
-from vrx.networks.embedded.guard import DeblurGuard, gray, measure
+from vrx.networks.embedded.guard import DeblurGuard, measure
 from vrx.networks.embedded.kernels import NONE
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork
-from vrx.networks.embedded.symptoms import describe
+from vrx.networks.embedded.symptoms import describe, gray
 from vrx.train import sources
 from vrx.train.diagnosis import SPREAD_FLOOR, to_tensor
 from vrx.train.fuzz_cases import Case, Material, draw_case

@@ -10,9 +10,9 @@ from vrx.networks.embedded import guard
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.deconvolution import Recipe, deconvolve
 from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis
-from vrx.networks.embedded.guard import MEASURES, DeblurGuard, Trial, excess, gray, measure
+from vrx.networks.embedded.guard import MEASURES, DeblurGuard, Trial, excess, measure
 from vrx.networks.embedded.kernels import GAUSSIAN, LINE, NONE, kernel, transfer
-from vrx.networks.embedded.symptoms import SYMPTOMS
+from vrx.networks.embedded.symptoms import SYMPTOMS, gray
 
 
 def trial_of(truth: Tensor, done: int, said: int, ratio: float = -3.0) -> Trial:

@@ -215,7 +215,7 @@ def test_vmaf_is_libvmafs(tmp_path: Path) -> None:
     paths = [write(tmp_path / "it's a.mkv", frames), write(tmp_path / "b.mkv", noisy(frames, 25))]
     found = run.compare([paths[0], paths[0], paths[1]], referenced=True)
     assert known(found.overall[1], "vmaf") > 90 > known(found.overall[2], "vmaf")
-    assert ffmpeg.vmaf(paths[0], tmp_path / "missing.mkv", (WIDTH, HEIGHT)) == []
+    assert ffmpeg.vmaf((paths[0], 0), (tmp_path / "missing.mkv", 0), (WIDTH, HEIGHT)) == []
 
 
 def test_the_command_gives_a_table_csv_json_and_pictures(vrx: Command, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from vrx.models.embedded.damage import LEAST_WIDTH, Examination, SceneDamage, da
 from vrx.networks.embedded.blur import FEATURES, FLOOR, BlurEstimator, read_sigma
 from vrx.networks.embedded.deconvolution import Recipe, deconvolve
 from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, BlurDiagnosis, Diagnosis, diagnose
-from vrx.networks.embedded.guard import DeblurGuard, Trial, gray, measure
+from vrx.networks.embedded.guard import DeblurGuard, Trial, measure
 from vrx.networks.embedded.kernels import GAUSSIAN, KINDS, NONE
-from vrx.networks.embedded.symptoms import OWN
+from vrx.networks.embedded.symptoms import OWN, gray
 
 CLEANEST, NOISIEST, MOST_NOISE = 4e-4, 0.1, 10.0  # ratios of noise to signal at strengths 0 and 1; levels at 1
 SURE = (0.8, 0.95)  # share of the Gaussian in the filter, from and up to which the network joins in

@@ -18,7 +18,7 @@ from vrx.models.embedded.denoise import Denoiser
 from vrx.models.embedded.keep_size import Denoising, Past
 from vrx.models.embedded.neighbors import Neighbors
 from vrx.models.embedded.upscale import ESTIMATED_FRAMES
-from vrx.models.embedded.views import View
+from vrx.models.embedded.views import Rectangle, View
 from vrx.models.layouts import pad_to_multiple
 from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import GRID, inpaint_inputs, to_pixels
@@ -158,16 +158,10 @@ def trim_repeats(views: list[View]) -> list[View]:
 
 
 @dataclass(frozen=True)
-class Tile:
+class Tile(Rectangle):
     """A rectangle that the network sees at once, and how much its results count in it [h, w]; 1 in all with others'."""
 
-    rows: slice
-    columns: slice
     weights: Tensor
-
-    def crop(self, x: Tensor) -> Tensor:
-        """The tile's part of [..., H, W], a view."""
-        return x[..., self.rows, self.columns]
 
 
 def make_tiles(height: int, width: int) -> list[Tile]:

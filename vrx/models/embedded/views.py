@@ -26,16 +26,22 @@ PATCH_REACH = 7  # pixels from a hole, up to which motion is not believed: patch
 
 
 @dataclass(frozen=True)
-class Region:
-    """A rectangle around holes, and which of its pixels are its own [1, h, w], 1 or 0."""
+class Rectangle:
+    """A part of a picture."""
 
     rows: slice
     columns: slice
-    own: Tensor
 
     def crop(self, x: Tensor) -> Tensor:
         """The rectangle of [..., H, W], a view."""
         return x[..., self.rows, self.columns]
+
+
+@dataclass(frozen=True)
+class Region(Rectangle):
+    """A rectangle around holes, and which of its pixels are its own [1, h, w], 1 or 0."""
+
+    own: Tensor
 
 
 def find_regions(missing: Tensor) -> list[Region]:

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.networks.embedded.blur import LUMA
 from vrx.networks.embedded.classical import CUBIC_REACH, cubic, polyphase_line, separable
-from vrx.networks.embedded.symptoms import mix
+from vrx.networks.embedded.symptoms import gray
 
 NEAR = 7  # pixels of the source a side, over which differences are averaged
 COARSE, WIDE = 4, 5  # the same for offsets of the brightness: blocks of 4 x 4 pixels, and 5 x 5 of these
@@ -26,9 +25,9 @@ def shrunk_bicubic(source: Tensor, scale: int) -> Tensor:
     return separable(source, polyphase_line(cubic, CUBIC_REACH, scale).mean(0).to(source), "replicate")
 
 
-def gray(frames: Tensor) -> Tensor:
+def levels(frames: Tensor) -> Tensor:
     """Luma [T, 1, H, W] in levels of 255."""
-    return 255 * mix(frames, (LUMA,))[0][:, None]
+    return 255 * gray(frames)
 
 
 def mean_around(x: Tensor, side: int) -> Tensor:
@@ -45,8 +44,8 @@ def kept_share(shrunk: Tensor, source: Tensor, scale: int, allowed: float) -> Te
     difference.  With d what was added and e what bicubic lacks, both shrunk, the share w is the largest that keeps
     the power of e + w d, over NEAR x NEAR pixels, within that of e plus what is allowed.
     """
-    target, plain = gray(source), shrunk_bicubic(gray(source), scale)
-    added, lack = gray(shrunk) - plain, plain - target
+    target, plain = levels(source), shrunk_bicubic(levels(source), scale)
+    added, lack = levels(shrunk) - plain, plain - target
     power, along = mean_around(added.square(), NEAR), mean_around(added * lack, NEAR)
     root = (along.square() + power * (allowed**2 + FREE**2)).sqrt()
     fits = root - along >= power

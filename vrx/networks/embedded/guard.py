@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.embedded.blur import FEATURES, FLOOR, LUMA, READERS
+from vrx.networks.embedded.blur import FEATURES, FLOOR, READERS
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.deconvolution import Recipe, interpolate
 from vrx.networks.embedded.diagnosis import NOISE_OFFSET, POINTS, WIDTH_OFFSET, Diagnosis
 from vrx.networks.embedded.kernels import KINDS, kernel, radius, transfer
-from vrx.networks.embedded.symptoms import GRID, OWN, blockiness, mix, tile_power
+from vrx.networks.embedded.symptoms import GRID, OWN, blockiness, tile_power
 from vrx.networks.embedded.templates import WIDTHS
 
 MEMBERS, HIDDEN = 5, 32
@@ -227,8 +227,3 @@ def tails(x: Tensor) -> Tensor:
         found.append((squared.square().mean() + FLOOR**2) / (squared.mean() + FLOOR).square())
         x = smooth
     return torch.stack(found).log10()
-
-
-def gray(frames: Tensor) -> Tensor:
-    """Luma [T, 1, H, W] of [T, 3, H, W]."""
-    return mix(frames, (LUMA,))[0][:, None]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.networks.embedded.blur import LUMA
+from vrx.networks.embedded.symptoms import gray
 
 WIDTH, WIDTH_OF_SCALE = 0.5, 0.075  # pixels of the blur that detail is measured against, and more for each scale
 AMOUNT = 1.4  # of the detail that is added
@@ -27,17 +27,12 @@ def sharpen(frames: Tensor, scale: int) -> Tensor:
         above = frame.new_zeros(0, width)
         for top in range(0, height, rows):
             last = min(top + rows, height)
-            own = luma(frame[:, top : last + REACH])
+            own = gray(frame[None, :, top : last + REACH])[0, 0]
             seen = torch.cat([above, own])
             change = detail(seen, WIDTH + WIDTH_OF_SCALE * scale)[len(above) : len(above) + last - top]
             above = seen[len(above) + last - top - REACH : len(above) + last - top].clone()
             frame[:, top:last].add_(change).clamp_(0, 1)
     return frames
-
-
-def luma(colors: Tensor) -> Tensor:
-    """Brightness [H, W] of [3, H, W]."""
-    return LUMA[0] * colors[0] + LUMA[1] * colors[1] + LUMA[2] * colors[2]
 
 
 def detail(bright: Tensor, width: float) -> Tensor:

@@ -58,6 +58,11 @@ def mix(frames: Tensor, rows: tuple[tuple[float, ...], ...]) -> list[Tensor]:
     return [sum(w * plane for w, plane in zip(row, frames.unbind(1), strict=True)) for row in rows]  # type: ignore[misc]
 
 
+def gray(frames: Tensor) -> Tensor:
+    """Luma [T, 1, H, W] of [T, 3, H, W]."""
+    return mix(frames, (LUMA,))[0][:, None]
+
+
 def log(x: Tensor) -> Tensor:
     """Base 10, of powers."""
     return x.clamp_min(FLOOR).log10()

@@ -17,10 +17,12 @@ from vrx.pipeline.compare.placing import Placement, Region
 class Video:
     """One of the compared videos, and how it was brought to the first one's clock and place.
 
-    `size` (width, height); `delay` in frames of the first video; `left_over`: frames without a counterpart.
+    `stream`: its number in the file; `size` (width, height); `delay` in frames of the first video; `left_over`:
+    frames without a counterpart.
     """
 
     path: str
+    stream: int
     size: tuple[int, int]
     delay: int
     placement: Placement

@@ -51,7 +51,8 @@ def compare(paths: Sequence[Path], referenced: bool) -> Comparison:
             raise InputError(f"{paths[0]} and {paths[-1]} have no frames at the same times", "See: vrx info")
         spare = [walk.left_out, *(follower.left_over for follower in followers)]
         sizes = [leader.size, *(reader.size for reader in others)]
-    found = zip(map(str, paths), sizes, delays, walk.placements, spare, strict=True)
+        streams = [leader.info.video.index, *(reader.info.video.index for reader in others)]
+    found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, strict=True)
     videos = tuple(Video(*values) for values in found)
     return Comparison(
         videos,
@@ -166,7 +167,8 @@ def add_vmaf(videos: Sequence[Video], walk: Walk) -> tuple[FrameResult, ...]:
         plain = video.placement == first.placement and not video.delay
         if not plain or first.left_over or video.left_over or len(frames) < 2:
             continue
-        scores = ffmpeg.vmaf(Path(first.path), Path(video.path), first.placement.size)
+        pair = ((Path(first.path), first.stream), (Path(video.path), video.stream))
+        scores = ffmpeg.vmaf(*pair, first.placement.size)
         if len(scores) == len(frames):
             frames = [with_vmaf(frame, number, score) for frame, score in zip(frames, scores, strict=True)]
     return tuple(frames)
