@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vrx.errors import UsageError
-from vrx.files import path_exists, replace_file
-from vrx.media.atomic import write_error
+from vrx.media.lettering import Picture
 from vrx.pipeline.compare.results import Comparison, Shot
-
-Picture = NDArray[np.uint8]
+from vrx.pipeline.pictures import as_levels, magnified, row, save, scaled, stacked, to_picture
 
 WIDEST = 960  # pixels of one picture in a row of several
 SHARE = 6  # of a picture's sides that the enlarged part has
 CONTRAST = 4.0  # that the difference is shown with
-GAP, MARGIN = 6, 26  # pixels between pictures, and above them for their names
-PAPER, INK = 24, (235, 235, 235)  # levels
 SEEN = 8  # pixels a side of the areas among which the largest difference is looked for
 
 
@@ -34,23 +25,7 @@ def write(comparison: Comparison, folder: Path, names: Sequence[str], overwrite:
     """
     found = {folder / f"frame-{shot.number:06}.png": side_by_side(shot, names) for shot in comparison.shots}
     found[folder / "profile.png"] = profile(comparison.profile, names)
-    for path in found:
-        if path_exists(path) and not overwrite:
-            raise UsageError(f"{path} exists", "Replace it with -y, or name another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, picture in found.items():
-            with replace_file(path) as partial:
-                partial.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-    except OSError as error:
-        raise write_error(folder, error) from error
-    return list(found)
-
-
-def to_picture(colors: Tensor) -> Picture:
-    """Colors [3, H, W] in 0..1 as RGB [H, W, 3]."""
-    levels: Picture = (colors.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return levels
+    return save(found, overwrite)
 
 
 def side_by_side(shot: Shot, names: Sequence[str]) -> Picture:
@@ -61,7 +36,7 @@ def side_by_side(shot: Shot, names: Sequence[str]) -> Picture:
     shown, titles = [*shot.pictures, apart], [*names, f"difference x {CONTRAST:g}"]
     box = most_different(shot)
     width = min(WIDEST, shown[0].shape[-1])
-    rows = ([scaled(x, width) for x in shown], [enlarged(x[:, box[0], box[1]], width) for x in shown])
+    rows = ([reduced(x, width) for x in shown], [enlarged(x[:, box[0], box[1]], width) for x in shown])
     return stacked([row(pictures, titles if not place else None) for place, pictures in enumerate(rows)])
 
 
@@ -77,46 +52,14 @@ def most_different(shot: Shot) -> tuple[slice, slice]:
     return slice(top, top + size[0]), slice(left, left + size[1])
 
 
-def scaled(colors: Tensor, width: int) -> Picture:
+def reduced(colors: Tensor, width: int) -> Picture:
     """A picture at a width, no larger than it is."""
-    height = max(1, round(colors.shape[-2] * width / colors.shape[-1]))
-    picture = to_picture(colors)
-    if picture.shape[1] == width:
-        return picture
-    return as_levels(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+    return scaled(to_picture(colors), (width, max(1, round(colors.shape[-2] * width / colors.shape[-1]))))
 
 
 def enlarged(colors: Tensor, width: int) -> Picture:
     """A part at about a width, every pixel a square."""
-    factor = max(1, width // colors.shape[-1])
-    return as_levels(to_picture(colors).repeat(factor, 0).repeat(factor, 1))
-
-
-def as_levels(picture: NDArray[np.generic]) -> Picture:
-    """The same as uint8."""
-    return picture.astype(np.uint8)
-
-
-def row(pictures: Sequence[Picture], titles: Sequence[str] | None = None) -> Picture:
-    """Pictures beside each other, names above them where there are any."""
-    above = MARGIN if titles else 0
-    height = max(picture.shape[0] for picture in pictures) + above
-    width = sum(picture.shape[1] + GAP for picture in pictures) - GAP
-    canvas = np.full((height, width, 3), PAPER, np.uint8)
-    left = 0
-    for number, picture in enumerate(pictures):
-        canvas[above : above + picture.shape[0], left : left + picture.shape[1]] = picture
-        if titles:
-            cv2.putText(canvas, titles[number], (left + 4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-        left += picture.shape[1] + GAP
-    return canvas
-
-
-def stacked(rows: Sequence[Picture]) -> Picture:
-    """Rows below each other."""
-    width = max(part.shape[1] for part in rows)
-    padded = [np.pad(part, ((0, GAP), (0, width - part.shape[1]), (0, 0)), constant_values=PAPER) for part in rows]
-    return np.concatenate(padded)
+    return magnified(to_picture(colors), max(1, width // colors.shape[-1]))
 
 
 def profile(rows: Sequence[Tensor], names: Sequence[str]) -> Picture:
