@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from vrx import api, events
 from vrx.cli import lines, output, render
-from vrx.cli.options import ProgressStyle
 from vrx.cli.progress import ProgressOptions, watcher
+from vrx.cli.run_options import ProgressStyle
 from vrx.errors import Exit, FailedInputsError, OutputError, StoppedError, UsageError, VrxError
 from vrx.files import format_bytes
 from vrx.settings import Job

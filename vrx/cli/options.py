@@ -1,20 +1,18 @@
-"""The options that several commands have, declared once, in the panels of the help."""
+"""The options that several commands have, declared once, in the panels of the help; how a run goes: `run_options`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import typer
 
 from vrx import api
 from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look
 
-DEGRADATION, MODEL, SELECTION, OUTPUT, RUN = "Degradation", "Model", "Selection", "Output", "Run"
+DEGRADATION, MODEL, SELECTION, OUTPUT = "Degradation", "Model", "Selection", "Output"
 FLAG = " "  # the column of values is empty for flags
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
-
-ProgressStyle = Literal["auto", "bar", "plain", "none"]
 
 
 def choices(values: object) -> str:
@@ -341,48 +339,6 @@ Recursive = Annotated[
         metavar=FLAG,
         help="Include subfolders; -o DIR/ keeps their layout.",
         rich_help_panel=OUTPUT,
-    ),
-]
-
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        show_default="one a core",
-        help="Processor threads of the networks, the decoder and the encoder, each.",
-        rich_help_panel=RUN,
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume/--no-resume",
-        metavar=FLAG,
-        help="Resume an interrupted run of the same command.",
-        rich_help_panel=RUN,
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", metavar=FLAG, help="Show the plan and exit.", rich_help_panel=RUN)]
-Json = Annotated[
-    bool,
-    typer.Option("--json", metavar=FLAG, help="Events as JSON on standard output, one per line.", rich_help_panel=RUN),
-]
-Quiet = Annotated[
-    bool, typer.Option("-q", "--quiet", metavar=FLAG, help="Show errors and warnings only.", rich_help_panel=RUN)
-]
-Verbose = Annotated[
-    bool,
-    typer.Option(
-        "-v", "--verbose", metavar=FLAG, help="Show details: checkpoint, encoder, queues.", rich_help_panel=RUN
-    ),
-]
-Progress = Annotated[
-    ProgressStyle,
-    typer.Option(
-        "--progress",
-        metavar=choices(ProgressStyle),
-        help="How progress is shown; auto: a bar on a terminal.",
-        rich_help_panel=RUN,
     ),
 ]
 

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from vrx.cli import batch, parsing
 from vrx.cli import options as o
+from vrx.cli import run_options as r
 from vrx.geometry import parse_box
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
@@ -47,13 +48,13 @@ class SharedOptions:
     overwrite: o.Overwrite = False
     skip_existing: o.SkipExisting = False
     recursive: o.Recursive = False
-    threads: o.Threads = None
-    resume: o.Resume = True
-    dry_run: o.DryRun = False
-    json: o.Json = False
-    quiet: o.Quiet = False
-    verbose: o.Verbose = False
-    progress: o.Progress = "auto"
+    threads: r.Threads = None
+    resume: r.Resume = True
+    dry_run: r.DryRun = False
+    json: r.Json = False
+    quiet: r.Quiet = False
+    verbose: r.Verbose = False
+    progress: r.Progress = "auto"
 
     def job(self, task: RestoreSettings) -> Job:
         """The job of every input, still without its source.  Raises UsageError."""

@@ -1,0 +1,55 @@
+"""The options of how a run goes: the last panel of the help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from vrx.cli.options import FLAG, choices
+
+RUN = "Run"
+
+ProgressStyle = Literal["auto", "bar", "plain", "none"]
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        show_default="one a core",
+        help="Processor threads of the networks, the decoder and the encoder, each.",
+        rich_help_panel=RUN,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume",
+        metavar=FLAG,
+        help="Resume an interrupted run of the same command.",
+        rich_help_panel=RUN,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar=FLAG, help="Show the plan and exit.", rich_help_panel=RUN)]
+Json = Annotated[
+    bool,
+    typer.Option("--json", metavar=FLAG, help="Events as JSON on standard output, one per line.", rich_help_panel=RUN),
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", metavar=FLAG, help="Show errors and warnings only.", rich_help_panel=RUN)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v", "--verbose", metavar=FLAG, help="Show details: checkpoint, encoder, queues.", rich_help_panel=RUN
+    ),
+]
+Progress = Annotated[
+    ProgressStyle,
+    typer.Option(
+        "--progress",
+        metavar=choices(ProgressStyle),
+        help="How progress is shown; auto: a bar on a terminal.",
+        rich_help_panel=RUN,
+    ),
+]
