@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
-VALUES = {"errors", "settings", "geometry", "events", "files"}  # what every room may know
+VALUES = {"errors", "settings", "geometry", "events", "files", "previews"}  # what every room may know
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
     "settings": {"errors"},
     "geometry": {"errors", "settings"},
+    "previews": {"errors", "settings"},
     "files": set(),
     "networks": {"networks"},
     "weights": {"weights", *VALUES},
@@ -42,6 +43,7 @@ PACKAGES = {
     "errors": set(),
     "events": set(),
     "geometry": set(),
+    "previews": set(),
     "files": set(),
     "api": set(),
     "tasks": set(),

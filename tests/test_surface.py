@@ -19,6 +19,7 @@ RESTORING = {
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
     "--threads",
+    "--preview", "--at", "--length", "--vary",
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
@@ -59,6 +60,7 @@ EVENTS = {
     "scene": {"input", "number", "frame", "soft"},
     "progress": {"input", "done", "frames", "scene", "fps", "queues"},
     "finished": {"input", "output", "frames", "scenes", "seconds", "resumed_frames"},
+    "previewed": {"input", "output", "clip", "places", "frames", "seconds"},
     "skipped": {"input", "output"},
     "failed": {"input", "message", "hint", "exit_code"},
     "stopped": {"input", "done", "frames", "saved", "exit_code"},
@@ -68,11 +70,16 @@ EVENTS = {
 
 def test_options() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    assert set(commands) == {*OPTIONS, "models"}
+    assert set(commands) == {*OPTIONS, "models", "preview"}
     assert set(commands["models"].commands) == {"list", "show", "pull", "import", "verify", "path", "rm", "convert"}
+    previews = commands["preview"].commands
+    assert set(previews) == {"upscale", "deblur", "inpaint"}
     for name, expected in OPTIONS.items():
         found = {max(p.opts, key=len) for p in commands[name].params if p.param_type_name == "option"}
         assert found - {"--help"} == expected, name
+    for name, command in previews.items():  # the same, and nothing but previews
+        found = {max(p.opts, key=len) for p in command.params if p.param_type_name == "option"}
+        assert found - {"--help"} == OPTIONS[name] - {"--preview"}, name
 
 
 def test_every_option_of_a_restoring_command_stands_in_a_panel_or_is_its_own() -> None:
@@ -97,7 +104,7 @@ def test_events() -> None:
 
 
 PUBLIC = {
-    "__version__", "upscale", "compare",
+    "__version__", "upscale", "compare", "preview", "PreviewResult",
     "deblur", "inpaint", "load_model", "Comparison",
     "Model", "VideoReader", "VideoWriter", "VideoFrame",
     "RestoreResult", "VrxError", "probe", "detect_scenes",

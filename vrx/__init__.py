@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from vrx.api import compare, detect_scenes, probe
     from vrx.pipeline.compare.results import Comparison
     from vrx.pipeline.model import Model, load_model
+    from vrx.pipeline.preview.run import PreviewResult
     from vrx.pipeline.run import RestoreResult
     from vrx.pipeline.video import VideoFrame, VideoReader, VideoWriter
-    from vrx.tasks import deblur, inpaint, upscale
+    from vrx.tasks import deblur, inpaint, preview, upscale
 
 __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "Model",
+    "PreviewResult",
     "RestoreResult",
     "VideoFrame",
     "VideoReader",
@@ -44,12 +46,14 @@ __all__ = [
     "detect_scenes",
     "inpaint",
     "load_model",
+    "preview",
     "probe",
     "upscale",
 ]
 MODULES = {
     "Comparison": "vrx.pipeline.compare.results",
     "Model": "vrx.pipeline.model",
+    "PreviewResult": "vrx.pipeline.preview.run",
     "RestoreResult": "vrx.pipeline.run",
     "VideoFrame": "vrx.pipeline.video",
     "VideoReader": "vrx.pipeline.video",
@@ -59,6 +63,7 @@ MODULES = {
     "detect_scenes": "vrx.api",
     "inpaint": "vrx.tasks",
     "load_model": "vrx.pipeline.model",
+    "preview": "vrx.tasks",
     "probe": "vrx.api",
     "upscale": "vrx.tasks",
 }

@@ -5,8 +5,8 @@ Events are frozen values.  A watcher is called with each of them, in order, and 
 other keys are its fields.  Frames count from 0, scenes from 1, sizes are (width, height).
 
 A restoring command gives, for each input, `opening`, then `started`, then any number of `scene`,
-`progress`, `note` and `fetching`, then one of `finished`, `skipped`, `failed` and `stopped`; and after the
-last input one `batch-finished`.  A command that is refused before its inputs are looked at (wrong options)
+`progress`, `note` and `fetching`, then one of `finished`, `previewed`, `skipped`, `failed` and `stopped`; and
+after the last input one `batch-finished`.  A command that is refused before its inputs are looked at (wrong options)
 gives one `failed` whose `input` is empty.  Estimates (blur, degradation) and everything that a result
 lacks come as `note` with a `code` and `facts`.
 """
@@ -59,9 +59,12 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "picture-truncated": "a picture is incomplete: path",
     "pixel-format-change": "the pixel format of the result is not the source's: pix_fmt",
     "pixel-format-loss": "the encoder cannot hold the source's pixel format: pix_fmt",
+    "places-chosen": "the places of a preview, as none is named: places (seconds)",
     "plainly-enlarged": "where the network's result, shrunk again, is not the source, the picture is enlarged plainly: "
     "scene, share (of its first such frame)",
     "result-resized": "frames are resized after the network, to the size that was asked for: scale, width, height",
+    "preview-joins-late": "a place of a preview is restored without the frames before that a run of all knows: seconds",
+    "preview-of-hdr": "a preview shows HDR as ordinary screens do: transfer",
     "resuming": "an earlier run of the same command is resumed: frames",
     "shift-found": "pictures are moved by some pixels to lie on another's: path",
     "short-mask": "a mask ends before the video: masks, frames",
@@ -197,6 +200,21 @@ class Finished(Event):
     scenes: int
     seconds: float
     resumed_frames: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Previewed(Event):
+    """A preview is complete: the picture `output` and the `clip`, None where there is only one frame of each place.
+
+    `places` are in seconds after the source's first frame; `frames` were restored, those that are not shown too.
+    """
+
+    kind: ClassVar[str] = "previewed"
+    output: str
+    clip: str | None
+    places: tuple[float, ...]
+    frames: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

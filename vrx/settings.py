@@ -19,6 +19,7 @@ from vrx.errors import UsageError, choice_of
 
 if TYPE_CHECKING:
     from vrx.geometry import Box, TargetSize
+    from vrx.previews import PreviewSettings
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
 Decoder = Literal["auto", "full", "tiny"]
@@ -57,6 +58,13 @@ def parse_time(text: str) -> Fraction:
         value = Fraction(match.group(1))
         return value / 1000 if match.group(2) == "ms" else value
     raise UsageError(f"invalid time {text!r}", "Write seconds (12.5) or HH:MM:SS.mmm")
+
+
+def format_time(seconds: Fraction) -> str:
+    """A time as H:MM:SS.mmm, which `parse_time` reads."""
+    total = round(seconds * 1000)
+    minutes, rest = divmod(total, 60_000)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
 def to_seconds(time: float | Fraction | str | None) -> Fraction | None:
@@ -274,13 +282,14 @@ class OutputSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One restoring run over one input."""
+    """One restoring run over one input, or a `preview` of it."""
 
     source: str
     model: ModelSettings
     restore: RestoreSettings
     selection: SelectionSettings
     output: OutputSettings
+    preview: PreviewSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

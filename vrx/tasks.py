@@ -1,17 +1,18 @@
-"""The three tasks over files, one call each: the same results as on the command line, byte by byte."""
+"""The three tasks over files, and previews of them, one call each: the same as on the command line, byte by byte."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from vrx.errors import UsageError
+from vrx.errors import UsageError, choice_of
 from vrx.events import Watcher, ignore
 from vrx.geometry import Box, choose_size, parse_box
+from vrx.previews import PreviewSettings, Variant, combine
 from vrx.settings import (
     ColorFix,
     Decoder,
@@ -28,6 +29,7 @@ from vrx.settings import (
 )
 
 if TYPE_CHECKING:
+    from vrx.pipeline.preview.run import PreviewResult
     from vrx.pipeline.run import RestoreResult
 
 PathLike = str | os.PathLike[str]
@@ -83,6 +85,29 @@ class Options(TypedDict, total=False):
     on_event: Watcher
 
 
+class TaskOptions(TypedDict, total=False):
+    """What the tasks take each for itself."""
+
+    scale: float | None
+    size: tuple[int | None, int | None] | None
+    look: Look
+    sigma: float | None
+    mask: PathLike | None
+    boxes: Sequence[str | Box]
+    dilate: int
+
+
+class PreviewOptions(Options, TaskOptions, total=False):
+    """What a preview takes: the options of all tasks, and those of its own task."""
+
+
+OWN_OPTIONS = {  # of TaskOptions
+    Task.UPSCALE: ("scale", "size", "look"),
+    Task.DEBLUR: ("sigma",),
+    Task.INPAINT: ("mask", "boxes", "dilate"),
+}
+
+
 def upscale(
     input: PathLike,
     output: PathLike | None = None,
@@ -109,9 +134,9 @@ def upscale(
     >>> vrx.upscale("in.mp4", "out.mp4", scale=2).frames
     4
     """
-    network, wanted = choose_size(scale, *(size or (None, None)))
-    restore = RestoreSettings(task=Task.UPSCALE, scale=network, size=wanted, look=look, **damage(options))
-    return run(input, output, restore, options)
+    return run(
+        input, output, task_settings(Task.UPSCALE, {"scale": scale, "size": size, "look": look}, options), options
+    )
 
 
 def deblur(
@@ -123,7 +148,7 @@ def deblur(
     >>> vrx.deblur("in.mp4", "sharp.mp4", sigma=1.5, end=0.1).frames
     3
     """
-    return run(input, output, RestoreSettings(task=Task.DEBLUR, sigma=sigma, **damage(options)), options)
+    return run(input, output, task_settings(Task.DEBLUR, {"sigma": sigma}, options), options)
 
 
 def inpaint(
@@ -143,19 +168,75 @@ def inpaint(
     >>> vrx.inpaint("in.mp4", "filled.mkv", mask="m.png", dilate=2).path.name
     'filled.mkv'
     """
-    restore = RestoreSettings(
-        task=Task.INPAINT,
-        mask=None if mask is None else Path(mask),
-        boxes=tuple(parse_box(box) if isinstance(box, str) else box for box in boxes),
-        dilate=dilate,
-        **damage(options),
-    )
-    return run(input, output, restore, options)
+    own: TaskOptions = {"mask": mask, "boxes": boxes, "dilate": dilate}
+    return run(input, output, task_settings(Task.INPAINT, own, options), options)
 
 
-def damage(options: Options) -> dict[str, Any]:
-    """Those of the options that say what becomes of the source's damage."""
-    return {name: value for name, value in options.items() if name in DAMAGE}
+def preview(
+    input: PathLike,
+    output: PathLike | None = None,
+    *,
+    task: str = "upscale",
+    at: Sequence[Seconds] = (),
+    length: Seconds | None = 1,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    **options: Unpack[PreviewOptions],
+) -> PreviewResult:
+    """Show places of a video as a task restores them, beside the source, in a picture and a clip.
+
+    The files are named after the result that a run would write: `in.x4.preview.png` and `in.x4.preview.mp4`.  `at`
+    are the places in seconds or text such as "1:20.5", chosen by detail, motion and scene unless given; `length` of
+    each, up to 10 seconds, None for one frame and no clip.  `vary` shows several values of options beside each
+    other: `{"strength": [0.3, 0.6, 1]}`.  `options` are those of the `task`: upscale, deblur or inpaint.
+
+    Raises VrxError; existing files are then unchanged.
+
+    >>> import vrx
+    >>> vrx.preview("in.mp4", scale=2, at=[0.1], length=None, vary={"strength": [0, 1]}).path.name
+    'in.x2.preview.png'
+    """
+    from vrx.pipeline.batch import Batch
+
+    check_task(task)
+    times = tuple(time for moment in at if (time := to_seconds(moment)) is not None)
+    job = preview_job(input, output, Task(task), options)
+    variants = []
+    for name, chosen in combine({option.replace("_", "-"): list(values) for option, values in (vary or {}).items()}):
+        changed: Any = dict(options) | {option.replace("-", "_"): value for option, value in chosen.items()}
+        other = preview_job(input, output, Task(task), changed)
+        variants.append(
+            Variant(name=name, model=other.model, restore=other.restore, selection=other.selection, output=other.output)
+        )
+    shown = PreviewSettings(at=times, length=to_seconds(length), variants=tuple(variants))
+    return Batch([replace(job, preview=shown)], options.get("on_event", ignore)).preview(0)
+
+
+def check_task(task: object) -> None:
+    """Refuse what is not a task.  Raises UsageError."""
+    if task not in set(Task):
+        raise UsageError(f"the task is {task!r}", f"Choose {choice_of(Task)}")
+
+
+def preview_job(input: PathLike, output: PathLike | None, task: Task, options: PreviewOptions) -> Job:
+    """The job that a preview is of.  Raises UsageError for options of another task."""
+    own: Any = {name: value for name, value in options.items() if name in TaskOptions.__annotations__}
+    shared: Any = {name: value for name, value in options.items() if name not in own}
+    for name in own:
+        if name not in OWN_OPTIONS[task]:
+            raise UsageError(f"{name} is not an option of {task}", f"Known: {', '.join(OWN_OPTIONS[task])}")
+    return make_job(input, output, task_settings(task, own, shared), shared)
+
+
+def task_settings(task: Task, own: TaskOptions, options: Options) -> RestoreSettings:
+    """The settings of a task, from its own options and those that all share.  Raises UsageError."""
+    values: dict[str, Any] = {name: value for name, value in options.items() if name in DAMAGE} | dict(own)
+    if task is Task.UPSCALE:
+        values["scale"], values["size"] = choose_size(own.get("scale"), *(own.get("size") or (None, None)))
+    elif task is Task.INPAINT:
+        mask, boxes = own.get("mask"), own.get("boxes", ())
+        values["mask"] = None if mask is None else Path(mask)
+        values["boxes"] = tuple(parse_box(box) if isinstance(box, str) else box for box in boxes)
+    return RestoreSettings(task=task, **values)
 
 
 def run(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> RestoreResult:

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from vrx import __version__, events
 from vrx.cli import bench, compare, doctor, info, models, output, restore, scenes, signals
+from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
 from vrx.cli.usage import CommandGroup, end_of_help, from_typer
@@ -21,7 +22,7 @@ from vrx.errors import Exit, FailedInputsError, StoppedError, UsageError, VrxErr
 DEBUG = "--debug"
 JSON = "--json"
 MAY_BE_EMPTY = "--encoder-args"
-RESTORING = {"upscale", "deblur", "inpaint"}
+RESTORING = {"upscale", "deblur", "inpaint", "preview"}
 
 app = typer.Typer(
     name="vrx",
@@ -32,6 +33,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+previews = typer.Typer(
+    cls=PreviewGroup,
+    help="Show some places of a video restored, beside the source. The task may be left out: it is the one whose "
+    "options are given, else upscale.",
+    epilog=end_of_help(
+        "vrx preview in.mp4 -s 4", "vrx preview deblur in.mp4 --at 0:12 --at 1:03 --vary strength=0.3,0.6,1"
+    ),
+    no_args_is_help=True,
+    subcommand_metavar="[upscale|deblur|inpaint] INPUT...",
+)
+for name, command, usual, varied in (
+    ("upscale", restore.upscale, "in.mp4 -s 4", "--vary model=embedded,instavsr-small"),
+    ("deblur", restore.deblur, "in.mp4 --at 0:12 --at 1:03", "--vary denoise=off,0.5,1"),
+    ("inpaint", restore.inpaint, "in.mp4 --mask logo.png", "--vary dilate=0,2,4 --length frame"),
+):
+    previews.command(
+        name,
+        help=f"Show some places as vrx {name} restores them, beside the source.",
+        epilog=end_of_help(f"vrx preview {name} {usual}", f"vrx preview {name} {usual} {varied}"),
+    )(restore.previewing(command))
 
 
 def show_version(wanted: bool) -> None:
@@ -56,15 +79,16 @@ def root(
 app.command(
     "upscale",
     epilog=end_of_help("vrx upscale in.mp4 -s 2", "vrx upscale old/ -r -s 4 -o restored/ --skip-existing"),
-)(restore.upscale)
+)(restore.restoring(restore.upscale))
 app.command(
     "deblur",
     epilog=end_of_help("vrx deblur in.mp4", "vrx deblur in.mp4 --sigma 2.5 --start 0:10 --frames 48 -o part.mp4"),
-)(restore.deblur)
+)(restore.restoring(restore.deblur))
 app.command(
     "inpaint",
     epilog=end_of_help("vrx inpaint in.mp4 --mask logo.png", "cat in.mp4 | vrx inpaint --mask masks/ > out.mkv"),
-)(restore.inpaint)
+)(restore.restoring(restore.inpaint))
+app.add_typer(previews, name="preview")
 app.command("info", epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r --json"))(info.info)
 app.command("scenes", epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(scenes.scenes)
 app.command(

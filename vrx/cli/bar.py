@@ -110,6 +110,7 @@ class Bar:
         self._downloads[name] = replace(download, line=line)
 
     @_show.register(events.Finished)
+    @_show.register(events.Previewed)
     @_show.register(events.Skipped)
     @_show.register(events.Failed)
     @_show.register(events.Stopped)

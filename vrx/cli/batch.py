@@ -135,6 +135,7 @@ def job_of(template: Job, found: Input) -> Job:
 def check_streams(jobs: Sequence[Job], json: bool) -> None:
     """Refuse a result on a terminal, on a closed stream, or among events.  Raises UsageError and OutputError."""
     piped = [job for job in jobs if job.output.path == "-" or (job.output.path is None and job.source == "-")]
+    piped = [job for job in piped if job.preview is None]
     if not piped:
         return
     if json:

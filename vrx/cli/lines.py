@@ -21,6 +21,8 @@ def format_event(event: Event, verbose: bool) -> str | None:
             return f"{label(event.input)}: {frames}{sizes}, {event.model} on {event.device} ({event.dtype})"
         case events.Finished():
             return format_finished(event)
+        case events.Previewed():
+            return format_previewed(event)
         case events.Skipped():
             return f"{label(event.input)}: skipped, {event.output} exists"
         case events.Failed():
@@ -38,6 +40,13 @@ def format_finished(event: events.Finished) -> str:
     resumed = f" ({event.resumed_frames} from an earlier run)" if event.resumed_frames else ""
     facts = [format_count(event.frames, "frame") + resumed, format_count(event.scenes, "scene")]
     return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({format_speed(rate)})' if rate > 0 else ''}"
+
+
+def format_previewed(event: events.Previewed) -> str:
+    """`in.x4.preview.png and in.x4.preview.mp4: 3 places, 125 frames, 12.3 s`."""
+    names = event.output if event.clip is None else f"{event.output} and {event.clip}"
+    counts = f"{format_count(len(event.places), 'place')}, {format_count(event.frames, 'frame')}"
+    return f"{names}: {counts}, {event.seconds:.1f} s"
 
 
 def format_failed(event: events.Failed) -> str:

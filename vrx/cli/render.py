@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vrx.errors import VrxError
+from vrx.settings import format_time
 
 # what a terminal obeys rather than shows: control characters (C0, DEL, C1), line separators, marks that turn the
 # direction of writing; and bytes of a name that are no text, which no terminal can be sent
@@ -105,7 +106,4 @@ def error_line(error: VrxError) -> None:
 
 def seconds(value: Fraction | None) -> str:
     """A time as H:MM:SS.mmm."""
-    if value is None:
-        return "unknown"
-    total = float(value)
-    return f"{int(total // 3600)}:{int(total % 3600 // 60):02d}:{total % 60:06.3f}"
+    return "unknown" if value is None else format_time(value)

@@ -1,18 +1,25 @@
-"""`vrx upscale`, `vrx deblur` and `vrx inpaint`."""
+"""`vrx upscale`, `vrx deblur` and `vrx inpaint`, and previews of them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
+
+import typer
 
 from vrx.cli import batch, parsing
 from vrx.cli import options as o
 from vrx.cli import run_options as r
+from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_length
+from vrx.errors import UsageError
 from vrx.geometry import parse_box
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.previews import PreviewSettings, Variant
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_time
+
+DEFAULT_LENGTH = "1"  # second of each place of a preview
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,10 @@ class SharedOptions:
     overwrite: o.Overwrite = False
     skip_existing: o.SkipExisting = False
     recursive: o.Recursive = False
+    preview: Preview = False
+    at: At = None
+    length: Length = DEFAULT_LENGTH
+    vary: Vary = None
     threads: r.Threads = None
     resume: r.Resume = True
     dry_run: r.DryRun = False
@@ -98,6 +109,19 @@ class SharedOptions:
             ),
         )
 
+    def previewed(self, variants: tuple[Variant, ...]) -> PreviewSettings | None:
+        """What a preview shows; None for a run of all.  Raises UsageError."""
+        settings = PreviewSettings(
+            at=tuple(map(parse_time, self.at or ())), length=parse_length(self.length), variants=variants
+        )
+        if self.preview:
+            return settings
+        named = {"--at": self.at, "--vary": self.vary, "--length": self.length != DEFAULT_LENGTH}
+        for option, value in named.items():
+            if value:
+                raise UsageError(f"{option} is for previews", "Add --preview, or remove it")
+        return None
+
     def run(self) -> batch.RunOptions:
         """How the command runs.  Raises UsageError."""
         return batch.RunOptions(
@@ -110,23 +134,47 @@ class SharedOptions:
         )
 
 
-def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command for typer, in which the parameter `shared` is replaced by the fields of SharedOptions.
+def restoring(command: Callable[..., RestoreSettings]) -> Callable[..., None]:
+    """A command for typer that restores, from a function that makes the settings of its task of its own options."""
+    return expand(command, frozenset())
+
+
+def previewing(command: Callable[..., RestoreSettings]) -> Callable[..., None]:
+    """The same as a command that makes previews only."""
+    return expand(command, frozenset({"preview"}))
+
+
+def expand(command: Callable[..., RestoreSettings], given: frozenset[str]) -> Callable[..., None]:
+    """A command for typer with the options of `command` and the fields of SharedOptions, switches `given` set.
 
     typer reads a command's options from its signature, so the new command is given one (PEP 362).
     """
     own = parameters(command)
     common = parameters(SharedOptions)
 
-    @functools.wraps(command)
-    def expanded(**values: Any) -> None:
-        shared = SharedOptions(**{p.name: values.pop(p.name) for p in common})
-        command(**values, shared=shared)
+    def job(values: dict[str, Any]) -> Job:
+        task = command(**{p.name: values[p.name] for p in own})
+        return SharedOptions(**{p.name: values[p.name] for p in common}).job(task)
 
-    visible = [p for p in own if p.name != "shared"] + common
+    @functools.wraps(command)
+    def expanded(context: typer.Context, inputs: list[str] | None, **options: Any) -> None:
+        values = options | dict.fromkeys(given, True)
+        shared = SharedOptions(**{p.name: values[p.name] for p in common})
+        variants = [variant(name, job(values | chosen)) for name, chosen in parse_choices(context, shared.vary or [])]
+        template = replace(job(values), preview=shared.previewed(tuple(variants)))
+        batch.run([*(inputs or []), *(shared.more or [])], template, shared.run())
+
+    place = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    sources = inspect.Parameter("inputs", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=o.Inputs)
+    visible = [place, sources, *own, *(p for p in common if p.name not in given)]
     expanded.__signature__ = inspect.Signature(visible)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in visible}
     return expanded
+
+
+def variant(name: str, job: Job) -> Variant:
+    """A job as one of several choices."""
+    return Variant(name=name, model=job.model, restore=job.restore, selection=job.selection, output=job.output)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -136,9 +184,7 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in found]
 
 
-@with_shared_options
 def upscale(
-    inputs: o.Inputs = None,
     *,
     scale: o.UpscaleBy = None,
     width: o.Width = None,
@@ -149,11 +195,10 @@ def upscale(
     denoise: o.Denoise = "auto",
     grain: o.Grain = "remove",
     blend: o.Blend = 1.0,
-    shared: SharedOptions,
-) -> None:
+) -> RestoreSettings:
     """Restore and enlarge videos and pictures."""
     network, wanted = parsing.parse_sizes(scale, width, height, size)
-    task = RestoreSettings(
+    return RestoreSettings(
         task=Task.UPSCALE,
         scale=network,
         size=wanted,
@@ -163,22 +208,18 @@ def upscale(
         grain=parsing.parse_grain(grain),
         blend=blend,
     )
-    restore(inputs, task, shared)
 
 
-@with_shared_options
 def deblur(
-    inputs: o.Inputs = None,
     *,
     sigma: o.Sigma = "auto",
     strength: o.Strength = "auto",
     denoise: o.Denoise = "auto",
     grain: o.Grain = "remove",
     blend: o.Blend = 1.0,
-    shared: SharedOptions,
-) -> None:
+) -> RestoreSettings:
     """Remove blur from videos and pictures."""
-    task = RestoreSettings(
+    return RestoreSettings(
         task=Task.DEBLUR,
         sigma=parsing.parse_number(sigma, "--sigma"),
         strength=parsing.parse_number(strength, "--strength"),
@@ -186,12 +227,9 @@ def deblur(
         grain=parsing.parse_grain(grain),
         blend=blend,
     )
-    restore(inputs, task, shared)
 
 
-@with_shared_options
 def inpaint(
-    inputs: o.Inputs = None,
     *,
     mask: o.Mask = None,
     box: o.Boxes = None,
@@ -200,10 +238,9 @@ def inpaint(
     denoise: o.Denoise = "auto",
     grain: o.Grain = "remove",
     blend: o.Blend = 1.0,
-    shared: SharedOptions,
-) -> None:
+) -> RestoreSettings:
     """Fill masked areas of videos and pictures."""
-    task = RestoreSettings(
+    return RestoreSettings(
         task=Task.INPAINT,
         mask=mask,
         boxes=tuple(map(parse_box, box or ())),
@@ -213,9 +250,3 @@ def inpaint(
         grain=parsing.parse_grain(grain),
         blend=blend,
     )
-    restore(inputs, task, shared)
-
-
-def restore(inputs: list[str] | None, task: RestoreSettings, shared: SharedOptions) -> None:
-    """Run a task over the inputs of a command."""
-    batch.run([*(inputs or []), *(shared.more or [])], shared.job(task), shared.run())

@@ -165,7 +165,7 @@ class MaskTrack:
         for _ in range(masks):
             if self._next is not None:
                 self._advance()
-        self._calls = masks
+        self._calls += masks
 
     def check_count(self, frames: int) -> None:
         """Warn before work begins where fewer masks are left than the `frames` to come."""

@@ -15,6 +15,9 @@ from vrx.pipeline.existing import open_unless_done
 from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, make_plan
 from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.preview import run as preview
+from vrx.pipeline.preview.naming import find_files
+from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult, run
 from vrx.pipeline.session import Session
 from vrx.settings import Job
@@ -37,22 +40,24 @@ class Batch:
         for job in self.jobs:
             source = None if job.source == "-" else Path(job.source)
             entry = self._pool.select(job.model, job.restore, job.source).entry
-            results.append((job, find_destination(job, source, entry.name)))
+            files = [find_destination(job, source, entry.name)] if job.preview is None else []
+            files += [] if job.preview is None else find_files(job, source, entry.name).all
+            results += [(job, file) for file in files]
         refuse_clashes(results)
 
-    def restore_all(self) -> list[RestoreResult | VrxError]:
+    def restore_all(self) -> list[RestoreResult | PreviewResult | VrxError]:
         """Restore every job; the failure of one is its result, and an event, and does not stop the others.
 
         What will certainly fail is reported before the first is restored.  Raises the error that all of
         several jobs share, StoppedError and KeyboardInterrupt.
         """
-        results: list[RestoreResult | VrxError] = []
+        results: list[RestoreResult | PreviewResult | VrxError] = []
         known = self.failures() if len(self.jobs) > 1 else {}
         for number, error in known.items():
             self._report(self.jobs[number], error)
         try:
             for number in range(len(self.jobs)):
-                results.append(known[number] if number in known else self._attempt(number, self.restore))
+                results.append(known[number] if number in known else self._attempt(number, self.work))
         except (KeyboardInterrupt, StoppedError) as stop:
             self._finish(results, exit_code_of(stop))
             raise
@@ -90,9 +95,9 @@ class Batch:
         self._watch(events.Failed(input=job.source, message=error.message, hint=error.hint, exit_code=code))
         return error
 
-    def _finish(self, results: Sequence[RestoreResult | VrxError], code: Exit) -> None:
+    def _finish(self, results: Sequence[RestoreResult | PreviewResult | VrxError], code: Exit) -> None:
         failed = sum(isinstance(result, VrxError) for result in results)
-        skipped = sum(isinstance(result, RestoreResult) and result.skipped for result in results)
+        skipped = sum(not isinstance(result, VrxError) and result.skipped for result in results)
         done = len(results) - failed - skipped
         self._watch(events.BatchFinished(done=done, failed=failed, skipped=skipped, exit_code=int(code)))
 
@@ -106,8 +111,7 @@ class Batch:
             if job.source == "-":
                 continue  # it can be read only once
             try:
-                with resource_errors(), Session(job, ignore, self._pool) as session:
-                    open_unless_done(session)
+                self._check(job)
             except StoppedError:
                 raise
             except VrxError as error:
@@ -119,13 +123,35 @@ class Batch:
             raise found[0]
         return found
 
+    def _check(self, job: Job) -> None:
+        """Open a job, as far as it is known without any work whether that will do.  Raises VrxError."""
+        if job.preview is not None:
+            preview.check(job, self._pool)
+            return
+        with resource_errors(), Session(job, ignore, self._pool) as session:
+            open_unless_done(session)
+
     def restore(self, number: int) -> RestoreResult:
         """Run one job.  Raises VrxError; an earlier file of the result's name is then unchanged."""
-        job = self.jobs[number]
+        return self._run(self.jobs[number], self._restore)
+
+    def preview(self, number: int) -> PreviewResult:
+        """Make the preview that a job asks for.  Raises VrxError; earlier files of its names are then unchanged."""
+        return self._run(self.jobs[number], lambda job: preview.preview(job, self._watch_stop, self._pool))
+
+    def work(self, number: int) -> RestoreResult | PreviewResult:
+        """Run one job, or make its preview.  Raises VrxError."""
+        return self.restore(number) if self.jobs[number].preview is None else self.preview(number)
+
+    def _restore(self, job: Job) -> RestoreResult:
+        with resource_errors(), Session(job, self._watch_stop, self._pool) as session:
+            return run(session)
+
+    def _run(self, job: Job, action: Callable[[Job], Result]) -> Result:
+        """Run one job; a stop is an event, and no model outlives a failure."""
         self._watch(events.Opening(input=job.source))
         try:
-            with resource_errors(), Session(job, self._watch_stop, self._pool) as session:
-                return run(session)
+            return action(job)
         except (KeyboardInterrupt, StoppedError) as stop:
             if self.stopped is None:  # before the first frame
                 code = int(exit_code_of(stop))
@@ -143,7 +169,9 @@ class Batch:
         self._watch(event)
 
     def plan(self, number: int) -> Plan:
-        """What `restore` would do, without doing it."""
+        """What a run would do, without doing it."""
+        if self.jobs[number].preview is not None:
+            return preview.plan(self.jobs[number], self._watch, self._pool)
         with resource_errors(), Session(self.jobs[number], self._watch, self._pool) as session:
             session.open()
             return make_plan(session)

@@ -80,9 +80,13 @@ def is_complete(session: Session) -> bool:
 
 def refuse_existing(session: Session) -> None:
     """Refuse to replace a result without --overwrite.  Raises OutputError."""
-    if session.destination is None or session.job.output.overwrite:
-        return
-    found = session.destination.existing()
+    if session.destination is not None and not session.job.output.overwrite:
+        refuse(session.destination)
+
+
+def refuse(destination: paths.Destination) -> None:
+    """Refuse a destination that exists.  Raises OutputError."""
+    found = destination.existing()
     if found:
         hint = "Replace it with -y (overwrite=True in Python), or skip existing results with -n"
         raise OutputError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)

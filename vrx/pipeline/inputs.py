@@ -18,6 +18,7 @@ from vrx.media.file_types import is_media, is_pattern, sequence_members
 STDIN = "-"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 RESULT_MARKS = {".x2", ".x3", ".x4", ".deblur", ".inpaint"}  # what vrx puts before the suffix of a result
+PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
 
 
@@ -227,7 +228,7 @@ def results_among(names: Iterable[str]) -> set[str]:
     stems = {os.path.splitext(name)[0] for name in names}  # noqa: PTH122 - as text, with its folder
     found = set()
     for name in names:
-        source, mark = os.path.splitext(os.path.splitext(name)[0])  # noqa: PTH122
+        source, mark = os.path.splitext(os.path.splitext(name)[0].removesuffix(PREVIEW_MARK))  # noqa: PTH122
         if mark in RESULT_MARKS and source in stems:
             found.add(name)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
@@ -16,7 +17,7 @@ from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
 from vrx.pipeline.output import expected_frames
-from vrx.settings import Job
+from vrx.settings import Job, SelectionSettings
 
 
 class JobMask:
@@ -41,13 +42,21 @@ class JobMask:
         return found
 
 
-def open_masks(job: Job, reader: Reader, notify: Notify) -> JobMask | None:
-    """All that a job masks of an open source; None for nothing.  Raises UsageError and InputError."""
+def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSettings | None = None) -> JobMask | None:
+    """All that a job masks of an open source; None for nothing.  Raises UsageError and InputError.
+
+    `complete` is the selection that a folder of masks belongs to, where the job's is a part of it.
+    """
     restore = job.restore
     if restore.mask is None and not restore.boxes:
         return None
     boxes = [(box, draw_box(box, reader.size, reader.orientation)) for box in restore.boxes]
-    track = None if restore.mask is None else open_mask(job, reader, restore.mask, notify)
+    track = None
+    if restore.mask is not None:
+        track = open_mask(replace(job, selection=complete or job.selection), reader, restore.mask, notify)
+        if complete is not None and track.count is not None:
+            seconds = (job.selection.start or Fraction(0)) - (complete.start or Fraction(0))
+            track.skip(ceil(seconds * reader.info.video.rate))
     return JobMask(track, boxes, reader.size)
 
 

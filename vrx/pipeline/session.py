@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 from contextlib import ExitStack
 from fractions import Fraction
@@ -12,11 +11,11 @@ from pathlib import Path
 import torch
 
 from vrx import events
-from vrx.errors import InputError, UsageError
+from vrx.errors import UsageError
 from vrx.events import Note, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
-from vrx.media.file_types import detect_suffix, is_pattern
+from vrx.media.file_types import is_pattern
 from vrx.media.read import Reader, Span
 from vrx.media.target import ONE_PICTURE
 from vrx.models.base import Restorer
@@ -29,14 +28,12 @@ from vrx.pipeline.masking import JobMask, open_masks
 from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.sizing import choose_scale
+from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.scenes.cut_list import read_cuts
-from vrx.settings import Job, Task
+from vrx.settings import Job, SelectionSettings, Task
 from vrx.weights.download import Downloader
 
 logger = logging.getLogger(__name__)
-
-PIPE_NAME = "standard input"
-SPOOL_BLOCK = 1 << 20  # bytes copied from standard input at a time
 
 
 class Session:
@@ -44,11 +41,13 @@ class Session:
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
     are to be found; `destination` None for standard output; `warnings` the texts of all warnings so far.
+    `complete` is the selection of which the job's is a part, where masks belong to that.
     Raises UsageError where the result would replace something that the job reads.
     """
 
-    def __init__(self, job: Job, watch: Watcher, pool: ModelPool) -> None:
+    def __init__(self, job: Job, watch: Watcher, pool: ModelPool, complete: SelectionSettings | None = None) -> None:
         self.job, self.watch, self._pool = job, watch, pool
+        self._complete = complete
         self._stack = ExitStack()
         self.warnings: list[str] = []
         self.mask: JobMask | None = None
@@ -121,7 +120,7 @@ class Session:
     def _open_source(self, named: Path | None) -> None:
         """Open the source, standard input where none is named, and the mask beside it."""
         selection = self.job.selection
-        self.source = self._spool_stdin() if named is None else named
+        self.source = spool_stdin(self._folder()) if named is None else named
         threads = self.job.model.threads or 0
         span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
         which = Deinterlace(selection.deinterlace)
@@ -130,7 +129,7 @@ class Session:
         name = PIPE_NAME if named is None else None
         self.reader = self._stack.enter_context(Reader(self.source, span, self.notify, name, which))
         apply_orientation(self.reader, self.output, self.notify)
-        self.mask = open_masks(self.job, self.reader, self.notify)
+        self.mask = open_masks(self.job, self.reader, self.notify, self._complete)
         if self.mask is not None:
             self._stack.enter_context(self.mask)
         if self.reader.interlaced and selection.deinterlace == "auto":
@@ -144,25 +143,6 @@ class Session:
     def _folder(self) -> Path:
         """A folder for as long as the job is open."""
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
-
-    def _spool_stdin(self) -> Path:
-        """Standard input as a file: its header may be at the end, and its sound is read separately."""
-        if sys.stdin is None:
-            raise UsageError("standard input is closed", "Pipe a video into it, or name a file")
-        if sys.stdin.isatty():
-            raise UsageError("standard input is a terminal", "Pipe a video into it, or name a file")
-        try:
-            spool = self._folder() / "stdin"
-            with spool.open("wb") as file:
-                while block := sys.stdin.buffer.read(SPOOL_BLOCK):
-                    file.write(block)
-        except OSError as error:
-            raise InputError(
-                f"cannot store {PIPE_NAME}: {error.strerror}", "Set TMPDIR to a folder with enough space"
-            ) from error
-        with spool.open("rb") as file:
-            suffix = detect_suffix(file.read(16))
-        return spool.rename(spool.with_suffix(suffix)) if suffix else spool
 
     def notify(self, note: Note) -> None:
         """Pass a note on; the same warning once."""

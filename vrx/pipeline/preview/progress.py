@@ -1,0 +1,72 @@
+"""Events of a preview, from those of the runs that it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from vrx import events
+from vrx.events import Event, Watcher
+
+OF_RESULTS = ("-loss", "encoder", "container-chosen", "stage-seconds", "mask-alignment")  # ends of codes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is restored: the input's name, the picture's path, and frames of all places and choices together."""
+
+    input: str
+    output: str
+    models: tuple[str, ...]
+    frames: int
+
+
+class PreviewProgress:
+    """A watcher of runs, one after the other, that passes on the events of one preview.
+
+    Each run begins with `begin`.  `frames` that were restored so far.
+    """
+
+    def __init__(self, work: Work, watch: Watcher) -> None:
+        self._work, self._watch = work, watch
+        self._since = perf_counter()
+        self._started = False
+        self._texts: set[str] = set()
+        self._before = self._counted = 0
+        self._place = ""
+        self.frames = 0
+
+    def begin(self, frames: int, place: str) -> None:
+        """A run begins, of which that many frames count, for a place."""
+        self._before += self._counted
+        self._counted, self._place = frames, place
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case events.Started() if not self._started:
+                self._started = True
+                models = ", ".join(self._work.models)
+                self._send(replace(event, output=self._work.output, model=models, frames=self._work.frames))
+            case events.Advanced():
+                done = self._before + min(event.done, self._counted)
+                fps = done / max(1e-9, perf_counter() - self._since)
+                self._send(replace(event, done=done, frames=self._work.frames, fps=fps))
+            case events.Noted():
+                self._pass_on(event)
+            case events.Finished():
+                self.frames += event.frames
+            case events.Stopped():
+                done = self._before + min(event.done, self._counted)
+                self._send(replace(event, done=done, frames=self._work.frames))
+            case events.Fetching():
+                self._send(event)
+
+    def _pass_on(self, note: events.Noted) -> None:
+        """Pass on a note about the source or its restoration, the same once; what results lack is not about these."""
+        text = f"{self._place}: {note.text}" if "scene" in note.facts else note.text
+        if not note.code.endswith(OF_RESULTS) and text not in self._texts:
+            self._texts.add(text)
+            self._send(replace(note, text=text))
+
+    def _send(self, event: Event) -> None:
+        self._watch(replace(event, input=self._work.input))

@@ -1,0 +1,57 @@
+"""Which part of the pictures to enlarge, and which frame to show: where pictures differ, and not by noise alone."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CELLS = 96  # areas that a picture's width is divided into; one value each says how much pictures differ there
+NOISE = 2.0  # times the median over a picture: differences up to there are what noise makes everywhere
+FLEETING = 0.2  # how much a difference counts that is not in the frame before too, as noise is not, but motion neither
+
+
+class Search:
+    """Takes the pictures of one frame after the other; `part` (width, height) is what is looked for, in 0..1 of a side.
+
+    Noise is independent from frame to frame, and about as strong everywhere: a difference counts by what it has in
+    common with that of the frame before, and as far as it stands out from the rest of the picture.
+    """
+
+    def __init__(self, part: tuple[float, float]) -> None:
+        self._part = part
+        self._scores: list[Tensor] = []
+        self._before: Tensor | None = None
+        self._cell, self._size = 1, (1, 1)
+
+    def add(self, pictures: Tensor) -> None:
+        """Pictures [N, 3, H, W] of one frame, all of which are shown beside each other."""
+        apart = pictures - pictures.mean(0, keepdim=True)
+        self._size = (pictures.shape[-1], pictures.shape[-2])
+        self._cell = max(1, min(self._size[0] // CELLS, *self._size))
+        alone = self._pool(apart.square())
+        score = FLEETING * (alone - NOISE * alone.median()).clamp(min=0)
+        if self._before is not None:
+            score = score + self._pool(apart * self._before).clamp(min=0)
+        self._before = apart
+        self._scores.append(score)
+
+    def _pool(self, product: Tensor) -> Tensor:
+        """Means over cells [h, w] of a product of differences."""
+        return F.avg_pool2d(product.mean((0, 1))[None, None], self._cell)[0, 0]
+
+    @property
+    def found(self) -> bool:
+        """Whether there is any difference."""
+        return any(bool(score.any()) for score in self._scores)
+
+    def find(self) -> tuple[tuple[float, float], int]:
+        """Left and top of the part, in 0..1 of a side, and the number of the frame where it differs most."""
+        scores = torch.stack(self._scores)[:, None]
+        rows, columns = scores.shape[-2:]
+        window = (max(1, round(self._part[1] * rows)), max(1, round(self._part[0] * columns)))
+        sums = F.avg_pool2d(scores, window, stride=1)[:, 0]
+        place = int(sums.sum(0).argmax())
+        top, left = place // sums.shape[-1], place % sums.shape[-1]
+        best = int(sums[:, top, left].argmax())
+        return (left * self._cell / self._size[0], top * self._cell / self._size[1]), best

@@ -1,0 +1,93 @@
+"""The picture of a preview: a column for the source and for each choice, whole above, the enlarged part below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import cv2
+import numpy as np
+
+from vrx.media.lettering import TEXT_HEIGHT, Picture, draw_text
+from vrx.pipeline.pictures import GAP, INDENT, PAPER, magnified, scaled
+
+Size = tuple[int, int]  # width and height
+
+WIDTH = 1920  # pixels that all columns take together, if they need not be narrower than NARROWEST
+TALLEST = 540  # pixels of a picture, so that two rows fit onto a screen
+NARROWEST = 320  # pixels of a column: names and details stay readable
+LARGEST_PART = 3  # times the part goes into each side of the picture, at least
+LEAST_ZOOM = 2
+MARKS = (((0, 0, 0), 4), ((255, 210, 0), 2))  # colors and widths of the lines around the part
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where everything is: `picture` is the size of the pictures, `shown` that of each in its column.
+
+    `zoom`: pixels a side that each pixel of the enlarged part takes.
+    """
+
+    columns: int
+    picture: Size
+    shown: Size
+    zoom: int
+
+    @classmethod
+    def fit(cls, columns: int, picture: Size) -> Sheet:
+        """For that many columns of pictures of a size: as large as they are, or as there is room."""
+        room = max(NARROWEST, (WIDTH - GAP * (columns - 1)) // columns)
+        factor = min(room / picture[0], TALLEST / picture[1], max(1.0, NARROWEST / picture[0]))
+        shown = (max(2, round(picture[0] * factor)), max(2, round(picture[1] * factor)))
+        zoom = max(LEAST_ZOOM, *(ceil(LARGEST_PART * shown[side] / picture[side]) for side in (0, 1)))
+        return cls(columns, picture, shown, zoom)
+
+    @property
+    def column(self) -> int:
+        """Pixels across of a column."""
+        return max(self.shown[0], NARROWEST)
+
+    @property
+    def part(self) -> Size:
+        """Size of the part that is enlarged."""
+        width, height = (min(ceil(self.shown[n] / self.zoom), self.picture[n]) for n in (0, 1))
+        return width, height
+
+    @property
+    def size(self) -> Size:
+        """Of all, even."""
+        width = self.columns * (self.column + GAP) - GAP
+        height = 2 * TEXT_HEIGHT + 2 * self.shown[1] + GAP
+        return width + width % 2, height + height % 2
+
+    def place(self, left: float, top: float) -> Size:
+        """Left and top in pixels of a part that is placed in 0..1 of the sides."""
+        (width, height), part = self.picture, self.part
+        return min(round(left * width), width - part[0]), min(round(top * height), height - part[1])
+
+    def draw(self, title: str, names: Sequence[str], pictures: Iterable[Picture], place: Size) -> Picture:
+        """The sheet with pictures in their columns, and the part at `place` (left, top) of each."""
+        canvas = np.full((self.size[1], self.size[0], 3), PAPER, np.uint8)
+        draw_text(canvas, title, INDENT, 0)
+        for number, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+            left = number * (self.column + GAP)
+            draw_text(canvas, name, left + INDENT, TEXT_HEIGHT, self.column - 2 * INDENT)
+            whole = np.ascontiguousarray(scaled(picture, self.shown))
+            self._mark(whole, place)
+            part = picture[place[1] : place[1] + self.part[1], place[0] : place[0] + self.part[0]]
+            large = magnified(part, self.zoom)[: self.shown[1], : self.shown[0]]
+            top = 2 * TEXT_HEIGHT
+            for shown in (whole, large):
+                canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
+                top += self.shown[1] + GAP
+        return canvas
+
+    def _mark(self, whole: Picture, place: Size) -> None:
+        """Draw a frame around the part."""
+        corners = []
+        for corner in (place, (place[0] + self.part[0], place[1] + self.part[1])):
+            x, y = (round(corner[n] * self.shown[n] / self.picture[n]) for n in (0, 1))
+            corners.append((min(x, self.shown[0] - 1), min(y, self.shown[1] - 1)))
+        for color, width in MARKS:
+            cv2.rectangle(whole, corners[0], corners[1], color, width)
