@@ -8,7 +8,7 @@ from torch import Tensor
 
 CELLS = 96  # areas that a picture's width is divided into; one value each says how much pictures differ there
 NOISE = 2.0  # times the median over a picture: differences up to there are what noise makes everywhere
-FLEETING = 0.2  # how much a difference counts that is not in the frame before too, as noise is not, but motion neither
+FLEETING = 0.1  # how much a difference counts that is not in the frame before too, as noise is not, but motion neither
 
 
 class Search:
@@ -20,7 +20,8 @@ class Search:
 
     def __init__(self, part: tuple[float, float]) -> None:
         self._part = part
-        self._scores: list[Tensor] = []
+        self._lasting: list[Tensor] = []  # of each frame, maps [h, w] of cells
+        self._fleeting: list[Tensor] = []
         self._before: Tensor | None = None
         self._cell, self._size = 1, (1, 1)
 
@@ -30,11 +31,10 @@ class Search:
         self._size = (pictures.shape[-1], pictures.shape[-2])
         self._cell = max(1, min(self._size[0] // CELLS, *self._size))
         alone = self._pool(apart.square())
-        score = FLEETING * (alone - NOISE * alone.median()).clamp(min=0)
+        self._fleeting.append(FLEETING * (alone - NOISE * alone.median()).clamp(min=0))
         if self._before is not None:
-            score = score + self._pool(apart * self._before).clamp(min=0)
+            self._lasting.append(self._pool(apart * self._before))
         self._before = apart
-        self._scores.append(score)
 
     def _pool(self, product: Tensor) -> Tensor:
         """Means over cells [h, w] of a product of differences."""
@@ -43,15 +43,21 @@ class Search:
     @property
     def found(self) -> bool:
         """Whether there is any difference."""
-        return any(bool(score.any()) for score in self._scores)
+        return any(bool(score.any()) for score in self._fleeting)
 
     def find(self) -> tuple[tuple[float, float], int]:
         """Left and top of the part, in 0..1 of a side, and the number of the frame where it differs most."""
-        scores = torch.stack(self._scores)[:, None]
-        rows, columns = scores.shape[-2:]
+        fleeting = torch.stack(self._fleeting)
+        lasting = torch.zeros_like(fleeting)
+        if self._lasting:
+            lasting[1:] = torch.stack(self._lasting)
+            lasting[0] = lasting[1]
+        total = fleeting.sum(0) + lasting.sum(0).clamp(min=0)
+        rows, columns = total.shape
         window = (max(1, round(self._part[1] * rows)), max(1, round(self._part[0] * columns)))
-        sums = F.avg_pool2d(scores, window, stride=1)[:, 0]
-        place = int(sums.sum(0).argmax())
-        top, left = place // sums.shape[-1], place % sums.shape[-1]
-        best = int(sums[:, top, left].argmax())
+        sums = F.avg_pool2d(total[None, None], window, stride=1)[0, 0]
+        place = int(sums.argmax())
+        top, left = place // sums.shape[1], place % sums.shape[1]
+        inside = (fleeting + lasting)[:, top : top + window[0], left : left + window[1]]
+        best = int(inside.sum((1, 2)).argmax())
         return (left * self._cell / self._size[0], top * self._cell / self._size[1]), best

@@ -1,4 +1,7 @@
-"""The picture of a preview: a column for the source and for each choice, whole above, the enlarged part below."""
+"""The picture of a preview: a column for the source and for each choice, whole above, the enlarged part below.
+
+More than a few columns are divided into several rows.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from vrx.pipeline.pictures import GAP, INDENT, PAPER, magnified, scaled
 
 Size = tuple[int, int]  # width and height
 
-WIDTH = 1920  # pixels that all columns take together, if they need not be narrower than NARROWEST
-TALLEST = 540  # pixels of a picture, so that two rows fit onto a screen
+ACROSS = 4  # columns of a row, at most
+WIDTH = 1920  # pixels that the columns of a row take together, at most
+TALLEST = 540  # pixels of a picture, or of one in every row together, so that all fits onto a screen
 NARROWEST = 320  # pixels of a column: names and details stay readable
 LARGEST_PART = 3  # times the part goes into each side of the picture, at least
 LEAST_ZOOM = 2
@@ -26,10 +30,11 @@ MARKS = (((0, 0, 0), 4), ((255, 210, 0), 2))  # colors and widths of the lines a
 class Sheet:
     """Where everything is: `picture` is the size of the pictures, `shown` that of each in its column.
 
-    `zoom`: pixels a side that each pixel of the enlarged part takes.
+    `rows` with `across` columns each; `zoom`: pixels a side that each pixel of the enlarged part takes.
     """
 
-    columns: int
+    rows: int
+    across: int
     picture: Size
     shown: Size
     zoom: int
@@ -37,16 +42,28 @@ class Sheet:
     @classmethod
     def fit(cls, columns: int, picture: Size) -> Sheet:
         """For that many columns of pictures of a size: as large as they are, or as there is room."""
-        room = max(NARROWEST, (WIDTH - GAP * (columns - 1)) // columns)
-        factor = min(room / picture[0], TALLEST / picture[1], max(1.0, NARROWEST / picture[0]))
+        rows = ceil(columns / ACROSS)
+        across = ceil(columns / rows)
+        room = (WIDTH - GAP * (across - 1)) // across
+        factor = min(room / picture[0], TALLEST / rows / picture[1], max(1.0, NARROWEST / picture[0]))
         shown = (max(2, round(picture[0] * factor)), max(2, round(picture[1] * factor)))
         zoom = max(LEAST_ZOOM, *(ceil(LARGEST_PART * shown[side] / picture[side]) for side in (0, 1)))
-        return cls(columns, picture, shown, zoom)
+        return cls(rows, across, picture, shown, zoom)
 
     @property
     def column(self) -> int:
         """Pixels across of a column."""
         return max(self.shown[0], NARROWEST)
+
+    @property
+    def block(self) -> int:
+        """Pixels down of a row: a name, the whole and the part."""
+        return TEXT_HEIGHT + 2 * self.shown[1] + GAP
+
+    def corner(self, number: int) -> Size:
+        """Left and top of a column's name."""
+        down, right = divmod(number, self.across)
+        return right * (self.column + GAP), TEXT_HEIGHT + down * (self.block + GAP)
 
     @property
     def part(self) -> Size:
@@ -57,8 +74,8 @@ class Sheet:
     @property
     def size(self) -> Size:
         """Of all, even."""
-        width = self.columns * (self.column + GAP) - GAP
-        height = 2 * TEXT_HEIGHT + 2 * self.shown[1] + GAP
+        width = self.across * (self.column + GAP) - GAP
+        height = TEXT_HEIGHT + self.rows * (self.block + GAP) - GAP
         return width + width % 2, height + height % 2
 
     def place(self, left: float, top: float) -> Size:
@@ -71,13 +88,13 @@ class Sheet:
         canvas = np.full((self.size[1], self.size[0], 3), PAPER, np.uint8)
         draw_text(canvas, title, INDENT, 0)
         for number, (name, picture) in enumerate(zip(names, pictures, strict=True)):
-            left = number * (self.column + GAP)
-            draw_text(canvas, name, left + INDENT, TEXT_HEIGHT, self.column - 2 * INDENT)
+            left, top = self.corner(number)
+            draw_text(canvas, name, left + INDENT, top, self.column - 2 * INDENT)
             whole = np.ascontiguousarray(scaled(picture, self.shown))
             self._mark(whole, place)
             part = picture[place[1] : place[1] + self.part[1], place[0] : place[0] + self.part[0]]
             large = magnified(part, self.zoom)[: self.shown[1], : self.shown[0]]
-            top = 2 * TEXT_HEIGHT
+            top += TEXT_HEIGHT
             for shown in (whole, large):
                 canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
                 top += self.shown[1] + GAP

@@ -55,8 +55,8 @@ def find_stretch(source: Source, selection: SelectionSettings, time: Fraction, l
     number = count_frames(source, begin) if selection.scenes not in ("auto", "off") else 0
     end = time + (length or 0)
     past = ge if length else gt  # of one frame the one that is shown then
-    times, scenes = read_window(source, selection, (begin, number), lambda at: past(at, end))
-    if not times or (len(times) > 1 and 2 * times[-1] - times[-2] <= time):
+    times, scenes, until = read_window(source, selection, (begin, number), lambda at: past(at, end))
+    if until <= time:
         raise source.refuse(time)
     first = max((n for n, at in enumerate(times) if at <= time), default=0)
     last = len(times) if length is not None else first + 1
@@ -70,8 +70,9 @@ def find_stretch(source: Source, selection: SelectionSettings, time: Fraction, l
 
 def read_window(
     source: Source, selection: SelectionSettings, window: tuple[Fraction, int], is_past: Callable[[Fraction], bool]
-) -> tuple[list[Fraction], list[int]]:
-    """Times of the frames from the window's beginning to before those past it, and which of them begin a scene.
+) -> tuple[list[Fraction], list[int], Fraction]:
+    """Times of the frames from the window's beginning to before those past it; which of them begin a scene; and when
+    the last one stops being shown.
 
     `window`: its first time, and the number of its first frame.  One frame at least, but for a window after the end
     of a source whose length is unknown.
@@ -84,14 +85,14 @@ def read_window(
             for place, item in enumerate(find_boundaries(reader.frames(), selection, number)):
                 at = item.frame.time - reader.origin
                 if times and is_past(at):
-                    break
+                    return times, scenes, at
                 if item.boundary is Boundary.HARD:
                     scenes.append(place)
                 times.append(at)
         except InputError:
             if times or source.end is not None:
                 raise
-    return times, scenes
+        return times, scenes, reader.end - reader.origin if times else begin
 
 
 def find_boundaries(frames: Iterator[Frame], selection: SelectionSettings, number: int) -> Iterator[SceneFrame]:

@@ -1,0 +1,70 @@
+"""The enlarged part is where pictures differ by what they show, not by noise."""
+
+import numpy as np
+import pytest
+import torch
+
+from vrx.pipeline.preview.search import CELLS, Search
+
+WIDTH, HEIGHT = 192, 96
+PART = (0.25, 0.25)
+
+
+def noise(seed: int, deviation: float) -> torch.Tensor:
+    values = np.random.default_rng(seed).normal(0, deviation, (3, HEIGHT, WIDTH))
+    return torch.from_numpy(values).float()
+
+
+def stripes(left: int, top: int, side: int = 24, contrast: float = 0.3) -> torch.Tensor:
+    """A square of fine stripes on gray."""
+    picture = torch.full((3, HEIGHT, WIDTH), 0.5)
+    picture[:, top : top + side, left : left + side : 4] += contrast
+    return picture
+
+
+def covers(place: tuple[float, float], left: int, top: int, side: int = 24) -> bool:
+    x, y = place[0] * WIDTH, place[1] * HEIGHT
+    right, bottom = x + PART[0] * WIDTH, y + PART[1] * HEIGHT
+    return x <= left + 4 and right >= left + side - 4 and y <= top + 4 and bottom >= top + side - 4
+
+
+@pytest.mark.parametrize(("left", "top"), [(20, 10), (140, 60), (168, 72)])
+def test_the_part_covers_what_differs(left: int, top: int) -> None:
+    search = Search(PART)
+    search.add(torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), stripes(left, top)]))
+    assert search.found
+    assert covers(search.find()[0], left, top)
+
+
+def test_noise_that_is_stronger_than_the_difference_is_not_taken_for_it() -> None:
+    search = Search(PART)
+    for number in range(6):
+        clean = stripes(20, 60, contrast=0.12)
+        grainy = torch.full((3, HEIGHT, WIDTH), 0.5)
+        grainy[:, :, WIDTH // 2 :] += noise(number, 0.09)[:, :, WIDTH // 2 :]  # in one half only
+        search.add(torch.stack([grainy, clean]))
+        assert (grainy - clean).square()[:, :, WIDTH // 2 :].mean() > 2 * (clean - 0.5).square()[:, 60:84, 20:68].mean()
+    assert covers(search.find()[0], 20, 60)
+
+
+def test_the_frame_is_the_one_that_differs_most() -> None:
+    search = Search(PART)
+    for contrast in (0.1, 0.1, 0.4, 0.1):
+        search.add(torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), stripes(60, 30, contrast=contrast)]))
+    assert search.find()[1] == 2
+
+
+def test_equal_pictures_have_no_difference() -> None:
+    search = Search(PART)
+    search.add(torch.stack([stripes(20, 10)] * 3))
+    assert not search.found
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 300), (5, 3), (CELLS - 1, 7), (2 * CELLS + 1, 50)])
+def test_sizes_that_cells_do_not_divide(size: tuple[int, int]) -> None:
+    search = Search((0.3, 0.3))
+    search.add(torch.rand(2, 3, size[1], size[0]))
+    (left, top), best = search.find()
+    assert 0 <= left < 1
+    assert 0 <= top < 1
+    assert best == 0
