@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, to_rgb
+from vrx.pipeline.colorspace import Conversion, KnownSamples, from_rgb, keep_known, known_samples, to_picture, to_rgb
 
 CPU = torch.device("cpu")
 LAYOUTS = [Layout(Kind.YUV, depth, x, y) for depth in (8, 10, 12) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1), (2, 0))]
@@ -110,14 +110,33 @@ def test_alpha_travels() -> None:
 
 
 def test_known_samples_are_put_back_exactly() -> None:
-    mask = np.zeros((5, 7), bool)
-    mask[0, 0] = True
     sizes = ((5, 7), (3, 4), (3, 4))
+    unknown = tuple(np.zeros(size, bool) for size in sizes)
+    for samples in unknown:
+        samples[0, 0] = True
     old = tuple(np.full(s, 1, np.uint8) for s in sizes)
     new = tuple(np.full(s, 9, np.uint8) for s in sizes)
-    kept = keep_known(new, old, mask)
-    assert [int((p == 9).sum()) for p in kept] == [1, 1, 1]
-    assert all(p[0, 0] == 9 for p in kept)
+    result = keep_known(new, KnownSamples(old, unknown))
+    assert [int((p == 9).sum()) for p in result] == [1, 1, 1]
+    assert all(p[0, 0] == 9 for p in result)
+
+
+@pytest.mark.parametrize("layout", [Layout(Kind.YUV, 8, 1, 1), Layout(Kind.YUV, 8, 1, 0), Layout(Kind.YUV, 8)])
+def test_what_is_known_stays_as_it_is_up_to_the_pixel_beside_the_mask(layout: Layout) -> None:
+    rng = np.random.default_rng(2)
+    sizes = [(20, 24), *[layout.chroma_size(24, 20)[::-1]] * 2]
+    planes = tuple(rng.integers(60, 200, size).astype(np.uint8) for size in sizes)
+    mask = np.zeros((20, 24), bool)
+    mask[8:12, 8:12] = True
+    frame = frame_of(planes, layout, Color())
+    found = known_samples(to_picture(frame, CPU, mask), frame, mask)
+    assert np.array_equal(found.planes[0], planes[0])
+    assert np.array_equal(found.unknown[0], mask)
+    wide = np.zeros((20, 24), bool)
+    wide[8 - layout.shift_y : 12 + layout.shift_y, 8 - layout.shift_x : 12 + layout.shift_x] = True
+    for plane, unknown, stored in zip(found.planes[1:], found.unknown[1:], planes[1:], strict=True):
+        assert np.array_equal(unknown, block(wide, stored.shape))
+        assert np.array_equal(plane[~unknown], stored[~unknown])
 
 
 @pytest.mark.parametrize("layout", [x for x in LAYOUTS if x.shift_x or x.shift_y], ids=lambda x: x.pix_fmt)
@@ -136,12 +155,12 @@ def test_chroma_that_a_marked_pixel_shares_is_not_believed(layout: Layout, size:
     # what a wider filter mixed in beyond the blocks is no part of this
     stored = tuple(np.where(block(mask, new.shape), new, old) for new, old in zip(marked, plain, strict=True))
     ground, _ = to_rgb(frame_of(plain, layout, color), CPU)
-    found, _ = to_rgb(frame_of(stored, layout, color), CPU, mask)
+    found = to_picture(frame_of(stored, layout, color), CPU, mask).colors
     known = torch.from_numpy(~mask)
     torch.testing.assert_close(found[:, known], ground[:, known], atol=1e-4, rtol=0)
     believed, _ = to_rgb(frame_of(stored, layout, color), CPU)
     assert (believed - ground)[:, known].abs().max() > 0.05
-    torch.testing.assert_close(to_rgb(frame_of(stored, layout, color), CPU, np.zeros_like(mask))[0], believed)
+    torch.testing.assert_close(to_picture(frame_of(stored, layout, color), CPU, np.zeros_like(mask)).colors, believed)
 
 
 def block(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -158,5 +177,5 @@ def test_where_all_chroma_is_unknown_it_is_gray() -> None:
     planes = (np.full((4, 6), 120, np.uint8), *(np.full((2, 3), 200, np.uint8) for _ in range(2)))
     mask = np.zeros((4, 6), bool)
     mask[::2, ::2] = True
-    found, _ = to_rgb(frame_of(planes, layout, color), CPU, mask)
+    found = to_picture(frame_of(planes, layout, color), CPU, mask).colors
     torch.testing.assert_close(found, found[:1].expand(3, -1, -1), atol=1e-5, rtol=0)

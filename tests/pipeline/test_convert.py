@@ -8,7 +8,7 @@ import torch
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.pipeline import convert
 from vrx.pipeline.chunking import Chunk, MaskedFrame
-from vrx.pipeline.colorspace import masked_chroma, to_rgb
+from vrx.pipeline.colorspace import masked_chroma, to_picture
 from vrx.pipeline.convert import FrameConverter, OutputFormat
 from vrx.scenes.detect import Boundary
 
@@ -53,9 +53,9 @@ def test_frames_ahead_are_converted_once_with_their_masks(monkeypatch: pytest.Mo
 
     def counted(*arguments: object) -> object:
         calls.append(arguments)
-        return to_rgb(*arguments)  # type: ignore[arg-type]
+        return to_picture(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(convert, "to_rgb", counted)
+    monkeypatch.setattr(convert, "to_picture", counted)
     converter = FrameConverter(torch.device("cpu"), OutputFormat(layout=layout, color=Color(), scale=1))
     first, _ = converter.to_device(Chunk((sources[0],), 0, 0, 0, ahead=(sources[1], sources[2])))
     second, _ = converter.to_device(Chunk((sources[1],), 0, 1, 1, ahead=(sources[2], sources[3])))
@@ -73,12 +73,13 @@ def test_frames_ahead_are_converted_once_with_their_masks(monkeypatch: pytest.Mo
 def test_chroma_that_is_shared_with_marked_pixels_is_known_in_part_around_them() -> None:
     mask = np.zeros((8, 8), bool)
     mask[2, 2] = True
-    planes = np.zeros((8, 8), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2
+    planes = np.full((8, 8), 99, np.uint8), *[np.zeros((4, 4), np.uint8)] * 2
     frame = Frame(planes, Layout(Kind.YUV, 8, 1, 1), Color(), 0, Fraction(1, 25))
-    unknown = masked_chroma(frame, torch.device("cpu"), mask)
+    unknown = masked_chroma(to_picture(frame, torch.device("cpu"), mask), frame, mask)
     assert unknown.shape == (1, 8, 8)
     assert unknown[0, 2, 2] > 0.5
     assert unknown[0, 3, 3] > 0.3
-    assert unknown[0, 5:].max() == 0
+    assert unknown[0, 6:].max() == 0
     full = Frame((planes[0],) * 3, Layout(Kind.YUV, 8), Color(), 0, Fraction(1, 25))
-    assert torch.equal(masked_chroma(full, torch.device("cpu"), mask)[0], torch.from_numpy(mask).float())
+    known = to_picture(full, torch.device("cpu"), mask)
+    assert torch.equal(masked_chroma(known, full, mask)[0], torch.from_numpy(mask).float())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vrx.media.color import COEFFICIENTS, resolve_color, unscale_chroma, unscale_luma, yuv_to_rgb
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
-from vrx.networks.embedded.classical import smooth_fill
+from vrx.pipeline.shared_chroma import SharedChroma, complete_chroma
 
 CENTERED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
 TOP = {"topleft", "top", "3", "5"}  # ... and on the upper row
@@ -60,37 +60,76 @@ def upload(planes: tuple[Plane, ...], device: torch.device) -> list[Tensor]:
     return tensors
 
 
-def to_rgb(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = None) -> tuple[Tensor, Tensor | None]:
-    """A frame as [3, H, W] in 0..1, and its alpha [1, H, W] where it has one.
+@dataclass(frozen=True)
+class Picture:
+    """A frame on a device: `colors` [3, H, W] in 0..1, its `alpha` [1, H, W] where it has one, and what was done about
+    chroma samples that marked pixels share, None where there are none.
+    """
 
-    Where `mask` [H, W] marks a pixel, the chroma sample it shares with unmarked pixels is not used: their
-    chroma is filled in from around.
+    colors: Tensor
+    alpha: Tensor | None
+    shared: SharedChroma | None = None
+
+
+def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """A frame as [3, H, W] in 0..1, and its alpha [1, H, W] where it has one."""
+    picture = to_picture(frame, device)
+    return picture.colors, picture.alpha
+
+
+def to_picture(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = None) -> Picture:
+    """A frame in colors.
+
+    Where `mask` [H, W] marks a pixel, the chroma sample it shares with unmarked pixels is not used as it is: theirs is
+    taken out of it, or filled in from around.
     """
     layout = frame.layout
     planes = upload(frame.planes, device)
     alpha = planes.pop()[0] / layout.peak if layout.alpha else None
     if layout.kind is Kind.RGB:
-        return torch.cat(planes, 1)[0] / layout.peak, alpha
+        return Picture(torch.cat(planes, 1)[0] / layout.peak, alpha)
     conversion = Conversion(layout, frame.color, (frame.width, frame.height))
     full = bool(conversion.filled.full_range)
     y = unscale_luma(planes[0], layout.depth, full)
     if layout.kind is Kind.GRAY:
-        return y[0].expand(3, -1, -1), alpha
-    chroma = unscale_chroma(torch.cat(planes[1:], 1), layout.depth, full)
+        return Picture(y[0].expand(3, -1, -1), alpha)
+    chroma, shared = unscale_chroma(torch.cat(planes[1:], 1), layout.depth, full), None
     if mask is not None and mask.any() and (layout.shift_x or layout.shift_y):
-        unknown = torch.from_numpy(covered_samples(mask, frame.planes[1].shape)).to(device)[None, None]
-        chroma = smooth_fill(chroma + 0.5, unknown.float()) - 0.5
+        marked = torch.from_numpy(np.ascontiguousarray(mask)).to(device).float()[None, None]
+        shared = complete_chroma(chroma, y, marked, (1 << layout.shift_y, 1 << layout.shift_x))
+        chroma = shared.chroma
     u, v = torch.split(raise_chroma(chroma, conversion, (frame.height, frame.width)), 1, 1)
-    return torch.cat(yuv_to_rgb(y, u, v, conversion.filled.matrix), 1)[0], alpha
+    return Picture(torch.cat(yuv_to_rgb(y, u, v, conversion.filled.matrix), 1)[0], alpha, shared)
 
 
-def masked_chroma(frame: Frame, device: torch.device, mask: NDArray[np.bool_]) -> Tensor:
-    """The share of every pixel's chroma that is unknown as its samples are shared with marked pixels: [1, H, W]."""
-    layout, size = frame.layout, (frame.height, frame.width)
-    if layout.kind is not Kind.YUV or not (layout.shift_x or layout.shift_y):
-        return torch.from_numpy(np.ascontiguousarray(mask)).to(device).float()[None]
-    unknown = torch.from_numpy(covered_samples(mask, frame.planes[1].shape)).to(device).float()[None, None]
-    return raise_chroma(unknown, Conversion(layout, frame.color, (frame.width, frame.height)), size)[0]
+def masked_chroma(picture: Picture, frame: Frame, mask: NDArray[np.bool_]) -> Tensor:
+    """The share of every pixel's chroma that is unknown, as its samples are or as they are the mask's: [1, H, W]."""
+    if picture.shared is None:
+        return torch.from_numpy(np.ascontiguousarray(mask)).to(picture.colors)[None]
+    size = (frame.width, frame.height)
+    return raise_chroma(picture.shared.unknown, Conversion(frame.layout, frame.color, size), size[::-1])[0]
+
+
+@dataclass(frozen=True)
+class KnownSamples:
+    """A frame's planes with the chroma that is known, and which samples [h, w] of each plane are not."""
+
+    planes: tuple[Plane, ...]
+    unknown: tuple[NDArray[np.bool_], ...]
+
+
+def known_samples(picture: Picture, frame: Frame, mask: NDArray[np.bool_]) -> KnownSamples:
+    """What of a frame stays as it is where a mask [H, W] marks pixels to fill."""
+    shared = picture.shared
+    if shared is None:
+        return KnownSamples(frame.planes, tuple(covered_samples(mask, plane.shape) for plane in frame.planes))
+    layout = frame.layout
+    full = bool(Conversion(layout, frame.color, (frame.width, frame.height)).filled.full_range)
+    found = scale_chroma(shared.chroma[0], layout.depth, full)
+    unknown, changed = (x[0, 0].cpu().numpy() > 0 for x in (shared.unknown, shared.changed))
+    chroma = (np.where(changed, download(new, layout), old) for new, old in zip(found, frame.planes[1:3], strict=True))
+    planes = (frame.planes[0], *(cast(Plane, plane) for plane in chroma), *frame.planes[3:])
+    return KnownSamples(planes, (mask, unknown, unknown, *[mask] * layout.alpha))
 
 
 def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> tuple[Plane, ...]:
@@ -222,14 +261,11 @@ def covered_samples(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[
     return cast(NDArray[np.bool_], np.any(blocks, axis=(1, 3)))
 
 
-def keep_known(result: tuple[Plane, ...], source: tuple[Plane, ...], mask: NDArray[np.bool_]) -> tuple[Plane, ...]:
-    """The source's own samples wherever none of their pixels is masked; `mask` [H, W] bool.
-
-    Both plane sets must share layout and size.
-    """
+def keep_known(result: tuple[Plane, ...], known: KnownSamples) -> tuple[Plane, ...]:
+    """The known samples wherever there are any; both must share layout and size."""
     return tuple(
-        cast(Plane, np.where(covered_samples(mask, new.shape), new, old).astype(new.dtype))
-        for new, old in zip(result, source, strict=True)
+        cast(Plane, np.where(unknown, new, old).astype(new.dtype))
+        for new, old, unknown in zip(result, known.planes, known.unknown, strict=True)
     )
 
 

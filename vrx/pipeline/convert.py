@@ -14,7 +14,16 @@ from vrx.media.color import same_samples
 from vrx.media.frame import Color, Frame, Layout
 from vrx.models.base import DeviceChunk
 from vrx.pipeline.chunking import Chunk, MaskedFrame
-from vrx.pipeline.colorspace import Conversion, from_rgb, keep_known, masked_chroma, to_rgb
+from vrx.pipeline.colorspace import (
+    Conversion,
+    KnownSamples,
+    from_rgb,
+    keep_known,
+    known_samples,
+    masked_chroma,
+    to_picture,
+    to_rgb,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +44,15 @@ class OutputFormat:
 
 @dataclass(frozen=True)
 class Bypass:
-    """Parts of a chunk's source that bypass the network: pictures [T, 3, H, W] to blend with, alpha [T, 1, H, W].
+    """Parts of a chunk's source that bypass the network: pictures [T, 3, H, W] to blend with, alpha [T, 1, H, W], and
+    what is known of every frame.
 
     None where the result does not need them.
     """
 
     pictures: Tensor | None = None
     alpha: Tensor | None = None
+    known: tuple[KnownSamples | None, ...] = ()
     unchanged: bool = False
 
 
@@ -54,15 +65,18 @@ class ConvertedFrame:
     alpha: Tensor | None
     mask: Tensor | None
     chroma_mask: Tensor | None
+    known: KnownSamples | None
 
     @staticmethod
     def of(source: MaskedFrame, device: torch.device) -> ConvertedFrame:
         """A frame, converted."""
-        picture, alpha = to_rgb(source.frame, device, source.mask)
-        if source.mask is None:
-            return ConvertedFrame(source, picture, alpha, None, None)
-        mask = torch.from_numpy(np.ascontiguousarray(source.mask)).to(device).float()[None]
-        return ConvertedFrame(source, picture, alpha, mask, masked_chroma(source.frame, device, source.mask))
+        frame, marked = source.frame, source.mask
+        picture = to_picture(frame, device, marked)
+        if marked is None:
+            return ConvertedFrame(source, picture.colors, picture.alpha, None, None, None)
+        mask = torch.from_numpy(np.ascontiguousarray(marked)).to(device).float()[None]
+        chroma, known = masked_chroma(picture, frame, marked), known_samples(picture, frame, marked)
+        return ConvertedFrame(source, picture.colors, picture.alpha, mask, chroma, known)
 
 
 def stack(parts: Iterable[Tensor | None]) -> Tensor | None:
@@ -88,7 +102,8 @@ class FrameConverter:
         ahead = [converted[id(source)] for source in chunk.ahead]
         self._ahead = {id(frame.source): frame for frame in ahead}
         alpha = stack(frame.alpha for frame in frames) if self._output.layout.alpha else None
-        bypass = Bypass(self._blended(chunk, [frame.picture for frame in frames]), alpha)
+        known = tuple(frame.known for frame in frames)
+        bypass = Bypass(self._blended(chunk, [frame.picture for frame in frames]), alpha, known)
         padded = [*frames, *[frames[-1]] * chunk.padding]
         pictures = stack(frame.picture for frame in padded) if len(padded) > 1 else frames[0].picture[None]
         assert pictures is not None
@@ -126,8 +141,8 @@ class FrameConverter:
             alike = frame.layout == output.layout and same_samples(frame.color, output.color, frame.layout, size)
             if bypass.unchanged and alike:
                 planes = frame.planes
-            elif output.known and source.mask is not None and alike:
-                planes = keep_known(planes, frame.planes, source.mask)
+            elif output.known and alike and (known := bypass.known[number]) is not None:
+                planes = keep_known(planes, known)
             frames.append(Frame(planes, output.layout, output.color, frame.pts, frame.time_base))
         return frames
 

@@ -117,7 +117,7 @@ def test_what_no_frame_shows_is_left_to_the_network(shipped: EmbeddedNetworks, t
     with torch.inference_mode():
         for chunk in chunks(clip * (1 - masks), masks, 3):
             encoded = runner.runners["encode"].step(chunk)
-            assert torch.equal(encoded.left, chunk.masks)
+            assert torch.equal(encoded.left, chunk.masks.expand(-1, 2, -1, -1))
 
 
 def test_what_is_hidden_for_longer_than_the_window_is_remembered(

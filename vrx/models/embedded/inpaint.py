@@ -23,6 +23,7 @@ from vrx.models.layouts import pad_to_multiple
 from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import GRID, inpaint_inputs, to_pixels
 from vrx.networks.embedded.network import EmbeddedNetwork, Memory
+from vrx.networks.embedded.symptoms import gray
 
 REACH = 8  # frames on either side that are looked into
 AHEAD_PIXELS = REACH * 1920 * 1088  # in all the frames ahead together; larger frames have fewer
@@ -39,9 +40,10 @@ LEAST_LEFT = 0.5  # of a pixel to fill, for which the network is asked; it knows
 
 @dataclass(frozen=True)
 class EncodedChunk:
-    """From encode to generate: pictures [T, 3, H, W] filled classically, and how much is left to fill of each pixel.
+    """From encode to generate: pictures [T, 3, H, W] filled classically, and how much of them is left to fill.
 
-    `left`: [T, 1, H, W], 0 to 1; `levels`: conditions [1, LEVELS]; `refresh`: frames that become the reference.
+    `left`: [T, 2, H, W], 0 to 1, of luma and of chroma; `levels`: conditions [1, LEVELS]; `refresh`: frames that become
+    the reference.
     """
 
     pictures: Tensor
@@ -146,7 +148,7 @@ def look(chunk: DeviceChunk, seen: int) -> Iterator[View]:
     for frames, masks, chroma in parts:
         for index, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
             if number >= seen:
-                yield View.of(frame, mask, mask if chroma is None else torch.maximum(mask, chroma[index]))
+                yield View.of(frame, mask, mask if chroma is None else chroma[index])
             number += 1
 
 
@@ -190,6 +192,12 @@ def split(side: int) -> list[tuple[slice, Tensor]]:
     return spans
 
 
+def by_share(residual: Tensor, share: Tensor) -> Tensor:
+    """Of a residual of colors [1, 3, h, w] the share that luma and chroma are to get, [1, 2, h, w]."""
+    luma, colors = gray(residual), share[:, 1:]
+    return luma * (share[:, :1] - colors) + residual * colors
+
+
 @dataclass
 class GenerateState:
     """The network's memory in the tiles that were filled in the frame before."""
@@ -224,7 +232,7 @@ class Generate(Stage[EncodedChunk, RestoredChunk, GenerateState]):
         """Add to a picture [3, H, W], in place, what the network finds; the memories for the next frame."""
         size = picture.shape[-2:]
         base, share = (pad_to_multiple(x[None], GRID) for x in (picture, left))
-        mask = (share > LEAST_LEFT).to(share)
+        mask = (share[:, :1] > LEAST_LEFT).to(share)
         busy = [number for number, tile in enumerate(state.tiles) if bool(tile.crop(mask).any())]
         remember = self._remember and len(busy) <= MOST_TILES
         memories, total = {}, torch.zeros_like(base) if len(busy) > 1 else None
@@ -239,7 +247,7 @@ class Generate(Stage[EncodedChunk, RestoredChunk, GenerateState]):
             residual = to_pixels(self._network.step("inpaint", grid, levels.to(grid), memory, is_reference)).float()
             if remember:
                 memories[number] = memory
-            residual = residual * hole * tile.crop(share) * tile.weights.to(hole)
+            residual = by_share(residual, tile.crop(share)) * hole * tile.weights.to(hole)
             if total is None:
                 total = residual if residual.shape == base.shape else torch.zeros_like(base)
             if total is not residual:

@@ -124,7 +124,7 @@ class Blend:
 
 @dataclass(frozen=True)
 class Filled:
-    """A frame after its neighbors: `picture` [3, H, W] and how far it is still to be filled, `missing` [1, H, W]."""
+    """A frame after its neighbors: `picture` [3, H, W] and how far luma and chroma are still `missing` [2, H, W]."""
 
     picture: Tensor
     missing: Tensor
@@ -140,8 +140,8 @@ class Neighbors:
     def fill(self, frame: Tensor, views: Sequence[View], index: int) -> Filled:
         """View number `index`, whose frame is [3, H, W], from the others; the view keeps what was found."""
         view, picture = views[index], frame.clone()
-        missing = 1 - view.known[:1].float()
-        left = missing.clone()
+        left = 1 - view.known.float()
+        missing = left[:1].clone()
         certainty = view.certainty.clone()
         for region in find_regions(1 - view.known.amin(0)):
             here, hole, known = (region.crop(x) for x in (picture, missing, view.known))
@@ -292,7 +292,7 @@ def join(target: Tensor, both: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def finish(target: Tensor, known: Tensor, found: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
-    """A target [3, h, w] with found planes in place, RGB, and how much is left to fill of each pixel [1, h, w].
+    """A target [3, h, w] with found planes in place, RGB, and how much of luma and chroma is left to fill [2, h, w].
 
     `known` and `found` [2, h, w], 0 to 1.  What is not found is filled smoothly from around, found pixels included.
     """
@@ -303,4 +303,4 @@ def finish(target: Tensor, known: Tensor, found: Tensor, planes: Tensor) -> tupl
         solid = to_opponents(smooth_fill(from_opponents(solid)[None], rest[None])[0])
     solid = torch.where(hole & ~sure, solid, target)
     mixed = torch.lerp(solid, planes, by_plane(found))
-    return from_opponents(torch.lerp(target, mixed, by_plane((known < 1).float()))), 1 - found[:1]
+    return from_opponents(torch.lerp(target, mixed, by_plane((known < 1).float()))), 1 - found

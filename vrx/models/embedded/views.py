@@ -15,6 +15,7 @@ from torch import Tensor
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.classical import smooth_fill
 from vrx.networks.embedded.completion import box, fit_motion, grid_places, push_pull, sample
+from vrx.networks.embedded.symptoms import gray
 
 CELL = 16  # pixels; holes in neighboring cells are filled together
 MARGIN = 48  # pixels around holes that are looked at
@@ -108,12 +109,15 @@ class View:
 
     @staticmethod
     def of(frame: Tensor, missing: Tensor, chroma: Tensor) -> View:
-        """A frame [3, H, W], where it is missing [1, H, W], and where at least its chroma is."""
+        """A frame [3, H, W], where its luma is missing [1, H, W], and where its chroma is [1, H, W], which pixels may
+        share; what chroma is known of pixels without luma is that of the frame.
+        """
         picture, known = frame.half(), 1 - torch.cat([missing, chroma]).half()
         for region in find_regions(missing[0]):
-            here, hole = region.crop(picture), region.crop(missing)
-            filled = smooth_fill(region.crop(frame)[None], hole[None])[0].half()
-            here.copy_(torch.where(region.own * hole > 0, filled, here))
+            here, source, hole = region.crop(picture), region.crop(frame), region.crop(missing)
+            filled = smooth_fill(source[None], hole[None])[0]
+            filled = torch.lerp(source + gray(filled[None] - source)[0], filled, region.crop(chroma))
+            here.copy_(torch.where(region.own * hole > 0, filled.half(), here))
         side = flow_side(frame.shape[-2:])
         trust = believe(shrink(known[:1].float(), side))
         return View(picture, known, known, to_luma(shrink(picture.float(), side)[None])[0], trust)
