@@ -60,7 +60,11 @@ def one_line(stderr: str) -> str:
         (["upscale", "hollow"], 3, "no videos or pictures in this folder"),
         (["deblur", "clip.mkv", "--sigma", "99"], 2, "sigma 99 is out of range"),
         (["deblur", "clip.mkv", "--sigma", "much"], 2, "--sigma is 'much'"),
-        (["deblur", "clip.mkv", "--prompt", "glasses"], 2, "instantvir-deblur"),
+        (
+            ["deblur", "clip.mkv", "--prompt", "glasses"],
+            2,
+            "To get it (over 14.5 GB, for a GPU): vrx models pull instantvir-deblur",
+        ),
         (["inpaint", "clip.mkv"], 2, "needs a mask"),
         (["inpaint", "clip.mkv", "-m", "none.png"], 3, "none.png: no such file"),
         (["inpaint", "clip.mkv", "-m", "square.png"], 2, "square.png is 32x32, the video is displayed at 64x48"),

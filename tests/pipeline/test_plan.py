@@ -60,4 +60,6 @@ def test_a_plan_tells_which_files_of_a_model_are_missing(monkeypatch: pytest.Mon
     monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
     entries = load_all(FAMILIES)
     assert missing_files_note(entries["infvsr"]).startswith("a run downloads first: InfVSR.ckpt, ")
-    assert missing_files_note(entries["instantvir-sr4"]).endswith("vrx models show instantvir-sr4")
+    note = missing_files_note(entries["instantvir-sr4"])
+    assert note.startswith("a run downloads first: wan_causal_inverse_sr4/model.pt, ")
+    assert missing_files_note(entries["instavsr"]).endswith("vrx models show instavsr")

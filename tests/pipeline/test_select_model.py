@@ -63,8 +63,9 @@ def test_auto_heeds_task_scale_and_prompt() -> None:
     small = RestoreSettings(task=Task.UPSCALE, scale=2)
     with pytest.raises(UsageError, match="does not take a prompt"):
         chosen(small, machine, "a cat")
-    by_hand = DeviceInfo(gpu_memory=LARGE, online=True)  # what comes by hand is never fetched
-    assert chosen(DEBLUR, by_hand) == ("embedded", False)
+    absent = DeviceInfo(gpu_memory=LARGE, online=True)  # what Google Drive has is downloaded where a prompt needs it
+    assert chosen(DEBLUR, absent) == ("embedded", True)
+    assert chosen(DEBLUR, absent, "glasses") == ("instantvir-deblur", True)
 
 
 def test_names_are_heeded_or_refused() -> None:
@@ -159,4 +160,14 @@ def test_the_hint_for_a_prompt_names_models_of_the_task_that_take_one() -> None:
     with pytest.raises(UsageError) as caught:
         select_model(ModelSettings(name="infvsr", prompt="a cat"), ENTRIES, UPSCALE, DeviceInfo())
     assert "infvsr" not in caught.value.hint
-    assert "instantvir-sr4" in caught.value.hint
+    assert "--model instantvir-sr4, instantvir-sr4-lean or satb-vr. To get it (over 14.5 GB, for" in caught.value.hint
+    assert caught.value.hint.endswith("vrx models pull instantvir-sr4")
+
+
+def test_the_note_offers_the_embedded_model_only_where_it_would_do() -> None:
+    machine = DeviceInfo(gpu_memory=LARGE, online=True)
+    texts = [
+        select_model(ModelSettings(prompt=prompt), ENTRIES, UPSCALE, machine).notes[0].text
+        for prompt in (None, "a cat")
+    ]
+    assert texts == ["using infvsr; --model embedded needs no download", "using instantvir-sr4"]

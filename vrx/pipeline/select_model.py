@@ -5,13 +5,13 @@ Pure, but for looking at a checkpoint that is named by its path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from vrx.errors import ModelError, UsageError, choice_of, did_you_mean
 from vrx.events import Note
-from vrx.files import path_exists
+from vrx.files import format_bytes, path_exists
 from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -79,6 +79,7 @@ def fault_note(entry: Entry) -> Note:
 def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings, device: DeviceInfo) -> Choice:
     """The first of the catalogue that supports the task and fits: one that is here, else one to download.
 
+    One in a folder of Google Drive, which may refuse for a day, is downloaded unasked only where a prompt needs it.
     Else the embedded one, with a note about the larger one where only the download is missing.
     """
     usable = [entry for entry in catalogue.values() if supports(entry, model, restore)]
@@ -91,9 +92,10 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     if not downloadable:
         return Choice(small)
     large = downloadable[0]
-    facts = {"model": large.name if device.online else small.name, "larger": large.name}
-    if device.online:
-        text = f"using {large.name}; --model {small.name} needs no download"
+    downloads = device.online and (model.prompt is not None or not any(part.drive for part in large.parts))
+    facts = {"model": large.name if downloads else small.name, "larger": large.name}
+    if downloads:
+        text = f"using {large.name}" + f"; --model {small.name} needs no download" * supports(small, model, restore)
         return Choice(large, (Note("model-selected", text, facts),))
     text = f"using the {small.name} model; a larger one: vrx models pull {large.name}"
     return Choice(small, (Note("model-selected", text, facts),))
@@ -131,9 +133,8 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
     """Refuse settings that an entry does not support, rather than ignore them.  Raises UsageError and ModelError."""
     task = restore.task
     if model.prompt is not None and not entry.takes_prompt:
-        others = [name for name, e in catalogue.items() if e.takes_prompt and task in e.tasks]
-        hint = f"For {task} use --model {choice_of(others)}. To get it: vrx models show {others[0]}" if others else ""
-        raise UsageError(f"model {entry.name} does not take a prompt", hint)
+        others = [other for other in catalogue.values() if other.takes_prompt and task in other.tasks]
+        raise UsageError(f"model {entry.name} does not take a prompt", prompt_hint(task, others))
     if task not in entry.tasks:
         raise ModelError(
             f"model {entry.name} does not support {task} (tasks: {', '.join(entry.tasks)})", "See: vrx models list"
@@ -150,6 +151,16 @@ def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: 
         raise UsageError(f"model {entry.name} does not upscale by {restore.scale}", f"Use --scale {scales}")
     check_options(entry, model, restore)
     FAMILIES[entry.family].require_extra()
+
+
+def prompt_hint(task: Task, entries: Sequence[Entry]) -> str:
+    """Which models of a task take a prompt, what the first needs, and how to get it; empty for none."""
+    if not entries:
+        return ""
+    first = entries[0]
+    needs = f"over {format_bytes(first.minimum_size)}" + ", for a GPU" * needs_gpu(first)
+    names = choice_of(entry.name for entry in entries)
+    return f"For {task} use --model {names}. To get it ({needs}): vrx models pull {first.name}"
 
 
 def ignored_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a backend of the downloader does: one for the Hub, one for plain addresses."""
+"""What a backend of the downloader does: one for the Hub, one for Google Drive, one for plain addresses."""
 
 from __future__ import annotations
 

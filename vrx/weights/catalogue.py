@@ -36,6 +36,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # of models, and of a rev
 REPO = re.compile(rf"(?!.*(\.\.|--))({NAME.pattern}/)?{NAME.pattern}")
 REVISION = re.compile(rf"{NAME.pattern}(/{NAME.pattern})*")
 PATTERNS = {"repo": REPO, "revision": REVISION, "sha256": SHA256}
+DRIVE = re.compile(r"(https?://[^/?#\s]+)/drive/folders/([\w-]{10,})")  # server, and id of a folder
 KINDS = ("model", "space", "dataset")
 TOML_TYPES = {"object": "table", "array": "list", "str": "string", "int": "integer", "bool": "boolean"}
 
@@ -45,6 +46,8 @@ class PartFile:
     """One file of a checkpoint: `path` in its repository, or in the package's data; size in bytes; sha256.
 
     `url`: where it is downloaded from in place of a repository; then its hash is required.
+    `drive`: a public folder of Google Drive, in place of a repository, in which `path` has the names of folders that
+    the file is in, others between them or not, and its own; of several files the newest counts.
 
     `role` is what the file is to the model; `kind` the repository's (model, space, dataset); `optional`
     files are downloaded only on request; `sizes` hold what the tensors' shapes do not tell.  `alternatives`: other
@@ -55,6 +58,7 @@ class PartFile:
     path: str
     role: str = ""
     url: str = ""
+    drive: str = ""
     repo: str = ""
     kind: str = "model"
     revision: str = ""
@@ -80,11 +84,13 @@ class PartFile:
             raise ValueError(f"'kind' is {self.kind!r}; choose one of {', '.join(KINDS)}")
         if self.url:
             check_url(self)
+        if self.drive:
+            check_drive(self)
 
     @property
     def location(self) -> str:
-        """Repository and path, or address, for people."""
-        return self.url or (f"{self.repo}/{self.path}" if self.repo else self.path)
+        """Repository, folder or nothing, and path; or address: for people."""
+        return self.url or "/".join(filter(None, (self.repo or self.drive, self.path)))
 
     @property
     def variants(self) -> tuple[PartFile, ...]:
@@ -94,7 +100,7 @@ class PartFile:
     @property
     def downloadable(self) -> bool:
         """Whether it can be downloaded."""
-        return bool(self.repo or self.url)
+        return bool(self.repo or self.url or self.drive)
 
 
 def check_url(part: PartFile) -> None:
@@ -107,6 +113,14 @@ def check_url(part: PartFile) -> None:
         raise ValueError("a part with 'url' needs its 'sha256'")
     if part.repo:
         raise ValueError("'url' and 'repo' are mutually exclusive")
+
+
+def check_drive(part: PartFile) -> None:
+    """Refuse what is not the address of a folder, or excludes one.  Raises ValueError."""
+    if not DRIVE.fullmatch(part.drive) or not is_private(part.drive):
+        raise ValueError("'drive' must be the address of a folder: https://drive.google.com/drive/folders/ID")
+    if part.repo or part.url:
+        raise ValueError("'drive' excludes 'repo' and 'url'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +161,11 @@ class Entry:
         """Bytes that the files have at least: those of known size, or all parameters in half precision."""
         known = sum(part.size or 0 for part in self.parts if not part.optional)
         return max(known, HALF_PRECISION * (self.parameters or 0))
+
+    def minimum_size_of(self, part: PartFile) -> int:
+        """Bytes that one part of unknown size has at least, where it is the only such: what the others leave."""
+        others = sum(other.size or 0 for other in self.parts if not other.optional and other is not part)
+        return max(0, self.minimum_size - others)
 
 
 PART_KEYS = frozenset(item.name for item in fields(PartFile))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from vrx.weights import sharded, store, transfer
 from vrx.weights.backend import DownloadTask, Progress
 from vrx.weights.catalogue import UNPUBLISHED, Entry, PartFile
 from vrx.weights.concurrency import run_concurrently
+from vrx.weights.http import UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +71,13 @@ class Downloader:
         for part in parts:
             self._check(entry, part)
         progress = throttle(self.progress)
-        tasks = run_concurrently([partial(plan, file) for part in parts for file in list_files(part, progress)])
+        files = [(part, file) for part in parts for file in list_files(part, progress)]
+        tasks = run_concurrently([partial(plan_for, entry, part, file) for part, file in files])
+        jobs = [partial(run_for, entry, part, task, progress) for (part, _), task in zip(files, tasks, strict=True)]
         requests = list({task.request.target: task.request for task in tasks}.values())
         self.notify(announcement(entry, parts, requests))
         transfer.check_space(requests)
-        run_concurrently([partial(task.run, progress) for task in tasks])
+        run_concurrently(jobs)
 
     def _check(self, entry: Entry, part: PartFile) -> None:
         """Refuse a part that is not downloaded, with what to do instead.  Raises ModelError."""
@@ -90,6 +94,8 @@ class Downloader:
                 f"{entry.name} needs {part.path} ({part.role}), which you must download yourself ({entry.source})",
                 f"Then: vrx models import {entry.name} {PurePosixPath(part.path).name}, or put it into {target}",
             )
+        if self.offline and part.drive:
+            raise by_hand(entry, part, None, UnavailableError("it is not on this machine, and --offline is set"))
         if self.offline:
             raise ModelError(f"{part.location} is not on this machine", "Run once without --offline to download it")
 
@@ -99,6 +105,39 @@ def plan(part: PartFile, cancel: Event | None = None) -> DownloadTask:
     task = store.backend_of(part).plan(part)
     log.debug("%s: %s bytes, %d to download", task.name, task.request.size, task.request.remaining)
     return task
+
+
+def plan_for(entry: Entry, part: PartFile, file: PartFile, cancel: Event) -> DownloadTask:
+    """`plan` one file of an entry's part.  Raises ModelError."""
+    with drive_errors(entry, part, part.size):
+        return plan(file, cancel)
+
+
+def run_for(entry: Entry, part: PartFile, task: DownloadTask, progress: Progress, cancel: Event) -> Path:
+    """Download one file of an entry's part.  Raises ModelError, and Cancelled once `cancel` is set."""
+    with drive_errors(entry, part, task.request.size):
+        return task.run(progress, cancel)
+
+
+@contextmanager
+def drive_errors(entry: Entry, part: PartFile, size: int | None) -> Iterator[None]:
+    """Where Google Drive does not send a part, tell how to get it with a browser.  Raises ModelError."""
+    try:
+        yield
+    except UnavailableError as error:
+        if not part.drive:
+            raise
+        raise by_hand(entry, part, size, error) from error
+
+
+def by_hand(entry: Entry, part: PartFile, size: int | None, reason: UnavailableError) -> ModelError:
+    """Which file a model lacks, how large it is (`size` in bytes), why it was not downloaded, and how to add it."""
+    large = format_bytes(size) if size else f"over {format_bytes(entry.minimum_size_of(part))}"
+    return ModelError(
+        f"{entry.name} needs {part.path} ({part.role}, {large}): {reason.message}",
+        f"Open {reason.link or part.drive} in a browser and download it, then: "
+        f"vrx models import {entry.name} {PurePosixPath(part.path).name}",
+    )
 
 
 def list_files(part: PartFile, progress: Progress) -> list[PartFile]:

@@ -15,8 +15,17 @@ from vrx.errors import ModelError
 
 HEAD_TIMEOUT = (4.0, 8.0, 8.0, 8.0)  # to connect, to read, to write, to get a free connection
 QUERY_SECONDS = 12.0  # seconds for a query with all its redirects and retries
+MAX_PAGE = 4_000_000  # bytes that are read of a page for people
 READ_SECONDS = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # without a single byte, while a file arrives
 RETRY = "Check the network and run again (downloads resume), or add the file yourself: vrx models import"
+
+
+class UnavailableError(ModelError):
+    """A server that cannot be reached, or does not send a file; `link` is the file's page for people, if any."""
+
+    def __init__(self, message: str, hint: str = "", link: str = "") -> None:
+        super().__init__(message, hint)
+        self.link = link
 
 
 def session() -> Any:
@@ -53,18 +62,28 @@ def find_exception(module: str, name: str) -> type[Exception] | None:
 
 @contextmanager
 def network_errors(what: object, server: str) -> Iterator[None]:
-    """Failures of the network, while `what` is requested from `server`, as one clear line.  Raises ModelError."""
+    """Failures of the network, while `what` is requested from `server`, as one clear line.  Raises UnavailableError."""
     if offline():
-        raise ModelError(f"{what} is not on this machine, and HF_HUB_OFFLINE is set", "Unset it to download")
+        raise UnavailableError(f"{what} is not on this machine, and HF_HUB_OFFLINE is set", "Unset it to download")
     try:
         yield
     except ModelError:
         raise
     except network_exceptions() as error:
-        raise ModelError(f"cannot download {what} from {server}: {describe(error)}", RETRY) from error
+        raise UnavailableError(f"cannot download {what} from {server}: {describe(error)}", RETRY) from error
 
 
 def describe(error: Exception) -> str:
     """The first line of an exception's message, without the full stop: more text follows it."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
+def read_page(response: Any) -> str:
+    """The text of a response, its beginning if it is long."""
+    content = b""
+    for block in response.iter_bytes():
+        content += block
+        if len(content) > MAX_PAGE:
+            break
+    return content[:MAX_PAGE].decode("utf-8", errors="replace")

@@ -13,6 +13,7 @@ from vrx.weights import hashes, hub, sharded, transfer
 from vrx.weights.backend import Backend
 from vrx.weights.cache_entry import find_entry
 from vrx.weights.catalogue import Entry, PartFile
+from vrx.weights.drive import DriveBackend
 from vrx.weights.hash_cache import DamagedError, HashCache
 from vrx.weights.hashes import SAFE
 from vrx.weights.url import PlainAddress
@@ -21,11 +22,14 @@ log = logging.getLogger(__name__)
 
 HUB: Backend = hub.HubBackend()
 PLAIN: Backend = PlainAddress()
+DRIVE: Backend = DriveBackend()
 
 
 def backend_of(part: PartFile) -> Backend:
     """The backend of a part that can be downloaded."""
-    return HUB if part.repo else PLAIN
+    if part.repo:
+        return HUB
+    return DRIVE if part.drive else PLAIN
 
 
 def required_parts(entry: Entry, roles: set[str]) -> list[PartFile]:

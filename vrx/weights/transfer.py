@@ -19,7 +19,15 @@ from typing import Any
 from vrx.errors import ModelError
 from vrx.files import format_bytes
 from vrx.weights import hashes, lock
-from vrx.weights.http import READ_SECONDS, describe, network_exceptions, request_headers, session
+from vrx.weights.http import (
+    READ_SECONDS,
+    UnavailableError,
+    describe,
+    network_exceptions,
+    read_page,
+    request_headers,
+    session,
+)
 from vrx.weights.origin import is_private
 
 log = logging.getLogger(__name__)
@@ -57,6 +65,7 @@ class FileRequest:
     sha256: str
     check_status: Callable[[int, str], None]  # raises ModelError for a status and an error code of the server
     renew_address: Callable[[], str] | None = None  # a new address, where addresses expire
+    refuse_page: Callable[[str], None] | None = None  # raises for a page in place of the file, where pages come so
 
     @property
     def partial(self) -> Path:
@@ -183,13 +192,13 @@ def append_rest(request: FileRequest, progress: Progress) -> int | None:
             request.partial.unlink(missing_ok=True)
         except network_exceptions() as error:
             if file_size(request.partial) == before and fruitless >= ATTEMPTS - 1:
-                raise ModelError(
+                raise UnavailableError(
                     f"cannot download {request.name} from {request.server}: {describe(error)}", RETRY
                 ) from error
             log.debug("connection lost: %s: %s", request.name, describe(error))
         fruitless = 0 if file_size(request.partial) > before else fruitless + 1
         if max(fruitless, restarts) >= ATTEMPTS:
-            raise ModelError(
+            raise UnavailableError(
                 f"{request.server} stops sending {request.name} after {before} bytes",
                 "Run again later; the download resumes",
             )
@@ -222,6 +231,8 @@ def request_rest(request: FileRequest, address: str, progress: Progress) -> int 
         if response.status_code == 416 and have:
             raise RestartError
         request.check_status(response.status_code, response.headers.get("x-error-code", ""))
+        if request.refuse_page is not None and is_page(response):
+            request.refuse_page(read_page(response))
         start, stated = response_range(response)
         if start not in (0, have):
             raise RestartError
@@ -272,6 +283,11 @@ def write_body(request: FileRequest, response: Any, start: int, progress: Progre
                 break
         with disk_errors(request.name, request.target.parent):
             os.fsync(file.fileno())
+
+
+def is_page(response: Any) -> bool:
+    """Whether a response is a page for people, whatever its status."""
+    return bool(response.headers.get("content-type", "").startswith("text/html"))
 
 
 def is_transient(status: int) -> bool:
