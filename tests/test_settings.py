@@ -44,6 +44,7 @@ def test_folders_on_linux_are_those_of_xdg(monkeypatch: pytest.MonkeyPatch, tmp_
     assert found.models == tmp_path / "DATA" / "vrx" / "models"
     assert found.cache == tmp_path / "CACHE" / "vrx"
     assert found.weights == tmp_path / "CONFIG" / "vrx" / "weights.toml"
+    assert (found.config, found.config_named) == (tmp_path / "CONFIG" / "vrx" / "config.toml", False)
 
 
 def test_one_variable_moves_all_folders_and_another_names_the_catalogue(
@@ -57,6 +58,11 @@ def test_one_variable_moves_all_folders_and_another_names_the_catalogue(
     monkeypatch.setenv("VRX_WEIGHTS_FILE", "own.toml")
     found = Environment.read()
     assert (found.weights, found.weights_named) == (Path("own.toml"), True)
+    monkeypatch.setenv("VRX_CONFIG_FILE", "night.toml")
+    monkeypatch.setenv("VRX_DEFAULT_CRF", "18")
+    found = Environment.read()
+    assert (found.config, found.config_named) == (Path("night.toml"), True)
+    assert found.defaults == {"VRX_DEFAULT_CRF": "18"}
 
 
 @pytest.mark.parametrize(("option", "field"), [("--dtype", {"dtype": "int8"}), ("--decoder", {"decoder": "big"})])

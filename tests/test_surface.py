@@ -18,7 +18,7 @@ RESTORING = {
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
-    "--threads",
+    "--threads", "--preset-name",
     "--preview", "--at", "--length", "--vary",
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
@@ -41,6 +41,7 @@ OPTIONS = {
         "--json",
     },
     "doctor": {"--json"},
+    "presets": {"--json"},
 }
 EVENTS = {
     "opening": {"input"},
@@ -95,7 +96,9 @@ def test_every_option_of_a_restoring_command_stands_in_a_panel_or_is_its_own() -
 
 def test_exit_codes() -> None:
     expected = {"DONE": 0, "FAULT": 1, "USAGE": 2, "INPUT": 3, "MODEL": 4, "DEVICE": 5, "OUTPUT": 6, "BATCH": 7}
-    assert {code.name: int(code) for code in Exit} == {**expected, "INTERRUPTED": 130, "TERMINATED": 143}
+    assert {code.name: int(code) for code in Exit} == {
+        **expected, "INTERRUPTED": 130, "BROKEN_PIPE": 141, "TERMINATED": 143
+    }  # fmt: skip
 
 
 def test_events() -> None:

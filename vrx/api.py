@@ -329,6 +329,13 @@ def doctor() -> list[Check]:
     return run_checks()
 
 
+def check(name: str, good: bool, detail: str) -> Check:
+    """One more result among those of `doctor`."""
+    from vrx.pipeline.doctor import Check
+
+    return Check(name, good, detail)
+
+
 def memory_for(size: tuple[int, int], scale: int) -> int:
     """Bytes that enlarging a video of `size` (width, height) takes, roughly."""
     from vrx.pipeline.memory import memory_needed

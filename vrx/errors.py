@@ -28,6 +28,7 @@ class Exit(IntEnum):
     OUTPUT = 6
     BATCH = 7
     INTERRUPTED = 130
+    BROKEN_PIPE = 141  # the reader of standard output has exited: as a shell reports those whom SIGPIPE ends
     TERMINATED = 143
 
 

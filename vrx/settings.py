@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from math import isfinite
@@ -297,7 +297,8 @@ class Environment:
     """What vrx reads from its environment, once, at the edge.
 
     `models` holds checkpoints that the user added, a folder each; `cache` what can be made again;
-    `weights` is the user's own catalogue, which need not exist unless `weights_named`.  `plain`: no animation;
+    `weights` is the user's own catalogue, which need not exist unless `weights_named`; `config` the same for defaults
+    and presets, and `defaults` are those of variables, by the variables' names.  `plain`: no animation;
     `compile` lets parts of networks be compiled on a GPU.
     """
 
@@ -307,17 +308,20 @@ class Environment:
     cache: Path
     weights: Path
     weights_named: bool
+    config: Path
+    config_named: bool
+    defaults: Mapping[str, str] = field(default_factory=dict)
     compile: bool = True
 
     @classmethod
     def read(cls) -> Environment:
-        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_COMPILE`, `CI`, `TERM`, and folders.
+        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_CONFIG_FILE`, `VRX_DEFAULT_...`, `VRX_COMPILE`, `CI`, `TERM`.
 
         The folders are in `VRX_HOME`, or those of the platform (on Linux XDG's, with its variables).
         """
         home = os.environ.get("VRX_HOME")
         config, cache, data = (Path(home),) * 3 if home else platform_folders()
-        named = os.environ.get("VRX_WEIGHTS_FILE")
+        named, configured = os.environ.get("VRX_WEIGHTS_FILE"), os.environ.get("VRX_CONFIG_FILE")
         return cls(
             ffmpeg=os.environ.get("VRX_FFMPEG") or None,
             plain=bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb",
@@ -325,6 +329,9 @@ class Environment:
             cache=cache / "cache" if home else cache,
             weights=Path(named) if named else config / "weights.toml",
             weights_named=bool(named),
+            config=Path(configured) if configured else config / "config.toml",
+            config_named=bool(configured),
+            defaults={name: text for name, text in os.environ.items() if name.startswith("VRX_DEFAULT_")},
             compile=os.environ.get("VRX_COMPILE", "on").lower() not in ("off", "0"),
         )
 

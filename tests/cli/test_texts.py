@@ -58,6 +58,9 @@ upscale in.mkv --scenes none.csv
 upscale in.mkv --scene-threshold 0
 upscale in.mkv --stream 7
 upscale in.mkv -q -v
+upscale in.mkv --preset-name vsh
+upscale in.mkv --preset film
+presets vsh
 upscale in.mkv -y -n
 upscale in.mkv -o in.mkv
 upscale in.mkv -o there.mkv
@@ -251,6 +254,8 @@ def test_forbidden_words_do_not_come_back() -> None:
         ("decoder", "t", ["tiny"]),
         ("progress", "p", ["plain"]),
         ("scenes", "o", ["off"]),
+        ("preset_name", "v", ["vhs"]),
+        ("preset_name", "n", ["none"]),
     ],
 )
 def test_shells_complete_values(option: str, words: str, choices: list[str]) -> None:

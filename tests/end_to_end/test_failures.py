@@ -178,6 +178,28 @@ def encoders_in(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("words", [("models", "list"), ("upscale", "--help"), ("upscale", "in.mkv", "--json")])
+def test_a_reader_that_has_exited_ends_the_run_as_sigpipe_would(
+    clip: ClipMaker, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """In silence, with the status that shells give to what SIGPIPE ended, and nothing left behind."""
+    clip("in.mkv", frames=2)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "vrx", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see child processes")
 @pytest.mark.parametrize(
     ("number", "status", "stands_still"),

@@ -12,7 +12,8 @@ import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__, events
-from vrx.cli import bench, compare, doctor, info, models, output, restore, scenes, signals
+from vrx.cli import bench, compare, doctor, info, models, output, presets, restore, scenes, signals
+from vrx.cli.defaults import ConfiguredCommand
 from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
@@ -52,6 +53,7 @@ for name, command, usual, varied in (
 ):
     previews.command(
         name,
+        cls=ConfiguredCommand,
         help=f"Show some places as vrx {name} restores them, beside the source.",
         epilog=end_of_help(f"vrx preview {name} {usual}", f"vrx preview {name} {usual} {varied}"),
     )(restore.previewing(command))
@@ -78,14 +80,17 @@ def root(
 
 app.command(
     "upscale",
+    cls=ConfiguredCommand,
     epilog=end_of_help("vrx upscale in.mp4 -s 2", "vrx upscale old/ -r -s 4 -o restored/ --skip-existing"),
 )(restore.restoring(restore.upscale))
 app.command(
     "deblur",
+    cls=ConfiguredCommand,
     epilog=end_of_help("vrx deblur in.mp4", "vrx deblur in.mp4 --sigma 2.5 --start 0:10 --frames 48 -o part.mp4"),
 )(restore.restoring(restore.deblur))
 app.command(
     "inpaint",
+    cls=ConfiguredCommand,
     epilog=end_of_help("vrx inpaint in.mp4 --mask logo.png", "cat in.mp4 | vrx inpaint --mask masks/ > out.mkv"),
 )(restore.restoring(restore.inpaint))
 app.add_typer(previews, name="preview")
@@ -95,6 +100,7 @@ app.command(
     "compare",
     epilog=end_of_help("vrx compare old.mp4 old.x4.mp4 -o pictures/", "vrx compare a.mp4 b.mp4 truth.mp4 --json"),
 )(compare.compare)
+app.command("presets", epilog=end_of_help("vrx presets", "vrx presets vhs"))(presets.presets)
 app.add_typer(models.app, name="models")
 app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
 app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)
@@ -158,8 +164,10 @@ def run_guarded(arguments: list[str], debug: bool) -> int:
             traceback.print_exc()
         return report(error, JSON in arguments)
     except BrokenPipeError:
-        return Exit.FAULT  # the reader of the output is gone
+        return Exit.BROKEN_PIPE
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # typer ends with 1 then
+            return Exit.BROKEN_PIPE
         return stop.code if isinstance(stop.code, int) else Exit.FAULT
     except Exception as error:  # noqa: BLE001 - the boundary
         if debug:

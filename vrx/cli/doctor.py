@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from vrx import api
+import typer
+
+from vrx import api, configuration
 from vrx.cli import options as o
 from vrx.cli import render
+from vrx.cli.defaults import known_options
+from vrx.configuration import Options
+from vrx.errors import UsageError
 
 
-def doctor(json: o.AsJson = False) -> None:
-    """Check this installation: torch, devices, ffmpeg, the embedded model."""
-    checks = api.doctor()
+def doctor(context: typer.Context, json: o.AsJson = False) -> None:
+    """Check this installation: torch, devices, ffmpeg, the embedded model, the configuration."""
+    known = known_options(context.find_root().command)
+    checks = [*api.doctor(), api.check("configuration", *check_configuration(known))]
     if json:
         for check in checks:
             render.emit_json({"type": "check", **render.to_json_value(check)})
@@ -17,3 +23,12 @@ def doctor(json: o.AsJson = False) -> None:
         render.emit_table(("", "", ""), [("ok" if c.good else "--", c.name, c.detail) for c in checks])
     if not all(check.good for check in checks if check.needed):
         raise SystemExit(1)
+
+
+def check_configuration(known: Options) -> tuple[bool, str]:
+    """Whether the configuration is right, and which file it is."""
+    try:
+        found = configuration.load(known)
+    except UsageError as error:
+        return False, str(error)
+    return True, f"{found.path}{'' if found.exists else ', which does not exist'}"

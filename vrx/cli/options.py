@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from vrx import api
+from vrx import api, configuration
 from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look
 
 DEGRADATION, MODEL, SELECTION, OUTPUT = "Degradation", "Model", "Selection", "Output"
@@ -43,6 +43,11 @@ def complete_codecs(incomplete: str) -> list[str]:
 def complete_scenes(incomplete: str) -> list[str]:
     """Values of --scenes, for the shell."""
     return [word for word in ("auto", "off") if word.startswith(incomplete)]
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Names of presets, for the shell."""
+    return [name for name in (*configuration.preset_names(), configuration.NO_PRESET) if name.startswith(incomplete)]
 
 
 Inputs = Annotated[
@@ -100,6 +105,17 @@ Boxes = Annotated[
 ]
 Dilate = Annotated[int, typer.Option("--dilate", metavar="PIXELS", help="Grow the mask by this much.")]
 
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset-name",
+        metavar="NAME",
+        help="Options for a kind of material: film, vhs, web, anime, phone, or your own (vrx presets); none for none. "
+        "Options typed as well replace its own.",
+        rich_help_panel=DEGRADATION,
+        autocompletion=complete_presets,
+    ),
+]
 Strength = Annotated[
     str,
     typer.Option(

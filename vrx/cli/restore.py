@@ -27,6 +27,7 @@ class SharedOptions:
     """The options that all restoring commands share: each field is one."""
 
     more: o.MoreInputs = None
+    preset_name: o.PresetName = None
     model: o.Model = "auto"
     prompt: o.Prompt = None
     seed: o.Seed = 0

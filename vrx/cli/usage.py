@@ -9,12 +9,13 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
+from vrx.cli.defaults import locate
 from vrx.errors import UsageError, choice_of, did_you_mean
 
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".png", ".jpg", ".jpeg", ".gif")
 EXIT_CODES = (
     "Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 input, 4 model, 5 device or memory, 6 output, "
-    "7 some inputs failed, 130 interrupted, 143 terminated."
+    "7 some inputs failed, 130 interrupted, 141 broken pipe, 143 terminated."
 )
 READ_ON = "Read on: README.md and examples/README.md of vrx."
 
@@ -53,7 +54,7 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
     parameter = getattr(error, "param", None)
     if parameter is not None and error.__cause__ is not None:
         name = max(parameter.opts, key=len)
-        return UsageError(f"{name} is {wrong_value(error)!r}", f"{expected(parameter)}. {see}")
+        return locate(UsageError(f"{name} is {wrong_value(error)!r}", f"{expected(parameter)}. {see}"), context)
     if parameter is not None:
         return UsageError(f"{parameter.metavar or parameter.name} is missing", see)
     if option is not None and hasattr(error, "possibilities"):

@@ -1,0 +1,80 @@
+"""Options that the configuration, the environment and presets set, for commands whose line does not name them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import typer
+import typer.core
+
+from vrx import configuration
+from vrx.configuration import PRESET, Configuration, Options, Setting
+from vrx.errors import UsageError
+
+KEY = "vrx.defaults"  # of a context's notes: the settings that its command got from here
+ENCODER_PRESET = "preset"
+
+
+def long_name(parameter: Any) -> str:
+    """An option's long name, without its dashes."""
+    return str(max(parameter.opts, key=len)).lstrip("-")
+
+
+def settable(command: Any) -> dict[str, Any]:
+    """A command's options that a file may set, by their long names."""
+    named = {long_name(p): p for p in command.params if p.param_type_name == "option"}
+    return {name: p for name, p in named.items() if name != "help" and (not p.hidden)}
+
+
+def known_options(root: Any) -> Options:
+    """The options of the commands below the root that defaults are for, and whether each is a flag."""
+    return {
+        name: {option: bool(p.is_flag) for option, p in settable(command).items()}
+        for name, command in root.commands.items()
+        if isinstance(command, ConfiguredCommand)
+    }
+
+
+class ConfiguredCommand(typer.core.TyperCommand):
+    """A command whose options have defaults in files and in the environment."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the line twice: what it names decides which defaults count.  Raises UsageError."""
+        if not ctx.resilient_parsing:  # completion
+            typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+            if "help" not in typed:
+                self._set_defaults(ctx, typed)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.  Raises UsageError, which names the place of a default that is wrong."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise locate(error, ctx) from error
+
+    def _set_defaults(self, ctx: Any, typed: dict[str, Any]) -> None:
+        own = settable(self)
+        by_name = {p.name: option for option, p in own.items()}
+        found = configuration.load(known_options(ctx.find_root().command))
+        refuse_preset_of_encoder(found, typed.get(ENCODER_PRESET))
+        names = {by_name[name] for name in typed if name in by_name}
+        settings = found.resolve(self.name or "", names, typed.get(own[PRESET].name))
+        ctx.meta[KEY] = {option: setting for option, setting in settings.items() if option in own}
+        ctx.default_map = {own[option].name: setting.value for option, setting in ctx.meta[KEY].items()}
+
+
+def refuse_preset_of_encoder(found: Configuration, value: str | None) -> None:
+    """Refuse a preset of vrx where the encoder's is named.  Raises UsageError."""
+    if value in found.presets:
+        raise UsageError(f"--{ENCODER_PRESET} {value} is not a preset of the encoder", f"Use --{PRESET} {value}")
+
+
+def locate(error: UsageError, context: Any) -> UsageError:
+    """The error, with the place of a default that it names: a file and its key, or a variable."""
+    settings: dict[str, Setting] = context.meta.get(KEY, {}) if context is not None else {}
+    for option, setting in settings.items():
+        if re.search(rf"(?<![\w-])--{re.escape(option)}(?![\w-])", error.message):
+            return UsageError(f"{setting.place}: {error.message}", error.hint)
+    return error
