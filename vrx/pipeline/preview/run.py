@@ -205,10 +205,10 @@ class Preview:
             self._stack.enter_context(claim(destination.path))
         parts = self.parts()
         self._warn(parts)
-        progress = self._progress(parts)
+        progress = self.progress(parts)
         for number in range(len(self.variants)):  # a model is loaded once, and restores all places
             for place, row in enumerate(parts):
-                row[number] = self._restore(row[number], f"{place}-{number}", progress)
+                row[number] = self.restore(row[number], f"{place}-{number}", progress)
         shown = [self._shown(row) for row in parts]
         self._write(Composer(self.source, [variant.name for variant in self.variants], shown[0]), shown)
         seconds = perf_counter() - begin
@@ -240,7 +240,7 @@ class Preview:
             text = "HDR is shown as on an ordinary screen; the result stays HDR"
             self._notify(Note("preview-of-hdr", text, {"transfer": transfer}))
 
-    def _progress(self, parts: list[list[Part]]) -> PreviewProgress:
+    def progress(self, parts: list[list[Part]]) -> PreviewProgress:
         """The watcher of all runs."""
         frames = sum(part.frames for row in parts for part in row)
         work = Work(self.job.source, str(self.files.picture.path), self._models(), frames)
@@ -251,7 +251,7 @@ class Preview:
         names = [self._pool.select(v.model, v.restore, self.job.source).entry.name for v in self.variants]
         return tuple(dict.fromkeys(names))
 
-    def _restore(self, part: Part, folder: str, progress: PreviewProgress) -> Part:
+    def restore(self, part: Part, folder: str, progress: PreviewProgress) -> Part:
         """Run a choice at a place; the part with its result."""
         variant, stretch = part.variant, part.stretch
         result = self._folder / folder / self.files.result
@@ -269,8 +269,8 @@ class Preview:
         )
         if not self.source.single:
             with Session(job, progress, self._pool) as session:
-                schedule = session.restorer().schedule
-            ahead = max(schedule.lookahead(0), schedule.lookahead(1)) + schedule.next - 1
+                schedule = session.restorer().schedule  # with the last frame its chunk, and what that looks ahead at
+            ahead = max(schedule.lookahead(index) + schedule.size(index) for index in (0, 1)) - 1
             selection = replace(
                 variant.selection,
                 start=stretch.start or None,
