@@ -52,7 +52,10 @@ class ConfiguredCommand(typer.core.TyperCommand):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            raise locate(error, ctx) from error
+            located = locate(error, ctx)
+            if located is error:
+                raise
+            raise located from error
 
     def _set_defaults(self, ctx: Any, typed: dict[str, Any]) -> None:
         own = settable(self)
