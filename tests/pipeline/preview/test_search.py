@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vrx.pipeline.preview.compose import pick_pairs
 from vrx.pipeline.preview.search import CELLS, Search
 
 WIDTH, HEIGHT = 192, 96
@@ -31,7 +32,7 @@ def covers(place: tuple[float, float], left: int, top: int, side: int = 24) -> b
 @pytest.mark.parametrize(("left", "top"), [(20, 10), (140, 60), (168, 72)])
 def test_the_part_covers_what_differs(left: int, top: int) -> None:
     search = Search(PART)
-    search.add(torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), stripes(left, top)]))
+    search.add(0, torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), stripes(left, top)]))
     assert search.found
     assert covers(search.find()[0], left, top)
 
@@ -42,29 +43,37 @@ def test_noise_that_is_stronger_than_the_difference_is_not_taken_for_it() -> Non
         clean = stripes(20, 60, contrast=0.12)
         grainy = torch.full((3, HEIGHT, WIDTH), 0.5)
         grainy[:, :, WIDTH // 2 :] += noise(number, 0.09)[:, :, WIDTH // 2 :]  # in one half only
-        search.add(torch.stack([grainy, clean]))
+        search.add(number, torch.stack([grainy, clean]))
         assert (grainy - clean).square()[:, :, WIDTH // 2 :].mean() > 2 * (clean - 0.5).square()[:, 60:84, 20:68].mean()
     assert covers(search.find()[0], 20, 60)
 
 
 def test_the_frame_is_the_one_that_differs_most() -> None:
     search = Search(PART)
-    for contrast in (0.1, 0.1, 0.4, 0.1):
-        search.add(torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), stripes(60, 30, contrast=contrast)]))
-    assert search.find()[1] == 2
+    for number, contrast in enumerate((0.1, 0.1, 0.4, 0.1), start=7):
+        search.add(number, torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), stripes(60, 30, contrast=contrast)]))
+    assert search.find()[1] == 9
 
 
 def test_equal_pictures_have_no_difference() -> None:
     search = Search(PART)
-    search.add(torch.stack([stripes(20, 10)] * 3))
+    search.add(0, torch.stack([stripes(20, 10)] * 3))
     assert not search.found
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (5, 3), (CELLS - 1, 7), (2 * CELLS + 1, 50)])
 def test_sizes_that_cells_do_not_divide(size: tuple[int, int]) -> None:
     search = Search((0.3, 0.3))
-    search.add(torch.rand(2, 3, size[1], size[0]))
+    search.add(0, torch.rand(2, 3, size[1], size[0]))
     (left, top), best = search.find()
     assert 0 <= left < 1
     assert 0 <= top < 1
     assert best == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 11, 12, 13, 14, 25, 75, 600])
+def test_frames_are_searched_in_pairs_from_the_first_to_the_last(count: int) -> None:
+    found = pick_pairs(count)
+    assert len(found) == min(count, 12)
+    assert {0, count - 1} <= found <= set(range(count))
+    assert count < 2 or all({number - 1, number + 1} & found for number in found)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vrx.media.frame import Frame
 from vrx.media.lettering import Picture
@@ -29,6 +28,7 @@ from vrx.pipeline.video import make_plain_target
 from vrx.settings import OutputSettings, format_time
 
 SEARCHED = 1280  # pixels across of the pictures that are searched for differences
+SEARCHED_PAIRS = 6  # of frames
 CLIP_CRF = 12  # of x264: what it loses is not seen beside what is compared
 SOURCE, ENLARGED = "source", "source, bicubic"  # names of the first column, as it is and at the result's size
 
@@ -60,8 +60,8 @@ class Composer:
         self._names = (SOURCE if own == self._size else ENLARGED, *names)
         self.sheet = Sheet.fit(len(self._names), self._size)
 
-    def frames(self, shown: Shown, size: Size) -> Iterator[tuple[Fraction, list[Tensor]]]:
-        """The shown frames: seconds after the source's first, and the pictures of all columns."""
+    def frames(self, shown: Shown) -> Iterator[tuple[Fraction, tuple[Frame, ...]]]:
+        """The shown frames of all columns, and when they are shown, in seconds after the source's first."""
         with ExitStack() as stack:
             source = stack.enter_context(self._source.open(shown.time, shown.stretches[0].shown))
             walks = [source.frames()]
@@ -69,7 +69,7 @@ class Composer:
                 reader = stack.enter_context(open_upright(path, Span(frames=stretch.lead + stretch.shown)))
                 walks.append(islice(reader.frames(), stretch.lead, None))
             for frames in zip(*walks, strict=True):
-                yield frames[0].time - source.origin, [display_colors(frame, size) for frame in frames]
+                yield frames[0].time - source.origin, frames
 
     def search(self, shown: Shown) -> tuple[Size, int]:
         """Left and top of the part to enlarge, and the number of the frame to show in the picture."""
@@ -77,18 +77,33 @@ class Composer:
         factor = min(1.0, SEARCHED / self._size[0])
         size = (max(1, round(self._size[0] * factor)), max(1, round(self._size[1] * factor)))
         complete, choices = Search(part), Search(part)
-        for _, pictures in self.frames(shown, size):
-            complete.add(torch.stack(pictures))
-            choices.add(torch.stack(pictures[1:]))
+        searched = pick_pairs(shown.stretches[0].shown)
+        for number, (_, frames) in enumerate(self.frames(shown)):
+            if number in searched:
+                pictures = torch.stack([display_colors(frame, size) for frame in frames])
+                complete.add(number, pictures)
+                choices.add(number, pictures[1:])
         place, best = (choices if choices.found else complete).find()
         return self.sheet.place(*place), best
 
     def draw(self, shown: Shown, place: Size, only: int | None = None) -> Iterator[tuple[int, Fraction, Picture]]:
         """Numbers, times and sheets of the shown frames, or of one of them."""
-        for number, (time, pictures) in enumerate(self.frames(shown, self._size)):
+        for number, (time, frames) in enumerate(self.frames(shown)):
             if only is None or number == only:
-                title = f"{format_time(time)}   {shown.title}"
-                yield number, time, self.sheet.draw(title, self._names, map(to_picture, pictures), place)
+                pictures = (to_picture(display_colors(frame, self._size)) for frame in frames)  # one after the other
+                yield (
+                    number,
+                    time,
+                    self.sheet.draw(f"{format_time(time)}   {shown.title}", self._names, pictures, place),
+                )
+
+
+def pick_pairs(count: int) -> set[int]:
+    """Numbers of the frames among `count` that are searched: all, or pairs of neighbors that are spread over them."""
+    if count <= 2 * SEARCHED_PAIRS:
+        return set(range(count))
+    firsts = {number * (count - 2) // (SEARCHED_PAIRS - 1) for number in range(SEARCHED_PAIRS)}
+    return firsts | {number + 1 for number in firsts}
 
 
 class Clip:

@@ -150,9 +150,9 @@ class Preview:
             stretch = self._stretch(place.time, self.job.selection)
             found.append(replace(place, time=stretch.time if stretch.cut is None else stretch.cut))
         if not self.source.single:
-            words = ", ".join(f"{format_time(p.time)}{f' ({p.reason})' if p.reason else ''}" for p in found)
             seconds = ", ".join(f"{float(place.time):g}" for place in found)
-            self._notify(Note("places-chosen", f"showing {words}; choose others with --at", {"places": seconds}))
+            text = f"showing {listed(found)}; choose others with --at"
+            self._notify(Note("places-chosen", text, {"places": seconds}))
         return found
 
     def _notify(self, note: Note) -> None:
@@ -179,6 +179,7 @@ class Preview:
             model=", ".join(self._models()),
             frames=frames,
             seconds=None if each is None else each * frames,
+            notes=(*complete.notes, *(f"shows {format_time(row[0].stretch.time)}" for row in parts)),
             action=self._action(),
         )
 
@@ -318,6 +319,11 @@ class Preview:
             if clip is not None:
                 clip.finish()
         save({self.files.picture.path: stacked(sheets)}, overwrite)
+
+
+def listed(places: list[Place]) -> str:
+    """Places with what they were chosen by: `0:00:12.480 (detail), 0:01:03.000 (motion)`."""
+    return ", ".join(f"{format_time(p.time)}{f' ({p.reason})' if p.reason else ''}" for p in places)
 
 
 def describe(job: Job) -> str:

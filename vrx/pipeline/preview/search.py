@@ -20,20 +20,22 @@ class Search:
 
     def __init__(self, part: tuple[float, float]) -> None:
         self._part = part
-        self._lasting: list[Tensor] = []  # of each frame, maps [h, w] of cells
-        self._fleeting: list[Tensor] = []
+        self._numbers: list[int] = []
+        self._fleeting: list[Tensor] = []  # of each frame, maps [h, w] of cells
+        self._lasting: list[Tensor] = []
         self._before: Tensor | None = None
         self._cell, self._size = 1, (1, 1)
 
-    def add(self, pictures: Tensor) -> None:
-        """Pictures [N, 3, H, W] of one frame, all of which are shown beside each other."""
+    def add(self, number: int, pictures: Tensor) -> None:
+        """Pictures [N, 3, H, W] of frame `number`, all of which are shown beside each other."""
         apart = pictures - pictures.mean(0, keepdim=True)
         self._size = (pictures.shape[-1], pictures.shape[-2])
         self._cell = max(1, min(self._size[0] // CELLS, *self._size))
         alone = self._pool(apart.square())
         self._fleeting.append(FLEETING * (alone - NOISE * alone.median()).clamp(min=0))
-        if self._before is not None:
-            self._lasting.append(self._pool(apart * self._before))
+        before = self._before if self._numbers[-1:] == [number - 1] else None
+        self._lasting.append(torch.zeros_like(alone) if before is None else self._pool(apart * before))
+        self._numbers.append(number)
         self._before = apart
 
     def _pool(self, product: Tensor) -> Tensor:
@@ -47,11 +49,7 @@ class Search:
 
     def find(self) -> tuple[tuple[float, float], int]:
         """Left and top of the part, in 0..1 of a side, and the number of the frame where it differs most."""
-        fleeting = torch.stack(self._fleeting)
-        lasting = torch.zeros_like(fleeting)
-        if self._lasting:
-            lasting[1:] = torch.stack(self._lasting)
-            lasting[0] = lasting[1]
+        fleeting, lasting = torch.stack(self._fleeting), torch.stack(self._lasting)
         total = fleeting.sum(0) + lasting.sum(0).clamp(min=0)
         rows, columns = total.shape
         window = (max(1, round(self._part[1] * rows)), max(1, round(self._part[0] * columns)))
@@ -59,5 +57,5 @@ class Search:
         place = int(sums.argmax())
         top, left = place // sums.shape[1], place % sums.shape[1]
         inside = (fleeting + lasting)[:, top : top + window[0], left : left + window[1]]
-        best = int(inside.sum((1, 2)).argmax())
+        best = self._numbers[int(inside.sum((1, 2)).argmax())]
         return (left * self._cell / self._size[0], top * self._cell / self._size[1]), best
