@@ -91,11 +91,8 @@ class Composer:
         for number, (time, frames) in enumerate(self.frames(shown)):
             if only is None or number == only:
                 pictures = (to_picture(display_colors(frame, self._size)) for frame in frames)  # one after the other
-                yield (
-                    number,
-                    time,
-                    self.sheet.draw(f"{format_time(time)}   {shown.title}", self._names, pictures, place),
-                )
+                title = f"{format_time(time)}   {shown.title}"
+                yield number, time, self.sheet.draw(title, self._names, pictures, place)
 
 
 def pick_pairs(count: int) -> set[int]:
