@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vrx.pipeline.preview.compose import pick_pairs
-from vrx.pipeline.preview.search import CELLS, Search
+from vrx.pipeline.preview.search import CELLS, Search, edges
 
 WIDTH, HEIGHT = 192, 96
 PART = (0.25, 0.25)
@@ -42,10 +42,31 @@ def test_noise_that_is_stronger_than_the_difference_is_not_taken_for_it() -> Non
     for number in range(6):
         clean = stripes(20, 60, contrast=0.12)
         grainy = torch.full((3, HEIGHT, WIDTH), 0.5)
-        grainy[:, :, WIDTH // 2 :] += noise(number, 0.09)[:, :, WIDTH // 2 :]  # in one half only
+        grainy[:, :, WIDTH // 2 :] += noise(number, 0.08)[:, :, WIDTH // 2 :]  # in one half only
         search.add(number, torch.stack([grainy, clean]))
         assert (grainy - clean).square()[:, :, WIDTH // 2 :].mean() > 2 * (clean - 0.5).square()[:, 60:84, 20:68].mean()
     assert covers(search.find()[0], 20, 60)
+
+
+def test_a_large_difference_that_moves_counts_more_than_a_small_one_that_rests() -> None:
+    search = Search(PART)
+    for number in range(6):
+        moving = stripes(20 + 2 * number, 60, contrast=0.4)  # by half a period: opposite to the frame before
+        moving[:, 10:34, 140:164] += (stripes(140, 10, contrast=0.1) - 0.5)[:, 10:34, 140:164]
+        search.add(number, torch.stack([torch.full((3, HEIGHT, WIDTH), 0.5), moving]))
+    left, top = search.find()[0]
+    assert left < 0.3
+    assert top > 0.3
+
+
+def test_edges_are_told_from_noise() -> None:
+    edge = torch.full((HEIGHT, WIDTH), 0.3)
+    edge[:, WIDTH // 2 :] = 0.7
+    grain = noise(1, 0.03)[0]
+    found = edges(edge + grain)
+    assert found[:, WIDTH // 2 - 1 : WIDTH // 2 + 1].mean() > 0.9
+    assert found[:, : WIDTH // 2 - 8].mean() < 0.35
+    assert not edges(torch.full((5, 7), 0.4)).any()
 
 
 def test_the_frame_is_the_one_that_differs_most() -> None:

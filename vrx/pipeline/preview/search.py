@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CELLS = 96  # areas that a picture's width is divided into; one value each says how much pictures differ there
-NOISE = 2.0  # times the median over a picture: differences up to there are what noise makes everywhere
-FLEETING = 0.1  # how much a difference counts that is not in the frame before too, as noise is not, but motion neither
+FLEETING = 0.25  # how much a difference at an edge counts that is not in the frame before too, as edges that move
+EDGE = 4.0  # times the median of squared gradients: half an edge
 
 
 class Search:
     """Takes the pictures of one frame after the other; `part` (width, height) is what is looked for, in 0..1 of a side.
 
-    Noise is independent from frame to frame, and about as strong everywhere: a difference counts by what it has in
-    common with that of the frame before, and as far as it stands out from the rest of the picture.
+    Noise is independent from frame to frame, about as strong everywhere, and not at edges only: a difference counts by
+    what it has in common with that of the frame before, and less by what of it is at edges.
     """
 
     def __init__(self, part: tuple[float, float]) -> None:
@@ -31,8 +31,8 @@ class Search:
         apart = pictures - pictures.mean(0, keepdim=True)
         self._size = (pictures.shape[-1], pictures.shape[-2])
         self._cell = max(1, min(self._size[0] // CELLS, *self._size))
-        alone = self._pool(apart.square())
-        self._fleeting.append(FLEETING * (alone - NOISE * alone.median()).clamp(min=0))
+        alone = self._pool(apart.square() * edges(pictures.mean((0, 1))))
+        self._fleeting.append(FLEETING * alone)
         before = self._before if self._numbers[-1:] == [number - 1] else None
         self._lasting.append(torch.zeros_like(alone) if before is None else self._pool(apart * before))
         self._numbers.append(number)
@@ -59,3 +59,13 @@ class Search:
         inside = (fleeting + lasting)[:, top : top + window[0], left : left + window[1]]
         best = self._numbers[int(inside.sum((1, 2)).argmax())]
         return (left * self._cell / self._size[0], top * self._cell / self._size[1]), best
+
+
+def edges(picture: Tensor) -> Tensor:
+    """How much of an edge every pixel of a picture [H, W] belongs to, 0 to 1; noise makes few."""
+    padded = F.pad(
+        F.avg_pool2d(F.pad(picture[None, None], (1, 1, 1, 1), mode="replicate"), 3, 1), (1, 1, 1, 1), "replicate"
+    )
+    across, down = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    squared = (across.square() + down.square())[0, 0]
+    return squared / (squared + EDGE * squared.median()).clamp(min=1e-12)
