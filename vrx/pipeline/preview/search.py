@@ -62,10 +62,15 @@ class Search:
 
 
 def edges(picture: Tensor) -> Tensor:
-    """How much of an edge every pixel of a picture [H, W] belongs to, 0 to 1; noise makes few."""
-    padded = F.pad(
-        F.avg_pool2d(F.pad(picture[None, None], (1, 1, 1, 1), mode="replicate"), 3, 1), (1, 1, 1, 1), "replicate"
-    )
-    across, down = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    squared = (across.square() + down.square())[0, 0]
+    """How much of an edge is around every pixel of a picture [H, W], 0 to 1; noise makes few."""
+    padded = F.pad(smooth(picture[None, None], 3), (1, 1, 1, 1), mode="replicate")
+    across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+    down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    squared = smooth(across.square() + down.square(), 5)[0, 0]  # at the middle of a thin line there is no gradient
     return squared / (squared + EDGE * squared.median()).clamp(min=1e-12)
+
+
+def smooth(pictures: Tensor, side: int) -> Tensor:
+    """Means of squares around every pixel of [1, 1, H, W]; ends are repeated."""
+    half = side // 2
+    return F.avg_pool2d(F.pad(pictures, (half,) * 4, mode="replicate"), side, 1)
