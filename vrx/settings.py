@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
 Decoder = Literal["auto", "full", "tiny"]
 ColorFix = Literal["auto", "none", "adain", "wavelet"]
-Deinterlacing = Literal["auto", "on", "off"]
+Deinterlacing = Literal["auto", "on", "off", "double", "film"]
 Look = Literal["faithful", "sharp"]
 Scale = Literal[2, 3, 4]
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,8 +13,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker, read, write_interlaced
+from tests.clips import ClipMaker, read, tones, write_interlaced
 from tests.conftest import EXAMPLES, ROOT, Command
+from vrx.media.ffmpeg import FFmpegProcess
 
 VARIABLE = [0, 40, 80, 200, 240, 410]
 
@@ -139,6 +141,35 @@ def test_interlaced_video_is_made_whole_but_for_inpainting(vrx: Command, tmp_pat
     write_rgb(tmp_path / "mask.mkv", mask)
     plan = vrx("inpaint", "tape.mkv", "--mask", "mask.mkv", "--dry-run", "--json")
     assert "stays so; to deinterlace: --deinterlace on" in plan.stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "filters", "rate", "count"),
+    [
+        ("double", "testsrc2=size=64x48:rate=50,interlace=scan=bff", Fraction(50), 50),
+        ("film", "testsrc2=size=64x48:rate=24000/1001,telecine=pattern=23", Fraction(24_000, 1001), 24),
+    ],
+)
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.avi"])
+def test_fields_become_frames_with_the_sound_in_step(
+    vrx: Command, tmp_path: Path, mode: str, filters: str, rate: Fraction, count: int, name: str
+) -> None:
+    seconds = count / rate
+    source = ["-f", "lavfi", "-i", f"{filters},setparams=field_mode=bff", "-f", "lavfi", "-i", "sine=500:duration=1.5"]
+    coded = ["-c:v", "libx264", "-crf", "8", "-flags", "+ildct+ilme", "-c:a", "ac3", "-t", str(float(seconds))]
+    FFmpegProcess(["-y", *source, *coded, str(tmp_path / "in.mkv")]).finish()
+    done = vrx("upscale", "in.mkv", "-s", "2", "--deinterlace", mode, "-o", name)
+    assert done.returncode == 0, done.stderr
+    found = read(tmp_path / name)
+    assert len(found.times) == count
+    begin = found.times[0]
+    assert max(abs(time - begin - number / rate) for number, time in enumerate(found.times)) <= Fraction(1, 500)
+    sounds = tones(tmp_path / name)
+    start, end = sounds[0][1], sounds[-1][2]
+    assert abs(start - float(begin)) < 1 / rate + 0.001  # AVI shows a first frame one later
+    assert abs(end - start - float(seconds)) < 0.04
+    plan = json.loads(vrx("upscale", "in.mkv", "-s", "2", "--deinterlace", mode, "--dry-run", "--json").stdout)
+    assert plan["frames"] in (count, count + 1)
 
 
 def test_the_same_run_gives_the_same_bytes(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:

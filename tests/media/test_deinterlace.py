@@ -1,10 +1,14 @@
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import av.filter
 import numpy as np
 import pytest
 
-from tests.clips import TIMES, ClipMaker, stripes, write_interlaced
+from tests.clips import INTERLACED_SIZE, TIMES, ClipMaker, save_picture, stripes, write_interlaced
+from vrx.errors import UsageError
 from vrx.events import Note
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
@@ -40,7 +44,9 @@ def test_flagged_pictures_become_whole_and_keep_their_times(tmp_path: Path) -> N
 
 def test_unflagged_pictures_are_left_alone_unless_all_are_meant(tmp_path: Path) -> None:
     write_interlaced(tmp_path / "x.mkv", flagged=False)
-    before, auto, forced = (frames_of(tmp_path / "x.mkv", which) for which in Deinterlace)
+    before, auto, forced = (
+        frames_of(tmp_path / "x.mkv", which) for which in (Deinterlace.OFF, Deinterlace.AUTO, Deinterlace.ON)
+    )
     for old, same in zip(before, auto, strict=True):
         for a, b in zip(old.planes, same.planes, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -69,6 +75,75 @@ def test_a_whole_clip_is_the_same_with_and_without(clip: ClipMaker) -> None:
         assert a.pts == b.pts
         for old, new in zip(a.planes, b.planes, strict=True):
             np.testing.assert_array_equal(old, new)
+
+
+def write_fields(path: Path, count: int, order: str, time_base: Fraction = Fraction(1, 25)) -> Path:
+    """Interlaced frames of bars that move on with each field, lossless, flagged; the times of a recorder."""
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *INTERLACED_SIZE, "yuv444p"
+        video.time_base = video.codec_context.time_base = time_base
+        graph = av.filter.Graph()
+        entry = graph.add_buffer(width=video.width, height=video.height, format=video.format, time_base=time_base)
+        flag, sink = graph.add("setparams", f"field_mode={order}"), graph.add("buffersink")
+        entry.link_to(flag)
+        flag.link_to(sink)
+        graph.configure()
+        for number in range(count):
+            picture = stripes(number)
+            second = 1 if order == "tff" else 0
+            picture[second::2] = stripes(number + 0.5)[second::2]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv444p")
+            frame.pts, frame.time_base = round(number / 25 / time_base), time_base
+            graph.vpush(frame)
+            box.mux(video.encode(graph.vpull()))
+        box.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_double_gives_a_frame_of_each_field_at_its_time(tmp_path: Path, order: str, count: int) -> None:
+    path = write_fields(tmp_path / "fields.mkv", count, order)
+    with Reader(path, Span(), lambda note: None, deinterlace=Deinterlace.DOUBLE) as reader:
+        frames = list(reader.frames())
+        assert reader.info.video.rate == 50
+        assert reader.end == Fraction(count, 25)
+    assert [frame.time for frame in frames] == [Fraction(number, 50) for number in range(2 * count)]
+    assert not any(frame.interlaced for frame in frames)
+    for number, frame in enumerate(frames[2:-2], 2):  # the first and the last have no neighbor to look at
+        assert error(frame, number / 2) < min(error(frame, number / 2 + side) for side in (-0.5, 0.5)) / 2
+
+
+def test_double_places_fields_between_irregular_times_and_beside_a_last_duration(tmp_path: Path) -> None:
+    write_interlaced(tmp_path / "bff.mkv", flagged=True)
+    doubled = [int(frame.time * 1000) for frame in frames_of(tmp_path / "bff.mkv", Deinterlace.DOUBLE)]
+    assert doubled[::2] == TIMES
+    assert doubled[1:-1:2] == [(a + b) // 2 for a, b in pairwise(TIMES)]
+    assert doubled[-1] == TIMES[-1] + 20
+
+
+@pytest.mark.parametrize("start", [Fraction(13, 50), Fraction(14, 50), Fraction(1)])
+@pytest.mark.parametrize("which", [Deinterlace.ON, Deinterlace.DOUBLE])
+def test_a_part_has_the_frames_that_the_whole_has(tmp_path: Path, which: Deinterlace, start: Fraction) -> None:
+    path = write_fields(tmp_path / "fields.mkv", 40, "tff")
+    whole = [frame for frame in frames_of(path, which) if frame.time >= start]
+    with Reader(path, Span(start=start, frames=5), lambda note: None, deinterlace=which) as reader:
+        part = list(reader.frames())
+        assert reader.end == whole[5].time
+    assert [frame.pts for frame in part] == [frame.pts for frame in whole[:5]]
+    for one, other in zip(part, whole, strict=False):
+        for a, b in zip(one.planes, other.planes, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_numbered_pictures_are_doubled_and_a_single_one_is_refused(tmp_path: Path) -> None:
+    for number in range(3):
+        save_picture(tmp_path / f"f_{number}.png", stripes(number), "rgb24")
+    frames = frames_of(tmp_path / "f_%d.png", Deinterlace.DOUBLE)
+    assert len(frames) == 6
+    with pytest.raises(UsageError, match="--deinterlace double makes other frames of a video's, and this is a picture"):
+        frames_of(tmp_path / "f_0.png", Deinterlace.DOUBLE)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -269,7 +269,8 @@ Deinterlace = Annotated[
     typer.Option(
         "--deinterlace",
         metavar=choices(Deinterlacing),
-        help="auto: only video marked as interlaced, and never to inpaint.",
+        help="auto: only video marked as interlaced, and never to inpaint. double: a frame of each field (25i to 50p). "
+        "film: undo telecine (29.97i to 23.976p).",
         rich_help_panel=SELECTION,
     ),
 ]

@@ -1,67 +1,77 @@
-"""Deinterlacing, frame for frame, with ffmpeg's motion-adaptive bwdif filter."""
+"""Interlaced frames made whole by ffmpeg's motion-adaptive bwdif: frame for frame, or a frame of each field."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from fractions import Fraction
 from itertools import chain
 
-import av.error
-import av.filter
 from av.video.frame import VideoFrame
 
-TICK = Fraction(1, 25)  # nominal seconds between frames: the filter uses only their order
+from vrx.errors import UsageError
+from vrx.media.field_filters import filter_pictures
+from vrx.media.telecine import check_format, film_rate, undo_telecine
 
 
 class Deinterlace(StrEnum):
-    """Which frames are deinterlaced: none, those flagged as interlaced, or all."""
+    """What becomes of interlaced frames.
+
+    OFF: they stay.  AUTO: those flagged as interlaced become whole; ON: all do.  DOUBLE: a frame of each field of all.
+    FILM: the frames of the film that telecine spread over the fields.
+    """
 
     OFF = "off"
     AUTO = "auto"
     ON = "on"
+    DOUBLE = "double"
+    FILM = "film"
+
+    @property
+    def divisor(self) -> int:
+        """How many times as fine the ticks are that the results' times need: they lie between those of the source."""
+        return DIVISORS.get(self, 1)
+
+    def rate(self, rate: Fraction) -> Fraction:
+        """Frames a second of the results of a source.  Raises UsageError for a rate that telecine does not give."""
+        if self is Deinterlace.FILM:
+            return film_rate(rate)
+        return 2 * rate if self is Deinterlace.DOUBLE else rate
 
 
-def deinterlace(pictures: Iterable[VideoFrame], which: Deinterlace) -> Iterator[VideoFrame]:
-    """Deinterlaced frames, as many and with the same times; all must have one size, as the filter requires.
+def check_source(which: Deinterlace, pix_fmt: str, is_picture: bool) -> None:
+    """Refuse what a source is not made for: a single picture, or a format.  Raises UsageError."""
+    if which.divisor > 1 and is_picture:
+        raise UsageError(f"--deinterlace {which} makes other frames of a video's, and this is a picture", "Use on")
+    if which is Deinterlace.FILM:
+        check_format(pix_fmt)
 
-    Frames before the first interlaced one pass unchanged; from there on all go through the filter, which
-    looks one frame ahead and passes unflagged ones unchanged unless `which` is ON.
+
+DIVISORS = {Deinterlace.DOUBLE: 2, Deinterlace.FILM: 4}  # a field is half a frame; film frames: 1, 1 1/4, 1 1/2, ...
+BWDIF = {
+    Deinterlace.AUTO: "mode=send_frame:parity=auto:deint=interlaced",
+    Deinterlace.ON: "mode=send_frame:parity=auto:deint=all",
+    Deinterlace.DOUBLE: "mode=send_field:parity=auto:deint=all",
+}
+
+
+def deinterlace(
+    pictures: Iterable[VideoFrame], which: Deinterlace, rate: Fraction, time_base: Fraction
+) -> Iterator[VideoFrame]:
+    """Deinterlaced pictures of a source of about `rate` frames a second, whose times increase in `time_base` seconds.
+
+    Their own times are counted in `time_base / which.divisor`.  All must have one size, as the filters require.
+    With AUTO pictures before the first interlaced one pass unchanged; from there on all go through the filter, which
+    looks one frame ahead and passes unflagged ones unchanged.
     """
+    if which is Deinterlace.FILM:
+        yield from undo_telecine(pictures, rate, time_base, which.divisor)
+        return
     source = iter(pictures)
+    step = max(1, round(1 / (rate * time_base))) if rate else 1
     for picture in source:
-        if which is Deinterlace.ON or (which is Deinterlace.AUTO and picture.interlaced_frame):
-            yield from apply_bwdif(chain([picture], source), picture, which)
+        if which is not Deinterlace.OFF and (which is not Deinterlace.AUTO or picture.interlaced_frame):
+            filters = [("bwdif", BWDIF[which])]
+            yield from filter_pictures(chain([picture], source), filters, which.divisor, step)
             return
         yield picture
-
-
-def apply_bwdif(pictures: Iterable[VideoFrame], like: VideoFrame, which: Deinterlace) -> Iterator[VideoFrame]:
-    """Filter all frames with one graph configured for frames `like` this one."""
-    graph = av.filter.Graph()
-    entry = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=TICK)
-    meant = "all" if which is Deinterlace.ON else "interlaced"
-    bwdif = graph.add("bwdif", f"mode=send_frame:parity=auto:deint={meant}")
-    entry.link_to(bwdif)
-    bwdif.link_to(graph.add("buffersink"))
-    graph.configure()
-    times: deque[int | None] = deque()
-
-    def ready() -> Iterator[VideoFrame]:
-        while True:
-            try:
-                done = graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            done.pts = times.popleft()
-            yield done
-
-    for number, picture in enumerate(pictures):
-        times.append(picture.pts)
-        picture = picture.reformat(format=like.format.name)  # itself where nothing changes
-        picture.pts, picture.time_base = number, TICK
-        graph.vpush(picture)
-        yield from ready()
-    graph.vpush(None)
-    yield from ready()

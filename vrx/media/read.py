@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,7 +20,7 @@ from vrx.media.alpha import any_transparent_frame, has_separate_alpha, has_trans
 from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
-from vrx.media.deinterlace import Deinterlace, deinterlace
+from vrx.media.deinterlace import Deinterlace, check_source, deinterlace
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Color, Frame, Kind, Plane
 from vrx.media.frame_side_data import read_hdr10
@@ -28,7 +28,7 @@ from vrx.media.image_sequence import TICK, ImageSequence, common_layout, convert
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import count_pictures
 from vrx.media.pixel_formats import extract_planes, layout_from_pix_fmt, merge_color
-from vrx.media.probe import SourceInfo, describe_source, open_input, read_color
+from vrx.media.probe import DEFAULT_RATE, SourceInfo, describe_source, open_input, read_color
 from vrx.media.side_data import SideData, SideDataKind, frame_side_data_kinds, probe_side_data
 from vrx.media.timeline import scan_timeline
 from vrx.media.timing import Clock
@@ -37,6 +37,7 @@ from vrx.media.video_stream import choice_note, pick_video
 logger = logging.getLogger(__name__)
 
 MAX_SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header's duration without a warning
+FILTER_MARGIN = 2  # pictures before the chosen part that filters of fields look at, or may
 DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that store how long each picture is shown
 
 
@@ -76,8 +77,8 @@ class Reader:
         self._deinterlace = deinterlace
         self._texts = set[str]()  # of notes so far
         self._known_side_data: set[SideDataKind] | None = None  # what `side_data` found; later frames may add some
-        self.end = Fraction(0)  # when the last frame read so far stops being shown, in seconds
-        self._last_duration, self._is_cut = 0, False
+        self.end = Fraction(0)  # when the last picture read so far stops being shown, in seconds
+        self._is_cut = False
         try:
             self._open_source()
         except BaseException:
@@ -91,11 +92,12 @@ class Reader:
         info = describe_source(self._container, self.name, source, self._stream)
         self._describe_choice(info)
         self._first: VideoFrame = self._decode_first()
+        check_source(self._deinterlace, self._first.format.name, info.still and self._sequence is None)
         orientation = read_orientation(self._first)  # H.264 and HEVC store it with some pictures only
         self._rotation = self._first.rotation
         base = Fraction(self._first.time_base or info.video.time_base)
         self._first_time = (self._first.pts or 0) * base if self._sequence is None else Fraction(0)
-        self.info = info
+        self.info, self._stored = info, info.video
         if span.start:
             self._go_to_start()
         self._describe_frames(orientation)
@@ -143,11 +145,15 @@ class Reader:
                 self._notify(Note("picture-truncated", text, {"path": str(path)}, "warning"))
 
     def _complete_info(self) -> SourceInfo:
-        """The source with what only its first frame shows."""
+        """The source with what only its first frame shows, at the rate of the frames to come."""
+        stored, which = self.info.video, self._deinterlace
         video = replace(
-            self.info.video,
+            stored,
             size=self.size,
             color=self.color,
+            rate=which.rate(stored.rate),
+            time_base=stored.time_base / which.divisor,
+            frames=0 if which is Deinterlace.FILM else stored.frames * (2 if which is Deinterlace.DOUBLE else 1),
             rotation=self.orientation.rotation,
             mirrored=self.orientation.mirrored,
             interlaced="yes" if self.interlaced else "",
@@ -207,7 +213,7 @@ class Reader:
     def timeline(self) -> Timeline | None:
         """The continuous clock of a source whose own runs freely, from all its packets; None for other sources."""
         free = self.info.container in FREE_RUNNING
-        return scan_timeline(self._source, self.name, self.info.video) if free else None
+        return scan_timeline(self._source, self.name, self._stored) if free else None
 
     @property
     def zero(self) -> Fraction:
@@ -257,26 +263,32 @@ class Reader:
         if timeline is not None and not timeline.is_continuous:
             self._pictures = self._open(timeline.shifts[self.info.video.index])
         elif self._span.start and not self.info.still:
-            keys = timeline.keys if timeline is not None else {}
-            found = self._decoder.seek(self._first_time + self._span.start, self._first_time, keys)
+            found = self._seek(timeline.keys if timeline is not None else {})
             logger.debug("%s: %s", self.name, "no seek possible, decoding from the start" if found is None else "seek")
             self._pictures = self._open() if found is None else found
         else:
             return
         self._first = self._decode_first()
 
+    def _seek(self, keys: Mapping[int, int]) -> Iterator[VideoFrame] | None:
+        """Pictures from the chosen part on, and before it those that filters look at; None where no seek leads there.
+
+        Which pictures telecine repeated is decided by all before them.
+        """
+        if self._deinterlace is Deinterlace.FILM:
+            return None
+        margin = 0 if self._deinterlace is Deinterlace.OFF else FILTER_MARGIN / (self._stored.rate or DEFAULT_RATE)
+        target = self._first_time + max(Fraction(0), self._span.start - margin)
+        return self._decoder.seek(target, self._first_time, keys)
+
     def frames(self) -> Iterator[Frame]:
         """Every frame of the span in order of time."""
         count = 0
         if not self._span.start:
             self._go_to_start()
-        clock = Clock(self.info.video.time_base, self.info.video.rate)
-        zero = round(self.zero / clock.time_base)
-        for picture in deinterlace(self._decode_all(), self._deinterlace):
-            pts, repair = clock.stamp(None if picture.pts is None else picture.pts - zero)
-            if repair:
-                self._warn("timestamps-repaired", repair)
-            time = pts * clock.time_base
+        base = self.info.video.time_base
+        for picture in deinterlace(self._stamp(), self._deinterlace, self._stored.rate, self._stored.time_base):
+            time = (picture.pts or 0) * base
             if time - self.origin < self._span.start:
                 continue
             if self._is_past(time - self.origin, count):
@@ -284,17 +296,28 @@ class Reader:
                 self.end = time if self._span.end is None else min(time, self.origin + self._span.end)
                 break
             count += 1
-            self.end = time + (self._last_duration or clock.step) * clock.time_base
-            yield self._make_frame(picture, pts)
+            yield self._make_frame(picture)
         if count == 0:
             raise InputError(f"cannot read {self.name}: no frames in the chosen part")
         if not self._is_cut:
             self._check_end(self.end)
 
+    def _stamp(self) -> Iterator[VideoFrame]:
+        """Every picture with its time, which increases, counted from the source's zero in its own time base."""
+        clock = Clock(self._stored.time_base, self._stored.rate)
+        zero = round(self.zero / clock.time_base)
+        for picture in self._decode_all():
+            pts, repair = clock.stamp(None if picture.pts is None else picture.pts - zero)
+            if repair:
+                self._warn("timestamps-repaired", repair)
+            if not self._is_cut:
+                self.end = (pts + (picture.duration or clock.step)) * clock.time_base
+            picture.pts = pts
+            yield picture
+
     def _decode_all(self) -> Iterator[VideoFrame]:
         """Every picture in the size of the first."""
         for picture in chain([self._first], self._pictures):
-            self._last_duration = picture.duration
             self._check_side_data(picture)
             if self._sequence is None and (picture.width, picture.height) != self._stored_size:
                 size = f"{picture.width}x{picture.height}"
@@ -330,15 +353,15 @@ class Reader:
         span = self._span
         return (span.end is not None and time >= span.end) or (span.frames is not None and count >= span.frames)
 
-    def _make_frame(self, picture: VideoFrame, pts: int) -> Frame:
-        planes, color = self._read_planes(picture), self._read_color(picture)
-        return Frame(planes, self.layout, color, pts, self.info.video.time_base, bool(picture.interlaced_frame))
+    def _make_frame(self, picture: VideoFrame) -> Frame:
+        planes, color, base = self._read_planes(picture), self._read_color(picture), self.info.video.time_base
+        return Frame(planes, self.layout, color, picture.pts or 0, base, bool(picture.interlaced_frame))
 
     def _read_planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
         """The samples as shown, in the layout of all frames."""
         turn, layout = self.applied_orientation, self.layout
         if self._sequence is not None:
-            turn = self._sequence.orientation_at(picture.pts or 0)
+            turn = self._sequence.orientation_at((picture.pts or 0) // self._deinterlace.divisor)
             own = turn.layout(layout_from_pix_fmt(picture.format.name, self.name))
             layout = layout if own.kind is Kind.YUV else own
         stored = extract_planes(picture, turn.inverse.layout(layout))

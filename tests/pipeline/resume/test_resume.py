@@ -17,7 +17,7 @@ from vrx.pipeline import progress
 from vrx.pipeline.resume import journal, opening, writer
 from vrx.pipeline.resume.workspace import JOURNAL, folder_of
 from vrx.pipeline.run import RestoreResult
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.settings import Deinterlacing, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 SEGMENT_FRAMES = 8
 VARIABLE = [700 + t for t in (0, 40, 80, 200, 240, 410, 450, 460, 600, 640, 1700, 1740, 1760, 1800, 2000, 2040, 2080)]
@@ -36,6 +36,7 @@ def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 def job(source: Path, output: Path, task: Task = Task.UPSCALE, **changes: Any) -> Job:
     scale = 2 if task is Task.UPSCALE else 1
     mask, scale = changes.pop("mask", None), changes.pop("scale", scale)
+    deinterlace = changes.pop("deinterlace", "auto")
     model = {"dtype": "fp32", **changes.pop("model", {})}
     sigma = 1.5 if task is Task.DEBLUR else None
     settings = {"overwrite": True, "codec": "auto", **changes}
@@ -43,7 +44,7 @@ def job(source: Path, output: Path, task: Task = Task.UPSCALE, **changes: Any) -
         source=str(source),
         model=ModelSettings(**model),
         restore=RestoreSettings(task=task, scale=scale, mask=mask, sigma=sigma),
-        selection=SelectionSettings(),
+        selection=SelectionSettings(deinterlace=deinterlace),
         output=OutputSettings(path=str(output), **settings),
     )
 
@@ -104,6 +105,20 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     assert (outcome.frames, outcome.scenes) == (22, once.scenes)
     same(tmp_path / "once.mkv", tmp_path / "twice.mkv")
     assert not folder_of(tmp_path / "twice.mkv").exists()
+
+
+@pytest.mark.parametrize(("deinterlace", "frames"), [("double", 44), ("film", 22)])
+def test_frames_of_fields_go_on_to_the_same_result(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deinterlace: Deinterlacing, frames: int
+) -> None:
+    source = clip("in.mkv", frames=22, audio=True)
+    wanted = [job(source, tmp_path / f"{name}.mkv", deinterlace=deinterlace) for name in ("once", "twice")]
+    api.restore(wanted[0])
+    interrupted(wanted[1], 18, monkeypatch)
+    notes, outcome = notes_of(wanted[1])
+    assert "resuming after 1" in notes
+    assert outcome.frames == frames
+    same(tmp_path / "once.mkv", tmp_path / "twice.mkv")
 
 
 @pytest.mark.parametrize(

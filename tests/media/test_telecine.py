@@ -1,0 +1,129 @@
+"""Telecine undone: every frame of the film once, at its time."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import ClipMaker
+from tests.media import telecined
+from tests.media.telecined import FILM
+from vrx.errors import UsageError
+from vrx.media.deinterlace import Deinterlace
+from vrx.media.frame import Frame
+from vrx.media.read import Reader, Span
+from vrx.media.telecine import film_rate
+
+FRAMES = 32
+MILLISECOND = Fraction(1, 1000)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return telecined.film(tmp_path_factory.mktemp("film") / "film.mkv", FRAMES)
+
+
+def luma(frame: Frame) -> np.ndarray:
+    return frame.planes[0].astype(float)
+
+
+def read(path: Path, span: Span = Span()) -> tuple[list[Frame], Reader]:  # noqa: B008 - frozen
+    with Reader(path, span, lambda note: None, deinterlace=Deinterlace.FILM) as reader:
+        return list(reader.frames()), reader
+
+
+def numbers(frames: list[Frame], film: Path) -> list[int]:
+    """Which frame of the film each one is most like."""
+    with Reader(film, Span(), lambda note: None) as reader:
+        truth = [luma(frame) for frame in reader.frames()]
+    return [int(np.argmin([np.abs(luma(frame) - other).mean() for other in truth])) for frame in frames]
+
+
+@pytest.mark.parametrize("flags", ["", "tff", "bff", "prog"])
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_hard_telecine_gives_the_frames_of_the_film(film: Path, tmp_path: Path, order: str, flags: str) -> None:
+    """Whatever the flags are: those of the order, the other one, or none."""
+    frames, reader = read(telecined.hard(film, tmp_path / "hard.mkv", order, flags))
+    assert numbers(frames, film) == list(range(FRAMES))
+    with Reader(film, Span(), lambda note: None) as other:
+        for found, true in zip(frames, other.frames(), strict=True):
+            np.testing.assert_array_equal(found.planes[0], true.planes[0])
+    assert max(abs(frame.time - number / FILM) for number, frame in enumerate(frames)) <= MILLISECOND
+    assert not any(frame.interlaced for frame in frames)
+    assert reader.info.video.rate == FILM
+    assert abs(reader.end - FRAMES / FILM) <= 2 * MILLISECOND
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mkv", "mpg", "mp4"])
+def test_soft_telecine_is_spaced_evenly(film: Path, tmp_path: Path, suffix: str) -> None:
+    frames, reader = read(telecined.soft(tmp_path / f"soft.{suffix}", FRAMES))
+    assert numbers(frames, film) == list(range(FRAMES))
+    assert max(abs(frame.time - number / FILM) for number, frame in enumerate(frames)) <= MILLISECOND
+    assert reader.info.video.rate == FILM
+
+
+def test_film_itself_passes(film: Path) -> None:
+    frames, _ = read(film)
+    with Reader(film, Span(), lambda note: None) as other:
+        for number, (found, true) in enumerate(zip(frames, other.frames(), strict=True)):
+            np.testing.assert_array_equal(found.planes[0], true.planes[0])
+            assert abs(found.time - number / FILM) <= MILLISECOND
+
+
+def test_video_between_film_stays_at_its_rate_and_hard_follows_soft(film: Path, tmp_path: Path) -> None:
+    """Soft, then hard, then video of 59.94 fields: 24 frames of film in a second, 24 more, 30 of video."""
+    short, parts = telecined.film(tmp_path / "short.mkv", 24), [tmp_path / f"{n}.ts" for n in range(3)]
+    telecined.soft(parts[0], 24)
+    options = ["-c:v", "mpeg2video", "-q:v", "2", "-bf", "0", "-flags", "+ildct+ilme", "-pix_fmt", "yuv420p"]
+    weave = "telecine=first_field=top:pattern=23,setparams=field_mode=tff"
+    telecined.make(parts[1], "-i", str(short), "-vf", weave, *options)
+    fields = f"testsrc2=size={telecined.SIZE}:rate=60000/1001,hue=h=90,scroll=h=0.03,interlace=scan=tff"
+    telecined.make(parts[2], "-f", "lavfi", "-i", fields, "-frames:v", "30", *options)
+    frames, reader = read(telecined.join(tmp_path / "mixed.ts", parts))
+    places = [float(frame.time / telecined.FIELD) for frame in frames]
+    assert numbers(frames[:48], film) == list(range(24)) * 2
+    np.testing.assert_allclose(places[:48], 2.5 * np.arange(48), atol=0.01)
+    np.testing.assert_allclose(places[48:], 120 + 2 * np.arange(30), atol=0.01)
+    assert float(reader.end / telecined.FIELD) == pytest.approx(180, abs=0.01)
+
+
+def test_a_part_has_the_frames_that_the_whole_has(film: Path, tmp_path: Path) -> None:
+    path = telecined.hard(film, tmp_path / "hard.mkv")
+    whole, _ = read(path)
+    part, _ = read(path, Span(start=Fraction(1, 2), frames=7))
+    assert [frame.pts for frame in part] == [frame.pts for frame in whole[12:19]]
+    for found, true in zip(part, whole[12:19], strict=True):
+        np.testing.assert_array_equal(found.planes[0], true.planes[0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_short_clips_lose_nothing_but_repetitions(film: Path, tmp_path: Path, count: int) -> None:
+    short = telecined.film(tmp_path / "short.mkv", count)
+    frames, _ = read(telecined.hard(short, tmp_path / "hard.mkv"))
+    assert numbers(frames, film)[-1] >= count - 2
+    assert len(set(numbers(frames, film))) == len(frames)
+
+
+def test_fields_of_pal_film_are_matched_at_the_same_rate(tmp_path: Path) -> None:
+    source = f"testsrc2=size={telecined.SIZE}:rate=25"
+    lossless = ["-c:v", "ffv1", "-pix_fmt", "yuv420p"]
+    film = telecined.make(tmp_path / "film.mkv", "-f", "lavfi", "-i", source, "-frames:v", "12", *lossless)
+    late = "phase=mode=t,setparams=field_mode=tff"  # the second field of each frame comes a frame later
+    shifted = telecined.make(tmp_path / "late.mkv", "-i", str(film), "-vf", late, *lossless)
+    frames, reader = read(shifted)
+    assert reader.info.video.rate == 25
+    assert numbers(frames[1:-1], film) == list(range(10)) or numbers(frames[1:-1], film) == list(range(1, 11))
+    assert [frame.time for frame in frames] == [Fraction(number, 25) for number in range(12)]
+
+
+def test_rates_and_formats_that_are_not_telecine_s_are_refused(clip: ClipMaker) -> None:
+    for rate in (Fraction(60_000, 1001), Fraction(15), Fraction(50)):
+        with pytest.raises(UsageError, match=r"is for telecine of 29\.97 frames a second, and for 25; the video has"):
+            film_rate(rate)
+    rates = {Fraction(30_000, 1001): FILM, FILM: FILM, Fraction(30): 24, Fraction(25): 25, Fraction(27): FILM}
+    assert {rate: film_rate(rate) for rate in rates} == rates
+    with pytest.raises(UsageError, match="works on YUV of 8 bits, and the video is yuv422p10le"):
+        read(clip(pix_fmt="yuv422p10le"))
+    with pytest.raises(UsageError, match="this is a picture"):
+        read(clip("x.png", frames=1, codec="png", pix_fmt="rgb24"))
