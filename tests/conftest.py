@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import browser
 from tests.clips import ClipMaker
 
 ROOT = Path(__file__).parent.parent
@@ -33,12 +34,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip CUDA tests where there is no device, unless VRX_REQUIRE_CUDA says that is a failure."""
-    if torch.cuda.is_available() or os.environ.get("VRX_REQUIRE_CUDA"):
-        return
+    """Skip tests of what is not here, a CUDA device or a browser, unless a variable says that is a failure."""
+    lacking = {"cuda": "no CUDA device"} if not torch.cuda.is_available() else {}
+    lacking |= {"browser": "no Chromium"} if browser.find() is None else {}
     for item in items:
-        if "cuda" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        for marker, reason in lacking.items():
+            if marker in item.keywords and not os.environ.get(f"VRX_REQUIRE_{marker.upper()}"):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

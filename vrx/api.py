@@ -130,13 +130,17 @@ def detect_scenes(
 
 
 def compare(
-    first: str | os.PathLike[str], second: str | os.PathLike[str], reference: str | os.PathLike[str] | None = None
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    reference: str | os.PathLike[str] | None = None,
+    on_event: Watcher = ignore,
 ) -> Comparison:
     """Figures of two videos or pictures, against each other, or of both against the one they should be.
 
     `overall`, `scenes` and `frames` have them for each of `videos`: the reference, then the two; without one, the two,
-    of which the second is measured against the first.  Frames are paired by time; resized pictures, parts and pictures
-    moved by whole pixels are found and said in `notes`.  Raises InputError.
+    of which the second is measured against the first; `missing` says which were not measured, and why.  Frames are
+    paired by time; resized pictures, parts and pictures moved by whole pixels are found and said in `notes`.
+    `on_event` gets `progress`.  Raises InputError.
 
     >>> import vrx
     >>> vrx.compare("in.mp4", "in.mp4").overall[1].psnr
@@ -147,7 +151,7 @@ def compare(
     from vrx.pipeline.compare import run
 
     paths = [Path(path) for path in (*(() if reference is None else (reference,)), first, second)]
-    return run.compare(paths, reference is not None)
+    return run.compare(paths, reference is not None, watch=on_event)
 
 
 def comparison_report(found: Comparison, names: Sequence[str]) -> Report:
@@ -165,6 +169,22 @@ def write_comparison(found: Comparison, folder: Path, names: Sequence[str], over
     from vrx.pipeline.compare import pictures
 
     return pictures.write(found, folder, names, overwrite)
+
+
+def check_page(path: Path, sources: Sequence[str], overwrite: bool) -> None:
+    """Refuse a page that cannot be written or would replace something.  Raises UsageError and OutputError."""
+    from pathlib import Path
+
+    from vrx.pipeline.compare.page import build
+
+    build.check_path(path, [Path(source) for source in sources], overwrite)
+
+
+def write_page(found: Comparison, path: Path, names: Sequence[str], command: str) -> None:
+    """A comparison as one HTML page, which shows `command` as what made it.  Raises OutputError."""
+    from vrx.pipeline.compare.page import build
+
+    build.write(found, path, names, command)
 
 
 def codecs() -> tuple[str, ...]:

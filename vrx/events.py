@@ -43,6 +43,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "encoder": "the encoder of the result: encoder",
     "frames-left-over": "frames of a video have no counterpart in another: path, frames",
     "frames-saved": "a run failed and the next one can resume: frames",
+    "hdr-compared": "HDR is compared by its coded values: transfer",
     "hdr10-loss": "HDR10 data is incomplete or cannot be written: encoder, container",
     "inputs-skipped": "contents of a folder or matches of a glob are not restored: count",
     "interlaced": "the source is interlaced: deinterlaced",
@@ -79,6 +80,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "tag-loss": "tags that the container does not hold: tags, container",
     "timecode-loss": "the timecode is dropped",
     "timestamps-repaired": "timestamps of the source were repaired",
+    "transfers-differ": "HDR is compared with SDR: path",
     "transparency-loss": "transparency cannot be decoded",
     "untagged-color": "the source has no color tags: matrix",
 }

@@ -98,7 +98,7 @@ app.command("info", epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r -
 app.command("scenes", epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(scenes.scenes)
 app.command(
     "compare",
-    epilog=end_of_help("vrx compare old.mp4 old.x4.mp4 -o pictures/", "vrx compare a.mp4 b.mp4 truth.mp4 --json"),
+    epilog=end_of_help("vrx compare old.mp4 old.x4.mp4 --html page.html", "vrx compare a.mp4 b.mp4 truth.mp4 --json"),
 )(compare.compare)
 app.command("presets", epilog=end_of_help("vrx presets", "vrx presets vhs"))(presets.presets)
 app.add_typer(models.app, name="models")

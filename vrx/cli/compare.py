@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from vrx import api
 from vrx.cli import options as o
-from vrx.cli import render
+from vrx.cli import progress, render
 
 
 def compare(
@@ -22,20 +23,36 @@ def compare(
         Path | None,
         typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="Write pictures here."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", show_default=False, help="Write one page with sliders, video, plots and figures."
+        ),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="A row for every frame and video as CSV.")] = False,
     json: o.AsJson = False,
     overwrite: Annotated[
-        bool, typer.Option("-y", "--overwrite", metavar=o.FLAG, help="Replace pictures that exist.")
+        bool, typer.Option("-y", "--overwrite", metavar=o.FLAG, help="Replace pictures and pages that exist.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar=o.FLAG, help="Show no progress.")] = False,
 ) -> None:
     """Compare two videos, with each other or with the one both should be."""
-    found = api.compare(first, second, reference)
+    sources = [source for source in (first, second, reference) if source is not None]
+    if html is not None:
+        api.check_page(html, sources, overwrite)
+    options = progress.ProgressOptions(quiet=quiet, opening=first)
+    with progress.watcher(render.err_console(), options, json_lines=False) as watch:
+        found = api.compare(first, second, reference, watch)
     names = ("A", "B") if reference is None else ("reference", "A", "B")
     for note in found.notes:
         render.note_line(note.text)
     if output is not None:
         for path in api.write_comparison(found, output, names, overwrite):
             render.note_line(f"wrote {path}")
+    if html is not None:
+        command = shlex.join(["vrx", "compare", *sources, "--html", str(html)])
+        api.write_page(found, html, names, command)
+        render.note_line(f"wrote {html}")
     report = api.comparison_report(found, names)
     if json:
         for line in report.json():

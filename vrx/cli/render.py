@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -61,7 +61,7 @@ def emit_json(value: Any) -> None:
     sys.stdout.write(json.dumps(to_json_value(value)) + "\n")
 
 
-def emit_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def emit_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A CSV on standard output."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(header)

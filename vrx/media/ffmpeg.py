@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import csv
 import logging
 import os
 import re
@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from functools import cache
@@ -103,32 +104,35 @@ def has_filter(program: str, name: str) -> bool:
     return re.search(rf"^ \S+ {name} ", done.stdout.decode(errors="replace"), re.MULTILINE) is not None
 
 
-def vmaf(reference: tuple[Path, int], other: tuple[Path, int], size: tuple[int, int]) -> list[float]:
+class FilterError(Exception):
+    """A filter of ffmpeg that is not there, or that failed: why, for people."""
+
+
+def vmaf(reference: tuple[Path, int], other: tuple[Path, int], size: tuple[int, int]) -> array[float]:
     """VMAF of every frame (libvmaf's default model), both resized to `size`, width and height.
 
-    Each is a file and the number of its stream.
-
-    Empty where this ffmpeg cannot compute it.
+    Each is a file and the number of its stream.  Raises FilterError where this ffmpeg cannot compute it.
     """
     program = executable()
     if not has_filter(program, "libvmaf"):
-        return []
+        raise FilterError("this ffmpeg has no libvmaf")
     chain = f"setpts=PTS-STARTPTS,scale={size[0]}:{size[1]}:flags=bicubic,format=yuv420p"
     graph = f"[0:{other[1]}]{chain}[other];[1:{reference[1]}]{chain}[reference]"
-    graph += ";[other][reference]libvmaf=log_fmt=json:log_path=log.json"
+    graph += ";[other][reference]libvmaf=log_fmt=csv:log_path=log.csv"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error"]
     for path, _ in (other, reference):
         command += ["-protocol_whitelist", "file", "-i", f"file:{path.absolute()}"]
     with temporary_folder() as folder:
         if folder is None:
-            return []
+            raise FilterError("no folder for temporary files")
         command += ["-lavfi", graph, "-f", "null", "-"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-        log = folder / "log.json"
+        log = folder / "log.csv"
         if done.returncode or not log.exists():
-            logger.info("no VMAF: %s", done.stderr.decode(errors="replace").strip())
-            return []
-        return [frame["metrics"]["vmaf"] for frame in json.loads(log.read_text())["frames"]]
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise FilterError(f"ffmpeg failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
+        with log.open(newline="") as file:
+            return array("d", (float(row["vmaf"]) for row in csv.DictReader(file)))
 
 
 RUNNING_PROCESSES: WeakSet[FFmpegProcess] = WeakSet()

@@ -3,11 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -15,40 +14,14 @@ import torch
 
 import vrx as package
 from tests.conftest import Command
+from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write
 from vrx.errors import InputError, UsageError
 from vrx.media import ffmpeg
 from vrx.pipeline.compare import run
-from vrx.pipeline.compare.measuring import UNITS, Figures, mean
+from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures, Means
 from vrx.pipeline.compare.pairing import Opening, find_delay
 from vrx.pipeline.compare.placing import Placement, Region, find_part, find_shift, gray, place
-
-WIDTH, HEIGHT = 96, 64
-
-
-def scene(count: int = 12, step: int = 2, seed: int = 1) -> np.ndarray:
-    """A camera that pans over blobs, uint8 [T, H, W, 3]."""
-    small = np.random.default_rng(seed).integers(0, 255, (HEIGHT // 4, WIDTH // 4 + 30, 3), np.uint8)
-    wide = cv2.resize(small, (WIDTH + 120, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    return np.stack([wide[:, t * step : t * step + WIDTH] for t in range(count)])
-
-
-def write(path: Path, frames: np.ndarray, times: Sequence[int] | None = None) -> Path:
-    """A lossless RGB video; `times` in milliseconds, 25 frames a second without."""
-    with av.open(str(path), "w") as box:
-        video = box.add_stream("ffv1", rate=25)
-        video.height, video.width, video.pix_fmt = *frames.shape[1:3], "bgr0"
-        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
-        for number, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts = 40 * number if times is None else times[number]
-            box.mux(video.encode(frame))
-        box.mux(video.encode(None))
-    return path
-
-
-def noisy(frames: np.ndarray, deviation: float = 6, seed: int = 3) -> np.ndarray:
-    grain = np.random.default_rng(seed).normal(0, deviation, frames.shape)
-    return np.clip(frames + grain, 0, 255).astype(np.uint8)
+from vrx.pipeline.compare.results import FrameResult, FrameTable
 
 
 def tensor(picture: np.ndarray) -> torch.Tensor:
@@ -199,8 +172,36 @@ def test_scenes_are_measured_apart(tmp_path: Path) -> None:
 
 
 def test_means_leave_out_what_is_not_there() -> None:
-    assert mean([Figures(psnr=10.0), Figures(psnr=20.0, ssim=0.5)]) == Figures(psnr=15.0, ssim=0.5)
-    assert set(UNITS) == set(vars(Figures()))
+    means = Means()
+    for figures in (Figures(psnr=10.0), Figures(psnr=20.0, ssim=0.5)):
+        means.add(figures)
+    found = means.result()
+    assert (found.psnr, found.ssim, found.warp) == (15.0, 0.5, None)
+    assert found.psnr_overall == pytest.approx(-10 * np.log10((0.1 + 0.01) / 2))
+    assert set(MEASURES) == {field.name for field in fields(Figures)}
+    assert set(MEASURES) - set(FRAME_FIGURES) == {"psnr_overall", "warp_ratio"}
+
+
+def test_equal_frames_have_no_error_in_the_overall_figure() -> None:
+    means = Means()
+    for value in (100.0, 100.0, 30.0):
+        means.add(Figures(psnr=value))
+    assert means.result().psnr_overall == pytest.approx(30 + 10 * np.log10(3))
+
+
+def test_the_table_of_frames_gives_back_what_it_was_given() -> None:
+    table = FrameTable(2)
+    rows = [FrameResult(n, Fraction(n, 25), n // 2, (Figures(noise=n / 3), Figures(psnr=30.0 + n))) for n in range(5)]
+    for row in rows:
+        table.append(row)
+    assert list(table) == rows
+    assert table[-1] == rows[-1]
+    assert table[1:3] == rows[1:3]
+    table.fill(1, "vmaf", [90.0] * 5)
+    assert [frame.figures[1].vmaf for frame in table] == [90.0] * 5
+    assert table.column(0, "noise").tolist() == [n / 3 for n in range(5)]
+    with pytest.raises(IndexError):
+        table[5]
 
 
 def test_nothing_in_common_is_one_line(tmp_path: Path) -> None:
@@ -215,7 +216,25 @@ def test_vmaf_is_libvmafs(tmp_path: Path) -> None:
     paths = [write(tmp_path / "it's a.mkv", frames), write(tmp_path / "b.mkv", noisy(frames, 25))]
     found = run.compare([paths[0], paths[0], paths[1]], referenced=True)
     assert known(found.overall[1], "vmaf") > 90 > known(found.overall[2], "vmaf")
-    assert ffmpeg.vmaf((paths[0], 0), (tmp_path / "missing.mkv", 0), (WIDTH, HEIGHT)) == []
+    assert found.missing == {}
+    with pytest.raises(ffmpeg.FilterError, match="No such file"):
+        ffmpeg.vmaf((paths[0], 0), (tmp_path / "missing.mkv", 0), (WIDTH, HEIGHT))
+
+
+def test_where_there_is_no_vmaf_the_table_says_why(vrx: Command, tmp_path: Path) -> None:
+    frames = scene(4)
+    for name, content in (("a", frames), ("b", noisy(frames)), ("short", frames[:3]), ("still", frames[:1])):
+        write(tmp_path / f"{name}.mkv", content)
+    done = vrx("compare", "a.mkv", "short.mkv")
+    assert "not measured: the videos do not have the same frames" in " ".join(done.stdout.split())
+    assert done.stderr == "a.mkv: 1 frame has no counterpart\n"
+    assert "not measured: a single picture" in vrx("compare", "still.mkv", "still.mkv").stdout
+    plain = tmp_path / "ffmpeg"
+    plain.write_text("#!/bin/sh\necho ' .. null V->V'\n")
+    plain.chmod(0o755)
+    found = vrx("compare", "a.mkv", "b.mkv", "--json", env={"VRX_FFMPEG": str(plain)})
+    overall = json.loads(found.stdout.splitlines()[-1])
+    assert overall["missing"] == {"vmaf": "this ffmpeg has no libvmaf"}
 
 
 def test_the_command_gives_a_table_csv_json_and_pictures(vrx: Command, tmp_path: Path) -> None:

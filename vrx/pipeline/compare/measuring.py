@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,28 +15,67 @@ from vrx.metrics import appearance, fidelity, steadiness
 from vrx.models.optical_flow import Motion
 from vrx.networks.embedded.noise_level import measure_noise
 
-UNITS = {  # how each figure is given, in the order of tables
-    "psnr": "dB, luma",
-    "psnr_rgb": "dB, colors",
-    "ssim": "luma, 1 is equal",
-    "vmaf": "0 to 100",
-    "warp": "change that motion does not explain, x 1e-3",
-    "warp_ratio": "that of the reference is 1",
-    "tof": "difference of motion, pixels",
-    "flicker": "change of brightness, levels",
-    "sharpness": "gradient, levels a pixel",
-    "noise": "luma, levels",
-}
+FLOOR = 10 ** (-fidelity.EQUAL / 10)  # mean squared error, peak 1, of pictures that count as equal
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Measure:
+    """How a figure is given: its title, its unit, the digits of tables, and what it is, with its source.
+
+    `better`: 1 where more is better, -1 where less is, 0 where neither is.
+    """
+
+    title: str
+    unit: str
+    digits: int
+    better: int
+    meaning: str
+
+
+MEASURES = {  # by the names of `Figures`, in the order of tables
+    "psnr": Measure("PSNR", "dB, luma", 2, 1, "Mean of the frames' PSNR of luma, peak 255 (10 bits: to scale)."),
+    "psnr_overall": Measure(
+        "PSNR overall", "dB, luma, of the mean error", 2, 1,
+        "Of the mean squared error of all frames, as in ffmpeg's closing line (y)."
+    ),
+    "psnr_rgb": Measure("PSNR RGB", "dB, colors", 2, 1, "Of red, green and blue in 0 to 1."),
+    "ssim": Measure(
+        "SSIM", "luma, 1 is equal", 4, 1,
+        "Wang et al., 2004: Gaussian windows of 11 pixels, sigma 1.5; ffmpeg's filter has squares of 8.",
+    ),
+    "vmaf": Measure("VMAF", "0 to 100", 1, 1, "Of libvmaf, its default model."),
+    "lpips": Measure("LPIPS", "0 is equal", 4, -1, "Zhang et al., 2018: version 0.1 on AlexNet, at full size."),
+    "dists": Measure("DISTS", "0 is equal", 4, -1, "Ding et al., 2020: on VGG-16, at full size."),
+    "warp": Measure(
+        "Warp error", "change that motion does not explain, x 1e-3", 3, -1,
+        "Lai et al., 2018: mean squared change along the optical flow (of the reference, if there is one), colors.",
+    ),
+    "warp_ratio": Measure("Warp ratio", "that of the reference is 1", 2, 0, "Warp error over the first video's."),
+    "tof": Measure(
+        "tOF", "difference of motion, pixels", 3, -1,
+        "Chu et al., 2020: mean length of the difference of the optical flows (dense inverse search).",
+    ),
+    "flicker": Measure("Flicker", "change of brightness, levels", 2, 0, "Change of the mean luma from frame to frame."),
+    "sharpness": Measure("Sharpness", "gradient, levels a pixel", 2, 0, "Mean gradient of luma; noise raises it."),
+    "noise": Measure("Noise", "luma, levels", 1, 0, "Deviation of what does not move along, in smooth areas."),
+}  # fmt: skip
+OVERALL_ONLY = ("psnr_overall", "warp_ratio")  # figures that a single frame does not have
+
+
+Apply = Callable[..., Iterable[Any]]  # `map`, or what works on several items at once
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """Of one frame, or means; None where there is nothing to measure it against.  `UNITS` has their units."""
+    """Of one frame, or means; None where there is nothing to measure it against.  `MEASURES` has their units."""
 
     psnr: float | None = None
+    psnr_overall: float | None = None
     psnr_rgb: float | None = None
     ssim: float | None = None
     vmaf: float | None = None
+    lpips: float | None = None
+    dists: float | None = None
     warp: float | None = None
     warp_ratio: float | None = None
     tof: float | None = None
@@ -43,21 +84,41 @@ class Figures:
     noise: float | None = None
 
 
-def mean(figures: Iterable[Figures]) -> Figures:
-    """The means of those that have each figure; the ratio is that of the sums."""
-    found = list(figures)
-    values = {}
-    for field in fields(Figures):
-        known = [value for f in found if (value := getattr(f, field.name)) is not None]
-        values[field.name] = sum(known) / len(known) if known else None
-    return Figures(**values)
+FRAME_FIGURES = tuple(name for name in MEASURES if name not in OVERALL_ONLY)
 
 
-def with_ratio(figures: Figures, reference: Figures) -> Figures:
-    """Means with the ratio of the warp errors, which frame by frame would be ruled by still ones."""
-    if figures.warp is None or not reference.warp:
-        return figures
-    return Figures(**{**vars(figures), "warp_ratio": figures.warp / reference.warp})
+class Means:
+    """Means over frames, one after the other, of those that have each figure."""
+
+    def __init__(self) -> None:
+        self._sums, self._counts = dict.fromkeys(FRAME_FIGURES, 0.0), dict.fromkeys(FRAME_FIGURES, 0)
+        self._error = 0.0
+
+    def add(self, figures: Figures) -> None:
+        """One frame's."""
+        for name in FRAME_FIGURES:
+            value = getattr(figures, name)
+            if value is not None:
+                self._sums[name] += value
+                self._counts[name] += 1
+        if figures.psnr is not None and figures.psnr < fidelity.EQUAL:
+            self._error += 10 ** (-figures.psnr / 10)
+
+    def result(self, reference: Figures | None = None) -> Figures:
+        """The means so far; with those of a reference, the ratio of the warp errors.
+
+        By frame that ratio would be ruled by still ones.
+        """
+        found = {name: self._sums[name] / count for name, count in self._counts.items() if count}
+        if self._counts["psnr"]:
+            error = max(self._error / self._counts["psnr"], FLOOR)
+            found["psnr_overall"] = -10 * math.log10(error)
+        warp = found.get("warp")
+        if warp is not None:
+            base = warp if reference is None else reference.warp
+            if base:
+                found["warp_ratio"] = warp / base
+        return Figures(**found)
 
 
 @dataclass(frozen=True)
@@ -87,35 +148,46 @@ class Step:
     seen: Tensor
 
 
+class Perceptual(Protocol):
+    """A network that measures how differently two pictures look; `name` is one of `MEASURES`."""
+
+    @property
+    def name(self) -> str: ...
+    def distance(self, one: Tensor, other: Tensor) -> float | None:
+        """Between colors [3, H, W] in 0..1; None where they are too small for it."""
+
+
 class Meter:
     """Measures a frame of every video after the other; the first video is the truth if `referenced`."""
 
-    def __init__(self, referenced: bool) -> None:
-        self._referenced = referenced
-        self._motion = Motion()
+    def __init__(self, videos: int, referenced: bool, perceptual: Sequence[Perceptual] = ()) -> None:
+        self._referenced, self._perceptual = referenced, perceptual
+        self._motions = [Motion() for _ in range(videos)]  # one search is for one thread
         self._before: Sequence[Look] = ()
 
     def cut(self) -> None:
         """A scene begins: nothing is compared with the frame before."""
         self._before = ()
 
-    def measure(self, looks: Sequence[Look]) -> list[Figures]:
-        """Figures of a frame of every video, the first one's beside itself left out."""
-        steps = [self.step(before, look) for before, look in zip(self._before, looks, strict=False)]
+    def measure(self, looks: Sequence[Look], apply: Apply) -> list[Figures]:
+        """Figures of a frame of every video, the first one's beside itself left out; `apply` works on all at once."""
+        steps = list(apply(self.step, self._motions, self._before, looks)) if self._before else []
         self._before = tuple(looks)
-        found = []
-        for number, look in enumerate(looks):
+
+        def figures(number: int) -> Figures:
+            look = looks[number]
             values = self.alone(look) | (self.beside(look, looks[0]) if number else {})
             if steps:
                 guide = steps[0] if self._referenced else steps[number]
                 values |= self.in_time(look, steps[number], guide)
                 values |= {"tof": steadiness.flow_distance(steps[number].flow, steps[0].flow)} if number else {}
-            found.append(Figures(**values))
-        return found
+            return Figures(**values)
 
-    def step(self, before: Look, now: Look) -> Step:
+        return list(apply(figures, range(len(looks))))
+
+    def step(self, motion: Motion, before: Look, now: Look) -> Step:
         """How a video went on."""
-        flow, back = (self._motion.between(torch.stack(pair))[0] for pair in ordered(before.levels, now.levels))
+        flow, back = (motion.between(torch.stack(pair))[0] for pair in ordered(before.levels, now.levels))
         return Step(before, flow, steadiness.visible(flow, back))
 
     def alone(self, look: Look) -> dict[str, float | None]:
@@ -126,7 +198,9 @@ class Meter:
         """What is measured against the first video."""
         colors = fidelity.psnr(look.colors.clamp(0, 1), first.colors.clamp(0, 1), 1.0)
         luma = fidelity.psnr(look.luma, first.luma)
-        return {"psnr": luma, "psnr_rgb": colors, "ssim": fidelity.ssim(look.luma, first.luma)}
+        own = {"psnr": luma, "psnr_rgb": colors, "ssim": fidelity.ssim(look.luma, first.luma)}
+        both = torch.stack([look.colors, first.colors]).clamp(0, 1)
+        return {**own, **{network.name: network.distance(both[0], both[1]) for network in self._perceptual}}
 
     def in_time(self, look: Look, own: Step, guide: Step) -> dict[str, float | None]:
         """What needs the frame before; the `guide` says what moved where."""

@@ -74,21 +74,29 @@ class Pair:
     frames: tuple[Frame, ...]
 
 
-def pair(leader: Reader, followers: list[Follower]) -> Iterator[Pair]:
-    """The leader's frames with the nearest one of each follower; where one lacks it, the frame is left out.
+class Leader:
+    """The video that sets the time; `left_over`: how many of its frames were paired with none so far."""
 
-    `cut`: a scene began here, or in frames left out before.
-    """
-    tolerance = 1 / (2 * leader.info.video.rate)
-    origin, cut = Fraction(0), False
-    for number, item in enumerate(detect_cuts(leader.frames())):
-        origin = origin if number else item.frame.time
-        cut = cut or item.boundary is Boundary.HARD
-        others = [follower.at(item.frame.time - origin, tolerance) for follower in followers]
-        found = tuple(frame for frame in others if frame is not None)
-        if len(found) == len(followers):
-            yield Pair(number, item.frame.time - origin, cut, (item.frame, *found))
-            cut = False
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self.left_over = reader, 0
+
+    def pairs(self, followers: list[Follower]) -> Iterator[Pair]:
+        """Its frames with the nearest one of each follower; where one lacks it, the frame is left out.
+
+        `cut`: a scene began here, or in frames left out before.
+        """
+        tolerance = 1 / (2 * self._reader.info.video.rate)
+        origin, cut = Fraction(0), False
+        for number, item in enumerate(detect_cuts(self._reader.frames())):
+            origin = origin if number else item.frame.time
+            cut = cut or item.boundary is Boundary.HARD
+            others = [follower.at(item.frame.time - origin, tolerance) for follower in followers]
+            found = tuple(frame for frame in others if frame is not None)
+            if len(found) == len(followers):
+                yield Pair(number, item.frame.time - origin, cut, (item.frame, *found))
+                cut = False
+            else:
+                self.left_over += 1
 
 
 def small_picture(frame: Frame) -> Tensor:

@@ -74,6 +74,10 @@ def place(leader: Tensor, other: Tensor) -> Placement:
         part = find_part(leader, other)
         return part or Placement((width, height))
     whole = Placement((width, height))
+    if other.shape != leader.shape and likeness(gray(leader), gray(whole.resize(other))) < SURE:
+        part = find_part(leader, other)
+        if part is not None:
+            return part
     left, top = find_shift(gray(leader), gray(whole.resize(other)))
     return Placement((width, height), left, top)
 
@@ -81,6 +85,11 @@ def place(leader: Tensor, other: Tensor) -> Placement:
 def gray(picture: Tensor) -> np.ndarray:
     """Luma in levels, float32 [H, W]."""
     return to_luma(picture, GRAY).numpy().astype(np.float32)
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two pictures [H, W] of one size, at most 1; 0 where one of them is flat."""
+    return float(cv2.matchTemplate(one, other, cv2.TM_CCOEFF_NORMED)[0, 0])
 
 
 def find_part(leader: Tensor, other: Tensor) -> Placement | None:

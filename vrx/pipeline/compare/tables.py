@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vrx.pipeline.compare.measuring import UNITS, Figures
+from vrx.models.embedded.damage import describe
+from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures
 from vrx.pipeline.compare.results import Comparison
 
-DIGITS = {"ssim": 4, "warp": 3, "tof": 3, "warp_ratio": 2, "flicker": 2, "noise": 1, "sharpness": 2, "vmaf": 1}
-USUAL_DIGITS = 2
 SCENE_FIGURES = ("psnr", "ssim", "warp")
 
 Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]  # the header, and rows of as many cells
@@ -19,7 +18,7 @@ Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]  # the header, and rows of 
 def cell(name: str, figures: Figures) -> str:
     """A figure as text; a dash where there is none."""
     value = getattr(figures, name)
-    return "-" if value is None else f"{value:.{DIGITS.get(name, USUAL_DIGITS)}f}"
+    return "-" if value is None else f"{value:.{MEASURES[name].digits}f}"
 
 
 def by_name(figures: Sequence[Figures], names: Sequence[str]) -> dict[str, Any]:
@@ -36,10 +35,13 @@ class Report:
     names: tuple[str, ...]
 
     def overall(self) -> Rows:
-        """Every figure that some video has: its name, the videos' means, the unit."""
+        """Every figure that some video has, or should: its name, the videos' means, the unit or why it is missing."""
         means = self.found.overall
-        known = [name for name in UNITS if any(getattr(figures, name) is not None for figures in means)]
-        rows = [(name, *(cell(name, figures) for figures in means), UNITS[name]) for name in known]
+        rows = []
+        for name, measure in MEASURES.items():
+            lacking = f"not measured: {self.found.missing[name]}" if name in self.found.missing else ""
+            if lacking or any(getattr(figures, name) is not None for figures in means):
+                rows.append((name, *(cell(name, figures) for figures in means), lacking or measure.unit))
         return ("figure", *self.names, "unit"), rows
 
     def scenes(self) -> Rows:
@@ -58,14 +60,20 @@ class Report:
         ]
         return header, rows
 
-    def frames(self) -> Rows:
+    def damage(self, scene: int) -> dict[str, str]:
+        """What was found in a scene, counted from 0, in words, by the names of the videos."""
+        found = self.found.damage[scene] if scene < len(self.found.damage) else ()
+        return {name: describe(damage) or "clean" for name, damage in zip(self.names, found, strict=False)}
+
+    def frames(self) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         """A row for every frame and video, for CSV: numbers, empty where there is none."""
-        rows: list[tuple[Any, ...]] = []
+        return ("frame", "seconds", "scene", "video", *FRAME_FIGURES), self._frame_rows()
+
+    def _frame_rows(self) -> Iterator[tuple[Any, ...]]:
         for frame in self.found.frames:
             for name, figures in zip(self.names, frame.figures, strict=True):
-                values = ("" if v is None else v for v in (getattr(figures, figure) for figure in UNITS))
-                rows.append((frame.number, float(frame.time), frame.scene + 1, name, *values))
-        return ("frame", "seconds", "scene", "video", *UNITS), rows
+                values = ("" if v is None else v for v in (getattr(figures, figure) for figure in FRAME_FIGURES))
+                yield (frame.number, float(frame.time), frame.scene + 1, name, *values)
 
     def json(self) -> Iterator[dict[str, Any]]:
         """The videos, then every frame, then every scene, then the means over all frames."""
@@ -86,5 +94,6 @@ class Report:
             figures = by_name(frame.figures, self.names)
             yield {"type": "frame", "frame": frame.number, "time": frame.time, "scene": frame.scene + 1, **figures}
         for scene, means in enumerate(found.scenes, start=1):
-            yield {"type": "scene", "scene": scene, **by_name(means, self.names)}
-        yield {"type": "overall", "frames": len(found.frames), **by_name(found.overall, self.names)}
+            yield {"type": "scene", "scene": scene, **by_name(means, self.names), "damage": self.damage(scene - 1)}
+        overall = by_name(found.overall, self.names)
+        yield {"type": "overall", "frames": len(found.frames), **overall, "missing": dict(found.missing)}

@@ -1,0 +1,37 @@
+"""Made videos that are compared."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+WIDTH, HEIGHT = 96, 64
+
+
+def scene(count: int = 12, step: int = 2, seed: int = 1) -> np.ndarray:
+    """A camera that pans over blobs, uint8 [T, H, W, 3]."""
+    small = np.random.default_rng(seed).integers(0, 255, (HEIGHT // 4, WIDTH // 4 + 30, 3), np.uint8)
+    wide = cv2.resize(small, (WIDTH + 120, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return np.stack([wide[:, t * step : t * step + WIDTH] for t in range(count)])
+
+
+def write(path: Path, frames: np.ndarray, times: Sequence[int] | None = None) -> Path:
+    """A lossless RGB video; `times` in milliseconds, 25 frames a second without."""
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = *frames.shape[1:3], "bgr0"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts = 40 * number if times is None else times[number]
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+    return path
+
+
+def noisy(frames: np.ndarray, deviation: float = 6, seed: int = 3) -> np.ndarray:
+    grain = np.random.default_rng(seed).normal(0, deviation, frames.shape)
+    return np.clip(frames + grain, 0, 255).astype(np.uint8)
