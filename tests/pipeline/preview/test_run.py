@@ -19,6 +19,7 @@ from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Event
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.run import Preview, check, plan, preview
+from vrx.pipeline.preview.sheet import Sheet
 from vrx.pipeline.preview.stretch import LEAD
 from vrx.pipeline.run import run
 from vrx.pipeline.session import Session
@@ -192,9 +193,8 @@ def test_pictures_are_upright(tmp_path: Path, turns: int, mirrored: bool) -> Non
     shown = stored[:, ::-1] if mirrored else stored
     corner = np.unravel_index(shown[..., 0].argmax(), shown.shape[:2])
     height, width = shown.shape[:2]
-    # the whole of the source is below two lines of text, at the left
-    factor = 320 / (2 * width) if 2 * width * 540 / (2 * height) >= 320 else 540 / (2 * height)
-    row, column = (round((n + 4) * 2 * factor) for n in corner)
+    whole = Sheet.fit(2, (2 * width, 2 * height)).shown  # below two lines of text, at the left
+    row, column = (round((corner[n] + 4) * whole[1 - n] / shown.shape[n]) for n in (0, 1))
     assert sheet[48 + row, column].mean() > 150
 
 
@@ -216,7 +216,7 @@ def test_hdr_is_shown_as_on_an_ordinary_screen(clip: ClipMaker) -> None:
     heard: list[Event] = []
     result = make(preview_job(source, at=[0], length=None), heard)
     assert notes(heard)["preview-of-hdr"].facts == {"transfer": "smpte2084"}
-    shown, stored = read(result.path).frames[0][48:288], read(source).frames[0]
+    shown, stored = read(result.path).frames[0][48:400], read(source).frames[0]
     assert shown.max() > stored.max()
 
 
@@ -226,8 +226,8 @@ def test_variants_stand_beside_each_other_with_the_same_part(clip: ClipMaker) ->
     choices = tuple(variant(job, f"blend {blend:g}", blend=blend) for blend in (0.0, 1.0))
     result = make(replace(job, preview=replace(job.preview, variants=choices)))
     sheet = read(result.path).frames[0]
-    assert sheet.shape[1] == 3 * 320 + 2 * 6
-    columns = [sheet[48:, left : left + 320].astype(int) for left in (0, 326, 652)]
+    assert sheet.shape[1] == 3 * 480 + 2 * 6
+    columns = [sheet[48:, left : left + 480].astype(int) for left in (0, 486, 972)]
     assert np.abs(columns[0] - columns[1]).mean() < 1  # blend 0 is the plainly enlarged source
     assert np.abs(columns[1] - columns[2]).mean() > 0.05
 
@@ -237,7 +237,7 @@ def test_variants_of_different_sizes(clip: ClipMaker) -> None:
     assert job.preview is not None
     choices = tuple(variant(job, f"scale {scale}", scale=scale) for scale in (2, 4))
     result = make(replace(job, preview=replace(job.preview, variants=choices)))
-    assert read(result.path).frames[0].shape[1] == 3 * 320 + 2 * 6
+    assert read(result.path).frames[0].shape[1] == 3 * 480 + 2 * 6
 
 
 def test_events_are_those_of_one_run(clip: ClipMaker) -> None:

@@ -20,7 +20,8 @@ Size = tuple[int, int]  # width and height
 ACROSS = 4  # columns of a row, at most
 WIDTH = 1920  # pixels that the columns of a row take together, at most
 TALLEST = 540  # pixels of a picture, or of one in every row together, so that all fits onto a screen
-NARROWEST = 320  # pixels of a column: names and details stay readable
+SMALLEST = 480  # pixels across to which smaller pictures are enlarged where there is room
+NARROWEST = 320  # pixels of a column: names stay readable
 LARGEST_PART = 3  # times the part goes into each side of the picture, at least
 LEAST_ZOOM = 2
 MARKS = (((0, 0, 0), 4), ((255, 210, 0), 2))  # colors and widths of the lines around the part
@@ -45,7 +46,7 @@ class Sheet:
         rows = ceil(columns / ACROSS)
         across = ceil(columns / rows)
         room = (WIDTH - GAP * (across - 1)) // across
-        factor = min(room / picture[0], TALLEST / rows / picture[1], max(1.0, NARROWEST / picture[0]))
+        factor = min(room / picture[0], TALLEST / rows / picture[1], max(1.0, SMALLEST / picture[0]))
         shown = (max(2, round(picture[0] * factor)), max(2, round(picture[1] * factor)))
         zoom = max(LEAST_ZOOM, *(ceil(LARGEST_PART * shown[side] / picture[side]) for side in (0, 1)))
         return cls(rows, across, picture, shown, zoom)
