@@ -23,7 +23,7 @@ RESTORING = {
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
-    "upscale": RESTORING | {"--scale", "--width", "--height", "--size", "--look"},
+    "upscale": RESTORING | {"--scale", "--width", "--height", "--size", "--square", "--look"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--box", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},

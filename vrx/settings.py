@@ -162,12 +162,13 @@ class ModelSettings:
 class RestoreSettings:
     """The task and its options.
 
-    `scale` 2, 3 or 4 of the network, and the result's `size` where it is another (upscale); `sigma` of the blur in
-    pixels, None to estimate it (deblur); `mask` a path, `boxes` parts that are masked as well, and `dilate` pixels to
-    grow them by (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of
-    the noise found that is taken out, None for what is plain, to deblur or enlarge by 2; `grain` 0..1 of it that
-    the result gets back, drawn anew; `blend` 0..1 is the share of the restored picture in the result; `look` faithful,
-    closest to what was filmed, or sharp, with crisper edges (upscale).
+    `scale` 2, 3 or 4 of the network, the result's `size` where it is another, and whether its pixels become `square`
+    where those of the source are not (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a
+    path, `boxes` parts that are masked as well, and `dilate` pixels to grow them by (inpaint); `strength` 0..1 of the
+    degradation of the source, None to estimate it; `denoise` 0..1 of the noise found that is taken out, None for what
+    is plain, to deblur or enlarge by 2; `grain` 0..1 of it that the result gets back, drawn anew; `blend` 0..1 is the
+    share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with crisper
+    edges (upscale).
     """
 
     task: Task
@@ -177,6 +178,7 @@ class RestoreSettings:
     boxes: tuple[Box, ...] = ()
     dilate: int = 0
     size: TargetSize | None = None
+    square: bool = False
     strength: float | None = None
     denoise: float | None = None
     grain: float = 0.0
@@ -187,8 +189,10 @@ class RestoreSettings:
         check_choice("--look", self.look, Look)
         if self.task is Task.UPSCALE:
             check_choice("--scale", self.scale, Scale)
-        elif self.scale != 1 or self.size is not None:
-            raise UsageError(f"{self.task} does not change the size", "Remove --scale")
+        elif self.scale != 1 or self.size is not None or self.square:
+            raise UsageError(
+                f"{self.task} does not change the size", f"Remove --{'square' if self.square else 'scale'}"
+            )
         elif self.look != "faithful":
             raise UsageError(f"--look {self.look} is for upscale only", "Remove --look")
         if self.task is Task.INPAINT and self.mask is None and not self.boxes:

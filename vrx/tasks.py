@@ -90,6 +90,7 @@ class TaskOptions(TypedDict, total=False):
 
     scale: float | None
     size: tuple[int | None, int | None] | None
+    square: bool
     look: Look
     sigma: float | None
     mask: PathLike | None
@@ -102,7 +103,7 @@ class PreviewOptions(Options, TaskOptions, total=False):
 
 
 OWN_OPTIONS = {  # of TaskOptions
-    Task.UPSCALE: ("scale", "size", "look"),
+    Task.UPSCALE: ("scale", "size", "square", "look"),
     Task.DEBLUR: ("sigma",),
     Task.INPAINT: ("mask", "boxes", "dilate"),
 }
@@ -114,12 +115,14 @@ def upscale(
     *,
     scale: float | None = None,
     size: tuple[int | None, int | None] | None = None,
+    square: bool = False,
     look: Look = "faithful",
     **options: Unpack[Options],
 ) -> RestoreResult:
     """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 4 unless given.
 
-    Or to a `size`, width and height in pixels, one of them None: the largest of the same shape that fits.
+    Or to a `size`, width and height in pixels, one of them None: the largest of the same shape that fits.  `square`:
+    pixels become square where those of the video are not; the side that has too few of them grows.
 
     `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
@@ -134,9 +137,8 @@ def upscale(
     >>> vrx.upscale("in.mp4", "out.mp4", scale=2).frames
     4
     """
-    return run(
-        input, output, task_settings(Task.UPSCALE, {"scale": scale, "size": size, "look": look}, options), options
-    )
+    own: TaskOptions = {"scale": scale, "size": size, "square": square, "look": look}
+    return run(input, output, task_settings(Task.UPSCALE, own, options), options)
 
 
 def deblur(

@@ -1,7 +1,10 @@
 """Sizes people think in: what the network enlarges by, and what the result measures."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from tests.clips import ClipMaker, read
 from tests.conftest import Command
 from vrx.errors import UsageError
 from vrx.geometry import TargetSize, choose_size, parse_size
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.orientation import Orientation
 from vrx.pipeline.convert import resize
 from vrx.pipeline.sizing import choose_scale, fit, result_size, size_note
@@ -85,6 +89,82 @@ def test_options_become_a_scale_or_a_size() -> None:
             parse_size(text)
     with pytest.raises(UsageError, match="does not change the size"):
         RestoreSettings(task=Task.DEBLUR, size=TargetSize(height=720))
+
+
+@pytest.mark.parametrize(
+    ("source", "aspect", "wanted", "expected"),
+    [
+        ((720, 576), Fraction(16, 15), 2, (1536, 1152)),  # PAL 4:3: wider
+        ((720, 576), Fraction(64, 45), 2, (2048, 1152)),  # PAL 16:9
+        ((720, 480), Fraction(8, 9), 4, (2880, 2160)),  # NTSC 4:3: higher
+        ((720, 480), Fraction(32, 27), 3, (2560, 1440)),
+        ((1440, 1080), Fraction(4, 3), 2, (3840, 2160)),  # HDV
+        ((101, 67), Fraction(12, 11), 3, (330, 201)),  # what does not grow stays as it is, odd
+        ((720, 576), Fraction(1), 2, (1440, 1152)),
+        ((720, 576), Fraction(0), 2, (1440, 1152)),  # unknown
+        ((720, 576), Fraction(16, 15), TargetSize(height=1080), (1440, 1080)),
+        ((720, 576), Fraction(64, 45), TargetSize(width=1920), (1920, 1080)),
+        ((720, 480), Fraction(8, 9), TargetSize(width=1920, height=1080), (1440, 1080)),
+        ((1440, 1080), Fraction(4, 3), TargetSize(width=1920, height=1080), (1920, 1080)),  # one side alone grows
+        ((720, 576), Fraction(16, 15), TargetSize(factor=1), (768, 576)),
+        ((720, 576), Fraction(16, 15), TargetSize(factor=1.5), (1152, 864)),
+    ],
+)
+def test_square_pixels(source: tuple[int, int], aspect: Fraction, wanted: object, expected: tuple[int, int]) -> None:
+    size = wanted if isinstance(wanted, TargetSize) else None
+    restore = replace(upscale(size, 4 if size else wanted), square=True)  # type: ignore[arg-type]
+    assert result_size(source, restore, aspect=aspect) == expected
+    turned = Orientation(turns=1)  # stored pixels as they were, shown on their side
+    if size is None:
+        assert result_size(source, restore, turned, aspect) == expected
+    assert result_size(source, replace(restore, square=False, size=None, scale=2), aspect=aspect) == (
+        2 * source[0],
+        2 * source[1],
+    )
+
+
+def test_square_pixels_that_would_shrink_a_side_are_refused() -> None:
+    with pytest.raises(UsageError, match="the result would be 640x480, the video is 720x480"):
+        result_size((720, 480), replace(upscale(TargetSize(height=480)), square=True), aspect=Fraction(8, 9))
+    for task in (Task.DEBLUR, Task.INPAINT):
+        with pytest.raises(UsageError, match=f"{task} does not change the size. Remove --square"):
+            RestoreSettings(task=task, square=True)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "turned", "words", "size"),
+    [
+        ("16/15", 0, ["-s", "2"], (154, 96)),
+        ("8/9", 0, ["-s", "2"], (144, 96 * 9 // 8)),
+        ("4/3", 0, ["-s", "1"], (96, 48)),
+        ("4/3", 90, ["-s", "2"], (192, 96)),
+        ("1/1", 0, ["-s", "2"], (144, 96)),
+        ("0/1", 0, ["-s", "2"], (144, 96)),
+    ],
+)
+def test_the_command_makes_pixels_square(
+    vrx: Command, tmp_path: Path, aspect: str, turned: int, words: list[str], size: tuple[int, int]
+) -> None:
+    """HDV on its side, too: a circle of the source is one in the result."""
+    circle = "color=black:size=72x48:rate=25,geq=lum='255*lt(hypot((X-35.5)*ASPECT,Y-23.5),16)':cb=128:cr=128"
+    ratio = str(float(Fraction(aspect)) or 1.0)
+    filters = f"{circle.replace('ASPECT', ratio)},setsar={aspect}"
+    source = ["-y", "-f", "lavfi", "-i", filters, "-frames:v", "2", "-c:v", "mpeg4", "-q:v", "2"]
+    FFmpegProcess([*source, str(tmp_path / "plain.mp4")]).finish()
+    turn = ["-display_rotation", str(turned)] if turned else []
+    FFmpegProcess(["-y", *turn, "-i", str(tmp_path / "plain.mp4"), "-c", "copy", str(tmp_path / "in.mp4")]).finish()
+    done = vrx("upscale", "in.mp4", *words, "--square", "-o", "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert ("with square pixels" in done.stderr) == (aspect not in ("1/1", "0/1"))
+    with av.open(str(tmp_path / "out.mp4")) as box:
+        stream = box.streams.video[0]
+        assert stream.sample_aspect_ratio == 1
+        picture = next(box.decode(stream))
+        luma = picture.to_ndarray(format="gray").astype(float)
+    assert (picture.width, picture.height) == size
+    assert abs(int(picture.rotation)) == turned
+    wide, high = ((luma > 128).any(axis).sum() for axis in (0, 1))
+    assert abs(int(wide) - int(high)) <= 4
 
 
 def test_resizing_is_said_and_keeps_a_plain_picture_plain() -> None:

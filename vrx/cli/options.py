@@ -76,6 +76,14 @@ FitInside = Annotated[
     str | None,
     typer.Option("--size", metavar="WxH", show_default=False, help="Enlarge to what fits into this, in its shape."),
 ]
+Square = Annotated[
+    bool,
+    typer.Option(
+        "--square",
+        metavar=FLAG,
+        help="Square pixels where the video's are not (DV, DVD, HDV): the side that has too few of them grows.",
+    ),
+]
 Sigma = Annotated[
     str,
     typer.Option(

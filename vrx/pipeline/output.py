@@ -57,7 +57,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     encoder that does not work here.
     """
     info = reader.info
-    size = result_size(reader.size, job.restore, reader.orientation)
+    size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     if too_large(*size):
         raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
     for note in size_note(reader.size, size, job.restore):
@@ -79,7 +79,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         size=size,
         time_base=info.video.time_base,
         rate=info.video.rate,
-        sample_aspect=reader.sample_aspect,
+        sample_aspect=Fraction(1) if job.restore.square else reader.sample_aspect,
         orientation=reader.orientation,
         source=None if info.still or info.animated else copied.path,
         source_index=copied.video,
@@ -177,7 +177,7 @@ def choose_picture_format(
     job: Job, reader: Reader, output: Path | None, notify: Notify
 ) -> tuple[EncoderSpec, Layout, Color]:
     """Encoder, layout and color of the result."""
-    size = result_size(reader.size, job.restore, reader.orientation)
+    size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
     name = choose_encoder(job.output, output, encoders.default_encoder(reader.layout, suffix))
     rule = encoders.find_encoder(name)

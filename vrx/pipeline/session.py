@@ -107,7 +107,7 @@ class Session:
         """The scale of the network, now that the source's size is known; the model stays."""
         reader, native = self.reader, FAMILIES[self.entry.family].capabilities.native_scale
         scales = (native,) if native in self.entry.scales else self.entry.scales  # resized once, not twice
-        self.job = choose_scale(self.job, reader.size, scales, reader.orientation)
+        self.job = choose_scale(self.job, reader.size, scales, reader.orientation, reader.sample_aspect)
         self._pool.keep(self.job.model, self.job.restore, self._selection)
 
     def _check_pictures(self, destination: paths.Destination) -> None:

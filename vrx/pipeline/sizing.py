@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from vrx.errors import UsageError
 from vrx.events import Note
@@ -14,22 +15,38 @@ from vrx.settings import Job, RestoreSettings
 Size = tuple[int, int]  # width and height in pixels
 
 
-def result_size(source: Size, restore: RestoreSettings, orientation: Orientation = UPRIGHT) -> Size:
+def result_size(
+    source: Size, restore: RestoreSettings, orientation: Orientation = UPRIGHT, aspect: Fraction = Fraction(0)
+) -> Size:
     """The size of a result whose source is stored at `source` and shown under an orientation.
 
-    Raises UsageError for one that is smaller than the source.
+    `aspect` is the shape of a stored pixel, width by height, 0 where unknown.  Raises UsageError for a result that is
+    smaller than the source.
     """
-    if restore.size is None:
-        return source[0] * restore.scale, source[1] * restore.scale
     shown = orientation.size(source)
-    wanted = fit(shown, restore.size)
+    shape = square_shape(shown, orientation.aspect(aspect)) if restore.square else shown
+    if restore.size is None:
+        width, height = (
+            side * restore.scale if side == length else even(length * restore.scale)
+            for side, length in zip(shown, shape, strict=True)
+        )
+        return orientation.inverse.size((width, height))
+    wanted = fit(shape, restore.size)
     if wanted[0] < shown[0] or wanted[1] < shown[1]:
         found, larger = f"{wanted[0]}x{wanted[1]}", f"{shown[0]}x{shown[1]}"
         raise UsageError(f"the result would be {found}, the video is {larger}", "Choose a larger size")
     return orientation.inverse.size(wanted)
 
 
-def fit(shown: Size, size: TargetSize) -> Size:
+def square_shape(shown: Size, aspect: Fraction) -> tuple[Fraction | int, Fraction | int]:
+    """A shown size with square pixels in place of those of an aspect: the side grows that has too few."""
+    width, height = shown
+    if aspect > 1:
+        return width * aspect, height
+    return (width, height / aspect) if aspect else shown
+
+
+def fit(shown: tuple[Fraction | int, Fraction | int], size: TargetSize) -> Size:
     """The largest size of the same shape that fits; a side that is not given is even, as most encoders need it."""
     if size.factor is not None:
         return even(shown[0] * size.factor), even(shown[1] * size.factor)
@@ -40,17 +57,19 @@ def fit(shown: Size, size: TargetSize) -> Size:
     return width, height
 
 
-def even(length: float) -> int:
+def even(length: Fraction | float) -> int:
     """The nearest even number of pixels, at least 2."""
     return max(2, 2 * round(length / 2))
 
 
-def choose_scale(job: Job, source: Size, scales: Sequence[int], orientation: Orientation) -> Job:
+def choose_scale(
+    job: Job, source: Size, scales: Sequence[int], orientation: Orientation, aspect: Fraction = Fraction(0)
+) -> Job:
     """The job with the scale at which the network comes nearest to its size: the smallest that reaches it."""
     restore = job.restore
     if restore.size is None or not scales:
         return job
-    wanted = result_size(source, restore, orientation)
+    wanted = result_size(source, restore, orientation, aspect)
     ratio = max(wanted[0] / source[0], wanted[1] / source[1])
     scale = next((s for s in sorted(scales) if s >= ratio - 1e-6), max(scales))
     return replace(job, restore=replace(restore, scale=scale))
@@ -59,7 +78,8 @@ def choose_scale(job: Job, source: Size, scales: Sequence[int], orientation: Ori
 def size_note(source: Size, result: Size, restore: RestoreSettings) -> tuple[Note, ...]:
     """That frames are resized after the network, where they are."""
     enlarged = (source[0] * restore.scale, source[1] * restore.scale)
-    if restore.size is None or enlarged == result:
+    if enlarged == result:
         return ()
-    text = f"enlarged by {restore.scale}, then resized to {result[0]}x{result[1]}"
+    square = ", with square pixels" if restore.square else ""
+    text = f"enlarged by {restore.scale}, then resized to {result[0]}x{result[1]}{square}"
     return (Note("result-resized", text, {"scale": restore.scale, "width": result[0], "height": result[1]}),)

@@ -46,6 +46,7 @@ OTHER: dict[str, Any] = {
     "grain": 0.6,
     "blend": 0.5,
     "look": "sharp",
+    "square": True,
     "start": Fraction(1),
     "end": Fraction(9),
     "frames": 11,
