@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vrx.events import Fact, Note
-from vrx.pipeline.compare.display import HDR
 from vrx.pipeline.compare.placing import Region
 from vrx.pipeline.compare.results import Video
+from vrx.pipeline.screen import HDR
 
 
 def remarks(videos: Sequence[Video], region: Region) -> list[Note]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vrx.media import ffmpeg
-from vrx.pipeline.compare.display import HDR
 from vrx.pipeline.compare.results import FrameTable, Video
+from vrx.pipeline.screen import HDR
 
 NAME = "vmaf"
 LEAST_FRAMES = 2

@@ -12,13 +12,13 @@ from vrx.errors import InputError
 from vrx.media.frame import Frame
 from vrx.pipeline.colorspace import to_rgb
 from vrx.pipeline.compare.damage import DamageLog
-from vrx.pipeline.compare.display import to_screen
 from vrx.pipeline.compare.excerpt import ExcerptMaker
 from vrx.pipeline.compare.measuring import Apply, Look, Meter, Perceptual, difference
 from vrx.pipeline.compare.pairing import Pair
-from vrx.pipeline.compare.pictures import to_picture
 from vrx.pipeline.compare.placing import ALIKE, Placement, Region, place
 from vrx.pipeline.compare.results import FrameResult, FrameTable, Shot
+from vrx.pipeline.pictures import to_picture
+from vrx.pipeline.screen import to_screen
 
 CPU = torch.device("cpu")
 MOST_SHOTS = 4

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from vrx.settings import OutputSettings, format_time
 
 SEARCHED = 1280  # pixels across of the pictures that are searched for differences
 SEARCHED_PAIRS = 6  # of frames
+SLACK = Fraction(1, 4)  # of a frame, by which times in results may be rounded
 CLIP_CRF = 12  # of x264: what it loses is not seen beside what is compared
 SOURCE, ENLARGED = "source", "source, bicubic"  # names of the first column, as it is and at the result's size
 
@@ -64,12 +64,13 @@ class Composer:
         """The shown frames of all columns, and when they are shown, in seconds after the source's first."""
         with ExitStack() as stack:
             source = stack.enter_context(self._source.open(shown.time, shown.stretches[0].shown))
-            walks = [source.frames()]
+            tracks = []
             for stretch, path in zip(shown.stretches, shown.results, strict=True):
-                reader = stack.enter_context(open_upright(path, Span(frames=stretch.lead + stretch.shown)))
-                walks.append(islice(reader.frames(), stretch.lead, None))
-            for frames in zip(*walks, strict=True):
-                yield frames[0].time - source.origin, frames
+                reader = stack.enter_context(open_upright(path, Span()))
+                tracks.append(Track(reader.frames(), stretch.start, SLACK / self._source.rate))
+            for frame in source.frames():
+                time = frame.time - source.origin
+                yield time, (frame, *(track.at(time) for track in tracks))
 
     def search(self, shown: Shown) -> tuple[Size, int]:
         """Left and top of the part to enlarge, and the number of the frame to show in the picture."""
@@ -93,6 +94,24 @@ class Composer:
                 pictures = (to_picture(display_colors(frame, self._size)) for frame in frames)  # one after the other
                 title = f"{format_time(time)}   {shown.title}"
                 yield number, time, self.sheet.draw(title, self._names, pictures, place)
+
+
+class Track:
+    """Gives the frame of a result that is shown at each of rising times, in seconds after the source's first frame.
+
+    The result begins at `start`; its times are rounded by less than `slack`.  Its rate may be another.
+    """
+
+    def __init__(self, frames: Iterator[Frame], start: Fraction, slack: Fraction) -> None:
+        self._frames, self._ahead = frames, start - slack
+        self._current = next(frames)
+        self._coming = next(frames, None)
+
+    def at(self, time: Fraction) -> Frame:
+        """The frame that is shown then, the first or the last one outside of the result."""
+        while self._coming is not None and self._coming.time + self._ahead <= time:
+            self._current, self._coming = self._coming, next(self._frames, None)
+        return self._current
 
 
 def pick_pairs(count: int) -> set[int]:

@@ -13,7 +13,6 @@ from vrx import events
 from vrx.errors import resource_errors
 from vrx.events import Note, Watcher
 from vrx.pipeline import paths
-from vrx.pipeline.display import is_hdr
 from vrx.pipeline.existing import Action
 from vrx.pipeline.pictures import save, stacked
 from vrx.pipeline.plan import Plan, make_plan
@@ -26,6 +25,7 @@ from vrx.pipeline.preview.source import Source
 from vrx.pipeline.preview.stretch import LEAD, Stretch, find_stretch
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.run import execute
+from vrx.pipeline.screen import HDR
 from vrx.pipeline.session import Session
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.previews import PreviewSettings, Variant
@@ -138,7 +138,8 @@ class Preview:
         """What is restored for a place."""
         key = (time, selection.scenes, selection.scene_threshold)
         if key not in self._stretches:
-            self._stretches[key] = find_stretch(self.source, selection, time, self.settings.length)
+            found = find_stretch(self.source, selection, time, self.settings.length)
+            self._stretches[key] = self._stretches[found.time, *key[1:]] = found
         return self._stretches[key]
 
     def places(self) -> list[Place]:
@@ -237,8 +238,8 @@ class Preview:
             )
             self._notify(Note("preview-joins-late", text, {"seconds": ", ".join(f"{float(t):g}" for t in late)}))
         transfer = self.source.info.video.color.transfer
-        if is_hdr(self.source.info.video.color):
-            text = "HDR is shown as on an ordinary screen; the result stays HDR"
+        if transfer in HDR:
+            text = f"HDR ({HDR[transfer]}) is shown as on an ordinary screen; the result stays HDR"
             self._notify(Note("preview-of-hdr", text, {"transfer": transfer}))
 
     def progress(self, parts: list[list[Part]]) -> PreviewProgress:

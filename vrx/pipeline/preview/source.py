@@ -17,8 +17,8 @@ from vrx.media.frame import Frame
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader, Span
 from vrx.pipeline.colorspace import to_rgb
-from vrx.pipeline.display import to_display
 from vrx.pipeline.output import copied_span
+from vrx.pipeline.screen import to_screen
 from vrx.settings import Job, format_time
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def display_size(reader: Reader) -> tuple[int, int]:
 def display_colors(frame: Frame, size: tuple[int, int]) -> Tensor:
     """A frame for an ordinary screen at a size (width, height): [3, H, W] in 0..1; transparent parts are dark."""
     colors, alpha = to_rgb(frame, CPU)
-    colors = to_display(colors, frame.color)
+    colors = to_screen(colors, frame.color.transfer)
     if alpha is not None:
         colors = torch.lerp(torch.full_like(colors, BEHIND), colors, alpha)
     width, height = size

@@ -7,7 +7,8 @@ import base64
 import cv2
 from torch import Tensor
 
-from vrx.pipeline.compare.pictures import Picture, as_levels, to_picture
+from vrx.media.lettering import Picture
+from vrx.pipeline.pictures import as_levels, to_picture
 
 SIDE = 1600  # pixels of a picture's longer side, at most
 QUALITIES = (92, 85, 75, 60, 40)  # of JPEG; the first that fits

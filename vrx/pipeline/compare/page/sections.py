@@ -9,9 +9,10 @@ from vrx.pipeline.compare.excerpt import Excerpt
 from vrx.pipeline.compare.measuring import MEASURES
 from vrx.pipeline.compare.page.images import SIDE, data_address, fitted
 from vrx.pipeline.compare.page.markup import Markup, element, joined
-from vrx.pipeline.compare.pictures import as_levels, most_different
+from vrx.pipeline.compare.pictures import most_different
 from vrx.pipeline.compare.results import Comparison, Shot
 from vrx.pipeline.compare.tables import Report, cell
+from vrx.pipeline.pictures import as_levels
 
 MOST_SCENES = 200  # rows of the table
 DAMAGE_HINT = "Damage that vrx finds in the first frames of a scene, at the size they have in the file: an estimate."
