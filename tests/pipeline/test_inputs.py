@@ -1,11 +1,20 @@
 """What the words of a command line stand for."""
 
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.clips import ClipMaker, read
+from tests.conftest import ROOT, Command
 from vrx.errors import UsageError
-from vrx.pipeline.inputs import Choice, Expansion, Input, expand_inputs
+from vrx.pipeline.inputs import Choice, Expansion, Input, address_hint, expand_inputs
 
 PLAIN = Choice()
 
@@ -97,7 +106,7 @@ def test_all_words_that_name_nothing_are_found(tmp_path: Path, monkeypatch: pyte
     assert names(found) == ["a.mkv"]
     said = [str(error) for _, error in found.problems]
     assert said[0] == "cannot read none.mkv: no such file"
-    assert "vrx does not open addresses. Download it first" in said[1]
+    assert "vrx does not open addresses. Pipe it in: curl -fL https://example.com/in.mp4 | vrx upscale" in said[1]
     assert "no such files" in said[2]
     assert "nothing matches" in said[3]
     assert "no videos or pictures in this folder" in said[4]
@@ -105,6 +114,50 @@ def test_all_words_that_name_nothing_are_found(tmp_path: Path, monkeypatch: pyte
     assert "File name too long" in said[6]
     assert said[7] == "cannot read o.mp4: no such file. To name the result, use -o: a.mkv -o o.mp4"
     assert all(int(error.exit_code) == 3 for _, error in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://a.b/c.mkv", "curl -fL https://a.b/c.mkv | vrx upscale - -o out.mp4"),
+        ("https://a.b/c%20d.MP4?x=1&y=2", "curl -fL 'https://a.b/c%20d.MP4?x=1&y=2' | vrx upscale - -o out.mp4"),
+        ("ftp://a.b/c.png", "curl -fL ftp://a.b/c.png | vrx upscale - -o out.png"),
+        ("https://a.b/watch?v=x", "yt-dlp -o - 'https://a.b/watch?v=x' | vrx upscale - -o out.mp4"),
+        ("https://a.b/live.m3u8", "ffmpeg -i https://a.b/live.m3u8 -c copy -f nut - | vrx upscale - -o out.mp4"),
+        ("rtsp://cam/1", "ffmpeg -i rtsp://cam/1 -c copy -f nut - | vrx upscale - -o out.mp4"),
+    ],
+)
+def test_an_address_is_refused_with_the_pipe_that_works(address: str, expected: str) -> None:
+    assert address_hint(address) == f"Pipe it in: {expected}"
+    assert address_hint("file:///a%20b/c.mp4") == "Name the file by its path: /a b/c.mp4"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A server of files that logs nothing."""
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_pipe_that_is_shown_works(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    """MP4 with its index at the end, and a picture, from a server."""
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "a b.mp4").write_bytes(clip("a.mp4", frames=3, codec="libx264", audio=True).read_bytes())
+    (served / "p.png").write_bytes(clip("p.png", frames=1, codec="png", pix_fmt="rgb24").read_bytes())
+    handler = functools.partial(Quiet, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, result, kinds in (("a%20b.mp4", "out.mp4", ["video", "audio"]), ("p.png", "out.png", ["video"])):
+            done = vrx("upscale", f"http://127.0.0.1:{server.server_port}/{name}", "-o", "x.mp4")
+            assert done.returncode == 3
+            shown = done.stderr.strip().split("Pipe it in: ")[1]
+            command = shown.replace("| vrx upscale", f"| {sys.executable} -m vrx upscale -s 2")
+            env = {**os.environ, "PYTHONPATH": str(ROOT)}
+            subprocess.run(command, shell=True, cwd=tmp_path, env=env, check=True, capture_output=True)
+            assert read(tmp_path / result).kinds == kinds
+        server.shutdown()
 
 
 @pytest.mark.parametrize("words", [["a.mkv", ""], [""], ["-", "-"]])

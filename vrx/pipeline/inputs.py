@@ -6,17 +6,22 @@ import errno
 import glob
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn
+from urllib.parse import unquote, urlsplit
 
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
-from vrx.media.file_types import is_media, is_pattern, sequence_members
+from vrx.media.file_types import is_media, is_pattern, is_still, sequence_members
 
 STDIN = "-"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+PAGES = {"http", "https"}
+DOWNLOADABLE = PAGES | {"ftp", "ftps", "sftp"}  # what curl downloads, too
+PLAYLISTS = {".m3u8", ".mpd"}  # of streams
 RESULT_MARKS = {".x2", ".x3", ".x4", ".deblur", ".inpaint"}  # what vrx puts before the suffix of a result
 PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
@@ -97,10 +102,7 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     if path.is_dir():
         return expand_folder(word, choice)
     if ADDRESS.match(word) and not path.exists():
-        raise InputError(
-            f"cannot read {word}: vrx does not open addresses",
-            "Download it first, or pipe it in: curl ADDRESS | vrx upscale > out.mkv",
-        )
+        raise InputError(f"cannot read {word}: vrx does not open addresses", address_hint(word))
     if is_pattern(path):
         if not sequence_members(path):
             raise InputError(f"cannot read {word}: no such files")
@@ -112,6 +114,25 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     if path.is_symlink():
         raise InputError(f"cannot read {word}: it is a link to a file that does not exist")
     raise InputError(f"cannot read {word}: no such file")
+
+
+def address_hint(address: str) -> str:
+    """The command that brings what is at an address: a file, a stream, or what a page plays."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "Download it first"
+    path, scheme = PurePosixPath(unquote(parts.path)), parts.scheme.lower()
+    if scheme == "file":
+        return f"Name the file by its path: {path}"
+    quoted, result = shlex.quote(address), "out.png" if is_still(Path(path.name)) else "out.mp4"
+    if scheme in DOWNLOADABLE and is_media(Path(path.name)):
+        command = f"curl -fL {quoted}"
+    elif scheme in PAGES and path.suffix.lower() not in PLAYLISTS:
+        command = f"yt-dlp -o - {quoted}"
+    else:
+        command = f"ffmpeg -i {quoted} -c copy -f nut -"
+    return f"Pipe it in: {command} | vrx upscale - -o {result}"
 
 
 def check_name(path: Path) -> None:
