@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "vrx"
 WORDS = {
     r"\bsubprocess\b": (
         "media/ffmpeg.py",
+        "pipeline/on_done.py",  # the user's own command
         "bench/gpu/",  # every part of the check in a process of its own: one may hang or take all memory
     ),
     r"\bimport threading\b|from threading": (

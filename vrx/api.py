@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vrx.errors import UsageError, VrxError
+from vrx.errors import UsageError
 from vrx.events import Watcher, ignore
-from vrx.settings import Job, ModelSettings, check_threshold
+from vrx.settings import BatchSettings, Job, ModelSettings, check_threshold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,20 +49,13 @@ def plan(job: Job, watch: Watcher = ignore) -> Plan:
     return batch([job], watch).plan(0)
 
 
-def batch(jobs: Sequence[Job], watch: Watcher = ignore) -> Batch:
+def batch(jobs: Sequence[Job], watch: Watcher = ignore, settings: BatchSettings | None = None) -> Batch:
     """Jobs that run one after the other.  Raises UsageError where their results would replace something."""
     from vrx.pipeline.batch import Batch
 
     if not all(isinstance(job, Job) for job in jobs):
         raise UsageError("a job must be a vrx.settings.Job", "For one file use vrx.upscale, vrx.deblur or vrx.inpaint")
-    return Batch(jobs, watch)
-
-
-def as_failure(error: Exception, job: Job) -> VrxError:
-    """A bug that one input of a batch brought out, as a failure of that input."""
-    from vrx.pipeline.batch import as_failure
-
-    return as_failure(error, job)
+    return Batch(jobs, watch, settings)
 
 
 def in_subfolder(job: Job, subfolder: str) -> Job:

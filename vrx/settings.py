@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 from math import isfinite
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import platformdirs
 
-from vrx.errors import UsageError, choice_of
+from vrx.errors import StoppedError, UsageError, choice_of
 
 if TYPE_CHECKING:
     from vrx.geometry import Box, TargetSize
@@ -296,6 +297,36 @@ class Job:
     preview: PreviewSettings | None = None
 
 
+@dataclass(frozen=True)
+class Deadline:
+    """A moment of the clock, with its zone, at which runs stop so that they can be resumed; None for never."""
+
+    moment: datetime | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is there, or over."""
+        return self.moment is not None and datetime.now(self.moment.tzinfo) >= self.moment
+
+    def stop(self) -> StoppedError:
+        """The error that ends a run."""
+        return StoppedError(f"stopped at {self.moment:%H:%M}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How jobs are run: until when, and what is run when one is done or has failed (`on_done`, for the shell)."""
+
+    deadline: Deadline = field(default_factory=Deadline)
+    on_done: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_done is not None and not self.on_done.strip():
+            raise UsageError("--on-done is empty", "Name a command; a shell variable may be unset")
+        if self.on_done is not None and os.name == "nt":
+            raise UsageError("--on-done needs a POSIX shell", "Remove it, and use the exit code or --json")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Environment:
     """What vrx reads from its environment, once, at the edge.
@@ -338,6 +369,11 @@ class Environment:
             defaults={name: text for name, text in os.environ.items() if name.startswith("VRX_DEFAULT_")},
             compile=os.environ.get("VRX_COMPILE", "on").lower() not in ("off", "0"),
         )
+
+
+def environment_with(values: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with more variables, for one that it starts."""
+    return {**os.environ, **values}
 
 
 def platform_folders() -> tuple[Path, Path, Path]:

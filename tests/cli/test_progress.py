@@ -25,13 +25,25 @@ def test_the_environment_may_ask_for_plain_lines(monkeypatch: pytest.MonkeyPatch
 
 def test_logs_get_a_line_every_twentieth_of_a_file() -> None:
     file = io.StringIO()
-    plain = PlainProgress(Console(file=file, width=100), ProgressOptions())
+    plain = PlainProgress(lambda text: file.write(text + "\n"), ProgressOptions())
     sizes = {"source_size": (8, 8), "target_size": (16, 16)}
     plain(events.Started(input="in", output="out", frames=64, model="m", device="cpu", dtype="fp32", **sizes))
     for done in range(1, 65):
         plain(events.Advanced(input="in", done=done, frames=64, scene=1, fps=2.0, queues={}))
     lines = file.getvalue().splitlines()[1:]
     assert [int(line.split()[1]) for line in lines] == list(range(4, 65, 4))  # 4 of 64 are over a twentieth, 3 are not
+
+
+def test_files_side_by_side_get_their_own_lines() -> None:
+    said: list[str] = []
+    plain = PlainProgress(said.append, ProgressOptions())
+    sizes = {"source_size": (8, 8), "target_size": (16, 16)}
+    for name in ("a", "b"):
+        plain(events.Started(input=name, output="out", frames=100, model="m", device="cpu", dtype="fp32", **sizes))
+    for done in range(1, 11):
+        for name in ("a", "b"):
+            plain(events.Advanced(input=name, done=done, frames=100, scene=1, fps=2.0, queues={}))
+    assert [line.split()[:2] for line in said[2:]] == [["a:", "5"], ["b:", "5"], ["a:", "10"], ["b:", "10"]]
 
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202egpj.\n\x7f\u2066"
@@ -42,7 +54,11 @@ SHOWN = r"a\x1b]0;owned\x07\x9b31m\u202egpj.\x0a\x7f\u2066"
 def test_names_from_outside_cannot_steer_the_terminal(kind: type) -> None:
     file = io.StringIO()
     console = Console(file=file, width=300, force_terminal=kind is Bar, color_system=None)
-    watch = PlainProgress(console, ProgressOptions()) if kind is PlainProgress else Bar(console, False)
+    watch = (
+        PlainProgress(lambda text: file.write(text + "\n"), ProgressOptions())
+        if kind is PlainProgress
+        else Bar(console, False)
+    )
     with watch if isinstance(watch, Bar) else nullcontext():
         watch(events.Fetching(input="m", part=HOSTILE, done=5, size=5))
         watch(events.Noted(input="m", code="x", text=f"note {HOSTILE}"))

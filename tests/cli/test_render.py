@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vrx.cli import render
+from vrx.cli import closing, render
 from vrx.errors import VrxError
 
 HOSTILE = "a\x1b[31m\u202eb\x85\u2028"
@@ -14,7 +14,7 @@ def test_tables_and_error_lines_show_what_a_terminal_would_obey(capsys: pytest.C
     render.emit_table(("name", "x"), [(HOSTILE, HOSTILE)], title=HOSTILE)
     assert capsys.readouterr().out.count(SHOWN) == 3
     file = io.StringIO()
-    render.closing_table(Console(file=file, width=200), [(HOSTILE, f"failed: {HOSTILE}")])
+    closing.show_table(Console(file=file, width=200), [closing.Row(HOSTILE, "failed", HOSTILE)])
     assert file.getvalue().count(SHOWN) == 2
     render.error_line(VrxError(f"cannot read {HOSTILE}"))
     assert capsys.readouterr().err == f"vrx: cannot read {SHOWN}\n"

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__, events
-from vrx.cli import bench, compare, doctor, info, models, output, presets, restore, scenes, signals
+from vrx.cli import bench, compare, doctor, info, models, output, presets, restore, scenes, signals, transcript
 from vrx.cli.defaults import ConfiguredCommand
 from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
@@ -156,6 +156,16 @@ def call(arguments: list[str]) -> int:
 
 
 def run_guarded(arguments: list[str], debug: bool) -> int:
+    """Run the program; every error becomes a line and an exit code, and the last line of the log."""
+    try:
+        status = run_reported(arguments, debug)
+        transcript.TRANSCRIPT.info("exit code %d", status)
+        return status
+    finally:
+        transcript.close()
+
+
+def run_reported(arguments: list[str], debug: bool) -> int:
     """Run the program; every error becomes a line and an exit code."""
     try:
         return call(arguments)

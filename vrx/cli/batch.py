@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrx import api, events
-from vrx.cli import lines, output, render
+from vrx.cli import closing, lines, output, render
+from vrx.cli.closing import Row
 from vrx.cli.progress import ProgressOptions, watcher
 from vrx.cli.run_options import ProgressStyle
 from vrx.errors import Exit, FailedInputsError, OutputError, StoppedError, UsageError, VrxError
 from vrx.files import format_bytes
-from vrx.settings import Job
+from vrx.settings import BatchSettings, Job
 
 if TYPE_CHECKING:
     from vrx.pipeline.batch import Batch
     from vrx.pipeline.inputs import Input
     from vrx.pipeline.plan import Plan
 
-SKIPPED = "skipped: exists"
 PLANNED = {
-    "write": "planned: {}",
-    "replace": "planned: {} (replaced)",
-    "skip": SKIPPED,
-    "refuse": "refused without -y or -n: {} exists",
+    "write": ("planned", "{}"),
+    "replace": ("planned", "{} (replaced)"),
+    "skip": ("skipped", "exists"),
+    "refuse": ("refused", "{} exists; without -y or -n"),
 }
 
 
@@ -40,6 +40,7 @@ class RunOptions:
     verbose: bool
     progress: ProgressStyle
     recursive: bool = False
+    batch: BatchSettings = field(default_factory=BatchSettings)
 
     def __post_init__(self) -> None:
         if self.quiet and self.verbose:
@@ -60,46 +61,43 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
     )
     with watcher(console, shown, options.json) as watch:
         jobs = [job_of(template, found) for found in expand(words, template, options, watch)]
-        check_streams(jobs, options.json)
-        batch = api.batch(jobs, watch)
+        check_streams(jobs, options)
+        batch = api.batch(jobs, watch, options.batch)
+        shows = len(jobs) > 1 and not options.json and not options.quiet
+        error: StoppedError | None = None
         try:
             rows, status = plan(batch, options.json) if options.dry_run else restore(batch)
         except (KeyboardInterrupt, StoppedError) as stop:
-            raise interruption(stop, batch.stopped) from stop
-    if len(jobs) > 1 and not options.json and not options.quiet:
-        render.closing_table(console, [(job.source, row) for job, row in zip(jobs, rows, strict=True)])
+            error, rows = interruption(stop, batch), closing.rows_of(batch)
+    if shows:
+        closing.show_table(console, rows)
+    if error:
+        raise error
     if status:
         raise SystemExit(status)
 
 
-def restore(batch: Batch) -> tuple[list[str], int]:
+def restore(batch: Batch) -> tuple[list[Row], int]:
     """Restore all jobs; returns the rows of the closing table and the exit code."""
-    rows = []
-    results = batch.restore_all()
-    for result in results:
-        if isinstance(result, VrxError):
-            rows.append(f"failed: {result.message}")
-        elif result.skipped:
-            rows.append(SKIPPED)
-        else:
-            rows.append(f"{lines.format_count(result.frames, 'frame')} to {result.path or 'standard output'}")
-    return rows, int(batch.exit_code(results))
+    batch.restore_all()
+    return closing.rows_of(batch), int(batch.exit_code())
 
 
-def plan(batch: Batch, json: bool) -> tuple[list[str], int]:
+def plan(batch: Batch, json: bool) -> tuple[list[Row], int]:
     """Show the plans of all jobs; returns as `restore` does."""
     rows = []
-    results = batch.plan_all()
-    for result in results:
-        if isinstance(result, VrxError):
-            rows.append(f"failed: {result.message}")
+    plans = batch.plan_all()
+    for job, found in zip(batch.jobs, plans, strict=True):
+        if isinstance(found, VrxError):
+            rows.append(Row(job.source, "failed", found.message))
             continue
-        rows.append(PLANNED[result.action].format(result.output))
+        state, detail = PLANNED[found.action]
+        rows.append(Row(job.source, state, detail.format(found.output)))
         if json:
-            render.emit_json({"type": "plan", **result.as_dict()})
+            render.emit_json({"type": "plan", **found.as_dict()})
         else:
-            render.emit_table(("", ""), plan_rows(result))
-    return rows, int(batch.exit_code(results))
+            render.emit_table(("", ""), plan_rows(found))
+    return rows, int(batch.exit_code(plans))
 
 
 def check_working_folder() -> None:
@@ -132,13 +130,18 @@ def job_of(template: Job, found: Input) -> Job:
     return api.in_subfolder(replace(template, source=found.source), found.subfolder)
 
 
-def check_streams(jobs: Sequence[Job], json: bool) -> None:
-    """Refuse a result on a terminal, on a closed stream, or among events.  Raises UsageError and OutputError."""
+def check_streams(jobs: Sequence[Job], options: RunOptions) -> None:
+    """Refuse a result on a terminal, on a closed stream, or among events, and pipes that a later run would continue.
+
+    Raises UsageError and OutputError.
+    """
     piped = [job for job in jobs if job.output.path == "-" or (job.output.path is None and job.source == "-")]
     piped = [job for job in piped if job.preview is None]
+    if options.batch.deadline.moment is not None and (piped or any(job.source == "-" for job in jobs)):
+        raise UsageError("--until and pipes are mutually exclusive", "Name the input, and the result with -o")
     if not piped:
         return
-    if json:
+    if options.json:
         raise UsageError(
             "--json and a result on standard output are mutually exclusive", "Name a file with -o, or remove --json"
         )
@@ -148,10 +151,12 @@ def check_streams(jobs: Sequence[Job], json: bool) -> None:
         raise UsageError("the result would go to the terminal", "Name a file with -o")
 
 
-def interruption(stop: BaseException, found: events.Stopped | None) -> StoppedError:
+def interruption(stop: BaseException, batch: Batch) -> StoppedError:
     """The error line of a stop: how far the run came, and what the same command does next."""
     kind = type(stop) if isinstance(stop, StoppedError) else StoppedError
-    word = str(stop) or "interrupted"
+    word, found = str(stop) or "interrupted", batch.stopped
+    if batch.results and (found is None or not found.done):
+        return kind(f"{word} after {len(batch.results)} of {len(batch.jobs)} inputs", "The same command does the rest")
     if found is None or not found.done:
         return kind(word, "No frames saved; the same command starts again")
     total = f" of {found.frames}" if found.frames else ""
@@ -179,5 +184,5 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     if plan.seconds is not None:
         rows.append(("time", f"about {plan.seconds:.0f} s"))
     if plan.action != "write":
-        rows.append(("exists", PLANNED[plan.action].format(plan.output)))
+        rows.append(("exists", "{}: {}".format(*PLANNED[plan.action]).format(plan.output)))
     return rows + [("note", note) for note in plan.notes]

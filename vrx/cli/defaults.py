@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import typer
 import typer.core
 
-from vrx import configuration
+from vrx import __version__, configuration
+from vrx.cli import transcript
 from vrx.configuration import PRESET, Configuration, Options, Setting
 from vrx.errors import UsageError
 
 KEY = "vrx.defaults"  # of a context's notes: the settings that its command got from here
+LINE = "vrx.line"  # the same: the command as it was typed
 ENCODER_PRESET = "preset"
 
 
@@ -41,6 +44,7 @@ class ConfiguredCommand(typer.core.TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the line twice: what it names decides which defaults count.  Raises UsageError."""
+        ctx.meta[LINE] = [*ctx.command_path.split(), *args]
         if not ctx.resilient_parsing:  # completion
             typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             if "help" not in typed:
@@ -49,6 +53,9 @@ class ConfiguredCommand(typer.core.TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.  Raises UsageError, which names the place of a default that is wrong."""
+        if ctx.params.get("log") is not None:
+            transcript.open_log(ctx.params["log"], ctx.find_root().params["debug"])
+            transcript.TRANSCRIPT.info("%s", f"vrx {__version__}: {shlex.join(ctx.meta[LINE])}")
         try:
             return super().invoke(ctx)
         except UsageError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from vrx.errors import UsageError
 from vrx.geometry import TargetSize, choose_size, parse_size
-from vrx.settings import parse_time
+from vrx.settings import Deadline, parse_time
 
 
 def parse_number(text: str, option: str, automatic: str = "auto") -> float | None:
@@ -44,6 +45,19 @@ def parse_sizes(
 def parse_moment(text: str | None) -> Fraction | None:
     """A time in seconds, or None.  Raises UsageError."""
     return None if text is None else parse_time(text)
+
+
+def parse_clock(text: str | None) -> Deadline:
+    """The next time at which a clock shows HH:MM; never for None.  Raises UsageError."""
+    if text is None:
+        return Deadline()
+    try:
+        wanted = datetime.strptime(text, "%H:%M").time()
+    except ValueError as error:
+        raise UsageError(f"--until is {text!r}", "Use a time of the day, such as 06:30") from error
+    now = datetime.now()
+    day = now.date() if wanted > now.time() else now.date() + timedelta(days=1)
+    return Deadline(datetime.combine(day, wanted).astimezone())
 
 
 def split_words(text: str | None) -> tuple[str, ...]:

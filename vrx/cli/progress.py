@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from time import monotonic
 
 from rich.console import Console
 
 from vrx import events
-from vrx.cli import lines
-from vrx.cli.render import error_line
+from vrx.cli import lines, transcript
+from vrx.cli.render import show_error
 from vrx.errors import VrxError
 from vrx.events import Event, Watcher
 from vrx.settings import Environment
@@ -32,16 +33,24 @@ class ProgressOptions:
     opening: str = ""
 
 
-class PlainProgress:
-    """Progress as plain lines for logs: at the start, at intervals, at the end."""
+@dataclass
+class Reported:
+    """When progress of an input was reported last, and at which share."""
 
-    def __init__(self, console: Console, options: ProgressOptions) -> None:
-        self._console, self._verbose = console, options.verbose
+    when: float = 0.0
+    share: float = 0.0
+
+
+class PlainProgress:
+    """Progress as plain lines: at the start of each input, at intervals, at its end; `say` takes them."""
+
+    def __init__(self, say: Callable[[str], object], options: ProgressOptions) -> None:
+        self._say, self._verbose = say, options.verbose
         self._quiet = options.quiet or options.style == "none"
-        self._when, self._share = 0.0, 0.0
+        self._reported: dict[str, Reported] = {}
         self._parts: dict[str, float] = {}
-        if options.opening and console.is_terminal and not self._quiet:
-            self._print(f"opening {lines.label(options.opening)}")
+        if options.opening and not self._quiet:
+            self._say(f"opening {lines.label(options.opening)}")
 
     def __call__(self, event: Event) -> None:
         event = lines.printable_event(event)
@@ -55,16 +64,18 @@ class PlainProgress:
                 self._fetching(event)
             case _:
                 if isinstance(event, events.Started):
-                    self._when = monotonic()
-                    self._share = event.resumed_frames / event.frames if event.frames else 0.0
-                self._print(lines.format_event(event, self._verbose))
+                    share = event.resumed_frames / event.frames if event.frames else 0.0
+                    self._reported[event.input] = Reported(monotonic(), share)
+                text = lines.format_event(event, self._verbose)
+                if text is not None:
+                    self._say(text)
 
     def _advanced(self, event: events.Advanced) -> None:
         """A line every PLAIN_SECONDS or PLAIN_SHARE of the frames."""
-        share = event.done / event.frames if event.frames else 0.0
-        if monotonic() - self._when > PLAIN_SECONDS or share - self._share >= PLAIN_SHARE:
-            self._when, self._share = monotonic(), share
-            self._print(lines.format_advanced(event))
+        share, last = event.done / event.frames if event.frames else 0.0, self._reported.get(event.input, Reported())
+        if monotonic() - last.when > PLAIN_SECONDS or share - last.share >= PLAIN_SHARE:
+            self._reported[event.input] = Reported(monotonic(), share)
+            self._say(lines.format_advanced(event))
 
     def _fetching(self, event: events.Fetching) -> None:
         """A line every PLAIN_SECONDS, and one when the file is complete."""
@@ -72,11 +83,7 @@ class PlainProgress:
         if event.done == event.size or now - self._parts.get(event.part, 0.0) > PLAIN_SECONDS:
             self._parts[event.part] = now
             total = f" of {event.size / 1e6:.1f}" if event.size else ""
-            self._print(f"{event.part}: {event.done / 1e6:.1f}{total} MB")
-
-    def _print(self, text: str | None) -> None:
-        if text is not None:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._say(f"{event.part}: {event.done / 1e6:.1f}{total} MB")
 
 
 def write_event(event: Event) -> None:
@@ -89,12 +96,34 @@ def write_json(event: Event) -> None:
     """An event as JSON; failures of inputs are on standard error too, where people look."""
     write_event(event)
     if isinstance(event, events.Failed):
-        error_line(VrxError(event.message, event.hint))
+        show_error(VrxError(event.message, event.hint))
+
+
+class Both:
+    """Two watchers as one."""
+
+    def __init__(self, first: Watcher, second: Watcher) -> None:
+        self._watchers = first, second
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event to both."""
+        for watch in self._watchers:
+            watch(event)
 
 
 @contextmanager
 def watcher(console: Console, options: ProgressOptions, json_lines: bool) -> Iterator[Watcher]:
-    """The watcher that the options, the terminal and the environment select."""
+    """The watcher that the options, the terminal and the environment select; the log, where there is one, sees all."""
+    with visible_watcher(console, options, json_lines) as watch:
+        if transcript.active():
+            yield Both(PlainProgress(transcript.TRANSCRIPT.info, ProgressOptions(verbose=options.verbose)), watch)
+        else:
+            yield watch
+
+
+@contextmanager
+def visible_watcher(console: Console, options: ProgressOptions, json_lines: bool) -> Iterator[Watcher]:
+    """What is shown on standard error, or with --json written to standard output."""
     plain = Environment.read().plain
     bars = console.is_terminal and not console.no_color and not plain
     if json_lines:
@@ -105,4 +134,5 @@ def watcher(console: Console, options: ProgressOptions, json_lines: bool) -> Ite
         with Bar(console, options.verbose, options.opening) as bar:
             yield bar
     else:
-        yield PlainProgress(console, options)
+        shown = options if console.is_terminal else replace(options, opening="")
+        yield PlainProgress(partial(console.print, highlight=False, markup=False, soft_wrap=True), shown)

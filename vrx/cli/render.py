@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vrx.cli.transcript import TRANSCRIPT
 from vrx.errors import VrxError
 from vrx.settings import format_time
 
@@ -83,25 +84,21 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str 
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
 
 
-def closing_table(console: Console, rows: Sequence[tuple[str, str]]) -> None:
-    """The result of every input of a batch, on standard error."""
-    table = Table("input", "result", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
-    console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
-    good = sum(not result.startswith("failed: ") for _, result in rows)
-    skipped = sum(result.startswith("skipped: ") for _, result in rows)
-    console.print(f"{good} of {len(rows)} done" + (f" ({skipped} skipped)" if skipped else ""), highlight=False)
-
-
 def note_line(text: str) -> None:
     """Print a note on standard error."""
     sys.stderr.write(printable(text) + "\n")
+    TRANSCRIPT.info("%s", printable(text))
 
 
 def error_line(error: VrxError) -> None:
-    """Print an error on standard error, in one line, control characters escaped."""
-    sys.stderr.write("vrx: " + printable(str(error)) + "\n")
+    """Print an error on standard error, in one line, control characters escaped, and into the log."""
+    show_error(error)
+    TRANSCRIPT.info("vrx: %s", printable(str(error)))
+
+
+def show_error(error: VrxError) -> None:
+    """Print an error on standard error only."""
+    sys.stderr.write(f"vrx: {printable(str(error))}\n")
 
 
 def seconds(value: Fraction | None) -> str:

@@ -17,7 +17,16 @@ from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_leng
 from vrx.errors import UsageError
 from vrx.geometry import parse_box
 from vrx.previews import PreviewSettings, Variant
-from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_time
+from vrx.settings import (
+    BatchSettings,
+    Job,
+    ModelSettings,
+    OutputSettings,
+    RestoreSettings,
+    SelectionSettings,
+    Task,
+    parse_time,
+)
 
 DEFAULT_LENGTH = "1"  # second of each place of a preview
 
@@ -61,15 +70,21 @@ class SharedOptions:
     length: Length = DEFAULT_LENGTH
     vary: Vary = None
     threads: r.Threads = None
+    until: r.Until = None
+    on_done: r.OnDone = None
     resume: r.Resume = True
     dry_run: r.DryRun = False
     json: r.Json = False
     quiet: r.Quiet = False
     verbose: r.Verbose = False
+    log: r.Log = None
     progress: r.Progress = "auto"
 
     def job(self, task: RestoreSettings) -> Job:
         """The job of every input, still without its source.  Raises UsageError."""
+        for option, value in (("--overwrite (-y)", self.overwrite), ("--no-resume", not self.resume)):
+            if self.until is not None and value:
+                raise UsageError(f"--until and {option} are mutually exclusive", "Remove one of them")
         return Job(
             source="-",
             model=ModelSettings(
@@ -105,7 +120,7 @@ class SharedOptions:
                 encoder_args=parsing.split_words(self.encoder_args),
                 audio=not self.no_audio,
                 overwrite=self.overwrite,
-                skip_existing=self.skip_existing,
+                skip_existing=self.skip_existing or self.until is not None,
                 resume=self.resume,
             ),
         )
@@ -132,6 +147,7 @@ class SharedOptions:
             verbose=self.verbose,
             progress=self.progress,
             recursive=self.recursive,
+            batch=BatchSettings(deadline=parsing.parse_clock(self.until), on_done=self.on_done),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -18,6 +19,33 @@ Threads = Annotated[
         metavar="N",
         show_default="one a core",
         help="Processor threads of the networks, the decoder and the encoder, each.",
+        rich_help_panel=RUN,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HH:MM",
+        help="Stop at the next HH:MM: the chunk at hand is finished, and all that is done is saved. The same command "
+        "resumes there; results that exist are skipped (-n).",
+        rich_help_panel=RUN,
+    ),
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Add everything that is printed, but for progress bars, to a text file, with times.",
+        rich_help_panel=RUN,
+    ),
+]
+OnDone = Annotated[
+    str | None,
+    typer.Option(
+        "--on-done",
+        metavar="COMMAND",
+        help="Run a shell command after each input that is done or failed. It finds VRX_INPUT, VRX_OUTPUT, VRX_STATUS, "
+        "VRX_EXIT_CODE, VRX_MESSAGE and VRX_TASK in its environment. If it fails, vrx ends with 7.",
         rich_help_panel=RUN,
     ),
 ]

@@ -1,104 +1,97 @@
-"""Several jobs, one after the other: their results compared before the first begins, their model loaded once."""
+"""Several jobs: their results compared before the first begins, their model loaded once, what came of each."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from vrx import events
 from vrx.errors import Exit, StoppedError, VrxError, resource_errors
 from vrx.events import Watcher, ignore
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.existing import open_unless_done
+from vrx.pipeline.jobs import JobResult, JobRunner, as_failure, exit_code_of
 from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, make_plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.naming import find_files
 from vrx.pipeline.preview.run import PreviewResult
-from vrx.pipeline.run import RestoreResult, run
+from vrx.pipeline.run import RestoreResult
 from vrx.pipeline.session import Session
-from vrx.settings import Job
+from vrx.settings import BatchSettings, Job
 
 logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class Batch:
     """Jobs that may begin: no result replaces another one, or anything that any of the jobs reads.
 
-    `stopped` is the event of the stop that ended it, if one did.  Raises UsageError where a result would
-    replace something, and the error that keeps a model from being chosen.
+    `results` by the number of the job, of those that came to an end; `stopped` is the event of the stop that ended
+    the batch, if one did.  Raises UsageError where a result would replace something, and the error that keeps a
+    model from being chosen.
     """
 
-    def __init__(self, jobs: Sequence[Job], watch: Watcher) -> None:
+    def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None = None) -> None:
         self.jobs, self._watch, self._pool = tuple(jobs), watch, ModelPool()
-        self.stopped: events.Stopped | None = None
+        self._settings = settings or BatchSettings()
+        self._runner = JobRunner(watch, self._pool, self._settings)
+        self.results: dict[int, JobResult] = {}
+        self._outputs: list[Path | None] = []
         results = []
         for job in self.jobs:
             source = None if job.source == "-" else Path(job.source)
             entry = self._pool.select(job.model, job.restore, job.source).entry
             files = [find_destination(job, source, entry.name)] if job.preview is None else []
             files += [] if job.preview is None else find_files(job, source, entry.name).all
+            self._outputs.append(None if files[0] is None else files[0].path)
             results += [(job, file) for file in files]
         refuse_clashes(results)
 
-    def restore_all(self) -> list[RestoreResult | PreviewResult | VrxError]:
+    @property
+    def stopped(self) -> events.Stopped | None:
+        """The event of the stop that ended the batch; None for none, and for one between two jobs."""
+        return self._runner.stopped
+
+    def restore_all(self) -> Mapping[int, JobResult]:
         """Restore every job; the failure of one is its result, and an event, and does not stop the others.
 
         What will certainly fail is reported before the first is restored.  Raises the error that all of
         several jobs share, StoppedError and KeyboardInterrupt.
         """
-        results: list[RestoreResult | PreviewResult | VrxError] = []
         known = self.failures() if len(self.jobs) > 1 else {}
         for number, error in known.items():
-            self._report(self.jobs[number], error)
+            self.results[number] = self._runner.fail(self.jobs[number], self._outputs[number], error)
         try:
-            for number in range(len(self.jobs)):
-                results.append(known[number] if number in known else self._attempt(number, self.work))
+            for number, job in enumerate(self.jobs):
+                if number not in known:
+                    if self._settings.deadline.passed:
+                        raise self._settings.deadline.stop()
+                    self.results[number] = self._runner.finish(job, self._outputs[number])
         except (KeyboardInterrupt, StoppedError) as stop:
-            self._finish(results, exit_code_of(stop))
+            self._finish(exit_code_of(stop))
             raise
-        self._finish(results, self.exit_code(results))
-        return results
+        self._finish(self.exit_code())
+        return self.results
 
     def plan_all(self) -> list[Plan | VrxError]:
         """The plan of every job, or its failure, which is an event too."""
-        return [self._attempt(number, self.plan) for number in range(len(self.jobs))]
+        return [self._runner.attempt(job, self._plan) for job in self.jobs]
 
-    def exit_code(self, results: Sequence[object]) -> Exit:
-        """That of the failure of a single job; of several, whether any failed."""
-        errors = [result for result in results if isinstance(result, VrxError)]
-        if not errors:
-            return Exit.DONE
-        return errors[0].exit_code if len(self.jobs) == 1 else Exit.BATCH
+    def exit_code(self, plans: Sequence[object] = ()) -> Exit:
+        """That of the failure of a single job; of several, whether any failed, or the command of --on-done did."""
+        found = [*plans, *(done.result for done in self.results.values())]
+        errors = [result for result in found if isinstance(result, VrxError)]
+        if errors and len(self.jobs) == 1:
+            return errors[0].exit_code
+        return Exit.BATCH if errors or any(done.command_failed for done in self.results.values()) else Exit.DONE
 
-    def _attempt(self, number: int, action: Callable[[int], Result]) -> Result | VrxError:
-        """The result of an action on one job, or its failure.  Raises StoppedError."""
-        job = self.jobs[number]
-        try:
-            return action(number)
-        except StoppedError:
-            raise
-        except VrxError as error:
-            return self._report(job, error)
-        except BrokenPipeError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug that one input shows is reported as a failure of that input
-            return self._report(job, as_failure(error, job))
-
-    def _report(self, job: Job, error: VrxError) -> VrxError:
-        logger.debug("%s failed", job.source, exc_info=error)
-        code = int(error.exit_code)
-        self._watch(events.Failed(input=job.source, message=error.message, hint=error.hint, exit_code=code))
-        return error
-
-    def _finish(self, results: Sequence[RestoreResult | PreviewResult | VrxError], code: Exit) -> None:
-        failed = sum(isinstance(result, VrxError) for result in results)
-        skipped = sum(not isinstance(result, VrxError) and result.skipped for result in results)
-        done = len(results) - failed - skipped
+    def _finish(self, code: Exit) -> None:
+        found = [done.result for done in self.results.values()]
+        failed = sum(isinstance(result, VrxError) for result in found)
+        skipped = sum(not isinstance(result, VrxError) and result.skipped for result in found)
+        done = len(found) - failed - skipped
         self._watch(events.BatchFinished(done=done, failed=failed, skipped=skipped, exit_code=int(code)))
 
     def failures(self) -> dict[int, VrxError]:
@@ -133,59 +126,19 @@ class Batch:
 
     def restore(self, number: int) -> RestoreResult:
         """Run one job.  Raises VrxError; an earlier file of the result's name is then unchanged."""
-        return self._run(self.jobs[number], self._restore)
+        return self._runner.restore(self.jobs[number])
 
     def preview(self, number: int) -> PreviewResult:
         """Make the preview that a job asks for.  Raises VrxError; earlier files of its names are then unchanged."""
-        return self._run(self.jobs[number], lambda job: preview.preview(job, self._watch_stop, self._pool))
-
-    def work(self, number: int) -> RestoreResult | PreviewResult:
-        """Run one job, or make its preview.  Raises VrxError."""
-        return self.restore(number) if self.jobs[number].preview is None else self.preview(number)
-
-    def _restore(self, job: Job) -> RestoreResult:
-        with resource_errors(), Session(job, self._watch_stop, self._pool) as session:
-            return run(session)
-
-    def _run(self, job: Job, action: Callable[[Job], Result]) -> Result:
-        """Run one job; a stop is an event, and no model outlives a failure."""
-        self._watch(events.Opening(input=job.source))
-        try:
-            return action(job)
-        except (KeyboardInterrupt, StoppedError) as stop:
-            if self.stopped is None:  # before the first frame
-                code = int(exit_code_of(stop))
-                self._watch_stop(events.Stopped(input=job.source, done=0, frames=None, saved=0, exit_code=code))
-            self._pool.drop()
-            raise
-        except BaseException:
-            self._pool.drop()
-            raise
-
-    def _watch_stop(self, event: events.Event) -> None:
-        """Pass an event on, and remember the stop."""
-        if isinstance(event, events.Stopped):
-            self.stopped = event
-        self._watch(event)
+        return self._runner.preview(self.jobs[number])
 
     def plan(self, number: int) -> Plan:
         """What a run would do, without doing it."""
-        if self.jobs[number].preview is not None:
-            return preview.plan(self.jobs[number], self._watch, self._pool)
-        with resource_errors(), Session(self.jobs[number], self._watch, self._pool) as session:
+        return self._plan(self.jobs[number])
+
+    def _plan(self, job: Job) -> Plan:
+        if job.preview is not None:
+            return preview.plan(job, self._watch, self._pool)
+        with resource_errors(), Session(job, self._watch, self._pool) as session:
             session.open()
             return make_plan(session)
-
-
-def as_failure(error: Exception, job: Job) -> VrxError:
-    """A bug that one input of a batch shows, as a failure of that input."""
-    found = VrxError(
-        f"internal error with {job.source}: {type(error).__name__}: {error}", "Rerun it with --debug, and report it"
-    )
-    found.__cause__ = error
-    return found
-
-
-def exit_code_of(stop: BaseException) -> Exit:
-    """The exit code of a stop: interrupted (Ctrl-C) or terminated."""
-    return stop.exit_code if isinstance(stop, StoppedError) else Exit.INTERRUPTED

@@ -58,11 +58,12 @@ class StreamState:
 class Save:
     """A request to save the stream's state at this position; every stage adds its own as it passes.
 
-    `with_stages` False: only the position, which is enough at the end of a scene.
+    `with_stages` False: only the position, which is enough at the end of a scene.  `last`: the run stops there.
     """
 
     state: StreamState
     with_stages: bool = True
+    last: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import iter_masked_frames
+from vrx.settings import MAX_FRAMES
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
         writer = SegmentedWriter(session.target, journal) if journal else Writer(session.target)
         stack.enter_context(writer)
     progress = Progress(session, executor, writer, begin)
-    drain(executor, stream_items(session, restorer, journal), writer, progress)
+    drain(executor, stream_items(session, restorer, journal), writer, progress, session)
     scenes, end = progress.scene + 1, session.reader.end_time
     if isinstance(writer, SegmentedWriter):
         writer.finish(scenes, end)
@@ -189,8 +190,15 @@ def stream_items(session: Session, restorer: Restorer, journal: Journal | None) 
         yield Resume(state)
     frames = iter_masked_frames(session, position.frame if position else 0)
     items = make_chunks(frames, restorer.schedule, restorer.scale, position)
-    within_scene = FAMILIES[session.entry.family].capabilities.resumes_in_scene
-    yield from items if journal is None else insert_checkpoints(items, within_scene, state)
+    if journal is None:
+        yield from items
+    else:
+        yield from insert_checkpoints(items, resumes_within_scenes(session), state, session.deadline)
+
+
+def resumes_within_scenes(session: Session) -> bool:
+    """Whether the model's state can be saved between any two chunks."""
+    return FAMILIES[session.entry.family].capabilities.resumes_in_scene
 
 
 def drain(
@@ -198,8 +206,13 @@ def drain(
     items: Iterator[Item | Control],
     writer: Writer | SegmentedWriter,
     progress: Progress,
+    session: Session,
 ) -> None:
-    """Write the restored chunks, and save the stream's state at each save point."""
+    """Write the restored chunks, and save the stream's state at each save point.
+
+    Raises StoppedError once the deadline is past: after the state was saved, or where it cannot be, after a chunk.
+    """
+    saves = isinstance(writer, SegmentedWriter) and resumes_within_scenes(session)
     with closing(executor.results(items)) as results:
         try:
             for item in results:
@@ -209,9 +222,13 @@ def drain(
                     progress.begin_chunk(item)
                     write_chunk(executor, item, writer)
                     progress.end_chunk()
+                    if not saves and session.deadline.passed and writer.frames < (session.frames or MAX_FRAMES):
+                        raise session.deadline.stop()
                 else:
                     assert isinstance(writer, SegmentedWriter)
                     writer.save(item.state)
+                    if item.last:
+                        raise session.deadline.stop()
         except (KeyboardInterrupt, StoppedError) as reason:
             executor.hurry()
             progress.stop(reason)

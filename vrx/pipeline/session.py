@@ -30,7 +30,7 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.sizing import choose_scale
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.scenes.cut_list import read_cuts
-from vrx.settings import Job, SelectionSettings, Task
+from vrx.settings import Deadline, Job, SelectionSettings, Task
 from vrx.weights.download import Downloader
 
 logger = logging.getLogger(__name__)
@@ -41,12 +41,20 @@ class Session:
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
     are to be found; `destination` None for standard output; `warnings` the texts of all warnings so far.
-    `complete` is the selection of which the job's is a part, where masks belong to that.
+    `complete` is the selection of which the job's is a part, where masks belong to that.  At the
+    `deadline` a run stops.
     Raises UsageError where the result would replace something that the job reads.
     """
 
-    def __init__(self, job: Job, watch: Watcher, pool: ModelPool, complete: SelectionSettings | None = None) -> None:
-        self.job, self.watch, self._pool = job, watch, pool
+    def __init__(
+        self,
+        job: Job,
+        watch: Watcher,
+        pool: ModelPool,
+        complete: SelectionSettings | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self.job, self.watch, self._pool, self.deadline = job, watch, pool, deadline or Deadline()
         self._complete = complete
         self._stack = ExitStack()
         self.warnings: list[str] = []

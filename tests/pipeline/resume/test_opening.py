@@ -17,7 +17,7 @@ from vrx.pipeline.executor import StreamState
 from vrx.pipeline.resume import opening
 from vrx.pipeline.resume.opening import is_resumable, open_journal
 from vrx.pipeline.resume.workspace import folder_of
-from vrx.settings import Job
+from vrx.settings import Deadline, Job
 
 CHECKPOINT: list[Path] = []
 
@@ -94,5 +94,7 @@ def test_a_source_of_unknown_length_is_resumable_and_a_pipe_is_not(
 ) -> None:
     job = make_job(source, tmp_path / "out.mkv")
     with open_session(make_job(clip("in.mkv", frames=2), tmp_path / "out.mkv")) as session:
-        opened = SimpleNamespace(frames=frames, target=session.target, job=job)
+        opened = SimpleNamespace(
+            frames=frames, target=session.target, job=job, output=session.output, deadline=Deadline()
+        )
         assert is_resumable(opened) == expected  # type: ignore[arg-type]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from vrx.errors import StoppedError
 from vrx.events import Note
+from vrx.files import path_exists
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.fingerprint import fingerprint
 from vrx.pipeline.resume.journal import Journal
-from vrx.pipeline.resume.workspace import claim
+from vrx.pipeline.resume.workspace import JOURNAL, claim, folder_of
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES, can_segment
 from vrx.pipeline.session import Session
 
@@ -29,6 +30,7 @@ def open_journal(stack: ExitStack, session: Session, checkpoints: list[Path]) ->
         return None
     if not is_resumable(session):
         lock_result(stack, session, path)
+        warn_of_deadline(session, path)
         return None
     marks = fingerprint(session.job, session.entry.name, checkpoints, (session.device, session.dtype))
     journal = stack.enter_context(Journal(path, marks))
@@ -47,8 +49,13 @@ def open_journal(stack: ExitStack, session: Session, checkpoints: list[Path]) ->
 
 
 def is_resumable(session: Session) -> bool:
-    """Whether a run writes its result in segments that a later run can continue."""
-    long = session.frames is None or session.frames > SEGMENT_FRAMES
+    """Whether a run writes its result in segments that a later run can continue.
+
+    Short results are written at once, unless they are to stop at a deadline, or an earlier run of theirs was.
+    """
+    long = session.frames is None or session.frames > SEGMENT_FRAMES or session.deadline.moment is not None
+    if not long and session.output is not None:
+        long = path_exists(folder_of(session.output) / JOURNAL)
     return session.job.source != "-" and long and can_segment(session.target) and session.job.output.resume
 
 
@@ -61,6 +68,14 @@ def lock_result(stack: ExitStack, session: Session, path: Path) -> None:
     if workspace.has_segments() and not session.job.output.resume:
         workspace.discard()
         session.notify(Note("earlier-work-deleted", f"{path}: the unfinished work of an earlier run is deleted"))
+
+
+def warn_of_deadline(session: Session, path: Path) -> None:
+    """Say that a run which stops at the deadline will have to start again."""
+    moment = session.deadline.moment
+    if moment is not None:
+        text = f"{path}: what is not complete at {moment:%H:%M} starts again, as it cannot be resumed"
+        session.notify(Note("not-resumable", text, {"output": str(path)}, "warning"))
 
 
 def report_saved_frames(session: Session, journal: Journal, kind: type[BaseException] | None, *_: object) -> None:

@@ -16,6 +16,7 @@ from vrx.pipeline.chunking import Item
 from vrx.pipeline.executor import Control, Save, StreamState
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.journal import Journal
+from vrx.settings import Deadline
 
 SEGMENT_FRAMES = 240  # at least: encoders start a new group of pictures after about as many anyway
 
@@ -26,9 +27,12 @@ def can_segment(target: Target) -> bool:
 
 
 def insert_checkpoints(
-    items: Iterable[Item], within_scenes: bool, start: StreamState | None
+    items: Iterable[Item], within_scenes: bool, start: StreamState | None, deadline: Deadline | None = None
 ) -> Iterator[Item | Control]:
     """Chunks and scene starts, and a request to save the stream's state once a segment is long enough.
+
+    Where states can be saved within scenes, the stream ends with such a request at the first chunk's end after the
+    deadline, but for a stream whose end that is.
 
     `within_scenes`: the state is saved between any two chunks; else only at the end of a scene, where the
     position is enough: the states of large models take gigabytes.  `start` is where the stream continues,
@@ -36,7 +40,11 @@ def insert_checkpoints(
     """
     scene = start.scene if start else None
     count = saved = start.frame if start else 0
+    position: StreamState | None = None  # after the latest chunk
     for item in items:
+        if position is not None and deadline is not None and deadline.passed:
+            yield Save(position, last=True)
+            return
         if isinstance(item, SceneStart):
             if not within_scenes and scene is not None and count - saved >= SEGMENT_FRAMES:
                 yield Save(StreamState(scene, 0, count), with_stages=False)
@@ -46,10 +54,13 @@ def insert_checkpoints(
             continue
         yield item
         count = item.first_frame + len(item.frames)
-        if within_scenes and count - saved >= SEGMENT_FRAMES:
-            assert scene is not None
+        if not within_scenes:
+            continue
+        assert scene is not None
+        if count - saved >= SEGMENT_FRAMES:
             yield Save(StreamState(scene, item.index + 1, count))
             saved = count
+        position = StreamState(scene, item.index + 1, count)
 
 
 class SegmentedWriter:
@@ -85,9 +96,10 @@ class SegmentedWriter:
         self.frames += 1
 
     def save(self, state: StreamState) -> None:
-        """End the segment here; a later run may continue from `state`."""
+        """End the segment here, if one was begun; a later run may continue from `state`."""
         segment = self._finish_segment()
-        assert segment is not None
+        if segment is None:
+            return
         with defer_signals():
             self._journal.add(segment, state)
 

@@ -1,0 +1,76 @@
+"""The log of --log: what is in it, that it is added to, and what happens where it cannot be written."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipMaker
+from tests.conftest import Command
+from vrx.cli import transcript
+from vrx.cli.render import error_line
+from vrx.errors import VrxError
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S")
+
+
+def test_a_log_has_everything_that_is_printed_and_is_added_to(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("a b.mkv", frames=2)
+    (tmp_path / "bad.mkv").write_text("no video")
+    words = ("upscale", "a b.mkv", "bad.mkv", "-s", "2", "-n", "--log", "night.log")
+    done = vrx(*words)
+    first = (tmp_path / "night.log").read_text().splitlines()
+    assert vrx(*words, "-q", "--json").returncode == 7
+    lines = (tmp_path / "night.log").read_text().splitlines()
+    assert lines[: len(first)] == first
+    assert all(LINE.match(line) for line in lines)
+    said = [line[20:] for line in first]
+    assert re.fullmatch(r"vrx \S+: vrx upscale 'a b.mkv' bad.mkv -s 2 -n --log night.log", said[0])
+    for line in done.stderr.splitlines():
+        if line.startswith(("vrx: ", "a b", "1 of 2")) and "  " not in line:
+            assert line in said, line
+    assert any(re.fullmatch(r"a b.mkv, done, 0:\d\d, 2 frames to a b.x2.mkv", line) for line in said)
+    assert said[-1] == "exit code 7"
+    again = [line[20:] for line in lines[len(first) :]]
+    assert "a b.mkv: skipped, a b.x2.mkv exists" in again  # quiet and JSON are for the screen
+    assert sum(line.startswith("vrx: cannot read bad.mkv") for line in again) == 1
+
+
+def test_wrong_values_are_in_the_log(vrx: Command, tmp_path: Path) -> None:
+    assert vrx("upscale", "none.mkv", "--crf", "99", "--log", "x.log").returncode == 2
+    text = (tmp_path / "x.log").read_text()
+    assert "vrx: --crf 99 is out of range" in text
+    assert text.endswith("exit code 2\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none/x.log", "cannot write the log none/x.log: No such file or directory"),
+        ("in.mkv", "cannot add to in.mkv, which is not a log of vrx"),
+        (".", "cannot write the log .: Is a directory"),
+    ],
+)
+def test_a_log_that_cannot_be_written_is_said_before_work(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, name: str, words: str
+) -> None:
+    before = clip("in.mkv", frames=1).read_bytes()
+    done = vrx("upscale", "in.mkv", "-s", "2", "--log", name)
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert words in done.stderr
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("in.mkv", before)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_ends_the_log_and_not_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    transcript.open_log(Path("/dev/full"), debug=False)
+    for _ in range(2):
+        error_line(VrxError("something"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "vrx: something",
+        f"vrx: cannot write the log /dev/full: {os.strerror(28)}. The run continues without it",
+        "vrx: something",
+    ]
+    assert not transcript.active()

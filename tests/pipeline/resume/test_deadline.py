@@ -1,0 +1,129 @@
+"""--until: a run stops after the chunk at hand, everything done is saved, and the same command resumes."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import ClipMaker, read
+from tests.conftest import Command
+from tests.pipeline.jobs import make_job
+from vrx import events
+from vrx.cli.parsing import parse_clock
+from vrx.errors import StoppedError, UsageError
+from vrx.pipeline.batch import Batch
+from vrx.pipeline.resume import writer
+from vrx.pipeline.resume.workspace import folder_of
+from vrx.settings import BatchSettings, Deadline, Job
+
+
+class AfterCalls(Deadline):
+    """A deadline that is there once it was asked about a number of times."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__(datetime.now().astimezone())
+        object.__setattr__(self, "calls", calls)
+
+    @property
+    def passed(self) -> bool:
+        object.__setattr__(self, "calls", self.calls - 1)  # type: ignore[attr-defined]
+        return self.calls < 0  # type: ignore[attr-defined,no-any-return]
+
+
+def stop(job: Job, calls: int) -> events.Stopped:
+    seen: list[events.Event] = []
+    batch = Batch([job], seen.append, BatchSettings(deadline=AfterCalls(calls)))
+    with pytest.raises(StoppedError, match=r"stopped at \d\d:\d\d"):
+        batch.restore_all()
+    assert isinstance(seen[-1], events.BatchFinished)
+    assert seen[-1].exit_code == 130
+    assert batch.stopped is not None
+    return batch.stopped
+
+
+@pytest.mark.parametrize("segment", [240, 4])  # frames that a segment has at least
+def test_all_that_is_done_is_saved_and_the_same_run_resumes(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment: int
+) -> None:
+    monkeypatch.setattr(writer, "SEGMENT_FRAMES", segment)
+    source = clip("in.mkv", frames=30, cuts=[11])
+    job = make_job(source, tmp_path / "out.mkv", codec="ffv1")
+    stopped = stop(job, 4)
+    assert 0 < stopped.saved == stopped.done < 30
+    assert not (tmp_path / "out.mkv").exists()
+    assert stop(job, 4).saved > stopped.saved  # a second night goes on from there
+    seen: list[events.Event] = []
+    result = Batch([job], seen.append).restore(0)  # also without a deadline
+    assert result.frames == 30
+    assert next(e for e in seen if isinstance(e, events.Started)).resumed_frames > stopped.saved
+    whole = Batch([make_job(source, tmp_path / "whole.mkv", codec="ffv1")], events.ignore).restore(0)
+    assert whole.path is not None
+    assert np.array_equal(read(tmp_path / "out.mkv").frames, read(whole.path).frames)
+    assert read(tmp_path / "out.mkv").times == read(whole.path).times
+    assert not folder_of(tmp_path / "out.mkv").exists()
+
+
+def test_a_run_that_ends_by_then_is_whole(clip: ClipMaker, tmp_path: Path) -> None:
+    job = make_job(clip("in.mkv", frames=8), tmp_path / "out.mkv")
+    batch = Batch([job], events.ignore, BatchSettings(deadline=AfterCalls(1000)))
+    batch.restore_all()
+    assert batch.exit_code() == 0
+    assert len(read(tmp_path / "out.mkv").frames) == 8
+
+
+def test_what_cannot_be_resumed_is_said_before_and_stops_at_once(clip: ClipMaker, tmp_path: Path) -> None:
+    seen: list[events.Event] = []
+    batch = Batch(
+        [make_job(clip("in.mkv", frames=12), tmp_path / "out.nut")],
+        seen.append,
+        BatchSettings(deadline=AfterCalls(2)),
+    )
+    with pytest.raises(StoppedError):
+        batch.restore_all()
+    notes = [e for e in seen if isinstance(e, events.Noted) and e.code == "not-resumable"]
+    assert [(note.level, "starts again" in note.text) for note in notes] == [("warning", True)]
+    assert batch.stopped is not None
+    assert batch.stopped.saved == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_no_job_begins_after_the_deadline(clip: ClipMaker, tmp_path: Path) -> None:
+    jobs = [make_job(clip(f"{name}.mkv", frames=1), tmp_path / f"{name}.x2.mkv") for name in "ab"]
+    batch = Batch(jobs, events.ignore, BatchSettings(deadline=AfterCalls(1)))
+    with pytest.raises(StoppedError):
+        batch.restore_all()
+    assert list(batch.results) == [0]
+
+
+def test_a_clock_names_its_next_moment() -> None:
+    now = datetime.now()
+    for minutes in (-2, 2):
+        wanted = now + timedelta(minutes=minutes)
+        moment = parse_clock(f"{wanted:%H:%M}").moment
+        assert moment is not None
+        left = (moment - now.astimezone()).total_seconds()
+        assert 0 < left <= 86400 + 3600
+        assert (left < 300) == (minutes > 0)
+        assert f"{moment:%H:%M}" == f"{wanted:%H:%M}"
+    assert parse_clock(None).moment is None
+    assert not parse_clock(None).passed
+
+
+@pytest.mark.parametrize("text", ["6", "25:00", "06:61", "soon", "6 pm", ""])
+def test_another_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--until is"):
+        parse_clock(text)
+
+
+def test_until_skips_what_exists_and_refuses_what_would_start_over(
+    vrx: Command, clip: ClipMaker, tmp_path: Path
+) -> None:
+    clip("a.mkv", frames=1)
+    (tmp_path / "a.x2.mkv").write_text("done last night")
+    later = f"{datetime.now() + timedelta(hours=12):%H:%M}"
+    done = vrx("upscale", "a.mkv", "-s", "2", "--until", later)
+    assert (done.returncode, "a.mkv: skipped, a.x2.mkv exists" in done.stderr) == (0, True)
+    for words in (("a.mkv", "-y"), ("a.mkv", "--no-resume"), ("a.mkv", "-o", "-"), ("-", "-o", "b.mkv")):
+        done = vrx("upscale", *words, "--until", later)
+        assert (done.returncode, "--until and" in done.stderr) == (2, True), words
