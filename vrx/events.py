@@ -55,7 +55,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "model-selected": "--model auto chose a model, or a larger one exists: model, larger",
     "not-resumable": "a run that stops at its deadline will start again: output",
     "on-done-failed": "the command of --on-done failed, or could not be run: status (of its exit; None: not run)",
-    "on-done-output": "a line that the command of --on-done wrote",
+    "on-done-output": "output of the command of --on-done: line",
     "orientation-applied": "pixels are turned, as the container has no tag for it: rotation, mirrored",
     "orientation-change": "the orientation changes within the source: seconds",
     "orientation-loss": "an angle that is not a quarter turn is dropped",
