@@ -131,9 +131,7 @@ class Session:
         self.source = spool_stdin(self._folder()) if named is None else named
         threads = self.job.model.threads or 0
         span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
-        which = Deinterlace(selection.deinterlace)
-        if self.job.restore.task is Task.INPAINT and which is Deinterlace.AUTO:
-            which = Deinterlace.OFF  # what is known stays as it was
+        which = deinterlacing(selection, self.job.restore.task)
         name = PIPE_NAME if named is None else None
         self.reader = self._stack.enter_context(Reader(self.source, span, self.notify, name, which))
         apply_orientation(self.reader, self.output, self.notify)
@@ -163,3 +161,9 @@ class Session:
     def _downloader(self) -> Downloader:
         """Provides the files of models."""
         return Downloader.for_watcher(self.job.source, self.watch, self.job.model.offline)
+
+
+def deinterlacing(selection: SelectionSettings, task: Task) -> Deinterlace:
+    """How frames are deinterlaced for a task: never to inpaint, unless that is asked for, as what is known stays."""
+    which = Deinterlace(selection.deinterlace)
+    return Deinterlace.OFF if task is Task.INPAINT and which is Deinterlace.AUTO else which

@@ -38,7 +38,7 @@ def test_a_result_of_another_rate() -> None:
     twice, fewer = [n * TICK / 2 for n in range(20)], [n * TICK * 5 / 4 for n in range(8)]
     at = [n * TICK for n in range(10)]
     assert shown(twice, Fraction(0), at) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
-    assert shown(fewer, Fraction(0), at) == [0, 1, 1, 2, 3, 4, 5, 5, 6, 7]
+    assert shown(fewer, Fraction(0), at) == [0, 0, 1, 2, 3, 4, 4, 5, 6, 7]
 
 
 def test_the_last_frame_stays() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker, read, save_picture, turned_clip
+from tests.clips import ClipMaker, read, save_picture, turned_clip, write_interlaced
 from tests.pipeline.jobs import notes
 from tests.pipeline.preview.previews import preview_job
 from vrx import events
@@ -54,7 +54,7 @@ def parts_of(job: Job) -> tuple[np.ndarray, int]:
         ((part,),) = found.parts()
         restored = found.restore(part, "0", found.progress([[part]]))
         stretch = part.stretch
-        frames = read(restored.result).frames[stretch.lead : stretch.lead + stretch.shown]
+        frames = read(restored.result).frames[stretch.lead : stretch.frames]
         return frames, round((stretch.time - (job.selection.start or 0)) / TICK)
 
 
@@ -110,6 +110,21 @@ def test_cuts_of_a_list_are_those_of_the_run(clip: ClipMaker, tmp_path: Path) ->
     shown, first = parts_of(job)
     assert first == 21
     assert np.array_equal(shown, run_all(job, tmp_path / "all.mkv")[21:25])
+
+
+@pytest.mark.parametrize("which", ["on", "double"])
+def test_interlaced_video_is_shown_as_its_result_goes(tmp_path: Path, which: str) -> None:
+    source = tmp_path / "in.mp4"
+    write_interlaced(source, flagged=True)
+    begin, end = Fraction(80, 1000), Fraction(280, 1000)
+    job = preview_job(source, selection={"deinterlace": which}, at=[begin], length=end - begin, **LOSSLESS)
+    shown, _ = parts_of(job)
+    path = tmp_path / "all.mkv"
+    complete = run_all(job, path)
+    inside = [number for number, time in enumerate(read(path).times) if begin <= time + TICK / 8 < end]
+    assert len(inside) == {"on": 3, "double": 6}[which]
+    assert np.abs(shown.astype(int) - complete[inside]).max() <= 1
+    assert len(read(make(job).clip).frames) == len(inside)
 
 
 def test_a_scene_that_began_long_before_is_said(clip: ClipMaker) -> None:

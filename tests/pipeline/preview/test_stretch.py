@@ -9,7 +9,7 @@ from tests.clips import ClipMaker
 from tests.pipeline.preview.previews import preview_job
 from vrx.errors import UsageError
 from vrx.pipeline.preview.source import Source
-from vrx.pipeline.preview.stretch import LEAD, REACH, Stretch, find_stretch
+from vrx.pipeline.preview.stretch import LEAD, REACH, Reading, Stretch, find_stretch
 
 CUT = 40  # frame that a shot begins with
 TICK = Fraction(1, 25)
@@ -18,7 +18,7 @@ TICK = Fraction(1, 25)
 def stretch(path: Path, time: Fraction | float, length: Fraction | None = 10 * TICK, **selection: object) -> Stretch:
     job = preview_job(path, selection=selection)
     source = Source.of(job, path, path.name)
-    return find_stretch(source, job.selection, Fraction(time).limit_denominator(1000), length)
+    return find_stretch(source, Reading(job.selection), Fraction(time).limit_denominator(1000), length)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def two_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("after", [0, 1, 7, REACH])
 def test_a_scene_in_reach_is_restored_from_its_beginning(two_shots: Path, after: int) -> None:
     found = stretch(two_shots, (CUT + after) * TICK)
-    assert (found.start, found.lead, found.shown, found.complete) == (CUT * TICK, after, 10, True)
+    assert (found.start, found.lead, len(found.times), found.complete) == (CUT * TICK, after, 10, True)
     assert found.time == (CUT + after) * TICK
 
 
@@ -70,18 +70,18 @@ def test_one_frame_is_the_one_that_is_shown_at_the_time(clip: ClipMaker, time: f
     times = [0, 40, 80, 120, 200, 400]  # milliseconds, with gaps
     path = clip("gaps.mkv", times=times)
     found = stretch(path, time, None)
-    assert (found.time, found.shown) == (Fraction(times[frame], 1000), 1)
+    assert (found.time, len(found.times)) == (Fraction(times[frame], 1000), 1)
 
 
 def test_varying_rates_count_by_time(clip: ClipMaker) -> None:
     path = clip("gaps.mkv", times=[0, 40, 80, 120, 200, 400, 440, 480])
     found = stretch(path, 0.08, Fraction(4, 10))
-    assert (found.time, found.shown) == (Fraction(8, 100), 5)
+    assert (found.time, len(found.times)) == (Fraction(8, 100), 5)
 
 
 def test_what_is_left_at_the_end_is_shown(two_shots: Path) -> None:
-    assert stretch(two_shots, 97 * TICK).shown == 3
-    assert stretch(two_shots, 99 * TICK + TICK / 2).shown == 1
+    assert len(stretch(two_shots, 97 * TICK).times) == 3
+    assert len(stretch(two_shots, 99 * TICK + TICK / 2).times) == 1
 
 
 @pytest.mark.parametrize("selection", [{}, {"end": Fraction(1)}, {"frames": 25}, {"start": Fraction(1), "frames": 5}])
@@ -95,7 +95,7 @@ def test_a_place_outside_of_the_run_is_refused(two_shots: Path, selection: dict[
 
 def test_a_place_past_the_end_of_a_source_of_unknown_length_is_refused(clip: ClipMaker) -> None:
     raw = clip("raw.h264", times=range(12), time_base=TICK, codec="libx264")
-    assert stretch(raw, 0.2, None).shown == 1
+    assert len(stretch(raw, 0.2, None).times) == 1
     for time in (0.5, 3, 40):
         with pytest.raises(UsageError, match=r"past the end of raw\.h264"):
             stretch(raw, time)

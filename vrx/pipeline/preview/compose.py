@@ -13,7 +13,6 @@ import torch
 
 from vrx.media.frame import Frame
 from vrx.media.lettering import Picture
-from vrx.media.read import Span
 from vrx.media.signals import defer_signals
 from vrx.media.target import Target
 from vrx.media.write import Writer
@@ -21,14 +20,14 @@ from vrx.pipeline.colorspace import Conversion, from_rgb
 from vrx.pipeline.pictures import to_picture
 from vrx.pipeline.preview.search import Search
 from vrx.pipeline.preview.sheet import Sheet, Size
-from vrx.pipeline.preview.source import Source, display_colors, display_size, open_upright
+from vrx.pipeline.preview.source import Source, display_colors, display_size, open_result
 from vrx.pipeline.preview.stretch import Stretch
 from vrx.pipeline.video import make_plain_target
 from vrx.settings import OutputSettings, format_time
 
 SEARCHED = 1280  # pixels across of the pictures that are searched for differences
 SEARCHED_PAIRS = 6  # of frames
-SLACK = Fraction(1, 4)  # of a frame, by which times in results may be rounded
+SLACK = Fraction(1, 8)  # of a frame, by which times in results may be rounded
 CLIP_CRF = 12  # of x264: what it loses is not seen beside what is compared
 SOURCE, ENLARGED = "source", "source, bicubic"  # names of the first column, as it is and at the result's size
 
@@ -53,7 +52,7 @@ class Composer:
     def __init__(self, source: Source, names: Sequence[str], first: Shown) -> None:
         self._source = source
         with ExitStack() as stack:
-            readers = [stack.enter_context(open_upright(path, Span(frames=1))) for path in first.results]
+            readers = [stack.enter_context(open_result(path)) for path in first.results]
             sizes = [display_size(reader) for reader in readers]
             own = display_size(stack.enter_context(source.open(first.time, 1)))
         self._size = max(sizes, key=lambda size: size[0] * size[1])
@@ -62,15 +61,16 @@ class Composer:
 
     def frames(self, shown: Shown) -> Iterator[tuple[Fraction, tuple[Frame, ...]]]:
         """The shown frames of all columns, and when they are shown, in seconds after the source's first."""
+        times = max((stretch.times for stretch in shown.stretches), key=len)  # rates may differ
+        slack = SLACK / self._source.rate
         with ExitStack() as stack:
-            source = stack.enter_context(self._source.open(shown.time, shown.stretches[0].shown))
-            tracks = []
+            source = stack.enter_context(self._source.open(shown.time))
+            tracks = [Track(source.frames(), -source.origin, slack)]
             for stretch, path in zip(shown.stretches, shown.results, strict=True):
-                reader = stack.enter_context(open_upright(path, Span()))
-                tracks.append(Track(reader.frames(), stretch.start, SLACK / self._source.rate))
-            for frame in source.frames():
-                time = frame.time - source.origin
-                yield time, (frame, *(track.at(time) for track in tracks))
+                reader = stack.enter_context(open_result(path))
+                tracks.append(Track(reader.frames(), stretch.start, slack))
+            for time in times:
+                yield time, tuple(track.at(time) for track in tracks)
 
     def search(self, shown: Shown) -> tuple[Size, int]:
         """Left and top of the part to enlarge, and the number of the frame to show in the picture."""
@@ -78,7 +78,7 @@ class Composer:
         factor = min(1.0, SEARCHED / self._size[0])
         size = (max(1, round(self._size[0] * factor)), max(1, round(self._size[1] * factor)))
         complete, choices = Search(part), Search(part)
-        searched = pick_pairs(shown.stretches[0].shown)
+        searched = pick_pairs(max(len(stretch.times) for stretch in shown.stretches))
         for number, (_, frames) in enumerate(self.frames(shown)):
             if number in searched:
                 pictures = torch.stack([display_colors(frame, size) for frame in frames])
@@ -97,9 +97,9 @@ class Composer:
 
 
 class Track:
-    """Gives the frame of a result that is shown at each of rising times, in seconds after the source's first frame.
+    """Gives the frame of a file that is shown at each of rising times, in seconds after the source's first frame.
 
-    The result begins at `start`; its times are rounded by less than `slack`.  Its rate may be another.
+    The file's zero is at `start` of those; its times are rounded by less than `slack`.
     """
 
     def __init__(self, frames: Iterator[Frame], start: Fraction, slack: Fraction) -> None:
@@ -108,7 +108,7 @@ class Track:
         self._coming = next(frames, None)
 
     def at(self, time: Fraction) -> Frame:
-        """The frame that is shown then, the first or the last one outside of the result."""
+        """The frame that is shown then, the first or the last one outside of the file."""
         while self._coming is not None and self._coming.time + self._ahead <= time:
             self._current, self._coming = self._coming, next(self._frames, None)
         return self._current

@@ -22,15 +22,15 @@ from vrx.pipeline.preview.naming import PreviewFiles, find_files
 from vrx.pipeline.preview.places import Place, choose_places
 from vrx.pipeline.preview.progress import PreviewProgress, Work
 from vrx.pipeline.preview.source import Source
-from vrx.pipeline.preview.stretch import LEAD, Stretch, find_stretch
+from vrx.pipeline.preview.stretch import LEAD, Reading, Stretch, find_stretch
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.run import execute
 from vrx.pipeline.screen import HDR
-from vrx.pipeline.session import Session
+from vrx.pipeline.session import Session, deinterlacing
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.previews import PreviewSettings, Variant
 from vrx.scenes.cut_list import read_cuts
-from vrx.settings import Job, SelectionSettings, format_time
+from vrx.settings import Job, format_time
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,6 @@ class Part:
     variant: Variant
     stretch: Stretch
     result: Path = Path()
-
-    @property
-    def frames(self) -> int:
-        """How many are restored, those ahead that the model looks at left out."""
-        return self.stretch.lead + self.stretch.shown
 
 
 def preview(job: Job, watch: Watcher, pool: ModelPool) -> PreviewResult:
@@ -104,8 +99,9 @@ class Preview:
         self._named = None if job.source == "-" else Path(job.source)
         self.model = pool.select(job.model, job.restore, job.source).entry.name
         self.files: PreviewFiles = find_files(job, self._named, self.model)
-        self.variants = self.settings.variants or (self._own_variant(),)
-        self._stretches: dict[tuple[Fraction, str, float | None], Stretch] = {}
+        self._own = self._own_variant()
+        self.variants = self.settings.variants or (self._own,)
+        self._stretches: dict[tuple[Fraction, Reading], Stretch] = {}
 
     def _own_variant(self) -> Variant:
         """The job's own settings, named after the task and the model."""
@@ -131,16 +127,16 @@ class Preview:
     def named_places(self) -> list[Place]:
         """The places that the user names, in order of time.  Raises UsageError for one that is not there."""
         for time in self.settings.at:
-            self._stretch(time, self.job.selection)
+            self._stretch(time, self._own)
         return [Place(time) for time in sorted(self.settings.at)]
 
-    def _stretch(self, time: Fraction, selection: SelectionSettings) -> Stretch:
+    def _stretch(self, time: Fraction, variant: Variant) -> Stretch:
         """What is restored for a place."""
-        key = (time, selection.scenes, selection.scene_threshold)
-        if key not in self._stretches:
-            found = find_stretch(self.source, selection, time, self.settings.length)
-            self._stretches[key] = self._stretches[found.time, *key[1:]] = found
-        return self._stretches[key]
+        reading = Reading(variant.selection, deinterlacing(variant.selection, variant.restore.task))
+        if (time, reading) not in self._stretches:
+            found = find_stretch(self.source, reading, time, self.settings.length)
+            self._stretches[time, reading] = self._stretches[found.time, reading] = found
+        return self._stretches[time, reading]
 
     def places(self) -> list[Place]:
         """All places, chosen where the user names none: where a cut is in one, what comes after it."""
@@ -148,7 +144,7 @@ class Preview:
             return self.named_places()
         found = []
         for place in choose_places(self.source, self.settings.length):
-            stretch = self._stretch(place.time, self.job.selection)
+            stretch = self._stretch(place.time, self._own)
             found.append(replace(place, time=stretch.time if stretch.cut is None else stretch.cut))
         if not self.source.single:
             seconds = ", ".join(f"{float(place.time):g}" for place in found)
@@ -171,7 +167,7 @@ class Preview:
         with Session(job, events.ignore, self._pool) as session:
             session.open()
             complete = make_plan(session)
-        frames = sum(part.frames for row in parts for part in row)
+        frames = sum(part.stretch.frames for row in parts for part in row)
         each = None if not complete.seconds or not complete.frames else complete.seconds / complete.frames
         return replace(
             complete,
@@ -195,8 +191,7 @@ class Preview:
     def parts(self) -> list[list[Part]]:
         """What is to be restored: for every place what each choice makes of it."""
         return [
-            [Part(variant, self._stretch(place.time, variant.selection)) for variant in self.variants]
-            for place in self.places()
+            [Part(variant, self._stretch(place.time, variant)) for variant in self.variants] for place in self.places()
         ]
 
     def make(self) -> PreviewResult:
@@ -244,7 +239,7 @@ class Preview:
 
     def progress(self, parts: list[list[Part]]) -> PreviewProgress:
         """The watcher of all runs."""
-        frames = sum(part.frames for row in parts for part in row)
+        frames = sum(part.stretch.frames for row in parts for part in row)
         work = Work(self.job.source, str(self.files.picture.path), self._models(), frames)
         return PreviewProgress(work, self._watch)
 
@@ -258,7 +253,7 @@ class Preview:
         variant, stretch = part.variant, part.stretch
         result = self._folder / folder / self.files.result
         result.parent.mkdir()
-        progress.begin(part.frames, f"at {format_time(stretch.time)}")
+        progress.begin(part.stretch.frames, f"at {format_time(stretch.time)}")
         output = replace(
             variant.output, path=str(result), audio=False, overwrite=True, skip_existing=False, resume=False
         )
@@ -277,7 +272,7 @@ class Preview:
                 variant.selection,
                 start=stretch.start or None,
                 end=self.source.limit,
-                frames=part.frames + ahead,
+                frames=part.stretch.frames + ahead,
                 scenes=self._cuts(variant.selection.scenes, stretch.number, result.parent),
             )
             job = replace(job, selection=selection)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vrx.errors import UsageError
 from vrx.events import Note
+from vrx.media.deinterlace import Deinterlace
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Frame
 from vrx.media.probe import SourceInfo
@@ -63,10 +64,12 @@ class Source:
         """Frames a second, nominal."""
         return self.info.video.rate or USUAL_RATE
 
-    def open(self, start: Fraction, frames: int | None = None) -> Reader:
+    def open(self, start: Fraction, frames: int | None = None, which: Deinterlace = Deinterlace.OFF) -> Reader:
         """The part from `start` seconds on, upright; a context manager."""
         span = Span(Fraction(0) if self.single else start, self.limit, frames, self.stream, self.threads)
-        return open_upright(self.path, span, self.name)
+        reader = Reader(self.path, span, ignore, self.name, which)
+        reader.make_upright()
+        return reader
 
     def refuse(self, time: Fraction) -> UsageError:
         """The error of a place that is not in what a run restores."""
@@ -81,9 +84,9 @@ def ignore(note: Note) -> None:
     """Notes about a source come from the runs that restore it."""
 
 
-def open_upright(path: Path, span: Span, name: str | None = None) -> Reader:
-    """A file whose pictures come as they are shown."""
-    reader = Reader(path, span, ignore, name)
+def open_result(path: Path) -> Reader:
+    """The file of a run, its pictures as they are shown."""
+    reader = Reader(path, Span(), ignore)
     reader.make_upright()
     return reader
 

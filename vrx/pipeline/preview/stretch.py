@@ -13,6 +13,7 @@ from operator import ge, gt
 from pathlib import Path
 
 from vrx.errors import InputError
+from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
 from vrx.pipeline.preview.source import Source
 from vrx.scenes.cut_list import read_cuts
@@ -28,34 +29,52 @@ WARM_UP = 2 * MIN_SCENE_FRAMES + 1  # frames more that the detection of cuts loo
 
 @dataclass(frozen=True)
 class Stretch:
-    """Frames of a source: `lead` that are restored only, then `shown` ones; the first is `start` seconds after the
-    source's first frame, and frame `number` of a run of all where cuts are given by numbers.
+    """Frames of a source, as they are restored: from `start` seconds after its first frame on `lead` ones that are not
+    shown, then those that are, at `times`.
 
-    `complete`: whether a run of all begins a scene where this one does.  `cut` is the time of a cut among the shown.
+    `complete`: whether a run of all begins a scene where this one does.  `cut` is the time of a cut among the shown;
+    `number` that of the first in a run of all, where cuts are given by numbers.
     """
 
     start: Fraction
     lead: int
-    shown: int
+    times: tuple[Fraction, ...]
     complete: bool
-    time: Fraction
     cut: Fraction | None = None
     number: int = 0
 
+    @property
+    def time(self) -> Fraction:
+        """Of the first shown frame."""
+        return self.times[0]
 
-def find_stretch(source: Source, selection: SelectionSettings, time: Fraction, length: Fraction | None) -> Stretch:
+    @property
+    def frames(self) -> int:
+        """How many are restored."""
+        return self.lead + len(self.times)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a run reads its source: its selection, and how it deinterlaces."""
+
+    selection: SelectionSettings
+    which: Deinterlace = Deinterlace.OFF
+
+
+def find_stretch(source: Source, reading: Reading, time: Fraction, length: Fraction | None) -> Stretch:
     """What to restore for a place.  Raises UsageError for one that is not in the source, and InputError."""
     if source.single:
         if time:
             raise source.refuse(time)
-        return Stretch(Fraction(0), 0, 1, True, Fraction(0))
+        return Stretch(Fraction(0), 0, (Fraction(0),), True)
     if time < source.begin or (source.end is not None and time >= source.end):
         raise source.refuse(time)
     begin = max(source.begin, time - (REACH + WARM_UP) / source.rate)
-    number = count_frames(source, begin) if selection.scenes not in ("auto", "off") else 0
+    number = count_frames(source, reading.which, begin) if reading.selection.scenes not in ("auto", "off") else 0
     end = time + (length or 0)
     past = ge if length else gt  # of one frame the one that is shown then
-    times, scenes, until = read_window(source, selection, (begin, number), lambda at: past(at, end))
+    times, scenes, until = read_window(source, reading, (begin, number), lambda at: past(at, end))
     if until <= time:
         raise source.refuse(time)
     first = max((n for n, at in enumerate(times) if at <= time), default=0)
@@ -65,11 +84,11 @@ def find_stretch(source: Source, selection: SelectionSettings, time: Fraction, l
     lead = first - starts[-1] if complete else min(first, LEAD)
     cut = next((times[n] for n in scenes if first < n < last), None)
     start = first - lead
-    return Stretch(times[start], lead, last - first, complete, times[first], cut, number + start)
+    return Stretch(times[start], lead, tuple(times[first:last]), complete, cut, number + start)
 
 
 def read_window(
-    source: Source, selection: SelectionSettings, window: tuple[Fraction, int], is_past: Callable[[Fraction], bool]
+    source: Source, reading: Reading, window: tuple[Fraction, int], is_past: Callable[[Fraction], bool]
 ) -> tuple[list[Fraction], list[int], Fraction]:
     """Times of the frames from the window's beginning to before those past it; which of them begin a scene; and when
     the last one stops being shown.
@@ -80,9 +99,9 @@ def read_window(
     begin, number = window
     times: list[Fraction] = []
     scenes: list[int] = [0] if begin <= source.begin else []
-    with source.open(begin) as reader:
+    with source.open(begin, which=reading.which) as reader:
         try:
-            for place, item in enumerate(find_boundaries(reader.frames(), selection, number)):
+            for place, item in enumerate(find_boundaries(reader.frames(), reading.selection, number)):
                 at = item.frame.time - reader.origin
                 if times and is_past(at):
                     return times, scenes, at
@@ -106,11 +125,11 @@ def find_boundaries(frames: Iterator[Frame], selection: SelectionSettings, numbe
     return detect_cuts(frames, CUT_THRESHOLD if threshold is None else threshold)
 
 
-def count_frames(source: Source, end: Fraction) -> int:
+def count_frames(source: Source, which: Deinterlace, end: Fraction) -> int:
     """How many frames a run of all restores before a time."""
     if end <= source.begin:
         return 0
-    with source.open(source.begin) as reader:
+    with source.open(source.begin, which=which) as reader:
         count = 0
         for frame in reader.frames():
             if frame.time - reader.origin >= end:
