@@ -28,7 +28,7 @@ OPTIONS = {
     "inpaint": RESTORING | {"--mask", "--box", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold", "--stream"},
-    "compare": {"--output", "--html", "--csv", "--json", "--overwrite", "--quiet"},
+    "compare": {"--output", "--html", "--perceptual", "--csv", "--json", "--overwrite", "--quiet"},
     "bench": {
         "--size",
         "--frames",

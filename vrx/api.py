@@ -126,6 +126,7 @@ def compare(
     first: str | os.PathLike[str],
     second: str | os.PathLike[str],
     reference: str | os.PathLike[str] | None = None,
+    perceptual: bool = True,
     on_event: Watcher = ignore,
 ) -> Comparison:
     """Figures of two videos or pictures, against each other, or of both against the one they should be.
@@ -133,7 +134,8 @@ def compare(
     `overall`, `scenes` and `frames` have them for each of `videos`: the reference, then the two; without one, the two,
     of which the second is measured against the first; `missing` says which were not measured, and why.  Frames are
     paired by time; resized pictures, parts and pictures moved by whole pixels are found and said in `notes`.
-    `on_event` gets `progress`.  Raises InputError.
+    With `perceptual`, LPIPS and DISTS are measured where they were downloaded (`vrx models pull`).  `on_event` gets
+    `progress`.  Raises InputError, and ModelError for a broken catalogue.
 
     >>> import vrx
     >>> vrx.compare("in.mp4", "in.mp4").overall[1].psnr
@@ -142,9 +144,10 @@ def compare(
     from pathlib import Path
 
     from vrx.pipeline.compare import run
+    from vrx.pipeline.compare.perceptual import Perceptuals, find_measures
 
     paths = [Path(path) for path in (*(() if reference is None else (reference,)), first, second)]
-    return run.compare(paths, reference is not None, watch=on_event)
+    return run.compare(paths, reference is not None, find_measures() if perceptual else Perceptuals(), on_event)
 
 
 def comparison_report(found: Comparison, names: Sequence[str]) -> Report:
@@ -188,11 +191,12 @@ def codecs() -> tuple[str, ...]:
 
 
 def list_models() -> dict[str, Entry]:
-    """The catalogue: entries by name.  Raises ModelError."""
+    """The catalogue: entries by name, those of measures too.  Raises ModelError."""
+    from vrx.models import measures
     from vrx.models.registry import FAMILIES
     from vrx.weights import catalogue
 
-    return catalogue.load_all(FAMILIES)
+    return {**catalogue.load_all(FAMILIES), **measures.load_entries()}
 
 
 def model_names() -> list[str]:
@@ -246,10 +250,11 @@ def model_fits(entry: Entry) -> bool | None:
 
 def model_is_slow(entry: Entry) -> bool:
     """Whether a model is large for the device here: without a GPU it takes minutes for a second of video."""
+    from vrx.models.measures import MEASURES
     from vrx.pipeline.devices import pick_device
     from vrx.pipeline.select_model import needs_gpu
 
-    return needs_gpu(entry) and pick_device("auto").type == "cpu"
+    return entry.family not in MEASURES and needs_gpu(entry) and pick_device("auto").type == "cpu"
 
 
 def get_models(names: Sequence[str]) -> list[Entry]:
@@ -279,9 +284,13 @@ def import_checkpoint(name: str, path: Path) -> list[tuple[str, Path]]:
 
     Raises ModelError where one does not fit the model's networks, and OutputError for a full disk.
     """
+    from vrx.errors import ModelError
     from vrx.models import checkpoints
+    from vrx.models.measures import MEASURES
 
     (entry,) = get_models([name])
+    if entry.family in MEASURES:
+        raise ModelError(f"{name} is downloaded, not imported", f"Run: vrx models pull {name}")
     return checkpoints.import_checkpoint(entry, path)
 
 
@@ -327,10 +336,11 @@ def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model
     """Measure a large model of the catalogue, stage by stage, with random weights.  Raises ModelError."""
     from vrx.bench.stages import benchmark_random
     from vrx.errors import ModelError
+    from vrx.models.measures import MEASURES
     from vrx.weights.catalogue import EMBEDDED
 
     (entry,) = get_models([name])
-    if not entry.available or entry.family == EMBEDDED:
+    if not entry.available or entry.family == EMBEDDED or entry.family in MEASURES:
         raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
     return benchmark_random(entry, sizes, chunks, model)
 

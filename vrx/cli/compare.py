@@ -34,6 +34,9 @@ def compare(
     overwrite: Annotated[
         bool, typer.Option("-y", "--overwrite", metavar=o.FLAG, help="Replace pictures and pages that exist.")
     ] = False,
+    perceptual: Annotated[
+        bool, typer.Option("--perceptual/--no-perceptual", help="LPIPS and DISTS, where downloaded; they take time.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar=o.FLAG, help="Show no progress.")] = False,
 ) -> None:
     """Compare two videos, with each other or with the one both should be."""
@@ -42,7 +45,7 @@ def compare(
         api.check_page(html, sources, overwrite)
     options = progress.ProgressOptions(quiet=quiet, opening=first)
     with progress.watcher(render.err_console(), options, json_lines=False) as watch:
-        found = api.compare(first, second, reference, watch)
+        found = api.compare(first, second, reference, perceptual, watch)
     names = ("A", "B") if reference is None else ("reference", "A", "B")
     for note in found.notes:
         render.note_line(note.text)

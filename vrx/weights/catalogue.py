@@ -25,6 +25,7 @@ from vrx.weights.origin import is_private
 log = logging.getLogger(__name__)
 
 PACKAGED = "weights.toml"
+MODELS, MEASURES = "models", "measures"  # the tables of what restores pictures, and of what measures them
 HALF_PRECISION = 2  # bytes of a parameter; no published checkpoint here stores less
 EMBEDDED = "embedded"  # the name, the family and the only role of the default model, which is in the package
 UNPUBLISHED = "not published"  # the source of a model whose weights no one can have
@@ -179,19 +180,19 @@ def packaged_path() -> Path:
     return inside if inside.exists() else Path(str(resources.files("vrx"))).parent / PACKAGED
 
 
-def load_all(families: Families) -> dict[str, Entry]:
-    """The package's entries, and over them those of the user's own catalogue, checked against the families there are.
+def load_all(families: Families, table: str = MODELS) -> dict[str, Entry]:
+    """The package's entries of a table, and over them those of the user's own catalogue, checked against `families`.
 
     An entry of the user's that cannot be used is included with its `fault`, so that the others still work; the
     package's embedded model is never replaced.  Raises ModelError for a catalogue that cannot be read at all.
     """
-    entries = load_file(packaged_path(), families)
+    entries = load_file(packaged_path(), families, table)
     environment = Environment.read()
     if environment.weights_named or os.path.lexists(environment.weights):
         log.debug("reading the user's catalogue %s", environment.weights)
-        for name, table in read_tables(environment.weights).items():
+        for name, values in read_tables(environment.weights, table).items():
             try:
-                entries[name] = parse_user_entry(environment.weights, name, table, families)
+                entries[name] = parse_user_entry(environment.weights, name, values, families, table)
             except ModelError as error:
                 entries[name] = replace(entries.get(name, UNUSABLE), name=name, fault=str(error))
     return entries
@@ -204,13 +205,13 @@ def load_names() -> list[str]:
     return list(dict.fromkeys(name for path in paths for name in read_tables(path)))
 
 
-def load_file(path: Path, families: Families) -> dict[str, Entry]:
+def load_file(path: Path, families: Families, table: str = MODELS) -> dict[str, Entry]:
     """Read a catalogue.  Raises ModelError that names file, table and key."""
-    return {name: parse_entry(path, name, table, families) for name, table in read_tables(path).items()}
+    return {name: parse_entry(path, name, values, families, table) for name, values in read_tables(path, table).items()}
 
 
-def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a catalogue's models, not yet checked.  Raises ModelError."""
+def read_tables(path: Path, table: str = MODELS) -> dict[str, Any]:
+    """The tables of a catalogue's models, or measures, not yet checked.  Raises ModelError."""
     try:
         text = read_text(path, MAX_CATALOGUE)
         if any(piece.count(".") > MAX_DOTS for piece in re.split(r"[\n=]", text)):
@@ -220,28 +221,28 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read the catalogue {path}: it is nested too deeply") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read the catalogue {path}: {getattr(error, 'strerror', error)}") from error
-    models = tables.get("models", {})
-    if not isinstance(models, dict):
-        raise ModelError(f"{path}: [models] is not a table")
-    return models
+    found = tables.get(table, {})
+    if not isinstance(found, dict):
+        raise ModelError(f"{path}: [{table}] is not a table")
+    return found
 
 
-def parse_user_entry(path: Path, name: str, table: Any, families: Families) -> Entry:
+def parse_user_entry(path: Path, name: str, table: Any, families: Families, kind: str = MODELS) -> Entry:
     """An entry of the user's own catalogue, which cannot be the embedded model.  Raises ModelError."""
     if EMBEDDED in (name, table.get("family") if isinstance(table, dict) else ""):
         raise ModelError(
             f"{path}: [models.{name}]: the embedded model is part of vrx and cannot be replaced",
             "Pass a checkpoint of your own by its path: --model FILE",
         )
-    entry = parse_entry(path, name, table, families)
+    entry = parse_entry(path, name, table, families, kind)
     if entry.packaged:
         raise ModelError(f"{path}: [models.{name}]: 'packaged' is for the models inside vrx", "Remove it")
     return entry
 
 
-def parse_entry(path: Path, name: str, table: Any, families: Families) -> Entry:
-    """One `[models.NAME]` table as a value.  Raises ModelError that names file, table and key."""
-    where = f"{path}: [models.{name}]"
+def parse_entry(path: Path, name: str, table: Any, families: Families, kind: str = MODELS) -> Entry:
+    """One `[models.NAME]` table, or of another kind, as a value.  Raises ModelError that names file, table and key."""
+    where = f"{path}: [{kind}.{name}]"
     try:
         if not NAME.fullmatch(name):
             raise ValueError("a model's name consists of letters, digits, '.', '_' and '-'")

@@ -16,8 +16,10 @@ from vrx.errors import InputError
 from vrx.events import Note, Watcher
 from vrx.media.color import COEFFICIENTS, resolve_color
 from vrx.media.read import Reader, Span
-from vrx.pipeline.compare.measuring import Perceptual
+from vrx.models.measures import Measure
 from vrx.pipeline.compare.pairing import Follower, Leader, Opening, find_delay
+from vrx.pipeline.compare.perceptual import Perceptuals
+from vrx.pipeline.compare.placing import Region
 from vrx.pipeline.compare.remarks import remarks
 from vrx.pipeline.compare.results import Comparison, Video
 from vrx.pipeline.compare.vmaf import NAME, add_vmaf
@@ -31,7 +33,7 @@ REPORT_SECONDS = 0.1  # between two reports of progress
 def compare(
     paths: Sequence[Path],
     referenced: bool,
-    perceptual: Sequence[Perceptual] = (),
+    perceptual: Perceptuals | None = None,
     watch: Watcher = events.ignore,
 ) -> Comparison:
     """Compare videos or pictures; the first is the truth if `referenced`, else the first of two.
@@ -40,6 +42,7 @@ def compare(
     cannot be read or shows nothing in common.
     """
     notes: list[Note] = []
+    perceptual = perceptual or Perceptuals()
     with ExitStack() as stack:
         pool = enter_pool(stack, len(paths))
         delays = find_delays(paths)
@@ -51,7 +54,7 @@ def compare(
             for reader, delay in zip(others, delays[1:], strict=True)
         ]
         transfers = tuple(reader.color.transfer for reader in readers)
-        walk = Walk(WalkSettings(luma_weights(first), transfers, referenced, tuple(perceptual)), pool.map)
+        walk = Walk(WalkSettings(luma_weights(first), transfers, referenced, perceptual.ready), pool.map)
         progress = ProgressReport(str(paths[0]), first.info.estimated_frames, watch)
         for item in leader.pairs(followers):
             walk.add(item)
@@ -63,19 +66,26 @@ def compare(
         streams = [reader.info.video.index for reader in readers]
     found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, transfers, strict=True)
     videos = tuple(Video(*values) for values in found)
-    missing = add_vmaf(videos, walk.frames)
+    missing = {**perceptual.missing, **too_small(perceptual.ready, walk.region)}
+    if reason := add_vmaf(videos, walk.frames):
+        missing[NAME] = reason
     return Comparison(
         videos,
         referenced,
         walk.region,
         walk.frames,
         (*notes, *remarks(videos, walk.region)),
-        {NAME: missing} if missing else {},
+        missing,
         walk.shots(),
         walk.profile.result(),
         walk.damage.result(),
         walk.excerpt.result(),
     )
+
+
+def too_small(measures: Sequence[Measure], region: Region) -> dict[str, str]:
+    """The measures that cannot see pictures so small, with the reason."""
+    return {m.name: f"below {m.smallest} pixels a side" for m in measures if min(region.size) < m.smallest}
 
 
 def enter_pool(stack: ExitStack, videos: int) -> ThreadPoolExecutor:
