@@ -91,6 +91,7 @@ def test_the_task_is_the_one_of_its_options(
         ("preview in.mkv --vary look=soft,sharp", "--look is 'soft'. Choose faithful or sharp"),
         ("preview in.mkv --vary model=embedded,nothing", "unknown model 'nothing'"),
         ("preview in.mkv -o -", "a preview cannot be written to standard output. Name a file or a folder with -o"),
+        ("preview in.mkv --until 06:30", "--until is for runs that a later one resumes, and previews are not"),
         ("upscale in.mkv --at 0", "--at is for previews. Add --preview, or remove it"),
         ("upscale in.mkv --vary strength=0,1", "--vary is for previews"),
         ("upscale in.mkv --length 2", "--length is for previews"),
@@ -130,19 +131,39 @@ def test_variants_are_named_in_events_and_plan(vrx: Command, clip: ClipMaker) ->
     }  # fmt: skip
 
 
-def test_prompts_may_hold_commas() -> None:
-    from typer.main import get_command
+def test_prompts_may_hold_commas(vrx: Command, clip: ClipMaker) -> None:
+    clip("in.mkv", frames=2)
+    done = vrx("preview", "in.mkv", "--vary", 'encoder-args="-g 2, -bf 0",-g 3', "--vary", "crf= 18 ,x")
+    assert done.stderr.startswith("vrx: --crf is 'x'")
+    done = vrx("preview", "in.mkv", "--vary", 'prompt="a, b"', *FAST)
+    assert done.returncode == 2
+    assert "prompt" in done.stderr
 
-    from vrx.cli.app import app
-    from vrx.cli.preview import parse_choices
 
-    command = get_command(app).commands["upscale"]  # type: ignore[attr-defined]
-    context = command.make_context("upscale", [])
-    found = parse_choices(context, ['prompt="a, b",c', "tile=off"])
-    assert found == [
-        ("prompt a, b, tile off", {"prompt": "a, b", "tile": "off"}),
-        ("prompt c, tile off", {"prompt": "c", "tile": "off"}),
-    ]
+def test_presets_beside_each_other(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vrx.cli import batch
+
+    clip("in.mkv", frames=2)
+    (tmp_path / ".vrx").mkdir()
+    (tmp_path / ".vrx" / "config.toml").write_text(
+        '[defaults]\ncrf = 30\npreset-name = "a"\n'
+        '[presets.a]\nabout = "one"\nstrength = "0.2"\nblend = 0.5\n[presets.b]\nabout = "other"\nstrength = "0.7"\n'
+    )
+    seen = []
+    monkeypatch.setattr(batch, "run", lambda words, template, options: seen.append(template))
+    words = ("preview", "in.mkv", "-s", "2", "--vary", "preset-name=a,b,none")
+    assert vrx(*words).returncode == 0
+    assert vrx(*words, "--blend", "0.9").returncode == 0
+    for template, blends in zip(seen, ((0.5, 1.0, 1.0), (0.9, 0.9, 0.9)), strict=True):
+        variants = template.preview.variants
+        assert [variant.name for variant in variants] == ["preset-name a", "preset-name b", "preset-name none"]
+        assert [variant.restore.strength for variant in variants] == [0.2, 0.7, None]
+        assert tuple(variant.restore.blend for variant in variants) == blends
+        assert [variant.output.crf for variant in variants] == [30, 30, 30]
+        assert [variant.restore.scale for variant in variants] == [2, 2, 2]
+    assert "no preset 'c'" in vrx("preview", "in.mkv", "--vary", "preset-name=a,c").stderr
 
 
 def test_a_batch(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
@@ -160,7 +181,7 @@ def test_a_batch(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
     assert done.returncode == 7
     assert "a.x2.preview.png exists" in done.stderr
     done = vrx(*words, "-n")
-    assert done.stderr.count("skipped: exists") == 2
+    assert "2 skipped, 1 failed" in done.stderr
     (tmp_path / "in" / "c.mp4").unlink()
     assert vrx(*words, "-n").returncode == 0
     done = vrx(*words[:-2], "--at", "9", "-y")

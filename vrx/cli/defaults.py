@@ -16,6 +16,7 @@ from vrx.errors import UsageError
 
 KEY = "vrx.defaults"  # of a context's notes: the settings that its command got from here
 LINE = "vrx.line"  # the same: the command as it was typed
+TYPED = "vrx.typed"  # the same: the options that its line names
 ENCODER_PRESET = "preset"
 
 
@@ -69,10 +70,23 @@ class ConfiguredCommand(typer.core.TyperCommand):
         by_name = {p.name: option for option, p in own.items()}
         found = configuration.load(known_options(ctx.find_root().command))
         refuse_preset_of_encoder(found, typed.get(ENCODER_PRESET))
-        names = {by_name[name] for name in typed if name in by_name}
+        names = ctx.meta[TYPED] = {by_name[name] for name in typed if name in by_name}
         settings = found.resolve(self.name or "", names, typed.get(own[PRESET].name))
         ctx.meta[KEY] = {option: setting for option, setting in settings.items() if option in own}
         ctx.default_map = {own[option].name: setting.value for option, setting in ctx.meta[KEY].items()}
+
+
+def preset_values(ctx: Any, preset: str) -> dict[str, Any]:
+    """What a command's parameters would be with another preset, those that its line names left out.
+
+    Raises UsageError.
+    """
+    own = settable(ctx.command)
+    found = configuration.load(known_options(ctx.find_root().command))
+    settings = found.resolve(ctx.command.name or "", ctx.meta[TYPED], preset)
+    values = {option: own[option].default for option in ctx.meta[KEY] if option != PRESET}
+    values |= {option: own[option].process_value(ctx, s.value) for option, s in settings.items() if option in own}
+    return {own[option].name: value for option, value in values.items()}
 
 
 def refuse_preset_of_encoder(found: Configuration, value: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vrx.cli.defaults import preset_values
 from vrx.cli.options import DEGRADATION, FLAG, MODEL
 from vrx.cli.usage import CommandGroup
 from vrx.errors import UsageError, did_you_mean
@@ -19,6 +20,7 @@ PREVIEW = "Preview"
 ONE_FRAME = "frame"
 VARIED_PANELS = (None, DEGRADATION, MODEL)  # whose options may be given several values, but for these
 FIXED = {"box", "offline", "help"}
+PRESET_NAME = "preset_name"  # stands for several options
 VARIED = {"scenes", "scene_threshold", "deinterlace", "codec", "crf", "preset", "pix_fmt", "encoder_args"}
 
 Preview = Annotated[
@@ -115,8 +117,10 @@ def parse_choices(context: typer.Context, words: Sequence[str]) -> list[tuple[st
         choices[shown] = [value for value in next(csv.reader([values], skipinitialspace=True), []) if value]
     found = []
     for title, values_by_name in combine(choices):
-        parsed = {name.replace("-", "_"): value for name, value in values_by_name.items()}
-        found.append((title, {key: options[key].process_value(context, text) for key, text in parsed.items()}))
+        texts = {name.replace("-", "_"): value for name, value in values_by_name.items()}
+        preset = texts.pop(PRESET_NAME, None)
+        base = {} if preset is None else preset_values(context, preset)
+        found.append((title, base | {key: options[key].process_value(context, text) for key, text in texts.items()}))
     return found
 
 

@@ -130,6 +130,8 @@ class SharedOptions:
         settings = PreviewSettings(
             at=tuple(map(parse_time, self.at or ())), length=parse_length(self.length), variants=variants
         )
+        if self.preview and self.until is not None:
+            raise UsageError("--until is for runs that a later one resumes, and previews are not", "Remove it")
         if self.preview:
             return settings
         named = {"--at": self.at, "--vary": self.vary, "--length": self.length != DEFAULT_LENGTH}
