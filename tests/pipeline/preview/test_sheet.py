@@ -82,6 +82,18 @@ def test_many_columns_are_divided_into_rows() -> None:
 
 
 def test_a_narrow_picture_leaves_its_column_free() -> None:
-    sheet = Sheet.fit(2, (90, 160))
-    drawn = sheet.draw("", ("source", "x"), [np.full((160, 90, 3), 200, np.uint8)] * 2, (0, 0))
+    sheet = Sheet.fit(9, (100, 95))
+    assert sheet.shown[0] < sheet.column == NARROWEST
+    drawn = sheet.draw("", ["x"] * 9, [np.full((95, 100, 3), 200, np.uint8)] * 9, (0, 0))
     assert (drawn[2 * TEXT_HEIGHT :, sheet.shown[0] : sheet.column] == PAPER).all()
+
+
+def test_the_part_of_an_upright_picture_is_beside_it() -> None:
+    sheet = Sheet.fit(2, (1080, 1920))
+    assert sheet.shown == (475, 844)
+    assert sheet.size == (1918, 892)
+    picture = np.zeros((1920, 1080, 3), np.uint8)
+    picture[600:900, 300:600] = 250
+    drawn = sheet.draw("", ("source", "x"), [picture, picture], (300, 600))
+    part = drawn[2 * TEXT_HEIGHT :, sheet.shown[0] + GAP : sheet.column]
+    assert (part[: sheet.zoom * 280, : sheet.zoom * 150] == 250).all()

@@ -1,6 +1,6 @@
-"""The picture of a preview: a column for the source and for each choice, whole above, the enlarged part below.
+"""The picture of a preview: a column for the source and for each choice, with the whole and the enlarged part.
 
-More than a few columns are divided into several rows.
+The part is below the whole, of upright pictures beside it.  More than a few columns are divided into several rows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Sheet:
         rows = ceil(columns / ACROSS)
         across = ceil(columns / rows)
         room = (WIDTH - GAP * (across - 1)) // across
-        factor = min(room / picture[0], TALLEST / rows / picture[1], max(1.0, SMALLEST / picture[0]))
+        high, wide = TALLEST, SMALLEST
+        if picture[1] > picture[0]:
+            room, high, wide = (room - GAP) // 2, 2 * TALLEST, SMALLEST // 2
+        factor = min(room / picture[0], high / rows / picture[1], max(1.0, wide / picture[0]))
         shown = (max(2, round(picture[0] * factor)), max(2, round(picture[1] * factor)))
         zoom = max(LEAST_ZOOM, *(ceil(LARGEST_PART * shown[side] / picture[side]) for side in (0, 1)))
         return cls(rows, across, picture, shown, zoom)
@@ -54,12 +57,17 @@ class Sheet:
     @property
     def column(self) -> int:
         """Pixels across of a column."""
-        return max(self.shown[0], NARROWEST)
+        return max(self.shown[0] * (2 if self.beside else 1) + (GAP if self.beside else 0), NARROWEST)
+
+    @property
+    def beside(self) -> bool:
+        """Whether the part is beside the whole."""
+        return self.picture[1] > self.picture[0]
 
     @property
     def block(self) -> int:
         """Pixels down of a row: a name, the whole and the part."""
-        return TEXT_HEIGHT + 2 * self.shown[1] + GAP
+        return TEXT_HEIGHT + (self.shown[1] if self.beside else 2 * self.shown[1] + GAP)
 
     def corner(self, number: int) -> Size:
         """Left and top of a column's name."""
@@ -98,8 +106,12 @@ class Sheet:
             top += TEXT_HEIGHT
             for shown in (whole, large):
                 canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
-                top += self.shown[1] + GAP
+                left, top = self._after(left, top)
         return canvas
+
+    def _after(self, left: int, top: int) -> Size:
+        """Left and top of the part, from those of the whole."""
+        return (left + self.shown[0] + GAP, top) if self.beside else (left, top + self.shown[1] + GAP)
 
     def _mark(self, whole: Picture, place: Size) -> None:
         """Draw a frame around the part."""
