@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
-VALUES = {"errors", "settings", "geometry", "events", "files", "previews"}  # what every room may know
+VALUES = {"errors", "folders", "settings", "geometry", "events", "files", "previews"}  # what every room may know
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
-    "settings": {"errors"},
+    "folders": set(),
+    "settings": {"errors", "folders"},
     "geometry": {"errors", "settings"},
     "previews": {"errors", "settings"},
     "files": set(),
@@ -40,7 +41,8 @@ PACKAGES = {
     "pipeline": {"torch", "numpy", "safetensors", "filelock", "cv2"},  # cv2: threads to limit; where pictures lie
     "bench": {"torch", "numpy"},
     "cli": {"typer", "rich"},
-    "settings": {"platformdirs"},
+    "folders": {"platformdirs"},
+    "settings": set(),
     "errors": set(),
     "events": set(),
     "geometry": set(),

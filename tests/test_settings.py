@@ -11,8 +11,9 @@ import pytest
 from huggingface_hub import constants
 
 from vrx.errors import UsageError
+from vrx.folders import NO_HOME
 from vrx.geometry import Box, Length, parse_box
-from vrx.settings import NO_HOME, Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
+from vrx.settings import Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
 from vrx.weights import hub
 
 
@@ -145,3 +146,33 @@ def test_boxes_are_in_pixels_or_percent_and_for_a_part_of_the_time() -> None:
 def test_other_boxes_are_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
         parse_box(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, True), ("on", True), ("off", False), ("OFF", False), ("0", False)]
+)
+def test_falling_back_is_on_unless_switched_off(
+    value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VRX_FALLBACK", raising=False)
+    if value is not None:
+        monkeypatch.setenv("VRX_FALLBACK", value)
+    assert Environment.read().fallback is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "auto"), ("auto", "auto"), ("On", "on"), ("1", "on"), ("off", "off"), ("0", "off")]
+)
+def test_compiling_is_left_to_vrx_unless_it_is_said(
+    value: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VRX_COMPILE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("VRX_COMPILE", value)
+    assert Environment.read().compile == expected
+
+
+def test_a_word_that_is_no_way_of_compiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRX_COMPILE", "maybe")
+    with pytest.raises(UsageError, match="VRX_COMPILE is 'maybe'"):
+        Environment.read()

@@ -11,7 +11,10 @@ from enum import IntEnum
 OUT_OF_MEMORY = (  # messages of torch, CUDA's libraries, oneDNN, C++, OpenCV, the loader and ffmpeg
     *("out of memory", "not enough memory", "allocate memory", "bad_alloc", "out_of_memory", "insufficient memory"),
     *("could not create a primitive", "could not create a memory", "failed to map segment", "start new thread"),
-    *("unable to allocate", "malloc of size", "status_alloc_failed"),
+    *("unable to allocate", "malloc of size", "alloc_failed"),
+    # what cuBLAS and cuDNN say where no memory is left for a handle or a workspace
+    *("cublas_status_not_initialized", "cudnn_status_not_initialized", "unable to find an engine to execute"),
+    *("unable to find a valid cudnn algorithm", "no valid execution plans built"),
 )
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -70,6 +73,14 @@ class DeviceError(VrxError):
     """A device that does not exist, or that has not enough memory."""
 
     exit_code = Exit.DEVICE
+
+
+class MemoryExhaustedError(DeviceError):
+    """A device, or the machine, whose memory ran out in the middle of a run."""
+
+
+class OverflowedError(VrxError):
+    """A model that gave NaN or Inf."""
 
 
 class OutputError(VrxError, OSError):
@@ -159,9 +170,12 @@ def resource_errors(device: str = "") -> Iterator[None]:
         raise
 
 
-def exhausted(device: str) -> DeviceError:
-    """The error for a device, or without a name the machine, that ran out of memory."""
+def exhausted(device: str, tried: Sequence[str] = ()) -> MemoryExhaustedError:
+    """The error for a device, or without a name the machine, that ran out of memory; `tried`: what did not help."""
+    after = f" (tried: {', '.join(tried)})" if tried else ""
     if device.startswith("cuda"):
         hint = "Use --device cpu, or --model embedded; large models also take --tile 512 and --decoder tiny"
-        return DeviceError(f"{device} ran out of memory", hint)
-    return DeviceError("out of memory", "Use a smaller video or --scale, or a machine with more memory")
+        return MemoryExhaustedError(f"{device} ran out of memory{after}", hint)
+    return MemoryExhaustedError(
+        f"out of memory{after}", "Use a smaller video or --scale, or a machine with more memory"
+    )

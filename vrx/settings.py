@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,9 +14,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-import platformdirs
-
 from vrx.errors import StoppedError, UsageError, choice_of
+from vrx.folders import platform_folders
 
 if TYPE_CHECKING:
     from vrx.geometry import Box, TargetSize
@@ -28,6 +27,7 @@ ColorFix = Literal["auto", "none", "adain", "wavelet"]
 Deinterlacing = Literal["auto", "on", "off", "double", "film"]
 Look = Literal["faithful", "sharp"]
 Scale = Literal[2, 3, 4]
+Compile = Literal["auto", "on", "off"]
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
@@ -38,8 +38,6 @@ MAX_THRESHOLD = 255  # the largest content score
 MAX_GUIDANCE = 100  # times the difference of two prompts; useful are up to about ten
 MIN_TILE = 256  # pixels a side
 MAX_THREADS = 1024
-APP = "vrx"  # the name of its folders
-NO_HOME = Path("/nonexistent")  # as Debian names the home of users without one
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
 LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
 
@@ -334,7 +332,8 @@ class Environment:
     `models` holds checkpoints that the user added, a folder each; `cache` what can be made again;
     `weights` is the user's own catalogue, which need not exist unless `weights_named`; `config` the same for defaults
     and presets, and `defaults` are those of variables, by the variables' names.  `plain`: no animation;
-    `compile` lets parts of networks be compiled on a GPU.
+    `compile` whether parts of networks are compiled on a GPU, `auto` as much as pays; `fallback` lets a run continue in
+    another way where memory runs out or numbers overflow.
     """
 
     ffmpeg: str | None
@@ -346,11 +345,13 @@ class Environment:
     config: Path
     config_named: bool
     defaults: Mapping[str, str] = field(default_factory=dict)
-    compile: bool = True
+    compile: Compile = "auto"
+    fallback: bool = True
 
     @classmethod
     def read(cls) -> Environment:
-        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_CONFIG_FILE`, `VRX_DEFAULT_...`, `VRX_COMPILE`, `CI`, `TERM`.
+        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_CONFIG_FILE`, `VRX_DEFAULT_...`, `VRX_COMPILE`, `VRX_FALLBACK`,
+        `CI` and `TERM`.
 
         The folders are in `VRX_HOME`, or those of the platform (on Linux XDG's, with its variables).
         """
@@ -367,7 +368,8 @@ class Environment:
             config=Path(configured) if configured else config / "config.toml",
             config_named=bool(configured),
             defaults={name: text for name, text in os.environ.items() if name.startswith("VRX_DEFAULT_")},
-            compile=os.environ.get("VRX_COMPILE", "on").lower() not in ("off", "0"),
+            compile=read_compile(os.environ.get("VRX_COMPILE", "auto")),
+            fallback=is_on("VRX_FALLBACK"),
         )
 
 
@@ -376,24 +378,14 @@ def environment_with(values: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **values}
 
 
-def platform_folders() -> tuple[Path, Path, Path]:
-    """The platform's folders for configuration, cache and data of vrx."""
-    kinds = (platformdirs.user_config_path, platformdirs.user_cache_path, platformdirs.user_data_path)
-    config, cache, data = (platform_folder(kind) for kind in kinds)
-    return config, cache, data
+def read_compile(value: str) -> Compile:
+    """`auto`, `on` or `off` (`0`).  Raises UsageError for anything else."""
+    words: dict[str, Compile] = {"auto": "auto", "on": "on", "1": "on", "off": "off", "0": "off"}
+    if value.lower() not in words:
+        raise UsageError(f"VRX_COMPILE is {value!r}", "Choose auto, on or off")
+    return words[value.lower()]
 
 
-def platform_folder(find: Callable[..., Path]) -> Path:
-    """One of them; below NO_HOME for a user without a home."""
-    try:
-        return replace_home(find(APP, appauthor=False))
-    except RuntimeError:  # newer versions refuse, older ones leave the ~
-        return NO_HOME / APP
-
-
-def replace_home(path: Path) -> Path:
-    """A path whose leading `~` nothing could expand, below NO_HOME; any other as it is.
-
-    Nothing is found there, and what must be written there fails with an error that names VRX_HOME.
-    """
-    return NO_HOME.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
+def is_on(variable: str) -> bool:
+    """Whether a variable of the environment is anything but `off` or `0`."""
+    return os.environ.get(variable, "on").lower() not in ("off", "0")

@@ -9,13 +9,15 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import ROOT
-from vrx.bench.gpu import agreement, commands, kernels, models, overlap, stubs
-from vrx.bench.gpu.__main__ import PARTS
+from vrx.bench.gpu import agreement, commands, kernels, models, overlap, stubs, ways
+from vrx.bench.gpu.__main__ import PARTS, numbers
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.restorers import Spec
 from vrx.bench.gpu.results import Results
+from vrx.models.runner import StageRunner
 
 
 @pytest.fixture
@@ -44,11 +46,45 @@ def test_a_part_runs_in_a_process_of_its_own_and_writes_its_results(tmp_path: Pa
 
 
 def test_every_part_can_be_found() -> None:
-    modules = {"agreement": agreement, "commands": commands, "kernels": kernels, "models": models, "overlap": overlap}
+    modules = {
+        module.__name__.split(".")[-1]: module for module in (agreement, commands, kernels, models, overlap, ways)
+    }
     for part in PARTS[1:]:
         assert callable(getattr(modules[part.module], part.function))
         for word in part.words:
-            assert Spec.parse(word, tiny=False).estimate()
+            assert Spec.parse(word.split("@")[0], tiny=False).estimate()
+    assert all((ROOT / path).exists() for path in commands.TESTS)
+
+
+@pytest.mark.parametrize("words", ["0", "1,99", "a"])
+def test_parts_that_there_are_not_are_refused(words: str) -> None:
+    with pytest.raises(ValueError, match=words.split(",")[-1]):
+        numbers(words)
+    assert numbers("3,1") == (3, 1)
+
+
+def test_every_way_of_working_is_compared_with_the_plain_one(context: Context) -> None:
+    ways.compare(context, ["flashvsr:1280x720:auto:auto"])
+    found = records(context.results.folder, "bench")
+    assert [record["way"] for record in found] == ["plain", "compiled", "offloaded"]
+    assert [record.get("worst") for record in found] == [None, 0.0, 0.0]
+
+
+def test_a_model_that_runs_out_of_memory_shows_its_steps(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, calls = StageRunner.step, []
+
+    def fails(runner: StageRunner, value: Any) -> Any:
+        calls.append(value)
+        if 9 < len(calls) < 12:  # twice, once the unlimited run is done
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(runner, value)
+
+    monkeypatch.setattr(StageRunner, "step", fails)
+    ways.run_out(context, ["flashvsr:832x480:auto:auto@8"])
+    free, limited = records(context.results.folder, "small")
+    assert (free["steps"], free["failure"], free["frames"]) == ([], "", 30)
+    assert limited["steps"] == ["one stage at a time", "weights on the host"]
+    assert (limited["failure"], limited["frames"], limited["worst_levels"]) == ("", 30, 0)
 
 
 def test_a_large_model_is_measured_stage_by_stage_and_in_threads(context: Context) -> None:

@@ -11,6 +11,8 @@ from tests.models.test_large import DOWNLOADER, MAKERS, clip, run
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.networks.flashvsr import attention as sparse
+from vrx.networks.wan import transformer
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
 pytestmark = pytest.mark.cuda
@@ -55,3 +57,22 @@ def test_flashvsr_runs(tmp_path: Path) -> None:
     out = run(load_model(entry, request).restorer(restore), clip(30).cuda())
     assert out.shape[0] == 30
     assert torch.isfinite(out).all()
+
+
+@torch.inference_mode()
+def test_compiled_blocks_give_what_they_gave() -> None:
+    torch.manual_seed(0)
+    config = WanConfig(dim=128, ffn_dim=256, num_layers=2, num_heads=1, freq_dim=32, text_dim=24)
+    network = WanTransformer(config).eval()
+    network.place(torch.device("cuda"), torch.bfloat16)
+    conditions = network.conditions(399.0, torch.randn(1, 8, 24, device="cuda"), pad=False)
+    latents = [torch.randn(1, 16, frames, 8, 8, device="cuda") for frames in (3, 3, 2)]
+    results = []
+    for _ in range(2):
+        cache = network.allocate(8, 8, 3, 3)
+        results.append([network.step(latent, conditions, cache) for latent in latents])
+        network.compile_layers()
+    for plain, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, plain, atol=0.02, rtol=0.02)
+    assert not transformer.BEFORE._fails
+    assert not transformer.AFTER._fails

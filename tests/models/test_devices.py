@@ -28,6 +28,7 @@ from vrx.models.runner import SceneRunner
 from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
@@ -152,3 +153,25 @@ def test_an_autoencoder_is_fused_on_a_gpu_only(
     placed = request.place(WanAutoencoder(WanAutoencoderConfig(dim=8)))
     norms = [module for module in placed.modules() if isinstance(module, ChannelNorm)]
     assert {norm.fused for norm in norms} == {fused}
+
+
+@pytest.mark.parametrize(
+    ("device", "wish", "frames", "compiled"),
+    [
+        ("cuda", "auto", 599, False),
+        ("cuda", "auto", 600, True),
+        ("cuda", "auto", None, True),
+        ("cuda", "on", 1, True),
+        ("cuda", "off", 10_000, False),
+        ("cpu", "on", 10_000, False),
+    ],
+)
+def test_layers_are_compiled_where_the_video_is_long_enough(
+    device: str, wish: str, frames: int | None, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRX_COMPILE", wish)
+    monkeypatch.setattr(WanTransformer, "to", lambda network, *_: network)  # no GPU is needed
+    request = BuildRequest(Components(), ModelSettings(), torch.device(device), torch.float32, frames=frames)
+    config = WanConfig(dim=48, ffn_dim=64, num_layers=2, num_heads=2, freq_dim=32, text_dim=24)
+    placed = request.place(WanTransformer(config))
+    assert [block.compiled for block in placed.blocks] == [compiled] * 2

@@ -6,11 +6,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from vrx.networks import fusion
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.fusion import Compiled
+from vrx.networks.wan import transformer
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig, add_into
+from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -56,6 +59,16 @@ def test_a_compiler_that_fails_is_asked_once(caplog: pytest.LogCaptureFixture) -
     assert len(caplog.records) == 1
     assert "doubled runs uncompiled" in caplog.records[0].message
     assert "Failed to find C compiler" in caplog.records[0].message
+
+
+@torch.inference_mode()
+def test_operations_are_counted_uncompiled() -> None:
+    graphs: list[int] = []
+    product = compiled(lambda x: x @ x.T, backend(None, graphs))
+    with FlopCounterMode(display=False) as counter:
+        product(torch.rand(3, 8))
+    assert counter.get_total_flops() == 2 * 3 * 8 * 3
+    assert not graphs
 
 
 @torch.inference_mode()
@@ -128,3 +141,33 @@ def test_a_bias_and_a_shortcut_are_added_in_one_pass(
     found = add_into(y, bias, x)
     assert found is y
     torch.testing.assert_close(found, expected + bias.view(-1, 1, 1, 1))
+
+
+@torch.inference_mode()
+def test_blocks_of_a_transformer_are_compiled_once_and_give_what_they_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[int] = []
+    torch._dynamo.reset()
+    for name, function, rows in (
+        ("BEFORE", transformer.before_attention, (None, 1, None, 0)),
+        ("AFTER", transformer.after_attention, (None, 1, 2, None, None)),
+    ):
+        assert getattr(transformer, name)._rows == rows
+        monkeypatch.setattr(transformer, name, Compiled(function, backend(None, graphs), rows))  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    config = WanConfig(dim=48, ffn_dim=64, num_layers=3, num_heads=2, freq_dim=32, text_dim=24)
+    network = WanTransformer(config).eval()
+    conditions = network.conditions(399.0, torch.randn(1, 8, 24), pad=False)
+    latents = [torch.randn(1, 16, frames, *size) for size in ((4, 6), (8, 6)) for frames in (3, 3, 2)]
+
+    def streamed() -> list[Tensor]:
+        caches = [network.allocate(*size, 3, 3) for size in ((4, 6), (8, 6))]
+        return [network.step(latent, conditions, caches[number // 3]) for number, latent in enumerate(latents)]
+
+    expected = streamed()
+    assert not graphs
+    network.compile_layers()
+    for found, wanted in zip(streamed(), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=2e-6)
+    assert len(graphs) == 2  # for three blocks, three lengths and two sizes
+    assert not transformer.BEFORE._fails
+    assert not transformer.AFTER._fails

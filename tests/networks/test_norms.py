@@ -3,7 +3,7 @@ import torch
 
 from vrx.networks.norms import RMSNorm
 from vrx.networks.wan.autoencoder import ChannelNorm
-from vrx.networks.wan.rope import apply_rope, rope
+from vrx.networks.wan.rope import BASE, apply_real_rope, apply_rope, rope
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -40,3 +40,20 @@ def test_turns_keep_lengths_and_tell_distances() -> None:
     later = apply_rope(x, rope((2, 3, 4), 9, 12, x.device))
     torch.testing.assert_close(turned @ turned.mT, later @ later.mT, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(turned, later)
+
+
+@pytest.mark.parametrize("first", [0, 5, 1020, 1024, 2047])
+def test_factors_of_any_place_are_those_of_its_angle(first: int) -> None:
+    factors = rope((8, 3, 4), first, 12, torch.device("cpu")).unflatten(0, (8, 3, 4))
+    for axis, (start, channels) in enumerate(((first, slice(0, 2)), (0, slice(2, 4)), (0, slice(4, 6)))):
+        places = torch.arange(start, start + (8, 3, 4)[axis], dtype=torch.float64)
+        angle = torch.outer(places, BASE ** (-torch.arange(0, 4, 2, dtype=torch.float64) / 4))
+        shape = [1, 1, 1, 2]
+        shape[axis] = len(places)
+        expected = torch.polar(torch.ones_like(angle), angle).to(torch.complex64).view(shape)
+        assert torch.equal(factors[..., channels], expected.expand(8, 3, 4, 2))
+
+
+def test_rotation_without_complex_numbers_is_the_same() -> None:
+    x, factors = torch.randn(1, 2, 24, 12), rope((2, 3, 4), 5, 12, torch.device("cpu"))
+    torch.testing.assert_close(apply_real_rope(x, torch.view_as_real(factors)), apply_rope(x, factors))

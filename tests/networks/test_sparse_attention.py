@@ -35,8 +35,8 @@ def test_a_gpu_on_which_nothing_compiles_takes_the_mask(
 ) -> None:
     asked = []
 
-    def broken(*_: Tensor) -> Tensor:
-        asked.append(1)
+    def broken(*_: Tensor, lists: bool) -> Tensor:
+        asked.append(lists)
         raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable")
 
     monkeypatch.setattr(sparse, "attend_flex", broken)
@@ -45,15 +45,36 @@ def test_a_gpu_on_which_nothing_compiles_takes_the_mask(
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             torch.testing.assert_close(attend(*case()), expected, atol=1e-5, rtol=1e-5)
-    assert len(asked) == 1
+    assert asked == [False, True]
+    assert attend.fails
+    why = "RuntimeError: Failed to find C compiler. Please specify via CC environment variable"
     assert [record.message for record in caplog.records] == [
-        "sparse attention runs as masked attention: RuntimeError: "
-        "Failed to find C compiler. Please specify via CC environment variable"
+        f"sparse attention runs with all its lists: {why}",
+        f"sparse attention runs as masked attention: {why}",
     ]
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("lists", [False, True])
+def test_attention_by_blocks_needs_no_lists_of_query_windows(lists: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = []
+
+    def dense(q: Tensor, k: Tensor, v: Tensor, block_mask: Any) -> Tensor:
+        masks.append(block_mask)
+        mask = block_mask.to_dense().bool().repeat_interleave(sparse.TOKENS, 2).repeat_interleave(sparse.TOKENS, 3)
+        seen = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return seen.nan_to_num()
+
+    monkeypatch.setattr(sparse, "flex", lambda _: dense)
+    torch.testing.assert_close(
+        sparse.attend_flex(*case(), lists=lists), sparse.attend_gathered(*case()), atol=1e-5, rtol=1e-5
+    )
+    known = "compute_q_blocks" in sparse.block_mask_maker().keywords  # type: ignore[attr-defined]
+    assert (masks[0].q_indices is None) is (known and not lists)
+
+
 def test_running_out_of_memory_is_no_failure_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Tensor) -> Tensor:
+    def full(*_: Tensor, lists: bool) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(sparse, "attend_flex", full)

@@ -1,13 +1,17 @@
 """Which number type a processor gets."""
 
 import threading
+from pathlib import Path
 
 import cv2
 import pytest
 import torch
 
+from vrx.errors import DeviceError
 from vrx.pipeline import devices
-from vrx.pipeline.devices import pick_dtype
+from vrx.pipeline.devices import pick_device, pick_dtype
+from vrx.pipeline.pool import ModelPool
+from vrx.settings import ModelSettings, RestoreSettings, Task
 
 CPU = torch.device("cpu")
 
@@ -47,3 +51,89 @@ def test_threads_are_limited_in_threads_that_begin_meanwhile_and_only_then() -> 
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
     with devices.limit_threads(None):
         assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+class Driver:
+    """A PyTorch with CUDA, on a machine of some GPUs whose driver may have a fault."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: str = "", count: int = 1) -> None:
+        def init() -> None:
+            if fault:
+                raise RuntimeError(fault)
+
+        monkeypatch.setattr(torch.version, "cuda", "13.0")
+        monkeypatch.setattr(torch.cuda, "init", init)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+TOO_OLD = "The NVIDIA driver on your system is too old (found version 11040).\nPlease update your GPU driver."
+
+
+def test_why_a_gpu_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match="cuda is not available: this PyTorch was built without CUDA"):
+        pick_device("cuda")
+    Driver(monkeypatch, TOO_OLD)
+    with pytest.raises(DeviceError, match=r"cuda:0 is not available: .* is too old \(found version 11040\)\. See"):
+        pick_device("cuda:0")
+    assert pick_device("auto") == CPU
+    Driver(monkeypatch, count=2)
+    with pytest.raises(DeviceError, match="cuda:2 is not available: the last one is cuda:1"):
+        pick_device("cuda:2")
+
+
+def test_a_gpu_without_kernels_for_it_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    Driver(monkeypatch)
+    ones = torch.ones
+
+    def fails(*given: object, **options: object) -> torch.Tensor:
+        if options.get("device") == torch.device("cuda"):
+            raise RuntimeError(
+                "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors"
+            )
+        return ones(*given, **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(torch, "ones", fails)
+    fault = devices.device_fault(torch.device("cuda"))
+    assert fault == "CUDA error: no kernel image is available for execution on the device"
+    assert pick_device("auto") == CPU
+    assert devices.attention_fault(CPU) == ""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gpu_that_is_there_and_cannot_be_used_is_named(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Driver(monkeypatch, TOO_OLD)
+    monkeypatch.setattr(devices, "DRIVER_FILES", (tmp_path if there else tmp_path / "none",))
+    monkeypatch.setattr(devices.shutil, "which", lambda _: None)
+    wanted = RestoreSettings(task=Task.UPSCALE, scale=2)
+    notes = [note for note in ModelPool().select(ModelSettings(), wanted).notes if note.code == "gpu-unusable"]
+    assert [note.level for note in notes] == ["warning"] * there
+    assert all("driver on your system is too old" in note.text for note in notes)
+    asked = ModelPool().select(ModelSettings(device="cpu"), wanted)
+    assert not [note for note in asked.notes if note.code == "gpu-unusable"]
+
+
+def test_what_cannot_be_compiled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: object) -> object:
+        raise RuntimeError("Failed to find C compiler. Please specify via CC\nmore")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert devices.compile_fault(CPU) == "Failed to find C compiler. Please specify via CC"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bf16", "expected"),
+    [
+        (torch.float16, True, "bf16"),
+        (torch.float16, False, "fp32"),
+        (torch.bfloat16, True, "fp32"),
+        (torch.float32, True, None),
+    ],
+)
+def test_the_next_wider_type(
+    dtype: torch.dtype, bf16: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "bf16_units", lambda: bf16)
+    monkeypatch.setattr(devices, "bf16_gain", lambda: 0.0)
+    assert devices.wider_type(dtype, CPU) == expected

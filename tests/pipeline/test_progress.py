@@ -1,5 +1,6 @@
 """Events while frames are written."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,9 @@ def heard() -> list[Event]:
 
 def made(session: Any, **writer: int) -> Progress:
     found = {"frames": 0, "resumed_frames": 0, "scene": 0, **writer}
-    return Progress(session, SimpleNamespace(queues=lambda: {"encode": 1}), SimpleNamespace(**found), 0.0)  # type: ignore[arg-type]
+    progress = Progress(session, SimpleNamespace(**found), 0.0)  # type: ignore[arg-type]
+    progress.follow(SimpleNamespace(queues=lambda: {"encode": 1}))  # type: ignore[arg-type]
+    return progress
 
 
 def test_scenes_count_from_one_and_soft_ones_keep_their_number(
@@ -36,10 +39,20 @@ def test_scenes_count_from_one_and_soft_ones_keep_their_number(
     with open_session(make_job(clip("in.mkv"), tmp_path / "out.mkv"), heard) as session:
         progress = made(session, frames=7)
         progress.begin_scene(SceneStart(2, (1, 1), (2, 2)))
-        progress.begin_chunk(InFlight(chunk, notes=(Note("x", "blurred"),)))
+        progress.begin_chunk(InFlight(replace(chunk, first_frame=7), notes=(Note("x", "blurred"),)))
     scenes = [event for event in heard if isinstance(event, events.SceneBegan)]
-    assert [(event.number, event.frame, event.soft) for event in scenes] == [(3, 7, False), (3, 2, True)]
+    assert [(event.number, event.frame, event.soft) for event in scenes] == [(3, 7, False), (3, 9, True)]
     assert isinstance(heard[-1], events.Noted)
+
+
+def test_what_is_restored_again_is_not_reported_again(clip: ClipMaker, heard: list[Event], tmp_path: Path) -> None:
+    chunk = next(i for i in make_chunks(stream(4, soft=[2]), ChunkSchedule(4, 4), 2) if isinstance(i, Chunk))
+    with open_session(make_job(clip("in.mkv"), tmp_path / "out.mkv"), heard) as session:
+        progress = made(session, frames=7)
+        for _ in range(2):
+            progress.begin_scene(SceneStart(0, (1, 1), (2, 2)))
+            progress.begin_chunk(InFlight(chunk, notes=(Note("x", "blurred"),)))
+    assert [type(event) for event in heard] == [events.SceneBegan]
 
 
 def test_progress_is_reported_now_and_then(

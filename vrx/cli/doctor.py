@@ -13,7 +13,7 @@ from vrx.errors import UsageError
 
 
 def doctor(context: typer.Context, json: o.AsJson = False) -> None:
-    """Check this installation: torch, devices, ffmpeg, the embedded model, the configuration."""
+    """Check this installation: torch, devices, ffmpeg, the embedded model, cache, Hub, configuration."""
     known = known_options(context.find_root().command)
     checks = [*api.doctor(), api.check("configuration", *check_configuration(known))]
     if json:

@@ -53,6 +53,13 @@ class ChunkSchedule:
             return replace(self, first=1, next=1, ahead=0, ahead_first=0, large=None)
         return replace(self, first=1, next=1, ahead_first=self.ahead_first + self.first - 1, large=None)
 
+    @property
+    def single(self) -> ChunkSchedule | None:
+        """The schedule of one frame at a time; None where chunks have their length, or one frame already."""
+        if self.large is None or (self.first, self.next) == (1, 1):
+            return None
+        return replace(self, first=1, next=1, ahead_first=self.ahead_first + self.first - 1, large=None)
+
     def size(self, index: int) -> int:
         """Frames of a scene's chunk number `index`."""
         return self.next if index else self.first

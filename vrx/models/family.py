@@ -18,10 +18,13 @@ from vrx.errors import ModelError
 from vrx.models.base import ChunkSchedule, Restorer
 from vrx.models.components import TRANSFORMER, Component, Components, Network, align_weights
 from vrx.models.footprint import Footprint
+from vrx.models.offload import offload
 from vrx.models.tiling import Tiling
 from vrx.networks.wan.transformer import WanConfig
 from vrx.settings import Environment, ModelSettings, RestoreSettings
 from vrx.weights.catalogue import Entry
+
+COMPILED_FROM = 600  # frames from which on compiling layers, about half a minute, pays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class Capabilities:
     middle of a scene is small enough to save now and then.  `needs_gpu`: a processor takes minutes for a second
     of video.  `latent_scale`: pixels a side of a latent, 1 for none.  `native_scale`: the only one that its network
     enlarges by, its frames being resized to others; None where there are several.  `steps`: the numbers of denoising
-    steps that it was trained for.  `footprints`: GPU memory, the first that applies.
+    steps that it was trained for.  `footprints`: GPU memory, the first that applies.  `tiled_decoders`: with which
+    --decoder it can work in tiles.  `offloads`: its weights can wait on the host (`BuildRequest.offload`).
     """
 
     tasks: tuple[str, ...]
@@ -50,6 +54,8 @@ class Capabilities:
     native_scale: int | None = None
     steps: tuple[int, ...] = (1,)
     footprints: tuple[Footprint, ...] = ()
+    tiled_decoders: tuple[str, ...] = ("auto", "full", "tiny")
+    offloads: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class BuildRequest:
     """What a model is loaded for: its files, the settings of its use, and where it is to run.
 
     `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
-    are what `Tiling` knows of the device's memory.
+    are what `Tiling` knows of the device's memory.  `offload`: layers that can wait on the host do so.  `frames`: how
+    many are restored; None where that is not known.
     """
 
     components: Components
@@ -67,6 +74,8 @@ class BuildRequest:
     context: Tensor | None = None
     untiled: int | None = None
     free: Callable[[], int | None] | None = None
+    offload: bool = False
+    frames: int | None = None
 
     @property
     def tiling(self) -> Tiling:
@@ -79,9 +88,17 @@ class BuildRequest:
 
     def place(self, network: Network) -> Network:
         """A network on the device, in the type and the layout it runs in."""
+        layers = network.waiting_layers() if self.offload else []
+        if layers:
+            network.place(torch.device("cpu"), self.dtype)
+            offload(align_weights(network), layers, self.device)
+            return network
         network.place(self.device, self.dtype)
-        if self.device.type == "cuda" and Environment.read().compile:
+        wanted = Environment.read().compile if self.device.type == "cuda" else "off"
+        if wanted != "off":
             network.fuse()
+            if wanted == "on" or self.frames is None or self.frames >= COMPILED_FROM:
+                network.compile_layers()
         return align_weights(network)
 
 

@@ -294,6 +294,8 @@ FAMILY = Family(
             "color_fix": "how the colors are matched to the source: adain (auto), wavelet, or none",
         },
         latent_scale=SPATIAL,
+        offloads=True,
+        tiled_decoders=("full",),
         footprints=(  # measured on an H100 (vrx/bench/README.md); with the full decoder computed
             Footprint(Linear(4.4e9, 16_000), Linear(15.0e9, 9_000), decoder="full"),
             Footprint(Linear(4.4e9, 12_200)),

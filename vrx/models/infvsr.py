@@ -162,6 +162,7 @@ FAMILY = Family(
             "tile": "the autoencoder works in tiles of so many pixels of output",
         },
         latent_scale=SPATIAL,
+        offloads=True,
         footprints=(  # in one piece measured on an H100, with the tiny decoder at one size (vrx/bench/README.md)
             Footprint(Linear(5.0e9, 11_000), Linear(15.0e9, 4_600), decoder="tiny"),
             Footprint(Linear(5.0e9, 17_500), Linear(15.0e9, 4_600)),

@@ -149,6 +149,7 @@ FAMILY = Family(
         },
         takes_prompt=True,
         latent_scale=SPATIAL,
+        offloads=True,
         footprints=(  # LeanVAE: measured at one size on an H100 (vrx/bench/README.md); others computed
             Footprint(Linear(4.5e9, 15_000), part="lean"),
             Footprint(Linear(5.0e9, 17_100), Linear(15.0e9, 16_200), decoder="tiny"),

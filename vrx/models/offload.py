@@ -6,7 +6,7 @@ how many layers there are, nor on how far the processor runs ahead of the GPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -130,3 +130,18 @@ class Offload:
         self.copies.copy(number, layer.host, memory)
         layer.point_to(memory)
         self.residents[slot] = number
+
+
+def offload(network: nn.Module, layers: Sequence[Layer], device: torch.device) -> Offload:
+    """Let layers of a network wait on the host, and have all else of it on a device."""
+    ring = Offload.attach(layers, device)
+    move_rest(network, layers, device)
+    return ring
+
+
+def move_rest(network: nn.Module, layers: Iterable[Layer], device: torch.device) -> None:
+    """Move the weights of a network to a device, but for those of some layers."""
+    elsewhere = {id(p) for layer in layers for module in layer for p in module.parameters()}
+    for weight in (*network.parameters(), *network.buffers()):
+        if id(weight) not in elsewhere:
+            weight.data = weight.data.to(device)

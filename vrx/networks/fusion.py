@@ -10,20 +10,24 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 logger = logging.getLogger(__name__)
 SHORTEST = 1e-12  # a length below it is taken for it
 
 
 class Compiled:
-    """A function of tensors [rows, ...], compiled for any number of rows at its first call.
+    """A function of tensors, compiled for any number of rows at its first call.
 
-    From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and the log gets one
-    warning.  The function must be safe to call again after a failure.
+    Rows are the first axis of every tensor, or by the position of an argument the axis that `rows` names (None for
+    arguments without).  From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and the log
+    gets one warning.  The function must be safe to call again after a failure.
     """
 
-    def __init__(self, function: Callable[..., Any], backend: str = "inductor") -> None:
-        self._function, self._backend = function, backend
+    def __init__(
+        self, function: Callable[..., Any], backend: str = "inductor", rows: tuple[int | None, ...] | None = None
+    ) -> None:
+        self._function, self._backend, self._rows = function, backend, rows
         self._fails = False
 
     @cached_property
@@ -31,22 +35,31 @@ class Compiled:
         """Not made before it is called: the compiler takes a second to import."""
         return torch.compile(self._function, backend=self._backend, dynamic=False)
 
-    def __call__(self, *tensors: Tensor) -> Any:
-        """What the function gives."""
-        if self._fails:
-            return self._function(*tensors)
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function gives; uncompiled while operations are counted."""
+        if self._fails or _get_current_dispatch_mode() is not None:
+            return self._function(*arguments)
         try:
-            for tensor in tensors:
-                if tensor.ndim > 1:
-                    torch._dynamo.maybe_mark_dynamic(tensor, 0)
-            return self._compiled(*tensors)
+            self._mark(arguments)
+            return self._compiled(*arguments)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none of them is fatal
             name, reason = self._function.__name__, " ".join(str(error).splitlines()[:2])
             logger.warning("%s runs uncompiled: %s: %s", name, type(error).__name__, reason)
             self._fails = True
-            return self._function(*tensors)
+            return self._function(*arguments)
+
+    def _mark(self, arguments: tuple[Any, ...]) -> None:
+        """Have the rows counted anew in every call."""
+        if self._rows is None:
+            for tensor in arguments:
+                if tensor.ndim > 1:
+                    torch._dynamo.maybe_mark_dynamic(tensor, 0)
+            return
+        for argument, axis in zip(arguments, self._rows, strict=True):
+            if axis is not None:
+                torch._dynamo.maybe_mark_dynamic(argument, axis)
 
 
 def normalize_rows(x: Tensor, bias: Tensor, gamma: Tensor, out: Tensor) -> None:

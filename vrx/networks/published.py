@@ -72,8 +72,18 @@ class PublishedNetwork(nn.Module):
             if parameter.ndim in CHANNELS_LAST:
                 parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
 
+    def waiting_layers(self) -> list[list[nn.Module]]:
+        """Layers whose weights may wait on the host for their turn, modules of each; the first of them is called first.
+
+        They run in their order, each once a forward; none where the network has no such layers.
+        """
+        return []
+
     def fuse(self) -> None:
-        """Compile chains of elementwise operations, where the network has such."""
+        """Compile chains of elementwise operations, where the network has such: it takes seconds."""
+
+    def compile_layers(self) -> None:
+        """Compile whole layers, where the network has such that gain: it takes up to half a minute."""
 
 
 def count_entries(shapes: Shapes, prefix: str) -> int:

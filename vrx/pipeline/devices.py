@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +18,12 @@ import torch
 import torch.nn.functional as F
 
 from vrx.errors import DeviceError
+from vrx.settings import Dtype
 
 logger = logging.getLogger(__name__)
 
+REASON = 200  # characters of an error that are shown
+DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))  # of NVIDIA's driver on Linux
 PROBE_CHANNELS, PROBE_SIDE, PROBE_RUNS = 48, 96, 8
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -26,15 +31,14 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`.  Raises DeviceError where an explicit one is not there."""
     if name == "auto":
-        return torch.device("cuda" if works(torch.device("cuda")) else "cpu")
+        return torch.device("cpu" if device_fault(torch.device("cuda")) else "cuda")
     try:
         device = torch.device(name)
+        fault = device_fault(device)
     except RuntimeError as error:  # a number no device can have
-        raise DeviceError(
-            f"the device {name} is not available", "List the available devices with: vrx doctor"
-        ) from error
-    if not works(device):
-        raise DeviceError(f"the device {name} is not available", "List the available devices with: vrx doctor")
+        fault = first_line(error)
+    if fault:
+        raise DeviceError(f"the device {name} is not available: {fault}", "See what works here with: vrx doctor")
     return device
 
 
@@ -63,14 +67,67 @@ def memory_of(device: torch.device) -> int | None:
         return None
 
 
-def works(device: torch.device) -> bool:
-    """Whether a real operation runs there."""
-    if device.type == "cuda" and not torch.cuda.is_available():
-        return False
+def release_memory(device: torch.device) -> None:
+    """Give back what nothing refers to any more, and what torch keeps of it for reuse."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def wider_type(dtype: torch.dtype, device: torch.device) -> Dtype | None:
+    """The next type in which fewer numbers overflow, bf16 only where it is the faster one; None after float32."""
+    if dtype == torch.float16 and pick_dtype("auto", device) == torch.bfloat16:
+        return "bf16"
+    return None if dtype == torch.float32 else "fp32"
+
+
+def device_fault(device: torch.device) -> str:
+    """Why no operation runs on a device, in a line; empty where a real one does."""
     try:
-        return float((torch.ones(2, device=device) * 2).sum()) == 4.0
-    except (RuntimeError, AssertionError, NotImplementedError):
-        return False
+        if device.type == "cuda":
+            if torch.version.cuda is None and torch.version.hip is None:
+                return "this PyTorch was built without CUDA"
+            torch.cuda.init()  # type: ignore[no-untyped-call] # says what is wrong with a driver
+            if device.index is not None and device.index >= torch.cuda.device_count():
+                return f"the last one is cuda:{torch.cuda.device_count() - 1}"
+        return "" if float((torch.ones(2, device=device) * 2).sum()) == 4.0 else "its results are wrong"
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of an error's message, which may go on for pages."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".")[:REASON] if lines else type(error).__name__
+
+
+def idle_gpu() -> str:
+    """Why an NVIDIA GPU of this machine is not used; empty where there is none, or where it is."""
+    if not any(path.exists() for path in DRIVER_FILES) and shutil.which("nvidia-smi") is None:
+        return ""
+    return device_fault(torch.device("cuda"))
+
+
+def attention_fault(device: torch.device) -> str:
+    """Why fused attention does not run on a device in the type that networks get there; empty where it does."""
+    try:
+        states = torch.ones(1, 2, 128, 64, device=device, dtype=pick_dtype("auto", device))
+        return (
+            ""
+            if bool(torch.isfinite(F.scaled_dot_product_attention(states, states, states)).all())
+            else "its results are wrong"
+        )
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return first_line(error)
+
+
+def compile_fault(device: torch.device) -> str:
+    """Why nothing can be compiled for a device, which needs Triton and a C compiler; empty where it works."""
+    try:
+        found = torch.compile(torch.sin)(torch.zeros(8, device=device))
+        return "its results are wrong" if bool(found.any()) else ""
+    except Exception as error:  # noqa: BLE001 - compilers fail in many ways
+        return first_line(error)
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:

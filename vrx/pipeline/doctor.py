@@ -1,19 +1,32 @@
-"""Checks of an installation: torch, devices, ffmpeg and its encoders, the models in the package."""
+"""Checks of an installation: torch, devices, ffmpeg and its encoders, models in the package, the cache, the Hub."""
 
 from __future__ import annotations
 
 import platform
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 import vrx
-from vrx.errors import VrxError
+from vrx.errors import ModelError, VrxError
+from vrx.files import format_bytes
 from vrx.media import encoders, ffmpeg
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import bf16_gain, machine_name, works
-from vrx.weights import catalogue, hashes
+from vrx.pipeline.devices import (
+    attention_fault,
+    bf16_gain,
+    compile_fault,
+    device_fault,
+    free_memory,
+    gpu_memory,
+    machine_name,
+    pick_dtype,
+)
+from vrx.settings import Environment
+from vrx.weights import catalogue, hashes, hub
 from vrx.weights.catalogue import Entry
 
 HARDWARE_ENCODERS = ("h264_nvenc", "hevc_nvenc")
@@ -31,16 +44,33 @@ class Check:
 
 def run_checks() -> list[Check]:
     """All checks, in the order in which they are shown."""
-    return [*check_torch(), *check_ffmpeg(), *check_packaged_models()]
+    return [*check_torch(), *check_ffmpeg(), *check_packaged_models(), check_cache(), check_hub()]
 
 
 def check_torch() -> Iterator[Check]:
     """vrx itself, torch, and the devices."""
     cuda = torch.device("cuda")
     yield Check("vrx", True, f"{vrx.__version__}, Python {platform.python_version()}")
-    yield Check("torch", works(torch.device("cpu")), f"{torch.__version__}, {torch.get_num_threads()} threads")
+    fault = device_fault(torch.device("cpu"))
+    yield Check("torch", not fault, fault or f"{torch.__version__}, {torch.get_num_threads()} threads")
     yield Check("bf16 on the processor", True, f"{bf16_gain():.1f} times the speed of float32", needed=False)
-    yield Check("CUDA", works(cuda), machine_name(cuda) if works(cuda) else "no device", needed=False)
+    fault = device_fault(cuda)
+    yield Check("CUDA", not fault, fault or machine_name(cuda), needed=False)
+    if not fault:
+        yield from check_gpu(cuda)
+
+
+def check_gpu(device: torch.device) -> Iterator[Check]:
+    """What networks use on a GPU, by using it."""
+    free, total = free_memory(device), gpu_memory(device)
+    if free is not None and total is not None:
+        yield Check("GPU memory", True, f"{format_bytes(free)} of {format_bytes(total)} are free", needed=False)
+    dtype = str(pick_dtype("auto", device)).removeprefix("torch.")
+    for name, fault, works in (
+        ("GPU attention", attention_fault(device), f"works in {dtype}"),
+        ("GPU compiler", compile_fault(device), "works"),
+    ):
+        yield Check(name, not fault, fault or works, needed=False)
 
 
 def check_ffmpeg() -> Iterator[Check]:
@@ -77,3 +107,23 @@ def check_packaged(entry: Entry) -> Check:
         return Check(name, True, str(path), needed)
     except VrxError as error:
         return Check(name, False, str(error), needed)
+
+
+def check_cache() -> Check:
+    """The folder for what can be made again, by writing into it."""
+    folder = Environment.read().cache
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"vrx")
+        return Check("cache", True, f"{folder}, {format_bytes(shutil.disk_usage(folder).free)} are free", needed=False)
+    except OSError as error:
+        return Check("cache", False, f"{folder}: {error.strerror}. Set VRX_HOME to a folder of yours", needed=False)
+
+
+def check_hub() -> Check:
+    """The Hub, by asking it: what a download of a model needs."""
+    try:
+        return Check("Hub", True, f"{hub.ping()} answers", needed=False)
+    except ModelError as error:
+        return Check("Hub", False, error.message, needed=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import monotonic, perf_counter
@@ -16,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from vrx.errors import StoppedError, VrxError
+from vrx.errors import OverflowedError, StoppedError
 from vrx.events import Note
 from vrx.models.base import AnyStage, DeviceChunk, RestoredChunk, Restorer, SceneStart
 from vrx.models.runner import StageRunner
@@ -138,9 +139,9 @@ class Worker(Generic[Result]):
 
 
 def refuse_nan(frames: Tensor, number: int) -> None:
-    """Raise VrxError for restored frames with NaN or Inf; `number` is that of the first."""
+    """Raise OverflowedError for restored frames with NaN or Inf; `number` is that of the first."""
     if not bool(torch.isfinite(frames.sum())):  # values in 0..1: only NaN and Inf spoil a sum
-        raise VrxError(f"the model gave NaN or Inf near frame {number}", "Run again with --dtype fp32")
+        raise OverflowedError(f"the model gave NaN or Inf near frame {number}", "Run again with --dtype fp32")
 
 
 def make_workers(restorer: Restorer, converter: Converter[Result], timings: Timings) -> list[Worker[Result]]:
@@ -193,16 +194,18 @@ class ThreadedExecutor(Generic[Result]):
     """Runs every stage in a thread of its own, bounded queues between them; `results` walks it once.
 
     The first failure aborts every channel, every thread is joined, and the failure is raised to whoever walks
-    the results.
+    the results.  `in_turn`: no two stages work at the same time, and less waits between them.
     """
 
-    def __init__(self, restorer: Restorer, converter: Converter[Result]) -> None:
+    def __init__(self, restorer: Restorer, converter: Converter[Result], in_turn: bool = False) -> None:
         self.timings = Timings.of(restorer)
         self._workers = make_workers(restorer, converter, self.timings)
         names = [worker.name for worker in self._workers]
+        bound = 1 if in_turn else QUEUE
         self._channels: dict[str, Channel[InFlight[Result] | SceneStart | Control]] = {
-            name: Channel(QUEUE) for name in (*names, "write")
+            name: Channel(bound) for name in (*names, "write")
         }
+        self._turn: AbstractContextManager[object] = threading.Lock() if in_turn else nullcontext()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._patience: float | None = None
@@ -279,7 +282,8 @@ class ThreadedExecutor(Generic[Result]):
         outbox: Channel[InFlight[Result] | SceneStart | Control],
     ) -> None:
         for item in inbox:
-            worker.process(item)
+            with self._turn:
+                worker.process(item)
             if not (worker.last and isinstance(item, Resume)):
                 outbox.put(item)
         outbox.close()

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from vrx import events
-from vrx.errors import Exit, StoppedError, VrxError, resource_errors
+from vrx.errors import Exit, MemoryExhaustedError, StoppedError, VrxError, resource_errors
 from vrx.events import Watcher
 from vrx.pipeline import on_done
 from vrx.pipeline.pool import ModelPool
@@ -18,7 +18,7 @@ from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult, run
 from vrx.pipeline.session import Session
-from vrx.settings import BatchSettings, Job
+from vrx.settings import BatchSettings, Environment, Job
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -89,8 +89,23 @@ class JobRunner:
 
     def _restore(self, job: Job) -> RestoreResult:
         deadline = self._settings.deadline
-        with resource_errors(), Session(job, self._watch_stop, self._pool, deadline=deadline) as session:
-            return run(session)
+        while True:
+            try:
+                with resource_errors(), Session(job, self._watch_stop, self._pool, deadline=deadline) as session:
+                    return run(session)
+            except MemoryExhaustedError:
+                if not self._change_model(job):
+                    raise
+
+    def _change_model(self, job: Job) -> bool:
+        """Choose the next model for a job and those after it; whether there is one, and all can be done again."""
+        piped = job.source == "-" or job.output.path == "-"  # read once, or partly written
+        if piped or not Environment.read().fallback:
+            return False
+        note = self._pool.exclude(job.model, job.restore, job.source)
+        if note is not None:
+            self._watch(events.Noted.of(job.source, note))
+        return note is not None
 
     def _guard(self, job: Job, action: Callable[[Job], Result]) -> Result:
         """Run a job; a stop is an event, and no model outlives a failure."""

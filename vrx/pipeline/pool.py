@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,12 +13,13 @@ from vrx.models.components import Components
 from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import free_memory, pick_device, pick_dtype
+from vrx.pipeline.devices import free_memory, idle_gpu, pick_device, pick_dtype
 from vrx.pipeline.fitting import limit_to_memory, output_pixels
-from vrx.pipeline.select_model import DeviceInfo, select_model
+from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
+from vrx.pipeline.ways import Way
 from vrx.settings import Environment, ModelSettings, RestoreSettings
 from vrx.weights import catalogue, http, store
-from vrx.weights.catalogue import Entry
+from vrx.weights.catalogue import EMBEDDED, Entry
 from vrx.weights.download import Downloader
 
 Key = tuple[ModelSettings, str, frozenset[str]]
@@ -43,7 +45,9 @@ class ModelPool:
     def __init__(self) -> None:
         self._selected: dict[tuple[ModelSettings, RestoreSettings], Selection] = {}
         self._components: dict[Key, Components] = {}
-        self._loaded: dict[Key, LoadedModel] = {}
+        self._loaded: dict[tuple[Key, bool], LoadedModel] = {}
+        self._excluded: frozenset[str] = frozenset()  # models that ran out of memory
+        self._on_processor = False  # the last of them on a GPU, so that a GPU is no longer chosen
 
     def select(self, model: ModelSettings, restore: RestoreSettings, source: str = "-") -> Selection:
         """The model that the settings name, or the best for the size of the first source.
@@ -53,12 +57,12 @@ class ModelPool:
         key = (model, restore)
         if key not in self._selected:
             known = catalogue.load_all(FAMILIES)
-            device = pick_device(model.device)
-            found = device_info(model, known, device)
+            device = torch.device("cpu") if self._on_processor and model.device == AUTO else pick_device(model.device)
+            found = replace(device_info(model, known, device), excluded=self._excluded)
             if found.gpu_memory is not None:
                 found = replace(found, pixels=output_pixels(source, restore.scale))
             choice = select_model(model, known, restore, found)
-            self._selected[key] = Selection(choice.entry, known, device, choice.notes)
+            self._selected[key] = Selection(choice.entry, known, device, (*choice.notes, *device_notes(model, device)))
         return self._selected[key]
 
     def keep(self, model: ModelSettings, restore: RestoreSettings, selection: Selection) -> None:
@@ -73,16 +77,49 @@ class ModelPool:
             self._components[key] = find_components(chosen.entry, model, chosen.catalogue, downloader)
         return self._components[key]
 
-    def restorer(self, model: ModelSettings, restore: RestoreSettings, downloader: Downloader) -> Restorer:
-        """The selected model, set up for a task.  Raises ModelError."""
-        chosen = self.select(model, restore)
-        key = make_key(model, chosen.entry)
+    def restorer(
+        self,
+        model: ModelSettings,
+        restore: RestoreSettings,
+        downloader: Downloader,
+        way: Way | None = None,
+        frames: int | None = None,
+    ) -> Restorer:
+        """The selected model, set up for a task, to work in a way.  Raises ModelError.
+
+        `frames` of the video that it is loaded for; None where that is not known.
+        """
+        chosen, way = self.select(model, restore), way or Way()
+        settings = way.settings(model)
+        key = (make_key(settings, chosen.entry), way.offload)
         if key not in self._loaded:
             self._loaded.clear()  # the networks of another model make room first
             components = self.components(model, restore, downloader)
-            request = BuildRequest(components, model, chosen.device, pick_dtype(model.dtype, chosen.device))
+            dtype = pick_dtype(settings.dtype, chosen.device)
+            request = BuildRequest(components, settings, chosen.device, dtype, offload=way.offload, frames=frames)
             self._loaded[key] = load_model(chosen.entry, limit_to_memory(request, chosen.entry))
         return self._loaded[key].restorer(restore, model.prompt)
+
+    def exclude(self, model: ModelSettings, restore: RestoreSettings, source: str) -> Note | None:
+        """Choose without the selected model from now on, as its memory was not enough; a note that says so.
+
+        None where there is nothing else: the model or the device was named, or it is the last one.
+        """
+        last = self.select(model, restore, source)
+        if model.name != AUTO:
+            return None
+        if last.entry.name != EMBEDDED:
+            self._excluded |= {last.entry.name}
+        elif last.device.type == "cuda" and model.device == AUTO:
+            self._on_processor = True
+        else:
+            return None
+        self.drop()
+        self._selected.clear()
+        then = self.select(model, restore, source)
+        text = f"{last.entry.name} does not fit the memory of {last.device}: again with {then.entry.name}"
+        text += f" on {then.device}" if then.device != last.device else ""
+        return Note("model-fallback", text, {"model": then.entry.name, "device": str(then.device)}, "warning")
 
     def drop(self) -> None:
         """Drop the networks: after a failure their state is undefined."""
@@ -92,6 +129,13 @@ class ModelPool:
 def make_key(model: ModelSettings, entry: Entry) -> Key:
     """What decides which networks are loaded: of a prompt, only whether files are needed for it."""
     return replace(model, prompt=None), entry.name, frozenset(FAMILIES[entry.family].optional_roles(model))
+
+
+def device_notes(model: ModelSettings, device: torch.device) -> Iterator[Note]:
+    """That a GPU there is cannot be used, where the choice was left to vrx."""
+    fault = idle_gpu() if model.device == AUTO and device.type == "cpu" else ""
+    if fault:
+        yield Note("gpu-unusable", f"the GPU cannot be used: {fault}; the processor does the work", {}, "warning")
 
 
 def device_info(model: ModelSettings, known: dict[str, Entry], device: torch.device) -> DeviceInfo:

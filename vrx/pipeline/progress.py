@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 
 from vrx import events
@@ -21,20 +22,28 @@ REPORT_EVERY = 0.1  # seconds between two progress events
 class Progress:
     """Counts scenes and frames of a run, and sends their events; `scene` is the number of the running one, from 0."""
 
-    def __init__(
-        self, session: Session, executor: ThreadedExecutor[Frame], writer: Writer | SegmentedWriter, begin: float
-    ) -> None:
-        self._session, self._executor, self._writer, self._begin = session, executor, writer, begin
+    def __init__(self, session: Session, writer: Writer | SegmentedWriter, begin: float) -> None:
+        self._session, self._writer, self._begin = session, writer, begin
+        self._queues: Callable[[], dict[str, int]] = dict
         self._reported, self._done = 0.0, -1  # when, and at how many frames, progress was sent last
         self.scene = writer.scene
+        self._began = -1  # the latest scene that was sent
+
+    def follow(self, executor: ThreadedExecutor[Frame]) -> None:
+        """Report an executor's queues from now on."""
+        self._queues = executor.queues
 
     def begin_scene(self, start: SceneStart) -> None:
-        """A scene starts with the next frame that is written."""
+        """A scene starts with the next frame that is written; it may be one that was begun before."""
         self.scene = start.number
-        self._send_scene(self._writer.frames, soft=False)
+        if start.number > self._began:
+            self._began = start.number
+            self._send_scene(self._writer.frames, soft=False)
 
     def begin_chunk(self, work: InFlight[Frame]) -> None:
-        """A restored chunk is about to be written: pass on what was noticed about it."""
+        """A restored chunk is about to be written: pass on what was noticed about it, unless it was written before."""
+        if work.chunk.first_frame < self._writer.frames:
+            return
         for frame in soft_boundaries(work.chunk):
             self._send_scene(frame, soft=True)
         for note in work.notes:
@@ -60,7 +69,7 @@ class Progress:
                 frames=frames if written <= (frames or 0) else None,  # headers may be wrong
                 scene=self.scene + 1,
                 fps=(written - self._writer.resumed_frames) / max(1e-9, perf_counter() - self._begin),
-                queues=self._executor.queues(),
+                queues=self._queues(),
             )
         )
 

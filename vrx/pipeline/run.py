@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -16,18 +17,18 @@ from vrx.events import Note
 from vrx.media.frame import Frame
 from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
-from vrx.models.base import Restorer, SceneStart
+from vrx.models.base import ChunkSchedule, Restorer, SceneStart
 from vrx.models.components import Components
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.chunking import Item, StreamPosition, make_chunks
 from vrx.pipeline.convert import FrameConverter, OutputFormat
 from vrx.pipeline.devices import limit_threads
-from vrx.pipeline.executor import Control, InFlight, Resume, ThreadedExecutor
+from vrx.pipeline.executor import Control, InFlight, Resume, Save, ThreadedExecutor
 from vrx.pipeline.existing import Existing, clean_up, open_unless_done
+from vrx.pipeline.fallback import Bookmark, Fallback, recoverable
 from vrx.pipeline.paths import make_folder
 from vrx.pipeline.plan import check_memory
 from vrx.pipeline.progress import Progress
-from vrx.pipeline.resume.journal import Journal
 from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
 from vrx.pipeline.session import Session
@@ -103,22 +104,60 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
     if session.destination is not None:
         make_folder(session.destination)
     journal = open_journal(stack, session, components.paths())
-    restorer = session.restorer()
-    torch.manual_seed(session.job.model.seed)
-    announce(session, components, restorer, journal.resume_point.frames if journal else 0)
-    executor = ThreadedExecutor(restorer, FrameConverter(session.device, output_format(session)))
+    fallback = Fallback(session, journal.resume_point.state if journal else None)
+    announce(session, components, fallback.load().schedule, journal.resume_point.frames if journal else 0)
     with defer_signals():
         writer = SegmentedWriter(session.target, journal) if journal else Writer(session.target)
         stack.enter_context(writer)
-    progress = Progress(session, executor, writer, begin)
-    drain(executor, stream_items(session, restorer, journal), writer, progress, session)
+    attempt = Attempt(session, fallback, writer, Progress(session, writer, begin))
+    while (error := attempt.run()) is not None:
+        fallback.advance(error)
+    progress, spent = attempt.progress, attempt.seconds
     scenes, end = progress.scene + 1, session.reader.end_time
     if isinstance(writer, SegmentedWriter):
         writer.finish(scenes, end)
     else:
         writer.finish(end)
-    seconds, stages = perf_counter() - begin, dict(executor.timings.seconds)
-    return RestoreResult(session.target.path, writer.frames, scenes, seconds, stages), writer.resumed_frames
+    seconds = perf_counter() - begin
+    return RestoreResult(session.target.path, writer.frames, scenes, seconds, dict(spent)), writer.resumed_frames
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The stream of a run, as often as it is begun: from where it stands to its end, or to a failure to recover from.
+
+    `seconds` of work by stage, in all attempts.
+    """
+
+    session: Session
+    fallback: Fallback
+    writer: Writer | SegmentedWriter
+    progress: Progress
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> Exception | None:
+        """Restore and write what is left; an error that another way of working may avoid is returned.
+
+        What the attempt has on the device is free then, but for what the error holds.
+        """
+        session, fallback = self.session, self.fallback
+        torch.manual_seed(session.job.model.seed)
+        restorer = fallback.load()
+        converter = FrameConverter(session.device, output_format(session))
+        executor = ThreadedExecutor(restorer, converter, fallback.way.in_turn)
+        self.progress.follow(executor)
+        segmented = isinstance(self.writer, SegmentedWriter)
+        items = stream_items(session, restorer, fallback, segmented)
+        saves = segmented and resumes_within_scenes(session, fallback)
+        try:
+            drain(executor, items, Sink(session, self.writer, self.progress, fallback.bookmark, saves))
+        except Exception as error:
+            if not recoverable(error):
+                raise
+            return error
+        finally:
+            self.seconds.update(executor.timings.seconds)
+        return None
 
 
 def output_format(session: Session) -> OutputFormat:
@@ -134,10 +173,10 @@ def output_format(session: Session) -> OutputFormat:
     )
 
 
-def announce(session: Session, components: Components, restorer: Restorer, saved: int) -> None:
+def announce(session: Session, components: Components, schedule: ChunkSchedule, saved: int) -> None:
     """Send the start event and its details; `saved` frames were made by an earlier run."""
     target = session.target
-    schedule = restorer.schedule.within(target.size[0] * target.size[1])
+    schedule = schedule.within(target.size[0] * target.size[1])
     session.watch(
         events.Started(
             input=session.job.source,
@@ -182,63 +221,83 @@ def report_finished(session: Session, result: RestoreResult, saved: int) -> None
     )
 
 
-def stream_items(session: Session, restorer: Restorer, journal: Journal | None) -> Iterator[Item | Control]:
-    """The stream from its beginning, or from where an earlier run's segments end."""
-    state = journal.resume_point.state if journal else None
-    position = StreamPosition(state.scene.number, state.index, state.frame) if state else None
-    if state is not None and state.stages:
-        yield Resume(state)
+def stream_items(session: Session, restorer: Restorer, fallback: Fallback, segmented: bool) -> Iterator[Item | Control]:
+    """The stream from where it starts now; with save points where it is written in segments."""
+    start = fallback.start
+    position = StreamPosition(start.scene.number, start.index, start.frame) if start else None
+    if start is not None and start.stages:
+        yield Resume(start)
     frames = iter_masked_frames(session, position.frame if position else 0)
     items = make_chunks(frames, restorer.schedule, restorer.scale, position)
-    if journal is None:
-        yield from items
+    if segmented:
+        yield from insert_checkpoints(items, resumes_within_scenes(session, fallback), start, session.deadline)
     else:
-        yield from insert_checkpoints(items, resumes_within_scenes(session), state, session.deadline)
+        yield from items
 
 
-def resumes_within_scenes(session: Session) -> bool:
-    """Whether the model's state can be saved between any two chunks."""
-    return FAMILIES[session.entry.family].capabilities.resumes_in_scene
+def resumes_within_scenes(session: Session, fallback: Fallback) -> bool:
+    """Whether the model's state can be saved between any two chunks, and be loaded by a run as it is planned.
 
-
-def drain(
-    executor: ThreadedExecutor[Frame],
-    items: Iterator[Item | Control],
-    writer: Writer | SegmentedWriter,
-    progress: Progress,
-    session: Session,
-) -> None:
-    """Write the restored chunks, and save the stream's state at each save point.
-
-    Raises StoppedError once the deadline is past: after the state was saved, or where it cannot be, after a chunk.
+    States of another number type than was planned would not fit.
     """
-    saves = isinstance(writer, SegmentedWriter) and resumes_within_scenes(session)
+    return FAMILIES[session.entry.family].capabilities.resumes_in_scene and fallback.way.dtype is None
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where restored items go: written, reported, and remembered as far as the stream can be taken up again there.
+
+    `saves`: the stream's state is saved before it ends at the deadline.
+    """
+
+    session: Session
+    writer: Writer | SegmentedWriter
+    progress: Progress
+    bookmark: Bookmark
+    saves: bool
+
+    def take(self, item: InFlight[Frame] | SceneStart | Save) -> float:
+        """Write a chunk's frames that are not written yet, or save the stream's state; seconds of writing.
+
+        Raises StoppedError once the deadline is past: after the state was saved, or where it cannot be, after a chunk.
+        """
+        if isinstance(item, SceneStart):
+            self.progress.begin_scene(item)
+            self.bookmark.pass_scene(item)
+            return 0.0
+        if isinstance(item, Save):
+            self._save(item)
+            return 0.0
+        self.progress.begin_chunk(item)
+        begin = perf_counter()
+        done = self.writer.frames - item.chunk.first_frame  # when the stream was taken up before what is written
+        for frame in item.restored[max(0, done) :]:
+            self.writer.write(frame)
+        seconds = perf_counter() - begin
+        self.bookmark.pass_chunk(item.chunk)
+        self.progress.end_chunk()
+        if not self.saves and self.session.deadline.passed and self.writer.frames < (self.session.frames or MAX_FRAMES):
+            raise self.session.deadline.stop()
+        return seconds
+
+    def _save(self, item: Save) -> None:
+        writer = self.writer
+        assert isinstance(writer, SegmentedWriter)
+        if writer.saved < item.state.frame == writer.frames:  # else it was written, or saved, before
+            writer.save(item.state)
+            self.bookmark.pass_save(item)
+        if item.last:
+            raise self.session.deadline.stop()
+
+
+def drain(executor: ThreadedExecutor[Frame], items: Iterator[Item | Control], sink: Sink) -> None:
+    """Have the stages work on a stream, and every item of the result taken."""
     with closing(executor.results(items)) as results:
         try:
             for item in results:
-                if isinstance(item, SceneStart):
-                    progress.begin_scene(item)
-                elif isinstance(item, InFlight):
-                    progress.begin_chunk(item)
-                    write_chunk(executor, item, writer)
-                    progress.end_chunk()
-                    if not saves and session.deadline.passed and writer.frames < (session.frames or MAX_FRAMES):
-                        raise session.deadline.stop()
-                else:
-                    assert isinstance(writer, SegmentedWriter)
-                    writer.save(item.state)
-                    if item.last:
-                        raise session.deadline.stop()
+                executor.timings.seconds["write"] += sink.take(item)
         except (KeyboardInterrupt, StoppedError) as reason:
             executor.hurry()
-            progress.stop(reason)
+            sink.progress.stop(reason)
             raise
-    progress.report()
-
-
-def write_chunk(executor: ThreadedExecutor[Frame], work: InFlight[Frame], writer: Writer | SegmentedWriter) -> None:
-    """Write a chunk's frames."""
-    start = perf_counter()
-    for frame in work.restored:
-        writer.write(frame)
-    executor.timings.seconds["write"] += perf_counter() - start
+    sink.progress.report()

@@ -26,13 +26,15 @@ Catalogue = Mapping[str, Entry]
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
     """What the choice depends on besides the settings: a GPU's free memory in bytes (None on a processor), the
-    pixels of the output, the models whose checkpoints are here, and whether others may be downloaded.
+    pixels of the output, the models whose checkpoints are here, whether others may be downloaded, and the models that
+    ran out of memory.
     """
 
     gpu_memory: int | None = None
     pixels: int = USUAL
     on_disk: frozenset[str] = frozenset()
     online: bool = False
+    excluded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     Else the embedded one, with a note about the larger one where only the download is missing.
     """
     usable = [entry for entry in catalogue.values() if supports(entry, model, restore)]
-    fitting = [entry for entry in usable if needs_gpu(entry) and fits(entry, device, model.decoder)]
+    large = [entry for entry in usable if needs_gpu(entry) and entry.name not in device.excluded]
+    fitting = [entry for entry in large if fits(entry, device, model.decoder)]
     for entry in fitting:
         if entry.name in device.on_disk:
             return Choice(entry)
@@ -91,13 +94,13 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     downloadable = [entry for entry in fitting if all(part.downloadable for part in entry.parts if not part.optional)]
     if not downloadable:
         return Choice(small)
-    large = downloadable[0]
-    downloads = device.online and (model.prompt is not None or not any(part.drive for part in large.parts))
-    facts = {"model": large.name if downloads else small.name, "larger": large.name}
+    best = downloadable[0]
+    downloads = device.online and (model.prompt is not None or not any(part.drive for part in best.parts))
+    facts = {"model": best.name if downloads else small.name, "larger": best.name}
     if downloads:
-        text = f"using {large.name}" + f"; --model {small.name} needs no download" * supports(small, model, restore)
-        return Choice(large, (Note("model-selected", text, facts),))
-    text = f"using the {small.name} model; a larger one: vrx models pull {large.name}"
+        text = f"using {best.name}" + f"; --model {small.name} needs no download" * supports(small, model, restore)
+        return Choice(best, (Note("model-selected", text, facts),))
+    text = f"using the {small.name} model; a larger one: vrx models pull {best.name}"
     return Choice(small, (Note("model-selected", text, facts),))
 
 

@@ -12,7 +12,7 @@ import torch
 
 from vrx import events
 from vrx.errors import UsageError
-from vrx.events import Note, Watcher
+from vrx.events import Note, Notify, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.file_types import is_pattern
@@ -23,12 +23,13 @@ from vrx.models.components import Components
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
-from vrx.pipeline.devices import pick_dtype
+from vrx.pipeline.devices import pick_dtype, release_memory
 from vrx.pipeline.masking import JobMask, open_masks
 from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.sizing import choose_scale
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
+from vrx.pipeline.ways import Way
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Deadline, Job, SelectionSettings, Task
 from vrx.weights.download import Downloader
@@ -57,8 +58,10 @@ class Session:
         self.job, self.watch, self._pool, self.deadline = job, watch, pool, deadline or Deadline()
         self._complete = complete
         self._stack = ExitStack()
+        self._reading = self._stack.enter_context(ExitStack())  # the source and its mask
         self.warnings: list[str] = []
         self.mask: JobMask | None = None
+        self.frames: int | None = None
         self._selection = pool.select(job.model, job.restore, job.source)
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
@@ -86,9 +89,14 @@ class Session:
         """The model's files, downloaded where they are missing, and verified.  Raises ModelError."""
         return self._pool.components(self.job.model, self.job.restore, self._downloader())
 
-    def restorer(self) -> Restorer:
-        """The model, set up for the job.  Raises ModelError."""
-        return self._pool.restorer(self.job.model, self.job.restore, self._downloader())
+    def restorer(self, way: Way | None = None) -> Restorer:
+        """The model, set up for the job, to work in a way.  Raises ModelError."""
+        return self._pool.restorer(self.job.model, self.job.restore, self._downloader(), way, self.frames)
+
+    def drop_model(self) -> None:
+        """Drop the networks and the memory that they took."""
+        self._pool.drop()
+        release_memory(self.device)
 
     def open(self) -> None:
         """Open the source, and decide all about the result.  Raises VrxError for whatever cannot be."""
@@ -129,15 +137,8 @@ class Session:
         """Open the source, standard input where none is named, and the mask beside it."""
         selection = self.job.selection
         self.source = spool_stdin(self._folder()) if named is None else named
-        threads = self.job.model.threads or 0
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
+        self._begin_reading(self.notify)
         which = deinterlacing(selection, self.job.restore.task)
-        name = PIPE_NAME if named is None else None
-        self.reader = self._stack.enter_context(Reader(self.source, span, self.notify, name, which))
-        apply_orientation(self.reader, self.output, self.notify)
-        self.mask = open_masks(self.job, self.reader, self.notify, self._complete)
-        if self.mask is not None:
-            self._stack.enter_context(self.mask)
         if self.reader.interlaced and selection.deinterlace == "auto":
             if which is Deinterlace.OFF:
                 text = f"{self.job.source}: source is interlaced and stays so; to deinterlace: --deinterlace on"
@@ -145,6 +146,24 @@ class Session:
             else:
                 text = "source is interlaced; deinterlaced first (to keep it interlaced: --deinterlace off)"
                 self.notify(Note("interlaced", text, {"deinterlaced": True}))
+
+    def _begin_reading(self, notify: Notify) -> None:
+        """Have the source and its mask read from their beginning; `notify` gets what is seen when they are opened."""
+        self._reading.close()
+        selection, threads = self.job.selection, self.job.model.threads or 0
+        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
+        name = PIPE_NAME if self._named is None else None
+        reader = Reader(self.source, span, self.notify, name, deinterlacing(selection, self.job.restore.task))
+        self.reader = self._reading.enter_context(reader)
+        apply_orientation(self.reader, self.output, notify)
+        self.mask = open_masks(self.job, self.reader, notify, self._complete)
+        if self.mask is not None:
+            self._reading.enter_context(self.mask)
+
+    def rewind(self) -> None:
+        """Read the source and its mask again from the beginning; what was said of them is not said again."""
+        self._begin_reading(lambda _: None)
+        self.reader.side_data()  # kinds that begin later are still told apart from those of the first frames
 
     def _folder(self) -> Path:
         """A folder for as long as the job is open."""

@@ -24,7 +24,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from vrx.errors import ModelError
 from vrx.files import replace_file
-from vrx.settings import replace_home
+from vrx.folders import replace_home
 from vrx.weights import sharded, transfer
 from vrx.weights.backend import DownloadTask, NoFileError
 from vrx.weights.cache_entry import BLOBS
@@ -152,6 +152,16 @@ def query(source: Source) -> FileMetadata:
     """Query the Hub about a file.  Raises ModelError within seconds where there is no response."""
     with network_errors(source, constants.ENDPOINT):
         return run_with_timeout(QUERY_SECONDS, partial(query_with_retries, source))
+
+
+def ping() -> str:
+    """Ask the Hub for anything; its address.  Raises ModelError within seconds where there is no response."""
+    with network_errors("anything", constants.ENDPOINT):
+        run_with_timeout(
+            QUERY_SECONDS,
+            partial(session().head, constants.ENDPOINT, headers=request_headers(), timeout=HEAD_TIMEOUT),
+        )
+    return constants.ENDPOINT
 
 
 def make_request(source: Source, metadata: FileMetadata, digest: str) -> transfer.FileRequest:

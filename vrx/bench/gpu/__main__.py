@@ -58,7 +58,7 @@ def bench(seconds: float, *words: str) -> Part:
     return Part("bench", "models", "measure", "bench", seconds, words)
 
 
-PARTS = (  # in order of value
+PARTS = (  # in order of value, but for those that were added later
     Part("environment", "environment", "measure", "env", 45),
     Part("small", "agreement", "compare", "small", 125),
     bench(80, "infvsr:1280x720:auto:auto:profile", "infvsr:1280x720:auto:auto:plain", "infvsr:832x480:auto:auto"),
@@ -70,6 +70,12 @@ PARTS = (  # in order of value
     Part("streams", "overlap", "measure", "bench", 45, ("flashvsr:1280x720:auto:auto",)),
     Part("command", "commands", "run_command", "embedded", 60),
     Part("tests", "commands", "run_tests", "small", 90),
+    Part("ways", "ways", "compare", "bench", 75, ("flashvsr:1280x720:auto:auto",)),
+    Part("ways", "ways", "compare", "bench", 75, ("infvsr:1280x720:tiny:auto",)),
+    Part(
+        "memory", "ways", "run_out", "small", 60, ("infvsr:1280x720:auto:auto@18@15@12", "flashvsr:832x480:auto:auto@8")
+    ),
+    bench(60, "instavsr:1280x720:auto:auto", "stream-diffvsr:1280x720:auto:auto", "satb-vr:1280x720:auto:auto:steps=1"),
 )
 
 
@@ -78,9 +84,8 @@ def run_all(options: argparse.Namespace, results: Results) -> None:
     results.clear()
     missing = [name for name in stubs.OPTIONAL if not stubs.exists(name)]
     results.say(f"missing here: {', '.join(missing) or 'nothing'}; results in {results.folder}")
-    for number, part in enumerate(PARTS, start=1):
-        if options.only and number not in options.only:
-            continue
+    for number in options.only or range(1, len(PARTS) + 1):
+        part = PARTS[number - 1]
         left = options.budget - (perf_counter() - results.began) - RESERVE
         if left < LEAST:
             results.say(f"no time for part {number} ({part.name}) and those after it")
@@ -107,9 +112,12 @@ def run_apart(number: int, seconds: float, options: argparse.Namespace) -> str:
             process.wait()
 
 
-def numbers(text: str) -> frozenset[int]:
-    """`1,3` as numbers."""
-    return frozenset(int(word) for word in text.split(","))
+def numbers(text: str) -> tuple[int, ...]:
+    """`3,1` as numbers of parts.  Raises ValueError for one that there is not."""
+    found = tuple(int(word) for word in text.split(","))
+    if not all(1 <= number <= len(PARTS) for number in found):
+        raise ValueError(text)
+    return found
 
 
 def main() -> None:
@@ -118,7 +126,7 @@ def main() -> None:
     default = Path(os.environ.get("OUT", "gpu-results"))
     parser.add_argument("--out", type=Path, default=default, help="folder of the results [$OUT or gpu-results]")
     parser.add_argument("--budget", type=float, default=500.0, help="seconds for everything")
-    parser.add_argument("--only", type=numbers, default=frozenset(), help="numbers of parts, commas between")
+    parser.add_argument("--only", type=numbers, default=(), help="numbers of parts in their order, commas between")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, on the processor")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=float, default=60.0, help=argparse.SUPPRESS)

@@ -82,7 +82,7 @@ def flex_attention(context: Context) -> None:
                 began = perf_counter()
                 moved = [t.to(context.device, dtype) for t in (q, k, v)]
                 found = attend(moved[0], moved[1], moved[2], keep.to(context.device))
-                report(context, name, found, expected, began, dtype=str(dtype), compiled=not sparse.on_gpu._fails)
+                report(context, name, found, expected, began, dtype=str(dtype), compiled=not sparse.on_gpu.fails)
 
 
 def small_checkpoints(context: Context, names: Sequence[str] = ()) -> None:

@@ -70,7 +70,7 @@ def sparse_attention(context: Context) -> None:
         for how, run in work.items():
             with context.results.guard("micro", what=what, how=how):
                 emit(context, what, how, context.time(run, 3, 2))
-        context.results.emit("micro", what=what, fell_back=sparse.on_gpu._fails)
+        context.results.emit("micro", what=what, fell_back=sparse.on_gpu.fails)
 
 
 def attention(context: Context) -> None:

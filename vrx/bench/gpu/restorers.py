@@ -19,6 +19,7 @@ from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.models.registry import FAMILIES
+from vrx.pipeline.ways import Way
 from vrx.settings import Decoder, ModelSettings, RestoreSettings, Task, check_choice
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
@@ -65,6 +66,11 @@ class Spec:
         return Task(self.entry.tasks[0])
 
     @property
+    def steps(self) -> int | None:
+        """Denoising steps, by a flag such as `steps=1`."""
+        return next((int(flag.removeprefix("steps=")) for flag in self.flags if flag.startswith("steps=")), None)
+
+    @property
     def masked(self) -> bool:
         """Whether its frames come with masks."""
         return self.task is Task.INPAINT
@@ -84,15 +90,17 @@ class ToyComponents(RandomComponents):
         return replace(super().config(role), **TOYS[role])
 
 
-def restorer_of(spec: Spec, context: Context) -> Restorer:
-    """A large restorer with random weights, where it runs."""
+def restorer_of(spec: Spec, context: Context, way: Way | None = None) -> Restorer:
+    """A large restorer with random weights, where it runs, to work in a way."""
     mask = Path("none") if spec.masked else None  # asked for, never read
-    wishes = ModelSettings(decoder=spec.decoder, tile=spec.tile)
+    way = way or Way()
+    wishes = way.settings(ModelSettings(decoder=spec.decoder, tile=spec.tile, steps=spec.steps))
     restore = RestoreSettings(task=spec.task, scale=4 if spec.task is Task.UPSCALE else 1, mask=mask)
     family = FAMILIES[spec.entry.family]
     kind = ToyComponents if context.tiny else RandomComponents
     components = kind.of(spec.entry, family, context.device, context.dtype)
-    request = BuildRequest(components, wishes, context.device, context.dtype, random_context(family))
+    rows = random_context(family)
+    request = BuildRequest(components, wishes, context.device, context.dtype, rows, offload=way.offload)
     return load_model(spec.entry, request).restorer(restore)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
 
 from vrx.models.footprint import Footprint, Linear
-from vrx.models.offload import Layer, Offload
+from vrx.models.offload import Layer, Offload, offload
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.satbvr.control import ControlNet
 from vrx.networks.satbvr.transformer import Denoiser
@@ -57,19 +56,10 @@ class Memory:
         connectors = self.denoiser.connectors.children()
         pairs: list[Layer] = [list(pair) for pair in zip(self.denoiser.blocks, connectors, strict=True)]
         singles: list[Layer] = [[block] for block in self.control.blocks]
-        self.rings += [Offload.attach(layers, self.device) for layers in (pairs, singles)]
         for network, layers in ((self.denoiser, pairs), (self.control, singles)):
-            move_rest(network, layers, self.device)
+            self.rings.append(offload(network, layers, self.device))
 
 
 def needed_beside_weights(pixels: int) -> int:
     """Bytes that the networks take at work, for an output of so many pixels, in one piece or in tiles."""
     return min(way.at(pixels) for way in (OFFLOADED, TILED)) - OFFLOADED.at(0)
-
-
-def move_rest(network: nn.Module, layers: Iterable[Layer], device: torch.device) -> None:
-    """Move the weights of a network to a device, but for those of some layers."""
-    elsewhere = {id(p) for layer in layers for module in layer for p in module.parameters()}
-    for weight in (*network.parameters(), *network.buffers()):
-        if id(weight) not in elsewhere:
-            weight.data = weight.data.to(device)

@@ -67,7 +67,7 @@ def load(request: BuildRequest) -> SatbVrModel:
     if not random:  # a benchmark's weights have no adapters: the published rank is not known
         add_adapters(request.components, denoiser, control)
     memory = Memory(denoiser, control, request.device, before, request.free)
-    small = before is not None and not FOOTPRINT.whole.within(before)
+    small = request.offload or (before is not None and not FOOTPRINT.whole.within(before))
     place = replace(request, device=torch.device("cpu")).place if small else request.place
     for network in (denoiser, control):
         place(network)
@@ -186,6 +186,7 @@ FAMILY = Family(
         },
         takes_prompt=True,
         latent_scale=SPATIAL,
+        offloads=True,
         steps=tuple(range(1, MOST_STEPS + 1)),
         footprints=(FOOTPRINT,),
     ),

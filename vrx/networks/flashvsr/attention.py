@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, cast
+from functools import cache, partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -97,23 +98,29 @@ class Sparse:
     """FlexAttention on a GPU; from the first failure to compile it on, fused attention with a mask.
 
     FlexAttention needs Triton, a C compiler and an Ampere card or newer; uncompiled it would hold all scores of
-    all heads at once, tens of gigabytes.
+    all heads at once, tens of gigabytes.  Before it is given up, it is tried with the lists of a gradient as well.
     """
 
     def __init__(self) -> None:
-        self._fails = False
+        self._lists = [False, True]  # what is left to try
+
+    @property
+    def fails(self) -> bool:
+        """Whether FlexAttention was given up."""
+        return not self._lists
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
         """See `attend`."""
-        if not self._fails:
+        while self._lists:
             try:
-                return attend_flex(q, k, v, keep)
+                return attend_flex(q, k, v, keep, lists=self._lists[0])
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and there is another one
                 reason = " ".join(str(error).splitlines()[:2])
-                logger.warning("sparse attention runs as masked attention: %s: %s", type(error).__name__, reason)
-                self._fails = True
+                del self._lists[0]
+                then = "with all its lists" if self._lists else "as masked attention"
+                logger.warning("sparse attention runs %s: %s: %s", then, type(error).__name__, reason)
         return attend_masked(q, k, v, keep)
 
 
@@ -150,8 +157,11 @@ def attend_gathered(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
     return out.flatten(1, 2)[None]
 
 
-def attend_flex(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
-    """The same by FlexAttention over a block mask, one kernel (compiled on CUDA)."""
+def attend_flex(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, lists: bool = False) -> Tensor:
+    """The same by FlexAttention over a block mask, one kernel (compiled on CUDA).
+
+    `lists`: with those of query windows, which only a gradient needs.
+    """
     from torch.nn.attention.flex_attention import BlockMask
 
     count = keep.sum(-1, dtype=torch.int32)[None]
@@ -161,9 +171,20 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
     def is_kept(_: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return keep[head, query // TOKENS, key // TOKENS]
 
-    mask = BlockMask.from_kv_blocks(nothing, torch.zeros_like(order), count, order, TOKENS, mask_mod=is_kept)
+    make = BlockMask.from_kv_blocks if lists else block_mask_maker()
+    mask = make(nothing, torch.zeros_like(order), count, order, TOKENS, mask_mod=is_kept)
     kernel = flex(q.is_cuda)
     return kernel(q.contiguous(), k.contiguous(), v.contiguous(), block_mask=mask)
+
+
+@cache
+def block_mask_maker() -> Callable[..., BlockMask]:
+    """Makes block masks without the lists of a gradient, 32 kernels a layer, in a torch that can leave them out."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    known = "compute_q_blocks" in signature(BlockMask.from_kv_blocks).parameters
+    options: dict[str, Any] = {"compute_q_blocks": False} if known else {}
+    return partial(BlockMask.from_kv_blocks, **options)
 
 
 @cache
