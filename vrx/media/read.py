@@ -29,7 +29,8 @@ from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import count_pictures
 from vrx.media.pixel_formats import extract_planes, layout_from_pix_fmt, merge_color
 from vrx.media.probe import DEFAULT_RATE, SourceInfo, describe_source, open_input, read_color
-from vrx.media.side_data import SideData, SideDataKind, frame_side_data_kinds, probe_side_data
+from vrx.media.side_data import SideData, probe_side_data
+from vrx.media.source_notes import PictureChanges, SourceNotes
 from vrx.media.timeline import scan_timeline
 from vrx.media.timing import Clock
 from vrx.media.video_stream import choice_note, pick_video
@@ -75,8 +76,7 @@ class Reader:
         self.name = name or str(source)
         self._source, self._span, self._notify = source, span, notify
         self._deinterlace = deinterlace
-        self._texts = set[str]()  # of notes so far
-        self._known_side_data: set[SideDataKind] | None = None  # what `side_data` found; later frames may add some
+        self._notes = SourceNotes(self.name, notify)
         self.end = Fraction(0)  # when the last picture read so far stops being shown, in seconds
         self._is_cut = False
         try:
@@ -94,19 +94,20 @@ class Reader:
         self._first: VideoFrame = self._decode_first()
         check_source(self._deinterlace, self._first.format.name, info.still and self._sequence is None)
         orientation = read_orientation(self._first)  # H.264 and HEVC store it with some pictures only
-        self._rotation = self._first.rotation
+        rotation = self._first.rotation
         base = Fraction(self._first.time_base or info.video.time_base)
         self._first_time = (self._first.pts or 0) * base if self._sequence is None else Fraction(0)
         self.info, self._stored = info, info.video
         if span.start:
             self._go_to_start()
+        self._changes = PictureChanges(self._notes, self._first, rotation, info.video.codec)
         self._describe_frames(orientation)
         if info.still:  # most viewers ignore the orientation tags of pictures
             self.make_upright()
         if self._sequence is not None:
             self._describe_sequence(self._sequence)
         elif info.still and is_truncated_jpeg(source):
-            self._warn("picture-truncated", "the picture is truncated; what can be read of it is used")
+            self._notes.warn("picture-truncated", "the picture is truncated; what can be read of it is used")
         self.info = self._complete_info()
 
     def _describe_frames(self, orientation: Orientation | None) -> None:
@@ -114,17 +115,17 @@ class Reader:
         first, video = self._first, self.info.video
         self.layout = layout_from_pix_fmt(first.format.name, self.name)
         self.color = merge_color(read_color(first), video.color, first.format.name)
-        self.size = self._stored_size = (first.width, first.height)
+        self.size = self._changes.size
         self.sample_aspect = video.sample_aspect
-        self.interlaced = bool(first.interlaced_frame)
+        self.interlaced = self._changes.interlaced
         self.transparent = self._is_transparent()
         if not self.transparent and self._has_implicit_alpha():
             self.layout = replace(self.layout, alpha=False)
         if has_separate_alpha(self._stream) and not self.layout.alpha:
-            self._warn("transparency-loss", "no decoder for its transparency, which is dropped")
+            self._notes.warn("transparency-loss", "no decoder for its transparency, which is dropped")
         self.mastering: dict[str, bytes] = {} if self.info.still else read_hdr10(first, video.codec)
         if orientation is None:
-            self._warn(
+            self._notes.warn(
                 "orientation-loss", "tagged to be shown at an angle; only quarter turns and mirrors are preserved"
             )
         self.orientation, self.applied_orientation = orientation or UPRIGHT, UPRIGHT
@@ -164,7 +165,7 @@ class Reader:
         """Side data of the video stream; `frames` warns of kinds that first appear in later frames."""
         plain = self.info.still or self.info.animated
         found = SideData() if plain else probe_side_data(self.info.path, self.info.video.index, self.name)
-        self._known_side_data = set(found.kinds)
+        self._changes.side_data = None if self.info.still else set(found.kinds)
         return found
 
     def __enter__(self) -> Reader:
@@ -179,11 +180,11 @@ class Reader:
             count = 1 if is_pattern(self._source) else count_pictures(self._source)
             if count > 1:
                 text = f"it holds {count} pictures; the main one is restored, the others are dropped"
-                self._warn("picture-choice", text, pictures=count)
+                self._notes.warn("picture-choice", text, pictures=count)
         elif not info.animated and self._span.stream is None:  # an animation's further streams are parts of it
             note = choice_note(self._container, self._stream)
             if note is not None:
-                self._warn(note.code, note.text, **note.facts)
+                self._notes.warn(note.code, note.text, **note.facts)
 
     def _is_transparent(self) -> bool:
         """Whether the alpha plane is used: checked for pictures and animations, assumed for others."""
@@ -309,7 +310,7 @@ class Reader:
         for picture in self._decode_all():
             pts, repair = clock.stamp(None if picture.pts is None else picture.pts - zero)
             if repair:
-                self._warn("timestamps-repaired", repair)
+                self._notes.warn("timestamps-repaired", repair)
             if not self._is_cut:
                 self.end = (pts + (picture.duration or clock.step)) * clock.time_base
             picture.pts = pts
@@ -317,37 +318,15 @@ class Reader:
 
     def _decode_all(self) -> Iterator[VideoFrame]:
         """Every picture in the size of the first."""
+        width, height = self._changes.size
         for picture in chain([self._first], self._pictures):
-            self._check_side_data(picture)
-            if self._sequence is None and (picture.width, picture.height) != self._stored_size:
-                size = f"{picture.width}x{picture.height}"
-                self._warn("size-change", f"the size changes to {size}; scaled to the first", size=size)
-                picture = picture.reformat(width=self._stored_size[0], height=self._stored_size[1])
-            seconds = float(picture.time or 0)
-            if self._sequence is None and picture.rotation and picture.rotation != self._rotation:
-                text = f"the orientation changes at {seconds:.2f} s; the first one is used throughout"
-                self._warn("orientation-change", text, seconds=seconds)
-            if self._deinterlace is Deinterlace.AUTO and picture.interlaced_frame and not self.interlaced:
-                self.interlaced = True
-                text = f"interlaced frames begin at {seconds:.2f} s; deinterlaced from there"
-                self._warn("interlaced-frames", text, seconds=seconds)
+            if self._sequence is None:
+                self._changes.check(picture)
+                if (picture.width, picture.height) != (width, height):
+                    picture = picture.reformat(width=width, height=height)
+            if self._deinterlace is Deinterlace.AUTO:
+                self._changes.check_fields(picture)
             yield picture
-
-    def _check_side_data(self, picture: VideoFrame) -> None:
-        """Warn of side data that `side_data` has not found in the first frames."""
-        if self._known_side_data is None or self.info.still:
-            return
-        seconds = float(picture.time or 0)
-        for kind in frame_side_data_kinds(picture, self.info.video.codec) - self._known_side_data:
-            self._known_side_data.add(kind)
-            text = f"from {seconds:.2f} s on, {kind.value} cannot be preserved"
-            self._warn("side-data-loss", text, kind=kind.value, seconds=seconds)
-
-    def _warn(self, code: str, text: str, **facts: str | float | None) -> None:
-        """Send a warning about the source, each text once."""
-        if text not in self._texts:
-            self._texts.add(text)
-            self._notify(Note(code, f"{self.name}: {text}", facts, "warning"))
 
     def _is_past(self, time: Fraction, count: int) -> bool:
         span = self._span
@@ -372,20 +351,20 @@ class Reader:
         """A picture's own color: joined recordings change theirs, and samples are decoded by their own tags."""
         color = merge_color(read_color(picture), self.color, picture.format.name)
         if not self.info.still:
-            for change in describe_changes(self.color, color, self.layout, self._stored_size):
-                self._warn("color-change", change)
+            for change in describe_changes(self.color, color, self.layout, self._changes.size):
+                self._notes.warn("color-change", change)
             own, first = (layout_from_pix_fmt(p.format.name, self.name) for p in (picture, self._first))
             if own != first:
                 name = picture.format.name
                 text = f"the pixel format changes to {name}; converted to the first"
-                self._warn("pixel-format-change", text, pix_fmt=name)
+                self._notes.warn("pixel-format-change", text, pix_fmt=name)
         return color
 
     def _check_end(self, end: Fraction) -> None:
         """Warn of damaged packets and of a source that ends before its header's duration."""
         damaged = self._decoder.damaged
         if damaged:
-            self._warn("damaged-packets", f"{damaged} damaged packets were skipped", packets=damaged)
+            self._notes.warn("damaged-packets", f"{damaged} damaged packets were skipped", packets=damaged)
         info = self.info_on_timeline()
         duration = info.video.duration or info.duration
         if duration is None or info.still:
@@ -396,4 +375,4 @@ class Reader:
         length = end - first
         if duration - length > max(MAX_SHORTFALL, 3 / (info.video.rate or 25)):
             text = f"the video ends at {float(length):.2f} of {float(duration):.2f} s; the file may be truncated"
-            self._warn("source-truncated", text, seconds=float(length), duration=float(duration))
+            self._notes.warn("source-truncated", text, seconds=float(length), duration=float(duration))

@@ -1,0 +1,60 @@
+"""Warnings about a source: each text once, and what changes from its first picture on."""
+
+from __future__ import annotations
+
+from av.video.frame import VideoFrame
+
+from vrx.events import Note, Notify
+from vrx.media.side_data import SideDataKind, frame_side_data_kinds
+
+
+class SourceNotes:
+    """Sends warnings about the source `name` to `notify`, each text once."""
+
+    def __init__(self, name: str, notify: Notify) -> None:
+        self._name, self._notify = name, notify
+        self._texts = set[str]()
+
+    def warn(self, code: str, text: str, **facts: str | float | None) -> None:
+        """Send a warning, unless its text was sent before."""
+        if text not in self._texts:
+            self._texts.add(text)
+            self._notify(Note(code, f"{self._name}: {text}", facts, "warning"))
+
+
+class PictureChanges:
+    """Compares the pictures of a file with its first, and warns of what changes.
+
+    `size` (width, height) and `rotation` in degrees are those of the first; `interlaced`: whether one was flagged so.
+    `side_data` are the kinds that were found in the first pictures, None where they were not looked for.
+    """
+
+    def __init__(self, notes: SourceNotes, first: VideoFrame, rotation: int, codec: str) -> None:
+        self._notes, self._codec = notes, codec
+        self.size, self._rotation = (first.width, first.height), rotation
+        self.interlaced = bool(first.interlaced_frame)
+        self.side_data: set[SideDataKind] | None = None
+
+    def check(self, picture: VideoFrame) -> None:
+        """Warn of a size, an orientation or side data that the first pictures do not have."""
+        if (picture.width, picture.height) != self.size:
+            size = f"{picture.width}x{picture.height}"
+            self._notes.warn("size-change", f"the size changes to {size}; scaled to the first", size=size)
+        seconds = float(picture.time or 0)
+        if picture.rotation and picture.rotation != self._rotation:
+            text = f"the orientation changes at {seconds:.2f} s; the first one is used throughout"
+            self._notes.warn("orientation-change", text, seconds=seconds)
+        if self.side_data is None:
+            return
+        for kind in frame_side_data_kinds(picture, self._codec) - self.side_data:
+            self.side_data.add(kind)
+            text = f"from {seconds:.2f} s on, {kind.value} cannot be preserved"
+            self._notes.warn("side-data-loss", text, kind=kind.value, seconds=seconds)
+
+    def check_fields(self, picture: VideoFrame) -> None:
+        """Warn of the first interlaced picture, where the source did not begin with one."""
+        if picture.interlaced_frame and not self.interlaced:
+            self.interlaced = True
+            seconds = float(picture.time or 0)
+            text = f"interlaced frames begin at {seconds:.2f} s; deinterlaced from there"
+            self._notes.warn("interlaced-frames", text, seconds=seconds)
