@@ -135,7 +135,7 @@ def compare(
     of which the second is measured against the first; `missing` says which were not measured, and why.  Frames are
     paired by time; resized pictures, parts and pictures moved by whole pixels are found and said in `notes`.
     With `perceptual`, LPIPS and DISTS are measured where they were downloaded (`vrx models pull`).  `on_event` gets
-    `progress`.  Raises InputError, and ModelError for a broken catalogue.
+    `progress`.  Raises InputError, UsageError for standard input, and ModelError for a broken catalogue.
 
     >>> import vrx
     >>> vrx.compare("in.mp4", "in.mp4").overall[1].psnr
@@ -146,7 +146,9 @@ def compare(
     from vrx.pipeline.compare import run
     from vrx.pipeline.compare.perceptual import Perceptuals, find_measures
 
-    paths = [Path(path) for path in (*(() if reference is None else (reference,)), first, second)]
+    sources = [os.fspath(source) for source in (*(() if reference is None else (reference,)), first, second)]
+    run.check_sources(sources)
+    paths = [Path(source) for source in sources]
     return run.compare(paths, reference is not None, find_measures() if perceptual else Perceptuals(), on_event)
 
 

@@ -32,7 +32,7 @@ def test_psnr_and_ssim_are_those_of_scikit_image() -> None:
 def test_luma_is_in_levels_of_video() -> None:
     """ITU-R BT.601-7: black is 16, white 235; green weighs 0.587."""
     colors = torch.tensor([[0.0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0]]).view(3, 1, 4)
-    found = fidelity.to_luma(colors, (0.299, 0.114))[0].tolist()
+    found = fidelity.to_luma(colors, fidelity.LumaScale((0.299, 0.114)))[0].tolist()
     assert found == pytest.approx([16, 235, 16 + 219 * 0.587, 16 + 219 * 0.299], abs=1e-4)
 
 

@@ -35,3 +35,24 @@ def write(path: Path, frames: np.ndarray, times: Sequence[int] | None = None) ->
 def noisy(frames: np.ndarray, deviation: float = 6, seed: int = 3) -> np.ndarray:
     grain = np.random.default_rng(seed).normal(0, deviation, frames.shape)
     return np.clip(frames + grain, 0, 255).astype(np.uint8)
+
+
+def write_luma(path: Path, plane: np.ndarray, pix_fmt: str, transfer: int = 1, full: bool = False) -> Path:
+    """One lossless frame with this luma [H, W], uint16, and even chroma; `transfer` by its code in ITU-T H.273,
+    `full` range or limited."""
+    frame = av.VideoFrame(plane.shape[1], plane.shape[0], pix_fmt)
+    deep = "10" in pix_fmt
+    kind = np.uint16 if deep else np.uint8
+    for number, target in enumerate(frame.planes):
+        rows = np.frombuffer(target, kind).reshape(target.height, -1)
+        rows[:] = 512 if deep else 128
+        if not number:
+            rows[:, : plane.shape[1]] = plane
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = *plane.shape, pix_fmt
+        video.codec_context.color_trc = transfer
+        video.codec_context.color_range = 2 if full else 1
+        box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+    return path

@@ -14,9 +14,10 @@ import torch
 
 import vrx as package
 from tests.conftest import Command
-from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write
+from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write, write_luma
 from vrx.errors import InputError, UsageError
 from vrx.media import ffmpeg
+from vrx.metrics import fidelity
 from vrx.pipeline.compare import run
 from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures, Means
 from vrx.pipeline.compare.pairing import Opening, find_delay
@@ -202,6 +203,47 @@ def test_the_table_of_frames_gives_back_what_it_was_given() -> None:
     assert table.column(0, "noise").tolist() == [n / 3 for n in range(5)]
     with pytest.raises(IndexError):
         table[5]
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "peak", "full"),
+    [("yuv420p", 255, False), ("yuv420p", 255, True), ("yuv420p10le", 1023, False), ("gray10le", 1023, True)],
+)
+def test_psnr_and_ssim_of_luma_are_those_of_the_stored_samples(
+    tmp_path: Path, pix_fmt: str, peak: int, full: bool
+) -> None:
+    """As ffmpeg's psnr_y: of the plane as it is stored, whatever its depth and range."""
+    random = np.random.default_rng(4)
+    one = cv2.resize(random.random((8, 12)), (WIDTH, HEIGHT)) * peak * (0.95 if full else 0.8)
+    planes = [(one + step * random.random(one.shape)).astype(np.uint16) for step in (0, peak / 30)]
+    paths = [tmp_path / "a.mkv", tmp_path / "b.mkv"]
+    for path, plane in zip(paths, planes, strict=True):
+        write_luma(path, plane, pix_fmt, full=full)
+    found = run.compare(paths, referenced=False).overall[1]
+    error = np.square(planes[0].astype(float) - planes[1]).mean()
+    assert found.psnr == pytest.approx(10 * np.log10(peak**2 / error), abs=1e-4)
+    scaled = [torch.from_numpy(plane.astype(float)) for plane in planes]
+    assert found.ssim == pytest.approx(fidelity.ssim(scaled[1], scaled[0], peak), abs=1e-6)
+
+
+def test_hdr_is_compared_by_its_coded_values_and_said_so(tmp_path: Path) -> None:
+    plane = (np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) % 800 + 64).astype(np.uint16)
+    for name, transfer in (("pq", 16), ("same", 16), ("sdr", 1)):
+        write_luma(tmp_path / f"{name}.mkv", plane, "yuv420p10le", transfer)
+    found = run.compare([tmp_path / "pq.mkv", tmp_path / "same.mkv"], referenced=False)
+    assert [note.code for note in found.notes] == ["hdr-compared"]
+    assert found.notes[0].facts == {"transfer": "smpte2084"}
+    assert found.missing == {"vmaf": "its model is for SDR, and this is HDR"}
+    mixed = run.compare([tmp_path / "pq.mkv", tmp_path / "sdr.mkv"], referenced=False)
+    assert [(note.code, note.level) for note in mixed.notes] == [("transfers-differ", "warning")]
+
+
+@pytest.mark.parametrize("other", ["-", "https://example.com/b.mp4"])
+def test_what_cannot_be_read_twice_is_refused(vrx: Command, tmp_path: Path, other: str) -> None:
+    write(tmp_path / "a.mkv", scene(2))
+    done = vrx("compare", "a.mkv", other)
+    assert done.returncode == (2 if other == "-" else 3)
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_nothing_in_common_is_one_line(tmp_path: Path) -> None:

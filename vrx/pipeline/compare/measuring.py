@@ -33,7 +33,7 @@ class Measure:
 
 
 MEASURES = {  # by the names of `Figures`, in the order of tables
-    "psnr": Measure("PSNR", "dB, luma", 2, 1, "Mean of the frames' PSNR of luma, peak 255 (10 bits: to scale)."),
+    "psnr": Measure("PSNR", "dB, luma", 2, 1, "Mean of the frames' PSNR of luma, peak 255 (10 bits: 1023)."),
     "psnr_overall": Measure(
         "PSNR overall", "dB, luma, of the mean error", 2, 1,
         "Of the mean squared error of all frames, as in ffmpeg's closing line (y)."
@@ -123,15 +123,16 @@ class Means:
 
 @dataclass(frozen=True)
 class Look:
-    """A frame of one video: colors [3, H, W] in 0..1, not clamped, and luma [H, W] in video levels."""
+    """A frame of one video: colors [3, H, W] in 0..1, not clamped, and luma [H, W] in levels, up to `peak`."""
 
     colors: Tensor
     luma: Tensor
+    peak: float
 
     @classmethod
-    def of(cls, colors: Tensor, weights: tuple[float, float]) -> Look:
-        """With luma by these weights."""
-        return cls(colors, fidelity.to_luma(colors, weights))
+    def of(cls, colors: Tensor, scale: fidelity.LumaScale) -> Look:
+        """With luma on a scale."""
+        return cls(colors, fidelity.to_luma(colors, scale), scale.peak)
 
     @property
     def levels(self) -> Tensor:
@@ -197,8 +198,8 @@ class Meter:
     def beside(self, look: Look, first: Look) -> dict[str, float | None]:
         """What is measured against the first video."""
         colors = fidelity.psnr(look.colors.clamp(0, 1), first.colors.clamp(0, 1), 1.0)
-        luma = fidelity.psnr(look.luma, first.luma)
-        own = {"psnr": luma, "psnr_rgb": colors, "ssim": fidelity.ssim(look.luma, first.luma)}
+        luma = fidelity.psnr(look.luma, first.luma, first.peak)
+        own = {"psnr": luma, "psnr_rgb": colors, "ssim": fidelity.ssim(look.luma, first.luma, first.peak)}
         both = torch.stack([look.colors, first.colors]).clamp(0, 1)
         return {**own, **{network.name: network.distance(both[0], both[1]) for network in self._perceptual}}
 

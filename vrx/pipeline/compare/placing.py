@@ -9,14 +9,14 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.metrics.fidelity import to_luma
+from vrx.metrics.fidelity import LumaScale, to_luma
 
 ALIKE = 0.01  # relative difference of two aspect ratios, up to which one picture is a resized other
 SCALES = (1, 2, 3, 4, 1 / 2, 1 / 3, 1 / 4)  # of a picture that may be a part of another
 SURE = 0.8  # correlation from which on a part counts as found
 LEAST_SHIFT = 0.6  # pixels
 CLEARLY_BETTER = 0.75  # of the error without the shift, at most
-GRAY = (0.299, 0.114)  # any weights do: both pictures get the same
+GRAY = LumaScale((0.299, 0.114))  # any weights do: both pictures get the same
 EDGE = 8  # pixels left out of the test, where what is moved in is unknown
 
 

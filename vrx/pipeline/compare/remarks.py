@@ -48,7 +48,7 @@ def placing(video: Video, first: Video, region: Region) -> Iterator[Note]:
 def dynamic_ranges(video: Video, first: Video) -> Iterator[Note]:
     """What figures of HDR mean."""
     if video.transfer == first.transfer and video.transfer in HDR:
-        text = f"HDR ({HDR[video.transfer]}): figures are of the coded values, in the scale of 8 bits, not of light"
+        text = f"HDR ({HDR[video.transfer]}): figures are of the coded values, not of light"
         yield Note("hdr-compared", text, {"transfer": video.transfer})
     elif video.transfer != first.transfer and {video.transfer, first.transfer} & set(HDR):
         kinds = f"{video.path} is {dynamic_range(video)}, {first.path} {dynamic_range(first)}"

@@ -12,10 +12,12 @@ from time import monotonic
 import torch
 
 from vrx import events
-from vrx.errors import InputError
+from vrx.errors import InputError, UsageError
 from vrx.events import Note, Watcher
 from vrx.media.color import COEFFICIENTS, resolve_color
+from vrx.media.frame import Kind
 from vrx.media.read import Reader, Span
+from vrx.metrics.fidelity import LumaScale
 from vrx.models.measures import Measure
 from vrx.pipeline.compare.pairing import Follower, Leader, Opening, find_delay
 from vrx.pipeline.compare.perceptual import Perceptuals
@@ -25,6 +27,7 @@ from vrx.pipeline.compare.results import Comparison, Video
 from vrx.pipeline.compare.vmaf import NAME, add_vmaf
 from vrx.pipeline.compare.walk import Walk, WalkSettings
 from vrx.pipeline.devices import limit_threads
+from vrx.pipeline.inputs import ADDRESS, STDIN
 
 RGB_WEIGHTS = COEFFICIENTS["smpte170m"]  # of luma, for pictures that are stored as RGB: as papers have it
 REPORT_SECONDS = 0.1  # between two reports of progress
@@ -54,7 +57,7 @@ def compare(
             for reader, delay in zip(others, delays[1:], strict=True)
         ]
         transfers = tuple(reader.color.transfer for reader in readers)
-        walk = Walk(WalkSettings(luma_weights(first), transfers, referenced, perceptual.ready), pool.map)
+        walk = Walk(WalkSettings(luma_scale(first), transfers, referenced, perceptual.ready), pool.map)
         progress = ProgressReport(str(paths[0]), first.info.estimated_frames, watch)
         for item in leader.pairs(followers):
             walk.add(item)
@@ -121,6 +124,15 @@ class ProgressReport:
         )
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """Refuse what cannot be read twice, as finding delays needs it.  Raises UsageError and InputError."""
+    for source in sources:
+        if source == STDIN:
+            raise UsageError("standard input cannot be compared", "Save it to a file first")
+        if ADDRESS.match(source):
+            raise InputError(f"cannot read {source}: vrx does not open addresses", "Download it first")
+
+
 def open_upright(path: Path, notes: list[Note]) -> Reader:
     """A video whose pictures come as they are shown."""
     reader = Reader(path, Span(), notes.append)
@@ -137,7 +149,12 @@ def find_delays(paths: Sequence[Path]) -> list[int]:
     return [0, *(find_delay(openings[0], other) for other in openings[1:])]
 
 
-def luma_weights(reader: Reader) -> tuple[float, float]:
-    """Weights of red and blue in a video's luma; all others are measured by the same."""
-    matrix = resolve_color(reader.color, reader.layout, reader.size).matrix
-    return COEFFICIENTS.get(str(matrix), RGB_WEIGHTS)
+def luma_scale(reader: Reader) -> LumaScale:
+    """The luma that a video has; all others are measured by the same.  Of RGB it is what papers have: BT.601 video."""
+    layout = reader.layout
+    color = resolve_color(reader.color, layout, reader.size)
+    weights = COEFFICIENTS.get(str(color.matrix), RGB_WEIGHTS)
+    if layout.kind is Kind.RGB:
+        return LumaScale(weights)
+    highest = layout.peak / (1 << (layout.depth - 8))  # 255, and a little more of deeper samples
+    return LumaScale(weights, 0.0, highest, highest) if color.full_range else LumaScale(weights, peak=highest)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vrx.errors import InputError
 from vrx.media.frame import Frame
+from vrx.metrics.fidelity import LumaScale
 from vrx.pipeline.colorspace import to_rgb
 from vrx.pipeline.compare.damage import DamageLog
 from vrx.pipeline.compare.excerpt import ExcerptMaker
@@ -34,9 +35,9 @@ def common_size(sizes: Sequence[tuple[int, int]], referenced: bool) -> tuple[int
 
 @dataclass(frozen=True)
 class WalkSettings:
-    """`weights`: of red and blue in luma; `transfers`: a name for each video; `perceptual`: networks that measure."""
+    """`scale`: of luma, for all videos; `transfers`: a name for each video; `perceptual`: networks that measure."""
 
-    weights: tuple[float, float]
+    scale: LumaScale
     transfers: tuple[str, ...]
     referenced: bool
     perceptual: tuple[Perceptual, ...] = ()
@@ -101,7 +102,7 @@ class Walk:
         self._show(item, looks)
 
     def _look(self, placement: Placement, picture: Tensor) -> Look:
-        return Look.of(self.region.cut(placement.resize(picture), placement), self._settings.weights)
+        return Look.of(self.region.cut(placement.resize(picture), placement), self._settings.scale)
 
     def _begin(self, pictures: list[Tensor], frames: Sequence[Frame]) -> None:
         size = common_size([(frame.width, frame.height) for frame in frames], self._settings.referenced)
