@@ -8,7 +8,8 @@ A restoring command gives, for each input, `opening`, then `started`, then any n
 `progress`, `note` and `fetching`, then one of `finished`, `previewed`, `skipped`, `failed` and `stopped`; and
 after the last input one `batch-finished`.  A command that is refused before its inputs are looked at (wrong options)
 gives one `failed` whose `input` is empty.  Estimates (blur, degradation) and everything that a result
-lacks come as `note` with a `code` and `facts`.
+lacks come as `note` with a `code` and `facts`.  A preview gives the events of one run, without `scene`, and scenes
+have no numbers in its notes (null).
 """
 
 from __future__ import annotations

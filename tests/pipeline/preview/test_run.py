@@ -18,7 +18,9 @@ from vrx import events
 from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Event
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.preview.run import Preview, check, plan, preview
+from vrx.pipeline.preview.opening import Preview
+from vrx.pipeline.preview.run import check, make_progress, plan, preview
+from vrx.pipeline.preview.run import restore as restore_part
 from vrx.pipeline.preview.sheet import Sheet
 from vrx.pipeline.preview.stretch import LEAD
 from vrx.pipeline.run import run
@@ -52,7 +54,7 @@ def parts_of(job: Job) -> tuple[np.ndarray, int]:
         found = Preview(job, events.ignore, ModelPool(), stack)
         found.open()
         ((part,),) = found.parts()
-        restored = found.restore(part, "0", found.progress([[part]]))
+        restored = restore_part(found, part, "0", make_progress(found, [[part]]))
         stretch = part.stretch
         frames = read(restored.result).frames[stretch.lead : stretch.frames]
         return frames, round((stretch.time - (job.selection.start or 0)) / TICK)
@@ -131,7 +133,7 @@ def test_a_scene_that_began_long_before_is_said(clip: ClipMaker) -> None:
     heard: list[Event] = []
     result = make(preview_job(clip("in.mkv", frames=60), at=[50 * TICK, 10 * TICK], length=2 * TICK), heard)
     assert notes(heard)["preview-joins-late"].facts == {"seconds": "2"}
-    assert "0:00:02.000; a run of all may differ" in notes(heard)["preview-joins-late"].text
+    assert notes(heard)["preview-joins-late"].text.startswith("0:00:02.000: restored from 16 frames before on, ")
     assert result.places == (10 * TICK, 50 * TICK)  # in order of time
     assert result.frames == 10 + 2 + LEAD + 2 + 2 * AHEAD
 
@@ -270,7 +272,10 @@ def test_events_are_those_of_one_run(clip: ClipMaker) -> None:
     assert not [event for event in heard if isinstance(event, events.Finished | events.SceneBegan)]
     texts = [event.text for event in heard if isinstance(event, events.Noted)]
     assert len(texts) == len(set(texts))
-    assert any(text.startswith("at 0:00:00.400: scene 1: ") for text in texts)
+    found = notes(heard)["degradation-estimated"]
+    assert found.facts["scene"] is None
+    assert found.text.startswith("at 0:00:00.400: ")
+    assert "scene" not in found.text
 
 
 def test_existing_files_stay(clip: ClipMaker, tmp_path: Path) -> None:

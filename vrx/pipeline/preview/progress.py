@@ -63,10 +63,13 @@ class PreviewProgress:
 
     def _pass_on(self, note: events.Noted) -> None:
         """Pass on a note about the source or its restoration, the same once; what results lack is not about these."""
-        text = f"{self._place}: {note.text}" if "scene" in note.facts else note.text
+        text, facts = note.text, dict(note.facts)
+        if "scene" in facts:  # its number is that of the place's run
+            text = f"{self._place}: " + text.removeprefix(f"scene {facts['scene']}: ")
+            facts["scene"] = None
         if not note.code.endswith(OF_RESULTS) and text not in self._texts:
             self._texts.add(text)
-            self._send(replace(note, text=text))
+            self._send(replace(note, text=text, facts=facts))
 
     def _send(self, event: Event) -> None:
         self._watch(replace(event, input=self._work.input))
