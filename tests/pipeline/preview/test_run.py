@@ -228,7 +228,7 @@ def test_a_clip_of_one_frame(clip: ClipMaker) -> None:
 
 
 def test_hdr_is_shown_as_on_an_ordinary_screen(clip: ClipMaker) -> None:
-    options = {"x265-params": "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"}
+    options = {"x265-params": "log-level=none:bframes=0:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"}
     source = clip("in.mkv", frames=2, codec="libx265", pix_fmt="yuv420p10le", options=options)
     heard: list[Event] = []
     result = make(preview_job(source, at=[0], length=None), heard)
