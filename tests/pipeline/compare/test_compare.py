@@ -152,6 +152,15 @@ def test_parts_are_found_at_their_scale() -> None:
     assert place(tensor(picture), other) == Placement((160, 120))
 
 
+def test_a_part_of_the_same_shape_is_no_resized_whole() -> None:
+    small = np.random.default_rng(2).integers(0, 255, (40, 60, 3), np.uint8)
+    picture = cv2.resize(small, (240, 160), interpolation=cv2.INTER_CUBIC)
+    leader, part = tensor(picture), tensor(picture[30:110, 50:170])
+    assert place(leader, part) == Placement((120, 80), 50, 30)
+    halved = tensor(cv2.resize(picture, (120, 80), interpolation=cv2.INTER_AREA))
+    assert place(leader, halved) == Placement((240, 160))
+
+
 def test_what_all_show_is_compared(tmp_path: Path) -> None:
     frames = scene(3)
     paths = [write(tmp_path / "a.mkv", frames), write(tmp_path / "b.mkv", frames[:, 8:56, 10:])]

@@ -40,24 +40,29 @@ def videos(found: Comparison, names: Sequence[str]) -> Markup:
 def figures(report: Report) -> Markup:
     """The means over all frames, the better of two marked, and what was not measured."""
     found, names = report.found, report.names
-    rows = []
-    for name, measure in MEASURES.items():
-        lacking = found.missing.get(name, "")
-        if not lacking and all(getattr(means, name) is None for means in found.overall):
-            continue
-        title = element("th", measure.title, element("small", measure.unit), scope="row", title=measure.meaning)
-        best = best_video(found, name)
-        if all(getattr(means, name) is None for means in found.overall):
-            cells = [element("td", f"not measured: {lacking}", colspan=len(names), class_="lacking")]
-        else:
-            cells = [
-                element("td", element("b", cell(name, means)) if number == best else cell(name, means))
-                for number, means in enumerate(found.overall)
-            ]
-        rows.append(element("tr", title, *cells))
+    rows = [figure_row(found, name) for name in MEASURES if is_shown(found, name)]
     header = element("tr", element("th", "Figure", scope="col"), *(column(n, v) for v, n in enumerate(names)))
     marked = element("p", "Bold: the better of the two.", class_="hint") if len(names) > 2 else ""
     return joined(scrolled("Means over all frames", element("thead", header), element("tbody", *rows)), marked)
+
+
+def is_shown(found: Comparison, name: str) -> bool:
+    """Whether a figure was measured, or should have been."""
+    return name in found.missing or any(getattr(means, name) is not None for means in found.overall)
+
+
+def figure_row(found: Comparison, name: str) -> Markup:
+    """The means of one figure; where some or all are missing, why."""
+    measure, best = MEASURES[name], best_video(found, name)
+    reason = f"not measured: {found.missing[name]}" if name in found.missing else ""
+    measured = any(getattr(means, name) is not None for means in found.overall)
+    notes = [element("small", words) for words in (measure.unit, reason if measured else "") if words]
+    title = element("th", measure.title, *notes, scope="row", title=measure.meaning)
+    if not measured:
+        return element("tr", title, element("td", reason, colspan=len(found.videos), class_="lacking"))
+    values = [cell(name, means) for means in found.overall]
+    shown = (element("b", value) if number == best else value for number, value in enumerate(values))
+    return element("tr", title, *(element("td", value) for value in shown))
 
 
 def column(name: str, video: int) -> Markup:
