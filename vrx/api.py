@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.compare.tables import Report
     from vrx.pipeline.doctor import Check
     from vrx.pipeline.inputs import Expansion
+    from vrx.pipeline.mask.finds import MaskResult
     from vrx.pipeline.plan import Plan
     from vrx.pipeline.run import RestoreResult
     from vrx.scenes.detect import Scene
@@ -183,6 +184,24 @@ def write_page(found: Comparison, path: Path, names: Sequence[str], command: str
     from vrx.pipeline.compare.page import build
 
     build.write(found, path, names, command)
+
+
+def make_mask(
+    source: Path,
+    target: Path | None,
+    find: str,
+    *,
+    grow: int,
+    write_empty: bool,
+    stream: int | None,
+    overwrite: bool,
+) -> MaskResult:
+    """Find what does not belong to a video, and write a mask of it.  Raises UsageError, InputError and OutputError."""
+    from vrx.pipeline.mask import finds, run
+
+    kinds = finds.parse_kinds(find)
+    settings = run.MaskSettings(kinds=kinds, grow=grow, write_empty=write_empty, stream=stream, overwrite=overwrite)
+    return run.make_mask(source, target, settings)
 
 
 def codecs() -> tuple[str, ...]:

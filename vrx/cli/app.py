@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__, events
-from vrx.cli import bench, compare, doctor, info, models, output, presets, restore, scenes, signals, transcript
+from vrx.cli import bench, compare, doctor, info, mask, models, output, presets, restore, scenes, signals, transcript
 from vrx.cli.defaults import ConfiguredCommand
 from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
@@ -101,6 +101,9 @@ app.command(
     epilog=end_of_help("vrx compare old.mp4 old.x4.mp4 --html page.html", "vrx compare a.mp4 b.mp4 truth.mp4 --json"),
 )(compare.compare)
 app.command("presets", epilog=end_of_help("vrx presets", "vrx presets vhs"))(presets.presets)
+app.command("mask", epilog=end_of_help("vrx mask in.mp4", "vrx mask film.mkv --find dust,scratches -o dust.mkv"))(
+    mask.mask
+)
 app.add_typer(models.app, name="models")
 app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
 app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)

@@ -1,0 +1,424 @@
+"""Overlays (logos, subtitles, timecodes): edges that stay at their place while the picture behind them changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vrx.pipeline.mask.samples import EDGE, Luma, Plane, agree, gradients
+
+Area = NDArray[np.bool_]
+
+UNIT_ROWS = 360  # rows of a picture in which lengths below are pixels; in larger ones they grow
+LEAST_HITS = 6  # samples in a row that show an edge at the same place
+WEAK_HITS = 4  # samples in a row, of edges beside such
+STRONG_SHARE = 0.25  # of an overlay's edges that are seen that often
+MOST_MISSES = 3  # samples in a row that do not: it has ended
+LEAST_SHARE = 0.65  # of the samples between that show it
+LEAST_EDGES = 24  # pixels of edges that an overlay has at least
+BRIDGE = 7  # pixels; edges as near to each other are of one overlay
+SOLID = 5  # pixels; strokes up to that wide are closed between their edges
+LEAST_SPREAD = 0.08  # of the directions of edges, 0 to 1: lines alone stay where a picture moves along them
+MOST_AREA = 0.25  # of a picture that an overlay's rectangle may have
+BORDER = 2  # pixels; what touches the border belongs to the picture: bars, a dashboard, a film gate
+STRONG = 7.0  # levels a pixel, that the edges of an overlay have at least, the median
+LEAST_TIME = 0.7  # seconds that an overlay is seen at least
+TOGETHER = 0.5  # of the shorter time, in which parts of one overlay are seen together
+FEW = 48  # overlays that are looked for at any time; of more, only when they were seen
+SAME_PATTERN = 0.4  # of the stronger one's edges that two views of one overlay share
+STEADY = 0.35  # length of the mean direction of a place's edges, 0 to 1, where one of a lasting overlay is
+SHOWN = 0.4  # of its edges' strength, from which on an overlay is shown
+STROKES = 9  # pixels; strokes of text are narrower
+STROKE_LEVELS = 30  # by which they differ from what is around them
+PART = 0.5  # of the rectangle of an overlay that lies in that of one it is a part of
+ALWAYS = 0.8  # of the samples, that the characters of such a line which do not change are there
+CHANGED_SHARE = 0.12  # of a line's rectangle, where characters change in its middle
+CHANGING = 0.2  # share of the samples in which a place shows a stroke, where characters change
+
+
+@dataclass
+class Overlay:
+    """An overlay: `area` [h, w] in a picture from `left` and `top` on, seen from `first` to `last` (seconds).
+
+    `pattern`: gradients [2, h, w] of its edges, 0 elsewhere, from (left, top) `edges_at` on; `changes`: its characters
+    do; `upright`: it is a line, as a scratch is.  `since`, `until`: when it may be shown, None for any time; `certain`:
+    when it is, whatever single frames show.
+    """
+
+    left: int
+    top: int
+    area: Area
+    edges_at: tuple[int, int]
+    pattern: Plane
+    first: Fraction
+    last: Fraction
+    since: Fraction | None
+    until: Fraction | None
+    certain: list[tuple[Fraction, Fraction]]
+    changes: bool = False
+    upright: bool = False
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height."""
+        return self.left, self.top, self.area.shape[1], self.area.shape[0]
+
+    def may_be_shown(self, time: Fraction) -> bool:
+        """Whether a time is near to those at which it was seen."""
+        return (self.since is None or time >= self.since) and (self.until is None or time <= self.until)
+
+    def is_certain(self, time: Fraction) -> bool:
+        """Whether it is known to be there."""
+        return any(first <= time <= last for first, last in self.certain)
+
+    def is_shown(self, luma: Luma) -> bool:
+        """Whether a frame shows it."""
+        height, width = self.pattern.shape[1:]
+        x, y = self.edges_at
+        top, left = max(0, y - 1), max(0, x - 1)
+        inner = (slice(y - top, y - top + height), slice(x - left, x - left + width))
+        across, down = (slope[inner] for slope in gradients(luma[top : y + height + 1, left : x + width + 1]))
+        along = np.vdot(across, self.pattern[0]) + np.vdot(down, self.pattern[1])
+        return bool(along >= SHOWN * np.square(self.pattern).sum())
+
+    def is_like(self, other: Overlay) -> bool:
+        """Whether two overlays have the same edges."""
+        left, top = (max(a, b) for a, b in zip(self.edges_at, other.edges_at, strict=True))
+        right = min(x.edges_at[0] + x.pattern.shape[2] for x in (self, other))
+        bottom = min(x.edges_at[1] + x.pattern.shape[1] for x in (self, other))
+        if top >= bottom or left >= right:
+            return False
+        a, b = (
+            x.pattern[:, top - x.edges_at[1] : bottom - x.edges_at[1], left - x.edges_at[0] : right - x.edges_at[0]]
+            for x in (self, other)
+        )
+        most = max(np.square(self.pattern).sum(), np.square(other.pattern).sum())
+        return bool(np.vdot(a, b) >= SAME_PATTERN * most)
+
+
+class OverlayFinder:
+    """Follows every pixel's edge from sample to sample.  Memory is that of a few pictures."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        width, height = size
+        self._unit = max(1.0, height / UNIT_ROWS)
+        self._mean = (np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
+        self._hits, self._tests, self._misses = (np.zeros((height, width), np.uint16) for _ in range(3))
+        self._begin = np.zeros((height, width), np.int32)
+        self._strokes = np.zeros((height, width), np.float32)
+        self._directions = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+        self._times: list[Fraction] = []
+        self.found: list[Overlay] = []
+
+    @property
+    def samples(self) -> int:
+        """How many there were."""
+        return len(self._times)
+
+    def add(self, luma: Luma, time: Fraction) -> None:
+        """The next sample."""
+        now = gradients(luma)
+        strength = np.hypot(*now)
+        strong = strength >= EDGE
+        for total, slope in zip(self._directions, now, strict=True):
+            total += slope / np.maximum(strength, EDGE)
+        self._strokes += strokes(luma, self._unit)
+        number = len(self._times)
+        self._times.append(time)
+        alive = self._hits > 0
+        same = alive & agree(self._mean, now)
+        self._tests[alive] += 1
+        self._hits[same] += 1
+        self._misses[same] = 0
+        self._misses[alive & ~same] += 1
+        for mean, new in zip(self._mean, now, strict=True):
+            mean[same] += (new[same] - mean[same]) / np.minimum(self._hits[same], 8)
+        over = alive & ((self._misses >= MOST_MISSES) | ((self._hits < WEAK_HITS) & ~same))
+        self._extract(over, number - MOST_MISSES)
+        fresh = (over | ~alive) & strong
+        for mean, new in zip(self._mean, now, strict=True):
+            mean[fresh] = new[fresh]
+        self._hits[over], self._misses[over], self._tests[over] = 0, 0, 0
+        self._hits[fresh], self._tests[fresh], self._begin[fresh] = 1, 1, number
+
+    def finish(self) -> list[Overlay]:
+        """All that was found."""
+        self._extract(self._hits > 0, len(self._times) - 1)
+        self.found = gather(self.found)
+        lasting = [overlay for overlay in self.found if not overlay.upright and self._lasts(overlay)]
+        for overlay in lasting:
+            self._complete(overlay)
+            self._include_changing(overlay)
+        self.found = [overlay for overlay in self.found if not any(overlay is x for x in lasting)]
+        for overlay in sorted(lasting, key=lambda x: -x.area.size):
+            whole = next((x for x in self.found if is_part(overlay, x)), None)
+            if whole is None:
+                self.found.append(overlay)
+            else:
+                whole.first, whole.last = min(whole.first, overlay.first), max(whole.last, overlay.last)
+        for overlay in lasting:
+            overlay.certain = [(overlay.first, overlay.last)]
+        if len(self.found) <= FEW:
+            for overlay in self.found:
+                overlay.since = overlay.until = None
+        return self.found
+
+    def _extract(self, ended: Area, last: int) -> None:
+        """Overlays among edges that were seen up to sample number `last`."""
+        edges = ended & (self._hits >= WEAK_HITS) & (self._hits >= LEAST_SHARE * self._tests)
+        if np.count_nonzero(edges) < LEAST_EDGES * self._unit:
+            return
+        bridge = odd(BRIDGE * self._unit)
+        near = cv2.dilate(edges.astype(np.uint8), np.ones((bridge, bridge), np.uint8))
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(near)
+        for label in range(1, count):
+            left, top, width, height, _ = (int(value) for value in boxes[label])
+            spot = (slice(top, top + height), slice(left, left + width))
+            self._judge(edges[spot] & (labels[spot] == label), left, top, last)
+
+    def _judge(self, edges: Area, left: int, top: int, last: int) -> None:
+        """An overlay, if edges in a rectangle look like one."""
+        rows, columns = np.nonzero(edges)
+        often = np.count_nonzero(self._hits[rows + top, columns + left] >= LEAST_HITS)
+        if often < max(LEAST_EDGES * self._unit, STRONG_SHARE * len(rows)):
+            return
+        slopes = np.stack([mean[rows + top, columns + left] for mean in self._mean])
+        if np.median(np.hypot(*slopes)) < STRONG:
+            return
+        height, width = self._hits.shape
+        y, x = (top + rows.min(), top + rows.max()), (left + columns.min(), left + columns.max())
+        inside = y[0] >= BORDER and x[0] >= BORDER and y[1] < height - BORDER and x[1] < width - BORDER
+        if (y[1] - y[0]) * (x[1] - x[0]) > MOST_AREA * height * width:
+            return
+        upright = is_scratch(y, x, slopes, height, self._unit)
+        if not upright and (not inside or spread(slopes) < LEAST_SPREAD):
+            return
+        first = int(np.median(self._begin[rows + top, columns + left]))
+        times = self._times[first], self._times[max(first, min(last, len(self._times) - 1))]
+        if times[1] - times[0] < LEAST_TIME:
+            return
+        pattern = np.zeros((2, *edges.shape), np.float32)
+        pattern[:, rows, columns] = slopes
+        area = fill_strokes(edges, odd(SOLID * self._unit))
+        since = self._times[first - 2] if first >= 2 else None
+        until = self._times[last + MOST_MISSES - 1] if last + MOST_MISSES <= len(self._times) else None
+        self._merge(Overlay(left, top, area, (left, top), pattern, *times, since, until, [times], upright=upright))
+
+    def _merge(self, new: Overlay) -> None:
+        """Add an overlay, or extend the one it is another view of; the larger one stays."""
+        for number, old in enumerate(self.found):
+            if old.is_like(new):
+                larger = max(old, new, key=lambda overlay: int(overlay.area.sum()))
+                larger.first, larger.last = min(old.first, new.first), max(old.last, new.last)
+                larger.certain = [*old.certain, *new.certain]
+                larger.since = None if old.since is None or new.since is None else min(old.since, new.since)
+                larger.until = None if old.until is None or new.until is None else max(old.until, new.until)
+                self.found[number] = larger
+                return
+        self.found.append(new)
+
+    def _lasts(self, overlay: Overlay) -> bool:
+        """Whether an overlay is there most of the time: all samples together show its edges."""
+        (x, y), (_, height, width) = overlay.edges_at, overlay.pattern.shape
+        mean = np.hypot(*(total[y : y + height, x : x + width] for total in self._directions)) / len(self._times)
+        return bool(np.median(mean[overlay.pattern.any(0)]) >= STEADY)
+
+    def _complete(self, overlay: Overlay) -> None:
+        """The parts of a lasting overlay that were hard to see at times, as white ones before a bright picture."""
+        left, top, width, height = overlay.box
+        reach = max(width, height) // 2
+        rows = slice(max(BORDER, top - reach), min(self._hits.shape[0] - BORDER, top + height + reach))
+        columns = slice(max(BORDER, left - reach), min(self._hits.shape[1] - BORDER, left + width + reach))
+        steady = np.hypot(*(total[rows, columns] for total in self._directions)) >= STEADY * len(self._times)
+        own = np.zeros(steady.shape, bool)
+        own[top - rows.start : top - rows.start + height, left - columns.start : left - columns.start + width] = (
+            overlay.area
+        )
+        bridge = odd(BRIDGE * self._unit)
+        _, labels = cv2.connectedComponents(cv2.dilate((steady | own).astype(np.uint8), np.ones((bridge, bridge))))
+        edges = steady & np.isin(labels, np.unique(labels[own]))
+        area = own | fill_strokes(edges, odd(SOLID * self._unit))
+        y, x = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+        overlay.area = area[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
+        overlay.left, overlay.top = columns.start + int(x[0]), rows.start + int(y[0])
+
+    def _include_changing(self, overlay: Overlay) -> None:
+        """Characters beside an overlay that change, as those of timecodes: the whole line, where there are any."""
+        left, top, width, height = overlay.box
+        if width < height or height > 0.15 * self._hits.shape[0]:
+            return
+        share = self._strokes[top : top + height] / len(self._times)
+        if np.quantile(share[:, left : left + width][overlay.area], 0.75) < ALWAYS:
+            return
+        busy = (share >= CHANGING).mean(0) >= 0.15
+        reach = round(1.2 * height)
+        start, stop = left, left + width
+        while (more := np.flatnonzero(busy[max(0, start - reach) : start])).size:
+            start = max(0, start - reach) + int(more[0])
+        while (more := np.flatnonzero(busy[stop : stop + reach])).size:
+            stop += int(more[-1]) + 1
+        inner = share[:, left : left + width]
+        within = (inner >= CHANGING) & (inner < ALWAYS)
+        if stop - start < width + 0.3 * height and within.mean() < CHANGED_SHARE:
+            return
+        if stop - start > 0.9 * self._hits.shape[1]:
+            return
+        pad = max(1, round(self._unit))
+        begin, end = max(0, start - pad), min(self._hits.shape[1], stop + pad)
+        overlay.left, overlay.area, overlay.changes = begin, np.ones((height, end - begin), bool), True
+
+
+def odd(length: float) -> int:
+    """The next odd whole number of pixels, at least 3."""
+    return max(3, round(length) // 2 * 2 + 1)
+
+
+def strokes(luma: Luma, unit: float) -> Area:
+    """Where a picture has thin strokes that are brighter than what is around them."""
+    kernel = np.ones((odd(STROKES * unit),) * 2, np.uint8)
+    return np.asarray(cv2.morphologyEx(luma, cv2.MORPH_TOPHAT, kernel) >= STROKE_LEVELS)
+
+
+def spread(slopes: Plane) -> float:
+    """How different the directions of gradients [2, n] are: 0 for lines that are parallel, 1 for a circle."""
+    low, high = np.linalg.eigvalsh(slopes @ slopes.T)
+    return float(low / max(high, 1e-9))
+
+
+def is_scratch(y: tuple[int, int], x: tuple[int, int], slopes: Plane, height: int, unit: float) -> bool:
+    """Whether edges are those of a thin upright line of at least half of the picture's height."""
+    upright = np.abs(slopes[0]) >= 3 * np.abs(slopes[1])
+    both = min((slopes[0] > 0).mean(), (slopes[0] < 0).mean())
+    return bool(y[1] - y[0] >= height / 2 and x[1] - x[0] <= 6 * unit and upright.mean() > 0.9 and both > 0.25)
+
+
+def fill_strokes(edges: Area, width: int) -> Area:
+    """What edges enclose, and the strokes between them."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    padded = np.pad(edges.astype(np.uint8), width)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(closed, outlines, -1, 1, cv2.FILLED)
+    return np.asarray(closed[width:-width, width:-width] > 0)
+
+
+def gather(found: list[Overlay]) -> list[Overlay]:
+    """Overlays, those that lie beside each other at the same time as one."""
+    whole: list[Overlay] = []
+    for overlay in sorted(found, key=lambda x: -x.area.size):
+        now = overlay
+        while (other := next((x for x in whole if is_beside(now, x)), None)) is not None:
+            whole = [x for x in whole if x is not other]
+            now = join(other, now)
+        whole.append(now)
+    return whole
+
+
+def is_beside(a: Overlay, b: Overlay) -> bool:
+    """Whether two overlays are parts of one."""
+    if a.upright or b.upright:
+        return False
+    together = min(a.last, b.last) - max(a.first, b.first)
+    if together < TOGETHER * min(a.last - a.first, b.last - b.first):
+        return False
+    reach = max(a.area.shape[0], b.area.shape[0]) / 2
+    wide = min(a.left + a.box[2], b.left + b.box[2]) - max(a.left, b.left)
+    high = min(a.top + a.box[3], b.top + b.box[3]) - max(a.top, b.top)
+    return wide > -reach and high > 0
+
+
+def join(a: Overlay, b: Overlay) -> Overlay:
+    """Two overlays as one, certain where both are."""
+    left, top = min(a.left, b.left), min(a.top, b.top)
+    right = max(x.left + x.box[2] for x in (a, b))
+    bottom = max(x.top + x.box[3] for x in (a, b))
+    area, pattern = np.zeros((bottom - top, right - left), bool), np.zeros((2, bottom - top, right - left), np.float32)
+    for part in (b, a):
+        height, width = part.area.shape
+        spot = (slice(part.top - top, part.top - top + height), slice(part.left - left, part.left - left + width))
+        area[spot] |= part.area
+        pattern[:, *spot] = np.where(part.pattern.any(0), part.pattern, pattern[:, *spot])
+    certain = [(max(x[0], y[0]), min(x[1], y[1])) for x in a.certain for y in b.certain]
+    return Overlay(
+        left,
+        top,
+        area,
+        (left, top),
+        pattern,
+        min(a.first, b.first),
+        max(a.last, b.last),
+        None if a.since is None or b.since is None else min(a.since, b.since),
+        None if a.until is None or b.until is None else max(a.until, b.until),
+        [span for span in certain if span[0] <= span[1]],
+    )
+
+
+def is_part(overlay: Overlay, whole: Overlay) -> bool:
+    """Whether an overlay lies in another one's rectangle for the most part."""
+    wide = min(overlay.left + overlay.box[2], whole.left + whole.box[2]) - max(overlay.left, whole.left)
+    high = min(overlay.top + overlay.box[3], whole.top + whole.box[3]) - max(overlay.top, whole.top)
+    return max(0, wide) * max(0, high) > PART * overlay.area.size
+
+
+def gather(found: list[Overlay]) -> list[Overlay]:
+    """Overlays, those that lie beside each other at the same time as one."""
+    whole: list[Overlay] = []
+    for overlay in sorted(found, key=lambda x: -x.area.size):
+        now = overlay
+        while (other := next((x for x in whole if is_beside(now, x)), None)) is not None:
+            whole = [x for x in whole if x is not other]
+            now = join(other, now)
+        whole.append(now)
+    return whole
+
+
+def is_beside(a: Overlay, b: Overlay) -> bool:
+    """Whether two overlays are parts of one."""
+    if a.upright or b.upright:
+        return False
+    together = min(a.last, b.last) - max(a.first, b.first)
+    if together < TOGETHER * min(a.last - a.first, b.last - b.first):
+        return False
+    reach = max(a.area.shape[0], b.area.shape[0]) / 2
+    wide = min(a.left + a.box[2], b.left + b.box[2]) - max(a.left, b.left)
+    high = min(a.top + a.box[3], b.top + b.box[3]) - max(a.top, b.top)
+    return wide > -reach and high > 0
+
+
+def join(a: Overlay, b: Overlay) -> Overlay:
+    """Two overlays as one, certain where both are."""
+    left, top = min(a.left, b.left), min(a.top, b.top)
+    right = max(x.left + x.box[2] for x in (a, b))
+    bottom = max(x.top + x.box[3] for x in (a, b))
+    area, pattern = np.zeros((bottom - top, right - left), bool), np.zeros((2, bottom - top, right - left), np.float32)
+    for part in (b, a):
+        height, width = part.area.shape
+        spot = (slice(part.top - top, part.top - top + height), slice(part.left - left, part.left - left + width))
+        area[spot] |= part.area
+        pattern[:, *spot] = np.where(part.pattern.any(0), part.pattern, pattern[:, *spot])
+    certain = [(max(x[0], y[0]), min(x[1], y[1])) for x in a.certain for y in b.certain]
+    return Overlay(
+        left,
+        top,
+        area,
+        (left, top),
+        pattern,
+        min(a.first, b.first),
+        max(a.last, b.last),
+        None if a.since is None or b.since is None else min(a.since, b.since),
+        None if a.until is None or b.until is None else max(a.until, b.until),
+        [span for span in certain if span[0] <= span[1]],
+    )
+
+
+def is_part(overlay: Overlay, line: Overlay) -> bool:
+    """Whether an overlay lies in another line whose characters change."""
+    if overlay is line or (overlay.changes and overlay.area.size > line.area.size):
+        return False
+    wide = min(overlay.left + overlay.box[2], line.left + line.box[2]) - max(overlay.left, line.left)
+    high = min(overlay.top + overlay.box[3], line.top + line.box[3]) - max(overlay.top, line.top)
+    return max(0, wide) * max(0, high) > IN_LINE * overlay.area.size

@@ -1,0 +1,52 @@
+"""Dead pixels: single ones that stand out from those around them in the same way, whatever the picture shows."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vrx.pipeline.mask.samples import Luma
+
+Area = NDArray[np.bool_]
+
+LEVELS = 12  # that one stands out by
+LEAST_SAMPLES = 8  # of changed pictures
+SHARE = 0.85  # of the samples that show it
+SIDE = 5  # pixels a side that it is compared with
+MOST_AREA = 9  # pixels that touch each other
+CROWD, MOST_NEAR = 41, 3  # pixels a side that hold more of them than that: it is texture
+
+
+class DeadPixelFinder:
+    """Counts in samples of changed pictures.  Memory is that of two pictures."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._above, self._below = (np.zeros(size[::-1], np.uint16) for _ in range(2))
+        self._samples = 0
+
+    def add(self, luma: Luma) -> None:
+        """The next sample."""
+        usual = cv2.medianBlur(luma, SIDE)
+        self._above += cv2.subtract(luma, usual) >= LEVELS
+        self._below += cv2.subtract(usual, luma) >= LEVELS
+        self._samples += 1
+
+    def finish(self, other: Area) -> tuple[Area, int]:
+        """Where dead pixels are, but for `other` finds, and how many."""
+        found = np.zeros(other.shape, bool)
+        if self._samples < LEAST_SAMPLES:
+            return found, 0
+        always = (np.maximum(self._above, self._below) >= SHARE * self._samples) & ~other
+        count, labels, boxes, centers = cv2.connectedComponentsWithStats(always.astype(np.uint8), connectivity=8)
+        marks = np.zeros(other.shape, np.float32)
+        places = np.round(centers[1:]).astype(int)
+        marks[places[:, 1], places[:, 0]] = 1
+        crowd = cv2.boxFilter(marks, -1, (CROWD, CROWD), normalize=False)
+        total = 0
+        for label in range(1, count):
+            x, y = places[label - 1]
+            if boxes[label][cv2.CC_STAT_AREA] <= MOST_AREA and round(float(crowd[y, x])) <= MOST_NEAR:
+                found |= labels == label
+                total += 1
+        return found, total
