@@ -16,7 +16,7 @@ from vrx.settings import ModelSettings, OutputSettings, RestoreSettings, Selecti
 from vrx.tasks import Options, make_job
 
 # arguments of the calls themselves
-OWN = {"name", "path", "task", "scale", "sigma", "mask", "dilate", "size", "boxes", "look", "square"}
+OWN = {"name", "path", "task", "scale", "sigma", "mask", "mask_time", "dilate", "size", "boxes", "look", "square"}
 X2 = RestoreSettings(task=Task.UPSCALE, scale=2)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral
+from pathlib import Path
 from typing import get_args
 
 from vrx.errors import UsageError
@@ -15,6 +17,7 @@ SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
 DEFAULT_SCALE, MAX_FACTOR = 4, 16
 LENGTH = r"\d+(?:\.\d+)?%?"
 BOX = re.compile(rf"(?P<place>{LENGTH}(?:,{LENGTH}){{3}})(?:@(?P<start>[\d:.]*)-(?P<end>[\d:.]*))?")
+TIMED = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)")
 BOX_FORM = "Use X,Y,WIDTH,HEIGHT in pixels or percent, and @START-END for a part of the time"
 
 
@@ -68,6 +71,33 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """The time from `start` to before `end`, in seconds; None: from the beginning, to the end."""
+
+    start: Fraction | None = None
+    end: Fraction | None = None
+
+    def holds(self, time: Fraction) -> bool:
+        """Whether a time is in it."""
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+def parse_mask(text: str | os.PathLike[str]) -> tuple[Path, Stretch]:
+    """The path of a mask, and when it holds: `logo.png@0:10-0:20`; either time may be missing.
+
+    A file whose name ends like that is taken for itself.  Raises UsageError.
+    """
+    name = os.fspath(text)
+    match = TIMED.fullmatch(name)
+    if match is None or os.path.lexists(name):
+        return Path(name), Stretch()
+    start, end = (parse_time(word) if word else None for word in (match["start"], match["end"]))
+    if end is not None and end <= (start or 0):
+        raise UsageError(f"--mask {name} ends before it begins", "Use PATH@START-END for a part of the time")
+    return Path(match["path"]), Stretch(start, end)
+
+
+@dataclass(frozen=True)
 class Length:
     """A length in pixels, or in percent of the picture's side."""
 
@@ -81,9 +111,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the displayed picture, for the time from `start` to before `end`, in seconds; None: from the
-    beginning, to the end.
-    """
+    """A part of the displayed picture, for a stretch of time from `start` to before `end`."""
 
     left: Length
     top: Length
@@ -94,7 +122,7 @@ class Box:
 
     def holds(self, time: Fraction) -> bool:
         """Whether it is there at a time."""
-        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+        return Stretch(self.start, self.end).holds(time)
 
 
 def parse_box(text: str) -> Box:

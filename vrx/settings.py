@@ -18,7 +18,7 @@ from vrx.errors import StoppedError, UsageError, choice_of
 from vrx.folders import platform_folders
 
 if TYPE_CHECKING:
-    from vrx.geometry import Box, TargetSize
+    from vrx.geometry import Box, Stretch, TargetSize
     from vrx.previews import PreviewSettings
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
@@ -163,17 +163,18 @@ class RestoreSettings:
 
     `scale` 2, 3 or 4 of the network, the result's `size` where it is another, and whether its pixels become `square`
     where those of the source are not (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a
-    path, `boxes` parts that are masked as well, and `dilate` pixels to grow them by (inpaint); `strength` 0..1 of the
-    degradation of the source, None to estimate it; `denoise` 0..1 of the noise found that is taken out, None for what
-    is plain, to deblur or enlarge by 2; `grain` 0..1 of it that the result gets back, drawn anew; `blend` 0..1 is the
-    share of the restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with crisper
-    edges (upscale).
+    path and `mask_time` when it holds, `boxes` parts that are masked as well, and `dilate` pixels to grow them by
+    (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of the noise found
+    that is taken out, None for what is plain, to deblur or enlarge by 2; `grain` 0..1 of it that the result gets back,
+    drawn anew; `blend` 0..1 is the share of the restored picture in the result; `look` faithful, closest to what was
+    filmed, or sharp, with crisper edges (upscale).
     """
 
     task: Task
     scale: int = 1
     sigma: float | None = None
     mask: Path | None = None
+    mask_time: Stretch | None = None
     boxes: tuple[Box, ...] = ()
     dilate: int = 0
     size: TargetSize | None = None

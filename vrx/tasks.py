@@ -6,12 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from vrx.errors import UsageError, choice_of
 from vrx.events import Watcher, ignore
-from vrx.geometry import Box, choose_size, parse_box
+from vrx.geometry import Box, choose_size, parse_box, parse_mask
 from vrx.previews import PreviewSettings, Variant, combine
 from vrx.settings import (
     ColorFix,
@@ -236,7 +235,8 @@ def task_settings(task: Task, own: TaskOptions, options: Options) -> RestoreSett
         values["scale"], values["size"] = choose_size(own.get("scale"), *(own.get("size") or (None, None)))
     elif task is Task.INPAINT:
         mask, boxes = own.get("mask"), own.get("boxes", ())
-        values["mask"] = None if mask is None else Path(mask)
+        if mask is not None:
+            values["mask"], values["mask_time"] = parse_mask(mask)
         values["boxes"] = tuple(parse_box(box) if isinstance(box, str) else box for box in boxes)
     return RestoreSettings(task=task, **values)
 

@@ -7,7 +7,7 @@ import pytest
 from tests.clips import ClipMaker, save_picture
 from vrx.errors import UsageError
 from vrx.events import Note
-from vrx.geometry import parse_box
+from vrx.geometry import Stretch, parse_box
 from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.read import Reader, Span
 from vrx.pipeline.masking import draw_box, open_mask, open_masks
@@ -99,6 +99,14 @@ def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path:
         with found:
             columns = [np.flatnonzero(found.at(frame.time)[0]).tolist() for frame in reader.frames()]
     assert columns == [[0, 10], [0, 10, 20], [0, 10, 20], [0, 10]]
+    late = RestoreSettings(
+        task=Task.INPAINT, mask=tmp_path / "m.png", mask_time=Stretch(Fraction("0.04"), Fraction("0.12"))
+    )
+    with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
+        found = open_masks(Job(**{**vars(job), "restore": late}), reader, [].append)
+        assert found is not None
+        with found:
+            assert [bool(found.at(frame.time).any()) for frame in reader.frames()] == [False, True, True, False]
     upscale = Job(**{**vars(job), "restore": RestoreSettings(task=Task.UPSCALE, scale=2)})
     with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
         assert open_masks(upscale, reader, [].append) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -93,13 +92,13 @@ Sigma = Annotated[
     ),
 ]
 Mask = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "-m",
         "--mask",
-        metavar="PATH",
+        metavar="PATH[@START-END]",
         show_default=False,
-        help="Picture, video or folder of pictures; white areas are filled.",
+        help="Picture, video or folder of pictures; white areas are filled, for a part of the time too.",
     ),
 ]
 Boxes = Annotated[

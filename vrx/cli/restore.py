@@ -15,7 +15,7 @@ from vrx.cli import options as o
 from vrx.cli import run_options as r
 from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_length
 from vrx.errors import UsageError
-from vrx.geometry import parse_box
+from vrx.geometry import parse_box, parse_mask
 from vrx.previews import PreviewSettings, Variant
 from vrx.settings import (
     BatchSettings,
@@ -261,9 +261,11 @@ def inpaint(
     blend: o.Blend = 1.0,
 ) -> RestoreSettings:
     """Fill masked areas of videos and pictures."""
+    path, stretch = (None, None) if mask is None else parse_mask(mask)
     return RestoreSettings(
         task=Task.INPAINT,
-        mask=mask,
+        mask=path,
+        mask_time=stretch,
         boxes=tuple(map(parse_box, box or ())),
         dilate=dilate,
         strength=parsing.parse_number(strength, "--strength"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from vrx.errors import UsageError
 from vrx.events import Note, Notify
-from vrx.geometry import Box
+from vrx.geometry import Box, Stretch
 from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
@@ -23,8 +23,14 @@ from vrx.settings import Job, SelectionSettings
 class JobMask:
     """What is filled at a time: a mask's white, and boxes.  A context manager; times must not go back."""
 
-    def __init__(self, track: MaskTrack | None, boxes: Sequence[tuple[Box, Mask]], stored: tuple[int, int]) -> None:
-        self._track, self._boxes = track, boxes
+    def __init__(
+        self,
+        track: MaskTrack | None,
+        boxes: Sequence[tuple[Box, Mask]],
+        stored: tuple[int, int],
+        stretch: Stretch | None = None,
+    ) -> None:
+        self._track, self._boxes, self._stretch = track, boxes, stretch or Stretch()
         self._empty = np.zeros((stored[1], stored[0]), bool)
 
     def __enter__(self) -> JobMask:
@@ -37,6 +43,8 @@ class JobMask:
     def at(self, time: Fraction) -> Mask:
         """The mask [H, W] of the stored pixels at a time of the video."""
         found = self._empty if self._track is None else self._track.at(time)
+        if not self._stretch.holds(time):
+            found = self._empty
         for box, mask in self._boxes:
             found = found | mask if box.holds(time) else found
         return found
@@ -57,7 +65,7 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
         if complete is not None and track.count is not None:
             seconds = (job.selection.start or Fraction(0)) - (complete.start or Fraction(0))
             track.skip(ceil(seconds * reader.info.video.rate))
-    return JobMask(track, boxes, reader.size)
+    return JobMask(track, boxes, reader.size, restore.mask_time)
 
 
 def draw_box(box: Box, stored: tuple[int, int], orientation: Orientation) -> Mask:

@@ -72,7 +72,7 @@ class OutlierFinder:
         seeds = (np.maximum(high, low) >= level) & agreed & steady
         if not seeds.any() or seeds.mean() > MOST_TOTAL:
             return Spots.none(now.shape)
-        apart = cv2.max(cv2.absdiff(now, first), cv2.absdiff(now, second))
+        apart = np.maximum(cv2.absdiff(now, first), cv2.absdiff(now, second)).astype(np.uint8)
         return self._sort(seeds, (np.abs(difference) >= REST * level) & agreed, now, apart)
 
     def _flow(self, now: Luma, other: Luma) -> Plane:

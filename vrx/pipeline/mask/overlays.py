@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vrx.pipeline.mask.overlay import Area, Overlay, drop_parts, gather
 from vrx.pipeline.mask.samples import EDGE, Luma, Plane, agree, gradients
-
-Area = NDArray[np.bool_]
 
 UNIT_ROWS = 360  # rows of a picture in which lengths below are pixels; in larger ones they grow
 LEAST_HITS = 6  # samples in a row that show an edge at the same place
@@ -27,77 +24,13 @@ MOST_AREA = 0.25  # of a picture that an overlay's rectangle may have
 BORDER = 2  # pixels; what touches the border belongs to the picture: bars, a dashboard, a film gate
 STRONG = 7.0  # levels a pixel, that the edges of an overlay have at least, the median
 LEAST_TIME = 0.7  # seconds that an overlay is seen at least
-TOGETHER = 0.5  # of the shorter time, in which parts of one overlay are seen together
 FEW = 48  # overlays that are looked for at any time; of more, only when they were seen
-SAME_PATTERN = 0.4  # of the stronger one's edges that two views of one overlay share
 STEADY = 0.35  # length of the mean direction of a place's edges, 0 to 1, where one of a lasting overlay is
-SHOWN = 0.4  # of its edges' strength, from which on an overlay is shown
 STROKES = 9  # pixels; strokes of text are narrower
 STROKE_LEVELS = 30  # by which they differ from what is around them
-PART = 0.5  # of the rectangle of an overlay that lies in that of one it is a part of
 ALWAYS = 0.8  # of the samples, that the characters of such a line which do not change are there
 CHANGED_SHARE = 0.12  # of a line's rectangle, where characters change in its middle
 CHANGING = 0.2  # share of the samples in which a place shows a stroke, where characters change
-
-
-@dataclass
-class Overlay:
-    """An overlay: `area` [h, w] in a picture from `left` and `top` on, seen from `first` to `last` (seconds).
-
-    `pattern`: gradients [2, h, w] of its edges, 0 elsewhere, from (left, top) `edges_at` on; `changes`: its characters
-    do; `upright`: it is a line, as a scratch is.  `since`, `until`: when it may be shown, None for any time; `certain`:
-    when it is, whatever single frames show.
-    """
-
-    left: int
-    top: int
-    area: Area
-    edges_at: tuple[int, int]
-    pattern: Plane
-    first: Fraction
-    last: Fraction
-    since: Fraction | None
-    until: Fraction | None
-    certain: list[tuple[Fraction, Fraction]]
-    changes: bool = False
-    upright: bool = False
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height."""
-        return self.left, self.top, self.area.shape[1], self.area.shape[0]
-
-    def may_be_shown(self, time: Fraction) -> bool:
-        """Whether a time is near to those at which it was seen."""
-        return (self.since is None or time >= self.since) and (self.until is None or time <= self.until)
-
-    def is_certain(self, time: Fraction) -> bool:
-        """Whether it is known to be there."""
-        return any(first <= time <= last for first, last in self.certain)
-
-    def is_shown(self, luma: Luma) -> bool:
-        """Whether a frame shows it."""
-        height, width = self.pattern.shape[1:]
-        x, y = self.edges_at
-        top, left = max(0, y - 1), max(0, x - 1)
-        inner = (slice(y - top, y - top + height), slice(x - left, x - left + width))
-        across, down = (slope[inner] for slope in gradients(luma[top : y + height + 1, left : x + width + 1]))
-        along = np.vdot(across, self.pattern[0]) + np.vdot(down, self.pattern[1])
-        return bool(along >= SHOWN * np.square(self.pattern).sum())
-
-    def is_like(self, other: Overlay) -> bool:
-        """Whether two overlays have the same edges."""
-        left, top = (max(a, b) for a, b in zip(self.edges_at, other.edges_at, strict=True))
-        right = min(x.edges_at[0] + x.pattern.shape[2] for x in (self, other))
-        bottom = min(x.edges_at[1] + x.pattern.shape[1] for x in (self, other))
-        if top >= bottom or left >= right:
-            return False
-        a, b = (
-            x.pattern[:, top - x.edges_at[1] : bottom - x.edges_at[1], left - x.edges_at[0] : right - x.edges_at[0]]
-            for x in (self, other)
-        )
-        most = max(np.square(self.pattern).sum(), np.square(other.pattern).sum())
-        return bool(np.vdot(a, b) >= SAME_PATTERN * most)
 
 
 class OverlayFinder:
@@ -153,13 +86,7 @@ class OverlayFinder:
         for overlay in lasting:
             self._complete(overlay)
             self._include_changing(overlay)
-        self.found = [overlay for overlay in self.found if not any(overlay is x for x in lasting)]
-        for overlay in sorted(lasting, key=lambda x: -x.area.size):
-            whole = next((x for x in self.found if is_part(overlay, x)), None)
-            if whole is None:
-                self.found.append(overlay)
-            else:
-                whole.first, whole.last = min(whole.first, overlay.first), max(whole.last, overlay.last)
+        self.found = drop_parts(self.found)
         for overlay in lasting:
             overlay.certain = [(overlay.first, overlay.last)]
         if len(self.found) <= FEW:
@@ -231,8 +158,8 @@ class OverlayFinder:
         """The parts of a lasting overlay that were hard to see at times, as white ones before a bright picture."""
         left, top, width, height = overlay.box
         reach = max(width, height) // 2
-        rows = slice(max(BORDER, top - reach), min(self._hits.shape[0] - BORDER, top + height + reach))
-        columns = slice(max(BORDER, left - reach), min(self._hits.shape[1] - BORDER, left + width + reach))
+        rows = slice(max(0, top - reach), min(self._hits.shape[0], top + height + reach))
+        columns = slice(max(0, left - reach), min(self._hits.shape[1], left + width + reach))
         steady = np.hypot(*(total[rows, columns] for total in self._directions)) >= STEADY * len(self._times)
         own = np.zeros(steady.shape, bool)
         own[top - rows.start : top - rows.start + height, left - columns.start : left - columns.start + width] = (
@@ -304,121 +231,3 @@ def fill_strokes(edges: Area, width: int) -> Area:
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(closed, outlines, -1, 1, cv2.FILLED)
     return np.asarray(closed[width:-width, width:-width] > 0)
-
-
-def gather(found: list[Overlay]) -> list[Overlay]:
-    """Overlays, those that lie beside each other at the same time as one."""
-    whole: list[Overlay] = []
-    for overlay in sorted(found, key=lambda x: -x.area.size):
-        now = overlay
-        while (other := next((x for x in whole if is_beside(now, x)), None)) is not None:
-            whole = [x for x in whole if x is not other]
-            now = join(other, now)
-        whole.append(now)
-    return whole
-
-
-def is_beside(a: Overlay, b: Overlay) -> bool:
-    """Whether two overlays are parts of one."""
-    if a.upright or b.upright:
-        return False
-    together = min(a.last, b.last) - max(a.first, b.first)
-    if together < TOGETHER * min(a.last - a.first, b.last - b.first):
-        return False
-    reach = max(a.area.shape[0], b.area.shape[0]) / 2
-    wide = min(a.left + a.box[2], b.left + b.box[2]) - max(a.left, b.left)
-    high = min(a.top + a.box[3], b.top + b.box[3]) - max(a.top, b.top)
-    return wide > -reach and high > 0
-
-
-def join(a: Overlay, b: Overlay) -> Overlay:
-    """Two overlays as one, certain where both are."""
-    left, top = min(a.left, b.left), min(a.top, b.top)
-    right = max(x.left + x.box[2] for x in (a, b))
-    bottom = max(x.top + x.box[3] for x in (a, b))
-    area, pattern = np.zeros((bottom - top, right - left), bool), np.zeros((2, bottom - top, right - left), np.float32)
-    for part in (b, a):
-        height, width = part.area.shape
-        spot = (slice(part.top - top, part.top - top + height), slice(part.left - left, part.left - left + width))
-        area[spot] |= part.area
-        pattern[:, *spot] = np.where(part.pattern.any(0), part.pattern, pattern[:, *spot])
-    certain = [(max(x[0], y[0]), min(x[1], y[1])) for x in a.certain for y in b.certain]
-    return Overlay(
-        left,
-        top,
-        area,
-        (left, top),
-        pattern,
-        min(a.first, b.first),
-        max(a.last, b.last),
-        None if a.since is None or b.since is None else min(a.since, b.since),
-        None if a.until is None or b.until is None else max(a.until, b.until),
-        [span for span in certain if span[0] <= span[1]],
-    )
-
-
-def is_part(overlay: Overlay, whole: Overlay) -> bool:
-    """Whether an overlay lies in another one's rectangle for the most part."""
-    wide = min(overlay.left + overlay.box[2], whole.left + whole.box[2]) - max(overlay.left, whole.left)
-    high = min(overlay.top + overlay.box[3], whole.top + whole.box[3]) - max(overlay.top, whole.top)
-    return max(0, wide) * max(0, high) > PART * overlay.area.size
-
-
-def gather(found: list[Overlay]) -> list[Overlay]:
-    """Overlays, those that lie beside each other at the same time as one."""
-    whole: list[Overlay] = []
-    for overlay in sorted(found, key=lambda x: -x.area.size):
-        now = overlay
-        while (other := next((x for x in whole if is_beside(now, x)), None)) is not None:
-            whole = [x for x in whole if x is not other]
-            now = join(other, now)
-        whole.append(now)
-    return whole
-
-
-def is_beside(a: Overlay, b: Overlay) -> bool:
-    """Whether two overlays are parts of one."""
-    if a.upright or b.upright:
-        return False
-    together = min(a.last, b.last) - max(a.first, b.first)
-    if together < TOGETHER * min(a.last - a.first, b.last - b.first):
-        return False
-    reach = max(a.area.shape[0], b.area.shape[0]) / 2
-    wide = min(a.left + a.box[2], b.left + b.box[2]) - max(a.left, b.left)
-    high = min(a.top + a.box[3], b.top + b.box[3]) - max(a.top, b.top)
-    return wide > -reach and high > 0
-
-
-def join(a: Overlay, b: Overlay) -> Overlay:
-    """Two overlays as one, certain where both are."""
-    left, top = min(a.left, b.left), min(a.top, b.top)
-    right = max(x.left + x.box[2] for x in (a, b))
-    bottom = max(x.top + x.box[3] for x in (a, b))
-    area, pattern = np.zeros((bottom - top, right - left), bool), np.zeros((2, bottom - top, right - left), np.float32)
-    for part in (b, a):
-        height, width = part.area.shape
-        spot = (slice(part.top - top, part.top - top + height), slice(part.left - left, part.left - left + width))
-        area[spot] |= part.area
-        pattern[:, *spot] = np.where(part.pattern.any(0), part.pattern, pattern[:, *spot])
-    certain = [(max(x[0], y[0]), min(x[1], y[1])) for x in a.certain for y in b.certain]
-    return Overlay(
-        left,
-        top,
-        area,
-        (left, top),
-        pattern,
-        min(a.first, b.first),
-        max(a.last, b.last),
-        None if a.since is None or b.since is None else min(a.since, b.since),
-        None if a.until is None or b.until is None else max(a.until, b.until),
-        [span for span in certain if span[0] <= span[1]],
-    )
-
-
-def is_part(overlay: Overlay, line: Overlay) -> bool:
-    """Whether an overlay lies in another line whose characters change."""
-    if overlay is line or (overlay.changes and overlay.area.size > line.area.size):
-        return False
-    wide = min(overlay.left + overlay.box[2], line.left + line.box[2]) - max(overlay.left, line.left)
-    high = min(overlay.top + overlay.box[3], line.top + line.box[3]) - max(overlay.top, line.top)
-    return max(0, wide) * max(0, high) > IN_LINE * overlay.area.size

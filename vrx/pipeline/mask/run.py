@@ -26,7 +26,8 @@ from vrx.pipeline import paths, pictures
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.mask.finds import FINDABLE, Find, MaskResult
 from vrx.pipeline.mask.outliers import OutlierFinder, Spots
-from vrx.pipeline.mask.overlays import Overlay, OverlayFinder
+from vrx.pipeline.mask.overlay import Overlay
+from vrx.pipeline.mask.overlays import OverlayFinder
 from vrx.pipeline.mask.pixels import LEAST_SAMPLES, DeadPixelFinder
 from vrx.pipeline.mask.preview import Preview
 from vrx.pipeline.mask.samples import ChangeDetector, Luma
