@@ -87,7 +87,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "stream-loss": "streams that the container does not hold: streams, container, suffix",
     "tag-loss": "tags that the container does not hold: tags, container",
     "timecode-loss": "the timecode is dropped",
-    "still-picture": "too little changes to tell what stays in the picture from it: changes",
+    "still-picture": "too few changes of the picture to find what stays in it: changes",
     "timestamps-repaired": "timestamps of the source were repaired",
     "transfers-differ": "HDR is compared with SDR: path",
     "transparency-loss": "transparency cannot be decoded",

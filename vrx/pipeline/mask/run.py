@@ -96,10 +96,9 @@ def make_mask(source: Path, target: Path | None, settings: MaskSettings) -> Mask
     check(source, path, settings)
     found = look_through(source, settings, notes)
     if found.samples < LEAST_SAMPLES and settings.kinds & {"overlays", "pixels"}:
-        text = (
-            f"the picture as a whole changes {max(0, found.samples - 1)} times only: what stays in it is not told apart"
-        )
-        notes.append(Note("still-picture", text, {"changes": max(0, found.samples - 1)}, "warning"))
+        changes = max(0, found.samples - 1)
+        text = f"{source}: the picture hardly moves ({changes} changes): overlays and dead pixels cannot be found in it"
+        notes.append(Note("still-picture", text, {"changes": changes}, "warning"))
     if not found and not settings.write_empty:
         return MaskResult((), found.frames, None, None, tuple(notes))
     record, picture = write_mask(source, path, found, settings)
@@ -132,7 +131,10 @@ def open_video(source: Path, settings: MaskSettings, notes: list[Note]) -> Reade
     reader = Reader(source, Span(stream=settings.stream), notes.append)
     if reader.info.still and "%" not in source.name:
         reader.__exit__()
-        raise InputError(f"cannot make a mask of {source}: it is a picture", "What is told apart needs a video")
+        raise InputError(
+            f"cannot make a mask of {source}: it is a picture",
+            "Draw it, or use --box: only a video shows what stays and what moves",
+        )
     reader.make_upright()
     return reader
 
