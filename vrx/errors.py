@@ -44,6 +44,10 @@ class VrxError(Exception):
         super().__init__(message)
         self.message, self.hint = message, hint
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """How it passes from one process to another."""
+        return type(self), (self.message, self.hint)
+
     def __str__(self) -> str:
         if not self.hint:
             return self.message
@@ -98,6 +102,9 @@ class FailedInputsError(VrxError):
     def __init__(self, failures: Sequence[tuple[str, VrxError]], exit_code: Exit) -> None:
         super().__init__("; ".join(error.message for _, error in failures))
         self.failures, self.exit_code = tuple(failures), exit_code
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), (self.failures, self.exit_code)
 
 
 class StoppedError(VrxError):

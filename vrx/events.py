@@ -91,6 +91,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "timestamps-repaired": "timestamps of the source were repaired",
     "transfers-differ": "HDR is compared with SDR: path",
     "transparency-loss": "transparency cannot be decoded",
+    "waiting-for-memory": "with --jobs, an input waits until others leave it enough memory: bytes",
     "untagged-color": "the source has no color tags: matrix",
 }
 

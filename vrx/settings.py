@@ -38,6 +38,7 @@ MAX_THRESHOLD = 255  # the largest content score
 MAX_GUIDANCE = 100  # times the difference of two prompts; useful are up to about ten
 MIN_TILE = 256  # pixels a side
 MAX_THREADS = 1024
+MAX_JOBS = 64
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
 LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
 
@@ -314,12 +315,17 @@ class Deadline:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """How jobs are run: until when, and what is run when one is done or has failed (`on_done`, for the shell)."""
+    """How jobs are run: until when, what is run when one is done or has failed (`on_done`, for the shell), and how many
+    at once.
+    """
 
     deadline: Deadline = field(default_factory=Deadline)
     on_done: str | None = None
+    jobs: int = 1
 
     def __post_init__(self) -> None:
+        if not 1 <= self.jobs <= MAX_JOBS:
+            raise UsageError(f"--jobs {self.jobs} is out of range", f"Use 1 to {MAX_JOBS}")
         if self.on_done is not None and not self.on_done.strip():
             raise UsageError("--on-done is empty", "Name a command; a shell variable may be unset")
         if self.on_done is not None and os.name == "nt":

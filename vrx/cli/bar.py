@@ -59,11 +59,11 @@ class Download:
 
 
 class Bar:
-    """Shows events on a terminal: one line in motion for the run, one for each download.  A context manager."""
+    """Shows events on a terminal: a line in motion for each input at work, and each download.  A context manager."""
 
     def __init__(self, console: Console, verbose: bool = False, opening: str = "") -> None:
         self._console, self._verbose = console, verbose
-        self._line = Line(f"opening {lines.label(opening)}") if opening else None
+        self._lines = {"": Line(f"opening {lines.label(opening)}")} if opening else {}
         self._downloads: dict[str, Download] = {}
         self._live = Live(
             console=console, transient=True, refresh_per_second=REFRESHES, get_renderable=self._render, screen=False
@@ -74,7 +74,7 @@ class Bar:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._line, self._downloads = None, {}
+        self._lines, self._downloads = {}, {}
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
@@ -87,18 +87,19 @@ class Bar:
 
     @_show.register
     def _(self, event: events.Opening) -> None:
-        self._line = Line(f"opening {lines.label(event.input)}")
+        self._lines.pop("", None)
+        self._lines[event.input] = Line(f"opening {lines.label(event.input)}")
 
     @_show.register
     def _(self, event: events.Started) -> None:
         share = event.resumed_frames / event.frames if event.frames else None
         numbers = (f"{event.resumed_frames}/{event.frames} frames",) if event.frames else ()
-        self._line = Line(lines.label(event.input), share, numbers)
+        self._lines[event.input] = Line(lines.label(event.input), share, numbers)
         self._downloads = {}
 
     @_show.register
     def _(self, event: events.Advanced) -> None:
-        self._line = Line(lines.label(event.input), *self._numbers(event))
+        self._lines[event.input] = Line(lines.label(event.input), *self._numbers(event))
 
     @_show.register
     def _(self, event: events.Fetching) -> None:
@@ -115,7 +116,7 @@ class Bar:
     @_show.register(events.Failed)
     @_show.register(events.Stopped)
     def _(self, event: Event) -> None:
-        self._line = None
+        self._lines.pop(event.input, None)
         self._live.refresh()  # or the line would be drawn once more, below the result
         self._print(lines.format_event(event, self._verbose))
 
@@ -141,7 +142,7 @@ class Bar:
 
     def _render(self) -> Group:
         width, ascii_only = self._console.width, self._console.options.ascii_only
-        shown = [download.line for download in self._downloads.values()] + ([self._line] if self._line else [])
+        shown = [*(download.line for download in self._downloads.values()), *self._lines.values()]
         return Group(*(line.render(width, ascii_only) for line in shown))
 
 

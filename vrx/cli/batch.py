@@ -57,7 +57,11 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
     console = render.err_console()
     quiet = options.quiet or options.dry_run
     shown = ProgressOptions(
-        style=options.progress, quiet=quiet, verbose=options.verbose, opening=words[0] if words else "-"
+        style=options.progress,
+        quiet=quiet,
+        verbose=options.verbose,
+        opening=words[0] if words else "-",
+        side_by_side=options.batch.jobs > 1,
     )
     with watcher(console, shown, options.json) as watch:
         jobs = [job_of(template, found) for found in expand(words, template, options, watch)]
@@ -154,17 +158,20 @@ def check_streams(jobs: Sequence[Job], options: RunOptions) -> None:
 def interruption(stop: BaseException, batch: Batch) -> StoppedError:
     """The error line of a stop: how far the run came, and what the same command does next."""
     kind = type(stop) if isinstance(stop, StoppedError) else StoppedError
-    word, found = str(stop) or "interrupted", batch.stopped
-    if batch.results and (found is None or not found.done):
-        return kind(f"{word} after {len(batch.results)} of {len(batch.jobs)} inputs", "The same command does the rest")
-    if found is None or not found.done:
-        return kind(word, "No frames saved; the same command starts again")
-    total = f" of {found.frames}" if found.frames else ""
-    saved = f"{found.saved} saved; the same command resumes there"
-    return kind(
-        f"{word} after {found.done}{total} frames",
-        saved if found.saved else "No frames saved; the same command starts again",
-    )
+    word = str(stop) or "interrupted"
+    begun = [found for found in batch.stops if found.done]
+    saved = sum(found.saved for found in begun)
+    if len(begun) == 1 and len(batch.stops) == 1:
+        total = f" of {begun[0].frames}" if begun[0].frames else ""
+        word += f" after {begun[0].done}{total} frames"
+    elif batch.results or begun:
+        word += f" after {len(batch.results)} of {len(batch.jobs)} inputs"
+    if saved:
+        resumed = f" of {len(begun)} inputs" if len(begun) > 1 else ""
+        return kind(word, f"{saved}{resumed} saved; the same command resumes there")
+    if batch.results and not begun:
+        return kind(word, "The same command does the rest")
+    return kind(word, "No frames saved; the same command starts again")
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ class Row:
 def rows_of(batch: Batch) -> list[Row]:
     """The rows of a batch that came to an end, perhaps before all of its jobs."""
     return [
-        row_of(job.source, batch.results[number]) if number in batch.results else unfinished(job.source, batch.stopped)
+        row_of(job.source, batch.results[number]) if number in batch.results else unfinished(job.source, batch.stops)
         for number, job in enumerate(batch.jobs)
     ]
 
@@ -54,9 +54,10 @@ def row_of(source: str, done: JobResult) -> Row:
     return Row(source, "done", detail + failed, done.seconds)
 
 
-def unfinished(source: str, stopped: events.Stopped | None) -> Row:
+def unfinished(source: str, stops: Sequence[events.Stopped]) -> Row:
     """The row of a job that a stop ended, or kept from beginning."""
-    if stopped is None or stopped.input != source:
+    stopped = next((stop for stop in stops if stop.input == source), None)
+    if stopped is None:
         return Row(source, "not begun")
     total = f" of {stopped.frames}" if stopped.frames else ""
     return Row(source, "stopped", f"after {stopped.done}{total} frames, {stopped.saved} saved")

@@ -25,12 +25,16 @@ PLAIN_SHARE = 0.05  # of a file between two lines
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressOptions:
-    """How progress is shown: `style` auto, bar, plain or none; `opening` names what is opened first."""
+    """How progress is shown: `style` auto, bar, plain or none; `opening` names what is opened first.
+
+    `side_by_side`: several inputs are worked on at once.
+    """
 
     style: str = "auto"
     quiet: bool = False
     verbose: bool = False
     opening: str = ""
+    side_by_side: bool = False
 
 
 @dataclass
@@ -99,6 +103,19 @@ def write_json(event: Event) -> None:
         show_error(VrxError(event.message, event.hint))
 
 
+class Naming:
+    """A watcher that sees notes with the names of their inputs: several are at work at once."""
+
+    def __init__(self, watch: Watcher) -> None:
+        self._watch = watch
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        if isinstance(event, events.Noted) and event.input not in event.text:
+            event = replace(event, text=f"{lines.label(event.input)}: {event.text}")
+        self._watch(event)
+
+
 class Both:
     """Two watchers as one."""
 
@@ -116,7 +133,8 @@ def watcher(console: Console, options: ProgressOptions, json_lines: bool) -> Ite
     """The watcher that the options, the terminal and the environment select; the log, where there is one, sees all."""
     with visible_watcher(console, options, json_lines) as watch:
         if transcript.active():
-            yield Both(PlainProgress(transcript.TRANSCRIPT.info, ProgressOptions(verbose=options.verbose)), watch)
+            log = PlainProgress(transcript.TRANSCRIPT.info, ProgressOptions(verbose=options.verbose))
+            yield Both(Naming(log) if options.side_by_side else log, watch)
         else:
             yield watch
 
@@ -132,7 +150,8 @@ def visible_watcher(console: Console, options: ProgressOptions, json_lines: bool
         from vrx.cli.bar import Bar  # only where it is shown: it takes a while to import
 
         with Bar(console, options.verbose, options.opening) as bar:
-            yield bar
+            yield Naming(bar) if options.side_by_side else bar
     else:
         shown = options if console.is_terminal else replace(options, opening="")
-        yield PlainProgress(partial(console.print, highlight=False, markup=False, soft_wrap=True), shown)
+        written = PlainProgress(partial(console.print, highlight=False, markup=False, soft_wrap=True), shown)
+        yield Naming(written) if options.side_by_side else written

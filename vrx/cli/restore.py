@@ -70,6 +70,7 @@ class SharedOptions:
     length: Length = DEFAULT_LENGTH
     vary: Vary = None
     threads: r.Threads = None
+    jobs: r.Jobs = 1
     until: r.Until = None
     on_done: r.OnDone = None
     resume: r.Resume = True
@@ -149,7 +150,7 @@ class SharedOptions:
             verbose=self.verbose,
             progress=self.progress,
             recursive=self.recursive,
-            batch=BatchSettings(deadline=parsing.parse_clock(self.until), on_done=self.on_done),
+            batch=BatchSettings(deadline=parsing.parse_clock(self.until), on_done=self.on_done, jobs=self.jobs),
         )
 
 

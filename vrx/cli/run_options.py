@@ -22,6 +22,16 @@ Threads = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "-j",
+        "--jobs",
+        metavar="N",
+        help="Inputs to work on at once, on a processor: its threads are divided, and inputs wait for memory.",
+        rich_help_panel=RUN,
+    ),
+]
 Until = Annotated[
     str | None,
     typer.Option(

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vrx import events
-from vrx.errors import Exit, StoppedError, VrxError, resource_errors
+from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
 from vrx.events import Watcher, ignore
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.existing import open_unless_done
 from vrx.pipeline.jobs import JobResult, JobRunner, as_failure, exit_code_of
 from vrx.pipeline.paths import find_destination
-from vrx.pipeline.plan import Plan, make_plan
+from vrx.pipeline.plan import Plan, make_plan, memory_needed
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.naming import find_files
 from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult
 from vrx.pipeline.session import Session
+from vrx.pipeline.side_by_side import SideBySide, make_tasks
 from vrx.settings import BatchSettings, Job
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,8 @@ logger = logging.getLogger(__name__)
 class Batch:
     """Jobs that may begin: no result replaces another one, or anything that any of the jobs reads.
 
-    `results` by the number of the job, of those that came to an end; `stopped` is the event of the stop that ended
-    the batch, if one did.  Raises UsageError where a result would replace something, and the error that keeps a
-    model from being chosen.
+    `results` by the number of the job, of those that came to an end.  Raises UsageError where a result would replace
+    something, or several jobs cannot be worked on at once, and the error that keeps a model from being chosen.
     """
 
     def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None = None) -> None:
@@ -39,10 +39,16 @@ class Batch:
         self._runner = JobRunner(watch, self._pool, self._settings)
         self.results: dict[int, JobResult] = {}
         self._outputs: list[Path | None] = []
+        self._needs: dict[int, int | None] = {}
+        self._side_by_side = SideBySide(self._settings, watch)
         results = []
         for job in self.jobs:
             source = None if job.source == "-" else Path(job.source)
-            entry = self._pool.select(job.model, job.restore, job.source).entry
+            chosen = self._pool.select(job.model, job.restore, job.source)
+            if self._settings.jobs > 1 and chosen.device.type != "cpu":
+                hint = "Add --device cpu, or remove --jobs"
+                raise UsageError(f"--jobs is for processors, and {chosen.entry.name} runs on {chosen.device}", hint)
+            entry = chosen.entry
             files = [find_destination(job, source, entry.name)] if job.preview is None else []
             files += [] if job.preview is None else find_files(job, source, entry.name).all
             self._outputs.append(None if files[0] is None else files[0].path)
@@ -50,9 +56,10 @@ class Batch:
         refuse_clashes(results)
 
     @property
-    def stopped(self) -> events.Stopped | None:
-        """The event of the stop that ended the batch; None for none, and for one between two jobs."""
-        return self._runner.stopped
+    def stops(self) -> list[events.Stopped]:
+        """The events of the jobs that a stop of the batch ended; none for one between two jobs."""
+        alone = self._runner.stopped
+        return self._side_by_side.stops if alone is None else [alone]
 
     def restore_all(self) -> Mapping[int, JobResult]:
         """Restore every job; the failure of one is its result, and an event, and does not stop the others.
@@ -63,17 +70,27 @@ class Batch:
         known = self.failures() if len(self.jobs) > 1 else {}
         for number, error in known.items():
             self.results[number] = self._runner.fail(self.jobs[number], self._outputs[number], error)
+        numbers = [number for number in range(len(self.jobs)) if number not in known]
         try:
-            for number, job in enumerate(self.jobs):
-                if number not in known:
-                    if self._settings.deadline.passed:
-                        raise self._settings.deadline.stop()
-                    self.results[number] = self._runner.finish(job, self._outputs[number])
+            if self._settings.jobs > 1 and len(numbers) > 1:
+                self._run_side_by_side(numbers)
+            else:
+                self._run_in_turn(numbers)
         except (KeyboardInterrupt, StoppedError) as stop:
             self._finish(exit_code_of(stop))
             raise
         self._finish(self.exit_code())
         return self.results
+
+    def _run_in_turn(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            if self._settings.deadline.passed:
+                raise self._settings.deadline.stop()
+            self.results[number] = self._runner.finish(self.jobs[number], self._outputs[number])
+
+    def _run_side_by_side(self, numbers: Sequence[int]) -> None:
+        tasks = make_tasks(self.jobs, self._outputs, self._needs, numbers)
+        self._side_by_side.run(tasks, self.results, lambda task, error: self._runner.fail(task.job, task.output, error))
 
     def plan_all(self) -> list[Plan | VrxError]:
         """The plan of every job, or its failure, which is an event too."""
@@ -104,7 +121,7 @@ class Batch:
             if job.source == "-":
                 continue  # it can be read only once
             try:
-                self._check(job)
+                self._needs[number] = self._check(job)
             except StoppedError:
                 raise
             except VrxError as error:
@@ -116,13 +133,16 @@ class Batch:
             raise found[0]
         return found
 
-    def _check(self, job: Job) -> None:
-        """Open a job, as far as it is known without any work whether that will do.  Raises VrxError."""
+    def _check(self, job: Job) -> int | None:
+        """Open a job, as far as it is known without any work whether that will do.  Raises VrxError.
+
+        Returns the bytes of memory that it takes, None where that is unknown.
+        """
         if job.preview is not None:
             preview.check(job, self._pool)
-            return
+            return None
         with resource_errors(), Session(job, ignore, self._pool) as session:
-            open_unless_done(session)
+            return None if open_unless_done(session) else memory_needed(session)
 
     def restore(self, number: int) -> RestoreResult:
         """Run one job.  Raises VrxError; an earlier file of the result's name is then unchanged."""

@@ -80,15 +80,23 @@ def host_memory() -> HostMemory | None:
     return HostMemory(total, available)
 
 
-def machine_memory() -> HostMemory | None:
-    """Memory and swap of the machine, by /proc/meminfo."""
+def unswapped_memory() -> float:
+    """Bytes that are free now without any being swapped out; infinite where the system does not report it."""
+    memory, machine = host_memory(), machine_memory(swap=False)
+    return float("inf") if memory is None or machine is None else min(memory.available, machine.available)
+
+
+def machine_memory(swap: bool = True) -> HostMemory | None:
+    """Memory of the machine, and with `swap` what it may swap out, by /proc/meminfo."""
     try:
         rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         kilobytes = {key: int(rows[key].split()[0]) for key in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")}
     except (OSError, ValueError, KeyError, IndexError):
         return None
-    total = kilobytes["MemTotal"] + kilobytes["SwapTotal"]
-    return HostMemory(total * 1024, (kilobytes["MemAvailable"] + kilobytes["SwapFree"]) * 1024)
+    total, available = kilobytes["MemTotal"], kilobytes["MemAvailable"]
+    if swap:
+        total, available = total + kilobytes["SwapTotal"], available + kilobytes["SwapFree"]
+    return HostMemory(total * 1024, available * 1024)
 
 
 def group_limits() -> Iterator[HostMemory]:

@@ -38,8 +38,8 @@ def stop(job: Job, calls: int) -> events.Stopped:
         batch.restore_all()
     assert isinstance(seen[-1], events.BatchFinished)
     assert seen[-1].exit_code == 130
-    assert batch.stopped is not None
-    return batch.stopped
+    assert batch.stops
+    return batch.stops[0]
 
 
 @pytest.mark.parametrize("segment", [240, 4])  # frames that a segment has at least
@@ -83,8 +83,8 @@ def test_what_cannot_be_resumed_is_said_before_and_stops_at_once(clip: ClipMaker
         batch.restore_all()
     notes = [e for e in seen if isinstance(e, events.Noted) and e.code == "not-resumable"]
     assert [(note.level, "starts again" in note.text) for note in notes] == [("warning", True)]
-    assert batch.stopped is not None
-    assert batch.stopped.saved == 0
+    assert batch.stops
+    assert batch.stops[0].saved == 0
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
