@@ -32,7 +32,8 @@ def hard(source: Path, path: Path, order: str = "tff", flags: str = "", codec: s
     """Telecined frames, flagged as interlaced in an order: that of their fields, unless `flags` names another."""
     first = {"tff": "top", "bff": "bottom"}[order]
     filters = f"telecine=first_field={first}:pattern=23,setparams=field_mode={flags or order}"
-    return make(path, "-i", str(source), "-vf", filters, "-c:v", codec)
+    fields = ["-flags", "+ildct+ilme"] if codec == "mpeg2video" else []
+    return make(path, "-i", str(source), "-vf", filters, "-c:v", codec, *fields)
 
 
 def soft(path: Path, frames: int) -> Path:

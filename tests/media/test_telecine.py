@@ -55,6 +55,11 @@ def test_hard_telecine_gives_the_frames_of_the_film(film: Path, tmp_path: Path, 
     assert abs(reader.end - FRAMES / FILM) <= 2 * MILLISECOND
 
 
+def test_repetitions_are_found_through_the_noise_of_coding(film: Path, tmp_path: Path) -> None:
+    frames, _ = read(telecined.hard(film, tmp_path / "hard.ts", codec="mpeg2video"))  # at 200 kbit/s, ffmpeg's default
+    assert numbers(frames, film) == list(range(FRAMES))
+
+
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "mpg", "mp4"])
 def test_soft_telecine_is_spaced_evenly(film: Path, tmp_path: Path, suffix: str) -> None:
     frames, reader = read(telecined.soft(tmp_path / f"soft.{suffix}", FRAMES))

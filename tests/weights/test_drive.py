@@ -1,5 +1,6 @@
 """The real command against a server on loopback that answers as Google Drive does."""
 
+import itertools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -9,13 +10,15 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.models import small
-from tests.weights.drive_server import Drive, item_id, serving
+from tests.weights.drive_server import FORM, QUOTA_PAGE, Drive, item_id, serving
 from tests.weights.hub_server import BLOB, Pull, message
 from vrx.errors import ModelError
+from vrx.models.registry import FAMILIES
 from vrx.weights import drive as backend
 from vrx.weights import transfer
-from vrx.weights.catalogue import PartFile
+from vrx.weights.catalogue import PartFile, load_all
 from vrx.weights.drive import DriveBackend, find_item, matches, natural_key
+from vrx.weights.drive_pages import DriveItem, describe_page, parse_confirmation, parse_listing
 
 RUN = "outputs/wan_deblur/time_17/checkpoint_model_{}/model.pt"
 OTHER = bytes(reversed(BLOB))
@@ -255,6 +258,48 @@ def test_the_catalogue_names_its_folder_by_address(command: Pull, drive: Drive) 
         done = command("models", "path", "mine", parts=[part(drive) | change])
         assert done.returncode == 4
         assert words in message(done)
+
+
+def test_instantvir_s_checkpoints_are_found_by_the_names_of_their_configurations() -> None:
+    entries = load_all(FAMILIES)
+    tasks = {"inpaint": "inpainting", "deblur": "spatial_gaussian", "sr4": "sr4"}
+    for (task, words), lean in itertools.product(tasks.items(), ("", "-lean")):
+        part = next(part for part in entries[f"instantvir-{task}{lean}"].parts if part.role == "transformer")
+        assert part.drive == "https://drive.google.com/drive/folders/1TMAIPmuGhwiaR4MtQdnHZwlrAbz3qPNa"
+        folder = f"wan_causal_inverse_{words}{lean.replace('-lean', '_leanvae')}"
+        assert part.path == f"{folder}/model.pt"
+        longer = (f"{folder}_from_wan_ckpt/model.pt",) if (task, lean) == ("inpaint", "-lean") else ()
+        assert part.alternatives == longer
+    source = backend.DriveSource.of(part)
+    assert (source.server, source.content_server) == (
+        "https://drive.google.com",
+        "https://drive.usercontent.google.com",
+    )
+    assert source.is_own("https://drive.usercontent.google.com/download?id=1")
+    assert not source.is_own("https://drive.google.com.example.com/download")
+
+
+def test_pages_are_read_as_drive_writes_them() -> None:
+    page = (
+        '<div class="flip-entries"><a href="https://drive.google.com/drive/folders/1abcdefghij?usp=x"><div>'
+        '<img src="i.png"></div><div class="flip-entry-title">runs &amp;\n more</div></a>'
+        '<a href="https://drive.google.com/file/d/1klmnopqrst/view?usp=drive_web"><b>a&lt;1&gt;.pt</b></a>'
+        '<a href="https://docs.google.com/document/d/1uvwxyzabcd/edit">notes</a><a href="/about">about</a></div>'
+    )
+    items = parse_listing(page, "top")
+    assert items == [
+        DriveItem("top/runs & more", "1abcdefghij", is_folder=True),
+        DriveItem("top/a<1>.pt", "1klmnopqrst", is_folder=False),
+    ]
+    assert parse_listing('<div class="flip-entries"></div>', "") == []
+    assert parse_listing("<html>sign in</html>", "") is None
+    assert parse_confirmation(FORM.format(id="7", action="/download?a=1&amp;id=0", uuid="u"), "https://x.y/z") == (
+        "https://x.y/download?a=1&id=7&export=download&confirm=t&uuid=u"
+    )
+    assert parse_confirmation(QUOTA_PAGE, "https://x.y/z") == ""
+    assert "downloaded too often lately" in describe_page(QUOTA_PAGE)
+    assert "downloaded too often" in describe_page("<title>Google Drive - Quota exceeded</title>andere Sprache")
+    assert describe_page("<title> Not \n Found&#33; </title>").endswith("(Google Drive's page: Not Found!)")
 
 
 def test_a_run_with_a_prompt_pulls_the_checkpoint_and_loads_it(
