@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Note
+from vrx.media.file_types import is_pattern
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.read import Reader, Span
 from vrx.media.signals import defer_signals
@@ -90,7 +91,6 @@ def make_mask(source: Path, target: Path | None, settings: MaskSettings) -> Mask
 
     Raises UsageError, InputError and OutputError.
     """
-    cv2.setNumThreads(1)  # pictures are small: more threads wait more than they work
     notes: list[Note] = []
     path = target or source.with_name(f"{source.stem}.mask{SUFFIX}")
     check(source, path, settings)
@@ -129,7 +129,7 @@ def open_video(source: Path, settings: MaskSettings, notes: list[Note]) -> Reade
     if str(source) == "-":
         raise UsageError("a mask needs a file, as it is read twice", "Save standard input to a file first")
     reader = Reader(source, Span(stream=settings.stream), notes.append)
-    if reader.info.still and "%" not in source.name:
+    if reader.info.still and not is_pattern(source):
         reader.__exit__()
         raise InputError(
             f"cannot make a mask of {source}: it is a picture",
