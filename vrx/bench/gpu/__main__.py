@@ -75,7 +75,9 @@ PARTS = (  # in order of value, but for those that were added later
     Part(
         "memory", "ways", "run_out", "small", 60, ("infvsr:1280x720:auto:auto@18@15@12", "flashvsr:832x480:auto:auto@8")
     ),
-    bench(60, "instavsr:1280x720:auto:auto", "stream-diffvsr:1280x720:auto:auto", "satb-vr:1280x720:auto:auto:steps=1"),
+    bench(25, "instavsr:1280x720:auto:auto"),
+    bench(30, "stream-diffvsr:1280x720:auto:auto"),
+    bench(45, "satb-vr:1280x720:auto:auto:steps=1"),
 )
 
 

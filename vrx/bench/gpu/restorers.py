@@ -27,6 +27,13 @@ from vrx.weights.download import Downloader
 from vrx.weights.hashes import packaged_path
 
 TOY_SIZE = (128, 128)  # width and height
+DIFFUSERS_TOY: dict[str, Any] = {
+    "block_out_channels": (8, 16, 16, 24),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "attention_head_dim": 4,
+}
+SATB_TOY: dict[str, Any] = {"num_attention_heads": 3, "attention_head_dim": 16, "time_embed_dim": 16}
 TOYS: dict[str, dict[str, Any]] = {
     "transformer": {"dim": 48, "ffn_dim": 64, "num_layers": 2, "num_heads": 2, "freq_dim": 32},
     "autoencoder": {"dim": 4},
@@ -34,6 +41,16 @@ TOYS: dict[str, dict[str, Any]] = {
     "decoder": {"channels": (8, 8, 6, 6)},
     "tiny": {"encoder_width": 4, "decoder_widths": (8, 8, 4, 4)},
     "lean": {"l_dim": 6, "h_dim": 10, "embedding_dim": 16, "sep_num_layer": 1, "fusion_num_layer": 1},
+    "instavsr": {"widths": (48, 96), "layers": 1, "decoder_widths": (4, 8, 8, 8), "decoder_layers": 1},
+    "unet": DIFFUSERS_TOY,
+    "controlnet": {**DIFFUSERS_TOY, "conditioning_embedding_out_channels": (4, 8, 12)},
+    "temporal_autoencoder": {"channels": 8},
+    "flow": {},
+    "base": {**SATB_TOY, "num_layers": 3},
+    "control_branch": {**SATB_TOY, "num_layers": 2},
+    "cogvideox_autoencoder": {"block_out_channels": (8, 8, 16, 16), "layers_per_block": 1, "norm_num_groups": 4},
+    "connectors": {"count": 3, "width": 48, "inner": 8},
+    "control_patch_embed": {"width": 48, "time": 16},
     "guidance": {"image_size": 48, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window_size": 6},
 }
 EMBEDDED = "embedded.safetensors"
