@@ -30,7 +30,7 @@ from vrx.pipeline.progress import Progress
 from vrx.pipeline.run import Attempt
 from vrx.pipeline.session import Session
 from vrx.pipeline.ways import Way
-from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.settings import Deadline, ModelSettings, RestoreSettings, Task
 
 WAYS = {"plain": "off", "compiled": "on", "offloaded": "off"}  # and VRX_COMPILE in each
 CHUNKS = 4
@@ -104,6 +104,7 @@ class Stand:
     mask: None = None
     cuts: frozenset[int] = frozenset()
     source: str = "none.mp4"
+    deadline: Deadline = field(default_factory=Deadline)
     scene: int = 0
     resumed_frames: int = 0
     saved: int = 0
