@@ -66,3 +66,4 @@ def compare(
         render.emit_table(*report.overall(), f"means of {len(found.frames)} frames")
         if len(found.scenes) > 1:
             render.emit_table(*report.scenes(), "scenes")
+        render.emit_table(*report.damages(), "damage found, an estimate")

@@ -296,6 +296,8 @@ def test_the_command_gives_a_table_csv_json_and_pictures(vrx: Command, tmp_path:
     done = vrx(*words, "-o", "pictures")
     assert done.returncode == 0, done.stderr
     assert "means of 3 frames" in done.stdout
+    assert done.stdout.splitlines()[-2].split() == ["scene", "reference", "A", "B"]
+    assert done.stdout.splitlines()[-1].split()[0] == "1"
     assert done.stdout.splitlines()[1].split() == ["figure", "reference", "A", "B", "unit"]
     written = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert written[1:] == ["profile.png"]

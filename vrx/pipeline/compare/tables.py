@@ -65,6 +65,11 @@ class Report:
         found = self.found.damage[scene] if scene < len(self.found.damage) else ()
         return {name: describe(damage) or "clean" for name, damage in zip(self.names, found, strict=False)}
 
+    def damages(self) -> Rows:
+        """What was found in every scene, counted from 1, in words."""
+        rows = [(scene + 1, *self.damage(scene).values()) for scene in range(len(self.found.damage))]
+        return ("scene", *self.names), rows
+
     def frames(self) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         """A row for every frame and video, for CSV: numbers, empty where there is none."""
         return ("frame", "seconds", "scene", "video", *FRAME_FIGURES), self._frame_rows()
