@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,13 +38,25 @@ from vrx.weights.download import Downloader
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Excerpt:
+    """What makes a job a part of a run: the `selection` of that, to which masks and cuts belong.
+
+    The job's first `skipped` frames are read for their cuts only; the next one is shown `start` seconds after the
+    source's first, and is the first of the result.
+    """
+
+    selection: SelectionSettings
+    skipped: int
+    start: Fraction
+
+
 class Session:
     """A job: its model and the name of its result at once, its source and all else after `open`.
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
     are to be found; `destination` None for standard output; `warnings` the texts of all warnings so far.
-    `complete` is the selection of which the job's is a part, where masks belong to that.  At the
-    `deadline` a run stops.
+    `excerpt` where the job is a part of a run.  At the `deadline` a run stops.
     Raises UsageError where the result would replace something that the job reads.
     """
 
@@ -52,11 +65,11 @@ class Session:
         job: Job,
         watch: Watcher,
         pool: ModelPool,
-        complete: SelectionSettings | None = None,
+        excerpt: Excerpt | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         self.job, self.watch, self._pool, self.deadline = job, watch, pool, deadline or Deadline()
-        self._complete = complete
+        self.excerpt = excerpt
         self._stack = ExitStack()
         self._reading = self._stack.enter_context(ExitStack())  # the source and its mask
         self.warnings: list[str] = []
@@ -112,6 +125,8 @@ class Session:
         self._open_source(self._named)
         self._choose_scale()
         self.target = prepare_target(self.job, self.reader, self.destination, self._folder, self.notify)
+        if self.excerpt is not None:
+            self.target = replace(self.target, offset=self.reader.origin + self.excerpt.start)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} is a single image, the result has {self.frames} frames", ONE_PICTURE)
@@ -156,7 +171,7 @@ class Session:
         reader = Reader(self.source, span, self.notify, name, deinterlacing(selection, self.job.restore.task))
         self.reader = self._reading.enter_context(reader)
         apply_orientation(self.reader, self.output, notify)
-        self.mask = open_masks(self.job, self.reader, notify, self._complete)
+        self.mask = open_masks(self.job, self.reader, notify, self.excerpt.selection if self.excerpt else None)
         if self.mask is not None:
             self._reading.enter_context(self.mask)
 

@@ -94,6 +94,16 @@ def test_a_place_is_what_a_run_of_all_gives_there(
     assert np.array_equal(shown, complete[first : first + 6])
 
 
+@pytest.mark.parametrize("place", [33, 47])
+def test_flashes_are_cuts_where_they_are_in_a_run_of_all(clip: ClipMaker, tmp_path: Path, place: int) -> None:
+    """Those that are closer together than a scene may be are cuts in the first frames of a run only."""
+    source = clip("in.mkv", frames=60, cuts=[22, 30, 34, 38, 42, 44])
+    job = preview_job(source, at=[place * TICK], length=4 * TICK, **LOSSLESS)
+    shown, first = parts_of(job)
+    assert first == place
+    assert np.array_equal(shown, run_all(job, tmp_path / "all.mkv")[place : place + 4])
+
+
 def test_masks_that_begin_with_a_part_are_those_of_the_frames(clip: ClipMaker, tmp_path: Path) -> None:
     source = clip("in.mkv", frames=40)
     restore = RestoreSettings(task=Task.INPAINT, mask=masks(tmp_path / "masks", 12))

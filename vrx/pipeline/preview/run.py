@@ -24,7 +24,7 @@ from vrx.pipeline.preview.stretch import LEAD
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.run import execute
 from vrx.pipeline.screen import HDR
-from vrx.pipeline.session import Session
+from vrx.pipeline.session import Excerpt, Session
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, OutputSettings, format_time
 
@@ -163,7 +163,7 @@ def restore(found: Preview, part: Part, folder: str, progress: PreviewProgress) 
     variant, stretch = part.variant, part.stretch
     result = found.folder / folder / found.files.result
     result.parent.mkdir()
-    progress.begin(part.stretch.frames, f"at {format_time(stretch.time)}")
+    progress.begin(stretch.frames, f"at {format_time(stretch.time)}")
     output = replace(variant.output, path=str(result), audio=False, overwrite=True, skip_existing=False, resume=False)
     job = Job(
         source=str(found.source.path),
@@ -178,13 +178,14 @@ def restore(found: Preview, part: Part, folder: str, progress: PreviewProgress) 
         ahead = max(schedule.lookahead(index) + schedule.size(index) for index in (0, 1)) - 1
         selection = replace(
             variant.selection,
-            start=stretch.start or None,
+            start=stretch.begin or None,
             end=found.source.limit,
-            frames=part.stretch.frames + ahead,
+            frames=stretch.skipped + stretch.frames + ahead,
             scenes=shift_cuts(variant.selection.scenes, stretch.number, result.parent),
         )
         job = replace(job, selection=selection)
-    with Session(job, progress, found.pool, variant.selection) as session:
+    excerpt = Excerpt(variant.selection, stretch.skipped, stretch.start)
+    with Session(job, progress, found.pool, excerpt) as session:
         session.open()
         execute(session)
     return replace(part, result=result)

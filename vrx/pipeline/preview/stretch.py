@@ -32,8 +32,9 @@ class Stretch:
     """Frames of a source, as they are restored: from `start` seconds after its first frame on `lead` ones that are not
     shown, then those that are, at `times`.
 
-    `complete`: whether a run of all begins a scene where this one does.  `cut` is the time of a cut among the shown;
-    `number` that of the first in a run of all, where cuts are given by numbers.
+    Cuts are found from `begin` on, `skipped` frames before; that one is frame `number` of a run of all, where cuts are
+    given by numbers.  `complete`: whether a run of all begins a scene at `start` too; `cut` is the time of a cut among
+    the shown.
     """
 
     start: Fraction
@@ -41,6 +42,8 @@ class Stretch:
     times: tuple[Fraction, ...]
     complete: bool
     cut: Fraction | None = None
+    begin: Fraction = Fraction(0)
+    skipped: int = 0
     number: int = 0
 
     @property
@@ -84,7 +87,7 @@ def find_stretch(source: Source, reading: Reading, time: Fraction, length: Fract
     lead = first - starts[-1] if complete else min(first, LEAD)
     cut = next((times[n] for n in scenes if first < n < last), None)
     start = first - lead
-    return Stretch(times[start], lead, tuple(times[first:last]), complete, cut, number + start)
+    return Stretch(times[start], lead, tuple(times[first:last]), complete, cut, begin, start, number)
 
 
 def read_window(
