@@ -134,7 +134,8 @@ def test_progress_is_throttled_and_the_end_reported() -> None:
 
 def test_the_announcement_states_what_is_unknown(fake: FakeBackend) -> None:
     requests = [fake.plan(part).request for part in PARTS]
-    text = announcement(ENTRY, PARTS, [requests[0], replace(requests[1], size=None)]).text
+    names = [part.location for part in PARTS]
+    text = announcement(ENTRY, names, [requests[0], replace(requests[1], size=None)]).text
     assert text == "downloading x/y/a.bin, x/y/b.bin: 5 B and files of unknown size; license: MIT"
 
 

@@ -64,7 +64,7 @@ def test_the_newest_checkpoint_is_found_announced_and_downloaded_once(pull: Pull
     assert drive.transfers() == []
     done = pull()
     assert done.returncode == 0, done.stderr
-    assert f"downloading {drive.folder}/wan_deblur/model.pt: 524.3 kB; license: MIT" in message(done)
+    assert f"downloading {drive.folder}/{RUN.format('003000')}: 524.3 kB; license: MIT" in message(done)
     path = Path(json.loads(pull("path", "mine", "--json").stdout)["file"])
     assert path.read_bytes() == BLOB
     assert path.is_relative_to(tmp_path / ".vrx")

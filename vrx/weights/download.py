@@ -75,7 +75,8 @@ class Downloader:
         tasks = run_concurrently([partial(plan_for, entry, part, file) for part, file in files])
         jobs = [partial(run_for, entry, part, task, progress) for (part, _), task in zip(files, tasks, strict=True)]
         requests = list({task.request.target: task.request for task in tasks}.values())
-        self.notify(announcement(entry, parts, requests))
+        found = dict.fromkeys(location(part, task) for (part, _), task in zip(files, tasks, strict=True))
+        self.notify(announcement(entry, list(found), requests))
         transfer.check_space(requests)
         run_concurrently(jobs)
 
@@ -179,14 +180,18 @@ def throttle(progress: Progress, seconds: float = REPORT_SECONDS) -> Progress:
     return report
 
 
-def announcement(entry: Entry, parts: Sequence[PartFile], requests: Sequence[transfer.FileRequest]) -> Note:
+def location(part: PartFile, task: DownloadTask) -> str:
+    """Where a part comes from, for people; of a folder that was searched, the file that was found."""
+    return f"{part.drive}/{task.name}" if part.drive else part.location
+
+
+def announcement(entry: Entry, locations: Sequence[str], requests: Sequence[transfer.FileRequest]) -> Note:
     """What is about to be downloaded, how large it is, under which license."""
     known = sum(request.remaining for request in requests)
     unknown = any(request.size is None for request in requests)
     sizes = [format_bytes(known)] * bool(known) + ["files of unknown size"] * unknown
-    names = ", ".join(part.location for part in parts)
     return Note(
         "download-started",
-        f"downloading {names}: {' and '.join(sizes) or 'nothing'}; license: {entry.license}",
+        f"downloading {', '.join(locations)}: {' and '.join(sizes) or 'nothing'}; license: {entry.license}",
         {"model": entry.name, "files": len(requests), "bytes": None if unknown else known, "license": entry.license},
     )
