@@ -13,7 +13,7 @@ import signal
 import subprocess
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from threading import Thread
@@ -28,6 +28,7 @@ from vrx.settings import Environment
 
 logger = logging.getLogger(__name__)
 
+MESSAGES = "messages.txt"  # of ffmpeg, in a temporary folder
 MAX_LINES = 40  # of stderr, stored for error messages
 PROBE_SECONDS = 20
 KILL_SECONDS = 3.0  # a killed process that is still alive then hangs in the kernel
@@ -108,10 +109,13 @@ class FilterError(Exception):
     """A filter of ffmpeg that is not there, or that failed: why, for people."""
 
 
-def vmaf(reference: tuple[Path, int], other: tuple[Path, int], size: tuple[int, int]) -> array[float]:
+def vmaf(
+    reference: tuple[Path, int], other: tuple[Path, int], size: tuple[int, int], report: Callable[[int], object]
+) -> array[float]:
     """VMAF of every frame (libvmaf's default model), both resized to `size`, width and height.
 
-    Each is a file and the number of its stream.  Raises FilterError where this ffmpeg cannot compute it.
+    Each is a file and the number of its stream; `report` gets how many frames are done, now and then.
+    Raises FilterError where this ffmpeg cannot compute it.
     """
     program = executable()
     if not has_filter(program, "libvmaf"):
@@ -119,20 +123,41 @@ def vmaf(reference: tuple[Path, int], other: tuple[Path, int], size: tuple[int, 
     chain = f"setpts=PTS-STARTPTS,scale={size[0]}:{size[1]}:flags=bicubic,format=yuv420p"
     graph = f"[0:{other[1]}]{chain}[other];[1:{reference[1]}]{chain}[reference]"
     graph += ";[other][reference]libvmaf=log_fmt=csv:log_path=log.csv"
-    command = [program, "-hide_banner", "-nostdin", "-loglevel", "error"]
+    command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-progress", "pipe:1"]
     for path, _ in (other, reference):
         command += ["-protocol_whitelist", "file", "-i", f"file:{path.absolute()}"]
     with temporary_folder() as folder:
         if folder is None:
             raise FilterError("no folder for temporary files")
         command += ["-lavfi", graph, "-f", "null", "-"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        status = run_reporting(command, folder, report)
         log = folder / "log.csv"
-        if done.returncode or not log.exists():
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
-            raise FilterError(f"ffmpeg failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
+        if status or not log.exists():
+            lines = (folder / MESSAGES).read_text(errors="replace").strip().splitlines()
+            raise FilterError(f"ffmpeg failed: {lines[-1] if lines else f'exit status {status}'}")
         with log.open(newline="") as file:
             return array("d", (float(row["vmaf"]) for row in csv.DictReader(file)))
+
+
+def run_reporting(command: Sequence[str], folder: Path, report: Callable[[int], object]) -> int:
+    """Run ffmpeg with `-progress pipe:1` in a folder, where its messages go; returns its exit status.
+
+    An exception here, Ctrl-C included, kills it.
+    """
+    with (
+        (folder / MESSAGES).open("wb") as messages,
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=messages, text=True) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                name, _, value = line.strip().partition("=")
+                if name == "frame" and value.isdigit():
+                    report(int(value))
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode
 
 
 RUNNING_PROCESSES: WeakSet[FFmpegProcess] = WeakSet()

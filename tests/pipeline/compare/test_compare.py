@@ -15,10 +15,11 @@ import torch
 import vrx as package
 from tests.conftest import Command
 from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write, write_luma
+from vrx import events
 from vrx.errors import InputError, UsageError
 from vrx.media import ffmpeg
 from vrx.metrics import fidelity
-from vrx.pipeline.compare import run
+from vrx.pipeline.compare import progress, run
 from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures, Means
 from vrx.pipeline.compare.pairing import Opening, find_delay
 from vrx.pipeline.compare.placing import Placement, Region, find_part, find_shift, gray, place
@@ -268,8 +269,11 @@ def test_vmaf_is_libvmafs(tmp_path: Path) -> None:
     found = run.compare([paths[0], paths[0], paths[1]], referenced=True)
     assert known(found.overall[1], "vmaf") > 90 > known(found.overall[2], "vmaf")
     assert found.missing == {}
+    seen: list[int] = []
+    assert len(ffmpeg.vmaf((paths[0], 0), (paths[1], 0), (WIDTH, HEIGHT), seen.append)) == 4
+    assert seen[-1] == 4
     with pytest.raises(ffmpeg.FilterError, match="No such file"):
-        ffmpeg.vmaf((paths[0], 0), (tmp_path / "missing.mkv", 0), (WIDTH, HEIGHT))
+        ffmpeg.vmaf((paths[0], 0), (tmp_path / "missing.mkv", 0), (WIDTH, HEIGHT), seen.append)
 
 
 def test_where_there_is_no_vmaf_the_table_says_why(vrx: Command, tmp_path: Path) -> None:
@@ -324,3 +328,13 @@ def test_pictures_are_written_only_where_none_is_lost(tmp_path: Path) -> None:
     assert len(api.write_comparison(found, tmp_path / "out", ("A", "B"))) == 2
     with pytest.raises(UsageError, match="exists"):
         api.write_comparison(found, tmp_path / "out", ("A", "B"))
+
+
+def test_progress_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
+    path = write(tmp_path / "a.mkv", scene(4))
+    seen: list[events.Event] = []
+    run.compare([path, path], referenced=False, watch=seen.append)
+    found = [(event.input, event.done, event.frames) for event in seen if isinstance(event, events.Advanced)]
+    assert found[:4] == [(str(path), n, 4) for n in range(1, 5)]
+    assert all(name == f"VMAF of {path}" for name, *_ in found[4:])

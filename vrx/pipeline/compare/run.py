@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from time import monotonic
 
 import torch
 
@@ -22,6 +21,7 @@ from vrx.models.measures import Measure
 from vrx.pipeline.compare.pairing import Follower, Leader, Opening, find_delay
 from vrx.pipeline.compare.perceptual import Perceptuals
 from vrx.pipeline.compare.placing import Region
+from vrx.pipeline.compare.progress import ProgressReport
 from vrx.pipeline.compare.remarks import remarks
 from vrx.pipeline.compare.results import Comparison, Video
 from vrx.pipeline.compare.vmaf import NAME, add_vmaf
@@ -30,7 +30,6 @@ from vrx.pipeline.devices import limit_threads
 from vrx.pipeline.inputs import ADDRESS, STDIN
 
 RGB_WEIGHTS = COEFFICIENTS["smpte170m"]  # of luma, for pictures that are stored as RGB: as papers have it
-REPORT_SECONDS = 0.1  # between two reports of progress
 
 
 def compare(
@@ -70,7 +69,7 @@ def compare(
     found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, transfers, strict=True)
     videos = tuple(Video(*values) for values in found)
     missing = {**perceptual.missing, **too_small(perceptual.ready, walk.region)}
-    if reason := add_vmaf(videos, walk.frames):
+    if reason := add_vmaf(videos, walk.frames, watch):
         missing[NAME] = reason
     return Comparison(
         videos,
@@ -95,33 +94,6 @@ def enter_pool(stack: ExitStack, videos: int) -> ThreadPoolExecutor:
     """A thread for each video, which share the processor: several threads within small operations wait most of it."""
     stack.enter_context(limit_threads(max(1, torch.get_num_threads() // videos)))
     return stack.enter_context(ThreadPoolExecutor(videos, "vrx compare"))
-
-
-class ProgressReport:
-    """Says how many frames are compared, a few times a second."""
-
-    def __init__(self, source: str, frames: int | None, watch: Watcher) -> None:
-        self._source, self._frames, self._watch = source, frames, watch
-        self._began = self._latest = monotonic()
-        self._count = 0
-
-    def report(self, done: int, scene: int) -> None:
-        """`done` frames of the first video are compared or passed."""
-        self._count += 1
-        now = monotonic()
-        if now - self._latest < REPORT_SECONDS:
-            return
-        self._latest = now
-        self._watch(
-            events.Advanced(
-                input=self._source,
-                done=done,
-                frames=self._frames,
-                scene=scene,
-                fps=self._count / (now - self._began),
-                queues={},
-            )
-        )
 
 
 def check_sources(sources: Sequence[str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vrx.events import Watcher
 from vrx.media import ffmpeg
+from vrx.pipeline.compare.progress import ProgressReport
 from vrx.pipeline.compare.results import FrameTable, Video
 from vrx.pipeline.screen import HDR
 
@@ -13,15 +15,19 @@ NAME = "vmaf"
 LEAST_FRAMES = 2
 
 
-def add_vmaf(videos: Sequence[Video], frames: FrameTable) -> str:
-    """Fill in VMAF of all videos but the first.  Returns why some or all of it is missing, empty if none is."""
+def add_vmaf(videos: Sequence[Video], frames: FrameTable, watch: Watcher) -> str:
+    """Fill in VMAF of all videos but the first; `watch` gets how far that is.
+
+    Returns why some or all of it is missing, empty if none is.
+    """
     reasons = []
     for number, video in enumerate(videos[1:], start=1):
         reason = obstacle(videos[0], video, len(frames))
         if not reason:
             pair = ((Path(videos[0].path), videos[0].stream), (Path(video.path), video.stream))
             try:
-                scores = ffmpeg.vmaf(*pair, videos[0].placement.size)
+                progress = ProgressReport(f"VMAF of {video.path}", len(frames), watch)
+                scores = ffmpeg.vmaf(*pair, videos[0].placement.size, progress.report)
                 if len(scores) == len(frames):
                     frames.fill(number, NAME, scores)
                 else:
