@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vrx.models.measures import Measure
 from vrx.networks.perceptual import AlexNet, Dists, Lpips, Vgg16, pool_power
 
 SIZES = ((64, 64), (100, 131), (35, 32))
@@ -97,3 +98,12 @@ def test_a_batch_is_measured_pair_by_pair() -> None:
         both = network(torch.cat([one, one]), torch.cat([other, one]))
     assert both[0] > 0.001
     assert float(both[1]) == pytest.approx(0, abs=1e-6)
+
+
+def test_sizes_that_are_too_small_or_take_too_much_memory_are_named() -> None:
+    measure = Measure("dists", Dists())
+    assert measure.obstacle((1920, 1200)) == ""
+    assert measure.obstacle((1921, 1200)) == "above 2,304,000 pixels"
+    assert measure.obstacle((16, 15)) == "below 16 pixels a side"
+    assert measure.distance(torch.zeros(3, 15, 16), torch.zeros(3, 15, 16)) is None
+    assert Measure("lpips", Lpips()).obstacle((7680, 4320)) == ""

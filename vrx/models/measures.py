@@ -81,14 +81,15 @@ class Measure:
     name: str
     network: Network
 
-    @property
-    def smallest(self) -> int:
-        """Pixels a side of the smallest pictures that it can see."""
-        return self.network.SMALLEST
+    def obstacle(self, size: tuple[int, int]) -> str:
+        """Why pictures of a size, width and height, are not measured; empty where they are."""
+        if min(size) < self.network.SMALLEST:
+            return f"below {self.network.SMALLEST} pixels a side"
+        return f"above {self.network.LARGEST:,} pixels" if size[0] * size[1] > self.network.LARGEST else ""
 
     def distance(self, one: Tensor, other: Tensor) -> float | None:
-        """Between colors [3, H, W] in 0..1; None for pictures smaller than it can see."""
-        if min(one.shape[-2:]) < self.smallest:
+        """Between colors [3, H, W] in 0..1; None for sizes that have an obstacle."""
+        if self.obstacle((one.shape[-1], one.shape[-2])):
             return None
         with torch.inference_mode():
             return float(self.network(one[None], other[None]))

@@ -7,7 +7,7 @@ Similarity", 2020.  Pictures are [B, 3, H, W] in 0..1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -35,15 +35,13 @@ class AlexNet(nn.Module):
             self.features[str(place)] = nn.Conv2d(before, width, kernel, stride, padding)
             before = width
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
         """Pictures, normalized, to what each convolution gives, after ReLU."""
-        found = []
         for number, layer in enumerate(self.features.values()):
             if number in ALEXNET_POOLED:
                 x = F.max_pool2d(x, *ALEXNET_POOL)
             x = F.relu(layer(x))
-            found.append(x)
-        return found
+            yield x
 
 
 class Lpips(nn.Module):
@@ -53,6 +51,7 @@ class Lpips(nn.Module):
     """
 
     SMALLEST = 31  # pixels a side, below which the last layers see nothing
+    LARGEST = 1 << 40  # pixels: it takes some 50 bytes each
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,15 +64,15 @@ class Lpips(nn.Module):
         layers = [torch.einsum("bchw,c->bhw", (a - b).square(), line).mean((1, 2)) for a, b, line in pairs]
         return torch.stack(layers).sum(0)
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
-        """Of every layer, each place of unit length.
+    def features(self, pictures: Tensor) -> Iterator[Tensor]:
+        """Of one layer after the other, each place of unit length.
 
         The published code takes -1..1, shifts by -0.03, -0.088, -0.188 and scales by 0.458, 0.448, 0.450, which are
         ImageNet's mean and deviation in that range, rounded; rounded they stay.
         """
         shift, scale = pictures.new_tensor((-0.030, -0.088, -0.188)), pictures.new_tensor((0.458, 0.448, 0.450))
         x = (2 * pictures - 1 - shift[:, None, None]) / scale[:, None, None]
-        return [part / (part.square().sum(1, keepdim=True).sqrt() + TINY) for part in self.backbone(x)]
+        return (part / (part.square().sum(1, keepdim=True).sqrt() + TINY) for part in self.backbone(x))
 
 
 class Vgg16(nn.Module):
@@ -96,15 +95,13 @@ class Vgg16(nn.Module):
             self._blocks.append(block)
             place += 1
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
         """Pictures, normalized, to the features of the five blocks."""
-        found = []
         for number, block in enumerate(self._blocks):
             x = pool_power(x) if number else x
             for name in block:
-                x = F.relu(self.features[name](x))
-            found.append(x)
-        return found
+                x = F.relu(self.features[name](x), inplace=True)
+            yield x
 
 
 def pool_power(x: Tensor) -> Tensor:
@@ -122,6 +119,7 @@ class Dists(nn.Module):
     """
 
     SMALLEST = 16  # pixels a side, below which the last block sees a single place
+    LARGEST = 1920 * 1200  # pixels: it takes a kilobyte each
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,10 +134,11 @@ class Dists(nn.Module):
         weights = weights / weights.sum()
         return 1 - (torch.cat(texture, 1) * weights[0] + torch.cat(structure, 1) * weights[1]).sum(1)
 
-    def features(self, pictures: Tensor) -> Sequence[Tensor]:
-        """The picture itself, then those of every block."""
+    def features(self, pictures: Tensor) -> Iterator[Tensor]:
+        """The picture itself, then those of one block after the other: they are large."""
         mean, deviation = pictures.new_tensor(IMAGENET_MEAN), pictures.new_tensor(IMAGENET_DEVIATION)
-        return [pictures, *self.backbone((pictures - mean[:, None, None]) / deviation[:, None, None])]
+        yield pictures
+        yield from self.backbone((pictures - mean[:, None, None]) / deviation[:, None, None])
 
 
 def likeness(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol
 
 import torch
@@ -155,7 +156,7 @@ class Perceptual(Protocol):
     @property
     def name(self) -> str: ...
     def distance(self, one: Tensor, other: Tensor) -> float | None:
-        """Between colors [3, H, W] in 0..1; None where they are too small for it."""
+        """Between colors [3, H, W] in 0..1; None where their size is not for it."""
 
 
 class Meter:
@@ -164,6 +165,7 @@ class Meter:
     def __init__(self, videos: int, referenced: bool, perceptual: Sequence[Perceptual] = ()) -> None:
         self._referenced, self._perceptual = referenced, perceptual
         self._motions = [Motion() for _ in range(videos)]  # one search is for one thread
+        self._alone = Lock()  # perceptual measures take much memory: one at a time
         self._before: Sequence[Look] = ()
 
     def cut(self) -> None:
@@ -201,7 +203,8 @@ class Meter:
         luma = fidelity.psnr(look.luma, first.luma, first.peak)
         own = {"psnr": luma, "psnr_rgb": colors, "ssim": fidelity.ssim(look.luma, first.luma, first.peak)}
         both = torch.stack([look.colors, first.colors]).clamp(0, 1)
-        return {**own, **{network.name: network.distance(both[0], both[1]) for network in self._perceptual}}
+        with self._alone:
+            return {**own, **{network.name: network.distance(both[0], both[1]) for network in self._perceptual}}
 
     def in_time(self, look: Look, own: Step, guide: Step) -> dict[str, float | None]:
         """What needs the frame before; the `guide` says what moved where."""

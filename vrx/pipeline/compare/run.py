@@ -17,10 +17,8 @@ from vrx.media.color import COEFFICIENTS, resolve_color
 from vrx.media.frame import Kind
 from vrx.media.read import Reader, Span
 from vrx.metrics.fidelity import LumaScale
-from vrx.models.measures import Measure
 from vrx.pipeline.compare.pairing import Follower, Leader, Opening, find_delay
 from vrx.pipeline.compare.perceptual import Perceptuals
-from vrx.pipeline.compare.placing import Region
 from vrx.pipeline.compare.progress import ProgressReport
 from vrx.pipeline.compare.remarks import remarks
 from vrx.pipeline.compare.results import Comparison, Video
@@ -68,7 +66,8 @@ def compare(
         streams = [reader.info.video.index for reader in readers]
     found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, transfers, strict=True)
     videos = tuple(Video(*values) for values in found)
-    missing = {**perceptual.missing, **too_small(perceptual.ready, walk.region)}
+    obstacles = {measure.name: measure.obstacle(walk.region.size) for measure in perceptual.ready}
+    missing = {**perceptual.missing, **{name: reason for name, reason in obstacles.items() if reason}}
     if reason := add_vmaf(videos, walk.frames, watch):
         missing[NAME] = reason
     return Comparison(
@@ -83,11 +82,6 @@ def compare(
         walk.damage.result(),
         walk.excerpt.result(),
     )
-
-
-def too_small(measures: Sequence[Measure], region: Region) -> dict[str, str]:
-    """The measures that cannot see pictures so small, with the reason."""
-    return {m.name: f"below {m.smallest} pixels a side" for m in measures if min(region.size) < m.smallest}
 
 
 def enter_pool(stack: ExitStack, videos: int) -> ThreadPoolExecutor:
