@@ -58,7 +58,7 @@ def bar_at(width: int, verbose: bool = False) -> Bar:
 
 
 def shown(bar: Bar) -> list[str]:
-    return [str(text) for text in bar._render().renderables]
+    return bar._render().plain.splitlines()
 
 
 def test_progress_of_a_file_has_percent_frames_speed_and_time_left() -> None:

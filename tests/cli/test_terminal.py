@@ -60,3 +60,18 @@ def test_the_screen_of_these_tests_knows_what_is_erased() -> None:
     screen = Screen(10)
     screen.feed("one\r\ntwo\x1b[31mx\x1b[0m\r\x1b[2Kthree\r\n\x1b[1A\x1b[2Kfour")
     assert screen.lines() == ["one", "four"]
+
+
+def test_inputs_side_by_side_have_a_line_each_that_fits_80_columns(clip: ClipMaker, tmp_path: Path) -> None:
+    for name in "ab":
+        clip(f"{name}{NAME}", frames=120, size=(64, 48))
+    words = ("upscale", f"a{NAME}", f"b{NAME}", "-s", "2", "-o", "out/", "--jobs", "2")
+    shown = run_on_terminal(tmp_path, 80, *words)
+    assert shown.status == 0
+    together = [
+        running for _, lines in shown.frames if len(running := [line for line in lines if RUNNING.search(line)]) == 2
+    ]
+    assert together
+    assert all(len(line) <= 77 and re.search(r"━|─", line) and "/120 frames" in line for line in together[-1])
+    assert not any("━" in line or "opening" in line for line in shown.screen.lines())
+    assert "2 of 2 done" in shown.screen.lines()

@@ -12,7 +12,21 @@ import typer
 from typer.exceptions import TyperException
 
 from vrx import __version__, events
-from vrx.cli import bench, compare, doctor, info, mask, models, output, presets, restore, scenes, signals, transcript
+from vrx.cli import (
+    bench,
+    compare,
+    doctor,
+    info,
+    manual,
+    mask,
+    models,
+    output,
+    presets,
+    restore,
+    scenes,
+    signals,
+    transcript,
+)
 from vrx.cli.defaults import ConfiguredCommand
 from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
@@ -105,6 +119,7 @@ app.command("mask", epilog=end_of_help("vrx mask in.mp4", "vrx mask film.mkv --f
     mask.mask
 )
 app.add_typer(models.app, name="models")
+app.command("manual", hidden=True, epilog=end_of_help("vrx manual > vrx.1", "vrx manual | man -l -"))(manual.main)
 app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
 app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)
 

@@ -7,7 +7,7 @@ from functools import singledispatchmethod
 from time import monotonic
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -140,10 +140,10 @@ class Bar:
         if text is not None:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _render(self) -> Group:
+    def _render(self) -> Text:
         width, ascii_only = self._console.width, self._console.options.ascii_only
         shown = [*(download.line for download in self._downloads.values()), *self._lines.values()]
-        return Group(*(line.render(width, ascii_only) for line in shown))
+        return Text("\n", end="").join(line.render(width, ascii_only) for line in shown)
 
 
 def join(numbers: tuple[str, ...], width: int) -> str:

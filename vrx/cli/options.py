@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, get_args
 
 import typer
@@ -39,9 +40,9 @@ def complete_codecs(incomplete: str) -> list[str]:
     return [name for name in ("auto", *api.codecs()) if name.startswith(incomplete)]
 
 
-def complete_scenes(incomplete: str) -> list[str]:
-    """Values of --scenes, for the shell."""
-    return [word for word in ("auto", "off") if word.startswith(incomplete)]
+def complete_words(*words: str) -> Callable[[str], list[str]]:
+    """Completes the words among an option's values, for the shell; numbers are typed."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 def complete_presets(incomplete: str) -> list[str]:
@@ -88,6 +89,7 @@ Sigma = Annotated[
     typer.Option(
         "--sigma",
         metavar="auto|PIXELS",
+        autocompletion=complete_words("auto"),
         help="Standard deviation of the blur, 0.3 to 8 pixels; auto estimates it for every scene.",
     ),
 ]
@@ -127,7 +129,10 @@ Strength = Annotated[
     str,
     typer.Option(
         metavar="auto|0..1",
-        help="How compressed or noisy the source is: 0 clean, 1 bad; auto estimates it.",
+        autocompletion=complete_words("auto"),
+        help="For blocks, ringing and smeared detail of encoders: how bad they are taken to be, from 0 (clean: all "
+        "detail stays, damage too) to 1 (smoothed most); auto estimates each scene. To deblur: how noisy the source is "
+        "taken to be, higher undoes less.",
         rich_help_panel=DEGRADATION,
     ),
 ]
@@ -135,7 +140,9 @@ Denoise = Annotated[
     str,
     typer.Option(
         metavar="auto|off|0..1",
-        help="How much noise or grain goes; auto: what is plain, to deblur or enlarge by 2. For blocks: --strength.",
+        autocompletion=complete_words("auto", "off"),
+        help="For noise of sensors and tape, and film grain: how much goes, along the motion, before anything else; "
+        "auto: what is plain, to deblur or enlarge by 2. Blocks and ringing are for --strength.",
         rich_help_panel=DEGRADATION,
     ),
 ]
@@ -143,7 +150,9 @@ Grain = Annotated[
     str,
     typer.Option(
         metavar="keep|remove|0..1",
-        help="How much of the grain that goes is given back, drawn anew at the result's size; keep: all.",
+        autocompletion=complete_words("keep", "remove"),
+        help="For film: how much of the grain that --denoise takes out is given back, drawn anew at the result's size; "
+        "keep: all. Film without grain looks like plastic; with it files are larger.",
         rich_help_panel=DEGRADATION,
     ),
 ]
@@ -159,7 +168,8 @@ Blend = Annotated[
     float,
     typer.Option(
         metavar="0..1",
-        help="1 is the full restoration, 0 the plainly resized source.",
+        help="For results that look overdone, whatever the damage: 1 is the full restoration, 0 the plainly resized "
+        "source, 0.5 the mean of both.",
         rich_help_panel=DEGRADATION,
     ),
 ]
@@ -224,6 +234,7 @@ Tile = Annotated[
     str,
     typer.Option(
         metavar="auto|off|PIXELS",
+        autocompletion=complete_words("auto", "off"),
         help="Work in tiles of PIXELS to save memory (large models).",
         rich_help_panel=MODEL,
     ),
@@ -259,7 +270,7 @@ Scenes = Annotated[
         metavar="auto|off|FILE",
         help="Scene cuts: find them, ignore them, or read them from FILE, one frame number per line.",
         rich_help_panel=SELECTION,
-        autocompletion=complete_scenes,
+        autocompletion=complete_words("auto", "off"),
     ),
 ]
 SceneThreshold = Annotated[
