@@ -43,6 +43,7 @@ OPTIONS = {
     },
     "doctor": {"--json"},
     "presets": {"--json"},
+    "manual": set(),  # hidden
 }
 EVENTS = {
     "opening": {"input"},
