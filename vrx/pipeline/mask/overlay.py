@@ -89,12 +89,34 @@ def drop_parts(found: list[Overlay]) -> list[Overlay]:
     """Overlays without those that are other views of a larger one, whose time is then that of both."""
     largest: list[Overlay] = []
     for overlay in sorted(found, key=lambda x: -x.area.size):
-        whole = next((x for x in largest if is_part(overlay, x) and (x.changes or overlay.is_like(x))), None)
+        whole = next(
+            (
+                x
+                for x in largest
+                if is_part(overlay, x) and (x.changes or overlay.is_like(x) or is_together(overlay, x))
+            ),
+            None,
+        )
         if whole is None:
             largest.append(overlay)
         else:
             whole.first, whole.last = min(whole.first, overlay.first), max(whole.last, overlay.last)
+            include(overlay, whole)
     return largest
+
+
+def include(part: Overlay, whole: Overlay) -> None:
+    """Mark a part's area in an overlay, as far as its rectangle goes."""
+    top, left = max(part.top, whole.top), max(part.left, whole.left)
+    bottom = min(x.top + x.box[3] for x in (part, whole))
+    right = min(x.left + x.box[2] for x in (part, whole))
+    inner = part.area[top - part.top : bottom - part.top, left - part.left : right - part.left]
+    whole.area[top - whole.top : bottom - whole.top, left - whole.left : right - whole.left] |= inner
+
+
+def is_together(a: Overlay, b: Overlay) -> bool:
+    """Whether two overlays are seen at the same time for the most part."""
+    return min(a.last, b.last) - max(a.first, b.first) >= TOGETHER * min(a.last - a.first, b.last - b.first)
 
 
 def gather(found: list[Overlay]) -> list[Overlay]:
@@ -111,10 +133,7 @@ def gather(found: list[Overlay]) -> list[Overlay]:
 
 def is_beside(a: Overlay, b: Overlay) -> bool:
     """Whether two overlays are parts of one."""
-    if a.upright or b.upright:
-        return False
-    together = min(a.last, b.last) - max(a.first, b.first)
-    if together < TOGETHER * min(a.last - a.first, b.last - b.first):
+    if a.upright or b.upright or not is_together(a, b):
         return False
     reach = max(a.area.shape[0], b.area.shape[0]) / 2
     wide = min(a.left + a.box[2], b.left + b.box[2]) - max(a.left, b.left)
