@@ -120,4 +120,5 @@ def test_odd_sizes_and_other_layouts() -> None:
 
 def test_settings_are_those_that_were_tried() -> None:
     assert (shared_chroma.LEAST_SHARE, shared_chroma.LEAST_SAMPLES, shared_chroma.CLEARLY) == (0.15, 24, 0.9)
+    assert shared_chroma.BELIEVED == 1.5
     assert (shared_chroma.NEAR, shared_chroma.MARGIN, shared_chroma.REACH) == (1.5, 64, 1)

@@ -25,6 +25,7 @@ ACROSS, DOWN = (MEAN, COSITED), (MEAN, LINEAR, CUBIC)
 REACH = 1  # pixels beyond those that share a sample, from which an encoder may mix in what shows
 NEUTRAL = 3 / 255  # distance to black or white, of luma in 0..1, up to which a pixel has no chroma
 LEAST_SHARE = 0.15  # of the weights; with less, what noise there is would be too large
+BELIEVED = 1.5  # times the share, up to 1, is how far a sample counts by itself, not by those around it
 LEAST_SAMPLES = 24  # in part marked, from which on the weights are looked for
 CLEARLY = 0.9  # of the mean squared error without weights, that the best may have at most
 MARGIN = 64  # samples around the mask that are looked at; a fill reaches 54
@@ -87,7 +88,7 @@ def complete_part(chroma: Tensor, luma: Tensor, mask: Tensor, steps: Steps) -> S
     known = torch.where(touched > 0, known, 1)
     told = chroma / shares.clamp_min(LEAST_SHARE)
     changed = touched * (known < 1)
-    return SharedChroma(fill(told, 1 - known.clamp(0, 1).square()), (known == 0).to(mask), changed)
+    return SharedChroma(fill(told, 1 - (BELIEVED * known).clamp(0, 1)), (known == 0).to(mask), changed)
 
 
 def fill(chroma: Tensor, missing: Tensor) -> Tensor:
