@@ -54,6 +54,14 @@ def test_a_cut_among_the_shown_frames_is_found(two_shots: Path) -> None:
     assert stretch(two_shots, 12 * TICK).cut is None
 
 
+@pytest.mark.parametrize("first", [60, 64])
+def test_cuts_do_not_depend_on_where_the_search_begins(clip: ClipMaker, first: int) -> None:
+    """Flashes right after it would hide the cut that comes next."""
+    path = clip("cuts.mkv", frames=130, cuts=[first, first + 6, first + 12, first + 18, first + 29])
+    found = stretch(path, (first + 44) * TICK, None)
+    assert (found.start, found.lead, found.complete) == ((first + 29) * TICK, 15, True)
+
+
 def test_cuts_that_are_ignored_or_given(two_shots: Path, tmp_path: Path) -> None:
     assert not stretch(two_shots, (CUT + 3) * TICK, scenes="off").complete
     cuts = tmp_path / "cuts.txt"

@@ -25,6 +25,7 @@ REACH = 25  # frames back, up to which a run begins where the scene does
 # 3 of 255 levels from those of a run from the scene's beginning (with 0 by up to 31, with 8 by up to 6)
 LEAD = 16
 WARM_UP = 2 * MIN_SCENE_FRAMES + 1  # frames more that the detection of cuts looks at
+TRIES = 4  # beginnings of what it looks at, each of so many frames earlier
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,16 @@ def find_stretch(source: Source, reading: Reading, time: Fraction, length: Fract
         return Stretch(Fraction(0), 0, (Fraction(0),), True)
     if time < source.begin or (source.end is not None and time >= source.end):
         raise source.refuse(time)
-    begin = max(source.begin, time - (REACH + WARM_UP) / source.rate)
-    number = count_frames(source, reading.which, begin) if reading.selection.scenes not in ("auto", "off") else 0
     end = time + (length or 0)
     past = ge if length else gt  # of one frame the one that is shown then
-    times, scenes, until = read_window(source, reading, (begin, number), lambda at: past(at, end))
+    back = (REACH + WARM_UP) / source.rate
+    begin = max(source.begin, time - back)
+    for _ in range(TRIES):
+        number = count_frames(source, reading.which, begin) if reading.selection.scenes not in ("auto", "off") else 0
+        times, scenes, until = read_window(source, reading, (begin, number), lambda at: past(at, end))
+        if begin == source.begin or not any(place < MIN_SCENE_FRAMES for place in scenes):
+            break
+        begin = max(source.begin, begin - back)  # a cut so soon after the beginning changes what is found later
     if until <= time:
         raise source.refuse(time)
     first = max((n for n, at in enumerate(times) if at <= time), default=0)
