@@ -13,7 +13,7 @@ from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
 TINY = EmbeddedConfig(
     full=8, coarse=16, before=1, middle=2, after=1, recall=(0, 2, 3), heads=2, window=4, memory=2, reference=2
 )
-TINY_ENLARGING = RecurrentConfig(channels=8, blocks=2)
+TINY_ENLARGING = RecurrentConfig(channels=8, blocks=2, later_blocks=1)
 
 
 def tiny_network(seed: int = 0) -> EmbeddedNetwork:
@@ -32,6 +32,8 @@ def tiny_enlarging(seed: int = 0) -> RecurrentNetwork:
     network = RecurrentNetwork(TINY_ENLARGING).eval()
     for parameter in (*network.heads.parameters(), *network.conditions.parameters()):
         torch.nn.init.normal_(parameter, std=0.05)
+    assert network.combine is not None
+    torch.nn.init.normal_(network.combine.weight, std=0.2)
     return network
 
 

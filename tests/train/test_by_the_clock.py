@@ -1,6 +1,8 @@
 """The recipe that trains the enlarging network by the clock: clips, damage, updates."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import vrx
-from vrx.networks.embedded.recurrent import RecurrentConfig
+from tests.conftest import ROOT
+from vrx.networks.embedded.recurrent import STANDARD, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
 from vrx.train import pool, slots, spoil
 from vrx.train.pool import Clips, Footage, Maker, Pool
-from vrx.train.recurrent import Step, Training
+from vrx.train.recurrent import Step, Training, grown
 from vrx.train.synthesis import Photographs, text_bank
 from vrx.train.updates import Updates, orthogonal
 
@@ -108,7 +111,7 @@ def test_a_step_moves_the_network(scale: int, monkeypatch: pytest.MonkeyPatch) -
     maker = Maker(Photographs(photos, text_bank(1, 80, 100)), [], 4, 1)
     clips = maker.make(scale, 2)
     maker.close()
-    training = Training.begin(RecurrentConfig(channels=8, blocks=1), torch.device("cpu"), None)
+    training = Training.begin(RecurrentConfig(channels=8, blocks=1, later_blocks=1), torch.device("cpu"), None)
     training.updates.rate.fill_(1e-3)
     batch = slots.Batch(scale, 2, 4, 12, training.network)
     before = [p.detach().clone() for p in training.network.heads.parameters()]
@@ -122,10 +125,43 @@ def test_a_step_moves_the_network(scale: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_training_starts_from_the_weights_that_ship() -> None:
     shipped = Path(vrx.__file__).parent / "data" / "embedded.safetensors"
-    training = Training.begin(RecurrentConfig(channels=64, blocks=7), torch.device("cpu"), shipped)
+    training = Training.begin(STANDARD, torch.device("cpu"), shipped)
     tensors = load_file(shipped)
     for prefix, part in (("enlarging.", training.network), ("damage.", training.damage)):
         for name, value in part.state_dict().items():
             assert torch.equal(value, tensors[prefix + name].float())
     averaged = training.updates.averaged()
     assert all(torch.equal(averaged[f"network.{n}"], p) for n, p in training.network.named_parameters())
+
+
+@torch.no_grad()
+def test_a_network_that_gets_a_branch_for_later_frames_begins_as_it_was() -> None:
+    torch.manual_seed(0)
+    plain = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2))
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    larger = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2, later_blocks=1))
+    larger.load_state_dict(grown(plain.state_dict(), larger))
+    assert larger.later is not None
+    assert torch.equal(larger.later.blocks[0].first.weight, plain.blocks[0].first.weight)
+    clip, levels, motion = torch.rand(1, 3, 3, 6, 6), torch.rand(1, 3), torch.rand(1, 3, 2, 6, 6)
+    start = PreviousFrame(torch.rand(1, 8, 6, 6), torch.rand(1, 3, 6, 6))
+    expected, _ = plain(4, clip, levels, start, ClipMotion(motion))
+    found, _ = larger(4, clip, levels, start, ClipMotion(motion, motion))
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_estimator_stays_as_it_is_where_it_is_to_be_kept() -> None:
+    shipped = Path(vrx.__file__).parent / "data" / "embedded.safetensors"
+    training = Training.begin(STANDARD, torch.device("cpu"), shipped, keep_damage=True)
+    assert not any(name.startswith("damage.") for name in training.updates.names)
+    kept, tensors = training.averaged(), load_file(shipped)
+    assert all(torch.equal(kept[n], tensors[n].float()) for n in tensors if n.startswith("damage."))
+
+
+def test_the_recipe_needs_few_packages() -> None:
+    """Those that a machine lent for its GPU has, beside two small ones."""
+    missing = ("av", "scenedetect", "huggingface_hub", "typer", "rich", "imageio_ffmpeg")
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing})); import vrx.train.recurrent"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

@@ -151,3 +151,19 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     assert torch.equal(found.diagnosis.causes[0].weight, parts.diagnosis.causes[0].weight)
     assert torch.equal(found.guard.members[0][0].weight, parts.guard.members[0][0].weight)
     assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(out).items()
+
+    torch.nn.init.ones_(made.recall.weight)
+    tensors["network.recall.weight"] = made.recall.weight.detach()
+    save_file(tensors, enlarging, {"config": json.dumps(vars(TINY_ENLARGING))})
+    again = tmp_path / "again.safetensors"
+    monkeypatch.setattr("sys.argv", ["pack", *map(str, ("--base", out, "--enlarging", enlarging, "--out", again))])
+    pack.main()
+    before, after = load_file(out), load_file(again)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"enlarging.recall.weight"}
+    assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(again).items()
+
+
+def test_packing_without_a_base_needs_all_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pack", "--out", str(tmp_path / "out.safetensors")])
+    with pytest.raises(SystemExit):
+        pack.main()

@@ -22,7 +22,8 @@ class ChunkSchedule:
     lookahead: FlashVSR's features lead its pictures by four frames; `ahead_first` more with a scene's first chunk.
     Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
     of more than `alone` without any others that would come along.
-    The frames ahead hold at most `ahead_pixels` together: large ones are fewer.
+    The frames ahead hold at most `ahead_pixels` together: large ones are fewer, and where `ahead_when_large` is off
+    none come along with results of more than `large`.
     """
 
     first: int
@@ -35,6 +36,7 @@ class ChunkSchedule:
     large: int | None = None
     alone: int | None = None
     ahead_pixels: int | None = None
+    ahead_when_large: bool = True
 
     def __post_init__(self) -> None:
         if self.large is not None and self.multiple > 1:
@@ -51,7 +53,8 @@ class ChunkSchedule:
             return self
         if self.alone is not None and pixels > self.alone:
             return replace(self, first=1, next=1, ahead=0, ahead_first=0, large=None)
-        return replace(self, first=1, next=1, ahead_first=self.ahead_first + self.first - 1, large=None)
+        ahead = self.ahead if self.ahead_when_large else 0
+        return replace(self, first=1, next=1, ahead=ahead, ahead_first=self.ahead_first + self.first - 1, large=None)
 
     @property
     def single(self) -> ChunkSchedule | None:

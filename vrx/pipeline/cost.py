@@ -8,6 +8,8 @@ from time import perf_counter
 import torch
 import torch.nn.functional as F
 
+from vrx.models.embedded.later import OVERLAP
+from vrx.models.embedded.model import SCHEDULE
 from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedConfig
 from vrx.networks.embedded.recurrent import INPUTS, PIXELS, STANDARD, RecurrentConfig
@@ -43,10 +45,13 @@ def restoring_operations(config: EmbeddedConfig, mode: str, size: tuple[int, int
 
 
 def enlarging_operations(config: RecurrentConfig, scale: int, size: tuple[int, int]) -> float:
-    """Of the network that enlarges."""
+    """Of the network that enlarges, its branch for later frames included."""
     pixels, width = PIXELS[scale], config.channels
     ends = INPUTS * pixels**2 + 3 * (scale * pixels) ** 2
     a_position = 9.0 * width * (ends + width * (2 * config.blocks + 1))
+    if config.later_blocks:
+        branch = 9.0 * width * (INPUTS * pixels**2 + width * (2 * config.later_blocks + 1))
+        a_position += 9.0 * width**2 + branch * (1 + OVERLAP / SCHEDULE.ahead)
     return 2.0 * a_position * size[0] * size[1] / (scale * pixels) ** 2
 
 

@@ -56,7 +56,7 @@ def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, 
 def is_large(target: tuple[int, int], task: Task) -> bool:
     """Whether frames of a result (width, height) are restored one at a time."""
     schedule = SCHEDULE if task is Task.UPSCALE else KEEP_SIZE
-    return schedule.within(target[0] * target[1]) is not schedule
+    return schedule.within(target[0] * target[1]).next < schedule.next
 
 
 @dataclass(frozen=True)

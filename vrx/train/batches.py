@@ -12,7 +12,7 @@ from torch import Tensor
 from vrx.networks.embedded.classical import smooth_fill, wiener
 from vrx.networks.embedded.grid import deblur_inputs, inpaint_inputs
 from vrx.networks.embedded.network import SIGMA_UNIT
-from vrx.train import degrade
+from vrx.train import compression, degrade
 
 CROP = 128  # pixels; the degradation happens on the whole stored clip
 BLURRED = 160  # pixels of it, where the degradation is dear
@@ -52,7 +52,7 @@ def damage(low: Tensor, rng: random.Random, mode: str) -> tuple[Tensor, float | 
     strength = 0.0
     damaged = rng.random() < DEGRADED_SHARE[mode]
     if damaged:
-        low, strength = degrade.compress(low, rng)
+        low, strength = compression.compress(low, rng)
     told = min(1.0, max(0.0, strength + rng.gauss(0, STRENGTH_ERROR)))
     return degrade.quantize(low), told if rng.random() < KNOWN_STRENGTH_SHARE[mode] else None, damaged
 

@@ -50,8 +50,9 @@ def psnr(out: Tensor, truth: Tensor) -> Tensor:
 
 
 def restored(restorer: EmbeddedRestorer, low: Tensor, mask: Tensor | None) -> Tensor:
-    """All frames of a scene in one chunk."""
-    (chunk,) = restore_scene(restorer, [DeviceChunk(low, mask, frozenset({0}))])
+    """All frames of a scene in one chunk; after its last frame the scene stands still."""
+    still = low[-1:].expand(restorer.schedule.ahead, *low.shape[1:])
+    (chunk,) = restore_scene(restorer, [DeviceChunk(low, mask, frozenset({0}), still if len(still) else None)])
     return chunk.frames
 
 

@@ -108,7 +108,8 @@ def search(levels: np.ndarray) -> np.ndarray:
     before = _search.motion.between(pictures)
     after = _search.motion.between(pictures.flip(0)).flip(0)
     none = before.new_zeros(1, *before.shape[1:])
-    return torch.stack([torch.cat([none, before]), torch.cat([after, none])]).numpy().astype(np.float16)
+    found = torch.stack([torch.cat([none, before]), torch.cat([after, none])])
+    return found.nan_to_num(0, 0, 0).numpy().astype(np.float16)
 
 
 def motion_of(low: Tensor, pixels: int, workers: ThreadPoolExecutor) -> Tensor:

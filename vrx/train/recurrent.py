@@ -31,7 +31,7 @@ from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING
 from vrx.networks.embedded.blur import LUMA
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
-from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentConfig, RecurrentNetwork
+from vrx.networks.embedded.recurrent import PIXELS, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
 from vrx.train.footage import load_footage, load_photographs
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch
@@ -66,11 +66,12 @@ def luma(clips: Tensor) -> Tensor:
 
 
 def measures(clips: Tensor, truth: Tensor, bright: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is made small, of clips [B, T, 3, H, W], [B] each: distance, luma's squared error, its error's change."""
-    error = luma(clips) - bright
+    """What is made small, of clips [B, T, 3, H, W], [B] each: distance, luma's squared error, the error's change."""
+    error, wrong = luma(clips) - bright, clips - truth
     colors = clip_mean(F.smooth_l1_loss(clips, truth, reduction="none", beta=ROUND))
     grays = clip_mean(F.smooth_l1_loss(luma(clips), bright, reduction="none", beta=ROUND))
-    return colors + grays, clip_mean(error**2), clip_mean((error[:, 1:] - error[:, :-1]).abs())
+    change = clip_mean((error[:, 1:] - error[:, :-1]).abs()) + clip_mean((wrong[:, 1:] - wrong[:, :-1]).abs())
+    return colors + grays, clip_mean(error**2), change
 
 
 def objective(out: Tensor, base: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +82,7 @@ def objective(out: Tensor, base: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]
         first_distance, first_square, first_change = measures(base, truth, bright)
     loss = distance / first_distance.clamp_min(2 * FLOOR)
     loss = loss + SQUARE_WEIGHT * square / first_square.clamp_min(FLOOR**2)
-    loss = loss + TEMPORAL_WEIGHT * change / first_change.clamp_min(FLOOR)
+    loss = loss + TEMPORAL_WEIGHT * change / first_change.clamp_min(2 * FLOOR)
     gain = 10 * torch.log10(first_square.clamp_min(1e-9) / square.detach().clamp_min(1e-9))
     return loss.mean(), gain
 
@@ -91,6 +92,7 @@ class Step:
 
     def __init__(self, network: RecurrentNetwork, damage: DegradationEstimator, updates: Updates, batch: Batch) -> None:
         self._network, self._damage, self._updates, self._batch = network, damage, updates, batch
+        self._learns_damage = any(p.requires_grad for p in damage.parameters())
         self._narrow = torch.bfloat16 if batch.low.is_cuda else torch.float32
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -101,10 +103,6 @@ class Step:
         else:
             self.forget()
             self._eager()
-
-    def drop(self) -> None:
-        """Go on without the graph."""
-        self._graph = None
 
     def forget(self) -> None:
         """Drop the gradients."""
@@ -129,20 +127,23 @@ class Step:
     def _eager(self) -> None:
         batch = self._batch
         low = batch.low.float() / 255
-        found = functional_call(self._damage, self._cast(self._damage), (low[:, ESTIMATED],))
+        with torch.set_grad_enabled(self._learns_damage):
+            found = functional_call(self._damage, self._cast(self._damage), (low[:, ESTIMATED],))
         levels = torch.where(batch.estimated, found.detach(), batch.levels + batch.jitter).clamp(0, MOST_DAMAGE)
         previous = PreviousFrame(batch.features, batch.picture)
-        arguments = (batch.scale, low, levels, previous, batch.motion.float())
+        motion = ClipMotion(batch.motion.float(), batch.later_motion.float(), batch.foreseen)
+        arguments = (batch.scale, low, levels, previous, motion)
         residual, previous = functional_call(self._network, self._cast(self._network), arguments)
         base = bicubic(low.flatten(0, 1), batch.scale)
         out = base + F.pixel_shuffle(residual.flatten(0, 1).float(), PIXELS[batch.scale] * batch.scale)
         truth = batch.truth.float() / 255
         loss, gains = objective(out.view_as(truth), base.view_as(truth), truth)
-        loss = loss + DAMAGE_WEIGHT * F.smooth_l1_loss(found, batch.levels, beta=DAMAGE_ROUND)
+        if self._learns_damage:
+            loss = loss + DAMAGE_WEIGHT * F.smooth_l1_loss(found, batch.levels, beta=DAMAGE_ROUND)
         loss.backward()  # type: ignore[no-untyped-call]
         self._updates.step()
         with torch.no_grad():
-            batch.features.copy_(previous.features)
+            batch.features.copy_(previous.features.nan_to_num(0, 0, 0))
             batch.picture.copy_(previous.picture)
             batch.gains.copy_(gains)
 
@@ -156,22 +157,31 @@ class Training:
     updates: Updates
 
     @classmethod
-    def begin(cls, config: RecurrentConfig, device: torch.device, resume: Path | None) -> Training:
-        """Fresh, from a state, or from the weights of a checkpoint with momenta of zero."""
+    def begin(
+        cls, config: RecurrentConfig, device: torch.device, resume: Path | None, keep_damage: bool = False
+    ) -> Training:
+        """Fresh, from a state, or from the weights of a checkpoint with momenta of zero.
+
+        `keep_damage`: the estimator of degradation stays as it is.
+        """
         network, damage = RecurrentNetwork(config), DegradationEstimator()
         if resume and resume.suffix == SAFE:
             load_weights(resume, network, damage)
-        network, damage = network.to(device), damage.to(device)
+        network, damage = network.to(device), damage.to(device).requires_grad_(not keep_damage)
         named = [(f"network.{n}", p) for n, p in network.named_parameters()]
-        named += [(f"damage.{n}", p) for n, p in damage.named_parameters()]
+        named += [(f"damage.{n}", p) for n, p in damage.named_parameters() if not keep_damage]
         training = cls(network, damage, Updates(named, config.channels))
         if resume and resume.suffix != SAFE:
             training.updates.restore(torch.load(resume, map_location=device, weights_only=True))
         return training
 
+    def averaged(self) -> dict[str, Tensor]:
+        """The running average of what is trained, and the estimator where that stays as it is, by name."""
+        return {**{f"damage.{n}": p.detach() for n, p in self.damage.named_parameters()}, **self.updates.averaged()}
+
     def save(self, folder: Path, notes: dict[str, str]) -> None:
         """The averaged weights as a checkpoint, and the state."""
-        weights = {name: value.contiguous().cpu() for name, value in self.updates.averaged().items()}
+        weights = {name: value.contiguous().cpu() for name, value in self.averaged().items()}
         metadata = {"family": "recurrent", "config": json.dumps(vars(self.network.config)), **notes}
         save_file(weights, folder / "recurrent.part", metadata)
         (folder / "recurrent.part").replace(folder / "recurrent.safetensors")
@@ -185,7 +195,22 @@ def load_weights(path: Path, network: RecurrentNetwork, damage: DegradationEstim
     packed = any(name.startswith(ENLARGING) for name in tensors)
     for prefix, part in ((ENLARGING if packed else "network.", network), (DAMAGE, damage)):
         own = {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
+        if part is network:
+            own = grown(own, network)
         checkpoint.load_into(part, own, path)
+
+
+def grown(weights: dict[str, Tensor], network: RecurrentNetwork) -> dict[str, Tensor]:
+    """Weights of a network without the branch for later frames, with one that begins as the trunk's first layers do.
+
+    The network as a whole then begins as it was, since what the branch finds is not yet added.
+    """
+    if network.later is None or any(name.startswith("later.") for name in weights):
+        return weights
+    added = {"combine.weight": torch.zeros_like(weights["recall.weight"])}
+    for name, empty in network.later.state_dict().items():
+        added[f"later.{name}"] = weights[name][: len(empty)].clone()
+    return {**weights, **added}
 
 
 def capture(steps: dict[int, Step], updates: Updates, log: Callable[[str], None]) -> None:
@@ -227,7 +252,8 @@ def train(args: argparse.Namespace) -> None:
     cuda = device.type == "cuda"
     if cuda:
         prepare(device)
-    training = Training.begin(RecurrentConfig(channels=args.channels, blocks=args.blocks), device, args.resume)
+    config = RecurrentConfig(channels=args.channels, blocks=args.blocks, later_blocks=args.later_blocks)
+    training = Training.begin(config, device, args.resume, args.keep_damage)
     batches = {s: Batch(s, args.batch, args.frames, args.side, training.network) for s in SHARES}
     steps = {s: Step(training.network, training.damage, training.updates, batches[s]) for s in SHARES}
     log(f"{sum(p.numel() for p in training.updates.parameters)} parameters on {device}")
@@ -241,7 +267,9 @@ def train(args: argparse.Namespace) -> None:
     validation = Validation([clip.to(device) for clip in held], args.validation_frames, device)
     if cuda:
         torch.cuda.synchronize()
-    log("validation: " + "  |  ".join(f"{case.name} {case.plain:.2f}" for case in validation.cases))
+    log("bicubic: " + "  |  ".join(f"{case.name} {case.plain:.2f}" for case in validation.cases))
+    if args.resume:
+        log("before: " + validation.run(training.network.config, training.averaged()))
     feed = Feed(maker, SHARES, args.made, device)
     pools = {s: Pool(max(args.made, round(size * args.pool))) for s, size in POOLS.items()}
     while any(pool.filled < min(2 * args.made, pool.size) for pool in pools.values()):
@@ -287,10 +315,7 @@ class Run:
         stock = " ".join(str(pool.filled) for pool in self.pools.values())
         self.log(f"step {count}  {speed * 1000:.1f} ms  {found}  clips {stock}")
         if not all(math.isfinite(mean) for mean in means.values()):
-            self.log("results are not finite: on without graphs")
-            for step, batch in zip(self.steps.values(), self.batches.values(), strict=True):
-                step.drop()
-                batch.features.zero_()
+            self.log("some results were not finite and moved nothing")
         if self.feed.error is not None:
             self.log(f"clips could not be made: {self.feed.error!r}")
             self.feed.error = None
@@ -301,7 +326,7 @@ class Run:
         notes = {"steps": str(count), "seconds": f"{seconds:.0f}"}
         self.training.save(self.args.out, notes)
         try:
-            figures = self.validation.run(self.training.network.config, self.training.updates.averaged())
+            figures = self.validation.run(self.training.network.config, self.training.averaged())
             self.log(f"validation at {count}: {figures}  ({time.monotonic() - begin:.1f} s)")
         except Exception as error:  # noqa: BLE001  # training is worth more than its figures
             self.log(f"no validation: {error!r}")
@@ -352,6 +377,8 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--later-blocks", type=int, default=3, help="of the branch that runs backward in time")
+    parser.add_argument("--keep-damage", action="store_true", help="the estimator of degradation stays as it is")
     parser.add_argument("--batch", type=int, default=16, help="clips a step")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--side", type=int, default=64, help="grid positions of what is learnt from")

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.networks.embedded.blur import OFFSET, BlurEstimator, describe, relative
-from vrx.train import degrade, sources
+from vrx.train import compression, degrade, sources
 from vrx.train.sources import arguments
 
 MOST_SIGMA = 5.0  # pixels
@@ -56,7 +56,7 @@ def sample(picture: Tensor, rng: random.Random) -> tuple[Tensor, float]:
         if rng.random() < 0.5:
             x = degrade.add_noise(x, rng.uniform(0.001, 0.01))
         else:
-            x = degrade.through_h264(x[None], rng.randint(14, 26), "veryfast")[0]
+            x = compression.through_h264(x[None], rng.randint(14, 26), "veryfast")[0]
     return describe(degrade.quantize(x)), sigma
 
 

@@ -16,6 +16,7 @@ from vrx.train.pool import GRID, Clips
 
 GO_ON_SHARE = 0.5  # of the clips, once more in the other direction, with what they left
 MOST_PASSES = 5
+BLIND_SHARE = 0.25  # of the clips, restored without what later frames show
 CUT_SHARE = 0.03  # of new clips, an unmarked cut
 LEVEL_ERROR = 0.05  # deviation of the conditions from the true ones, where these are given
 ESTIMATE_SHARE = 0.5  # of the clips that get the estimated ones, once these are any good
@@ -43,6 +44,8 @@ class Batch:
         self.truth = torch.randint(0, 255, (count, frames, 3, finer, finer), dtype=torch.uint8, device=device)
         self.low = torch.randint(0, 255, (count, frames, 3, fine, fine), dtype=torch.uint8, device=device)
         self.motion = torch.zeros(count, frames, 2, side, side, dtype=torch.float16, device=device)
+        self.later_motion = torch.zeros_like(self.motion)
+        self.foreseen = torch.ones(count, device=device)
         self.levels = torch.zeros(count, 3, device=device)
         self.jitter = torch.zeros(count, 3, device=device)
         self.estimated = torch.zeros(count, 1, dtype=torch.bool, device=device)
@@ -65,6 +68,7 @@ class Batch:
                 self.motion[place, 0].fill_(OUTSIDE)
                 self.features[place].zero_()
         self.jitter.normal_(0, LEVEL_ERROR)
+        self.foreseen.copy_(torch.rand(len(self.slots), device=self._device) >= BLIND_SHARE)
         chances = torch.rand(self.estimated.shape, device=self._device)
         self.estimated.copy_(chances < (ESTIMATE_SHARE if estimate else 0.0))
 
@@ -78,4 +82,6 @@ class Batch:
         self.truth[place].copy_(window(clips.truth[slot.index], pixels * self.scale))
         self.low[place].copy_(window(clips.low[slot.index], pixels))
         self.motion[place].copy_(window(clips.motion[slot.index, int(slot.backward)], 1))
+        self.later_motion[place].copy_(window(clips.motion[slot.index, int(not slot.backward)], 1))
+        self.later_motion[place, -1].fill_(OUTSIDE)
         self.levels[place].copy_(clips.levels[slot.index])

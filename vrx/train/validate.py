@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
-from vrx.networks.embedded.recurrent import PIXELS, PreviousFrame, RecurrentConfig, RecurrentNetwork
+from vrx.networks.embedded.recurrent import PIXELS, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
 from vrx.train.pool import Footage, motion_of
 
 BORDER = 8  # pixels left out
@@ -24,7 +24,7 @@ CODED = {4: (0, 2, 6), 2: (2,), 3: ()}  # which of a clip's copies, in the order
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of clips on the device, uint8 [N, T, 3, ...], their motion [N, T, 2, G, G] and bicubic's figure."""
+    """One kind of clips on the device, uint8 [N, T, 3, ...], their motion as `Clips` has it and bicubic's figure."""
 
     name: str
     scale: int
@@ -72,15 +72,15 @@ class Validation:
         self._workers.shutdown()
 
     def _add(self, name: str, scale: int, low: Tensor, truth: Tensor) -> None:
-        motion = motion_of(low / 255, PIXELS[scale], self._workers)[:, 0].clone()
-        motion[:, 0] = OUTSIDE
+        motion = motion_of(low / 255, PIXELS[scale], self._workers).clone()
+        motion[:, 0, 0] = motion[:, 1, -1] = OUTSIDE
         base = bicubic(low.flatten(0, 1) / 255, scale).view(truth.shape)
         plain = float(psnr(base, truth.float() / 255).mean())
         self.cases.append(Case(name, scale, low.to(torch.uint8), truth, motion, plain))
 
     @torch.no_grad()
     def run(self, config: RecurrentConfig, weights: dict[str, Tensor]) -> str:
-        """Each case's figure, its gain over bicubic, and that of the last frame; and the levels that were read."""
+        """Each case's figure, its gain over bicubic, without later frames, the last frame's, and the levels read."""
         cuda = self._device.type == "cuda"
         network, damage = RecurrentNetwork(config).to(self._device), DegradationEstimator().to(self._device)
         for prefix, module in {"network.": network, "damage.": damage}.items():
@@ -94,10 +94,14 @@ class Validation:
         levels = damage(low[:, :LEAD]).clamp(0, MOST_DAMAGE)
         grid = case.motion.shape[-2:]
         previous = PreviousFrame(low.new_zeros(len(low), network.config.channels, *grid), torch.zeros_like(low[:, 0]))
-        residual, _ = network(case.scale, low, levels, previous, case.motion.float())
-        pixels = F.pixel_shuffle(residual.flatten(0, 1).float(), case.scale * PIXELS[case.scale])
-        out = (bicubic(low.flatten(0, 1), case.scale) + pixels).view(case.truth.shape)
-        figures = psnr(out, case.truth.float() / 255)
+        before, after = case.motion.float().unbind(1)
+        found = []
+        for motion in (ClipMotion(before, after), ClipMotion(before)):
+            residual, _ = network(case.scale, low, levels, previous, motion)
+            pixels = F.pixel_shuffle(residual.flatten(0, 1).float(), case.scale * PIXELS[case.scale])
+            out = (bicubic(low.flatten(0, 1), case.scale) + pixels).view(case.truth.shape)
+            found.append(psnr(out, case.truth.float() / 255))
         read = ",".join(f"{value:.2f}" for value in levels.mean(0).tolist())
+        figures, blind = found
         gain, last = figures.mean() - case.plain, figures[:, -1].mean()
-        return f"{case.name} {figures.mean():.2f} ({gain:+.2f}, last {last:.2f}; {read})"
+        return f"{case.name} {figures.mean():.2f} ({gain:+.2f}, blind {blind.mean():.2f}, last {last:.2f}; {read})"

@@ -20,7 +20,8 @@ from vrx.models.runner import restore_scene
 from vrx.networks.embedded.deconvolution import Recipe
 from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE, kernel
-from vrx.train.degrade import quantize, through_h264
+from vrx.train.compression import through_h264
+from vrx.train.degrade import quantize
 from vrx.weights.hashes import packaged_path
 
 SCENE = SceneStart(0, (96, 128), (96, 128))

@@ -15,7 +15,7 @@ from vrx.networks.embedded.degradation import (
     DegradationEstimator,
     estimate_damage,
 )
-from vrx.train import degrade
+from vrx.train import compression, degrade
 from vrx.weights.hashes import packaged_path
 
 
@@ -44,7 +44,7 @@ def clean() -> torch.Tensor:
 
 @torch.inference_mode()
 def test_stronger_compression_is_read_as_stronger(shipped: DegradationEstimator, clean: torch.Tensor) -> None:
-    coded = [degrade.through_h264(clean[None], crf, "medium")[0] for crf in (24, 36)]
+    coded = [compression.through_h264(clean[None], crf, "medium")[0] for crf in (24, 36)]
     found = [float(estimate_damage(shipped, frames)[1]) for frames in (clean, *coded)]
     assert found[0] < 0.2
     assert found[0] < found[1] < found[2]

@@ -6,6 +6,8 @@ import torch
 from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.recurrent import (
     PIXELS,
+    ClipMotion,
+    Neighbors,
     PreviousFrame,
     RecurrentConfig,
     RecurrentNetwork,
@@ -20,8 +22,10 @@ OUTSIDE = 1e4
 def network() -> RecurrentNetwork:
     """A small one whose last layers are not zero."""
     torch.manual_seed(0)
-    made = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2)).eval()
-    for parameter in (*made.heads.parameters(), *made.conditions.parameters()):
+    made = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2, later_blocks=1)).eval()
+    assert made.combine is not None
+    ends = (made.heads, made.conditions, made.combine)
+    for parameter in (parameter for part in ends for parameter in part.parameters()):
         torch.nn.init.normal_(parameter, std=0.1)
     return made
 
@@ -37,7 +41,7 @@ def first(made: RecurrentNetwork, scale: int, side: int = 6) -> tuple[torch.Tens
 def test_a_fresh_network_adds_nothing_and_gives_every_pixel(scale: int) -> None:
     made = RecurrentNetwork(RecurrentConfig(channels=8, blocks=1))
     picture, _, _ = first(made, scale)
-    residual, previous = made.step(scale, picture, made.shifts(torch.zeros(1, LEVELS)), None, None)
+    residual, previous = made.step(scale, picture, made.shifts(torch.zeros(1, LEVELS)), Neighbors())
     assert residual.shape == (1, 3 * (scale * PIXELS[scale]) ** 2, 6, 6)
     assert not residual.any()
     assert previous.features.shape == (1, 8, 6, 6)
@@ -49,8 +53,8 @@ def test_motion_from_outside_is_as_a_first_frame(scale: int) -> None:
     made = network()
     picture, previous, motion = first(made, scale)
     shifts = made.shifts(torch.rand(1, LEVELS))
-    alone, _ = made.step(scale, picture, shifts, None, None)
-    after, _ = made.step(scale, picture, shifts, previous, motion + OUTSIDE)
+    alone, _ = made.step(scale, picture, shifts, Neighbors())
+    after, _ = made.step(scale, picture, shifts, Neighbors(previous, motion + OUTSIDE))
     torch.testing.assert_close(after, alone)
 
 
@@ -60,13 +64,36 @@ def test_a_clip_is_its_frames_one_after_the_other() -> None:
     clip, levels = torch.rand(2, 3, 3, 6, 6), torch.rand(2, LEVELS)
     motion = torch.rand(2, 3, 2, 6, 6)
     start = PreviousFrame(torch.rand(2, 8, 6, 6), torch.rand(2, 3, 6, 6))
-    together, _ = made(4, clip, levels, start, motion)
+    together, _ = made(4, clip, levels, start, ClipMotion(motion))
     for number in range(2):
         one = slice(number, number + 1)
         previous, shifts = PreviousFrame(start.features[one], start.picture[one]), made.shifts(levels[one])
         for t in range(3):
-            residual, previous = made.step(4, clip[one, t], shifts, previous, motion[one, t])
+            residual, previous = made.step(4, clip[one, t], shifts, Neighbors(previous, motion[one, t]))
             torch.testing.assert_close(residual, together[one, t], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_later_frames_count_where_a_clip_foresees_them() -> None:
+    made = network()
+    clip, levels, motion = torch.rand(2, 3, 3, 6, 6), torch.rand(2, LEVELS), torch.rand(2, 2, 3, 2, 6, 6).unbind(1)
+    start = PreviousFrame(torch.rand(2, 8, 6, 6), torch.rand(2, 3, 6, 6))
+    seen, _ = made(4, clip, levels, start, ClipMotion(*motion, foreseen=torch.tensor([1.0, 0.0])))
+    blind, _ = made(4, clip, levels, start, ClipMotion(motion[0]))
+    torch.testing.assert_close(seen[1], blind[1])
+    assert not torch.allclose(seen[0], blind[0], atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_frame_knows_of_all_that_come_after_it() -> None:
+    made, levels = network(), torch.rand(1, LEVELS)
+    clip, motion = torch.rand(1, 4, 3, 6, 6), torch.zeros(1, 4, 2, 6, 6)
+    found = made.look_back(4, clip, levels, motion)
+    changed = clip.clone()
+    changed[:, 3] = 1 - clip[:, 3]
+    other = made.look_back(4, changed, levels, motion)
+    assert all(not torch.allclose(a, b, atol=1e-4) for a, b in zip(found, other, strict=True))
+    torch.testing.assert_close(made.look_back(4, clip[:, 2:], levels, motion[:, 2:])[0], found[2])
 
 
 def test_content_is_fetched_from_where_it_was() -> None:

@@ -24,7 +24,14 @@ from vrx.settings import RestoreSettings, Task
 # a scene's first frames, of which its damage is estimated, then a few at a time: pictures of 1280x720 then stay below
 # what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
 # takes 100 MB and more, one at a time
-SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=4096 * 2176)
+SCHEDULE = ChunkSchedule(
+    first=upscale.ESTIMATED_FRAMES,
+    next=2,
+    ahead=8,  # four chunks and the overlap of two blocks (`later`)
+    ahead_pixels=8 * 2560 * 1440,
+    ahead_when_large=False,
+    large=4096 * 2176,
+)
 # where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time
 KEEP_SIZE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=tiles.LARGE, alone=4096 * 2176)
 
@@ -48,8 +55,9 @@ class EmbeddedRestorer:
         reader = DamageReader(networks.degradation.to(device), sharpness, diagnosis)
         if options.task == Task.UPSCALE:
             networks.enlarging.place(device, dtype)
+            foresees = networks.enlarging.later is not None and remember
             self.stages = {
-                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser),
+                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, foresees),
                 "generate": upscale.Generate(options.scale, networks.enlarging, remember),
                 "decode": upscale.Decode(options.scale, sharp=options.look == "sharp"),
             }

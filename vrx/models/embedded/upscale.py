@@ -13,12 +13,13 @@ from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, 
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
 from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
+from vrx.models.embedded.later import LEAST_AHEAD, NOTHING, Block, Coverage, make_block
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import to_pixels
-from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, PreviousFrame, RecurrentNetwork
+from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, Neighbors, PreviousFrame, RecurrentNetwork
 from vrx.networks.embedded.sharpening import sharpen
 from vrx.networks.embedded.temporal import Average
 
@@ -55,13 +56,16 @@ class EncodedChunk:
 
     `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
     `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`, in a scene's first
-    chunk: the frames that are restored before its first one.
+    chunk: the frames that are restored before its first one; `block`, where one begins with the chunk: frames that
+    what comes later is read from; `foresees`: whether what was read so far is of use here.
     """
 
     pictures: Tensor
     levels: Tensor
     motion: Tensor
     lead: Lead | None = None
+    block: Block | None = None
+    foresees: bool = False
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
@@ -95,7 +99,7 @@ class EncodeState:
 
     `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.  `average`: of
     a noisy scene, the mean of its frames so far.  `due`: the scene changed on the latest frame, and its damage is to
-    be read again.
+    be read again.  `covered`: how far later frames were looked at.
     """
 
     scene: SceneStart
@@ -103,14 +107,20 @@ class EncodeState:
     latest: Tensor
     average: Average | None = None
     due: bool = False
+    covered: Coverage = NOTHING
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
-    """The scene's damage, how content moved, and pictures less their noise."""
+    """The scene's damage, how content moved, and pictures less their noise.
 
-    def __init__(self, scale: int, strength: float | None, reader: DamageReader, denoiser: Denoiser) -> None:
+    `foresees`: the network has a branch for later frames.  A scene whose noise is taken out first goes without.
+    """
+
+    def __init__(
+        self, scale: int, strength: float | None, reader: DamageReader, denoiser: Denoiser, foresees: bool = False
+    ) -> None:
         self._scale, self._strength, self._reader, self._denoiser = scale, strength, reader, denoiser
-        self._motion = Motion()
+        self._motion, self._foresees = Motion(), foresees
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
@@ -121,20 +131,28 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         damage, count = state.damage, len(chunk.frames)
         seen = chunk.frames if chunk.ahead is None else torch.cat([chunk.frames, chunk.ahead])
         notes: tuple[Note, ...] = ()
+        covered = state.covered
         changed = 0 if damage is None or state.due else min(chunk.refresh, default=count)
         due = changed == count - 1 and damage is not None and not state.due  # a single frame tells less
         if changed < count and not due:
             read = self._reader.read(seen[changed:][:ESTIMATED_FRAMES]).damage
-            notes = () if damage == read else damage_note(read, state.scene.number + 1)
-            damage = read
+            if damage != read:
+                notes, damage, covered = damage_note(read, state.scene.number + 1), read, NOTHING
         assert damage is not None
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
-        luma = to_luma(F.avg_pool2d(pictures, side) if side > 1 else pictures)
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
+        ahead = len(seen) - count
+        foresees = self._foresees and noise is None and ahead >= LEAST_AHEAD and fits(pictures, side)
+        length, covered = covered.plan(count, ahead) if foresees else (0, NOTHING)
+        searched = pictures[: max(length, count, 0 if len(state.latest) else LEAD_FRAMES)]
+        luma = to_luma(F.avg_pool2d(searched, side) if side > 1 else searched)
         luma = luma if noise is None else soften(luma)
         followed, lead = follow(self._motion, luma, state.latest, count), pictures[:LEAD_FRAMES]
+        block = None
         if noise is None:
+            if length:
+                block = make_block(self._motion, pictures[:length], luma[:length], count + covered.frames)
             pictures = pictures[:count]
         else:
             cleaned = self._denoiser.clean(pictures, followed, noise, state.average)
@@ -147,10 +165,13 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             levels.to(pictures),
             motion.motion,
             None if motion.lead is None else Lead(lead, motion.lead),
+            block,
+            foresees,
             tolerance,
             notes,
         )
-        return encoded, replace(state, damage=damage, latest=luma[count - 1 : count], average=average, due=due)
+        latest = luma[count - 1 : count]
+        return encoded, replace(state, damage=damage, latest=latest, average=average, due=due, covered=covered)
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -158,66 +179,95 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         return (acted if self._strength is None else scale_levels(acted, self._strength))[None]
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
-        """Damage, where it is known, whether it is to be read again, the latest frame, and a noisy scene's mean."""
+        """All of the state; what was found at later frames is found again."""
         damage = {} if state.damage is None else {"damage": state.damage.tensor()}
         average = {} if state.average is None else state.average.tensors()
-        return {**damage, "latest": state.latest.clone(), "due": torch.tensor(state.due), **average}
+        due, covered = torch.tensor(state.due), torch.tensor(state.covered.frames)
+        return {**damage, "latest": state.latest.clone(), "due": due, "covered": covered, **average}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
         damage = tensors.get("damage")
         known = None if damage is None else SceneDamage.from_tensor(damage)
-        return EncodeState(scene, known, tensors["latest"], Average.from_tensors(tensors), bool(tensors["due"]))
+        covered = Coverage(int(tensors["covered"]), lost=True)
+        average, due = Average.from_tensors(tensors), bool(tensors["due"])
+        return EncodeState(scene, known, tensors["latest"], average, due, covered)
 
 
-class Generate(Stage[EncodedChunk, ResidualChunk, PreviousFrame | None]):
-    """The network, a frame at a time, over the features of the previous frame."""
+def fits(pictures: Tensor, side: int) -> bool:
+    """Whether pictures [T, 3, H, W] go through the network at once, on a grid of positions of `side` pixels."""
+    return pictures.shape[-2] * pictures.shape[-1] // side**2 <= MOST_POSITIONS
+
+
+@dataclass(frozen=True)
+class GenerateState:
+    """The frame before, and what was found of later ones at the coming frames, [1, C, H, W] each."""
+
+    previous: PreviousFrame | None = None
+    later: tuple[Tensor, ...] = ()
+
+
+class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
+    """The network, a frame at a time, over the features of the previous frame and of later ones."""
 
     def __init__(self, scale: int, network: RecurrentNetwork, remember: bool = True) -> None:
         self._scale, self._network, self._remember = scale, network, remember
 
-    def start(self, scene: SceneStart) -> PreviousFrame | None:
+    def start(self, scene: SceneStart) -> GenerateState:
         """Nothing was seen."""
-        return None
+        return GenerateState()
 
-    def step(self, chunk: EncodedChunk, state: PreviousFrame | None) -> tuple[ResidualChunk, PreviousFrame | None]:
+    def step(self, chunk: EncodedChunk, state: GenerateState) -> tuple[ResidualChunk, GenerateState]:
         """Residuals, in order."""
-        weight, motion = self._network.weight, chunk.motion.split(1)
-        shifts = self._network.shifts(chunk.levels.to(weight))
+        motion, levels = chunk.motion.split(1), chunk.levels.to(self._network.weight)
+        shifts, previous, later = self._network.shifts(levels), state.previous, self.later(chunk, state)
         pictures = chunk.pictures.split(1)
         if self._remember and chunk.lead is not None:
-            state = self.lead(chunk.lead, shifts)
+            previous = self.lead(chunk.lead, shifts)
         residuals = []
-        for picture, moved in zip(pictures, motion, strict=True):
-            before = state if self._remember else None
-            residual, state = self._network.step(self._scale, picture, shifts, before, moved)
+        for index, (picture, moved) in enumerate(zip(pictures, motion, strict=True)):
+            neighbors = Neighbors(previous if self._remember else None, moved, later[index] if later else None)
+            residual, previous = self._network.step(self._scale, picture, shifts, neighbors)
             residuals.append(residual)
-        return ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes, chunk.grain), state
+        restored = ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes, chunk.grain)
+        return restored, GenerateState(previous, later[len(pictures) :])
+
+    def later(self, chunk: EncodedChunk, state: GenerateState) -> tuple[Tensor, ...]:
+        """What is known of later frames at the chunk's and at those that follow; nothing where that is of no use."""
+        if not (self._remember and chunk.foresees):
+            return ()
+        if chunk.block is None:
+            return state.later
+        pictures, motion = chunk.block.pictures[None], chunk.block.motion[None]
+        return tuple(self._network.look_back(self._scale, pictures, chunk.levels, motion)[: chunk.block.kept])
 
     def lead(self, lead: Lead, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
         """What the lead leaves for the scene's first frame."""
         state = None
         for number in range(len(lead.motion), 0, -1):
             moved = lead.motion[number : number + 1] if state is not None else None
-            _, state = self._network.step(self._scale, lead.pictures[number : number + 1], shifts, state, moved)
+            picture = lead.pictures[number : number + 1]
+            _, state = self._network.step(self._scale, picture, shifts, Neighbors(state, moved))
         return state
 
-    def save(self, state: PreviousFrame | None) -> dict[str, Tensor]:
-        """Features and picture of the latest frame."""
-        if state is None:
+    def save(self, state: GenerateState) -> dict[str, Tensor]:
+        """Features and picture of the latest frame; what belongs to later ones is found again."""
+        if state.previous is None:
             return {}
-        return {"features": state.features.clone(), "picture": state.picture.clone()}
+        return {"features": state.previous.features.clone(), "picture": state.previous.picture.clone()}
 
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> PreviousFrame | None:
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> GenerateState:
         """The features and picture that `save` gave."""
         if not tensors:
-            return None
+            return GenerateState()
         device = self._network.weight.device
-        return PreviousFrame(tensors["features"].to(device), tensors["picture"].to(device))
+        return GenerateState(PreviousFrame(tensors["features"].to(device), tensors["picture"].to(device)))
 
-    def cache_usage(self, state: PreviousFrame | None) -> CacheUsage:
-        """Features and picture of the latest frame."""
-        return CacheUsage() if state is None else CacheUsage(state.features.nbytes + state.picture.nbytes)
+    def cache_usage(self, state: GenerateState) -> CacheUsage:
+        """Features and picture of the latest frame, and features of later ones."""
+        previous = state.previous
+        seen = 0 if previous is None else previous.features.nbytes + previous.picture.nbytes
+        return CacheUsage(seen + sum(found.nbytes for found in state.later))
 
 
 class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):

@@ -1,9 +1,10 @@
 """The enlarging network: residual blocks over a picture and what they found in the frame before.
 
 The features of the latest frame are moved along the optical flow and go into the next frame's first layer
-(frame-recurrent propagation as in BasicVSR, Chan et al., 2021, in one direction).  A trunk is shared by the
-scales; each has a first and a last convolution of its own.  Predicts a residual to bicubic interpolation.
-Knows tensors; does not know files, threads, chunks or scenes.
+(frame-recurrent propagation as in BasicVSR, Chan et al., 2021).  A shallow branch runs from later frames to earlier
+ones in the same way, as far as there is a view ahead; what it finds at a frame goes into that layer as well.  A trunk
+is shared by the scales; each has a first and a last convolution of its own.  Predicts a residual to bicubic
+interpolation.  Knows tensors; does not know files, threads, chunks or scenes.
 
 Legend: N batch, C channels, H and W grid positions; a position is p x p pixels of the source.
 """
@@ -31,27 +32,61 @@ MOST_POSITIONS = 1 << 19  # that go through the network at once; larger pictures
 class RecurrentConfig(NetworkConfig):
     """Sizes of the network."""
 
-    COUNTS = frozenset(("blocks",))
+    COUNTS = frozenset(("blocks", "later_blocks"))
 
     channels: int
     blocks: int
+    later_blocks: int = 0
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> RecurrentConfig:
         """See `NetworkConfig`."""
-        found = {"channels": shapes["recall.weight"][0], "blocks": count_entries(shapes, "blocks.")}
+        found = {
+            "channels": shapes["recall.weight"][0],
+            "blocks": count_entries(shapes, "blocks."),
+            "later_blocks": count_entries(shapes, "later.blocks."),
+        }
         return cls(**{**found, **given})
 
 
-STANDARD = RecurrentConfig(channels=64, blocks=7)
+STANDARD = RecurrentConfig(channels=64, blocks=7, later_blocks=3)
 
 
 @dataclass(frozen=True)
 class PreviousFrame:
-    """State after a frame: features [N, C, H, W] and its picture [N, 3, p H, p W]."""
+    """State after a frame: features [N, C, H, W] and its picture [N, 3, p H, p W].
+
+    For the branch that runs backward in time, the frame that it saw before is the later one.
+    """
 
     features: Tensor
     picture: Tensor
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """What is known of the frames around one.
+
+    `motion` [N, 2, H, W]: from each position to its content's place in the `previous` frame, x and y in positions.
+    Without either the frame is a scene's first.  `later` [N, C, H, W]: what `look_back` found at this frame.
+    """
+
+    previous: PreviousFrame | None = None
+    motion: Tensor | None = None
+    later: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ClipMotion:
+    """How content of clips moves, for training.
+
+    `before` [N, T, 2, H, W] to each frame's previous one, `after` to the next one; far outside where there is none.
+    `foreseen` [N] is 0 for clips that do without what later frames show.
+    """
+
+    before: Tensor
+    after: Tensor | None = None
+    foreseen: Tensor | None = None
 
 
 class Block(nn.Module):
@@ -77,26 +112,20 @@ class Block(nn.Module):
         return out.add_(x)
 
 
-class RecurrentNetwork(PublishedNetwork):
-    """The whole network; `step` walks one frame at a time."""
+class Propagation(nn.Module):
+    """From a picture and the features of the frame seen before it to its own features."""
 
-    CONFIG = RecurrentConfig
-    SIGNATURE = "recall.weight"
-
-    def __init__(self, config: RecurrentConfig) -> None:
+    def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.config = config
-        width = config.channels
-        self.stems = nn.ModuleDict({str(s): nn.Conv2d(INPUTS * p * p, width, 3, padding=1) for s, p in PIXELS.items()})
-        self.recall = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(config.blocks))
-        self.heads = nn.ModuleDict(
-            {str(s): nn.Conv2d(width, 3 * (s * p) ** 2, 3, padding=1) for s, p in PIXELS.items()}
+        self.channels = channels
+        self.stems = nn.ModuleDict(
+            {str(s): nn.Conv2d(INPUTS * p * p, channels, 3, padding=1) for s, p in PIXELS.items()}
         )
-        self.conditions = nn.Sequential(nn.Linear(LEVELS, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, config.blocks * width))
-        for layer in (self.conditions[-1], *self.heads.values()):
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.recall = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
+        self.conditions = nn.Sequential(nn.Linear(LEVELS, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, blocks * channels))
+        nn.init.zeros_(self.conditions[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conditions[-1].bias)  # type: ignore[arg-type]
 
     @property
     def weight(self) -> Tensor:
@@ -105,36 +134,12 @@ class RecurrentNetwork(PublishedNetwork):
 
     def shifts(self, levels: Tensor) -> tuple[Tensor, ...]:
         """The blocks' shifts [N, C] under conditions `levels` [N, LEVELS]."""
-        shifts: Tensor = self.conditions(levels)
-        return shifts.split(self.config.channels, -1)
+        shifts: Tensor = self.conditions(levels.to(self.weight.dtype))
+        return shifts.split(self.channels, -1)
 
-    def forward(
-        self, scale: int, pictures: Tensor, levels: Tensor, previous: PreviousFrame, motion: Tensor
-    ) -> tuple[Tensor, PreviousFrame]:
-        """Clips [N, T, 3, p H, p W] after a `previous` frame, `motion` [N, T, 2, H, W], to residuals; for training.
-
-        Motion to far outside means that no frame is before.
-        """
-        shifts, residuals = self.shifts(levels.to(self.weight.dtype)), []
-        for picture, moved in zip(pictures.unbind(1), motion.unbind(1), strict=True):
-            residual, previous = self.step(scale, picture, shifts, previous, moved)
-            residuals.append(residual)
-        return torch.stack(residuals, 1), previous
-
-    def step(
-        self,
-        scale: int,
-        picture: Tensor,
-        shifts: tuple[Tensor, ...],
-        previous: PreviousFrame | None,
-        motion: Tensor | None,
-    ) -> tuple[Tensor, PreviousFrame]:
-        """One frame [N, 3, p H, p W] in 0..1 to its residual [N, 3 (s p)^2, H, W], and what it leaves.
-
-        `motion` [N, 2, H, W]: from each position to its content's place in the frame before, x and y in
-        positions.  Without a `previous` one the frame is a scene's first.
-        """
-        pixels = PIXELS[scale]
+    def inputs(self, scale: int, picture: Tensor, neighbors: Neighbors) -> tuple[Tensor, Recalled | None]:
+        """Planes [N, C, H, W] of a picture [N, 3, p H, p W] in 0..1 beside the one seen before, and its features."""
+        pixels, previous, motion = PIXELS[scale], neighbors.previous, neighbors.motion
         if previous is None or motion is None:
             earlier = torch.cat([torch.zeros_like(picture), torch.zeros_like(picture[:, :1])], 1)
             recalled = None
@@ -146,21 +151,101 @@ class RecurrentNetwork(PublishedNetwork):
             recalled = Recalled(previous.features, motion, valid)
         x = torch.cat([picture, contrast(picture), earlier], 1)
         x = F.pixel_unshuffle(x, pixels) if pixels > 1 else x
-        residual, features = self.run(scale, x.to(self.weight.dtype), recalled, shifts)
+        return x.to(self.weight.dtype), recalled
+
+    def begin(self, scale: int, x: Tensor, recalled: Recalled | None) -> Tensor:
+        """The first layer before its activation."""
+        x = self.stems[str(scale)](x.contiguous(memory_format=torch.channels_last))
+        if recalled is not None:
+            x = x + self.recall(recalled.fetch().to(x.dtype).contiguous(memory_format=torch.channels_last))
+        return x
+
+    def refine(self, x: Tensor, shifts: tuple[Tensor, ...]) -> Tensor:
+        """From the first layer to the features."""
+        x = F.leaky_relu(x, 0.1)
+        for block, shift in zip(self.blocks, shifts, strict=True):
+            x = block(x, shift)
+        return x
+
+    def features(self, scale: int, picture: Tensor, shifts: tuple[Tensor, ...], neighbors: Neighbors) -> PreviousFrame:
+        """A frame's features; arguments as of `RecurrentNetwork.step`."""
+        x = self.begin(scale, *self.inputs(scale, picture, neighbors))
+        return PreviousFrame(self.refine(x, shifts), picture)
+
+
+class RecurrentNetwork(Propagation, PublishedNetwork):
+    """The network as a whole; `step` walks one frame at a time.
+
+    `later` is the branch that runs backward in time, None in networks without one.
+    """
+
+    CONFIG = RecurrentConfig
+    SIGNATURE = "recall.weight"
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config.channels, config.blocks)
+        self.config = config
+        width = config.channels
+        self.heads = nn.ModuleDict(
+            {str(s): nn.Conv2d(width, 3 * (s * p) ** 2, 3, padding=1) for s, p in PIXELS.items()}
+        )
+        self.later = Propagation(width, config.later_blocks) if config.later_blocks else None
+        self.combine = nn.Conv2d(width, width, 3, padding=1, bias=False) if config.later_blocks else None
+        for layer in (*self.heads.values(), *((self.combine,) if self.combine else ())):
+            nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, scale: int, pictures: Tensor, levels: Tensor, previous: PreviousFrame, motion: ClipMotion
+    ) -> tuple[Tensor, PreviousFrame]:
+        """Clips [N, T, 3, p H, p W] after a `previous` frame to residuals, and what the last frame leaves."""
+        shifts, residuals = self.shifts(levels), []
+        later = self.look_back(scale, pictures, levels, motion.after)
+        if motion.foreseen is not None:
+            later = [found * motion.foreseen.view(-1, 1, 1, 1).to(found.dtype) for found in later]
+        for index, (picture, moved) in enumerate(zip(pictures.unbind(1), motion.before.unbind(1), strict=True)):
+            neighbors = Neighbors(previous, moved, later[index] if later else None)
+            residual, previous = self.step(scale, picture, shifts, neighbors)
+            residuals.append(residual)
+        return torch.stack(residuals, 1), previous
+
+    def look_back(self, scale: int, pictures: Tensor, levels: Tensor, motion: Tensor | None) -> list[Tensor]:
+        """What the branch finds at each frame of clips, from the last to the first, in the frames' order.
+
+        `pictures` [N, T, 3, p H, p W]; `motion` [N, T, 2, H, W] from each position to its content's place in the frame
+        after; none where that is outside.  Nothing for a network without the branch.
+        """
+        if self.later is None or motion is None:
+            return []
+        shifts, state, found = self.later.shifts(levels), None, []
+        for index in range(pictures.shape[1] - 1, -1, -1):
+            neighbors = Neighbors(state, motion[:, index])
+            state = self.later.features(scale, pictures[:, index], shifts, neighbors)
+            found.append(state.features)
+        return found[::-1]
+
+    def step(
+        self, scale: int, picture: Tensor, shifts: tuple[Tensor, ...], neighbors: Neighbors
+    ) -> tuple[Tensor, PreviousFrame]:
+        """One frame [N, 3, p H, p W] in 0..1 to its residual [N, 3 (s p)^2, H, W], and what it leaves."""
+        x, recalled = self.inputs(scale, picture, neighbors)
+        residual, features = self.run(scale, x, recalled, shifts, neighbors.later)
         return residual, PreviousFrame(features, picture)
 
     def run(
-        self, scale: int, x: Tensor, recalled: Recalled | None, shifts: tuple[Tensor, ...]
+        self, scale: int, x: Tensor, recalled: Recalled | None, shifts: tuple[Tensor, ...], later: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Inputs [N, C, H, W] and the features before to the residual and features, in bands where they are large."""
         height, width = x.shape[-2:]
         rows = max(self.reach, MOST_POSITIONS // width)
         if height <= rows or torch.is_grad_enabled():
-            return self.walk(scale, x, recalled, shifts)
+            return self.walk(scale, x, recalled, shifts, later)
         found: list[Tensor] = []
         for top in range(0, height, rows):
             seen = slice(max(0, top - self.reach), top + rows + self.reach)
-            results = self.walk(scale, x[..., seen, :], recalled and recalled.rows(seen), shifts)
+            part_later = None if later is None else later[..., seen, :]
+            results = self.walk(scale, x[..., seen, :], recalled and recalled.rows(seen), shifts, part_later)
             own = slice(top - seen.start, top - seen.start + rows)
             for index, part in enumerate(results):
                 if not top:
@@ -175,15 +260,13 @@ class RecurrentNetwork(PublishedNetwork):
         return 2 * self.config.blocks + 2
 
     def walk(
-        self, scale: int, x: Tensor, recalled: Recalled | None, shifts: tuple[Tensor, ...]
+        self, scale: int, x: Tensor, recalled: Recalled | None, shifts: tuple[Tensor, ...], later: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The layers in order: inputs to the residual and features."""
-        x = self.stems[str(scale)](x.contiguous(memory_format=torch.channels_last))
-        if recalled is not None:
-            x = x + self.recall(recalled.fetch().to(x.dtype).contiguous(memory_format=torch.channels_last))
-        x = F.leaky_relu(x, 0.1)
-        for block, shift in zip(self.blocks, shifts, strict=True):
-            x = block(x, shift)
+        x = self.begin(scale, x, recalled)
+        if later is not None and self.combine is not None:
+            x = x + self.combine(later.to(x.dtype).contiguous(memory_format=torch.channels_last))
+        x = self.refine(x, shifts)
         return self.heads[str(scale)](x), x
 
 

@@ -1,0 +1,130 @@
+"""Enlarging with a view of later frames: blocks of them, what they help, where they are left out, interruptions."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.models.embedded.test_upscale import moving, picture, shipped
+from tests.networks.networks import tiny_parts
+from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.embedded import upscale
+from vrx.models.embedded.checkpoint import EmbeddedNetworks
+from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage
+from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
+from vrx.models.runner import SceneRunner
+from vrx.networks.embedded.classical import bicubic
+from vrx.train.degrade import quantize, shrink
+
+__all__ = ["picture", "shipped"]  # fixtures
+
+
+def chunks(low: Tensor, ahead: int = SCHEDULE.ahead) -> Iterator[DeviceChunk]:
+    """A scene cut as the schedule says; after its last frame it stands still."""
+    start, padded = 0, torch.cat([low, low[-1:].expand(SCHEDULE.first + ahead, *low.shape[1:])])
+    while start < len(low):
+        end = start + (SCHEDULE.next if start else SCHEDULE.first)
+        later = padded[end : end + ahead] if ahead else None
+        yield DeviceChunk(low[start:end], None, frozenset({0} if start == 0 else ()), later)
+        start = end
+
+
+def restorer_of(parts: EmbeddedNetworks, scale: int = 4, denoise: float | None = 0.0) -> EmbeddedRestorer:
+    options = EmbeddedOptions(task="upscale", scale=scale, strength=0.0, denoise=denoise)
+    return EmbeddedRestorer(options, parts, torch.device("cpu"), torch.float32)
+
+
+@torch.inference_mode()
+def enlarge(restorer: EmbeddedRestorer, pieces: list[DeviceChunk], interrupted: int | None = None) -> Tensor:
+    """All frames; after chunk number `interrupted` everything begins anew from what was saved."""
+    height, width = pieces[0].frames.shape[-2:]
+    scene = SceneStart(0, (height, width), (height * restorer.scale, width * restorer.scale))
+    runner, found = SceneRunner(restorer), []
+    runner.start(scene)
+    for number, piece in enumerate(pieces):
+        found.append(runner.step(piece).frames.clone())
+        if number == interrupted:
+            saved = runner.save()
+            runner = SceneRunner(restorer)
+            runner.load(scene, saved)
+    return torch.cat(found)
+
+
+def luma_gain(low: Tensor, truth: Tensor, found: Tensor) -> float:
+    """dB over bicubic."""
+    errors = [((x - truth) ** 2)[..., 8:-8, 8:-8].mean() for x in (bicubic(low, 4), found)]
+    return float(10 * torch.log10(errors[0] / errors[1]))
+
+
+def test_a_block_serves_several_chunks_and_its_end_is_looked_at_again() -> None:
+    covered, lengths = NOTHING, []
+    for count in (4, *[2] * 12):
+        length, covered = covered.plan(count, 8)
+        lengths.append(length)
+    assert lengths == [12, 0, 0, 0, 10, 0, 0, 0, 10, 0, 0, 0, 10]
+
+
+@pytest.mark.parametrize(("ahead", "kept"), [(2, 3), (3, 4), (4, 4), (8, 8)])
+def test_a_short_view_leaves_a_shorter_end_out(ahead: int, kept: int) -> None:
+    length, covered = NOTHING.plan(2, ahead)
+    assert (length, covered.frames) == (2 + ahead, kept - 2)
+    assert min(OVERLAP, ahead // 2) == length - kept
+
+
+def test_what_was_lost_is_found_again_from_the_same_frames() -> None:
+    _, covered = NOTHING.plan(4, 8)
+    _, covered = covered.plan(2, 8)
+    length, after = Coverage(covered.frames, lost=True).plan(2, 8)
+    assert length == covered.frames + OVERLAP
+    assert after == covered.plan(2, 8)[1]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("after", range(6))
+def test_an_interruption_changes_nothing(scale: int, after: int) -> None:
+    low = torch.rand(16, 3, 14, 18, generator=torch.Generator().manual_seed(2))
+    pieces, restorer = list(chunks(low)), restorer_of(tiny_parts(), scale)
+    assert torch.equal(enlarge(restorer, pieces, after), enlarge(restorer, pieces))
+
+
+def test_later_frames_help(picture: Tensor, shipped: EmbeddedNetworks) -> None:
+    truth = moving(picture, 12)
+    low = quantize(shrink(truth, 4))
+    restorer = restorer_of(shipped)
+    seen, blind = (luma_gain(low, truth, enlarge(restorer, list(chunks(low, ahead)))[:12]) for ahead in (8, 0))
+    assert seen > blind + 0.2
+
+
+def test_large_frames_and_those_whose_noise_goes_first_do_without(
+    shipped: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(4)
+    low = quantize((0.5 + 0.03 * torch.randn(8, 3, 64, 64, generator=generator)).clamp(0, 1))
+    usual = restorer_of(shipped, denoise=0.0)
+    seen, blind = (enlarge(usual, list(chunks(low, ahead))) for ahead in (8, 0))
+    assert not torch.equal(seen, blind)
+    cleaned = restorer_of(shipped, denoise=1.0)
+    assert torch.equal(*(enlarge(cleaned, list(chunks(low, ahead))) for ahead in (8, 0)))
+    monkeypatch.setattr(upscale, "MOST_POSITIONS", 64 * 64 - 1)
+    assert torch.equal(enlarge(usual, list(chunks(low))), blind)
+
+
+def test_a_scene_that_changed_is_looked_at_anew(shipped: EmbeddedNetworks) -> None:
+    """Its damage is another one, and so is what the branch finds under it."""
+    fade = torch.linspace(1, 0.3, 12)[:, None, None, None]
+    low = fade * torch.rand(12, 3, 24, 32, generator=torch.Generator().manual_seed(3))
+    encode = restorer_of(shipped, 2).stages["encode"]
+    state, begun = encode.start(SceneStart(0, (24, 32), (48, 64))), []
+    with torch.inference_mode():
+        for number, piece in enumerate(chunks(low)):
+            fresh = frozenset({0}) if number == 2 else piece.refresh
+            chunk, state = encode.step(DeviceChunk(piece.frames, None, fresh, piece.ahead), state)
+            begun += [number] if chunk.block is not None else []
+    assert begun == [0, 2]
+
+
+def test_views_of_later_frames_are_short_where_frames_are_large() -> None:
+    ahead = [SCHEDULE.within(width * height).ahead for width, height in ((1920, 1080), (3840, 2160), (4096, 3072))]
+    assert ahead == [8, 3, 0]

@@ -1,0 +1,60 @@
+"""Frames that are still to come, in blocks, for the branch of the enlarging network that runs backward in time.
+
+The branch walks a block from its last frame to its first.  What it finds at the first ones is kept until the chunks
+have come that far; at the others, which have little ahead of them, it is found again with the next block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vrx.models.optical_flow import Motion
+
+OVERLAP = 2  # frames at a block's end
+LEAST_AHEAD = 2  # frames that must come along for the branch to be worth its time
+
+
+@dataclass(frozen=True)
+class Block:
+    """Frames [B, 3, H, W], the first of which is a chunk's first, and how many of them keep what is found there.
+
+    `motion` [B, 2, h, w]: from each position to its content's place in the frame after; zero for the last frame.
+    """
+
+    pictures: Tensor
+    motion: Tensor
+    kept: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far the latest block reaches: `frames` from the next chunk's first on have what was found there.
+
+    `lost`: it is not at hand, as a run was resumed, and is to be found again from the same frames.
+    """
+
+    frames: int = 0
+    lost: bool = False
+
+    def plan(self, count: int, ahead: int) -> tuple[int, Coverage]:
+        """The length of the block that begins with a chunk of `count` frames, 0 for none, and what is covered after it.
+
+        `ahead`: frames that come along after the chunk.
+        """
+        if self.frames >= count and not self.lost:
+            return 0, Coverage(self.frames - count)
+        overlap = min(OVERLAP, ahead // 2)
+        kept = self.frames if self.frames >= count else count + ahead - overlap
+        return kept + overlap, Coverage(kept - count)
+
+
+NOTHING = Coverage()
+
+
+def make_block(search: Motion, pictures: Tensor, luma: Tensor, kept: int) -> Block:
+    """The block of pictures [B, 3, H, W] whose motion is found on `luma`, uint8 [B, h, w]."""
+    motion = search.between(luma.flip(0)).flip(0)
+    return Block(pictures, torch.cat([motion, motion.new_zeros(1, *motion.shape[1:])]).to(pictures.device), kept)
