@@ -282,7 +282,7 @@ def test_where_there_is_no_vmaf_the_table_says_why(vrx: Command, tmp_path: Path)
         write(tmp_path / f"{name}.mkv", content)
     done = vrx("compare", "a.mkv", "short.mkv")
     assert "not measured: the videos do not have the same frames" in " ".join(done.stdout.split())
-    assert done.stderr == "a.mkv: 1 frame has no counterpart\n"
+    assert done.stderr.splitlines()[-1] == "a.mkv: 1 frame has no counterpart"
     assert "not measured: a single picture" in vrx("compare", "still.mkv", "still.mkv").stdout
     plain = tmp_path / "ffmpeg"
     plain.write_text("#!/bin/sh\necho ' .. null V->V'\n")
