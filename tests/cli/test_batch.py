@@ -257,6 +257,33 @@ def test_a_stop_before_the_first_frame_has_an_event_too(
     assert [e["type"] for e in events_of(done)] == ["opening", "stopped", "batch-finished"]
 
 
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [
+        ((), "interrupted after 1 of 3 inputs. The same command with -n does the rest"),
+        (("-n",), "interrupted after 1 of 3 inputs. The same command does the rest"),
+    ],
+)
+def test_a_stopped_batch_shows_what_is_done_and_what_is_not(
+    main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch, extra: tuple[str, ...], line: str
+) -> None:
+    run = jobs.run
+
+    def stop_at_b(session: Session) -> object:
+        if session.job.source == "b.mkv":
+            raise KeyboardInterrupt
+        return run(session)
+
+    for name in "abc":
+        clip(f"{name}.mkv", frames=1)
+    monkeypatch.setattr(jobs, "run", stop_at_b)
+    done = main("upscale", "a.mkv", "b.mkv", "c.mkv", "-s", "2", *extra)
+    assert done.status == 130
+    rows = [row.split() for row in done.err.splitlines()[-5:]]
+    assert [row[:2] for row in rows[:3]] == [["a.mkv", "done"], ["b.mkv", "stopped"], ["c.mkv", "not"]]
+    assert done.err.splitlines()[-2:] == ["1 of 3 done, 1 stopped, 1 not begun", f"vrx: {line}"]
+
+
 def test_a_bug_is_a_failure_of_its_input(main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(session: Session) -> None:
         raise KeyError("x")

@@ -166,12 +166,14 @@ def interruption(stop: BaseException, batch: Batch) -> StoppedError:
         word += f" after {begun[0].done}{total} frames"
     elif batch.results or begun:
         word += f" after {len(batch.results)} of {len(batch.jobs)} inputs"
+    written = any(not isinstance(done.result, VrxError) for done in batch.results.values())
+    command = "the same command" if not written or batch.jobs[0].output.skip_existing else "the same command with -n"
     if saved:
-        resumed = f" of {len(begun)} inputs" if len(begun) > 1 else ""
-        return kind(word, f"{saved}{resumed} saved; the same command resumes there")
+        several = f" frames of {len(begun)} inputs" if len(begun) > 1 else ""
+        return kind(word, f"{saved}{several} saved; {command} resumes there")
     if batch.results and not begun:
-        return kind(word, "The same command does the rest")
-    return kind(word, "No frames saved; the same command starts again")
+        return kind(word, f"{command[:1].upper()}{command[1:]} does the rest")
+    return kind(word, f"No frames saved; {command} starts again")
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:

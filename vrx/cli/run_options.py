@@ -36,7 +36,7 @@ Until = Annotated[
     str | None,
     typer.Option(
         metavar="HH:MM",
-        help="Stop at the next HH:MM: the chunk at hand is finished, and all that is done is saved. The same command "
+        help="Stop at the next HH:MM: the chunks at hand are finished, and all that is done is saved. The same command "
         "resumes there; results that exist are skipped (-n).",
         rich_help_panel=RUN,
     ),
