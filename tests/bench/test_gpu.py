@@ -133,13 +133,22 @@ def test_sparse_attention_is_measured_with_its_fallback(context: Context) -> Non
 def test_missing_packages_are_stood_in_for() -> None:
     program = """
 from vrx.bench.gpu import stubs
-missing = stubs.install(("av", "scenedetect", "imageio_ffmpeg", "ftfy", "cv2", "tokenizers"))
-import vrx.bench.gpu.agreement, vrx.bench.gpu.models, vrx.bench.gpu.overlap, vrx.cli.app, av
+missing = stubs.install(("av", "scenedetect", "imageio_ffmpeg", "ftfy", "cv2", "PIL", "tokenizers", "filelock"))
+import vrx.bench.gpu.agreement, vrx.bench.gpu.models, vrx.bench.gpu.overlap, vrx.bench.gpu.ways, vrx.cli.app, av
 try:
     raise av.FFmpegError("x")
 except av.FFmpegError:
     print(*missing)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["av", "scenedetect", "imageio_ffmpeg", "ftfy", "cv2", "tokenizers"]
+    assert done.stdout.split() == [
+        "av",
+        "scenedetect",
+        "imageio_ffmpeg",
+        "ftfy",
+        "cv2",
+        "PIL",
+        "tokenizers",
+        "filelock",
+    ]
     assert stubs.exists("torch")

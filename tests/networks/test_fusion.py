@@ -71,14 +71,23 @@ def test_operations_are_counted_uncompiled() -> None:
     assert not graphs
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+    ],
+    ids=["torch", "cuBLAS", "cuDNN"],
+)
 @torch.inference_mode()
-def test_running_out_of_memory_is_no_reason_to_stop_compiling() -> None:
+def test_running_out_of_memory_is_no_reason_to_stop_compiling(error: Exception) -> None:
     def full(x: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     double = compiled(doubled, backend(None, []))
     double._compiled = full
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error)):
         double(torch.rand(3, 8))
     assert not double._fails
 

@@ -78,8 +78,10 @@ def test_running_out_of_memory_is_no_failure_to_compile(monkeypatch: pytest.Monk
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(sparse, "attend_flex", full)
+    attend = sparse.Sparse()
     with pytest.raises(torch.OutOfMemoryError):
-        sparse.Sparse()(*case())
+        attend(*case())
+    assert attend._lists == [False, True]
 
 
 @torch.inference_mode()

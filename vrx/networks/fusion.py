@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 logger = logging.getLogger(__name__)
+MEMORY = ("out of memory", "alloc_failed", "status_not_initialized")  # of messages of CUDA, cuBLAS and cuDNN
 SHORTEST = 1e-12  # a length below it is taken for it
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error of a GPU's library is about its memory, and so none of the compiler's."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(part in words for part in MEMORY)
 
 
 class Compiled:
@@ -42,9 +49,9 @@ class Compiled:
         try:
             self._mark(arguments)
             return self._compiled(*arguments)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none of them is fatal
+        except Exception as error:  # compilers fail in many ways, and none of them is fatal
+            if lacks_memory(error):
+                raise
             name, reason = self._function.__name__, " ".join(str(error).splitlines()[:2])
             logger.warning("%s runs uncompiled: %s: %s", name, type(error).__name__, reason)
             self._fails = True

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 OPTIONAL = (
     "av",
@@ -33,6 +33,18 @@ def exists(name: str) -> bool:
         return False
 
 
+class StubType(type):
+    """A class that may stand in for an enumeration: it has any member that it is asked for, and lists none."""
+
+    def __iter__(cls) -> Iterator[object]:
+        return iter(())
+
+    def __getattr__(cls, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return SimpleNamespace(value=name)
+
+
 class Stub(ModuleType):
     """A module whose capitalized attributes are exception classes, all others functions that return their argument."""
 
@@ -41,14 +53,24 @@ class Stub(ModuleType):
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        made: object = type(name, (Exception,), {}) if name[0].isupper() else first_argument
+        made: object = StubType(name, (Exception,), {}) if name[0].isupper() else Anything()
         setattr(self, name, made)
         return made
 
 
-def first_argument(*arguments: object, **_: object) -> object:
-    """The first argument, or None: a decorator that changes nothing."""
-    return arguments[0] if arguments else None
+class Anything:
+    """A function that returns its argument, a decorator that changes nothing, or an empty collection."""
+
+    def __call__(self, *arguments: object, **_: object) -> object:
+        return arguments[0] if arguments else None
+
+    def __getattr__(self, name: str) -> Anything:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Anything()
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(())
 
 
 class Finder(MetaPathFinder, Loader):

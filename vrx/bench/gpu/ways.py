@@ -102,6 +102,7 @@ class Stand:
     notes: list[str] = field(default_factory=list)
     written: list[Frame] = field(default_factory=list)
     mask: None = None
+    excerpt: None = None
     cuts: frozenset[int] = frozenset()
     source: str = "none.mp4"
     deadline: Deadline = field(default_factory=Deadline)

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from vrx.networks.fusion import lacks_memory
+
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -114,9 +116,9 @@ class Sparse:
         while self._lists:
             try:
                 return attend_flex(q, k, v, keep, lists=self._lists[0])
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and there is another one
+            except Exception as error:  # compilers fail in many ways, and there is another one
+                if lacks_memory(error):
+                    raise
                 reason = " ".join(str(error).splitlines()[:2])
                 del self._lists[0]
                 then = "with all its lists" if self._lists else "as masked attention"
