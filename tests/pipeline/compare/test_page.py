@@ -133,6 +133,8 @@ def test_it_has_every_figure_its_meaning_the_command_and_versions() -> None:
 def test_hours_of_video_make_no_larger_page() -> None:
     short, long = (build.build(comparison(count, scenes), NAMES, "x") for count, scenes in ((300, 1), (60_000, 500)))
     assert len(long) < 1_500_000
+    lines = json.loads(re.findall(r'id="data">(.*?)</script>', long)[0])["lines"]
+    assert {len(line) for figure in lines.values() for line in figure.values()} == {COLUMNS}
     assert len(Document(long).all("polyline")) == len(Document(short).all("polyline"))
     assert f"{500 - MOST_SCENES} more scenes" in long
     assert long.count("<tr>") < 3 * MOST_SCENES

@@ -60,7 +60,7 @@ def write(found: Comparison, path: Path, names: Sequence[str], command: str) -> 
 def build(found: Comparison, names: Sequence[str], command: str) -> str:
     """A comparison under names of its videos as HTML; `command` is shown as what made it."""
     report = Report(found, tuple(names))
-    drawn, data = plots(found, cast(FrameTable, found.frames), names)
+    drawn, data = plots(report, cast(FrameTable, found.frames))
     over_time = [sections.section("Over time", "time", cursor(data), drawn)] if len(found.frames) > 1 else []
     body = [
         element("header", element("h1", title(names)), sections.videos(found, names)),

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES
 from vrx.pipeline.compare.page.markup import Markup, element, joined
-from vrx.pipeline.compare.results import Comparison, FrameTable
+from vrx.pipeline.compare.results import FrameTable
+from vrx.pipeline.compare.tables import Report, cell
 
 COLUMNS = 600  # points of a line, at most: frames share one where there are more
 WIDTH, HEIGHT = 600.0, 120.0  # of a plot, in its own units; a page stretches it
@@ -77,15 +78,15 @@ class Timeline:
         return column / max(1, len(self.starts) - 1) * WIDTH
 
 
-def plots(found: Comparison, frames: FrameTable, names: Sequence[str]) -> tuple[Markup, dict[str, object]]:
+def plots(report: Report, frames: FrameTable) -> tuple[Markup, dict[str, object]]:
     """A plot for every figure that changes over time, and what the script needs to know of them."""
     timeline = Timeline.of(frames)
     drawn, lines = [], {}
     for name in FRAME_FIGURES:
-        series = {v: timeline.series(v, name) for v in range(len(names))}
+        series = {v: timeline.series(v, name) for v in range(len(report.names))}
         series = {video: part for video, part in series.items() if part.known}
         if series:
-            drawn.append(plot(name, series, timeline, names))
+            drawn.append(plot(name, series, timeline, report))
             lines[name] = {str(video): rounded(part.means) for video, part in series.items()}
     firsts = [frames[place] for place in timeline.starts]
     data: dict[str, object] = {
@@ -96,22 +97,17 @@ def plots(found: Comparison, frames: FrameTable, names: Sequence[str]) -> tuple[
     return element("div", *drawn, class_="plots"), data
 
 
-def plot(name: str, series: dict[int, Series], timeline: Timeline, names: Sequence[str]) -> Markup:
+def plot(name: str, series: dict[int, Series], timeline: Timeline, report: Report) -> Markup:
     """One figure of all videos that have it, under its title, with a readout for each."""
-    measure = MEASURES[name]
+    measure, names = MEASURES[name], report.names
+    means = {video: cell(name, report.found.overall[video]) for video in series}
     low = min(float(np.nanmin(part.low)) for part in series.values())
     high = max(float(np.nanmax(part.high)) for part in series.values())
     readouts = [
-        element(
-            "span",
-            names[video],
-            " ",
-            element("output", mean_text(name, part), data_video=video),
-            class_=f"key v{video}",
-        )
-        for video, part in series.items()
+        element("span", names[v], " ", element("output", mean, data_video=v), class_=f"key v{v}")
+        for v, mean in means.items()
     ]
-    words = ", ".join(f"{names[v]} {mean_text(name, p)}" for v, p in series.items())
+    words = ", ".join(f"{names[v]} {mean}" for v, mean in means.items())
     label = f"{measure.title} over time. Means: {words}. From {low:.{measure.digits}f} to {high:.{measure.digits}f}."
     drawing = element(
         "svg",
@@ -129,11 +125,6 @@ def plot(name: str, series: dict[int, Series], timeline: Timeline, names: Sequen
     unit = element("small", ", ".join(filter(None, (measure.unit, better))))
     caption = element("figcaption", title, " ", unit, element("span", *readouts, class_="keys"))
     return element("figure", caption, element("div", drawing, ends, class_="plot"), data_figure=name)
-
-
-def mean_text(name: str, series: Series) -> str:
-    """The mean of a line in words."""
-    return f"{float(np.nanmean(series.means)):.{MEASURES[name].digits}f}"
 
 
 def marks(timeline: Timeline) -> list[float]:

@@ -90,8 +90,12 @@
       figure.hidden = false;
       document.getElementById("no-video").hidden = true;
       slider(figure, (wanted) => { view = wanted; draw(); });
-      show();
-    });
+      go(0); // what is loaded may not be drawable yet; what was sought is
+    }, { once: true });
+    if (film.requestVideoFrameCallback) {
+      const presented = () => { show(); film.requestVideoFrameCallback(presented); };
+      film.requestVideoFrameCallback(presented);
+    }
     film.addEventListener("seeked", show);
     film.addEventListener("play", () => { play.textContent = "Pause"; play.setAttribute("aria-label", "Pause"); run(); });
     film.addEventListener("pause", () => { play.textContent = "Play"; play.setAttribute("aria-label", "Play"); });
