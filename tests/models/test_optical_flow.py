@@ -1,3 +1,4 @@
+import cv2
 import pytest
 import torch
 import torch.nn.functional as F
@@ -44,3 +45,13 @@ def test_one_picture_and_tiny_ones_do_not_move() -> None:
 def test_brightness_has_256_levels() -> None:
     picture = torch.stack([torch.full((3, 2, 2), value) for value in (0.0, 0.5, 1.0, 2.0)])
     assert to_luma(picture)[:, 0, 0].tolist() == [0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("frames", [2, 3, 9, 12])
+def test_pairs_searched_side_by_side_are_those_searched_in_turn(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = to_luma(torch.cat([torch.roll(texture(48, 60), t, -1) for t in range(frames)]))
+    found = {}
+    for threads in (1, 4):
+        monkeypatch.setattr(cv2, "getNumThreads", lambda threads=threads: threads)
+        found[threads] = Motion().between(levels)
+    assert torch.equal(found[1], found[4])

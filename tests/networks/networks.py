@@ -1,5 +1,7 @@
 """Small embedded networks with random weights, their heads included."""
 
+from dataclasses import replace
+
 import torch
 
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
@@ -29,11 +31,14 @@ def tiny_network(seed: int = 0) -> EmbeddedNetwork:
 
 def tiny_enlarging(seed: int = 0) -> RecurrentNetwork:
     torch.manual_seed(seed)
-    network = RecurrentNetwork(TINY_ENLARGING).eval()
-    for parameter in (*network.heads.parameters(), *network.conditions.parameters()):
+    plain = RecurrentNetwork(replace(TINY_ENLARGING, later_blocks=0))
+    for parameter in (*plain.heads.parameters(), *plain.conditions.parameters()):
         torch.nn.init.normal_(parameter, std=0.05)
-    assert network.combine is not None
-    torch.nn.init.normal_(network.combine.weight, std=0.2)
+    with torch.random.fork_rng(devices=[]):  # what is drawn for other networks stays the same
+        network = RecurrentNetwork(TINY_ENLARGING).eval()
+        assert network.combine is not None
+        torch.nn.init.normal_(network.combine.weight, std=0.2)
+    network.load_state_dict(plain.state_dict(), strict=False)
     return network
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import cv2
@@ -14,6 +15,8 @@ from vrx.networks.embedded.blur import LUMA
 LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
 PATCH_STRIDE = 5  # pixels; patches are of 8
 SOFTNESS = 1.0  # pixels
+MOST_WORKERS = 8  # pairs that are searched at once
+LEAST_THREADS = 3  # of OpenCV, from which on pairs are: with fewer the networks need them
 
 
 def to_luma(pictures: Tensor) -> Tensor:
@@ -30,10 +33,7 @@ class Motion:
     """
 
     def __init__(self) -> None:
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._search.setFinestScale(0)
-        self._search.setPatchStride(PATCH_STRIDE)
-        self._search.setVariationalRefinementIterations(0)
+        self._searches: list[cv2.DISOpticalFlow] = []
 
     def between(self, levels: Tensor) -> Tensor:
         """From each picture of uint8 [T, H, W] but the first to the one before it: where its content was.
@@ -43,9 +43,40 @@ class Motion:
         count, height, width = levels.shape
         if count < 2 or min(height, width) < LEAST_SIDE:
             return torch.zeros(max(0, count - 1), 2, height, width)
-        pictures = levels.numpy()
-        flows = [self._search.calc(now, before, None) for before, now in pairwise(pictures)]  # type: ignore[call-overload]
+        pairs = list(pairwise(levels.numpy()))
+        threads = cv2.getNumThreads()
+        workers = min(MOST_WORKERS, threads, len(pairs)) if threads >= LEAST_THREADS else 1
+        while len(self._searches) < workers:
+            self._searches.append(search())
+        if workers == 1:
+            flows = [flow(self._searches[0], pair) for pair in pairs]
+        else:  # each thread has a search of its own: one holds what it works with
+            shares = [pairs[number::workers] for number in range(workers)]
+            with ThreadPoolExecutor(workers) as pool:
+                found = list(pool.map(walk, self._searches, shares))
+            flows = [found[number % workers][number // workers] for number in range(len(pairs))]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
+
+
+def search() -> cv2.DISOpticalFlow:
+    """A search with its settings."""
+    made = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    made.setFinestScale(0)
+    made.setPatchStride(PATCH_STRIDE)
+    made.setVariationalRefinementIterations(0)
+    return made
+
+
+def flow(made: cv2.DISOpticalFlow, pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """From the second picture of a pair to the first, [H, W, 2]."""
+    before, now = pair
+    found: np.ndarray = made.calc(now, before, None)  # type: ignore[call-overload]
+    return found
+
+
+def walk(made: cv2.DISOpticalFlow, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Of several pairs, one after the other."""
+    return [flow(made, pair) for pair in pairs]
 
 
 def soften(levels: Tensor) -> Tensor:

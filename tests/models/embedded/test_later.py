@@ -12,7 +12,7 @@ from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.models.embedded.keep_size import EmbeddedOptions
-from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage
+from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage, frames_ahead
 from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import SceneRunner
 from vrx.networks.embedded.classical import bicubic
@@ -61,24 +61,47 @@ def luma_gain(low: Tensor, truth: Tensor, found: Tensor) -> float:
 def test_a_block_serves_several_chunks_and_its_end_is_looked_at_again() -> None:
     covered, lengths = NOTHING, []
     for count in (4, *[2] * 12):
-        length, covered = covered.plan(count, 8)
+        length, covered = covered.plan(count, 8, False)
         lengths.append(length)
     assert lengths == [12, 0, 0, 0, 10, 0, 0, 0, 10, 0, 0, 0, 10]
 
 
 @pytest.mark.parametrize(("ahead", "kept"), [(2, 3), (3, 4), (4, 4), (8, 8)])
 def test_a_short_view_leaves_a_shorter_end_out(ahead: int, kept: int) -> None:
-    length, covered = NOTHING.plan(2, ahead)
+    length, covered = NOTHING.plan(2, ahead, False)
     assert (length, covered.frames) == (2 + ahead, kept - 2)
     assert min(OVERLAP, ahead // 2) == length - kept
 
 
 def test_what_was_lost_is_found_again_from_the_same_frames() -> None:
-    _, covered = NOTHING.plan(4, 8)
-    _, covered = covered.plan(2, 8)
-    length, after = Coverage(covered.frames, lost=True).plan(2, 8)
+    _, covered = NOTHING.plan(4, 8, False)
+    _, covered = covered.plan(2, 8, False)
+    length, after = Coverage(covered.frames, covered.beyond, lost=True).plan(2, 8, False)
     assert length == covered.frames + OVERLAP
-    assert after == covered.plan(2, 8)[1]
+    assert after == covered.plan(2, 8, False)[1]
+
+
+def test_at_a_scene_s_end_there_is_nothing_to_look_at_again() -> None:
+    length, covered = NOTHING.plan(4, 3, True)
+    assert (length, covered) == (7, Coverage(3))
+
+
+@pytest.mark.parametrize(("frames", "ahead"), [(5, 1), (12, 8), (4, 0)])
+def test_the_repeated_last_frame_of_a_scene_is_not_looked_at(frames: int, ahead: int) -> None:
+    first = next(chunks(torch.rand(frames, 3, 4, 4)))
+    assert first.ahead is not None
+    assert len(first.ahead) == 8
+    assert frames_ahead(first) == ahead
+
+
+def test_a_single_picture_takes_no_longer_for_it(shipped: EmbeddedNetworks) -> None:
+    encode = restorer_of(shipped).stages["encode"]
+    picture = torch.rand(1, 3, 24, 32)
+    state = encode.start(SceneStart(0, (24, 32), (96, 128)))
+    with torch.inference_mode():
+        chunk, _ = encode.step(DeviceChunk(picture, None, frozenset({0}), picture.expand(8, 3, 24, 32)), state)
+    assert chunk.block is None
+    assert not chunk.foresees
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vrx.models.base import DeviceChunk
 from vrx.models.optical_flow import Motion
 
 OVERLAP = 2  # frames at a block's end
-LEAST_AHEAD = 2  # frames that must come along for the branch to be worth its time
+LEAST_AHEAD = 2  # frames that must come along for the branch to be worth its time, but where a scene ends
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,36 @@ class Block:
 class Coverage:
     """How far the latest block reaches: `frames` from the next chunk's first on have what was found there.
 
-    `lost`: it is not at hand, as a run was resumed, and is to be found again from the same frames.
+    `beyond`: frames of the block after these.  `lost`: what was found is not at hand, as a run was resumed, and is to
+    be found again from the same frames.
     """
 
     frames: int = 0
+    beyond: int = 0
     lost: bool = False
 
-    def plan(self, count: int, ahead: int) -> tuple[int, Coverage]:
+    def plan(self, count: int, ahead: int, ends: bool) -> tuple[int, Coverage]:
         """The length of the block that begins with a chunk of `count` frames, 0 for none, and what is covered after it.
 
-        `ahead`: frames that come along after the chunk.
+        `ahead`: frames that come along after the chunk, where it is not covered; `ends`: the scene ends with them.
         """
-        if self.frames >= count and not self.lost:
-            return 0, Coverage(self.frames - count)
-        overlap = min(OVERLAP, ahead // 2)
-        kept = self.frames if self.frames >= count else count + ahead - overlap
-        return kept + overlap, Coverage(kept - count)
+        if self.frames >= count:
+            return (self.frames + self.beyond) * self.lost, Coverage(self.frames - count, self.beyond)
+        beyond = 0 if ends else min(OVERLAP, ahead // 2)
+        return count + ahead, Coverage(ahead - beyond, beyond)
 
 
 NOTHING = Coverage()
+
+
+def frames_ahead(chunk: DeviceChunk) -> int:
+    """How many frames that come along with a chunk are new ones: a scene's last frame is repeated."""
+    if chunk.ahead is None:
+        return 0
+    count, frames = len(chunk.ahead), [*chunk.frames[-1:], *chunk.ahead]
+    while count and torch.equal(frames[count], frames[count - 1]):
+        count -= 1
+    return count
 
 
 def make_block(search: Motion, pictures: Tensor, luma: Tensor, kept: int) -> Block:

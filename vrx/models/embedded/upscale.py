@@ -13,7 +13,7 @@ from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, 
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
 from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
-from vrx.models.embedded.later import LEAST_AHEAD, NOTHING, Block, Coverage, make_block
+from vrx.models.embedded.later import LEAST_AHEAD, NOTHING, Block, Coverage, frames_ahead, make_block
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
@@ -142,9 +142,11 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
-        ahead = len(seen) - count
-        foresees = self._foresees and noise is None and ahead >= LEAST_AHEAD and fits(pictures, side)
-        length, covered = covered.plan(count, ahead) if foresees else (0, NOTHING)
+        along = len(seen) - count
+        ahead = frames_ahead(chunk) if along >= LEAST_AHEAD else 0
+        foresees = self._foresees and noise is None and fits(pictures, side)
+        foresees = foresees and (ahead > 0 or covered.frames >= count)
+        length, covered = covered.plan(count, ahead, ahead < along) if foresees else (0, NOTHING)
         searched = pictures[: max(length, count, 0 if len(state.latest) else LEAD_FRAMES)]
         luma = to_luma(F.avg_pool2d(searched, side) if side > 1 else searched)
         luma = luma if noise is None else soften(luma)
@@ -182,14 +184,15 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         """All of the state; what was found at later frames is found again."""
         damage = {} if state.damage is None else {"damage": state.damage.tensor()}
         average = {} if state.average is None else state.average.tensors()
-        due, covered = torch.tensor(state.due), torch.tensor(state.covered.frames)
+        due, covered = torch.tensor(state.due), torch.tensor([state.covered.frames, state.covered.beyond])
         return {**damage, "latest": state.latest.clone(), "due": due, "covered": covered, **average}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
         """The state that `save` gave."""
         damage = tensors.get("damage")
         known = None if damage is None else SceneDamage.from_tensor(damage)
-        covered = Coverage(int(tensors["covered"]), lost=True)
+        frames, beyond = tensors["covered"].tolist()
+        covered = Coverage(frames, beyond, lost=True)
         average, due = Average.from_tensors(tensors), bool(tensors["due"])
         return EncodeState(scene, known, tensors["latest"], average, due, covered)
 
