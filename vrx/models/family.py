@@ -97,7 +97,7 @@ class BuildRequest:
         wanted = Environment.read().compile if self.device.type == "cuda" else "off"
         if wanted != "off":
             network.fuse()
-            if wanted == "on" or self.frames is None or self.frames >= COMPILED_FROM:
+            if wanted == "on" or (self.frames or 0) >= COMPILED_FROM:
                 network.compile_layers()
         return align_weights(network)
 
