@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -63,4 +64,5 @@ def mask(
         render.note_line(f"nothing found in {found.frames} frames" + ("" if found.mask else "; no mask written"))
     if found.mask is not None and not json:
         render.note_line(f"wrote {found.mask}" + (f" and {found.picture}" if found.picture else ""))
-        render.note_line(f"check the picture, then: vrx inpaint {source} --mask {found.mask}")
+        command = shlex.join(["vrx", "inpaint", str(source), "--mask", str(found.mask)])
+        render.note_line(f"check the picture, then: {command}")

@@ -41,6 +41,18 @@ def test_two_columns_of_hd_take_a_screen() -> None:
     assert sheet.zoom == 2
 
 
+@pytest.mark.parametrize(
+    ("picture", "shown", "zoom"),
+    [((1440, 1080), (720, 540), 2), ((640, 360), (640, 360), 3), ((160, 120), (480, 360), 9)],
+)
+def test_pictures_are_as_high_as_fits_a_screen_and_a_third_of_each_side_is_enlarged(
+    picture: tuple[int, int], shown: tuple[int, int], zoom: int
+) -> None:
+    sheet = Sheet.fit(2, picture)
+    assert sheet.shown == shown
+    assert sheet.zoom == zoom
+
+
 def test_a_place_at_the_edge_stays_inside() -> None:
     sheet = Sheet.fit(2, (1280, 720))
     assert sheet.place(0, 0) == (0, 0)

@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vrx.pipeline.mask.samples import Luma, Plane
+from vrx.pipeline.mask.lengths import odd, unit_of
+from vrx.pipeline.mask.samples import Area, Luma, Plane
 
-Area = NDArray[np.bool_]
-
-UNIT_ROWS = 360  # rows of a picture in which lengths below are pixels; in larger ones they grow
 FLOW_SIDE = 480  # pixels; motion is found in pictures shrunk to at most this
 LEAST_LEVELS = 28.0  # that a spot stands out by from both neighbors
 NOISES = 5.0  # deviations of the noise that it does, too
@@ -50,7 +48,7 @@ class OutlierFinder:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._width, self._height = size
-        self._unit = max(1.0, self._height / UNIT_ROWS)
+        self._unit = unit_of(self._height)
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._factor = min(1.0, FLOW_SIDE / max(size))
         y, x = np.mgrid[: self._height, : self._width].astype(np.float32)
@@ -129,8 +127,3 @@ def stands_out(spot: Area, now: Luma, apart: Luma, pad: int) -> bool:
     difference = float(np.median(apart[spot]))
     contrast = abs(float(np.median(now[spot])) - float(np.median(now[ring])))
     return contrast >= AROUND * difference and float(np.quantile(apart[ring], 0.9)) <= QUIET * difference
-
-
-def odd(length: float) -> int:
-    """The next odd whole number of pixels, at least 3."""
-    return max(3, round(length) // 2 * 2 + 1)

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vrx.pipeline.mask.samples import Luma, Plane, gradients
-
-Area = NDArray[np.bool_]
+from vrx.pipeline.mask.samples import Area, Luma, Plane, gradients
 
 TOGETHER = 0.5  # of the shorter time, in which parts of one overlay are seen together
 SAME_PATTERN = 0.4  # of the stronger one's edges that two views of one overlay share

@@ -7,10 +7,10 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from vrx.pipeline.mask.overlay import Area, Overlay, drop_parts, gather
-from vrx.pipeline.mask.samples import EDGE, Luma, Plane, agree, gradients
+from vrx.pipeline.mask.lengths import odd, unit_of
+from vrx.pipeline.mask.overlay import Overlay, drop_parts, gather
+from vrx.pipeline.mask.samples import EDGE, Area, Luma, Plane, agree, gradients
 
-UNIT_ROWS = 360  # rows of a picture in which lengths below are pixels; in larger ones they grow
 LEAST_HITS = 6  # samples in a row that show an edge at the same place
 WEAK_HITS = 4  # samples in a row, of edges beside such
 STRONG_SHARE = 0.25  # of an overlay's edges that are seen that often
@@ -31,6 +31,14 @@ STROKE_LEVELS = 30  # by which they differ from what is around them
 ALWAYS = 0.8  # of the samples, that the characters of such a line which do not change are there
 CHANGED_SHARE = 0.12  # of a line's rectangle, where characters change in its middle
 CHANGING = 0.2  # share of the samples in which a place shows a stroke, where characters change
+BUSY = 0.15  # of a column of such a line, that changes where characters do
+LINE_REACH = 1.2  # heights of a line, up to which characters that change are apart
+LEAST_GROWTH = 0.3  # heights of a line, that such characters add to its width
+TALLEST_LINE, WIDEST_LINE = 0.15, 0.9  # of the picture's sides, that a line may have
+SCRATCH_WIDTH = 6  # pixels, at most
+SCRATCH_HEIGHT = 0.5  # of the picture's, at least
+SCRATCH_SLOPE = 3  # times as steep across as down, that its edges are
+SCRATCH_UPRIGHT, SCRATCH_SIDE = 0.9, 0.25  # shares of its edges that are so, and of each of its two sides
 
 
 class OverlayFinder:
@@ -38,7 +46,7 @@ class OverlayFinder:
 
     def __init__(self, size: tuple[int, int]) -> None:
         width, height = size
-        self._unit = max(1.0, height / UNIT_ROWS)
+        self._unit = unit_of(height)
         self._mean = (np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
         self._hits, self._tests, self._misses = (np.zeros((height, width), np.uint16) for _ in range(3))
         self._begin = np.zeros((height, width), np.int32)
@@ -176,13 +184,13 @@ class OverlayFinder:
     def _include_changing(self, overlay: Overlay) -> None:
         """Characters beside an overlay that change, as those of timecodes: the whole line, where there are any."""
         left, top, width, height = overlay.box
-        if width < height or height > 0.15 * self._hits.shape[0]:
+        if width < height or height > TALLEST_LINE * self._hits.shape[0]:
             return
         share = self._strokes[top : top + height] / len(self._times)
         if np.quantile(share[:, left : left + width][overlay.area], 0.75) < ALWAYS:
             return
-        busy = (share >= CHANGING).mean(0) >= 0.15
-        reach = round(1.2 * height)
+        busy = (share >= CHANGING).mean(0) >= BUSY
+        reach = round(LINE_REACH * height)
         start, stop = left, left + width
         while (more := np.flatnonzero(busy[max(0, start - reach) : start])).size:
             start = max(0, start - reach) + int(more[0])
@@ -190,18 +198,13 @@ class OverlayFinder:
             stop += int(more[-1]) + 1
         inner = share[:, left : left + width]
         within = (inner >= CHANGING) & (inner < ALWAYS)
-        if stop - start < width + 0.3 * height and within.mean() < CHANGED_SHARE:
+        if stop - start < width + LEAST_GROWTH * height and within.mean() < CHANGED_SHARE:
             return
-        if stop - start > 0.9 * self._hits.shape[1]:
+        if stop - start > WIDEST_LINE * self._hits.shape[1]:
             return
         pad = max(1, round(self._unit))
         begin, end = max(0, start - pad), min(self._hits.shape[1], stop + pad)
         overlay.left, overlay.area, overlay.changes = begin, np.ones((height, end - begin), bool), True
-
-
-def odd(length: float) -> int:
-    """The next odd whole number of pixels, at least 3."""
-    return max(3, round(length) // 2 * 2 + 1)
 
 
 def strokes(luma: Luma, unit: float) -> Area:
@@ -217,10 +220,15 @@ def spread(slopes: Plane) -> float:
 
 
 def is_scratch(y: tuple[int, int], x: tuple[int, int], slopes: Plane, height: int, unit: float) -> bool:
-    """Whether edges are those of a thin upright line of at least half of the picture's height."""
-    upright = np.abs(slopes[0]) >= 3 * np.abs(slopes[1])
+    """Whether edges are those of a thin upright line, from rows and columns `y` and `x` (first, last) of a picture.
+
+    `slopes` [2, n]: gradients across and down; `height` of the picture; `unit`: see `lengths`.
+    """
+    upright = np.abs(slopes[0]) >= SCRATCH_SLOPE * np.abs(slopes[1])
     both = min((slopes[0] > 0).mean(), (slopes[0] < 0).mean())
-    return bool(y[1] - y[0] >= height / 2 and x[1] - x[0] <= 6 * unit and upright.mean() > 0.9 and both > 0.25)
+    if y[1] - y[0] < SCRATCH_HEIGHT * height or x[1] - x[0] > SCRATCH_WIDTH * unit:
+        return False
+    return bool(upright.mean() > SCRATCH_UPRIGHT and both > SCRATCH_SIDE)
 
 
 def fill_strokes(edges: Area, width: int) -> Area:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vrx.pipeline.mask.samples import Luma
-
-Area = NDArray[np.bool_]
+from vrx.pipeline.mask.samples import Area, Luma
 
 LEVELS = 12  # that one stands out by
 LEAST_SAMPLES = 8  # of changed pictures

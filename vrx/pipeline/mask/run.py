@@ -29,9 +29,9 @@ from vrx.pipeline.mask.finds import FINDABLE, Find, MaskResult
 from vrx.pipeline.mask.outliers import OutlierFinder, Spots
 from vrx.pipeline.mask.overlay import Overlay
 from vrx.pipeline.mask.overlays import OverlayFinder
+from vrx.pipeline.mask.picture import MaskPicture
 from vrx.pipeline.mask.pixels import LEAST_SAMPLES, DeadPixelFinder
-from vrx.pipeline.mask.preview import Preview
-from vrx.pipeline.mask.samples import ChangeDetector, Luma
+from vrx.pipeline.mask.samples import Area, ChangeDetector, Luma
 from vrx.pipeline.mask.tally import SpotTally
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.video import make_plain_target
@@ -46,9 +46,10 @@ MOST_GROWTH = 64  # pixels
 
 @dataclass(frozen=True, kw_only=True)
 class MaskSettings:
-    """What is looked for (`finds.FINDABLE`), and by how many pixels finds are grown.
+    """What is looked for (`finds.FINDABLE`), and by how many pixels finds are grown (0 to 64).
 
-    `write_empty`: a mask is written where nothing was found, too.  Raises UsageError.
+    `write_empty`: a mask is written where nothing was found, too.  `stream`: the number of the video stream, None for
+    the one that players choose.  `overwrite`: files that exist are replaced.  Raises UsageError.
     """
 
     kinds: frozenset[str] = frozenset(FINDABLE)
@@ -70,7 +71,7 @@ class Finds:
     """
 
     overlays: list[Overlay]
-    pixels: NDArray[np.bool_]
+    pixels: Area
     pixel_count: int
     dust: bool
     scratches: bool
@@ -189,7 +190,7 @@ def spots_of(reader: Reader, wanted: bool) -> Iterator[tuple[Frame, Luma, Spots]
     yield *window[-1], Spots.none(window[-1][1].shape)
 
 
-def place(overlay: Overlay, mask: NDArray[np.bool_]) -> None:
+def place(overlay: Overlay, mask: Area) -> None:
     """Mark an overlay in a mask."""
     height, width = overlay.area.shape
     mask[overlay.top : overlay.top + height, overlay.left : overlay.left + width] |= overlay.area
@@ -219,7 +220,7 @@ class Record:
 
     shown: dict[tuple[str, int], Shown] = field(default_factory=dict)
 
-    def add(self, key: tuple[str, int], time: Fraction, area: NDArray[np.bool_], count: int) -> None:
+    def add(self, key: tuple[str, int], time: Fraction, area: Area, count: int) -> None:
         """A frame with `count` of a kind, or of overlay number `key[1]` of it, in an area [H, W]."""
         rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
         if not rows.size:
@@ -251,7 +252,7 @@ def write_mask(
     source: Path, path: Path, found: Finds, settings: MaskSettings
 ) -> tuple[Record, NDArray[np.uint8] | None]:
     """The second pass: the mask as a video with the frames and times of the source, and a picture of it."""
-    record, preview = Record(), Preview(found.frames)
+    record, picture = Record(), MaskPicture(found.frames)
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(source, settings, []))
         base = make_plain_target(
@@ -277,9 +278,9 @@ def write_mask(
                 mask = cv2.dilate(mask.astype(np.uint8), kernel) > 0
             planes = (mask.astype(np.uint8) * 255,)
             writer.write(Frame(planes, GRAY, target.color, item.frame.pts, item.frame.time_base))
-            preview.add(item.number, f"{float(time):.2f} s", item.frame, mask)
+            picture.add(item.number, f"{float(time):.2f} s", item.frame, mask)
         writer.finish(reader.end_time)
-    return record, preview.picture()
+    return record, picture.draw_all()
 
 
 def frames_with_overlays(reader: Reader, found: Finds) -> Iterator[Pending]:
@@ -311,7 +312,7 @@ def settle(frames: Iterator[Pending]) -> Iterator[tuple[Pending, frozenset[int]]
         yield take()
 
 
-def draw(item: Pending, shown: frozenset[int], found: Finds, record: Record, time: Fraction) -> NDArray[np.bool_]:
+def draw(item: Pending, shown: frozenset[int], found: Finds, record: Record, time: Fraction) -> Area:
     """The mask of a frame, before it is grown; what is masked is recorded."""
     mask = found.pixels.copy()
     if found.pixel_count:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
+Area = NDArray[np.bool_]
 
 SMALL_SIDE = 320  # pixels; whether the picture has changed is seen in one shrunk to at most this
 BLOCKS = 8  # parts a side that are looked at by themselves: an overlay is in a few of them only

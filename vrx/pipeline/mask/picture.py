@@ -1,4 +1,4 @@
-"""A picture of a mask: frames of the video with what is masked in red."""
+"""A picture of a mask, for people: frames of the video with what is masked in red."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vrx.media.frame import Frame
 from vrx.media.lettering import Picture
 from vrx.pipeline.colorspace import to_rgb
+from vrx.pipeline.mask.samples import Area
 from vrx.pipeline.pictures import row, scaled, stacked, to_picture
 
 SHOTS, IN_ROW = 6, 2  # frames that are shown, and beside each other
@@ -21,7 +22,7 @@ SHARE = 0.6  # of red where it is masked
 OUTLINE = (255, 220, 0)
 
 
-class Preview:
+class MaskPicture:
     """Takes frames here and there, of `frames` in all."""
 
     def __init__(self, frames: int) -> None:
@@ -29,7 +30,7 @@ class Preview:
         self._shots: list[tuple[str, Picture]] = []
         self._other: tuple[str, Picture] | None = None
 
-    def add(self, number: int, title: str, frame: Frame, mask: NDArray[np.bool_]) -> None:
+    def add(self, number: int, title: str, frame: Frame, mask: Area) -> None:
         """A frame; it is drawn if it is the first with a mask after a wanted place."""
         if mask.any() and self._wanted and number >= self._wanted[0]:
             self._wanted = [place for place in self._wanted if place > number]
@@ -37,7 +38,7 @@ class Preview:
         elif self._other is None and mask.any():
             self._other = (title, draw(frame, mask))
 
-    def picture(self) -> Picture | None:
+    def draw_all(self) -> Picture | None:
         """The frames taken, in rows; None for none."""
         shots: Sequence[tuple[str, Picture]] = self._shots or [shot for shot in (self._other,) if shot is not None]
         parts = [shots[first : first + IN_ROW] for first in range(0, len(shots), IN_ROW)]
@@ -45,7 +46,7 @@ class Preview:
         return stacked(rows) if rows else None
 
 
-def draw(frame: Frame, mask: NDArray[np.bool_]) -> Picture:
+def draw(frame: Frame, mask: Area) -> Picture:
     """A frame with its mask in red, and outlined, so that small spots are seen."""
     picture = to_picture(to_rgb(frame, torch.device("cpu"))[0])
     height, width = picture.shape[:2]
@@ -59,7 +60,7 @@ def draw(frame: Frame, mask: NDArray[np.bool_]) -> Picture:
     return small
 
 
-def grow_to_see(mask: NDArray[np.bool_], factor: float) -> NDArray[np.uint8]:
+def grow_to_see(mask: Area, factor: float) -> NDArray[np.uint8]:
     """A mask grown so that nothing is lost when every `factor`-th pixel is taken."""
     side = max(1, int(np.ceil(factor)))
     return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)), np.uint8)
