@@ -1,5 +1,7 @@
 """Defaults of options: what files and variables may say, what precedes what, and what is wrong with them."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,22 @@ def test_what_is_wrong_is_named_with_its_file_and_key(tmp_path: Path, text: str,
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"[defaults]\n# \xff\n")
     with pytest.raises(UsageError, match=r"cannot read .*config\.toml"):
+        configuration.load(KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.mkdir(), "it is a folder, not a file"),
+        (lambda path: os.mkfifo(path), "it is a named pipe, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("none"), "No such file or directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_not_taken_for_nothing(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+    make(tmp_path / "config.toml")
+    with pytest.raises(UsageError, match=rf"cannot read {tmp_path}/config\.toml: {words}"):
         configuration.load(KNOWN)
 
 

@@ -172,9 +172,10 @@ def test_compiling_is_left_to_vrx_unless_it_is_said(
     assert Environment.read().compile == expected
 
 
-def test_a_word_that_is_no_way_of_compiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VRX_COMPILE", "maybe")
-    with pytest.raises(UsageError, match="VRX_COMPILE is 'maybe'"):
+@pytest.mark.parametrize("variable", ["VRX_COMPILE", "VRX_FALLBACK"])
+def test_a_word_that_a_variable_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "maybe")
+    with pytest.raises(UsageError, match=f"{variable} is 'maybe'. Choose .*on or off"):
         Environment.read()
 
 

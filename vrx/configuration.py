@@ -124,8 +124,8 @@ def replaced_by(option: str) -> frozenset[str]:
 def load(known: Options) -> Configuration:
     """The user's file, checked, the environment and all presets.  Raises UsageError."""
     found = Environment.read()
-    exists = found.config.is_file()
-    if found.config_named and not exists:
+    exists = is_there(found.config)
+    if found.config_named and not found.config.is_file():
         raise UsageError(f"VRX_CONFIG_FILE is {found.config}, which is not a file", "Unset or correct it")
     tables = read(found.config, ("defaults", "presets")) if exists else {}
     return Configuration(
@@ -135,6 +135,17 @@ def load(known: Options) -> Configuration:
         environment=parse_environment(found.defaults, known),
         presets={**packaged_presets(known), **parse_presets(tables, str(found.config), known)},
     )
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything of a name; what cannot be read is there, so that nothing is left out unsaid."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def packaged_presets(known: Options) -> dict[str, Preset]:

@@ -376,7 +376,7 @@ class Environment:
             config_named=bool(configured),
             defaults={name: text for name, text in os.environ.items() if name.startswith("VRX_DEFAULT_")},
             compile=read_compile(os.environ.get("VRX_COMPILE", "auto")),
-            fallback=is_on("VRX_FALLBACK"),
+            fallback=read_switch("VRX_FALLBACK"),
         )
 
 
@@ -393,6 +393,13 @@ def read_compile(value: str) -> Compile:
     return words[value.lower()]
 
 
-def is_on(variable: str) -> bool:
-    """Whether a variable of the environment is anything but `off` or `0`."""
-    return os.environ.get(variable, "on").lower() not in ("off", "0")
+def read_switch(variable: str) -> bool:
+    """A variable of the environment that is `on` (`1`), as where it is not set, or `off` (`0`).
+
+    Raises UsageError for anything else.
+    """
+    words = {"on": True, "1": True, "off": False, "0": False}
+    value = os.environ.get(variable, "on")
+    if value.lower() not in words:
+        raise UsageError(f"{variable} is {value!r}", "Choose on or off")
+    return words[value.lower()]

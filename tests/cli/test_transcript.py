@@ -10,7 +10,7 @@ from tests.clips import ClipMaker
 from tests.conftest import Command
 from vrx.cli import transcript
 from vrx.cli.render import error_line
-from vrx.errors import VrxError
+from vrx.errors import OutputError, VrxError
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S")
 
@@ -74,3 +74,17 @@ def test_a_full_disk_ends_the_log_and_not_the_run(capsys: pytest.CaptureFixture[
         "vrx: something",
     ]
     assert not transcript.active()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_a_log_only_where_it_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match=f"cannot write the log {pipe}: nothing reads this pipe"):
+        transcript.open_log(pipe, debug=False)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    transcript.open_log(pipe, debug=False)
+    error_line(VrxError("something"))
+    transcript.close()
+    assert os.read(reading, 1000).endswith(b"vrx: something\n")
+    os.close(reading)

@@ -15,6 +15,17 @@ from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
 
 
+def write_black(path: Path, size: tuple[int, int], pix_fmt: str) -> None:
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("rawvideo", rate=25)
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
+        picture = av.VideoFrame(*size, pix_fmt)
+        for plane in picture.planes:
+            plane.update(bytes(plane.buffer_size))
+        box.mux(video.encode(picture))
+        box.mux(video.encode())
+
+
 def frames_of(path: Path, which: Deinterlace) -> list[Frame]:
     with Reader(path, Span(), lambda note: None, deinterlace=which) as reader:
         return list(reader.frames())
@@ -158,3 +169,18 @@ def test_every_format_passes(clip: ClipMaker, pix_fmt: str) -> None:
     assert [p.shape for p in passed[1].planes] == [p.shape for p in plain[1].planes]
     for a, b in zip(plain[1].planes, passed[1].planes, strict=True):
         assert np.abs(a.astype(float) - b).mean() < 0.05 * plain[1].layout.peak
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv444p", "gray", "yuv422p", "yuv420p"])
+def test_pictures_too_small_for_the_filter_are_refused_at_once(tmp_path: Path, pix_fmt: str) -> None:
+    least = {"yuv420p": (5, 7), "yuv422p": (5, 4)}.get(pix_fmt, (3, 4))
+    for size in (least, (least[0] - 1, 64), (64, least[1] - 1)):
+        path = tmp_path / f"{size[0]}x{size[1]}.nut"
+        write_black(path, size, pix_fmt)
+        for which in (Deinterlace.ON, Deinterlace.DOUBLE):
+            if size == least:
+                assert len(frames_of(path, which)) == which.divisor
+                continue
+            with pytest.raises(UsageError, match=rf"pictures of {path.stem} in {pix_fmt} are too small to be deinter"):
+                Reader(path, Span(), lambda note: None, deinterlace=which)
+        assert len(frames_of(path, Deinterlace.AUTO)) == 1

@@ -110,3 +110,27 @@ def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path:
     upscale = Job(**{**vars(job), "restore": RestoreSettings(task=Task.UPSCALE, scale=2)})
     with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
         assert open_masks(upscale, reader, [].append) is None
+
+
+@pytest.mark.parametrize(("name", "ends"), [("a.mkv", "0:00:00.480"), ("a.png", "0:00:00.000")])
+def test_masks_and_boxes_that_begin_after_the_end_are_told(
+    clip: ClipMaker, tmp_path: Path, name: str, ends: str
+) -> None:
+    source = clip(name, frames=12) if name == "a.mkv" else save_picture(tmp_path / name, np.zeros((48, 64), np.uint8))
+    mask = save_picture(tmp_path / "m.png", np.eye(48, 64, dtype=np.uint8) * 255)
+    boxes = tuple(map(parse_box, ("1,1,4,4", "2,2,4,4@0-0.1", "3,3,4,4@9-10")))
+    restore = RestoreSettings(task=Task.INPAINT, mask=mask, mask_time=Stretch(Fraction(1, 2)), boxes=boxes)
+    job = Job(
+        source=str(source),
+        model=ModelSettings(),
+        restore=restore,
+        selection=SelectionSettings(),
+        output=OutputSettings(),
+    )
+    notes: list[Note] = []
+    with Reader(source, Span(), notes.append) as reader, open_masks(job, reader, notes.append):
+        pass
+    assert [(note.code, note.text) for note in notes] == [
+        ("empty-mask", f"a --mask begins at 0:00:00.500, and the video ends at {ends}: it fills nothing"),
+        ("empty-mask", f"a --box begins at 0:00:09.000, and the video ends at {ends}: it fills nothing"),
+    ]

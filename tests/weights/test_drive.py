@@ -302,6 +302,13 @@ def test_pages_are_read_as_drive_writes_them() -> None:
     assert describe_page("<title> Not \n Found&#33; </title>").endswith("(Google Drive's page: Not Found!)")
 
 
+@pytest.mark.parametrize("broken", ["<![if", "<![é", "<![&#xD800;<!DOCTYPE", "<![<?", "<!--", "<a", "&#x110000;", "\0"])
+def test_a_page_that_is_broken_off_or_no_html_counts_as_far_as_it_can_be_read(broken: str) -> None:
+    page = '<div class="flip-entries"><a href="/file/d/1klmnopqrst/view">a.pt</a>' + broken
+    assert parse_listing(page, "") == [DriveItem("a.pt", "1klmnopqrst", is_folder=False)]
+    assert parse_confirmation(broken, "https://x.y/z") == ""
+
+
 def test_a_run_with_a_prompt_pulls_the_checkpoint_and_loads_it(
     command: Pull, drive: Drive, clip: ClipMaker, tmp_path: Path
 ) -> None:

@@ -65,4 +65,4 @@ def mask(
     if found.mask is not None and not json:
         render.note_line(f"wrote {found.mask}" + (f" and {found.picture}" if found.picture else ""))
         command = shlex.join(["vrx", "inpaint", str(source), "--mask", str(found.mask)])
-        render.note_line(f"check the picture, then: {command}")
+        render.note_line(f"check the picture, then: {command}" if found.picture else f"it marks nothing yet: {command}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import sys
 from contextlib import suppress
@@ -38,6 +40,7 @@ def open_log(path: Path, debug: bool) -> None:
     """
     try:
         refuse_other_files(path)
+        refuse_unread_pipe(path)
         handler = LogFile(path)
     except OSError as error:
         if isinstance(error, OutputError):
@@ -56,6 +59,18 @@ def refuse_other_files(path: Path) -> None:
     with path.open("rb") as file:
         if not BEGINNING.match(file.read(32)):
             raise OutputError(f"cannot add to {path}, which is not a log of vrx", "Name another file with --log")
+
+
+def refuse_unread_pipe(path: Path) -> None:
+    """Refuse a named pipe that nobody reads: opening it would wait for ever.  Raises OutputError and OSError."""
+    if not path.is_fifo():
+        return
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OutputError(f"cannot write the log {path}: nothing reads this pipe", "Begin to read it first") from error
 
 
 def active() -> bool:

@@ -39,15 +39,28 @@ class Deinterlace(StrEnum):
         return 2 * rate if self is Deinterlace.DOUBLE else rate
 
 
-def check_source(which: Deinterlace, pix_fmt: str, is_picture: bool) -> None:
-    """Refuse what a source is not made for: a single picture, or a format.  Raises UsageError."""
+def check_source(which: Deinterlace, first: VideoFrame, is_picture: bool) -> None:
+    """Refuse what a source is not made for: a single picture, a format, or a size.  Raises UsageError."""
     if which.divisor > 1 and is_picture:
         raise UsageError(f"--deinterlace {which} makes other frames of a video's, and this is a picture", "Use on")
     if which is Deinterlace.FILM:
-        check_format(pix_fmt)
+        check_format(first.format.name)
+    if which in (Deinterlace.ON, Deinterlace.DOUBLE):
+        check_size(first)
+
+
+def check_size(picture: VideoFrame) -> None:
+    """Refuse pictures that bwdif does not take.  Raises UsageError."""
+    form = picture.format
+    if form.chroma_width(picture.width) < LEAST_COLUMNS or form.chroma_height(picture.height) < LEAST_ROWS:
+        raise UsageError(
+            f"pictures of {picture.width}x{picture.height} in {form.name} are too small to be deinterlaced",
+            "Use --deinterlace off",
+        )
 
 
 DIVISORS = {Deinterlace.DOUBLE: 2, Deinterlace.FILM: 4}  # a field is half a frame; film frames: 1, 1 1/4, 1 1/2, ...
+LEAST_COLUMNS, LEAST_ROWS = 3, 4  # of every plane, for bwdif
 BWDIF = {
     Deinterlace.AUTO: "mode=send_frame:parity=auto:deint=interlaced",
     Deinterlace.ON: "mode=send_frame:parity=auto:deint=all",
@@ -71,6 +84,7 @@ def deinterlace(
     step = max(1, round(1 / (rate * time_base))) if rate else 1
     for picture in source:
         if which is not Deinterlace.OFF and (which is not Deinterlace.AUTO or picture.interlaced_frame):
+            check_size(picture)
             filters = [("bwdif", BWDIF[which])]
             yield from filter_pictures(chain([picture], source), filters, which.divisor, step)
             return

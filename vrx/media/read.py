@@ -92,7 +92,7 @@ class Reader:
         info = describe_source(self._container, self.name, source, self._stream)
         self._describe_choice(info)
         self._first: VideoFrame = self._decode_first()
-        check_source(self._deinterlace, self._first.format.name, info.still and self._sequence is None)
+        check_source(self._deinterlace, self._first, info.still and self._sequence is None)
         orientation = read_orientation(self._first)  # H.264 and HEVC store it with some pictures only
         rotation = self._first.rotation
         base = Fraction(self._first.time_base or info.video.time_base)

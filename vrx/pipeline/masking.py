@@ -17,7 +17,7 @@ from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
 from vrx.pipeline.output import expected_frames
-from vrx.settings import Job, SelectionSettings
+from vrx.settings import Job, SelectionSettings, format_time
 
 
 class JobMask:
@@ -65,7 +65,21 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
         if complete is not None and track.count is not None:
             seconds = (job.selection.start or Fraction(0)) - (complete.start or Fraction(0))
             track.skip(ceil(seconds * reader.info.video.rate))
+    if complete is None:
+        warn_late(job, reader, notify)
     return JobMask(track, boxes, reader.size, restore.mask_time)
+
+
+def warn_late(job: Job, reader: Reader, notify: Notify) -> None:
+    """Warn of a mask and of boxes that begin when the video has ended."""
+    info, restore = reader.info_on_timeline(), job.restore
+    length = Fraction(0) if info.still else info.video.duration or info.duration
+    options = [("--mask", restore.mask_time), *(("--box", Stretch(box.start, box.end)) for box in restore.boxes)]
+    for option, stretch in options:
+        begin = None if stretch is None else stretch.start
+        if begin and length is not None and begin >= length:
+            times = f"begins at {format_time(begin)}, and the video ends at {format_time(length)}"
+            notify(Note("empty-mask", f"a {option} {times}: it fills nothing", level="warning"))
 
 
 def draw_box(box: Box, stored: tuple[int, int], orientation: Orientation) -> Mask:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
@@ -74,8 +75,9 @@ class PageParser(HTMLParser):
 def parse_page(page: str) -> PageParser:
     """A page, parsed; malformed ones as far as they go."""
     parser = PageParser()
-    parser.feed(page)
-    parser.close()
+    with suppress(AssertionError):  # the parser's way to say that a declaration, <![ and so on, is none it knows
+        parser.feed(page)
+        parser.close()
     return parser
 
 

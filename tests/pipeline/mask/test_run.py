@@ -1,6 +1,7 @@
 """A mask from a file: what is found, where, when, and that vrx inpaint takes it."""
 
 import json
+import shlex
 from fractions import Fraction
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def test_nothing_found_is_said_and_writes_no_file(tmp_path: Path, vrx: Command) 
     assert (done.returncode, done.stdout) == (0, "")
     assert "nothing found in 20 frames; no mask written" in done.stderr
     assert [path.name for path in tmp_path.glob("clean*")] == ["clean.mkv"]
+    done = vrx("mask", clean, "--write-empty", "-o", "it's.mkv")
+    command = shlex.join(["vrx", "inpaint", str(clean), "--mask", "it's.mkv"])
+    assert done.stderr.endswith(f"wrote it's.mkv\nit marks nothing yet: {command}\n")
     result = make_mask(clean, None, MaskSettings(write_empty=True))
     assert result.finds == ()
     assert result.picture is None
@@ -102,4 +106,6 @@ def test_what_cannot_be_done_is_one_line(marked: Path, tmp_path: Path) -> None:
         MaskSettings(grow=65)
     with pytest.raises(UsageError, match="Did you mean dust"):
         parse_kinds("dusts")
+    with pytest.raises(UsageError, match="all has every other kind in it"):
+        parse_kinds("dust,all")
     assert parse_kinds("all") == parse_kinds("overlays, dust,scratches,pixels")
