@@ -36,7 +36,7 @@ def fill(backbone: nn.Module) -> None:
         parameter.data = wave(tuple(parameter.shape), 2 * place + name.endswith("bias"))
 
 
-def lines() -> list[Tensor]:
+def linear() -> list[Tensor]:
     """Those of LPIPS' layers, not below zero."""
     return [wave((width,), 100 + number).abs() for number, width in enumerate((64, 192, 384, 256, 256))]
 
@@ -58,7 +58,7 @@ def pictures(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def lpips() -> Lpips:
     network = Lpips()
     fill(network.backbone)
-    network.lines = nn.ParameterList(lines())
+    network.linear = nn.ParameterList(linear())
     return network
 
 

@@ -18,11 +18,12 @@ from tests.pipeline.jobs import make_job, notes
 from vrx import events
 from vrx.errors import DeviceError, MemoryExhaustedError, OverflowedError, VrxError
 from vrx.events import Event
-from vrx.models.base import AnyStage
+from vrx.models.base import AnyStage, SceneStart
 from vrx.models.embedded import keep_size, upscale
 from vrx.models.runner import StageRunner
 from vrx.pipeline import devices, executor, fallback, pool, run
 from vrx.pipeline.batch import Batch
+from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.resume import writer
 from vrx.settings import Job, ModelSettings, RestoreSettings, Task
 
@@ -364,6 +365,21 @@ def test_float32_that_overflows_is_an_error(clip: ClipMaker, tmp_path: Path, mon
     monkeypatch.setattr(executor, "refuse_nan", refuse)
     with pytest.raises(VrxError, match="NaN or Inf"):
         restore(make_job(clip(frames=2), tmp_path / "o.mkv", **LOSSLESS))
+
+
+def test_memory_continues_at_the_latest_saved_state_and_overflow_at_the_scene_s_start() -> None:
+    scene = SceneStart(1, (4, 6), (8, 12))
+    saved = executor.StreamState(scene, 1, 8, {"generate": {"keys": torch.zeros(1)}})
+    bookmark = fallback.Bookmark(None)
+    assert bookmark.scene_start() is bookmark.latest() is fallback.BEFORE_ALL
+    bookmark.pass_chunk(Chunk((), 0, 0, 5))
+    bookmark.pass_scene(scene)
+    start = bookmark.latest()
+    assert (start.scene.number, start.index, start.frame) == (0, 0, 5)
+    bookmark.pass_save(executor.Save(saved))
+    assert bookmark.latest() is saved
+    assert bookmark.scene_start() is start
+    assert fallback.Bookmark(saved).scene_start() is None  # the scene began in an earlier run
 
 
 def test_an_error_of_ours_about_memory_is_not_retried() -> None:

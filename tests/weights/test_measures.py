@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.networks.test_perceptual import dists, fill, lines, lpips, shares
+from tests.networks.test_perceptual import dists, fill, linear, lpips, shares
 from tests.pipeline.compare.clips import noisy, scene, write
 from tests.weights.hub_server import Hub, Pull, message
 from vrx.models.measures import MEASURES, load_entries
 from vrx.networks.perceptual import AlexNet, Vgg16
 
 REPO = "someone/measures"
-NAMES = {"lpips": ("alexnet.pth", "lines.pth"), "dists": ("vgg.pth", "shares.pth")}
+NAMES = {"lpips": ("alexnet.pth", "linear.pth"), "dists": ("vgg.pth", "shares.pth")}
 
 
 def saved(tensors: dict[str, Tensor], zipped: bool = True) -> bytes:
@@ -41,7 +41,9 @@ def files() -> dict[str, bytes]:
     alpha, beta = shares()
     return {
         "alexnet.pth": saved(classifier(AlexNet())),
-        "lines.pth": saved({f"lin{n}.model.1.weight": line.view(1, -1, 1, 1) for n, line in enumerate(lines())}),
+        "linear.pth": saved(
+            {f"lin{n}.model.1.weight": weights.view(1, -1, 1, 1) for n, weights in enumerate(linear())}
+        ),
         "vgg.pth": saved(classifier(Vgg16()), zipped=False),
         "shares.pth": saved({"alpha": alpha, "beta": beta}),
     }

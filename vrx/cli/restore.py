@@ -126,7 +126,7 @@ class SharedOptions:
             ),
         )
 
-    def previewed(self, variants: tuple[Variant, ...]) -> PreviewSettings | None:
+    def preview_settings(self, variants: tuple[Variant, ...]) -> PreviewSettings | None:
         """What a preview shows; None for a run of all.  Raises UsageError."""
         settings = PreviewSettings(
             at=tuple(map(parse_time, self.at or ())), length=parse_length(self.length), variants=variants
@@ -181,7 +181,7 @@ def expand(command: Callable[..., RestoreSettings], given: frozenset[str]) -> Ca
         values = options | dict.fromkeys(given, True)
         shared = SharedOptions(**{p.name: values[p.name] for p in common})
         variants = [variant(name, job(values | chosen)) for name, chosen in parse_choices(context, shared.vary or [])]
-        template = replace(job(values), preview=shared.previewed(tuple(variants)))
+        template = replace(job(values), preview=shared.preview_settings(tuple(variants)))
         batch.run([*(inputs or []), *(shared.more or [])], template, shared.run())
 
     place = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)

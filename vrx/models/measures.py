@@ -17,7 +17,7 @@ from vrx.weights.catalogue import Entry
 TASK = "compare"
 BACKBONE = "backbone"
 FEATURES = "features."  # of a published classifier, what is used
-LINES = ("lin{}.model.1.weight", "lines.{}")  # published and here, by the number of the layer
+LINEAR = ("lin{}.model.1.weight", "linear.{}")  # published and here, by the number of the layer
 
 Network = Lpips | Dists
 Tensors = dict[str, Tensor]
@@ -54,10 +54,10 @@ def rename_features(tensors: Tensors) -> Tensors:
     return {f"{BACKBONE}.{name}": tensor for name, tensor in tensors.items() if name.startswith(FEATURES)}
 
 
-def rename_lines(tensors: Tensors) -> Tensors:
-    """LPIPS' published lines, [1, C, 1, 1] each, as vectors."""
-    published, own = LINES
-    count = len(Lpips().lines)
+def rename_linear(tensors: Tensors) -> Tensors:
+    """LPIPS' published linear layers, [1, C, 1, 1] each, as vectors."""
+    published, own = LINEAR
+    count = len(Lpips().linear)
     return {own.format(n): tensors[published.format(n)].flatten() for n in range(count)}
 
 
@@ -68,7 +68,9 @@ def rename_shares(tensors: Tensors) -> Tensors:
 
 MEASURES: dict[str, MeasureFamily] = {
     "lpips": MeasureFamily(
-        build=Lpips, rename=rename_lines, components={BACKBONE: "AlexNet", "lines": "of every layer"}
+        build=Lpips,
+        rename=rename_linear,
+        components={BACKBONE: "AlexNet", "linear": "of every layer"},
     ),
     "dists": MeasureFamily(build=Dists, rename=rename_shares, components={BACKBONE: "VGG-16", "shares": "of channels"}),
 }

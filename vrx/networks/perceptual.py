@@ -45,9 +45,9 @@ class AlexNet(nn.Module):
 
 
 class Lpips(nn.Module):
-    """LPIPS 0.1 on AlexNet: squared differences of features of unit length, weighed by a line for each layer.
+    """LPIPS 0.1 on AlexNet: squared differences of features of unit length, a linear layer over the channels of each.
 
-    `backbone` has torchvision's tensors, `lines` the published `lin0` to `lin4`.
+    `backbone` has torchvision's tensors, `linear` the published `lin0` to `lin4`.
     """
 
     SMALLEST = 31  # pixels a side, below which the last layers see nothing
@@ -56,12 +56,12 @@ class Lpips(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = AlexNet()
-        self.lines = nn.ParameterList(torch.zeros(width) for width, *_ in ALEXNET)
+        self.linear = nn.ParameterList(torch.zeros(width) for width, *_ in ALEXNET)
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
         """The distance of each pair, [B]."""
-        pairs = zip(self.features(one), self.features(other), self.lines, strict=True)
-        layers = [torch.einsum("bchw,c->bhw", (a - b).square(), line).mean((1, 2)) for a, b, line in pairs]
+        pairs = zip(self.features(one), self.features(other), self.linear, strict=True)
+        layers = [torch.einsum("bchw,c->bhw", (a - b).square(), weights).mean((1, 2)) for a, b, weights in pairs]
         return torch.stack(layers).sum(0)
 
     def features(self, pictures: Tensor) -> Iterator[Tensor]:
@@ -113,7 +113,7 @@ def pool_power(x: Tensor) -> Tensor:
 
 
 class Dists(nn.Module):
-    """DISTS: similarity of means (texture) and of correlations (structure) of features, weighed by `alpha` and `beta`.
+    """DISTS: similarity of means (texture) and of correlations (structure) of features, weighted by `alpha` and `beta`.
 
     `backbone` has torchvision's tensors; `alpha` and `beta` [1, 1475, 1, 1] are the published ones.
     """

@@ -1,4 +1,4 @@
-"""Chroma samples that marked pixels share with others, as 4:2:0 and 4:2:2 have them: which are lost, which can be told.
+"""Chroma samples that marked pixels share with others, as 4:2:0 and 4:2:2 have them: which are lost, which recovered.
 
 An encoder makes a chroma sample a weighted mean over pixels.  Where all of them that are marked are black or white,
 which have no chroma, the sample is that of the others, weakened by their share of the weights: divided by it, it is
@@ -86,9 +86,9 @@ def complete_part(chroma: Tensor, luma: Tensor, mask: Tensor, steps: Steps) -> S
         return SharedChroma(fill(chroma, touched), touched, touched)
     known = torch.where(colored > 0, 0, shares) * (shares >= LEAST_SHARE)
     known = torch.where(touched > 0, known, 1)
-    told = chroma / shares.clamp_min(LEAST_SHARE)
+    undiluted = chroma / shares.clamp_min(LEAST_SHARE)
     changed = touched * (known < 1)
-    return SharedChroma(fill(told, 1 - (BELIEVED * known).clamp(0, 1)), (known == 0).to(mask), changed)
+    return SharedChroma(fill(undiluted, 1 - (BELIEVED * known).clamp(0, 1)), (known == 0).to(mask), changed)
 
 
 def fill(chroma: Tensor, missing: Tensor) -> Tensor:

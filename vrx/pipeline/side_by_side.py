@@ -102,7 +102,7 @@ class SideBySide:
     def __init__(self, settings: BatchSettings, watch: Watcher, spare: Callable[[], float] = unswapped_memory) -> None:
         self._settings, self._watch, self._spare = settings, watch, spare
         self._workers: list[Worker] = []
-        self._told: set[int] = set()
+        self._announced: set[int] = set()
         self._code: int | None = None
         self.stops: list[events.Stopped] = []
 
@@ -144,7 +144,7 @@ class SideBySide:
                 return
             taken = sum(worker.task.memory for worker in busy if worker.task is not None)
             if busy and task.memory > min(budget - taken, self._spare()):
-                self._tell(task, busy)
+                self._announce_wait(task, busy)
                 continue
             idle = [worker for worker in self._workers if worker.task is None]
             worker = idle[0] if idle else Worker(self._settings)
@@ -153,11 +153,11 @@ class SideBySide:
             worker.begin(task)
             waiting.remove(task)
 
-    def _tell(self, task: Task, busy: Sequence[Worker]) -> None:
+    def _announce_wait(self, task: Task, busy: Sequence[Worker]) -> None:
         """Say once of a job that it waits."""
-        if task.number in self._told:
+        if task.number in self._announced:
             return
-        self._told.add(task.number)
+        self._announced.add(task.number)
         names = ", ".join(worker.task.job.source for worker in busy if worker.task is not None)
         text = f"{task.job.source}: waits for memory ({format_bytes(task.memory)}) that {names} may need"
         note = Note("waiting-for-memory", text, {"bytes": task.memory})

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 from urllib.parse import urlencode
 
 from vrx.errors import ModelError
@@ -174,7 +175,7 @@ def list_folder(source: DriveSource, folder: DriveItem) -> list[DriveItem]:
     items = parse_listing(answer.text, folder.path) if same_server(answer.address, source.server) else None
     if items is None:
         refuse_page(source, folder, answer.text)
-    return items or []
+    return items
 
 
 def query_file(source: DriveSource, item: DriveItem) -> tuple[str, int | None]:
@@ -238,12 +239,12 @@ def check_status(source: DriveSource, item: DriveItem, status: int) -> None:
         raise UnavailableError(f"Google Drive answers {status} for {name}", link=link(source, item))
 
 
-def refuse_page(source: DriveSource, item: DriveItem, page: str) -> None:
+def refuse_page(source: DriveSource, item: DriveItem, page: str) -> NoReturn:
     """Raise UnavailableError for a page in place of a file or a listing, with what it states."""
     raise UnavailableError(f"{item.path or 'the folder'} {describe_page(page)}", link=link(source, item))
 
 
-def refuse_answer(source: DriveSource, item: DriveItem, page: str) -> None:
+def refuse_answer(source: DriveSource, item: DriveItem, page: str) -> NoReturn:
     """The same while bytes are requested: a page that asks for confirmation means that the address has expired."""
     if parse_confirmation(page, source.content_server):
         raise transfer.ExpiredError

@@ -8,7 +8,7 @@ import cv2
 from torch import Tensor
 
 from vrx.media.lettering import Picture
-from vrx.pipeline.pictures import as_levels, to_picture
+from vrx.pipeline.pictures import scaled, to_picture
 
 SIDE = 1600  # pixels of a picture's longer side, at most
 QUALITIES = (92, 85, 75, 60, 40)  # of JPEG; the first that fits
@@ -22,8 +22,7 @@ def fitted(colors: Tensor, side: int = SIDE) -> Picture:
     share = side / max(picture.shape[:2])
     if share >= 1:
         return picture
-    size = (max(1, round(picture.shape[1] * share)), max(1, round(picture.shape[0] * share)))
-    return as_levels(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+    return scaled(picture, (max(1, round(picture.shape[1] * share)), max(1, round(picture.shape[0] * share))))
 
 
 def jpeg(picture: Picture, most: int = PICTURE_BYTES) -> bytes:

@@ -12,7 +12,6 @@ from vrx.pipeline.compare.page.markup import Markup, element, joined
 from vrx.pipeline.compare.pictures import most_different
 from vrx.pipeline.compare.results import Comparison, Shot
 from vrx.pipeline.compare.tables import Report, cell
-from vrx.pipeline.pictures import as_levels
 
 MOST_SCENES = 200  # rows of the table
 DAMAGE_HINT = "Damage that vrx finds in the first frames of a scene, at the size they have in the file: an estimate."
@@ -109,7 +108,7 @@ def divider(label: str) -> Markup:
 
 
 def stills(found: Comparison, names: Sequence[str]) -> Markup:
-    """Pictures under a divider, and the row of pixels over time."""
+    """The frames that differ most, each under a divider."""
     parts = [still(shot, names) for shot in found.shots]
     hint = "Move the divider by pointer or finger, or with the arrow keys once it has the focus."
     return section("Pictures", "stills", element("p", hint, class_="hint"), *parts)
@@ -186,7 +185,7 @@ def profile(found: Comparison, names: Sequence[str]) -> Markup:
         picture = fitted(rows.permute(2, 0, 1).float() / 255)
         image = element(
             "img",
-            src=data_address(as_levels(picture)),
+            src=data_address(picture),
             width=picture.shape[1],
             height=picture.shape[0],
             alt=f"{name}, middle row over time",
