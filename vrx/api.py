@@ -115,9 +115,11 @@ def detect_scenes(
     from pathlib import Path
 
     from vrx.media import read
+    from vrx.pipeline.inputs import refuse_address
     from vrx.scenes import detect
 
     check_threshold(threshold)
+    refuse_address(os.fspath(source), piped=False)
     with read.Reader(Path(source), read.Span(stream=stream), lambda note: None) as reader:
         wanted = detect.CUT_THRESHOLD if threshold is None else threshold
         return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
@@ -187,7 +189,7 @@ def write_page(found: Comparison, path: Path, names: Sequence[str], command: str
 
 
 def make_mask(
-    source: Path,
+    source: str,
     target: Path | None,
     find: str,
     *,

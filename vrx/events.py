@@ -218,7 +218,7 @@ class Finished(Event):
 class Previewed(Event):
     """A preview is complete: the picture `output` and the `clip`, None where there is only one frame of each place.
 
-    `places` are in seconds after the source's first frame; `frames` were restored, those that are not shown too.
+    `places` are in seconds after the source's first frame; `frames` were restored for it, as many as `started` has.
     """
 
     kind: ClassVar[str] = "previewed"

@@ -132,6 +132,14 @@ def test_an_address_is_refused_with_the_pipe_that_works(address: str, expected: 
     assert address_hint("file:///a%20b/c.mp4") == "Name the file by its path: /a b/c.mp4"
 
 
+@pytest.mark.parametrize("words", [("mask",), ("scenes",), ("compare", "in.mkv")])
+def test_commands_that_take_no_pipe_say_to_download(words: tuple[str, ...], vrx: Command) -> None:
+    done = vrx(*words, "https://a.b/c.mkv")
+    assert done.returncode == 3
+    assert done.stderr == "vrx: cannot read https://a.b/c.mkv: vrx does not open addresses. Download it first\n"
+    assert vrx(*words, "file:///a/c.mkv").stderr.endswith("Name the file by its path: /a/c.mkv\n")
+
+
 class Quiet(SimpleHTTPRequestHandler):
     """A server of files that logs nothing."""
 

@@ -14,7 +14,7 @@ from vrx.cli import render
 
 
 def mask(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video.")],
     output: Annotated[
         Path | None,
         typer.Option(

@@ -101,8 +101,7 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     check_name(path)
     if path.is_dir():
         return expand_folder(word, choice)
-    if ADDRESS.match(word) and not path.exists():
-        raise InputError(f"cannot read {word}: vrx does not open addresses", address_hint(word))
+    refuse_address(word)
     if is_pattern(path):
         if not sequence_members(path):
             raise InputError(f"cannot read {word}: no such files")
@@ -116,8 +115,14 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     raise InputError(f"cannot read {word}: no such file")
 
 
-def address_hint(address: str) -> str:
-    """The command that brings what is at an address: a file, a stream, or what a page plays."""
+def refuse_address(word: str, *, piped: bool = True) -> None:
+    """Refuse an address; not `piped` where a command reads no standard input.  Raises InputError."""
+    if ADDRESS.match(word) and not Path(word).exists():
+        raise InputError(f"cannot read {word}: vrx does not open addresses", address_hint(word, piped=piped))
+
+
+def address_hint(address: str, *, piped: bool = True) -> str:
+    """The command that brings what is at an address: a file, a stream, a page; not `piped`: what to do."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -125,6 +130,8 @@ def address_hint(address: str) -> str:
     path, scheme = PurePosixPath(unquote(parts.path)), parts.scheme.lower()
     if scheme == "file":
         return f"Name the file by its path: {path}"
+    if not piped:
+        return "Download it first"
     quoted, result = shlex.quote(address), "out.png" if is_still(Path(path.name)) else "out.mp4"
     if scheme in DOWNLOADABLE and is_media(Path(path.name)):
         command = f"curl -fL {quoted}"

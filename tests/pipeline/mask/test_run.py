@@ -71,6 +71,7 @@ def test_a_picture_that_hardly_changes_is_said(tmp_path: Path) -> None:
     result = make_mask(source, None, MaskSettings())
     assert result.mask is None
     assert [note.code for note in result.notes] == ["still-picture"]
+    assert result.notes[0].text.endswith("draw a picture for vrx inpaint --mask, or give it --box X,Y,W,H")
 
 
 def test_dust_alone_is_looked_for_where_that_is_asked(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from tests.clips import ClipMaker, save_picture
 from tests.pipeline.preview.previews import source_of
-from vrx.pipeline.preview.places import SAMPLES, Place, choose_places
+from vrx.geometry import Stretch, parse_box
+from vrx.pipeline.preview.places import SAMPLES, Place, choose_places, masked_times
+from vrx.settings import RestoreSettings, Task
 
 RATE = 25
 TICK = Fraction(1, RATE)
@@ -63,6 +65,25 @@ def test_places_lie_in_the_part_that_a_run_restores(clip: ClipMaker) -> None:
             places = choose_places(source, 5 * TICK)
         assert len(places) == 3
         assert all(2 <= place.time < 3 for place in places)
+
+
+def test_places_lie_where_something_is_masked(clip: ClipMaker) -> None:
+    boxes = tuple(parse_box(f"0,0,4,4@{time}") for time in ("1-1.4", "1.2-2", "3-3.2", "9-"))
+    mask = RestoreSettings(task=Task.INPAINT, mask=Path("m.png"), mask_time=Stretch(Fraction(3)), boxes=boxes[:2])
+    with source_of(clip(frames=100)) as (source, _):
+        for restore, length, spans in (
+            (RestoreSettings(task=Task.INPAINT, boxes=boxes), 5, [(1, 2), (3, Fraction(16, 5))]),
+            (RestoreSettings(task=Task.INPAINT, boxes=boxes[2:]), 10, [(3, Fraction(16, 5))]),
+            (mask, 5, [(1, 2), (3, 4)]),
+        ):
+            times = [place.time for place in choose_places(source, length * TICK, masked_times(restore))]
+            assert all(any(begin <= time < end for begin, end in spans) for time in times)
+            assert all(after - before >= length * TICK for before, after in pairwise(times))
+            assert len(times) == (1 if length == 10 else 3)
+        anywhere = choose_places(source, 5 * TICK)
+        for always in (mask.mask, None):  # a mask of all the time; a box that is never there
+            restore = RestoreSettings(task=Task.INPAINT, mask=always, boxes=boxes[3:])
+            assert choose_places(source, 5 * TICK, masked_times(restore)) == anywhere
 
 
 def test_one_frame_of_each(clip: ClipMaker) -> None:

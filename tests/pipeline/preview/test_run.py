@@ -29,7 +29,6 @@ from vrx.previews import Variant
 from vrx.settings import Job, RestoreSettings, Task
 
 TICK = Fraction(1, 25)
-AHEAD = 3 + 8  # frames more that are restored: with the last one its chunk of four, and those looked ahead at
 LOSSLESS = {"codec": "ffv1"}
 DEBLUR = RestoreSettings(task=Task.DEBLUR, sigma=1.5)
 
@@ -145,7 +144,8 @@ def test_a_scene_that_began_long_before_is_said(clip: ClipMaker) -> None:
     assert notes(heard)["preview-joins-late"].facts == {"seconds": "2"}
     assert notes(heard)["preview-joins-late"].text.startswith("0:00:02.000: restored from 16 frames before on, ")
     assert result.places == (10 * TICK, 50 * TICK)  # in order of time
-    assert result.frames == 10 + 2 + AHEAD + LEAD + 2 + 8  # the video ends 8 frames after the second place
+    started = next(event for event in heard if isinstance(event, events.Started))
+    assert result.frames == started.frames == 10 + 2 + LEAD + 2
 
 
 def test_files_stand_beside_the_result(clip: ClipMaker, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from vrx.pipeline.compare.results import Comparison, Video
 from vrx.pipeline.compare.vmaf import NAME, add_vmaf
 from vrx.pipeline.compare.walk import Walk, WalkSettings
 from vrx.pipeline.devices import limit_threads
-from vrx.pipeline.inputs import ADDRESS, STDIN
+from vrx.pipeline.inputs import STDIN, refuse_address
 
 RGB_WEIGHTS = COEFFICIENTS["smpte170m"]  # of luma, for pictures that are stored as RGB: as papers have it
 
@@ -95,8 +95,7 @@ def check_sources(sources: Sequence[str]) -> None:
     for source in sources:
         if source == STDIN:
             raise UsageError("standard input cannot be compared", "Save it to a file first")
-        if ADDRESS.match(source):
-            raise InputError(f"cannot read {source}: vrx does not open addresses", "Download it first")
+        refuse_address(source, piped=False)
 
 
 def open_upright(path: Path, notes: list[Note]) -> Reader:

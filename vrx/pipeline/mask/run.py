@@ -25,6 +25,7 @@ from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
 from vrx.pipeline import paths, pictures
 from vrx.pipeline.clashes import refuse_clashes
+from vrx.pipeline.inputs import refuse_address
 from vrx.pipeline.mask.finds import FINDABLE, Find, MaskResult
 from vrx.pipeline.mask.outliers import OutlierFinder, Spots
 from vrx.pipeline.mask.overlay import Overlay
@@ -87,18 +88,23 @@ class Finds:
         return bool(self.overlays or self.pixel_count or self.spots)
 
 
-def make_mask(source: Path, target: Path | None, settings: MaskSettings) -> MaskResult:
+def make_mask(name: str | Path, target: Path | None, settings: MaskSettings) -> MaskResult:
     """Find what does not belong to a video, and write a mask of it, beside the video unless `target` names a file.
 
     Raises UsageError, InputError and OutputError.
     """
+    refuse_address(str(name), piped=False)
+    source = Path(name)
     notes: list[Note] = []
     path = target or source.with_name(f"{source.stem}.mask{SUFFIX}")
     check(source, path, settings)
     found = look_through(source, settings, notes)
     if found.samples < LEAST_SAMPLES and settings.kinds & {"overlays", "pixels"}:
         changes = max(0, found.samples - 1)
-        text = f"{source}: the picture hardly moves ({changes} changes): overlays and dead pixels cannot be found in it"
+        text = (
+            f"{source}: the picture hardly moves ({changes} changes): overlays and dead pixels cannot be found in it. "
+            "Mark them yourself: draw a picture for vrx inpaint --mask, or give it --box X,Y,W,H"
+        )
         notes.append(Note("still-picture", text, {"changes": changes}, "warning"))
     if not found and not settings.write_empty:
         return MaskResult((), found.frames, None, None, tuple(notes))

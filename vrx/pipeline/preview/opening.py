@@ -13,7 +13,7 @@ from vrx.events import Note, Watcher
 from vrx.pipeline import paths
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.naming import PreviewFiles, find_files
-from vrx.pipeline.preview.places import Place, choose_places
+from vrx.pipeline.preview.places import Place, choose_places, masked_times
 from vrx.pipeline.preview.source import Source
 from vrx.pipeline.preview.stretch import Reading, Stretch, find_stretch
 from vrx.pipeline.session import deinterlacing
@@ -84,7 +84,7 @@ class Preview:
         if self.settings.at:
             return self.named_places()
         found = []
-        for place in choose_places(self.source, self.settings.length):
+        for place in choose_places(self.source, self.settings.length, masked_times(self.job.restore)):
             stretch = self.stretch(place.time, self._own)
             found.append(replace(place, time=stretch.time if stretch.cut is None else stretch.cut))
         if not self.source.single:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.errors import InputError
+from vrx.geometry import Box, Stretch
 from vrx.pipeline.preview.source import Source
 from vrx.scenes.thumbnail import make_thumbnail
+from vrx.settings import RestoreSettings
 
 SAMPLES = 12  # places that are looked at, over the complete length
 SAMPLE_FRAMES = 4  # of each
@@ -39,17 +41,47 @@ class Sample:
     scene: NDArray[np.float32]
 
 
-def choose_places(source: Source, length: Fraction | None) -> list[Place]:
-    """Up to three places, in order of time, that do not overlap; the beginning where the source's length is unknown."""
+def choose_places(source: Source, length: Fraction | None, within: Sequence[Stretch | Box] = ()) -> list[Place]:
+    """Up to three places, in order of time, that do not overlap; the beginning where the source's length is unknown.
+
+    They begin `within` these times, where the source has any of them.
+    """
     if source.single or source.end is None:
         return [Place(source.begin)]
     wanted = length or 1 / source.rate
-    seconds = source.end - source.begin
+    spans = merge(source.begin, source.end, within) or [(source.begin, source.end)]
+    seconds = sum((end - begin for begin, end in spans), Fraction(0))
     count = max(1, min(SAMPLES, int(seconds / wanted)))
     step = seconds / count
-    times = [source.begin + max(Fraction(0), number * step + (step - wanted) / 2) for number in range(count)]
+    times = [go(spans, max(Fraction(0), number * step + (step - wanted) / 2)) for number in range(count)]
     samples = [sample for time in times if (sample := take_sample(source, time)) is not None]
-    return sorted(pick(samples), key=lambda place: place.time) or [Place(source.begin)]
+    return sorted(pick(samples), key=lambda place: place.time) or [Place(spans[0][0])]
+
+
+def masked_times(restore: RestoreSettings) -> tuple[Stretch | Box, ...]:
+    """When something is masked; empty without a mask."""
+    return (*(() if restore.mask is None else (restore.mask_time or Stretch(),)), *restore.boxes)
+
+
+def merge(begin: Fraction, end: Fraction, within: Sequence[Stretch | Box]) -> list[tuple[Fraction, Fraction]]:
+    """What times have in common with those from `begin` to `end`: in order, none twice."""
+    spans: list[tuple[Fraction, Fraction]] = []
+    parts = ((max(begin, x.start or begin), end if x.end is None else min(end, x.end)) for x in within)
+    for first, last in sorted(part for part in parts if part[0] < part[1]):
+        if spans and first <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], last)
+        else:
+            spans.append((first, last))
+    return spans
+
+
+def go(spans: Sequence[tuple[Fraction, Fraction]], seconds: Fraction) -> Fraction:
+    """The time after so many seconds of these times."""
+    for begin, end in spans:
+        if seconds < end - begin:
+            return begin + seconds
+        seconds -= end - begin
+    return spans[-1][1]
 
 
 def take_sample(source: Source, time: Fraction) -> Sample | None:

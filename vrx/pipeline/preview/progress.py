@@ -24,7 +24,7 @@ class Work:
 class PreviewProgress:
     """A watcher of runs, one after the other, that passes on the events of one preview.
 
-    Each run begins with `begin`.  `frames` that were restored so far.
+    Each run begins with `begin`.  `frames` of these that were restored so far.
     """
 
     def __init__(self, work: Work, watch: Watcher) -> None:
@@ -54,7 +54,7 @@ class PreviewProgress:
             case events.Noted():
                 self._pass_on(event)
             case events.Finished():
-                self.frames += event.frames
+                self.frames += min(event.frames, self._counted)
             case events.Stopped():
                 done = self._before + min(event.done, self._counted)
                 self._send(replace(event, done=done, frames=self._work.frames))

@@ -33,7 +33,7 @@ from vrx.settings import Job, OutputSettings, format_time
 class PreviewResult:
     """What a preview wrote: the picture, the clip (None without one), and of which places in seconds.
 
-    `frames` were restored, those that are not shown too; `skipped` where the files existed and were left alone.
+    `frames` were restored for it, some not shown; `skipped` where the files existed and were left alone.
     """
 
     path: Path
