@@ -172,13 +172,17 @@ def write_comparison(found: Comparison, folder: Path, names: Sequence[str], over
     return pictures.write(found, folder, names, overwrite)
 
 
-def check_page(path: Path, sources: Sequence[str], overwrite: bool) -> None:
-    """Refuse a page that cannot be written or would replace something.  Raises UsageError and OutputError."""
+def check_comparison(sources: Sequence[str], folder: Path | None, page: Path | None, overwrite: bool) -> None:
+    """Refuse files that cannot be written or would replace something.  Raises UsageError and OutputError."""
     from pathlib import Path
 
+    from vrx.pipeline.compare import pictures
     from vrx.pipeline.compare.page import build
 
-    build.check_path(path, [Path(source) for source in sources], overwrite)
+    if folder is not None:
+        pictures.check_folder(folder)
+    if page is not None:
+        build.check_path(page, [Path(source) for source in sources], overwrite)
 
 
 def write_page(found: Comparison, path: Path, names: Sequence[str], command: str) -> None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from vrx.errors import StoppedError, UsageError, choice_of
 from vrx.folders import platform_folders
@@ -28,6 +28,10 @@ Deinterlacing = Literal["auto", "on", "off", "double", "film"]
 Look = Literal["faithful", "sharp"]
 Scale = Literal[2, 3, 4]
 Compile = Literal["auto", "on", "off"]
+
+Word = TypeVar("Word")
+COMPILE_WORDS: dict[str, Compile] = {"auto": "auto", "on": "on", "1": "on", "off": "off", "0": "off"}
+SWITCH_WORDS = {"on": True, "1": True, "off": False, "0": False}
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
@@ -375,8 +379,8 @@ class Environment:
             config=Path(configured) if configured else config / "config.toml",
             config_named=bool(configured),
             defaults={name: text for name, text in os.environ.items() if name.startswith("VRX_DEFAULT_")},
-            compile=read_compile(os.environ.get("VRX_COMPILE", "auto")),
-            fallback=read_switch("VRX_FALLBACK"),
+            compile=read_word("VRX_COMPILE", "auto", COMPILE_WORDS, "auto, on or off"),
+            fallback=read_word("VRX_FALLBACK", "on", SWITCH_WORDS, "on or off"),
         )
 
 
@@ -385,21 +389,9 @@ def environment_with(values: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **values}
 
 
-def read_compile(value: str) -> Compile:
-    """`auto`, `on` or `off` (`0`).  Raises UsageError for anything else."""
-    words: dict[str, Compile] = {"auto": "auto", "on": "on", "1": "on", "off": "off", "0": "off"}
+def read_word(variable: str, default: str, words: Mapping[str, Word], choices: str) -> Word:
+    """What a word in a variable of the environment stands for.  Raises UsageError for one that is not in `words`."""
+    value = os.environ.get(variable, default)
     if value.lower() not in words:
-        raise UsageError(f"VRX_COMPILE is {value!r}", "Choose auto, on or off")
-    return words[value.lower()]
-
-
-def read_switch(variable: str) -> bool:
-    """A variable of the environment that is `on` (`1`), as where it is not set, or `off` (`0`).
-
-    Raises UsageError for anything else.
-    """
-    words = {"on": True, "1": True, "off": False, "0": False}
-    value = os.environ.get(variable, "on")
-    if value.lower() not in words:
-        raise UsageError(f"{variable} is {value!r}", "Choose on or off")
+        raise UsageError(f"{variable} is {value!r}", f"Choose {choices}")
     return words[value.lower()]

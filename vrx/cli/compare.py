@@ -10,7 +10,7 @@ import typer
 
 from vrx import api
 from vrx.cli import options as o
-from vrx.cli import progress, render
+from vrx.cli import parsing, progress, render
 
 
 def compare(
@@ -41,8 +41,8 @@ def compare(
 ) -> None:
     """Compare two videos, with each other or with the one both should be."""
     sources = [source for source in (first, second, reference) if source is not None]
-    if html is not None:
-        api.check_page(html, sources, overwrite)
+    parsing.check_form(csv, json)
+    api.check_comparison(sources, output, html, overwrite)
     options = progress.ProgressOptions(quiet=quiet, opening=first)
     with progress.watcher(render.err_console(), options, json_lines=False) as watch:
         found = api.compare(first, second, reference, perceptual, watch)

@@ -60,6 +60,12 @@ def parse_clock(text: str | None) -> Deadline:
     return Deadline(datetime.combine(day, wanted).astimezone())
 
 
+def check_form(csv: bool, json: bool) -> None:
+    """Refuse two forms of one table.  Raises UsageError."""
+    if csv and json:
+        raise UsageError("--csv and --json are mutually exclusive", "Remove one of them")
+
+
 def split_words(text: str | None) -> tuple[str, ...]:
     """One string split as a shell splits it.  Raises UsageError."""
     try:

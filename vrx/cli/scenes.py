@@ -8,7 +8,7 @@ import typer
 
 from vrx import api
 from vrx.cli import options as o
-from vrx.cli import render
+from vrx.cli import parsing, render
 
 
 def scenes(
@@ -19,6 +19,7 @@ def scenes(
     stream: o.StreamNumber = None,
 ) -> None:
     """List the scenes of a video."""
+    parsing.check_form(csv, json)
     found = api.detect_scenes(source, scene_threshold, stream)
     if json:
         for scene in found:

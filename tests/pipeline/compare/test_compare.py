@@ -330,6 +330,30 @@ def test_pictures_are_written_only_where_none_is_lost(tmp_path: Path) -> None:
         api.write_comparison(found, tmp_path / "out", ("A", "B"))
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("-o", "a.mkv"), 6, "cannot write into a.mkv: {here}/a.mkv is not a folder. Name another with -o"),
+        (("-o", "a.mkv/deep"), 6, "cannot write into a.mkv/deep: {here}/a.mkv is not a folder. Name another with -o"),
+        (("--csv", "--json"), 2, "--csv and --json are mutually exclusive. Remove one of them"),
+    ],
+)
+def test_what_cannot_be_given_out_is_said_before_work(
+    vrx: Command, tmp_path: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    write(tmp_path / "a.mkv", scene(2))
+    done = vrx("compare", "a.mkv", "a.mkv", *words)
+    assert (done.returncode, len(done.stdout.splitlines())) == (code, "--json" in words)
+    assert done.stderr == f"vrx: {message.format(here=tmp_path)}\n"
+
+
+@pytest.mark.parametrize("sizes", [((1, 1), (1, 1)), ((2, 3), (1, 1)), ((1, 1), (2, 3)), ((15, 40), (2, 15))])
+def test_tiny_pictures_are_compared_too(sizes: tuple[tuple[int, int], ...]) -> None:
+    leader, other = (torch.rand(3, height, width) for width, height in sizes)
+    assert find_part(leader, other) is None
+    assert find_shift(gray(leader), gray(leader)) == (0, 0)
+
+
 def test_progress_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
     path = write(tmp_path / "a.mkv", scene(4))

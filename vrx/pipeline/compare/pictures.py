@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.errors import OutputError
 from vrx.media.lettering import Picture
 from vrx.pipeline.compare.results import Comparison, Shot
 from vrx.pipeline.pictures import as_levels, magnified, row, save, scaled, stacked, to_picture
@@ -26,6 +28,15 @@ def write(comparison: Comparison, folder: Path, names: Sequence[str], overwrite:
     found = {folder / f"frame-{shot.number:06}.png": side_by_side(shot, names) for shot in comparison.shots}
     found[folder / "profile.png"] = profile(comparison.profile, names)
     return save(found, overwrite)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work, a folder that pictures cannot be written into.  Raises OutputError."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write into {folder}: {nearest} is not a folder", "Name another with -o")
+    if not os.access(nearest, os.W_OK):
+        raise OutputError(f"cannot write into {folder}: {nearest} is read-only", "Name another with -o")
 
 
 def side_by_side(shot: Shot, names: Sequence[str]) -> Picture:

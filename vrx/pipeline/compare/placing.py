@@ -97,10 +97,12 @@ def find_part(leader: Tensor, other: Tensor) -> Placement | None:
     best: tuple[float, Placement] | None = None
     for scale in SCALES:
         width, height = (round(side * scale) for side in (other.shape[-1], other.shape[-2]))
+        if min(width, height) < 2 * EDGE:
+            continue
         resized = Placement((width, height)).resize(other)
         inside = resized.shape[-2] <= leader.shape[-2] and resized.shape[-1] <= leader.shape[-1]
         around = resized.shape[-2] >= leader.shape[-2] and resized.shape[-1] >= leader.shape[-1]
-        if min(width, height) < 2 * EDGE or not (inside or around):
+        if not (inside or around):
             continue
         large, small = (leader, resized) if inside else (resized, leader)
         found = cv2.matchTemplate(gray(large), gray(small), cv2.TM_CCOEFF_NORMED)
@@ -113,6 +115,8 @@ def find_part(leader: Tensor, other: Tensor) -> Placement | None:
 
 def find_shift(leader: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     """By how many pixels to the right and down another picture [H, W] must be moved; zero where that is not clear."""
+    if min(leader.shape) <= 2 * EDGE:
+        return 0, 0
     window = cv2.createHanningWindow((leader.shape[1], leader.shape[0]), cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(other, leader, window)
     moved = (round(x), round(y))

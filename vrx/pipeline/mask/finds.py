@@ -49,7 +49,7 @@ def parse_kinds(text: str) -> frozenset[str]:
         return frozenset(FINDABLE)
     words = [word.strip() for word in text.split(",")]
     if "all" in words:
-        raise UsageError(f"--find is {text!r}, and all has every other kind in it", "Write all alone, or leave it out")
+        raise UsageError(f"--find is {text!r}, and all has every other kind in it", "Write all alone, or remove it")
     for word in words:
         if word not in FINDABLE:
             hint = did_you_mean(word, FINDABLE)
