@@ -12,6 +12,8 @@ from tests.cli.test_texts import COMMANDS
 from tests.conftest import ROOT, Command
 from vrx.cli import manual
 from vrx.cli.app import app
+from vrx.cli.options import FLAG
+from vrx.cli.usage import ORDER
 
 PAGE = manual.manual(get_command(app))
 
@@ -71,3 +73,22 @@ def test_man_shows_it_without_a_warning(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "VRX(1)" in done.stdout
+
+
+def test_commands_come_in_the_order_of_a_restoration() -> None:
+    shown_names = [name for name, command in get_command(app).commands.items() if not command.hidden]
+    assert shown_names == list(ORDER)
+    assert [PAGE.index(f".SS vrx {name}\n") for name in ORDER if name not in ("preview", "models")] == sorted(
+        PAGE.index(f".SS vrx {name}\n") for name in ORDER if name not in ("preview", "models")
+    )
+
+
+def test_flags_take_no_value_in_the_help() -> None:
+    flags = [
+        (path, parameter.name)
+        for path, command in COMMANDS.items()
+        for parameter in command.params
+        if getattr(parameter, "is_flag", False) and parameter.metavar != FLAG
+        if parameter.name not in ("help", "install_completion", "show_completion")
+    ]
+    assert flags == []

@@ -28,6 +28,7 @@ from vrx.cli import (
     transcript,
 )
 from vrx.cli.defaults import ConfiguredCommand
+from vrx.cli.options import FLAG
 from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
@@ -83,10 +84,13 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", metavar=FLAG, callback=show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option(DEBUG, help="Show tracebacks and the log. Works anywhere in the command.")
+        bool, typer.Option(DEBUG, metavar=FLAG, help="Show tracebacks and the log. Works anywhere in the command.")
     ] = False,
 ) -> None:
     """Restore videos and pictures: enlarge, deblur, inpaint."""

@@ -36,7 +36,11 @@ def bench(
     ] = "embedded",
     random_weights: Annotated[
         bool,
-        typer.Option("--random-weights", help="A large model, stage by stage, without its weights: they are random."),
+        typer.Option(
+            "--random-weights",
+            metavar=o.FLAG,
+            help="A large model, stage by stage, without its weights: they are random.",
+        ),
     ] = False,
     chunks: Annotated[
         int, typer.Option("--chunks", metavar="N", help="Chunks per measurement with --random-weights.")

@@ -29,13 +29,16 @@ def compare(
             "--html", metavar="FILE", show_default=False, help="Write one page with sliders, video, plots and figures."
         ),
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="A row for every frame and video as CSV.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", metavar=o.FLAG, help="A row for every frame and video as CSV.")] = False,
     json: o.AsJson = False,
     overwrite: Annotated[
         bool, typer.Option("-y", "--overwrite", metavar=o.FLAG, help="Replace pictures and pages that exist.")
     ] = False,
     perceptual: Annotated[
-        bool, typer.Option("--perceptual/--no-perceptual", help="LPIPS and DISTS, where downloaded; they take time.")
+        bool,
+        typer.Option(
+            "--perceptual/--no-perceptual", metavar=o.FLAG, help="LPIPS and DISTS, where downloaded; they take time."
+        ),
     ] = True,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar=o.FLAG, help="Show no progress.")] = False,
 ) -> None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 def info(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Videos, pictures, folders or quoted globs.")],
-    scenes: Annotated[bool, typer.Option("--scenes", help="Count the scenes (decodes the complete video).")] = False,
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Include subfolders.")] = False,
+    scenes: Annotated[
+        bool, typer.Option("--scenes", metavar=o.FLAG, help="Count the scenes (decodes the complete video).")
+    ] = False,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", metavar=o.FLAG, help="Include subfolders.")] = False,
     stream: o.StreamNumber = None,
     json: o.AsJson = False,
 ) -> None:

@@ -13,7 +13,9 @@ from vrx.cli import parsing, render
 
 def scenes(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A video.")],
-    csv: Annotated[bool, typer.Option("--csv", help="CSV, which --scenes FILE of vrx upscale reads.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", metavar=o.FLAG, help="CSV, which --scenes FILE of vrx upscale reads.")
+    ] = False,
     json: o.AsJson = False,
     scene_threshold: o.Sensitivity = None,
     stream: o.StreamNumber = None,

@@ -17,6 +17,10 @@ EXIT_CODES = (
     "Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 input, 4 model, 5 device or memory, 6 output, "
     "7 some inputs failed, 130 interrupted, 141 broken pipe, 143 terminated."
 )
+ORDER = (  # of commands in the help: what is done to a video, around it, and to the installation
+    *("upscale", "deblur", "inpaint", "preview", "mask", "compare"),
+    *("info", "scenes", "presets", "models", "bench", "doctor"),
+)
 READ_ON = "Read on: README.md and examples/README.md of vrx."
 
 
@@ -27,7 +31,12 @@ def end_of_help(*examples: str) -> str:
 
 
 class CommandGroup(typer.core.TyperGroup):
-    """A group of commands that answers a wrong name with the right ones."""
+    """A group of commands, in ORDER, that answers a wrong name with the right ones."""
+
+    def __init__(self, *arguments: Any, **words: Any) -> None:
+        super().__init__(*arguments, **words)
+        place = {name: number for number, name in enumerate(ORDER)}
+        self.commands = dict(sorted(self.commands.items(), key=lambda item: place.get(item[0], len(ORDER))))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first argument names.  Raises UsageError."""
