@@ -92,11 +92,10 @@ def probe(source: str | os.PathLike[str], stream: int | None = None) -> SourceIn
     >>> info.video.size, float(info.video.rate)
     ((64, 48), 25.0)
     """
-    from pathlib import Path
-
     from vrx.media import read
+    from vrx.pipeline.inputs import to_path
 
-    with read.Reader(Path(source), read.Span(stream=stream), lambda note: None) as reader:
+    with read.Reader(to_path(source), read.Span(stream=stream), lambda note: None) as reader:
         return reader.info
 
 
@@ -112,15 +111,12 @@ def detect_scenes(
     >>> [(scene.start, scene.end) for scene in vrx.detect_scenes("in.mp4")]
     [(0, 4)]
     """
-    from pathlib import Path
-
     from vrx.media import read
-    from vrx.pipeline.inputs import refuse_address
+    from vrx.pipeline.inputs import to_path
     from vrx.scenes import detect
 
     check_threshold(threshold)
-    refuse_address(os.fspath(source), piped=False)
-    with read.Reader(Path(source), read.Span(stream=stream), lambda note: None) as reader:
+    with read.Reader(to_path(source), read.Span(stream=stream), lambda note: None) as reader:
         wanted = detect.CUT_THRESHOLD if threshold is None else threshold
         return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
 

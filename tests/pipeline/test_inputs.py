@@ -13,7 +13,8 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.conftest import ROOT, Command
-from vrx.errors import UsageError
+from vrx import api
+from vrx.errors import InputError, UsageError
 from vrx.pipeline.inputs import Choice, Expansion, Input, address_hint, expand_inputs
 
 PLAIN = Choice()
@@ -138,6 +139,11 @@ def test_commands_that_take_no_pipe_say_to_download(words: tuple[str, ...], vrx:
     assert done.returncode == 3
     assert done.stderr == "vrx: cannot read https://a.b/c.mkv: vrx does not open addresses. Download it first\n"
     assert vrx(*words, "file:///a/c.mkv").stderr.endswith("Name the file by its path: /a/c.mkv\n")
+
+
+def test_an_address_is_refused_in_python() -> None:
+    with pytest.raises(InputError, match=r"https://a\.b/c\.mkv: vrx does not open addresses"):
+        api.probe("https://a.b/c.mkv")
 
 
 class Quiet(SimpleHTTPRequestHandler):

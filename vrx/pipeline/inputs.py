@@ -121,6 +121,12 @@ def refuse_address(word: str, *, piped: bool = True) -> None:
         raise InputError(f"cannot read {word}: vrx does not open addresses", address_hint(word, piped=piped))
 
 
+def to_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a file that is not piped.  Raises InputError for an address."""
+    refuse_address(os.fspath(source), piped=False)
+    return Path(source)
+
+
 def address_hint(address: str, *, piped: bool = True) -> str:
     """The command that brings what is at an address: a file, a stream, a page; not `piped`: what to do."""
     try:

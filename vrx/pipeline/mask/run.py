@@ -25,7 +25,7 @@ from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
 from vrx.pipeline import paths, pictures
 from vrx.pipeline.clashes import refuse_clashes
-from vrx.pipeline.inputs import refuse_address
+from vrx.pipeline.inputs import to_path
 from vrx.pipeline.mask.finds import FINDABLE, Find, MaskResult
 from vrx.pipeline.mask.outliers import OutlierFinder, Spots
 from vrx.pipeline.mask.overlay import Overlay
@@ -93,8 +93,7 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings) -> 
 
     Raises UsageError, InputError and OutputError.
     """
-    refuse_address(str(name), piped=False)
-    source = Path(name)
+    source = to_path(name)
     notes: list[Note] = []
     path = target or source.with_name(f"{source.stem}.mask{SUFFIX}")
     check(source, path, settings)
