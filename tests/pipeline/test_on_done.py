@@ -1,12 +1,17 @@
 """The command of --on-done: when it runs, what it is given, and what its failure means."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.clips import ClipMaker
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 
 NASTY = "a; touch oops $(touch oops) `touch oops` 'q' \"d\" $HOME.mkv"
 SAY = 'printf "%s|%s|%s|%s|%s\\n" "$VRX_STATUS" "$VRX_EXIT_CODE" "$VRX_TASK" "$VRX_INPUT" "$VRX_OUTPUT" >> done.txt'
@@ -59,3 +64,23 @@ def test_an_empty_command_is_refused(vrx: Command, command: str) -> None:
     done = vrx("upscale", "a.mkv", "--on-done", command)
     assert done.returncode == 2
     assert "--on-done is empty" in done.stderr
+
+
+@pytest.mark.parametrize(("names", "more"), [(("a.mkv",), ()), (("a.mkv", "b.mkv"), ("--jobs", "2"))])
+def test_a_stop_while_it_runs_leaves_the_result_done(
+    clip: ClipMaker, tmp_path: Path, names: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    for name in names:
+        clip(name, frames=1)
+    wait = 'touch "$VRX_INPUT.begun"; exec sleep 300'
+    words = [sys.executable, "-m", "vrx", "upscale", *names, "-s", "2", *more, "--on-done", wait]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".vrx")}
+    with subprocess.Popen(words, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not all((tmp_path / f"{name}.begun").exists() for name in names):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    count = len(names)
+    assert f"vrx: terminated after {count} of {count} inputs. The same command with -n does the rest" in said
+    assert len(list(tmp_path.glob("*.x2.mkv"))) == count

@@ -86,7 +86,12 @@ class Batch:
         for number in numbers:
             if self._settings.deadline.passed:
                 raise self._settings.deadline.stop()
-            self.results[number] = self._runner.finish(self.jobs[number], self._outputs[number])
+            try:
+                self.results[number] = self._runner.finish(self.jobs[number], self._outputs[number])
+            except (KeyboardInterrupt, StoppedError):
+                if self._runner.finished is not None:
+                    self.results[number] = self._runner.finished
+                raise
 
     def _run_side_by_side(self, numbers: Sequence[int]) -> None:
         tasks = make_tasks(self.jobs, self._outputs, self._needs, numbers)

@@ -37,17 +37,23 @@ class JobResult:
 
 
 class JobRunner:
-    """Runs jobs one after the other; `stopped` is the event of the stop that ended the latest, if one did."""
+    """Runs jobs one after the other; `stopped` is the event of the stop that ended the latest, if one did.
+
+    `finished` is the result of the latest while its command runs, which a stop may end.
+    """
 
     def __init__(self, watch: Watcher, pool: ModelPool, settings: BatchSettings) -> None:
         self._watch, self._pool, self._settings = watch, pool, settings
         self.stopped: events.Stopped | None = None
+        self.finished: JobResult | None = None
 
     def finish(self, job: Job, output: Path | None) -> JobResult:
         """Run a job, and then the user's command; a failure is its result and an event.  Raises StoppedError."""
         begin = perf_counter()
         result = self.attempt(job, self.work)
+        self.finished = JobResult(result, perf_counter() - begin, command_failed=True)
         failed = not self._run_command(job, output, result)
+        self.finished = None
         return JobResult(result, perf_counter() - begin, failed)
 
     def fail(self, job: Job, output: Path | None, error: VrxError) -> JobResult:

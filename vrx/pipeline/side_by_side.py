@@ -12,6 +12,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -81,13 +82,16 @@ def serve(connection: Connection, settings: BatchSettings, level: int) -> None:
     if level:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("vrx").setLevel(level)
+    runner = JobRunner(connection.send, ModelPool(), settings)
     try:
-        runner = JobRunner(connection.send, ModelPool(), settings)
         while True:
             job, output = connection.recv()
             connection.send(runner.finish(job, output))
     except (EOFError, StoppedError, BrokenPipeError, ConnectionResetError):
-        pass  # nothing more to do; the event of the stop is sent; or the process that started this one is gone
+        # nothing more to do; the event of the stop is sent; or the process that started this one is gone
+        if runner.finished is not None:
+            with suppress(OSError):
+                connection.send(runner.finished)
 
 
 def stop_once(number: int, frame: FrameType | None) -> NoReturn:
@@ -125,7 +129,7 @@ class SideBySide:
             if self._settings.deadline.passed and len(results) < len(tasks):
                 raise self._settings.deadline.stop()
         except (KeyboardInterrupt, StoppedError) as stop:
-            self._stop(stop)
+            self._stop(stop, results)
             raise
         finally:
             for worker in self._workers:
@@ -194,16 +198,16 @@ class SideBySide:
             self.stops.append(event)
         self._watch(event)
 
-    def _stop(self, stop: BaseException) -> None:
+    def _stop(self, stop: BaseException, results: dict[int, JobResult]) -> None:
         """Stop every worker as one process is stopped, and pass on what they say at their end."""
         self._code = int(exit_code_of(stop))
         for worker in self._busy():
             worker.process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
         while (busy := self._busy()) and time.monotonic() < deadline:
-            self._drain(busy, deadline - time.monotonic())
+            self._drain(busy, deadline - time.monotonic(), results)
 
-    def _drain(self, busy: Iterable[Worker], seconds: float) -> None:
+    def _drain(self, busy: Iterable[Worker], seconds: float, results: dict[int, JobResult]) -> None:
         by_connection = {worker.connection: worker for worker in busy}
         for connection in wait(list(by_connection), seconds):
             worker = by_connection[connection]  # type: ignore[index]
@@ -214,6 +218,8 @@ class SideBySide:
                 continue
             if not isinstance(message, JobResult):
                 self._pass_on(message)
+            elif worker.task is not None:
+                results[worker.task.number] = message
 
 
 def divide_threads(task: Task, count: int) -> Task:

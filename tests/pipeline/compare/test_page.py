@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import os
 import re
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -21,6 +22,7 @@ from tests.conftest import Command
 from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write
 from vrx.errors import OutputError, UsageError
 from vrx.models.embedded.damage import SceneDamage
+from vrx.pipeline.compare import pictures
 from vrx.pipeline.compare.excerpt import SECONDS, Excerpt, ExcerptMaker
 from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures
 from vrx.pipeline.compare.page import build, images
@@ -228,6 +230,15 @@ def test_the_command_writes_it_only_where_nothing_is_lost(vrx: Command, tmp_path
     assert data["excerpt"]["size"] == [WIDTH, HEIGHT]
     clip = re.findall(r'<script type="text/plain" id="clip">(.*?)</script>', page)[0]
     assert base64.b64decode(clip)[4:8] == b"ftyp"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_page_in_a_read_only_folder_is_refused_before_work(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="its folder is read-only"):
+        build.check_path(tmp_path / "page.html", [], overwrite=True)
+    with pytest.raises(OutputError, match=f"{tmp_path} is read-only"):
+        pictures.check_folder(tmp_path / "new")
 
 
 def test_a_page_that_cannot_be_is_refused_before_work(tmp_path: Path) -> None:

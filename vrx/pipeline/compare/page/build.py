@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -43,8 +44,11 @@ def check_path(path: Path, sources: Sequence[Path], overwrite: bool) -> None:
         raise UsageError(f"{path} is one of the inputs", "Give another name to --html")
     if path_exists(path) and not overwrite:
         raise UsageError(f"{path} exists", "Replace it with -y, or give another name")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise OutputError(f"cannot write {path}: no such folder", "Make it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write {path}: its folder is read-only", "Give another name to --html")
 
 
 def write(found: Comparison, path: Path, names: Sequence[str], command: str) -> None:
