@@ -9,7 +9,7 @@ from itertools import product
 from typing import TypeVar
 
 from vrx.errors import UsageError
-from vrx.settings import MAX_SECONDS, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings
+from vrx.settings import MAX_SECONDS, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings
 
 MAX_PLACES = 12  # below each other in one picture
 MAX_VARIANTS = 8  # beside each other
@@ -27,6 +27,11 @@ class Variant:
     restore: RestoreSettings
     selection: SelectionSettings
     output: OutputSettings
+
+    @classmethod
+    def of(cls, name: str, job: Job) -> Variant:
+        """A job as one of several choices."""
+        return cls(name=name, model=job.model, restore=job.restore, selection=job.selection, output=job.output)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -205,9 +205,7 @@ def preview(
     for name, chosen in combine({option.replace("_", "-"): list(values) for option, values in (vary or {}).items()}):
         changed: Any = dict(options) | {option.replace("-", "_"): value for option, value in chosen.items()}
         other = preview_job(input, output, Task(task), changed)
-        variants.append(
-            Variant(name=name, model=other.model, restore=other.restore, selection=other.selection, output=other.output)
-        )
+        variants.append(Variant.of(name, other))
     shown = PreviewSettings(at=times, length=to_seconds(length), variants=tuple(variants))
     return Batch([replace(job, preview=shown)], options.get("on_event", ignore)).preview(0)
 

@@ -192,6 +192,16 @@ def test_a_busy_server_is_asked_again(pull: Pull, drive: Drive) -> None:
     assert "answers 503" in message(pull())
 
 
+def test_pauses_before_asking_again_double(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(backend.time, "sleep", pauses.append)
+    monkeypatch.setattr(backend, "QUERY_PAUSE", 0.5)
+    drive.status = [429, 503]
+    source = backend.DriveSource.of(PartFile(**part(drive)))  # type: ignore[arg-type]
+    assert backend.list_files(source, {"nothing"})
+    assert pauses == [0.5, 1.0]
+
+
 def test_offline_and_without_a_network_the_way_by_hand_is_told(drive: Drive, command: Pull) -> None:
     for env, words in (({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"), ({}, "cannot download the folder from")):
         unreachable = part(drive) | {"drive": "http://127.0.0.1:1/drive/folders/1ROOTfolderOfTheAuthors"}

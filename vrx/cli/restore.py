@@ -180,8 +180,9 @@ def expand(command: Callable[..., RestoreSettings], given: frozenset[str]) -> Ca
     def expanded(context: typer.Context, inputs: list[str] | None, **options: Any) -> None:
         values = options | dict.fromkeys(given, True)
         shared = SharedOptions(**{p.name: values[p.name] for p in common})
-        variants = [variant(name, job(values | chosen)) for name, chosen in parse_choices(context, shared.vary or [])]
-        template = replace(job(values), preview=shared.preview_settings(tuple(variants)))
+        choices = parse_choices(context, shared.vary or [])
+        variants = tuple(Variant.of(name, job(values | chosen)) for name, chosen in choices)
+        template = replace(job(values), preview=shared.preview_settings(variants))
         batch.run([*(inputs or []), *(shared.more or [])], template, shared.run())
 
     place = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -190,11 +191,6 @@ def expand(command: Callable[..., RestoreSettings], given: frozenset[str]) -> Ca
     expanded.__signature__ = inspect.Signature(visible)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in visible}
     return expanded
-
-
-def variant(name: str, job: Job) -> Variant:
-    """A job as one of several choices."""
-    return Variant(name=name, model=job.model, restore=job.restore, selection=job.selection, output=job.output)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -45,13 +45,7 @@ class Preview:
         self._named = None if job.source == "-" else Path(job.source)
         model = pool.select(job.model, job.restore, job.source).entry.name
         self.files: PreviewFiles = find_files(job, self._named, model)
-        self._own = Variant(
-            name=f"{describe(job)}, {model}",
-            model=job.model,
-            restore=job.restore,
-            selection=job.selection,
-            output=job.output,
-        )
+        self._own = Variant.of(f"{describe(job)}, {model}", job)
         self.variants = self.settings.variants or (self._own,)
         names = [pool.select(v.model, v.restore, job.source).entry.name for v in self.variants]
         self.models = tuple(dict.fromkeys(names))
