@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from tests.clips import ClipMaker
 from tests.media import telecined
@@ -13,7 +14,7 @@ from vrx.errors import UsageError
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
-from vrx.media.telecine import film_rate
+from vrx.media.telecine import film_rate, space_evenly
 
 FRAMES = 32
 MILLISECOND = Fraction(1, 1000)
@@ -132,3 +133,12 @@ def test_rates_and_formats_that_are_not_telecine_s_are_refused(clip: ClipMaker) 
         read(clip(pix_fmt="yuv422p10le"))
     with pytest.raises(UsageError, match="this is a picture"):
         read(clip("x.png", frames=1, codec="png", pix_fmt="rgb24"))
+
+
+def test_times_of_film_are_exact_where_ticks_are_frames() -> None:
+    """Film frames are a frame and a quarter apart: ticks of a quarter."""
+    pictures = [VideoFrame(16, 16, "yuv420p") for _ in range(5)]
+    for picture, pts in zip(pictures, (0, 1, 2, 4, 5), strict=True):
+        picture.pts = pts
+    spaced = space_evenly(pictures, Fraction(1, 2), Deinterlace.FILM.divisor)
+    assert [picture.pts for picture in spaced] == [0, 5, 10, 15, 20]

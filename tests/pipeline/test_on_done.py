@@ -12,6 +12,9 @@ import pytest
 
 from tests.clips import ClipMaker
 from tests.conftest import ROOT, Command
+from vrx import events
+from vrx.events import Event
+from vrx.pipeline.on_done import run_command
 
 NASTY = "a; touch oops $(touch oops) `touch oops` 'q' \"d\" $HOME.mkv"
 SAY = 'printf "%s|%s|%s|%s|%s\\n" "$VRX_STATUS" "$VRX_EXIT_CODE" "$VRX_TASK" "$VRX_INPUT" "$VRX_OUTPUT" >> done.txt'
@@ -51,6 +54,16 @@ def test_a_command_left_in_the_background_is_not_waited_for(vrx: Command, clip: 
     clip("a.mkv", frames=1)
     assert vrx("upscale", "a.mkv", "-s", "2", "--on-done", "(sleep 20; touch late) &").returncode == 0
     assert not (tmp_path / "late").exists()
+
+
+def test_the_last_lines_of_a_long_output_are_shown() -> None:
+    heard: list[Event] = []
+    assert run_command("seq 1 30", "a.mkv", {}, heard.append)
+    lines = [event.facts["line"] for event in heard if isinstance(event, events.Noted)]
+    assert lines == [str(number) for number in range(11, 31)]
+    heard.clear()
+    assert run_command("head -c 9000 /dev/zero | tr '\\0' x", "a.mkv", {}, heard.append)
+    assert [len(event.facts["line"]) for event in heard if isinstance(event, events.Noted)] == [8000]
 
 
 def test_it_does_not_run_for_plans(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
