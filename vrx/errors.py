@@ -96,6 +96,15 @@ class OutputError(VrxError, OSError):
         return VrxError.__str__(self)
 
 
+class ReaderGoneError(OutputError):
+    """A result on standard output, whose reader has exited."""
+
+    exit_code = Exit.BROKEN_PIPE
+
+    def __init__(self, message: str = "cannot write standard output: its reader has exited", hint: str = "") -> None:
+        super().__init__(message, hint)
+
+
 class FailedInputsError(VrxError):
     """Inputs that failed together, each with the word that names it; `failures` of one or more."""
 

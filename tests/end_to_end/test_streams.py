@@ -49,6 +49,23 @@ def test_a_video_for_a_stream_that_takes_none(clip: ClipMaker, tmp_path: Path) -
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("name", ["in.mkv", "in.png"])
+def test_a_reader_that_has_exited_is_one_line_and_its_code(clip: ClipMaker, tmp_path: Path, name: str) -> None:
+    clip(name, frames=1) if name == "in.mkv" else clip(name, frames=1, codec="png", pix_fmt="rgb24")
+    done = shell(tmp_path, f"{{ vrx upscale {name} -s 2 -q -o -; echo $? > code; }} | true")
+    assert (tmp_path / "code").read_text() == "141\n"
+    assert done.stderr == b"vrx: cannot write standard output: its reader has exited\n"
+
+
+def test_standard_input_is_not_for_jobs_side_by_side(clip: ClipMaker, tmp_path: Path) -> None:
+    clip("in.mkv", frames=1)
+    done = shell(tmp_path, "vrx upscale - in.mkv -s 2 --jobs 2 -o out/ < in.mkv")
+    assert done.returncode == 2
+    message = b"vrx: --jobs and standard input are mutually exclusive. Save it to a file, or remove --jobs\n"
+    assert done.stderr == message
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii:strict"])
 def test_names_are_shown_in_any_encoding(clip: ClipMaker, tmp_path: Path, encoding: str) -> None:
     name = clip("ünï 動画.mkv", frames=1).name

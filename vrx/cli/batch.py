@@ -141,7 +141,10 @@ def check_streams(jobs: Sequence[Job], options: RunOptions) -> None:
     """
     piped = [job for job in jobs if job.output.path == "-" or (job.output.path is None and job.source == "-")]
     piped = [job for job in piped if job.preview is None]
-    if options.batch.deadline.moment is not None and (piped or any(job.source == "-" for job in jobs)):
+    reads = any(job.source == "-" for job in jobs)
+    if options.batch.jobs > 1 and len(jobs) > 1 and reads:
+        raise UsageError("--jobs and standard input are mutually exclusive", "Save it to a file, or remove --jobs")
+    if options.batch.deadline.moment is not None and (piped or reads):
         raise UsageError("--until and pipes are mutually exclusive", "Name the input, and the result with -o")
     if not piped:
         return

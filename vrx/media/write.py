@@ -20,7 +20,7 @@ import av
 import av.error
 import numpy as np
 
-from vrx.errors import DeviceError, OutputError, VrxError, mentions_memory
+from vrx.errors import DeviceError, OutputError, ReaderGoneError, VrxError, mentions_memory
 from vrx.media.atomic import commit, count_frames, make_folder
 from vrx.media.embed_metadata import embed_source_metadata
 from vrx.media.ffmpeg import FFmpegProcess
@@ -166,6 +166,8 @@ class Writer:
         try:
             sys.stdout.buffer.write(self._partial.read_bytes())
             sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
         except OSError as error:
             raise OutputError(f"cannot write standard output: {error.strerror}") from error
         self._discard()
@@ -214,5 +216,7 @@ def writer_error(error: OutputError, path: Path | None) -> VrxError:
     message = str(error)
     if mentions_memory(message):
         return DeviceError(f"out of memory while writing {name}: {error.message}", "Use a smaller video or --scale")
+    if path is None and "Broken pipe" in message:
+        return ReaderGoneError()
     hint = next((hint for words, hint in HINTS.items() if words in message), "")
     return OutputError(f"cannot write {name}: {error.message}", hint)
