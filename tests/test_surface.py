@@ -29,7 +29,7 @@ OPTIONS = {
     "info": {"--scenes", "--recursive", "--stream", "--json"},
     "scenes": {"--csv", "--json", "--scene-threshold", "--stream"},
     "compare": {"--output", "--html", "--perceptual", "--csv", "--json", "--overwrite", "--quiet"},
-    "mask": {"--output", "--find", "--grow", "--write-empty", "--stream", "--json", "--overwrite"},
+    "mask": {"--output", "--find", "--grow", "--write-empty", "--stream", "--json", "--overwrite", "--quiet"},
     "bench": {
         "--size",
         "--frames",

@@ -197,13 +197,14 @@ def make_mask(
     write_empty: bool,
     stream: int | None,
     overwrite: bool,
+    on_event: Watcher = ignore,
 ) -> MaskResult:
     """Find what does not belong to a video, and write a mask of it.  Raises UsageError, InputError and OutputError."""
     from vrx.pipeline.mask import finds, run
 
     kinds = finds.parse_kinds(find)
     settings = run.MaskSettings(kinds=kinds, grow=grow, write_empty=write_empty, stream=stream, overwrite=overwrite)
-    return run.make_mask(source, target, settings)
+    return run.make_mask(source, target, settings, on_event)
 
 
 def codecs() -> tuple[str, ...]:

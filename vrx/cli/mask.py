@@ -10,7 +10,7 @@ import typer
 
 from vrx import api
 from vrx.cli import options as o
-from vrx.cli import render
+from vrx.cli import progress, render
 
 
 def mask(
@@ -38,9 +38,21 @@ def mask(
     overwrite: Annotated[
         bool, typer.Option("-y", "--overwrite", metavar=o.FLAG, help="Replace a mask that exists.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar=o.FLAG, help="Show no progress.")] = False,
 ) -> None:
     """Find logos, subtitles, dust and the like, and write a mask for vrx inpaint, with a picture to check it by."""
-    found = api.make_mask(source, output, find, grow=grow, write_empty=write_empty, stream=stream, overwrite=overwrite)
+    options = progress.ProgressOptions(quiet=quiet, opening=source)
+    with progress.watcher(render.err_console(), options, json_lines=False) as watch:
+        found = api.make_mask(
+            source,
+            output,
+            find,
+            grow=grow,
+            write_empty=write_empty,
+            stream=stream,
+            overwrite=overwrite,
+            on_event=watch,
+        )
     for note in found.notes:
         render.note_line(note.text)
     if json:

@@ -12,7 +12,9 @@ import pytest
 from tests.conftest import Command
 from tests.pipeline.mask.footage import RATE, SIZE, lettering, overlaid, pan, write
 from vrx.errors import InputError, OutputError, UsageError
+from vrx.events import Advanced, Event
 from vrx.media.masks import MaskTrack
+from vrx.pipeline.compare import progress as compare_progress
 from vrx.pipeline.mask.finds import parse_kinds
 from vrx.pipeline.mask.run import MaskSettings, make_mask
 
@@ -110,3 +112,13 @@ def test_what_cannot_be_done_is_one_line(marked: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="all has every other kind in it"):
         parse_kinds("dust,all")
     assert parse_kinds("all") == parse_kinds("overlays, dust,scratches,pixels")
+
+
+def test_progress_is_of_both_times_that_the_video_is_read(
+    marked: Path, vrx: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_progress, "REPORT_SECONDS", 0)
+    heard: list[Event] = []
+    make_mask(marked, None, MaskSettings(), heard.append)
+    assert [(x.done, x.frames) for x in heard if isinstance(x, Advanced)] == [(n, 64) for n in range(1, 65)]
+    assert "64 frames" not in vrx("mask", marked, "-y", "-q").stderr

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.errors import InputError, OutputError, UsageError
-from vrx.events import Note
+from vrx.events import Note, Watcher, ignore
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.read import Reader, Span
@@ -32,6 +32,7 @@ from vrx.pipeline.mask.overlay import Overlay
 from vrx.pipeline.mask.overlays import OverlayFinder
 from vrx.pipeline.mask.picture import MaskPicture
 from vrx.pipeline.mask.pixels import LEAST_SAMPLES, DeadPixelFinder
+from vrx.pipeline.mask.reading import Reading
 from vrx.pipeline.mask.samples import Area, ChangeDetector, Luma
 from vrx.pipeline.mask.tally import SpotTally
 from vrx.pipeline.resume.workspace import claim
@@ -88,16 +89,17 @@ class Finds:
         return bool(self.overlays or self.pixel_count or self.spots)
 
 
-def make_mask(name: str | Path, target: Path | None, settings: MaskSettings) -> MaskResult:
+def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, watch: Watcher = ignore) -> MaskResult:
     """Find what does not belong to a video, and write a mask of it, beside the video unless `target` names a file.
 
-    Raises UsageError, InputError and OutputError.
+    `watch` gets `progress`, of both times that the video is read.  Raises UsageError, InputError and OutputError.
     """
     source = to_path(name)
     notes: list[Note] = []
     path = target or source.with_name(f"{source.stem}.mask{SUFFIX}")
     check(source, path, settings)
-    found = look_through(source, settings, notes)
+    progress = Reading(source, watch)
+    found = look_through(source, settings, notes, progress)
     if found.samples < LEAST_SAMPLES and settings.kinds & {"overlays", "pixels"}:
         changes = max(0, found.samples - 1)
         text = (
@@ -107,7 +109,7 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings) -> 
         notes.append(Note("still-picture", text, {"changes": changes}, "warning"))
     if not found and not settings.write_empty:
         return MaskResult((), found.frames, None, None, tuple(notes))
-    record, picture = write_mask(source, path, found, settings)
+    record, picture = write_mask(source, path, found, settings, progress)
     shown = None
     if picture is not None:
         (shown,) = pictures.save({path.with_suffix(".png"): picture}, settings.overwrite)
@@ -154,13 +156,13 @@ def to_luma(frame: Frame) -> Luma:
     return (planes[0] >> (depth - 8)).astype(np.uint8)
 
 
-def look_through(source: Path, settings: MaskSettings, notes: list[Note]) -> Finds:
+def look_through(source: Path, settings: MaskSettings, notes: list[Note], progress: Reading) -> Finds:
     """The first pass."""
     with open_video(source, settings, notes) as reader:
         kinds = settings.kinds
         overlays, pixels = OverlayFinder(reader.size), DeadPixelFinder(reader.size)
         tally, change = SpotTally(reader.size), ChangeDetector()
-        for luma, spots, time in with_spots(reader, bool(kinds & {"dust", "scratches"})):
+        for luma, spots, time in with_spots(reader, bool(kinds & {"dust", "scratches"}), progress):
             tally.add(spots.centers, spots.lines)
             if change.is_new(luma):
                 overlays.add(luma, time)
@@ -176,16 +178,16 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note]) -> Fin
         return Finds(wanted, dead, count, dust, scratches, tally.frames, overlays.samples)
 
 
-def with_spots(reader: Reader, wanted: bool) -> Iterator[tuple[Luma, Spots, Fraction]]:
+def with_spots(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Luma, Spots, Fraction]]:
     """Luma of every frame, its spots where they are `wanted`, and its time after the first frame."""
-    for frame, luma, spots in spots_of(reader, wanted):
+    for frame, luma, spots in spots_of(reader, wanted, progress):
         yield luma, spots, frame.time - reader.origin
 
 
-def spots_of(reader: Reader, wanted: bool) -> Iterator[tuple[Frame, Luma, Spots]]:
+def spots_of(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Frame, Luma, Spots]]:
     """Every frame with its luma and its spots: one frame late, and none in the first and the last one."""
     finder, window = OutlierFinder(reader.size), deque[tuple[Frame, Luma]](maxlen=3)
-    for frame in reader.frames():
+    for frame in progress.frames(reader):
         window.append((frame, to_luma(frame)))
         if len(window) == 1:
             continue
@@ -254,7 +256,7 @@ class Pending:
 
 
 def write_mask(
-    source: Path, path: Path, found: Finds, settings: MaskSettings
+    source: Path, path: Path, found: Finds, settings: MaskSettings, progress: Reading
 ) -> tuple[Record, NDArray[np.uint8] | None]:
     """The second pass: the mask as a video with the frames and times of the source, and a picture of it."""
     record, picture = Record(), MaskPicture(found.frames)
@@ -275,7 +277,7 @@ def write_mask(
         stack.enter_context(claim(path))
         with defer_signals():
             writer = stack.enter_context(Writer(target))
-        for item, shown in settle(frames_with_overlays(reader, found)):
+        for item, shown in settle(frames_with_overlays(reader, found, progress)):
             time = item.frame.time - reader.origin
             mask = draw(item, shown, found, record, time)
             if settings.grow and mask.any():
@@ -288,9 +290,9 @@ def write_mask(
     return record, picture.draw_all()
 
 
-def frames_with_overlays(reader: Reader, found: Finds) -> Iterator[Pending]:
+def frames_with_overlays(reader: Reader, found: Finds, progress: Reading) -> Iterator[Pending]:
     """Every frame with the numbers of the overlays that it shows."""
-    for number, (frame, luma, spots) in enumerate(spots_of(reader, found.spots)):
+    for number, (frame, luma, spots) in enumerate(spots_of(reader, found.spots, progress)):
         time = frame.time - reader.origin
         there = (
             n for n, x in enumerate(found.overlays) if x.is_certain(time) or (x.may_be_shown(time) and x.is_shown(luma))
