@@ -142,3 +142,10 @@ def test_times_of_film_are_exact_where_ticks_are_frames() -> None:
         picture.pts = pts
     spaced = space_evenly(pictures, Fraction(1, 2), Deinterlace.FILM.divisor)
     assert [picture.pts for picture in spaced] == [0, 5, 10, 15, 20]
+
+
+def test_film_after_a_gap_of_a_few_frames_begins_at_its_own_time() -> None:
+    pictures = [VideoFrame(16, 16, "yuv420p") for _ in range(5)]
+    for picture, pts in zip(pictures, (0, 1, 2, 8, 9), strict=True):
+        picture.pts = pts
+    assert [picture.pts for picture in space_evenly(pictures, Fraction(1, 2), 4)] == [0, 5, 10, 32, 37]

@@ -32,7 +32,7 @@ from vrx.weights.http import (
     request_headers,
     session,
 )
-from vrx.weights.origin import is_private, same_server
+from vrx.weights.origin import same_server
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def query_file(source: DriveSource, item: DriveItem) -> tuple[str, int | None]:
     address = f"{source.content_server}/download?{urlencode(fields)}"
     answer = request(address, item.path, source.content_server, of_file=True)
     onward = parse_confirmation(answer.text, answer.address)
-    if onward and source.is_own(onward) and is_private(onward):
+    if onward and source.is_own(onward):
         address = onward
         answer = request(address, item.path, source.content_server, of_file=True)
     check_status(source, item, answer.status)

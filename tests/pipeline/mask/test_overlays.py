@@ -112,6 +112,13 @@ def test_an_upright_line_that_stays_is_a_scratch() -> None:
     assert abs(found.left + found.box[2] / 2 - 151) < 3
 
 
+@pytest.mark.parametrize(("frames", "found"), [(9, 0), (24, 1)])
+def test_what_is_shown_for_less_than_a_good_half_second_is_none(frames: int, found: int) -> None:
+    letters = lettering("Vrx")
+    pictures = pan(40, 6, 3)
+    assert len(find(overlaid(x, letters * (8 <= n < 8 + frames)) for n, x in enumerate(pictures))) == found
+
+
 def test_samples_are_those_that_changed_as_a_whole() -> None:
     change = ChangeDetector()
     pictures = list(pan(3))
