@@ -172,7 +172,7 @@ def test_a_folder_that_is_private_changed_or_gone_is_told(pull: Pull, drive: Dri
     drive.private = True
     done = pull()
     assert done.returncode == 4
-    assert "the folder cannot be had without an account, or no longer (Google Drive's page: Google" in message(done)
+    assert "the folder cannot be accessed without an account, or no longer (Google Drive's page: " in message(done)
     assert f"Open {drive.folder} in a browser" in message(done)
     drive.private, drive.page = False, "<html>new design</html>"
     assert "Google Drive's page: without a title" in message(pull())

@@ -116,4 +116,4 @@ def describe_page(page: str) -> str:
         return "has been downloaded too often lately, and Google Drive sends it again within 24 hours"
     title = TITLE.search(page)
     words = " ".join(html.unescape(title[1]).split()) if title else ""
-    return f"cannot be had without an account, or no longer (Google Drive's page: {words or 'without a title'})"
+    return f"cannot be accessed without an account, or no longer (Google Drive's page: {words or 'without a title'})"

@@ -70,6 +70,14 @@ def test_spots_count_as_dust_where_they_are_everywhere() -> None:
     assert not spread.has_scratches
 
 
+def test_spots_half_of_which_are_at_one_place_are_something_that_moves_there() -> None:
+    tally, places = SpotTally(SIZE), np.random.default_rng(1).random((60, 2)) * SIZE
+    tally.add(places, 0)
+    assert tally.has_dust
+    tally.add(np.full((60, 2), 10.0), 0)
+    assert not tally.has_dust
+
+
 def dirty(frames: int) -> Iterator[Luma]:
     for luma in pan(frames):
         luma[20, 30], luma[100, 200], luma[101, 200] = 255, 0, 0
