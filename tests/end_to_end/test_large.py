@@ -57,7 +57,7 @@ def test_what_a_model_cannot_do_is_said(vrx: Command, clip: ClipMaker, tmp_path:
         (
             ("deblur", path, "--model", "instantvir-deblur", "--offline"),
             4,
-            "(transformer), which you must download yourself",
+            "(transformer, over 2.6 GB): it is not on this machine",
         ),
         (("upscale", path, "--model", tmp_path / "none.pth"), 4, "no such file"),
     ):

