@@ -15,7 +15,6 @@ from vrx.models.base import DeviceChunk
 from vrx.models.optical_flow import Motion
 
 OVERLAP = 2  # frames at a block's end
-LEAST_AHEAD = 2  # frames that must come along for the branch to be worth its time, but where a scene ends
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class Coverage:
     def plan(self, count: int, ahead: int, ends: bool) -> tuple[int, Coverage]:
         """The length of the block that begins with a chunk of `count` frames, 0 for none, and what is covered after it.
 
-        `ahead`: frames that come along after the chunk, where it is not covered; `ends`: the scene ends with them.
+        A chunk that is covered begins a block only where what was found is lost: the rest of the same one, which ends
+        where it ended.  `ahead`: frames that come along after the chunk; `ends`: the scene ends with them.
         """
         if self.frames >= count:
             return (self.frames + self.beyond) * self.lost, Coverage(self.frames - count, self.beyond)

@@ -13,7 +13,7 @@ from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, 
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
 from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
-from vrx.models.embedded.later import LEAST_AHEAD, NOTHING, Block, Coverage, frames_ahead, make_block
+from vrx.models.embedded.later import NOTHING, Block, Coverage, frames_ahead, make_block
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
@@ -143,7 +143,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
         along = len(seen) - count
-        ahead = frames_ahead(chunk) if along >= LEAST_AHEAD else 0
+        ahead = frames_ahead(chunk)
         foresees = self._foresees and noise is None and fits(pictures, side)
         foresees = foresees and (ahead > 0 or covered.frames >= count)
         length, covered = covered.plan(count, ahead, ahead < along) if foresees else (0, NOTHING)
