@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from vrx.models.embedded.later import OVERLAP
-from vrx.models.embedded.model import SCHEDULE
+from vrx.models.embedded.model import LOOKING_AHEAD
 from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedConfig
 from vrx.networks.embedded.recurrent import INPUTS, PIXELS, STANDARD, RecurrentConfig
@@ -51,7 +51,7 @@ def enlarging_operations(config: RecurrentConfig, scale: int, size: tuple[int, i
     a_position = 9.0 * width * (ends + width * (2 * config.blocks + 1))
     if config.later_blocks:
         branch = 9.0 * width * (INPUTS * pixels**2 + width * (2 * config.later_blocks + 1))
-        a_position += 9.0 * width**2 + branch * (1 + OVERLAP / SCHEDULE.ahead)
+        a_position += 9.0 * width**2 + branch * (1 + OVERLAP / LOOKING_AHEAD.ahead)
     return 2.0 * a_position * size[0] * size[1] / (scale * pixels) ** 2
 
 

@@ -1,27 +1,33 @@
 """Enlarging with a view of later frames: blocks of them, what they help, where they are left out, interruptions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.models.embedded.test_upscale import moving, picture, shipped
-from tests.networks.networks import tiny_parts
+from tests.models.embedded.test_upscale import shipped
+from tests.networks.networks import tiny_enlarging, tiny_parts
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage, frames_ahead
-from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
+from vrx.models.embedded.model import LOOKING_AHEAD, SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import SceneRunner
-from vrx.networks.embedded.classical import bicubic
-from vrx.train.degrade import quantize, shrink
+from vrx.train.degrade import quantize
 
-__all__ = ["picture", "shipped"]  # fixtures
+__all__ = ["shipped"]  # a fixture
 
 
-def chunks(low: Tensor, ahead: int = SCHEDULE.ahead) -> Iterator[DeviceChunk]:
+@pytest.fixture
+def branched(shipped: EmbeddedNetworks) -> EmbeddedNetworks:
+    """Those that ship, with a small enlarging network that has a branch for later frames."""
+    return replace(shipped, enlarging=tiny_enlarging())
+
+
+def chunks(low: Tensor, ahead: int = LOOKING_AHEAD.ahead) -> Iterator[DeviceChunk]:
     """A scene cut as the schedule says; after its last frame it stands still."""
     start, padded = 0, torch.cat([low, low[-1:].expand(SCHEDULE.first + ahead, *low.shape[1:])])
     while start < len(low):
@@ -50,12 +56,6 @@ def enlarge(restorer: EmbeddedRestorer, pieces: list[DeviceChunk], interrupted: 
             runner = SceneRunner(restorer)
             runner.load(scene, saved)
     return torch.cat(found)
-
-
-def luma_gain(low: Tensor, truth: Tensor, found: Tensor) -> float:
-    """dB over bicubic."""
-    errors = [((x - truth) ** 2)[..., 8:-8, 8:-8].mean() for x in (bicubic(low, 4), found)]
-    return float(10 * torch.log10(errors[0] / errors[1]))
 
 
 def test_a_block_serves_several_chunks_and_its_end_is_looked_at_again() -> None:
@@ -94,8 +94,8 @@ def test_the_repeated_last_frame_of_a_scene_is_not_looked_at(frames: int, ahead:
     assert frames_ahead(first) == ahead
 
 
-def test_a_single_picture_takes_no_longer_for_it(shipped: EmbeddedNetworks) -> None:
-    encode = restorer_of(shipped).stages["encode"]
+def test_a_single_picture_takes_no_longer_for_it(branched: EmbeddedNetworks) -> None:
+    encode = restorer_of(branched).stages["encode"]
     picture = torch.rand(1, 3, 24, 32)
     state = encode.start(SceneStart(0, (24, 32), (96, 128)))
     with torch.inference_mode():
@@ -112,33 +112,31 @@ def test_an_interruption_changes_nothing(scale: int, after: int) -> None:
     assert torch.equal(enlarge(restorer, pieces, after), enlarge(restorer, pieces))
 
 
-def test_later_frames_help(picture: Tensor, shipped: EmbeddedNetworks) -> None:
-    truth = moving(picture, 12)
-    low = quantize(shrink(truth, 4))
-    restorer = restorer_of(shipped)
-    seen, blind = (luma_gain(low, truth, enlarge(restorer, list(chunks(low, ahead)))[:12]) for ahead in (8, 0))
-    assert seen > blind + 0.2
+@pytest.mark.parametrize("branch", [True, False])
+def test_frames_come_along_for_a_network_with_a_branch_only(shipped: EmbeddedNetworks, branch: bool) -> None:
+    restorer = restorer_of(tiny_parts() if branch else shipped)
+    assert restorer.schedule == (LOOKING_AHEAD if branch else SCHEDULE)
 
 
 def test_large_frames_and_those_whose_noise_goes_first_do_without(
-    shipped: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
+    branched: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = torch.Generator().manual_seed(4)
     low = quantize((0.5 + 0.03 * torch.randn(8, 3, 64, 64, generator=generator)).clamp(0, 1))
-    usual = restorer_of(shipped, denoise=0.0)
+    usual = restorer_of(branched, denoise=0.0)
     seen, blind = (enlarge(usual, list(chunks(low, ahead))) for ahead in (8, 0))
     assert not torch.equal(seen, blind)
-    cleaned = restorer_of(shipped, denoise=1.0)
+    cleaned = restorer_of(branched, denoise=1.0)
     assert torch.equal(*(enlarge(cleaned, list(chunks(low, ahead))) for ahead in (8, 0)))
     monkeypatch.setattr(upscale, "MOST_POSITIONS", 64 * 64 - 1)
     assert torch.equal(enlarge(usual, list(chunks(low))), blind)
 
 
-def test_a_scene_that_changed_is_looked_at_anew(shipped: EmbeddedNetworks) -> None:
+def test_a_scene_that_changed_is_looked_at_anew(branched: EmbeddedNetworks) -> None:
     """Its damage is another one, and so is what the branch finds under it."""
     fade = torch.linspace(1, 0.3, 12)[:, None, None, None]
     low = fade * torch.rand(12, 3, 24, 32, generator=torch.Generator().manual_seed(3))
-    encode = restorer_of(shipped, 2).stages["encode"]
+    encode = restorer_of(branched, 2).stages["encode"]
     state, begun = encode.start(SceneStart(0, (24, 32), (48, 64))), []
     with torch.inference_mode():
         for number, piece in enumerate(chunks(low)):
@@ -149,5 +147,5 @@ def test_a_scene_that_changed_is_looked_at_anew(shipped: EmbeddedNetworks) -> No
 
 
 def test_views_of_later_frames_are_short_where_frames_are_large() -> None:
-    ahead = [SCHEDULE.within(width * height).ahead for width, height in ((1920, 1080), (3840, 2160), (4096, 3072))]
+    ahead = [LOOKING_AHEAD.within(width * height).ahead for width, height in ((1920, 1080), (3840, 2160), (4096, 3072))]
     assert ahead == [8, 3, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -24,14 +24,9 @@ from vrx.settings import RestoreSettings, Task
 # a scene's first frames, of which its damage is estimated, then a few at a time: pictures of 1280x720 then stay below
 # what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
 # takes 100 MB and more, one at a time
-SCHEDULE = ChunkSchedule(
-    first=upscale.ESTIMATED_FRAMES,
-    next=2,
-    ahead=8,  # four chunks and the overlap of two blocks (`later`)
-    ahead_pixels=8 * 2560 * 1440,
-    ahead_when_large=False,
-    large=4096 * 2176,
-)
+SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=4096 * 2176)
+# with a network that has a branch for later frames: four chunks and the overlap of two blocks (`later`)
+LOOKING_AHEAD = replace(SCHEDULE, ahead=8, ahead_pixels=8 * 2560 * 1440, ahead_when_large=False)
 # where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time
 KEEP_SIZE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=tiles.LARGE, alone=4096 * 2176)
 
@@ -47,7 +42,7 @@ class EmbeddedRestorer:
         dtype: torch.dtype,
         remember: bool = True,
     ) -> None:
-        self.schedule = SCHEDULE if options.task == Task.UPSCALE else KEEP_SIZE
+        self.schedule = KEEP_SIZE
         self.scale = options.scale
         self.stages: Mapping[str, AnyStage]
         sharpness, diagnosis = networks.blur.to(device), networks.diagnosis.to(device)
@@ -56,6 +51,7 @@ class EmbeddedRestorer:
         if options.task == Task.UPSCALE:
             networks.enlarging.place(device, dtype)
             foresees = networks.enlarging.later is not None and remember
+            self.schedule = LOOKING_AHEAD if foresees else SCHEDULE
             self.stages = {
                 "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, foresees),
                 "generate": upscale.Generate(options.scale, networks.enlarging, remember),
@@ -128,7 +124,7 @@ FAMILY = Family(
         },
         resumes_in_scene=True,
         needs_gpu=False,
-        footprints=(Footprint(Linear(0.13e9, 240)),),  # upscaling, measured on an H100 (vrx/bench/README.md)
+        footprints=(Footprint(Linear(0.17e9, 165)),),  # upscaling, measured on an H100 (vrx/bench/README.md)
     ),
     components={
         FAMILY_NAME: Component(

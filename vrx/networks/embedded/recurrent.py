@@ -49,7 +49,7 @@ class RecurrentConfig(NetworkConfig):
         return cls(**{**found, **given})
 
 
-STANDARD = RecurrentConfig(channels=64, blocks=7, later_blocks=3)
+STANDARD = RecurrentConfig(channels=64, blocks=7)
 
 
 @dataclass(frozen=True)
