@@ -66,6 +66,21 @@ def at(*numbers: int, error: Exception = WORDS[0]) -> Fails:
     return lambda number, *_: type(error)(*error.args) if number in numbers else None
 
 
+def at_encode(*numbers: int) -> Fails:
+    """A failure of the first stage's steps of these numbers: one thread's, so that each is in an attempt of its own."""
+    seen: list[str] = []
+
+    def fails(_: int, stage: AnyStage, __: Any) -> Exception | None:
+        first = seen[0] if seen else type(stage).__name__
+        if type(stage).__name__ == first:
+            seen.append(first)
+            if len(seen) in numbers:
+                return torch.OutOfMemoryError("CUDA out of memory")
+        return None
+
+    return fails
+
+
 def restore(job: Job) -> tuple[Read, list[Event]]:
     heard: list[Event] = []
     Batch([job], heard.append).restore(0)
@@ -160,8 +175,7 @@ def test_a_chunk_of_several_frames_becomes_single_ones(clip: ClipMaker, tmp_path
     fail(fails)
     found, heard = restore(make_job(path, tmp_path / "found.mkv", **LOSSLESS))
     assert steps_taken(heard) == ["one stage at a time", "single frames"]
-    # levels: what later frames show is looked at in blocks that begin elsewhere
-    assert np.abs(found.frames.astype(int) - plain.frames).max() <= 4
+    assert np.abs(found.frames.astype(int) - plain.frames).max() <= 1
 
 
 def test_masks_are_read_again_with_the_frames(clip: ClipMaker, tmp_path: Path, fail: Any) -> None:
@@ -183,7 +197,7 @@ def large_job(model: Path, clip: Path, output: Path, **settings: Any) -> Job:
 def test_weights_on_the_host_change_nothing(name: str, clip: ClipMaker, tmp_path: Path, fail: Any) -> None:
     path, model = clip(frames=25, size=(40, 24)), getattr(small, name)(tmp_path / "model")
     plain, _ = restore(large_job(model, path, tmp_path / "plain.mkv"))
-    fail(at(3, 5))
+    fail(at_encode(2, 3))
     found, heard = restore(large_job(model, path, tmp_path / "found.mkv"))
     assert same(found, plain)
     assert steps_taken(heard) == ["one stage at a time", "weights on the host"]
