@@ -142,9 +142,8 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
-        along = len(seen) - count
-        ahead = frames_ahead(chunk)
-        foresees = self._foresees and noise is None and fits(pictures, side)
+        along, foresees = len(seen) - count, self._foresees and noise is None and fits(pictures, side)
+        ahead = frames_ahead(chunk) if foresees else 0
         foresees = foresees and (ahead > 0 or covered.frames >= count)
         length, covered = covered.plan(count, ahead, ahead < along) if foresees else (0, NOTHING)
         searched = pictures[: max(length, count, 0 if len(state.latest) else LEAD_FRAMES)]
