@@ -5,7 +5,7 @@ from tests.golden.cases import Case, cases, close, filled
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
-pytestmark = pytest.mark.parametrize("case", cases("wan_causal"))
+CAUSAL = pytest.mark.parametrize("case", cases("wan_causal"))
 
 
 def network(case: Case) -> WanTransformer:
@@ -14,6 +14,7 @@ def network(case: Case) -> WanTransformer:
     return filled(empty.to_empty(device="cpu"), case.weights())
 
 
+@CAUSAL
 @torch.inference_mode()
 def test_whole_clips(case: Case) -> None:
     net, io = network(case), case.io()
@@ -27,6 +28,7 @@ def test_whole_clips(case: Case) -> None:
     close(net(io["latent"], net.conditions(case.config["timestep"], io["context"])), io["full.flow"], case.tolerance)
 
 
+@CAUSAL
 @pytest.mark.parametrize("mode", ["stream", "rolling"])
 @torch.inference_mode()
 def test_streams(case: Case, mode: str) -> None:
@@ -50,6 +52,7 @@ def test_streams(case: Case, mode: str) -> None:
         close(conditions.context.values[0].transpose(1, 2), io["stream.cross_v0"], case.tolerance)
 
 
+@CAUSAL
 @torch.inference_mode()
 def test_half_precision_keeps_the_float32_islands(case: Case) -> None:
     net, io = network(case), case.io()
@@ -62,3 +65,21 @@ def test_half_precision_keeps_the_float32_islands(case: Case) -> None:
     error = flow - io["full.flow"]
     assert float(error.square().mean().sqrt()) < 0.02
     assert float(error.abs().max()) < 0.15
+
+
+@pytest.mark.parametrize("case", cases("wan22_dit"))
+@torch.inference_mode()
+def test_the_transformer_of_wan_22_at_one_timestep_for_the_clip(case: Case) -> None:
+    net, io = network(case), case.io()
+    tokens: list[torch.Tensor] = []
+    for layer in (net.blocks[0], net.blocks[-1], net.head):
+        layer.register_forward_hook(lambda _, __, output: tokens.append(output))
+    conditions = net.conditions(case.config["timestep"], io["context"])
+    flow = net(io["latent"], conditions)
+    close(conditions.time.embedding, io["full.time_embedding"], case.tolerance)
+    close(conditions.time.projection, io["full.time_projection"], case.tolerance)
+    close(net.embed_context(io["context"]), io["full.text_embedding"], case.tolerance)
+    close(net.tokens(io["latent"]), io["full.patch_tokens"], case.tolerance)
+    for found, name in zip(tokens, ("block0", "block_last", "head_tokens"), strict=True):
+        close(found, io[f"full.{name}"], case.tolerance)
+    close(flow, io["full.flow"], case.tolerance)

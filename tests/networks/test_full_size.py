@@ -18,7 +18,8 @@ from vrx.networks.satbvr.transformer import Denoiser
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
 from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
-from vrx.networks.wan.transformer import WanConfig, WanTransformer
+from vrx.networks.wan.transformer import TI2V_5B, WanConfig, WanTransformer
+from vrx.weights.key_mapping import to_native_keys
 
 TENSORS = Path(__file__).parents[1] / "data" / "tensors"
 
@@ -35,6 +36,7 @@ def shapes(network: nn.Module) -> dict[str, list[int]]:
 def build(name: str) -> nn.Module:
     networks = {
         "wan2.1-t2v-1.3b-dit": lambda: WanTransformer(WanConfig()),
+        "wan2.2-ti2v-5b-dit": lambda: WanTransformer(TI2V_5B),
         "wan2.1-vae": lambda: WanAutoencoder(WanAutoencoderConfig()),
         "taew2_1": lambda: TinyAutoencoder(TinyConfig()),
         "flashvsr-tcdecoder": lambda: ConditionalDecoder(ConditionalConfig()),
@@ -49,10 +51,18 @@ def build(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "name", ["wan2.1-t2v-1.3b-dit", "wan2.1-vae", "taew2_1", "flashvsr-tcdecoder", "umt5-xxl-encoder"]
+    "name",
+    ["wan2.1-t2v-1.3b-dit", "wan2.2-ti2v-5b-dit", "wan2.1-vae", "taew2_1", "flashvsr-tcdecoder", "umt5-xxl-encoder"],
 )
 def test_names_and_shapes_are_the_published_ones(name: str) -> None:
     assert shapes(build(name)) == published(name)
+
+
+def test_wan_22_is_the_published_one_under_the_names_of_diffusers() -> None:
+    theirs = published("wan2.2-ti2v-5b-dit-diffusers")
+    assert len(theirs) == 825
+    assert to_native_keys(theirs) == shapes(build("wan2.2-ti2v-5b-dit"))
+    assert count(build("wan2.2-ti2v-5b-dit")) == 4_999_787_712
 
 
 def test_the_lq_projection_is_the_published_one() -> None:

@@ -20,7 +20,7 @@ from vrx.networks.satbvr.control import ControlNet as SatbControlNet
 from vrx.networks.taehv import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
-from vrx.networks.wan.transformer import WanConfig, WanTransformer
+from vrx.networks.wan.transformer import TI2V_5B, WanConfig, WanTransformer
 
 DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     WanTransformer,
@@ -46,6 +46,7 @@ LIBRARIES: tuple[type[PublishedNetwork], ...] = (
 NETWORKS: list[tuple[type[PublishedNetwork], NetworkConfig]] = [
     *((kind, kind.CONFIG()) for kind in DEFAULTS),
     (WanTransformer, WanConfig(text_dim=RamConfig().out_dim)),
+    (WanTransformer, TI2V_5B),
     (EmbeddedNetwork, SMALL),
     (RecurrentNetwork, STANDARD),
 ]

@@ -1,4 +1,4 @@
-"""The Wan 2.1 diffusion transformer: bidirectional, and block-causal over a rolling KV cache.
+"""The diffusion transformer of Wan 2.1 and of Wan 2.2 TI2V: bidirectional, and block-causal over a rolling KV cache.
 
 Names and shapes of the published text-to-video checkpoints (Wan Team, arXiv 2503.20314); streaming as
 in InstantViR (arXiv 2511.14208) and InfVSR (arXiv 2510.00948, section 3.2): a block sees itself and the
@@ -82,6 +82,9 @@ class WanConfig(NetworkConfig):
             "out_dim": shapes["head.head.weight"][0] // (patch[0] * patch[1] * patch[2]),
         }
         return cls(**{**found, **given})
+
+
+TI2V_5B = WanConfig(dim=3072, ffn_dim=14336, num_heads=24, in_dim=48, out_dim=48)  # Wan2.2-TI2V-5B
 
 
 @dataclass(frozen=True)
