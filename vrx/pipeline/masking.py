@@ -40,6 +40,11 @@ class JobMask:
         if self._track is not None:
             self._track.__exit__(*exc)
 
+    def skip(self, frames: int) -> None:
+        """Begin after the first frames: masks that come one a frame are skipped; call before `at`."""
+        if self._track is not None and self._track.count is not None:
+            self._track.skip(frames)
+
     def at(self, time: Fraction) -> Mask:
         """The mask [H, W] of the stored pixels at a time of the video."""
         found = self._empty if self._track is None else self._track.at(time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -32,6 +33,7 @@ from vrx.pipeline.sizing import choose_scale
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.pipeline.ways import Way
 from vrx.scenes.cut_list import read_cuts
+from vrx.scenes.detect import SceneFrame
 from vrx.settings import Deadline, Job, SelectionSettings, Task
 from vrx.weights.download import Downloader
 
@@ -75,6 +77,7 @@ class Session:
         self.warnings: list[str] = []
         self.mask: JobMask | None = None
         self.frames: int | None = None
+        self.boundaries: Callable[[], Iterator[SceneFrame]] | None = None  # frames with theirs, where they are known
         self._selection = pool.select(job.model, job.restore, job.source)
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
@@ -174,6 +177,10 @@ class Session:
         self.mask = open_masks(self.job, self.reader, notify, self.excerpt.selection if self.excerpt else None)
         if self.mask is not None:
             self._reading.enter_context(self.mask)
+
+    def close_source(self) -> None:
+        """Close the source and its mask, as nothing more is read."""
+        self._reading.close()
 
     def rewind(self) -> None:
         """Read the source and its mask again from the beginning; what was said of them is not said again."""

@@ -24,6 +24,8 @@ def iter_masked_frames(session: Session, first: int = 0) -> Iterator[MaskedFrame
 
 def find_boundaries(session: Session) -> Iterator[SceneFrame]:
     """Frames with their scene boundaries, found or given; a single picture has none."""
+    if session.boundaries is not None:
+        return session.boundaries()
     frames, threshold = session.reader.frames(), session.job.selection.scene_threshold
     if session.reader.info.still and not is_pattern(session.source):
         return apply_cuts(frames, frozenset())

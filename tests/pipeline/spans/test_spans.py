@@ -1,0 +1,129 @@
+"""Spans: found once, read exactly, restored as in a run of all, joined in order."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tests.clips import ClipMaker, read, save_picture
+from tests.pipeline.jobs import make_job, open_session
+from tests.pipeline.spans.sources import CUTS, FRAMES, KINDS, VARIABLE
+from vrx import api, events
+from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.source import find_boundaries
+from vrx.pipeline.spans import result
+from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
+from vrx.pipeline.spans.result import restore_in_spans
+from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
+from vrx.settings import Job, RestoreSettings, Task
+
+
+def deblur() -> RestoreSettings:
+    return RestoreSettings(task=Task.DEBLUR, sigma=1.0)
+
+
+@pytest.fixture(autouse=True)
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result, "SEGMENT_FRAMES", 16)
+
+
+def spans_of(job: Job, least: int = 16) -> tuple[list[SpanWork], list[tuple[object, ...]]]:
+    """The spans of a job, and all its frames as one pass gives them."""
+    with open_session(job) as session:
+        frames = list(find_boundaries(session))
+        origin, target, opened = session.reader.origin, session.target, session.job
+    spans = group_spans(iter(frames), origin, least)
+    seen = [(item.frame.time, item.boundary, b"".join(p.tobytes() for p in item.frame.planes)) for item in frames]
+    return [SpanWork(job=opened, target=target, span=span) for span in spans], seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_span_is_read_as_in_one_pass_over_all(kind: str, clip: ClipMaker) -> None:
+    works, seen = spans_of(make_job(KINDS[kind](clip), clip.folder / "out.mkv"))
+    assert [w.span.first for w in works] == [sum(w.span.frames for w in works[:n]) for n in range(len(works))]
+    assert works[-1].span.first + works[-1].span.frames == len(seen)
+    for work in reversed(works):
+        with PartSession(work, events.ignore, ModelPool()) as session:
+            session.open()
+            found = list(session.read_span())
+        expected = seen[work.span.first :][: work.span.frames]
+        assert [(i.frame.time, b"".join(p.tobytes() for p in i.frame.planes)) for i in found] == [
+            (time, planes) for time, _, planes in expected
+        ]
+        assert [i.boundary for i in found][1:] == [boundary for _, boundary, _ in expected][1:]
+
+
+def test_spans_are_whole_scenes_of_at_least_a_length(clip: ClipMaker) -> None:
+    works, _ = spans_of(make_job(clip(frames=FRAMES, cuts=CUTS), clip.folder / "out.mkv"), 30)
+    assert [(w.span.first, w.span.frames, w.span.scene, w.span.hard) for w in works] == [
+        (0, 44, 0, (20,)),
+        (44, 46, 2, (26,)),
+    ]
+
+
+def test_a_span_survives_json(clip: ClipMaker) -> None:
+    works, _ = spans_of(make_job(clip(frames=FRAMES, cuts=CUTS), clip.folder / "out.mkv"))
+    assert [Span.of(w.span.as_dict()) for w in works] == [w.span for w in works]
+
+
+@pytest.mark.parametrize("change", [{"checksum": 1}, {"frames": FRAMES + 1}, {"head": 1}, {"begin": Fraction(99)}])
+def test_other_frames_than_those_found_are_refused(clip: ClipMaker, change: dict[str, object]) -> None:
+    works, _ = spans_of(make_job(clip(frames=FRAMES, cuts=CUTS), clip.folder / "out.mkv"))
+    work = replace(works[-1], span=replace(works[-1].span, **change))
+    with PartSession(work, events.ignore, ModelPool()) as session, pytest.raises(WrongFramesError):
+        session.open()
+        list(session.read_span())
+
+
+def test_a_seek_that_leads_to_damaged_pictures_is_noticed(clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = clip.folder / "cuts.txt"
+    cuts.write_text("30\n60\n")  # in the middle of shots
+    source = KINDS["wrong key frames"](clip)
+    works, _ = spans_of(make_job(source, clip.folder / "out.mkv", selection={"scenes": str(cuts)}))
+    tried: list[Fraction | None] = []
+    plain = PartSession._read_from
+
+    def remember(self: PartSession, margin: Fraction | None) -> None:
+        tried.append(margin)
+        plain(self, margin)
+
+    monkeypatch.setattr(PartSession, "_read_from", remember)
+    with PartSession(works[-1], events.ignore, ModelPool()) as session:
+        session.open()
+        assert len(list(session.read_span())) == works[-1].span.frames
+    assert tried[0] == MARGINS[0] == 0
+    assert len(tried) > 1
+
+
+@pytest.mark.parametrize("kind", ["variable rate", "subtitles", "transport stream", "interlaced"])
+def test_spans_in_any_order_give_the_frames_of_a_run_of_all(kind: str, clip: ClipMaker) -> None:
+    source, whole, parts = KINDS[kind](clip), clip.folder / "whole.mkv", clip.folder / "parts.mkv"
+    job = make_job(source, whole, codec="ffv1")
+    api.restore(job)
+    job = replace(job, output=replace(job.output, path=str(parts)))
+    done = restore_in_spans(job, order=lambda works: random.Random(1).sample(found := list(works), len(found)))
+    first, second = read(whole), read(parts)
+    assert (first.frames == second.frames).all()
+    assert first.times == second.times
+    assert (first.kinds, first.pix_fmt, first.duration) == (second.kinds, second.pix_fmt, second.duration)
+    assert done.frames == len(first.times)
+    assert [p.name for p in clip.folder.iterdir() if p.name.startswith(".parts")] == []
+
+
+def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
+    source = clip(times=VARIABLE[:30], cuts=(18,))
+    masks = clip.folder / "masks"
+    masks.mkdir()
+    for number in range(30):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[10:20, number : number + 10] = 255
+        save_picture(masks / f"{number:03d}.png", mask)
+    restore = RestoreSettings(task=Task.INPAINT, mask=masks)
+    job = make_job(source, clip.folder / "whole.mkv", codec="ffv1", restore=restore)
+    api.restore(job)
+    restore_in_spans(replace(job, output=replace(job.output, path=str(clip.folder / "parts.mkv"))))
+    assert (read(clip.folder / "whole.mkv").frames == read(clip.folder / "parts.mkv").frames).all()
