@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 import torch
 
-from vrx.models import autoencoders, causal_wan, flashvsr, infvsr, instantvir, prompts, streamdiffvsr, tiling
+from vrx.models import (
+    autoencoders,
+    causal_wan,
+    flashvsr,
+    infvsr,
+    instantvir,
+    latent_tiles,
+    prompts,
+    relayvsr,
+    streamdiffvsr,
+    tiling,
+)
 from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.models.causal_wan import OneStep
 from vrx.models.flashvsr import FlashVsrOptions, GenerateState
-from vrx.networks import ram, taehv, umt5
+from vrx.networks import grouped_attention, ram, taehv, umt5
 from vrx.networks.color_transfer import adain
 from vrx.networks.diffvsr import autoencoder as tiny
 from vrx.networks.diffvsr import raft
@@ -22,6 +33,7 @@ from vrx.networks.diffvsr.text import TextConfig
 from vrx.networks.flashvsr import attention, projection
 from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
 from vrx.networks.ram import RamConfig
+from vrx.networks.relayvsr import key_frames, small_transformer
 from vrx.networks.satbvr import backbone, control, sampler, solver, tiles
 from vrx.networks.satbvr import transformer as satb
 from vrx.networks.wan import autoencoder, rope, schedule, transformer
@@ -140,6 +152,21 @@ def test_stream_diffvsr() -> None:
     assert (tiny.TemporalConfig().latent_magnitude, tiny.POOL, tiny.FUSION) == (3.0, 4, 0.1)
     assert (raft.UPDATES, raft.LEAST_SIDE) == (12, 128)
     assert TextConfig().num_hidden_layers == 23  # of 24: Stable Diffusion 2 leaves the last out
+
+
+def test_relayvsr() -> None:
+    """arXiv 2609.37850 and its code at d9b2466: windows of 16 frames that share one, fifteen apart."""
+    assert ChunkSchedule(first=16, next=15) == relayvsr.SCHEDULE
+    assert (relayvsr.MULTIPLE, small_transformer.SCALE, small_transformer.TOKEN) == (8, 4, 4)
+    assert (latent_tiles.LATENT, latent_tiles.PATCH) == (16, 2)
+    assert (key_frames.TIMESTEP, key_frames.FOLD, key_frames.POLICY) == (1000.0, 16, "fixed_end")
+    config = key_frames.KeyFrameConfig()
+    assert (config.context_frames, config.spatial_window, config.eps) == (4, None, 1e-6)
+    sizes = small_transformer.SmallConfig()
+    assert (sizes.window_size, sizes.start, sizes.end, sizes.video) == (2, (48, 48), (48, 48), (24, 24))
+    assert sizes.condition_self == (48, 48)
+    assert (grouped_attention.HEAD_WIDTH, grouped_attention.ROPE_WIDTHS) == (64, (16, 24, 24))
+    assert (grouped_attention.ROPE_BASE, grouped_attention.EPSILON) == (rope.BASE, 1e-5)
 
 
 def test_satb_vr() -> None:

@@ -12,6 +12,8 @@ from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.published import PublishedNetwork
 from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.relayvsr.key_frames import KeyFrameConfig, KeyFrameTransformer
+from vrx.networks.relayvsr.small_transformer import SmallTransformer
 from vrx.networks.satbvr.backbone import Transformer
 from vrx.networks.satbvr.control import Connectors, ControlNet, ControlPatchEmbed
 from vrx.networks.satbvr.transformer import Denoiser
@@ -63,6 +65,17 @@ def test_wan_22_is_the_published_one_under_the_names_of_diffusers() -> None:
     assert len(theirs) == 825
     assert to_native_keys(theirs) == shapes(build("wan2.2-ti2v-5b-dit"))
     assert count(build("wan2.2-ti2v-5b-dit")) == 4_999_787_712
+
+
+def test_relayvsrs_networks_are_the_published_ones() -> None:
+    theirs = published("relayvsr-wan")
+    theirs["prompt_embeds"][1] = KeyFrameConfig().prompt_rows  # not known
+    key_frames, small = at_published_size(KeyFrameTransformer), at_published_size(SmallTransformer)
+    assert len(theirs) == 834
+    assert to_native_keys(theirs) == shapes(key_frames)
+    assert count(key_frames) - 512 * 4096 == 5_067_434_176
+    assert shapes(small) == published("relayvsr-flash-s")
+    assert count(small) == 31_934_208
 
 
 def test_the_lq_projection_is_the_published_one() -> None:

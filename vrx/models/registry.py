@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrx.models import flashvsr, infvsr, instantvir, instavsr, streamdiffvsr
+from vrx.models import flashvsr, infvsr, instantvir, instavsr, relayvsr, streamdiffvsr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
 from vrx.models.satbvr import model as satbvr
@@ -17,5 +17,6 @@ FAMILIES: dict[str, Family] = {
         instavsr.FAMILY,  # before Stream-DiffVSR: its UNet has names in common with that one's
         streamdiffvsr.FAMILY,
         satbvr.FAMILY,
+        relayvsr.FAMILY,
     )
 }

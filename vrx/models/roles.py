@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vrx.errors import ModelError
 from vrx.models.components import SENTENCEPIECE, TOKENIZER, Component
+from vrx.networks.published import PublishedNetwork
 from vrx.weights import checkpoint, sharded
 from vrx.weights.hashes import SAFE
 
@@ -42,12 +43,26 @@ Known = Mapping[str, Component]  # components by role
 
 
 def role_of_file(path: Path, names: Collection[str], known: Known) -> str | None:
-    """Which component a file with tensors of these names is; of several, the one that its folder or its name means."""
+    """Which component a file with tensors of these names is; of several, the one that its folder or its name means.
+
+    A network that adds to another has the other's tensors too: it is what it adds to no longer.
+    """
     fitting = {role: component for role, component in known.items() if component.matches(names)}
+    networks = [component.network for component in fitting.values() if component.network]
+    fitting = {
+        role: component
+        for role, component in fitting.items()
+        if not any(is_base(component.network, other) for other in networks)
+    }
     for role, component in fitting.items():
         if path.parent.name in (role, *component.folders):
             return role
     return role_of_name(path, fitting) or next(iter(fitting), None)
+
+
+def is_base(network: type[PublishedNetwork] | None, other: type[PublishedNetwork]) -> bool:
+    """Whether another network adds to one."""
+    return network is not None and network is not other and issubclass(other, network)
 
 
 def find(folder: Path, known: Known) -> FoundFiles:

@@ -50,10 +50,12 @@ class Tiling:
 
     def offload(self, cache: ConvCache, device: torch.device) -> ConvCache:
         """The cache of a tile that waits for the next step: on the device while there is room, else on the host."""
+        return cache if self.has_room(device) else cache.to(torch.device("cpu"))
+
+    def has_room(self, device: torch.device) -> bool:
+        """Whether what tiles keep may stay on a device between their turns."""
         free = None if self.free is None else self.free()
-        if device.type != "cuda" or (free is not None and free >= RESERVE):
-            return cache
-        return cache.to(torch.device("cpu"))
+        return device.type != "cuda" or (free is not None and free >= RESERVE)
 
 
 class Mosaic:

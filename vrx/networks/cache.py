@@ -106,6 +106,11 @@ class KVCache:
         """An independent copy; writing into one leaves the other as it is."""
         return replace(self, keys=self.keys.clone(), values=self.values.clone())
 
+    def to(self, device: torch.device) -> KVCache:
+        """The same on a device; itself where it is there already."""
+        keys, values = self.keys.to(device), self.values.to(device)
+        return self if keys is self.keys else replace(self, keys=keys, values=values)
+
     def tensors(self) -> dict[str, Tensor]:
         """All there is to save, by name; slots never written are zeroed so that files are equal."""
         filled = self.sink_tokens + min(self.end, self.slots)

@@ -21,3 +21,17 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to the same."""
         return F.rms_norm(x, x.shape[-1:], eps=self.eps) * self.weight.to(x.dtype)
+
+
+class ChannelRMSNorm(nn.Module):
+    """RMSNorm over the channels of [B, C, ...], in float32 throughout; `axes` of space and time follow the channels."""
+
+    def __init__(self, channels: int, axes: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels, *[1] * axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, ...] to the same."""
+        wide = x.float()
+        return (wide * (wide.square().mean(1, keepdim=True) + self.eps).rsqrt() * self.weight.float()).to(x.dtype)

@@ -204,8 +204,8 @@ def flex(compiled: bool) -> Callable[..., Tensor]:
 
     kernel = cast("Callable[..., Tensor]", torch.compile(flex_attention, dynamic=False))
 
-    def call(q: Tensor, k: Tensor, v: Tensor, block_mask: BlockMask) -> Tensor:
+    def call(q: Tensor, k: Tensor, v: Tensor, block_mask: BlockMask, enable_gqa: bool = False) -> Tensor:
         with config.patch(LIMITS):
-            return kernel(q, k, v, block_mask=block_mask)
+            return kernel(q, k, v, block_mask=block_mask, enable_gqa=enable_gqa)
 
     return call

@@ -298,6 +298,13 @@ class WanTransformer(PublishedNetwork):
         time = self.time_vectors(torch.full(context.shape[:1], timestep, device=context.device))
         return Conditions(time, self.encode_context(context, pad))
 
+    def forget_context(self) -> None:
+        """Drop what only `conditions` needs, a tenth of all weights, where they were made once and for all."""
+        self.text_embedding = nn.Sequential()
+        for block in cast("list[WanBlock]", list(self.blocks)):
+            for name in ("k", "v", "norm_k"):
+                setattr(block.cross_attn, name, nn.Identity())
+
     # ------------------------------------------------------------ tokens
 
     def grid(self, latent: Tensor) -> tuple[int, int, int]:

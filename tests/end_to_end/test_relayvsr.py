@@ -1,0 +1,100 @@
+"""RelayVSR through the real command: small checkpoints in the published layout."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipMaker, read
+from tests.conftest import Command
+from tests.end_to_end.stopping import stop_once_saved
+from tests.end_to_end.test_failures import start
+from tests.models import small_wan22 as small
+from tests.weights.conftest import command, hub
+from tests.weights.hub_server import Hub, Pull
+
+__all__ = ["command", "hub"]  # fixtures
+FLAGS = ("--dtype", "fp32", "--codec", "ffv1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.relayvsr(tmp_path_factory.mktemp("small") / "model")
+
+
+def test_one_file_does_what_the_folder_does_and_tiles_change_the_result(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    path = clip(size=(90, 10), frames=19, audio=True)
+    done = vrx("models", "convert", folder, "one.safetensors")
+    assert done.returncode == 0, done.stderr
+    results = []
+    for model, words in ((folder, ()), ("one.safetensors", ()), (folder, ("--tile", "256")), (folder, ("-s", "2"))):
+        done = vrx("upscale", path, "--model", model, *FLAGS, *words, "-o", "out.mkv", "-y")
+        assert done.returncode == 0, done.stderr
+        results.append(read(tmp_path / "out.mkv"))
+    whole, again, tiled, smaller = results
+    assert whole.frames.shape == tiled.frames.shape == (19, 40, 360, 3)
+    assert smaller.frames.shape == (19, 20, 180, 3)
+    assert whole.kinds == ["video", "audio"]
+    assert (whole.frames == again.frames).all()
+    assert (whole.frames != tiled.frames).any()
+
+
+def test_an_interrupted_run_continues_at_a_scenes_end_with_the_same_bytes(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    clip("long.mkv", frames=245, size=(8, 8), cuts=[20, 241])
+    (tmp_path / "cuts.txt").write_text("20\n241\n")
+    words = ("upscale", "long.mkv", "--model", folder, *FLAGS, "--scenes", "cuts.txt")
+    assert vrx(*words, "-o", "whole.mkv").returncode == 0
+    child = start(tmp_path, *map(str, words), "-o", "parts.mkv")
+    stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 400)
+    done = vrx(*words, "-o", "parts.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "from an earlier run)" in done.stderr
+    assert (tmp_path / "parts.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+
+
+def test_a_scene_begins_anew(vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path) -> None:
+    path = clip(frames=24, size=(16, 16), cuts=[20])
+    (tmp_path / "cuts.txt").write_text("20\n")
+    for name, scenes in (("two", "cuts.txt"), ("one", "off")):
+        done = vrx("upscale", path, "--model", folder, *FLAGS, "--scenes", scenes, "-o", f"{name}.mkv")
+        assert done.returncode == 0, done.stderr
+    two, one = (read(tmp_path / f"{name}.mkv").frames for name in ("two", "one"))
+    assert (two[:16] == one[:16]).all()  # the first window
+    assert (two[20] != one[20]).any()
+
+
+def test_the_catalogue_pulls_verifies_and_runs(
+    command: Pull, hub: Hub, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    for path in folder.iterdir():
+        hub.files[f"kopper/RelayVSR/{path.name}"] = path.read_bytes()
+    (tmp_path / "none.toml").write_text("")
+    own = {"VRX_WEIGHTS_FILE": str(tmp_path / "none.toml")}
+    assert "can be downloaded" in command("models", "show", "relayvsr", **own).stdout
+    done = command("models", "pull", "relayvsr", **own)
+    assert done.returncode == 0, done.stderr
+    assert "Apache-2.0" in " ".join(done.stderr.split())
+    assert json.loads(command("models", "show", "relayvsr", "--json", **own).stdout)["state"] == "ready"
+    done = command("models", "verify", "relayvsr", **own)
+    assert done.returncode == 0, done.stderr
+    words = ("upscale", clip(size=(20, 12), frames=2), "--model", "relayvsr", *FLAGS)
+    done = command(*words, "--offline", "-o", "out.mkv", **own)
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "out.mkv").frames.shape == (2, 48, 80, 3)
+
+
+def test_files_that_were_downloaded_by_hand_are_imported_with_their_configuration(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
+) -> None:
+    done = vrx("models", "import", "relayvsr", folder)
+    assert done.returncode == 0, done.stderr
+    words = ("upscale", clip(size=(20, 12), frames=2), *FLAGS, "--offline")
+    for number, model in enumerate(("relayvsr", folder)):
+        done = vrx(*words, "--model", model, "-o", f"{number}.mkv")
+        assert done.returncode == 0, done.stderr
+    first, second = (read(tmp_path / f"{number}.mkv").frames for number in (0, 1))
+    assert (first == second).all()

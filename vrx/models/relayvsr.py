@@ -1,0 +1,332 @@
+"""RelayVSR (arXiv 2609.37850): a large network for every fifteenth frame, a small one for all.
+
+Generate: Wan 2.2 TI2V 5B makes a latent of each key frame in one step, from noise, with the enlarged frame beside it.
+Decode: a small video transformer enlarges each frame by four, and sees the latents of the two key frames around it and
+its own last frame.  No autoencoder: latents are never decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrx.errors import ModelError
+from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
+from vrx.models.components import Component
+from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.footprint import Footprint, Linear
+from vrx.models.latent_tiles import LATENT, Cut, in_tiles, latent_tiles, tile_sizes
+from vrx.models.layouts import pad_to_multiple, round_up
+from vrx.models.noise import scene_generator
+from vrx.models.resizing import crop, resize_notes
+from vrx.models.tiling import Tiles, Tiling
+from vrx.networks.cache import KVCache
+from vrx.networks.grouped_attention import FrameMemory
+from vrx.networks.relayvsr.key_frames import KeyFrameTransformer
+from vrx.networks.relayvsr.small_transformer import OUTPUT, SCALE, TOKEN, SmallTransformer
+from vrx.networks.wan.transformer import Conditions
+from vrx.settings import RestoreSettings
+
+WINDOW = 16  # frames from a key frame to the next one, both counted
+MULTIPLE = 8  # pixels of the source: two latents
+FOOTPRINT = Footprint(Linear(10.6e9, 1_900), offloaded=Linear(2.0e9, 1_900), tiled=Linear(11.0e9, 400))
+KEY_FRAMES, SMALL = "key_frame_transformer", "small_transformer"  # roles
+
+
+def window_schedule(window: int) -> ChunkSchedule:
+    """Windows of so many frames; each shares its first frame with the one before it."""
+    return ChunkSchedule(first=window, next=window - 1)
+
+
+SCHEDULE = window_schedule(WINDOW)
+
+
+def enlarge(frame: Tensor) -> Tensor:
+    """[1, 3, H, W] at four times the size, bilinear: what the key-frame network is shown."""
+    return F.interpolate(frame, scale_factor=SCALE, mode="bilinear")
+
+
+def to_network(frames: Tensor) -> Tensor:
+    """[T, 3, H, W] in 0..1 to -1..1, its last row and column repeated up to what the networks take."""
+    return pad_to_multiple(frames, MULTIPLE) * 2 - 1
+
+
+def grid_of(scene: SceneStart) -> tuple[int, int]:
+    """Rows and columns of a scene's latents."""
+    height, width = (round_up(side, MULTIPLE) // TOKEN for side in scene.source)
+    return height, width
+
+
+def tiles_of(scene: SceneStart, tiling: Tiling) -> Tiles | None:
+    """The tiles of a scene."""
+    height, width = (side * LATENT for side in grid_of(scene))
+    return latent_tiles(tiling, height, width)
+
+
+@dataclass(frozen=True)
+class KeyedChunk:
+    """From generate to decode: a window's frames [T, 3, H, W], and the latents [1, C, h, w] of its new key frames.
+
+    The first frame of a scene is one, and the last frame of every window.  Padded, in -1..1.
+    """
+
+    frames: Tensor
+    latents: tuple[Tensor, ...]
+
+
+@dataclass
+class GenerateState:
+    """A scene's noise and tiles, the key frames that each tile remembers, and how many there were."""
+
+    scene: SceneStart
+    tiles: Tiles | None
+    generator: torch.Generator
+    rings: list[KVCache]
+    count: int = 0
+
+
+class Generate(Stage[DeviceChunk, KeyedChunk, GenerateState]):
+    """Key frames to latents: noise minus prediction."""
+
+    def __init__(self, network: KeyFrameTransformer, conditions: Conditions, seed: int, tiling: Tiling) -> None:
+        self._network, self._conditions, self._seed, self._tiling = network, conditions, seed, tiling
+        self._device = network.patch_embedding.weight.device
+
+    def start(self, scene: SceneStart) -> GenerateState:
+        """Nothing remembered yet; noise by the seed and the scene."""
+        return self._begin(scene, tiles_of(scene, self._tiling))
+
+    def _begin(self, scene: SceneStart, tiles: Tiles | None) -> GenerateState:
+        rings = [self._rest(self._network.allocate_ring(*size), tiles) for size in tile_sizes(tiles, grid_of(scene))]
+        return GenerateState(scene, tiles, scene_generator(self._seed, scene), rings)
+
+    def step(self, chunk: DeviceChunk, state: GenerateState) -> tuple[KeyedChunk, GenerateState]:
+        """Latents of the key frames that are new: the last of a window, before it the first of a scene."""
+        frames = to_network(chunk.frames.float())
+        first = [] if state.count or len(frames) == 1 else [frames[:1]]
+        latents = tuple(self.latent(frame, state) for frame in (*first, frames[-1:]))
+        return KeyedChunk(frames, latents), replace(state, count=state.count + len(latents))
+
+    def latent(self, frame: Tensor, state: GenerateState) -> Tensor:
+        """The latent [1, C, h, w] of the next key frame [1, 3, H, W]."""
+        large = enlarge(frame)
+        noise = self.draw(state).to(self._device)
+
+        def run(number: int, cut: Cut) -> Tensor:
+            part, ring = cut(noise, 1), state.rings[number].to(self._device)
+            prediction = self._network.predict(part[:, :, None], cut(large, LATENT), self._conditions, ring)
+            state.rings[number] = self._rest(ring, state.tiles)
+            return part - prediction[:, :, 0]
+
+        return in_tiles(grid_of(state.scene), state.tiles, 1, run)
+
+    def _rest(self, ring: KVCache, tiles: Tiles | None) -> KVCache:
+        """A ring until its next turn: those of several tiles wait on the host where the device is short of memory."""
+        return ring if tiles is None or self._tiling.has_room(self._device) else ring.to(torch.device("cpu"))
+
+    def draw(self, state: GenerateState) -> Tensor:
+        """Noise [1, C, h, w] of the next key frame, drawn on the processor: the same on every device."""
+        shape = (1, self._network.config.in_dim, *grid_of(state.scene))
+        return torch.randn(shape, generator=state.generator)
+
+    def save(self, state: GenerateState) -> dict[str, Tensor]:
+        """Noise, rings, and the side and stride of the tiles (0 for none)."""
+        found = {
+            "generator": state.generator.get_state(),
+            "tiles": torch.tensor((state.tiles.side, state.tiles.stride) if state.tiles else (0, 0)),
+            "count": torch.tensor(state.count),
+        }
+        return found | pack((f"ring.{number}", ring.tensors()) for number, ring in enumerate(state.rings))
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> GenerateState:
+        """The state that `save` gave."""
+        side, stride = tensors["tiles"].tolist()
+        state = self._begin(scene, Tiles(side, stride) if side else None)
+        state.generator.set_state(tensors["generator"].cpu())
+        for number, ring in enumerate(state.rings):
+            ring.restore(unpack(f"ring.{number}", tensors))
+        return replace(state, count=int(tensors["count"]))
+
+    def cache_usage(self, state: GenerateState) -> CacheUsage:
+        """Keys and values of the key frames."""
+        return CacheUsage(sum(ring.nbytes for ring in state.rings), all(ring.full for ring in state.rings))
+
+
+@dataclass(frozen=True)
+class DecodeState:
+    """A scene's tiles, the latest key frame [1, 3, H, W], and its latent's memory for each tile.
+
+    `frame` is None before the first window, which has no frame in common with one before it.
+    """
+
+    scene: SceneStart
+    tiles: Tiles | None
+    start: tuple[FrameMemory, ...] = ()
+    frame: Tensor | None = None
+
+
+class Decode(Stage[KeyedChunk, RestoredChunk, DecodeState]):
+    """Frames and the latents around them to enlarged frames.
+
+    `causal`: the key frame after a frame is not looked at.
+    """
+
+    def __init__(self, network: SmallTransformer, scale: int, tiling: Tiling, causal: bool = False) -> None:
+        self._network, self._scale, self._tiling, self._causal = network, scale, tiling, causal
+        self._device = network.video_type_embedding.device
+
+    def start(self, scene: SceneStart) -> DecodeState:
+        """Nothing seen yet."""
+        return DecodeState(scene, tiles_of(scene, self._tiling))
+
+    def step(self, chunk: KeyedChunk, state: DecodeState) -> tuple[RestoredChunk, DecodeState]:
+        """Restored frames [T, 3, s H, s W] in 0..1."""
+        memories = [self.remember(latent, state) for latent in chunk.latents]
+        start, end = (state.start or memories[0]), memories[-1]
+        memory = [[] for _ in end]  # type: list[list[FrameMemory]]
+        out = chunk.frames.new_empty(len(chunk.frames), 3, *state.scene.target)
+        if state.frame is not None:  # known already, but for what the window's first frame is to remember
+            self.frame(state.frame, (start, end), memory, state)
+        for number, frame in enumerate(chunk.frames.split(1)):
+            large = self.frame(frame, (start, end), memory, state)
+            out[number] = crop(large, state.scene, SCALE)[0]
+        notes = () if state.start else resize_notes("RelayVSR", SCALE, self._scale, state.scene)
+        return RestoredChunk(out, notes), replace(state, start=end, frame=chunk.frames[-1:].clone())
+
+    def remember(self, latent: Tensor, state: DecodeState) -> tuple[FrameMemory, ...]:
+        """A key frame's memory, for each tile."""
+        grid, found = grid_of(state.scene), []
+
+        def run(_: int, cut: Cut) -> Tensor:
+            found.append(self._network.remember(cut(latent, 1)))
+            return cut(latent, 1)
+
+        in_tiles(grid, state.tiles, 1, run)
+        return tuple(found)
+
+    def frame(
+        self,
+        frame: Tensor,
+        around: tuple[tuple[FrameMemory, ...], tuple[FrameMemory, ...]],
+        recent: list[list[FrameMemory]],
+        state: DecodeState,
+    ) -> Tensor:
+        """A frame [1, 3, H, W] to [1, 3, 4 H, 4 W]; `recent`, for each tile, moves on."""
+        start, end = around
+        most = self._network.config.window_size - 1
+
+        def run(number: int, cut: Cut) -> Tensor:
+            after = None if self._causal else end[number]
+            large, own = self._network(cut(frame, TOKEN), start[number], after, recent[number])
+            recent[number] = [*recent[number], own][-most:] if most else []
+            return large
+
+        return in_tiles(grid_of(state.scene), state.tiles, OUTPUT, run)
+
+    def save(self, state: DecodeState) -> dict[str, Tensor]:
+        """The latest key frame and its memories."""
+        if state.frame is None:
+            return {}
+        sides = (state.tiles.side, state.tiles.stride) if state.tiles else (0, 0)
+        found = {"frame": state.frame.clone(), "tiles": torch.tensor(sides)}
+        return found | pack((f"start.{number}", memory.tensors()) for number, memory in enumerate(state.start))
+
+    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> DecodeState:
+        """The state that `save` gave."""
+        if "frame" not in tensors:
+            return self.start(scene)
+        side, stride = tensors["tiles"].tolist()
+        tiles = Tiles(side, stride) if side else None
+        count = len(tile_sizes(tiles, grid_of(scene)))
+        start = (FrameMemory.restore(unpack(f"start.{number}", tensors), self._device) for number in range(count))
+        return DecodeState(scene, tiles, tuple(start), tensors["frame"].to(self._device))
+
+    def cache_usage(self, state: DecodeState) -> CacheUsage:
+        """Keys and values that a frame sees: of both latents and of the frames before it."""
+        most = self._network.config.window_size - 1
+        return CacheUsage(sum(memory.nbytes for memory in state.start) * (1 + (not self._causal) + most))
+
+
+def pack(groups: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """Tensors of several values as one dictionary, each value's under a name of its own."""
+    return {f"{name}.{key}": tensor for name, tensors in groups for key, tensor in tensors.items()}
+
+
+def unpack(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that `pack` put under a name."""
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+
+
+class RelayVsrRestorer:
+    """The two stages; networks are on their device, in their type."""
+
+    def __init__(self, model: RelayVsrModel, scale: int) -> None:
+        self.scale, self.schedule = scale, window_schedule(model.window)
+        self.stages: Mapping[str, AnyStage] = {
+            "generate": Generate(model.key_frames, model.conditions, model.seed, model.tiling),
+            "decode": Decode(model.small, scale, model.tiling, model.causal),
+        }
+
+
+@dataclass(frozen=True)
+class RelayVsrModel:
+    """RelayVSR's networks, loaded, and what all their uses share.
+
+    `window`: frames from a key frame to the next one, both counted.  `causal`: see `Decode`.
+    """
+
+    key_frames: KeyFrameTransformer
+    conditions: Conditions
+    small: SmallTransformer
+    seed: int
+    tiling: Tiling
+    window: int = WINDOW
+    causal: bool = False
+
+    def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> RelayVsrRestorer:
+        """See `LoadedModel`."""
+        return RelayVsrRestorer(self, restore.scale)
+
+
+def load(request: BuildRequest) -> RelayVsrModel:
+    """Load both networks.  Raises ModelError, also for files whose configuration is missing."""
+    if request.context is None:  # a benchmark's weights have no files
+        for role in (KEY_FRAMES, SMALL):
+            if request.components.has(role) and not request.components.given.get(role):
+                raise ModelError(
+                    f"{request.components.where(role)} has no `config` metadata (the windows of its network)",
+                    "Get it again from its authors: vrx models pull relayvsr",
+                )
+    key_frames = request.load(KEY_FRAMES, KeyFrameTransformer)
+    with torch.inference_mode():
+        conditions = key_frames.prompt_conditions()
+    key_frames.forget_context()
+    small = request.load(SMALL, SmallTransformer)
+    if key_frames.config.out_dim != small.config.condition_channels:
+        raise ModelError(f"{request.components.where(SMALL)} does not fit the {KEY_FRAMES}: other latents")
+    return RelayVsrModel(key_frames, conditions, small, request.model.seed, request.tiling)
+
+
+FAMILY = Family(
+    name="relayvsr",
+    capabilities=Capabilities(
+        tasks=("upscale",),
+        scales=(2, 3, 4),
+        schedule=SCHEDULE,
+        options={"tile": "both networks work in tiles of so many pixels of output"},
+        latent_scale=LATENT,
+        native_scale=SCALE,
+        offloads=True,
+        footprints=(FOOTPRINT,),
+    ),
+    components={
+        KEY_FRAMES: Component(network=KeyFrameTransformer, files=("wan.*",), notes="config"),
+        SMALL: Component(network=SmallTransformer, files=("flash.*",), notes="config"),
+    },
+    needs=(KEY_FRAMES, SMALL),
+    load=load,
+)

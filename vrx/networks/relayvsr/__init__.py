@@ -1,0 +1,1 @@
+"""The networks of RelayVSR (arXiv 2609.37850)."""
