@@ -67,7 +67,7 @@ def test_the_key_frame_network(case: Case) -> None:
     height, width = config["lq_size"]
     video = formula_video({"height": height, "width": width, "lq_frames": config["steps"]})
     close(video[0, :, :, 3::16, 5::16], io["lq.sample"], 1e-6)
-    cache = net.allocate_ring(*io["noise"].shape[-2:])
+    cache = net.allocate_ring(*config["tokens"])
     for number in range(config["steps"]):
         frame, noise = video[:, :, number], io["noise"][number : number + 1]
         close(net.project(frame), io[f"step.{number}.lq_tokens"], case.tolerance)

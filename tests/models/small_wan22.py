@@ -1,4 +1,4 @@
-"""RelayVSR in its published layout at small sizes: Diffusers' names, sizes in the files' metadata."""
+"""RelayVSR and ReCaVSR in their published layouts at small sizes, and a scene through them without the pipeline."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,18 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from tests.models.small import TEXT, random_weights
+from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.family import BuildRequest, LoadedModel
+from vrx.models.loader import entry_from_path, load_model, read_folder
+from vrx.models.runner import SceneRunner
+from vrx.networks.recavsr.flashdecoder import FlashDecoder, FlashDecoderConfig
+from vrx.networks.recavsr.transformer import RecycledConfig, RecycledTransformer
 from vrx.networks.relayvsr.key_frames import KeyFrameConfig, KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SmallConfig, SmallTransformer
+from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.key_mapping import to_native_keys
 
 NAMES = Path(__file__).parents[1] / "data" / "tensors" / "wan2.2-ti2v-5b-dit-diffusers.json"
@@ -69,3 +77,74 @@ def relayvsr(folder: Path, **changes: Any) -> Path:
     notes = {"format": "refvsr-flash-v1", "config": json.dumps(RELAY_SMALL)}
     save_file(random_weights(SmallTransformer(sizes), 1), folder / "flash.safetensors", notes)
     return folder
+
+
+RECA: dict[str, Any] = {  # beside the files: the release has it in its code
+    "recycled_transformer": {
+        "num_attention_heads": 2,
+        "spatial_window": [2, 3],
+        "static_kv_router": {
+            "anchor": {"initial_index": 5, "stride_latents": 6, "capacity_latents": 2},
+            "layer_actions": ["recent_2_anchor", "none", "recent_4"],
+        },
+    },
+    "flashdecoder": {"spatial_window_size": [4, 4]},
+}
+LATENTS = 48
+
+
+def recavsr(folder: Path, **changes: Any) -> Path:
+    """The three files of the release; `changes` to the transformer's configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    actions = tuple(RECA["recycled_transformer"]["static_kv_router"]["layer_actions"])
+    sizes = {**WAN, "num_layers": 3, "in_dim": LATENTS, "out_dim": LATENTS}
+    network = RecycledTransformer(RecycledConfig(**sizes, lq_dims=(6, 8), actions=actions))
+    halves = {name: tensor.bfloat16() for name, tensor in diffusers_names(random_weights(network)).items()}
+    save_file(halves, folder / "transformer.safetensors")
+    decoder = FlashDecoder(
+        FlashDecoderConfig(
+            dim=64, depth=1, refinement_depth=1, num_heads=1, num_kv_groups=1, ffn_dim=64, lr_dim=6, spatial_head_dim=8
+        )
+    )
+    weights = random_weights(decoder, 1)
+    weights["spatial_projection.2.weight"] *= 20  # pictures with some contrast
+    save_file(weights, folder / "flashdecoder.safetensors")
+    rows = torch.randn(1, 5, TEXT, generator=torch.Generator().manual_seed(2)).bfloat16()
+    save_file({"positive": rows}, folder / "prompt.safetensors")
+    config = {**RECA, "recycled_transformer": {**RECA["recycled_transformer"], **changes}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def load(folder: Path, offload: bool = False, **settings: Any) -> Any:
+    """The model in a folder, in float32."""
+    cpu = torch.device("cpu")
+    request = BuildRequest(read_folder(folder), ModelSettings(**settings), cpu, torch.float32, offload=offload)
+    return load_model(entry_from_path(folder), request)
+
+
+def clip(frames: int, source: tuple[int, int]) -> Tensor:
+    """A picture of noise that moves."""
+    still = torch.rand(1, 3, *source, generator=torch.Generator().manual_seed(3))
+    return torch.cat([torch.roll(still, t, -1) for t in range(frames)])
+
+
+@torch.inference_mode()
+def run(model: LoadedModel, x: Tensor, reload_at: int = -1, number: int = 0, scale: int = 4) -> Tensor:
+    """All frames of a scene; before chunk `reload_at` every state is saved, used for another future, and loaded."""
+    system = model.restorer(RestoreSettings(task=Task.UPSCALE, scale=scale))
+    runner, schedule = SceneRunner(system), system.schedule
+    height, width = x.shape[-2:]
+    scene = SceneStart(number, (height, width), (height * scale, width * scale))
+    runner.start(scene)
+    found, begin, index = [], 0, 0
+    while begin < len(x):
+        part = x[begin : begin + schedule.size(index)]
+        padded = torch.cat([part, part[-1:].expand(schedule.padding(len(part), index == 0), -1, -1, -1)])
+        if index == reload_at:
+            saved = {name: {key: t.clone() for key, t in state.items()} for name, state in runner.save().items()}
+            runner.step(DeviceChunk(1 - padded))
+            runner.load(scene, saved)
+        found.append(runner.step(DeviceChunk(padded)).frames[: len(part)])
+        begin, index = begin + len(part), index + 1
+    return torch.cat(found)

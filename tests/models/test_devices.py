@@ -71,6 +71,8 @@ class Border(TorchDispatchMode):
         ("instavsr", {"tile": "256"}),
         ("relayvsr", {}),
         ("relayvsr", {"tile": "256"}),
+        ("recavsr", {"color_fix": "wavelet"}),
+        ("recavsr", {"tile": "256"}),
         pytest.param("stream-diffvsr", {}, marks=needs_extra),
         pytest.param("satb-vr", {"steps": 1, "guidance": 1.0}, marks=needs_extra),
     ],
@@ -88,7 +90,7 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, Any], monkeypatch: pyte
     with torch.inference_mode():
         request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context)
         restorer = load_model(entry, request).restorer(restore)
-        source = ONE_TILE if name in ("satb-vr", "relayvsr") else SOURCE
+        source = ONE_TILE if name in ("satb-vr", "relayvsr", "recavsr") else SOURCE
         target = (source[0] * restorer.scale, source[1] * restorer.scale)
         runner = SceneRunner(restorer)
         with Border() as border:

@@ -16,11 +16,12 @@ from vrx.models import (
     flashvsr,
     infvsr,
     instantvir,
-    latent_tiles,
     prompts,
+    recavsr,
     relayvsr,
     streamdiffvsr,
     tiling,
+    token_tiles,
 )
 from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.models.causal_wan import OneStep
@@ -33,6 +34,8 @@ from vrx.networks.diffvsr.text import TextConfig
 from vrx.networks.flashvsr import attention, projection
 from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
 from vrx.networks.ram import RamConfig
+from vrx.networks.recavsr import flashdecoder, history
+from vrx.networks.recavsr import transformer as recycled
 from vrx.networks.relayvsr import key_frames, small_transformer
 from vrx.networks.satbvr import backbone, control, sampler, solver, tiles
 from vrx.networks.satbvr import transformer as satb
@@ -158,7 +161,7 @@ def test_relayvsr() -> None:
     """arXiv 2609.37850 and its code at d9b2466: windows of 16 frames that share one, fifteen apart."""
     assert ChunkSchedule(first=16, next=15) == relayvsr.SCHEDULE
     assert (relayvsr.MULTIPLE, small_transformer.SCALE, small_transformer.TOKEN) == (8, 4, 4)
-    assert (latent_tiles.LATENT, latent_tiles.PATCH) == (16, 2)
+    assert (token_tiles.PIXELS, token_tiles.PATCH) == (32, 2)
     assert (key_frames.TIMESTEP, key_frames.FOLD, key_frames.POLICY) == (1000.0, 16, "fixed_end")
     config = key_frames.KeyFrameConfig()
     assert (config.context_frames, config.spatial_window, config.eps) == (4, None, 1e-6)
@@ -167,6 +170,27 @@ def test_relayvsr() -> None:
     assert sizes.condition_self == (48, 48)
     assert (grouped_attention.HEAD_WIDTH, grouped_attention.ROPE_WIDTHS) == (64, (16, 24, 24))
     assert (grouped_attention.ROPE_BASE, grouped_attention.EPSILON) == (rope.BASE, 1e-5)
+
+
+def test_recavsr() -> None:
+    """arXiv 2609.37831 and its code: blocks of 21 frames, then 8, as 6 and 2 latent frames."""
+    assert ChunkSchedule(first=21, next=8, multiple=8, first_offset=5, least=21) == recavsr.SCHEDULE
+    assert (recavsr.FIRST_LATENTS, recavsr.NEXT_LATENTS, recavsr.RECYCLED) == (6, 2, 2)
+    assert recavsr.ADAIN_EPSILON == 4 * 1e-5  # of variances in 0..1
+    assert (recycled.TIMESTEP, recycled.SPATIAL_WINDOW, recycled.KERNEL, recycled.STRIDE) == (1000.0, (22, 40), 4, 2)
+    assert history.Anchors() == history.Anchors(first=5, stride=6, most=2)
+    assert len(history.RELEASED) == 30
+    kept = [len(history.visible(action, 40, history.Anchors())) for action in history.RELEASED]
+    assert sum(kept) == 66  # slots of all layers
+    assert history.RELEASED[14] == "anchor"
+    assert history.RELEASED[7] == history.RELEASED[10] == history.RELEASED[19] == "recent_4"
+    sizes = flashdecoder.FlashDecoderConfig()
+    assert (sizes.window_size, sizes.spatial_window_size, flashdecoder.FRAMES, flashdecoder.FOLD) == (
+        2,
+        (24, 24),
+        4,
+        16,
+    )
 
 
 def test_satb_vr() -> None:

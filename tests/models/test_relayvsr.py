@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,11 @@ from torch import Tensor
 from tests.models import small_wan22 as small
 from vrx.errors import ModelError
 from vrx.models import relayvsr
-from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.base import SceneStart
 from vrx.models.family import BuildRequest
 from vrx.models.loader import detect_family, load_model, read_folder
 from vrx.models.loader import entry_from_path as entry
 from vrx.models.relayvsr import Generate, RelayVsrModel, enlarge, to_network
-from vrx.models.runner import SceneRunner
 from vrx.models.tiling import Tiling
 from vrx.networks.wan.rope import rope
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -32,36 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small.relayvsr(tmp_path_factory.mktemp("small") / "model")
 
 
-def load(folder: Path, offload: bool = False, **settings: object) -> RelayVsrModel:
-    model = ModelSettings(**settings)  # type: ignore[arg-type]
-    request = BuildRequest(read_folder(folder), model, CPU, torch.float32, offload=offload)
-    found = load_model(entry(folder), request)
+def load(folder: Path, **settings: Any) -> RelayVsrModel:
+    found = small.load(folder, **settings)
     assert isinstance(found, RelayVsrModel)
     return found
 
 
 def clip(frames: int, source: tuple[int, int] = SOURCE) -> Tensor:
-    still = torch.rand(1, 3, *source, generator=torch.Generator().manual_seed(3))
-    return torch.cat([torch.roll(still, t, -1) for t in range(frames)])
-
-
-@torch.inference_mode()
-def run(model: RelayVsrModel, x: Tensor, reload_at: int = -1, number: int = 0, scale: int = 4) -> Tensor:
-    """All frames of a scene; before chunk `reload_at` every state is saved and loaded."""
-    system = model.restorer(RestoreSettings(task=Task.UPSCALE, scale=scale))
-    runner, first, after = SceneRunner(system), system.schedule.first, system.schedule.next
-    height, width = x.shape[-2:]
-    scene = SceneStart(number, (height, width), (height * scale, width * scale))
-    runner.start(scene)
-    parts = [x[:first], *(x[first:].split(after) if len(x) > first else ())]
-    found = []
-    for index, part in enumerate(parts):
-        if index == reload_at:
-            saved = {name: {key: t.clone() for key, t in state.items()} for name, state in runner.save().items()}
-            runner.step(DeviceChunk(1 - part))  # another future
-            runner.load(scene, saved)
-        found.append(runner.step(DeviceChunk(part)).frames)
-    return torch.cat(found)
+    return small.clip(frames, source)
 
 
 @torch.inference_mode()
@@ -109,7 +87,7 @@ def test_streamed_is_whole_for_every_length_up_to_three_chunks_and_a_bit(
     model = replace(load(small.relayvsr(tmp_path / "model", spatial_window_size=None)), window=window)
     for count in lengths:
         x = clip(count, (8, 12))
-        found = run(model, x)
+        found = small.run(model, x)
         assert found.shape == (count, 3, 32, 48)
         torch.testing.assert_close(found, whole(model, x), atol=1e-4, rtol=0)
         assert float(found.std()) > 0.05
@@ -118,8 +96,8 @@ def test_streamed_is_whole_for_every_length_up_to_three_chunks_and_a_bit(
 def test_the_causal_mode_does_not_look_at_the_next_key_frame(folder: Path) -> None:
     model, x = replace(load(folder), causal=True), clip(16)
     other = torch.cat([x[:15], 1 - x[15:]])
-    assert torch.equal(run(model, x)[:15], run(model, other)[:15])
-    assert not torch.equal(run(load(folder), x)[:15], run(load(folder), other)[:15])
+    assert torch.equal(small.run(model, x)[:15], small.run(model, other)[:15])
+    assert not torch.equal(small.run(load(folder), x)[:15], small.run(load(folder), other)[:15])
 
 
 @pytest.mark.parametrize(("tile", "source"), [("off", SOURCE), ("256", (5, 90))])
@@ -127,19 +105,19 @@ def test_a_saved_scene_continues_alike_and_is_the_same_every_time(
     tile: str, source: tuple[int, int], folder: Path
 ) -> None:
     model, x = load(folder, tile=tile), clip(40, source)
-    expected = run(model, x)
+    expected = small.run(model, x)
     assert expected.shape == (40, 3, 4 * source[0], 4 * source[1])
-    assert torch.equal(run(load(folder, tile=tile), x), expected)
+    assert torch.equal(small.run(load(folder, tile=tile), x), expected)
     for chunk in (1, 2):
-        assert torch.equal(run(load(folder, tile=tile), x, reload_at=chunk), expected)
+        assert torch.equal(small.run(load(folder, tile=tile), x, reload_at=chunk), expected)
 
 
 def test_every_scene_begins_anew_with_noise_of_its_own(folder: Path) -> None:
     model, x = load(folder), clip(17)
-    first = run(model, x)
-    assert torch.equal(run(model, x), first)
-    assert not torch.equal(run(model, x, number=1), first)
-    assert not torch.equal(run(load(folder, seed=1), x), first)
+    first = small.run(model, x)
+    assert torch.equal(small.run(model, x), first)
+    assert not torch.equal(small.run(model, x, number=1), first)
+    assert not torch.equal(small.run(load(folder, seed=1), x), first)
 
 
 def test_every_size_is_padded_by_its_border_and_cut_exactly(folder: Path) -> None:
@@ -147,28 +125,28 @@ def test_every_size_is_padded_by_its_border_and_cut_exactly(folder: Path) -> Non
     for height, width in ((1, 1), (16, 17), (9, 24)):
         part = x[..., :height, :width]
         padded = F.pad(part, (0, -width % 8, 0, -height % 8), mode="replicate")
-        expected = run(model, padded)[..., : 4 * height, : 4 * width]
-        assert torch.equal(run(model, part), expected)
+        expected = small.run(model, padded)[..., : 4 * height, : 4 * width]
+        assert torch.equal(small.run(model, part), expected)
 
 
 def test_other_scales_are_resized(folder: Path) -> None:
     model, x = load(folder), clip(3)
-    large = run(model, x)
+    large = small.run(model, x)
     small_size = (2 * SOURCE[0], 2 * SOURCE[1])
     expected = F.interpolate(large, small_size, mode="bicubic", antialias=True).clamp(0, 1)
-    torch.testing.assert_close(run(model, x, scale=2), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(small.run(model, x, scale=2), expected, atol=1e-6, rtol=0)
 
 
 def test_tiles_agree_with_the_whole_away_from_their_seams(folder: Path) -> None:
     x = clip(18, (8, 90))  # 368 pixels of padded output a row: the second tile begins at 224
-    expected, tiled = (run(load(folder, tile=tile), x) for tile in ("off", "256"))
+    expected, tiled = (small.run(load(folder, tile=tile), x) for tile in ("off", "256"))
     assert tiled.shape == expected.shape
     near = (tiled - expected).abs().amax((0, 1, 2))  # by column
     assert float(near[:96].max()) < 1e-5
     assert float(near[160:300].max()) > 1e-3
     assert float((tiled - expected).abs().mean()) < 0.1 * float(expected.std())
     for tile in ("auto", "384"):
-        assert torch.equal(run(load(folder, tile=tile), x), expected)
+        assert torch.equal(small.run(load(folder, tile=tile), x), expected)
 
 
 def test_noise_is_the_whole_pictures_and_each_tile_has_its_ring(folder: Path) -> None:
@@ -182,7 +160,7 @@ def test_noise_is_the_whole_pictures_and_each_tile_has_its_ring(folder: Path) ->
 
 def test_layers_that_wait_on_the_host_give_the_same(folder: Path) -> None:
     x = clip(20)
-    assert torch.equal(run(load(folder, offload=True), x), run(load(folder), x))
+    assert torch.equal(small.run(load(folder, offload=True), x), small.run(load(folder), x))
 
 
 def test_rings_of_tiles_wait_on_the_host_where_the_device_is_short(monkeypatch: pytest.MonkeyPatch) -> None:

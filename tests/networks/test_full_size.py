@@ -12,6 +12,8 @@ from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.published import PublishedNetwork
 from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.recavsr.flashdecoder import FlashDecoder
+from vrx.networks.recavsr.transformer import RecycledTransformer
 from vrx.networks.relayvsr.key_frames import KeyFrameConfig, KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SmallTransformer
 from vrx.networks.satbvr.backbone import Transformer
@@ -76,6 +78,14 @@ def test_relayvsrs_networks_are_the_published_ones() -> None:
     assert count(key_frames) - 512 * 4096 == 5_067_434_176
     assert shapes(small) == published("relayvsr-flash-s")
     assert count(small) == 31_934_208
+
+
+def test_recavsrs_networks_are_the_published_ones() -> None:
+    network, decoder = at_published_size(RecycledTransformer), at_published_size(FlashDecoder)
+    assert to_native_keys(published("recavsr-transformer")) == shapes(network)
+    assert (len(shapes(network)), count(network)) == (835, 5_301_793_984)
+    assert shapes(decoder) == published("recavsr-flashdecoder")
+    assert count(decoder) == 57_173_552
 
 
 def test_the_lq_projection_is_the_published_one() -> None:

@@ -15,6 +15,8 @@ from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.published import NetworkConfig, PublishedNetwork, Shapes
 from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.recavsr.flashdecoder import FlashDecoder
+from vrx.networks.recavsr.transformer import RecycledTransformer
 from vrx.networks.relayvsr.key_frames import KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SmallTransformer
 from vrx.networks.satbvr.backbone import Transformer
@@ -36,7 +38,9 @@ DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     Umt5Encoder,
     TemporalAutoencoder,
     Connectors,
+    FlashDecoder,
     KeyFrameTransformer,
+    RecycledTransformer,
     SmallTransformer,
 )
 LIBRARIES: tuple[type[PublishedNetwork], ...] = (

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from vrx.errors import ModelError
 from vrx.models.components import Components
+from vrx.models.family import BuildRequest
 from vrx.networks.umt5 import Umt5Encoder
-from vrx.weights import prompts
+from vrx.weights import checkpoint, prompts
 
 LENGTH = 512  # tokens that a prompt is cut to, its end among them
 END = "</s>"
@@ -81,3 +82,17 @@ def run_encoder(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.d
         if part is not None:
             part.to(device)
     return encoder.embed(ids.to(device), mask.to(device))
+
+
+def load_rows(request: BuildRequest, role: str, width: int) -> Tensor:
+    """Rows of text [1, L, D] from their file.  Raises ModelError."""
+    if request.context is not None:
+        return request.context
+    tensors = request.components.tensors(role)
+    checkpoint.check_finite(tensors, request.components.where(role))
+    rows = next(iter(tensors.values()))
+    rows = rows if rows.ndim == 3 else rows[None]
+    if rows.ndim != 3 or len(rows) != 1 or rows.shape[-1] != width or not rows.is_floating_point():
+        shape = f"{list(rows.shape)} {rows.dtype}".replace("torch.", "")
+        raise ModelError(f"{request.components.where(role)} holds {shape}, not rows of a prompt, {width} wide")
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrx.models import flashvsr, infvsr, instantvir, instavsr, relayvsr, streamdiffvsr
+from vrx.models import flashvsr, infvsr, instantvir, instavsr, recavsr, relayvsr, streamdiffvsr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
 from vrx.models.satbvr import model as satbvr
@@ -18,5 +18,6 @@ FAMILIES: dict[str, Family] = {
         streamdiffvsr.FAMILY,
         satbvr.FAMILY,
         relayvsr.FAMILY,
+        recavsr.FAMILY,
     )
 }

@@ -7,7 +7,7 @@ its own last frame.  No autoencoder: latents are never decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,21 +19,24 @@ from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, Re
 from vrx.models.components import Component
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
-from vrx.models.latent_tiles import LATENT, Cut, in_tiles, latent_tiles, tile_sizes
 from vrx.models.layouts import pad_to_multiple, round_up
 from vrx.models.noise import scene_generator
 from vrx.models.resizing import crop, resize_notes
+from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
+from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes, token_tiles
 from vrx.networks.cache import KVCache
 from vrx.networks.grouped_attention import FrameMemory
 from vrx.networks.relayvsr.key_frames import KeyFrameTransformer
-from vrx.networks.relayvsr.small_transformer import OUTPUT, SCALE, TOKEN, SmallTransformer
+from vrx.networks.relayvsr.small_transformer import SCALE, SmallTransformer
 from vrx.networks.wan.transformer import Conditions
 from vrx.settings import RestoreSettings
 
 WINDOW = 16  # frames from a key frame to the next one, both counted
 MULTIPLE = 8  # pixels of the source: two latents
-FOOTPRINT = Footprint(Linear(10.6e9, 1_900), offloaded=Linear(2.0e9, 1_900), tiled=Linear(11.0e9, 400))
+# The authors' 13.82 GB at 1920x1080 and 24.25 at 3840x2160.  Offloaded: without the 8.7 GB of the blocks, but for
+# two of them; in tiles: computed, as the other tiles' memories wait on the host.
+FOOTPRINT = Footprint(Linear(10.4e9, 1_680), offloaded=Linear(2.3e9, 1_680), tiled=Linear(12.1e9, 420))
 KEY_FRAMES, SMALL = "key_frame_transformer", "small_transformer"  # roles
 
 
@@ -55,16 +58,10 @@ def to_network(frames: Tensor) -> Tensor:
     return pad_to_multiple(frames, MULTIPLE) * 2 - 1
 
 
-def grid_of(scene: SceneStart) -> tuple[int, int]:
-    """Rows and columns of a scene's latents."""
-    height, width = (round_up(side, MULTIPLE) // TOKEN for side in scene.source)
+def grid_of(scene: SceneStart) -> Grid:
+    """Rows and columns of a scene's tokens in the large network."""
+    height, width = (round_up(side, MULTIPLE) // MULTIPLE for side in scene.source)
     return height, width
-
-
-def tiles_of(scene: SceneStart, tiling: Tiling) -> Tiles | None:
-    """The tiles of a scene."""
-    height, width = (side * LATENT for side in grid_of(scene))
-    return latent_tiles(tiling, height, width)
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Generate(Stage[DeviceChunk, KeyedChunk, GenerateState]):
 
     def start(self, scene: SceneStart) -> GenerateState:
         """Nothing remembered yet; noise by the seed and the scene."""
-        return self._begin(scene, tiles_of(scene, self._tiling))
+        return self._begin(scene, token_tiles(self._tiling, grid_of(scene)))
 
     def _begin(self, scene: SceneStart, tiles: Tiles | None) -> GenerateState:
         rings = [self._rest(self._network.allocate_ring(*size), tiles) for size in tile_sizes(tiles, grid_of(scene))]
@@ -117,12 +114,12 @@ class Generate(Stage[DeviceChunk, KeyedChunk, GenerateState]):
         noise = self.draw(state).to(self._device)
 
         def run(number: int, cut: Cut) -> Tensor:
-            part, ring = cut(noise, 1), state.rings[number].to(self._device)
-            prediction = self._network.predict(part[:, :, None], cut(large, LATENT), self._conditions, ring)
+            part, ring = cut(noise, PATCH), state.rings[number].to(self._device)
+            prediction = self._network.predict(part[:, :, None], cut(large, PIXELS), self._conditions, ring)
             state.rings[number] = self._rest(ring, state.tiles)
             return part - prediction[:, :, 0]
 
-        return in_tiles(grid_of(state.scene), state.tiles, 1, run)
+        return in_tiles(grid_of(state.scene), state.tiles, PATCH, run)
 
     def _rest(self, ring: KVCache, tiles: Tiles | None) -> KVCache:
         """A ring until its next turn: those of several tiles wait on the host where the device is short of memory."""
@@ -130,7 +127,8 @@ class Generate(Stage[DeviceChunk, KeyedChunk, GenerateState]):
 
     def draw(self, state: GenerateState) -> Tensor:
         """Noise [1, C, h, w] of the next key frame, drawn on the processor: the same on every device."""
-        shape = (1, self._network.config.in_dim, *grid_of(state.scene))
+        rows, columns = grid_of(state.scene)
+        shape = (1, self._network.config.in_dim, rows * PATCH, columns * PATCH)
         return torch.randn(shape, generator=state.generator)
 
     def save(self, state: GenerateState) -> dict[str, Tensor]:
@@ -181,7 +179,7 @@ class Decode(Stage[KeyedChunk, RestoredChunk, DecodeState]):
 
     def start(self, scene: SceneStart) -> DecodeState:
         """Nothing seen yet."""
-        return DecodeState(scene, tiles_of(scene, self._tiling))
+        return DecodeState(scene, token_tiles(self._tiling, grid_of(scene)))
 
     def step(self, chunk: KeyedChunk, state: DecodeState) -> tuple[RestoredChunk, DecodeState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
@@ -202,10 +200,11 @@ class Decode(Stage[KeyedChunk, RestoredChunk, DecodeState]):
         grid, found = grid_of(state.scene), []
 
         def run(_: int, cut: Cut) -> Tensor:
-            found.append(self._network.remember(cut(latent, 1)))
-            return cut(latent, 1)
+            part = cut(latent, PATCH)
+            found.append(self._network.remember(part))
+            return part
 
-        in_tiles(grid, state.tiles, 1, run)
+        in_tiles(grid, state.tiles, PATCH, run)
         return tuple(found)
 
     def frame(
@@ -221,11 +220,11 @@ class Decode(Stage[KeyedChunk, RestoredChunk, DecodeState]):
 
         def run(number: int, cut: Cut) -> Tensor:
             after = None if self._causal else end[number]
-            large, own = self._network(cut(frame, TOKEN), start[number], after, recent[number])
+            large, own = self._network(cut(frame, MULTIPLE), start[number], after, recent[number])
             recent[number] = [*recent[number], own][-most:] if most else []
             return large
 
-        return in_tiles(grid_of(state.scene), state.tiles, OUTPUT, run)
+        return in_tiles(grid_of(state.scene), state.tiles, PIXELS, run)
 
     def save(self, state: DecodeState) -> dict[str, Tensor]:
         """The latest key frame and its memories."""
@@ -249,16 +248,6 @@ class Decode(Stage[KeyedChunk, RestoredChunk, DecodeState]):
         """Keys and values that a frame sees: of both latents and of the frames before it."""
         most = self._network.config.window_size - 1
         return CacheUsage(sum(memory.nbytes for memory in state.start) * (1 + (not self._causal) + most))
-
-
-def pack(groups: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
-    """Tensors of several values as one dictionary, each value's under a name of its own."""
-    return {f"{name}.{key}": tensor for name, tensors in groups for key, tensor in tensors.items()}
-
-
-def unpack(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that `pack` put under a name."""
-    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
 class RelayVsrRestorer:
@@ -318,7 +307,7 @@ FAMILY = Family(
         scales=(2, 3, 4),
         schedule=SCHEDULE,
         options={"tile": "both networks work in tiles of so many pixels of output"},
-        latent_scale=LATENT,
+        latent_scale=PIXELS // PATCH,
         native_scale=SCALE,
         offloads=True,
         footprints=(FOOTPRINT,),

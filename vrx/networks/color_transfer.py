@@ -15,19 +15,20 @@ TAPS = (0.25, 0.5, 0.25)
 Transfer = Callable[[Tensor, Tensor], Tensor]  # what is restored, and its source
 
 
-def adain(x: Tensor, source: Tensor) -> Tensor:
+def adain(x: Tensor, source: Tensor, epsilon: float = ADAIN_EPSILON, correction: int = 0) -> Tensor:
     """Mean and deviation of every channel of every frame [..., H, W] made the source's.
 
-    Adaptive instance normalization (Huang and Belongie, arXiv 1703.06868); clipped to -1..1.
+    Adaptive instance normalization (Huang and Belongie, arXiv 1703.06868); clipped to -1..1.  `epsilon` is added to
+    both variances, which are over the number of pixels less `correction`.
     """
-    deviations, means = zip(*(moments(part) for part in (x, source)), strict=True)
+    deviations, means = zip(*(moments(part, epsilon, correction) for part in (x, source)), strict=True)
     return ((x - means[0]) / deviations[0] * deviations[1] + means[1]).clamp(-1, 1)
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(x: Tensor, epsilon: float, correction: int) -> tuple[Tensor, Tensor]:
     """Deviation and mean over the last two axes."""
-    variance, mean = torch.var_mean(x, (-2, -1), correction=0, keepdim=True)
-    return (variance + ADAIN_EPSILON).sqrt(), mean
+    variance, mean = torch.var_mean(x, (-2, -1), correction=correction, keepdim=True)
+    return (variance + epsilon).sqrt(), mean
 
 
 def low_band(x: Tensor, levels: int = LEVELS) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vrx.errors import ModelError
 from vrx.models.components import SENTENCEPIECE, TOKENIZER, Component, Components
 from vrx.models.family import BuildRequest, Capabilities, Family
+from vrx.models.prompts import load_rows
 from vrx.models.satbvr.memory import FOOTPRINT, Memory
 from vrx.models.satbvr.stage import SCHEDULE, Options, SatbVrRestorer
 from vrx.models.satbvr.text import T5, encode_prompt, load_encoder
@@ -156,20 +157,6 @@ def load_prompts(request: BuildRequest, width: int) -> Prompts:
     """The published rows, in the networks' type.  Raises ModelError for rows that are none, or of another width."""
     rows = [load_rows(request, role, width) for role in ("prompt_embeds", "negative_prompt_embeds")]
     return Prompts(*(part.to(request.device, request.dtype) for part in rows))
-
-
-def load_rows(request: BuildRequest, role: str, width: int) -> Tensor:
-    """Rows of text [1, L, D] from their file.  Raises ModelError."""
-    if request.context is not None:
-        return request.context
-    tensors = request.components.tensors(role)
-    checkpoint.check_finite(tensors, request.components.where(role))
-    rows = next(iter(tensors.values()))
-    rows = rows if rows.ndim == 3 else rows[None]
-    if rows.ndim != 3 or len(rows) != 1 or rows.shape[-1] != width or not rows.is_floating_point():
-        shape = f"{list(rows.shape)} {rows.dtype}".replace("torch.", "")
-        raise ModelError(f"{request.components.where(role)} holds {shape}, not rows of a prompt, {width} wide")
-    return rows
 
 
 FAMILY = Family(

@@ -108,7 +108,7 @@ class KeyFrameTransformer(WanTransformer):
     """
 
     CONFIG = KeyFrameConfig
-    SIGNATURE = "lq_proj.norm2.weight"
+    SIGNATURE = "prompt_embeds"
     config: KeyFrameConfig
 
     def __init__(self, config: KeyFrameConfig) -> None:
@@ -130,9 +130,10 @@ class KeyFrameTransformer(WanTransformer):
         """Tokens [1, N, D] of an enlarged frame [1, 3, H, W] in -1..1."""
         return self.lq_proj(frame.to(self.patch_embedding.weight.dtype)).float()
 
-    def allocate_ring(self, height: int, width: int) -> KVCache:
-        """An empty memory of key frames, for latents of height x width."""
-        return self.allocate(height, width, self.config.context_frames - 1, 1)
+    def allocate_ring(self, rows: int, columns: int) -> KVCache:
+        """An empty memory of key frames, for so many tokens."""
+        _, height, width = self.config.patch_size
+        return self.allocate(rows * height, columns * width, self.config.context_frames - 1, 1)
 
     def predict(self, noise: Tensor, frame: Tensor, conditions: Conditions, cache: KVCache) -> Tensor:
         """What is to be taken off the noise [1, C, 1, h, w] of the next key frame, float32; the cache moves on.

@@ -1,4 +1,4 @@
-"""RelayVSR through the real command: small checkpoints in the published layout."""
+"""RelayVSR and ReCaVSR through the real command: small checkpoints in the published layouts."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,24 @@ from tests.end_to_end.test_failures import start
 from tests.models import small_wan22 as small
 from tests.weights.conftest import command, hub
 from tests.weights.hub_server import Hub, Pull
+from vrx.weights import catalogue
 
 __all__ = ["command", "hub"]  # fixtures
 FLAGS = ("--dtype", "fp32", "--codec", "ffv1")
 
 
+MAKERS = {"relayvsr": small.relayvsr, "recavsr": small.recavsr}
+REPOSITORIES = {"relayvsr": ("kopper/RelayVSR", "Apache-2.0"), "recavsr": ("kopper/ReCaVSR", "code Apache-2.0")}
+
+
+@pytest.fixture(scope="module", params=list(MAKERS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.relayvsr(tmp_path_factory.mktemp("small") / "model")
+def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return MAKERS[name](tmp_path_factory.mktemp("small") / "model")
 
 
 def test_one_file_does_what_the_folder_does_and_tiles_change_the_result(
@@ -63,38 +73,54 @@ def test_a_scene_begins_anew(vrx: Command, clip: ClipMaker, folder: Path, tmp_pa
         done = vrx("upscale", path, "--model", folder, *FLAGS, "--scenes", scenes, "-o", f"{name}.mkv")
         assert done.returncode == 0, done.stderr
     two, one = (read(tmp_path / f"{name}.mkv").frames for name in ("two", "one"))
-    assert (two[:16] == one[:16]).all()  # the first window
+    assert (two[:16] == one[:16]).all()  # the first window of one, within the first block of the other
     assert (two[20] != one[20]).any()
 
 
+def own_catalogue(folder: Path, name: str, target: Path) -> dict[str, str]:
+    """The packaged entry, with the sizes of the small networks that the release has in its code."""
+    entry = catalogue.packaged_path().read_text().split(f"[models.{name}]")[1].split("\n[models.")[0]
+    sizes = small.RECA if name == "recavsr" else {}
+    for role, values in sizes.items():
+        router = values.get("static_kv_router")
+        rows = ", ".join(f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict))
+        if router:
+            rows += f", static_kv_router = {{ layer_actions = {json.dumps(router['layer_actions'])} }}"
+        entry = entry.replace(f'role = "{role}"\n', f'role = "{role}"\nsizes = {{ {rows} }}\n')
+    target.write_text(f"[models.{name}]{entry}")
+    return {"VRX_WEIGHTS_FILE": str(target)}
+
+
 def test_the_catalogue_pulls_verifies_and_runs(
-    command: Pull, hub: Hub, clip: ClipMaker, folder: Path, tmp_path: Path
+    command: Pull, hub: Hub, clip: ClipMaker, name: str, folder: Path, tmp_path: Path
 ) -> None:
-    for path in folder.iterdir():
-        hub.files[f"kopper/RelayVSR/{path.name}"] = path.read_bytes()
-    (tmp_path / "none.toml").write_text("")
-    own = {"VRX_WEIGHTS_FILE": str(tmp_path / "none.toml")}
-    assert "can be downloaded" in command("models", "show", "relayvsr", **own).stdout
-    done = command("models", "pull", "relayvsr", **own)
+    repository, license_words = REPOSITORIES[name]
+    for path in folder.glob("*.safetensors"):
+        hub.files[f"{repository}/{path.name}"] = path.read_bytes()
+    own = own_catalogue(folder, name, tmp_path / "own.toml")
+    assert "can be downloaded" in command("models", "show", name, **own).stdout
+    assert name in command("models", "list", **own).stdout
+    done = command("models", "pull", name, **own)
     assert done.returncode == 0, done.stderr
-    assert "Apache-2.0" in " ".join(done.stderr.split())
-    assert json.loads(command("models", "show", "relayvsr", "--json", **own).stdout)["state"] == "ready"
-    done = command("models", "verify", "relayvsr", **own)
+    assert license_words in " ".join(done.stderr.split())
+    assert json.loads(command("models", "show", name, "--json", **own).stdout)["state"] == "ready"
+    done = command("models", "verify", name, **own)
     assert done.returncode == 0, done.stderr
-    words = ("upscale", clip(size=(20, 12), frames=2), "--model", "relayvsr", *FLAGS)
+    words = ("upscale", clip(size=(20, 12), frames=2), "--model", name, *FLAGS)
     done = command(*words, "--offline", "-o", "out.mkv", **own)
     assert done.returncode == 0, done.stderr
     assert read(tmp_path / "out.mkv").frames.shape == (2, 48, 80, 3)
 
 
-def test_files_that_were_downloaded_by_hand_are_imported_with_their_configuration(
-    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
+def test_files_that_were_downloaded_by_hand_are_imported(
+    vrx: Command, clip: ClipMaker, name: str, folder: Path, tmp_path: Path
 ) -> None:
-    done = vrx("models", "import", "relayvsr", folder)
+    own = own_catalogue(folder, name, tmp_path / "own.toml")
+    done = vrx("models", "import", name, folder, env=own)
     assert done.returncode == 0, done.stderr
     words = ("upscale", clip(size=(20, 12), frames=2), *FLAGS, "--offline")
-    for number, model in enumerate(("relayvsr", folder)):
-        done = vrx(*words, "--model", model, "-o", f"{number}.mkv")
+    for number, model in enumerate((name, folder)):
+        done = vrx(*words, "--model", model, "-o", f"{number}.mkv", env=own)
         assert done.returncode == 0, done.stderr
     first, second = (read(tmp_path / f"{number}.mkv").frames for number in (0, 1))
     assert (first == second).all()

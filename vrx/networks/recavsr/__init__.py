@@ -1,0 +1,1 @@
+"""The networks of ReCaVSR (arXiv 2609.37831)."""

@@ -1,0 +1,216 @@
+"""ReCaVSR's FlashDecoder (arXiv 2609.37831): latents to pixels, the enlarged source beside them, a latent at a time.
+
+A latent frame becomes four frames, a scene's first one only the last of them.  Attention sees the latent before, then
+the four frames before, in windows that are cut at borders.
+
+Legend: B = 1, h x w latents and tokens, N = h w, D width, T frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vrx.networks.grouped_attention import (
+    HEAD_WIDTH,
+    ROPE_BASE,
+    ROPE_WIDTHS,
+    FrameMemory,
+    GroupedAttention,
+    GroupedBlock,
+    View,
+)
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
+from vrx.networks.relayvsr.small_transformer import check_required, stack
+from vrx.networks.window_attention import Window
+
+FRAMES = 4  # of a latent
+FOLD = 16  # pixels a side of a latent
+COLORS = 3
+REQUIRED = {
+    "rope": list(ROPE_WIDTHS),
+    "rope_theta": ROPE_BASE,
+    "temporal_factor": FRAMES,
+    "spatial_factor": FOLD,
+}
+MEAN = (  # of each channel of Wan 2.2's latents
+    *(-0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557, -0.1382, 0.0542, 0.2813, 0.0891),
+    *(0.157, -0.0098, 0.0375, -0.1825, -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502),
+    *(-0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.123, -0.0313, -0.1649, 0.0117, 0.0723),
+    *(-0.2839, -0.2083, -0.052, 0.3748, 0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667),
+)
+DEVIATION = (
+    *(0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.499, 0.4818, 0.5013, 0.8158, 1.0344, 0.5894, 1.0901),
+    *(0.6885, 0.6165, 0.8454, 0.4978, 0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659),
+    *(0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093, 0.5709, 0.6065, 0.6415, 0.4944),
+    *(0.5726, 1.2042, 0.5458, 1.6887, 0.3971, 1.06, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlashDecoderConfig(NetworkConfig):
+    """Sizes; the defaults are those of variant S.
+
+    `window_size`: latents that a latent sees, itself among them.  `spatial_window_size`: rows and columns of tokens.
+    """
+
+    COUNTS = frozenset(("depth", "refinement_depth"))
+
+    dim: int = 512
+    depth: int = 12
+    refinement_depth: int = 2
+    num_heads: int = 8
+    num_kv_groups: int = 2
+    ffn_dim: int = 2048
+    channels: int = 48
+    lr_dim: int = 48
+    spatial_head_dim: int = 2048
+    window_size: int = 2
+    spatial_window_size: tuple[int, int] = (24, 24)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spatial_window_size", tuple(self.spatial_window_size))
+        if self.window_size < 1 or min(self.spatial_window_size) < 1 or self.num_heads % self.num_kv_groups:
+            raise ValueError("a window of no tokens or no frames, or heads that do not divide into groups")
+
+    @classmethod
+    def from_tensors(cls, shapes: Shapes, given: Given) -> FlashDecoderConfig:
+        """See `NetworkConfig`; `given` is the published configuration, of which windows count.
+
+        Raises ValueError where it asks for what is not known here.
+        """
+        check_required(given, REQUIRED)
+        first = "backbone.blocks.0"
+        found: dict[str, Any] = {
+            "dim": shapes["latent_projection.weight"][0],
+            "channels": shapes["latent_projection.weight"][1],
+            "depth": count_entries(shapes, "backbone.blocks."),
+            "refinement_depth": count_entries(shapes, "temporal_refinement.blocks."),
+            "num_heads": shapes[f"{first}.attention.query.weight"][0] // HEAD_WIDTH,
+            "num_kv_groups": shapes[f"{first}.attention.key.weight"][0] // HEAD_WIDTH,
+            "ffn_dim": shapes[f"{first}.feed_forward.down.weight"][1],
+            "lr_dim": shapes["lr_stem.weight"][0],
+            "spatial_head_dim": shapes["spatial_projection.0.weight"][0],
+        }
+        return cls(**found, **{name: given[name] for name in ("window_size", "spatial_window_size") if name in given})
+
+
+class FeedForward(nn.Module):
+    """SiLU of one projection times another, projected back."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gate, self.up, self.down = nn.Linear(dim, hidden), nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] to the same."""
+        out: Tensor = self.down(F.silu(self.gate(x)) * self.up(x))
+        return out
+
+
+class Blocks(nn.Module):
+    """Layers that see some kept frames and their own."""
+
+    def __init__(self, config: FlashDecoderConfig, depth: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            GroupedBlock(
+                config.dim,
+                GroupedAttention(config.dim, config.num_heads, config.num_kv_groups),
+                FeedForward(config.dim, config.ffn_dim),
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, kept: Sequence[FrameMemory], view: View) -> tuple[Tensor, FrameMemory]:
+        """Tokens [B, frames N, D] to the same, and their own keys and values."""
+        made = []
+        for layer, block in enumerate(cast("list[GroupedBlock]", list(self.blocks))):
+            pairs = [(memory.keys[layer], memory.values[layer]) for memory in kept]
+            x, own = block(x, pairs, view, block.attention.keys_values)
+            made.append(own)
+        return x, stack(made)
+
+
+@dataclass(frozen=True)
+class DecoderMemory:
+    """Keys and values of the latents before, oldest first, and of the four frames before; none at a scene's start."""
+
+    latents: tuple[FrameMemory, ...] = field(default=())
+    frames: tuple[FrameMemory, ...] = field(default=())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(memory.nbytes for memory in (*self.latents, *self.frames))
+
+
+class FlashDecoder(PublishedNetwork):
+    """Latents and the enlarged source to pixels; see the module."""
+
+    CONFIG = FlashDecoderConfig
+    SIGNATURE = "lr_early_projection.weight"
+
+    def __init__(self, config: FlashDecoderConfig) -> None:
+        super().__init__()
+        self.config, dim = config, config.dim
+        self.latent_projection = nn.Linear(config.channels, dim)
+        self.backbone = Blocks(config, config.depth)
+        self.temporal_projection = nn.Linear(dim, FRAMES * dim)
+        self.temporal_refinement = Blocks(config, config.refinement_depth)
+        self.spatial_projection = nn.Sequential(
+            nn.Linear(dim, config.spatial_head_dim), nn.SiLU(), nn.Linear(config.spatial_head_dim, COLORS * FOLD**2)
+        )
+        self.lr_stem = nn.Linear(COLORS * FOLD**2, config.lr_dim)
+        self.lr_early_projection = nn.Linear(FRAMES * config.lr_dim, dim, bias=False)
+        self.lr_late_projection = nn.Linear(config.lr_dim, dim, bias=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.latent_projection.weight.dtype
+
+    def forward(self, latent: Tensor, source: Tensor, memory: DecoderMemory) -> tuple[Tensor, DecoderMemory]:
+        """A normalized latent frame [1, C, h, w] to frames [1, 3, T, 16 h, 16 w], float32, about -1..1.
+
+        `source`: the enlarged frames [1, 3, T, 16 h, 16 w] in -1..1, one at a scene's start, four after it.
+        """
+        grid = (latent.shape[-2], latent.shape[-1])
+        features = self.features(source)
+        x = self.latent_projection(self.denormalize(latent).flatten(2).transpose(1, 2).to(self.dtype))
+        x = x + self.lr_early_projection(torch.cat(features, -1))
+        view = self.view(grid, 1, len(memory.latents))
+        x, own = self.backbone(x, memory.latents, view)
+        frames = self.temporal_projection(x).chunk(FRAMES, -1)
+        y = torch.cat([x + self.lr_late_projection(seen) for x, seen in zip(frames, features, strict=True)], 1)
+        y, refined = self.temporal_refinement(y, memory.frames, self.view(grid, FRAMES, FRAMES * len(memory.frames)))
+        shown = self.paint(y[:, -source.shape[2] * grid[0] * grid[1] :], grid)
+        most = self.config.window_size - 1
+        latents = (*memory.latents, own)[-most:] if most else ()
+        return shown, replace(memory, latents=latents, frames=(refined,))
+
+    def denormalize(self, latent: Tensor) -> Tensor:
+        """A latent times the deviation of its channels, plus their mean; float32."""
+        mean, deviation = (latent.new_tensor(part).float()[:, None, None] for part in (MEAN, DEVIATION))
+        return latent.float() * deviation + mean
+
+    def features(self, source: Tensor) -> list[Tensor]:
+        """What four frames say to every token, [1, N, C] each; that of a single one counts for all."""
+        folded = F.pixel_unshuffle(source.transpose(1, 2).to(self.dtype), FOLD)  # color, row, column
+        found = list(self.lr_stem(folded.flatten(3).transpose(2, 3)).unbind(1))
+        return [*found[:1] * (FRAMES - len(found)), *found]
+
+    def view(self, grid: tuple[int, int], own: int, before: int) -> View:
+        """What so many frames see: so many before them, and each other."""
+        times = tuple(range(-before, own))
+        return View(grid, times[before:], times, (Window(*self.config.spatial_window_size),) * len(times))
+
+    def paint(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens [1, T N, D] to pixels [1, 3, T, 16 h, 16 w], float32."""
+        values = self.spatial_projection(x).float().unflatten(1, (-1, *grid))  # [1, T, h, w, 768]
+        return F.pixel_shuffle(values.movedim(-1, 2), FOLD).transpose(1, 2)
