@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from huggingface_hub import constants
 
 from vrx import api
 from vrx.errors import InputError, ModelError, VrxError
-from vrx.files import check_file, format_bytes, path_exists, read_bytes, read_text, replace_file, temporary_folder
+from vrx.files import check_file, format_bytes, path_exists, read_bytes, read_text, replace_file
 from vrx.models.loader import entry_from_path, read_folder
 from vrx.models.registry import FAMILIES
 from vrx.scenes.cut_list import read_cuts
@@ -138,14 +137,3 @@ def test_a_file_whose_replacement_fails_stays_and_nothing_is_left(tmp_path: Path
 )
 def test_sizes_for_people(count: float | None, text: str) -> None:
     assert format_bytes(count) == text
-
-
-def test_a_temporary_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with temporary_folder() as folder:
-        assert folder is not None
-        (folder / "a").touch()
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with temporary_folder() as folder:
-        assert folder is None

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
-VALUES = {"errors", "folders", "settings", "geometry", "events", "files", "previews"}  # what every room may know
+# what every room may know
+VALUES = {"errors", "folders", "settings", "geometry", "events", "files", "previews", "temporary"}
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
@@ -15,6 +16,7 @@ ROWS: dict[str, set[str]] = {
     "geometry": {"errors", "settings"},
     "previews": {"errors", "settings"},
     "files": set(),
+    "temporary": set(),
     "configuration": {"errors", "files", "settings"},
     "networks": {"networks"},
     "weights": {"weights", *VALUES},
@@ -48,6 +50,7 @@ PACKAGES = {
     "geometry": set(),
     "previews": set(),
     "files": set(),
+    "temporary": {"filelock"},
     "configuration": set(),
     "api": set(),
     "tasks": set(),

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,20 +72,6 @@ def replace_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path | None]:
-    """A folder that is removed afterwards; None where none can be made."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="vrx-"))
-    except OSError:
-        yield None
-        return
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.held import HeldEncoder
 
+SECONDS = 120  # for anything that a command should show
 TOKEN = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n]+)")
 
 
@@ -80,12 +82,28 @@ class Shown:
         return next(seconds for seconds, lines in self.frames if any(text in line for line in lines))
 
 
-def run_on_terminal(folder: Path, columns: int, *words: str, until: Callable[[list[str]], bool] | None = None) -> Shown:
-    """Run vrx on a terminal of some columns; Ctrl-C is typed once `until` holds for the screen."""
+@dataclass(frozen=True)
+class Moment:
+    """What the screen shows when something is to be done, and what that is; the terminal is for what is typed."""
+
+    shows: Callable[[list[str]], bool]
+    act: Callable[[int], object]
+
+
+def press_ctrl_c(terminal: int) -> None:
+    """Type it."""
+    os.write(terminal, b"\x03")
+
+
+def run_on_terminal(
+    folder: Path, columns: int, *words: str, moment: Moment | None = None, held: HeldEncoder | None = None
+) -> Shown:
+    """Run vrx on a terminal of some columns, with an encoder that may wait; a `moment` must come."""
     terminal, child_end = pty.openpty()
     fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "COLUMNS", "LINES")}
     env |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "VRX_HOME": str(folder / ".home")}
+    env |= held.env if held else {}
     begin = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-m", "vrx", *words],
@@ -95,7 +113,8 @@ def run_on_terminal(folder: Path, columns: int, *words: str, until: Callable[[li
     os.close(child_end)
     screen, frames, rest = Screen(columns), [], b""
     try:
-        while select.select([terminal], [], [], 120)[0]:
+        while select.select([terminal], [], [], SECONDS)[0]:
+            assert moment is None or time.monotonic() - begin < SECONDS, screen.lines()
             try:
                 data = os.read(terminal, 65536)
             except OSError:  # the command has ended
@@ -106,12 +125,13 @@ def run_on_terminal(folder: Path, columns: int, *words: str, until: Callable[[li
             text, rest = split_text(rest)
             screen.feed(text)
             frames.append((time.monotonic() - begin, screen.lines()))
-            if until is not None and until(screen.lines()):
-                until = None
-                os.write(terminal, b"\x03")
+            if moment is not None and moment.shows(screen.lines()):
+                moment.act(terminal)
+                moment = None
     finally:
-        os.close(terminal)
-    return Shown(child.wait(60), screen, frames)
+        os.close(terminal)  # hangs up: a command that still runs ends
+        status = child.wait(60)
+    return Shown(status, screen, frames)
 
 
 def split_text(data: bytes) -> tuple[str, bytes]:

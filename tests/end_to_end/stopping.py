@@ -12,7 +12,7 @@ def stop_once_saved(
 ) -> AnyStr:
     """Send a signal to a run whose workspace has a journal, which must be within `seconds`; what it said at its end.
 
-    An interrupted run ends with 130.
+    The encoder of the next part must be held, or the run may end first.  An interrupted run ends with 130.
     """
     deadline = time.monotonic() + seconds
     while not (workspace / "journal.json").exists():

@@ -13,6 +13,7 @@ import pytest
 from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import EXAMPLES, ROOT, Command
 from tests.end_to_end.stopping import stop_once_saved
+from tests.held import HeldEncoder, hold_encoder
 
 
 def one_line(stderr: str) -> str:
@@ -147,17 +148,17 @@ def test_names_with_dashes_and_colons(vrx: Command, clip: ClipMaker, tmp_path: P
     assert (tmp_path / "-a:b.x2.mkv").exists()
 
 
-def start(tmp_path: Path, *words: object) -> subprocess.Popen[bytes]:
-    """The command on a long clip, in a session of its own, once it has begun to write."""
+def start(tmp_path: Path, *words: object, held: HeldEncoder) -> subprocess.Popen[bytes]:
+    """The command on a long clip, in a session of its own, once it has begun to write; it waits for its encoder."""
     child = subprocess.Popen(
         [sys.executable, "-m", "vrx", *map(str, words)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **held.env, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(tmp_path.rglob(".*.part*")):
         assert child.poll() is None, child.stderr.read() if child.stderr else ""
         assert time.monotonic() < deadline
@@ -210,7 +211,8 @@ def test_a_stopped_run_leaves_nothing_behind(
 ) -> None:
     """One signal is enough, even where the encoder takes nothing more."""
     clip("long.mkv", frames=400, size=(160, 120))
-    child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4")
+    held = hold_encoder(tmp_path, size=20_000_000)  # of 180,000,000
+    child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4", held=held)
     time.sleep(0.5)
     if stands_still:
         for encoder in encoders_in(tmp_path):
@@ -230,7 +232,7 @@ def test_the_same_command_goes_on_after_a_stop(
 ) -> None:
     clip("long.mkv", frames=300, size=(48, 32), audio=True)
     words = ("upscale", "long.mkv", "-s", "2", "-o", "stop-me.mp4")
-    child = start(tmp_path, *words)
+    child = start(tmp_path, *words, held=hold_encoder(tmp_path, free=1))
     stderr = stop_once_saved(child, tmp_path / ".stop-me.mp4.vrx", 120, number)
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []

@@ -17,6 +17,7 @@ from tests.clips import ClipMaker, read
 from tests.conftest import ROOT, Command
 from tests.end_to_end.stopping import stop_once_saved
 from tests.extras import needs_extra
+from tests.held import hold_encoder
 from tests.models import small
 from vrx.bench import stages
 from vrx.models.base import DeviceChunk, SceneStart
@@ -133,11 +134,11 @@ main()
 
 
 def start(cwd: Path, *words: object) -> "subprocess.Popen[str]":
-    """The command in a child process, which saves its state after every two frames."""
+    """The command in a child process, which saves its state after every two frames; the second two wait."""
     return subprocess.Popen(
         [sys.executable, "-c", SHORT_SEGMENTS, *map(str, words)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(cwd / ".vrx")},
+        env={**os.environ, **hold_encoder(cwd, free=1).env, "PYTHONPATH": str(ROOT), "VRX_HOME": str(cwd / ".vrx")},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

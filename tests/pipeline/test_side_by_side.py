@@ -15,6 +15,7 @@ import pytest
 
 from tests.clips import ClipMaker
 from tests.conftest import ROOT, Command
+from tests.held import hold_encoder
 from tests.pipeline.jobs import make_job
 from vrx import events
 from vrx.errors import DeviceError, Exit, FailedInputsError, InputError, OutputError, StoppedError, VrxError
@@ -201,6 +202,8 @@ def test_a_deadline_stops_all_and_the_rest_is_not_begun(
             if len(running) == 2:
                 (tmp_path / "now").touch()
 
+    held = hold_encoder(tmp_path, size=1_000_000, sign=tmp_path / "now")  # of 3,700,000
+    monkeypatch.setenv("VRX_FFMPEG", str(held.program))
     settings = BatchSettings(jobs=2, deadline=Sign(datetime.now().astimezone()))
     found = Batch(jobs_of(clip, tmp_path, "abc", frames=200), watch, settings)
     with pytest.raises(StoppedError, match="stopped at"):
@@ -216,10 +219,11 @@ def test_one_signal_ends_all_and_leaves_nothing(
 ) -> None:
     for name in "abc":
         clip(f"{name}.mkv", frames=200, size=(160, 120))
+    held = hold_encoder(tmp_path, size=10_000_000)  # of 92,000,000
     child = subprocess.Popen(
         [sys.executable, "-m", "vrx", "upscale", "a.mkv", "b.mkv", "c.mkv", "--jobs", "2", "--json"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".home")},
+        env={**os.environ, **held.env, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".home")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,7 +5,6 @@ They are decoded losslessly into a temporary file, which is read in their place.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Color
 from vrx.media.heif import CODED_ITEMS, HeifFile, HeifItem, read_heif
 from vrx.settings import LIMIT, too_large
+from vrx.temporary import temporary_folder
 
 CODEC_NAMES = {"hvc1": "hevc", "hev1": "hevc", "av01": "av1", "jpeg": "mjpeg", "avc1": "h264", "vvc1": "vvc"}
 LOSSLESS_OUTPUT = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-fps_mode", "passthrough", "-f", "matroska")
@@ -158,10 +158,10 @@ def readable_copy(path: Path, name: str) -> Iterator[Path]:
         return
     with ExitStack() as stack:
         try:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-"))
+            folder = stack.enter_context(temporary_folder())
         except OSError as error:
             raise InputError(f"cannot read {name}: no temporary folder ({error.strerror})", "Set TMPDIR") from error
-        whole = Path(folder) / "whole"
+        whole = folder / "whole"
         compose(path, made, whole, name)
         check_size(whole, made.size, name)
         yield whole

@@ -23,8 +23,8 @@ from weakref import WeakSet
 import imageio_ffmpeg
 
 from vrx.errors import OutputError
-from vrx.files import temporary_folder
 from vrx.settings import Environment
+from vrx.temporary import spare_folder
 
 logger = logging.getLogger(__name__)
 
@@ -114,19 +114,20 @@ def vmaf(
 ) -> array[float]:
     """VMAF of every frame (libvmaf's default model), both resized to `size`, width and height.
 
-    Each is a file and the number of its stream; `report` gets how many frames are done, now and then.
+    Each is a file and the number of its stream; `report` gets how many frames are done, now and then.  Frames are
+    paired by their numbers: times that containers round differently would pair some with their neighbors.
     Raises FilterError where this ffmpeg cannot compute it.
     """
     program = executable()
     if not has_filter(program, "libvmaf"):
         raise FilterError("this ffmpeg has no libvmaf")
-    chain = f"setpts=PTS-STARTPTS,scale={size[0]}:{size[1]}:flags=bicubic,format=yuv420p"
+    chain = f"settb=1,setpts=N,scale={size[0]}:{size[1]}:flags=bicubic,format=yuv420p"
     graph = f"[0:{other[1]}]{chain}[other];[1:{reference[1]}]{chain}[reference]"
     graph += ";[other][reference]libvmaf=log_fmt=csv:log_path=log.csv"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-progress", "pipe:1"]
     for path, _ in (other, reference):
         command += ["-protocol_whitelist", "file", "-i", f"file:{path.absolute()}"]
-    with temporary_folder() as folder:
+    with spare_folder() as folder:
         if folder is None:
             raise FilterError("no folder for temporary files")
         command += ["-lavfi", graph, "-f", "null", "-"]

@@ -11,9 +11,9 @@ import av
 import av.error
 
 from vrx.errors import OutputError
-from vrx.files import temporary_folder
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import SourceInfo
+from vrx.temporary import spare_folder
 
 STATISTICS = re.compile(r"(BPS|DURATION|NUMBER_OF_FRAMES|NUMBER_OF_BYTES|_STATISTICS_\w+)(-\w+)?", re.IGNORECASE)
 FILE_TAGS = {  # about the source file and its writer; the muxer of the result writes its own
@@ -58,7 +58,7 @@ def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | Non
     words = ["-y", "-i", f"file:{source}", "-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04"]
     words += ["-map", "1:v", "-map_metadata", "0", "-map_chapters", "-1", "-frames:v", "1"]
     words += ["-c:v", TRIAL_ENCODERS.get(container, "mpeg4"), *(["-movflags", movflag] if movflag else [])]
-    with temporary_folder() as folder:
+    with spare_folder() as folder:
         if folder is None:
             return None
         trial = folder / "trial"

@@ -11,12 +11,12 @@ import av.error
 import numpy as np
 
 from vrx.errors import OutputError, UsageError
-from vrx.files import temporary_folder
 from vrx.media.encoders import PRESETS
 from vrx.media.ffmpeg import executable
 from vrx.media.frame import Frame, Kind
 from vrx.media.target import Target
 from vrx.media.write import Writer
+from vrx.temporary import spare_folder
 
 MAX_SIDE = 512  # pixels; a larger side is reduced, with the same remainder modulo 4
 
@@ -28,7 +28,7 @@ def check_encoder_settings(target: Target) -> None:
     ffmpeg.  Skipped where there is no temporary folder.
     """
     executable()  # a missing ffmpeg is not a matter of the options
-    with temporary_folder() as folder:
+    with spare_folder() as folder:
         if folder is not None:
             encode_test_frame(target, folder)
 

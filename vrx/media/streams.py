@@ -11,9 +11,9 @@ import av
 import av.error
 
 from vrx.errors import OutputError
-from vrx.files import temporary_folder
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import StreamInfo
+from vrx.temporary import spare_folder
 
 TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
 LOSSLESS_SOUND = {"matroska": "flac"}  # for audio that Matroska has no codec ID for (PCM of discs)
@@ -35,7 +35,7 @@ def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | Non
     Some containers accept streams that cannot be read back.  Without a temporary folder only muxing is tried.
     """
     words = ["-y", "-i", f"file:{source}", "-map", f"0:{stream.index}", "-c", convert or "copy", "-t", TRIAL_SECONDS]
-    with temporary_folder() as folder:
+    with spare_folder() as folder:
         if folder is None:
             return succeeds([*words, "-f", container, os.devnull])
         trial = folder / "trial"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +30,7 @@ from vrx.media.last_frame import set_last_duration
 from vrx.media.partial_files import partial_folder, partial_path
 from vrx.media.signals import defer_signals
 from vrx.media.target import ONE_PICTURE, PIPED_PICTURE, Target
+from vrx.temporary import temporary_folder
 
 HINTS = {  # substrings of ffmpeg messages: what to do
     "No space left": "Free some space and run the same command again",
@@ -49,10 +50,10 @@ class Writer:
         self.resumed_frames = self.scene = 0  # of an earlier run: nothing, in one piece
         path = target.path
         self._folder: Path | None = None
-        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self._spool: ExitStack | None = None
         if target.single and path is None:  # what goes along is added when the picture is complete
-            self._spool = tempfile.TemporaryDirectory(prefix="vrx-")
-            self._partial = Path(self._spool.name) / PIPED_PICTURE
+            self._spool = ExitStack()
+            self._partial = self._spool.enter_context(temporary_folder()) / PIPED_PICTURE
             destination = f"file:{self._partial}"
         elif path is None:
             destination = "pipe:1"
@@ -199,7 +200,7 @@ class Writer:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         elif self._spool is not None:
-            self._spool.cleanup()
+            self._spool.close()
         elif self.target.path is not None:
             self._partial.unlink(missing_ok=True)
 

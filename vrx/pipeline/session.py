@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from vrx.pipeline.ways import Way
 from vrx.scenes.cut_list import read_cuts
 from vrx.scenes.detect import SceneFrame
 from vrx.settings import Deadline, Job, SelectionSettings, Task
+from vrx.temporary import temporary_folder
 from vrx.weights.download import Downloader
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Session:
 
     def _folder(self) -> Path:
         """A folder for as long as the job is open."""
-        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
+        return self._stack.enter_context(temporary_folder())
 
     def notify(self, note: Note) -> None:
         """Pass a note on; the same warning once."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -45,6 +44,7 @@ from vrx.settings import (
     Task,
     to_seconds,
 )
+from vrx.temporary import temporary_folder
 
 HOST = torch.device("cpu")
 BT709 = Color(matrix="bt709", primaries="bt709", transfer="bt709", full_range=False)
@@ -259,7 +259,7 @@ class VideoWriter:
         paths.make_folder(destination)
 
     def _folder(self) -> Path:
-        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vrx-")))
+        return self._stack.enter_context(temporary_folder())
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -42,19 +42,22 @@ MEASURES = {  # by the names of `Figures`, in the order of tables
     "psnr_rgb": Measure("PSNR RGB", "dB, colors", 2, 1, "Of red, green and blue in 0 to 1."),
     "ssim": Measure(
         "SSIM", "luma, 1 is equal", 4, 1,
-        "Wang et al., 2004: Gaussian windows of 11 pixels, sigma 1.5; ffmpeg's filter has squares of 8.",
+        "Wang et al., 2004, at full size: all whole Gaussian windows of 11 pixels, sigma 1.5, as scikit-image's "
+        "gaussian_weights; torchmetrics adds windows over mirrored edges, ffmpeg's filter has squares of 8.",
     ),
-    "vmaf": Measure("VMAF", "0 to 100", 1, 1, "Of libvmaf, its default model."),
+    "vmaf": Measure("VMAF", "0 to 100", 1, 1, "Mean of libvmaf, its default model (for 1080 rows)."),
     "lpips": Measure("LPIPS", "0 is equal", 4, -1, "Zhang et al., 2018: version 0.1 on AlexNet, at full size."),
     "dists": Measure("DISTS", "0 is equal", 4, -1, "Ding et al., 2020: on VGG-16, at full size."),
     "warp": Measure(
         "Warp error", "change that motion does not explain, x 1e-3", 3, -1,
-        "Lai et al., 2018: mean squared change along the optical flow (of the reference, if there is one), colors.",
+        "Lai et al., 2018: mean squared change of colors along the optical flow (dense inverse search; of the "
+        "reference, if there is one) where content was visible before; theirs leaves out edges of motion, too.",
     ),
     "warp_ratio": Measure("Warp ratio", "that of the reference is 1", 2, 0, "Warp error over the first video's."),
     "tof": Measure(
         "tOF", "difference of motion, pixels", 3, -1,
-        "Chu et al., 2020: mean length of the difference of the optical flows (dense inverse search).",
+        "Chu et al., 2020: mean length of the difference of the optical flows; by dense inverse search, where "
+        "theirs are Farneback's, so that figures are for comparisons here.",
     ),
     "flicker": Measure("Flicker", "change of brightness, levels", 2, 0, "Change of the mean luma from frame to frame."),
     "sharpness": Measure("Sharpness", "gradient, levels a pixel", 2, 0, "Mean gradient of luma; noise raises it."),

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from vrx import events
 from vrx.events import Note, Watcher
@@ -20,6 +19,7 @@ from vrx.pipeline.session import deinterlacing
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.previews import PreviewSettings, Variant
 from vrx.settings import Job, format_time
+from vrx.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Preview:
 
     def open(self) -> None:
         """Open the source.  Raises VrxError."""
-        self.folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="vrx-")))
+        self.folder = self.stack.enter_context(temporary_folder())
         path = spool_stdin(self.folder) if self._named is None else self._named
         self.source = Source.of(self.job, path, PIPE_NAME if self._named is None else str(path))
         if self._named is None and self.source.single:
