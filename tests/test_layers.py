@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
 # what every room may know
-VALUES = {"errors", "folders", "settings", "geometry", "events", "files", "previews", "temporary"}
+VALUES = {"errors", "folders", "settings", "geometry", "events", "files", "previews", "temporary", "batches"}
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
@@ -17,6 +17,7 @@ ROWS: dict[str, set[str]] = {
     "previews": {"errors", "settings"},
     "files": set(),
     "temporary": set(),
+    "batches": {"errors", "settings"},
     "configuration": {"errors", "files", "settings"},
     "networks": {"networks"},
     "weights": {"weights", *VALUES},
@@ -51,6 +52,7 @@ PACKAGES = {
     "previews": set(),
     "files": set(),
     "temporary": {"filelock"},
+    "batches": set(),
     "configuration": set(),
     "api": set(),
     "tasks": set(),

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vrx.batches import BatchSettings
 from vrx.errors import UsageError
 from vrx.events import Watcher, ignore
-from vrx.settings import BatchSettings, Job, ModelSettings, check_threshold
+from vrx.settings import Job, ModelSettings, check_threshold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,19 +67,21 @@ def in_subfolder(job: Job, subfolder: str) -> Job:
     return in_subfolder(job, subfolder)
 
 
-def expand(inputs: Sequence[str], recursive: bool = False, output: str | None = None) -> Expansion:
+def expand(
+    inputs: Sequence[str], recursive: bool = False, output: str | None = None, command: str = "upscale"
+) -> Expansion:
     """The inputs that the arguments of a command name; `output` is where results go.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
     from vrx.pipeline.paths import results_folder
 
-    return expand_inputs(inputs, Choice(recursive=recursive, beside=results_folder(output)))
+    return expand_inputs(inputs, Choice(recursive=recursive, beside=results_folder(output), command=command))
 
 
 def expand_all(inputs: Sequence[str], recursive: bool = False) -> Expansion:
     """The inputs that arguments name, results of earlier runs included.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
 
-    return expand_inputs(inputs, Choice(recursive=recursive, results=True))
+    return expand_inputs(inputs, Choice(recursive=recursive, results=True, command=None))
 
 
 def probe(source: str | os.PathLike[str], stream: int | None = None) -> SourceInfo:

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 from math import isfinite
@@ -14,7 +13,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from vrx.errors import StoppedError, UsageError, choice_of
+from vrx.errors import UsageError, choice_of
 from vrx.folders import platform_folders
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ MAX_THRESHOLD = 255  # the largest content score
 MAX_GUIDANCE = 100  # times the difference of two prompts; useful are up to about ten
 MIN_TILE = 256  # pixels a side
 MAX_THREADS = 1024
-MAX_JOBS = 64
 MAX_PIXELS = (1 << 31) // 8  # of one frame with a margin of 128 a side: FFmpeg reads and writes none larger
 LIMIT = "larger than 16255x16255, or as many pixels in another shape, which is the limit"
 
@@ -299,41 +297,6 @@ class Job:
     selection: SelectionSettings
     output: OutputSettings
     preview: PreviewSettings | None = None
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """A moment of the clock, with its zone, at which runs stop so that they can be resumed; None for never."""
-
-    moment: datetime | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether it is there, or over."""
-        return self.moment is not None and datetime.now(self.moment.tzinfo) >= self.moment
-
-    def stop(self) -> StoppedError:
-        """The error that ends a run."""
-        return StoppedError(f"stopped at {self.moment:%H:%M}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSettings:
-    """How jobs are run: until when, what is run when one is done or has failed (`on_done`, for the shell), and how many
-    at once.
-    """
-
-    deadline: Deadline = field(default_factory=Deadline)
-    on_done: str | None = None
-    jobs: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.jobs <= MAX_JOBS:
-            raise UsageError(f"--jobs {self.jobs} is out of range", f"Use 1 to {MAX_JOBS}")
-        if self.on_done is not None and not self.on_done.strip():
-            raise UsageError("--on-done is empty", "Name a command; a shell variable may be unset")
-        if self.on_done is not None and os.name == "nt":
-            raise UsageError("--on-done needs a POSIX shell", "Remove it, and use the exit code or --json")
 
 
 @dataclass(frozen=True, kw_only=True)

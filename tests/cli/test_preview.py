@@ -235,6 +235,29 @@ def test_python_gives_the_command_s_bytes(vrx: Command, clip: ClipMaker, tmp_pat
             package.preview(tmp_path / "in.mkv", **words)
 
 
+@pytest.mark.parametrize(
+    ("varied", "code", "said"),
+    [
+        ("pix-fmt=yuv420p,yuv999", 2, "yuv999"),
+        ("encoder-args=-g 2,-such 3", 2, "such"),
+        ("scenes=auto,gone.txt", 3, "gone.txt"),
+        ("codec=h264,prores_ks", 2, "prores_ks"),
+    ],
+)
+def test_a_wrong_later_choice_is_found_before_the_first_is_restored(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, varied: str, code: int, said: str
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        clip(name, frames=2, codec="libx264")
+    for sources in (("a.mp4",), ("a.mp4", "b.mp4")):
+        done = vrx("preview", *sources, "-s", "2", "--vary", varied, "--json", *FAST)
+        kinds = {json.loads(line)["type"] for line in done.stdout.splitlines()}
+        assert done.returncode in (code, 7), done.stderr
+        assert said in done.stderr
+        assert "progress" not in kinds
+    assert names(tmp_path) == ["a.mp4", "b.mp4"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_leaves_nothing(clip: ClipMaker, tmp_path: Path, number: signal.Signals) -> None:
     clip("in.mkv", frames=40, size=(160, 120))

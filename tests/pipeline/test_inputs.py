@@ -15,7 +15,8 @@ from tests.clips import ClipMaker, read
 from tests.conftest import ROOT, Command
 from vrx import api
 from vrx.errors import InputError, UsageError
-from vrx.pipeline.inputs import Choice, Expansion, Input, address_hint, expand_inputs
+from vrx.pipeline.addresses import address_hint
+from vrx.pipeline.inputs import Choice, Expansion, Input, expand_inputs
 
 PLAIN = Choice()
 
@@ -129,11 +130,46 @@ def test_all_words_that_name_nothing_are_found(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_an_address_is_refused_with_the_pipe_that_works(address: str, expected: str) -> None:
-    assert address_hint(address) == f"Pipe it in: {expected}"
-    assert address_hint("file:///a%20b/c.mp4") == "Name the file by its path: /a b/c.mp4"
+    assert address_hint(address, "upscale") == f"Pipe it in: {expected}"
+    assert address_hint("file:///a%20b/c.mp4", "upscale") == "Name the file by its path: /a b/c.mp4"
 
 
-@pytest.mark.parametrize("words", [("mask",), ("scenes",), ("compare", "in.mkv")])
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("upscale",), "upscale"),
+        (("deblur",), "deblur"),
+        (("inpaint", "--mask", "m.png"), "inpaint"),
+        (("deblur", "--preview"), "preview deblur"),
+        (("preview",), "preview upscale"),
+        (("preview", "deblur"), "preview deblur"),
+    ],
+)
+def test_the_pipe_leads_to_the_command_that_was_given(words: tuple[str, ...], command: str, vrx: Command) -> None:
+    done = vrx(*words, "https://a.b/c.mkv")
+    assert done.returncode == 3
+    assert done.stderr.endswith(f"Pipe it in: curl -fL https://a.b/c.mkv | vrx {command} - -o out.mp4\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("upscale", "in.mkv", "-o"), "-o"),
+        (("preview", "in.mkv", "-o"), "-o"),
+        (("mask", "in.mkv", "-o"), "-o"),
+        (("compare", "in.mkv", "in.mkv", "-o"), "-o"),
+        (("compare", "in.mkv", "in.mkv", "--html"), "--html"),
+    ],
+)
+def test_no_result_goes_to_an_address(words: tuple[str, ...], option: str, vrx: Command, clip: ClipMaker) -> None:
+    clip("in.mkv", frames=2)
+    done = vrx(*words, "https://a.b/c.mkv")
+    assert done.returncode == 2
+    said = "cannot write https://a.b/c.mkv: vrx does not write to addresses. Name a file with"
+    assert done.stderr.splitlines()[-1] == f"vrx: {said} {option}, and upload it when it is done"
+
+
+@pytest.mark.parametrize("words", [("mask",), ("scenes",), ("info",), ("compare", "in.mkv")])
 def test_commands_that_take_no_pipe_say_to_download(words: tuple[str, ...], vrx: Command) -> None:
     done = vrx(*words, "https://a.b/c.mkv")
     assert done.returncode == 3

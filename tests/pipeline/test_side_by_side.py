@@ -18,12 +18,13 @@ from tests.conftest import ROOT, Command
 from tests.held import hold_encoder
 from tests.pipeline.jobs import make_job
 from vrx import events
+from vrx.batches import BatchSettings, Deadline
 from vrx.errors import DeviceError, Exit, FailedInputsError, InputError, OutputError, StoppedError, VrxError
 from vrx.pipeline import batch, memory, side_by_side
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.memory import BASE_MEMORY, HostMemory
 from vrx.pipeline.side_by_side import SideBySide, Task, Worker, death_of, divide_threads
-from vrx.settings import BatchSettings, Deadline, Job, ModelSettings
+from vrx.settings import Job, ModelSettings
 
 TWO = BatchSettings(jobs=2)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrx import api, events
+from vrx.batches import BatchSettings
 from vrx.cli import closing, lines, output, render
 from vrx.cli.closing import Row
 from vrx.cli.progress import ProgressOptions, watcher
 from vrx.cli.run_options import ProgressStyle
 from vrx.errors import Exit, FailedInputsError, OutputError, StoppedError, UsageError, VrxError
 from vrx.files import format_bytes
-from vrx.settings import BatchSettings, Job
+from vrx.settings import Job
 
 if TYPE_CHECKING:
     from vrx.pipeline.batch import Batch
@@ -121,12 +122,17 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("no input", "Name a video, or pipe one in; see --help")
         words = ["-"]
-    expansion = api.expand(words, options.recursive, template.output.path)
+    expansion = api.expand(words, options.recursive, template.output.path, command_of(template))
     for word, note in expansion.notes:
         watch(events.Noted.of(word, note))
     if expansion.problems:
         raise FailedInputsError(expansion.problems, Exit.INPUT)
     return expansion.inputs
+
+
+def command_of(template: Job) -> str:
+    """The words that begin the command of some jobs, after `vrx`."""
+    return template.restore.task if template.preview is None else f"preview {template.restore.task}"
 
 
 def job_of(template: Job, found: Input) -> Job:
@@ -144,8 +150,6 @@ def check_streams(jobs: Sequence[Job], options: RunOptions) -> None:
     reads = any(job.source == "-" for job in jobs)
     if options.batch.jobs > 1 and len(jobs) > 1 and reads:
         raise UsageError("--jobs and standard input are mutually exclusive", "Save it to a file, or remove --jobs")
-    if options.batch.deadline.moment is not None and (piped or reads):
-        raise UsageError("--until and pipes are mutually exclusive", "Name the input, and the result with -o")
     if not piped:
         return
     if options.json:

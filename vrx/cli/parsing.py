@@ -6,9 +6,10 @@ import shlex
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+from vrx.batches import Deadline
 from vrx.errors import UsageError
 from vrx.geometry import TargetSize, choose_size, parse_size
-from vrx.settings import Deadline, parse_time
+from vrx.settings import parse_time
 
 
 def parse_number(text: str, option: str, automatic: str = "auto") -> float | None:

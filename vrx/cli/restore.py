@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 import typer
 
+from vrx.batches import BatchSettings
 from vrx.cli import batch, parsing
 from vrx.cli import options as o
 from vrx.cli import run_options as r
@@ -17,16 +18,7 @@ from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_leng
 from vrx.errors import UsageError
 from vrx.geometry import parse_box, parse_mask
 from vrx.previews import PreviewSettings, Variant
-from vrx.settings import (
-    BatchSettings,
-    Job,
-    ModelSettings,
-    OutputSettings,
-    RestoreSettings,
-    SelectionSettings,
-    Task,
-    parse_time,
-)
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_time
 
 DEFAULT_LENGTH = "1"  # second of each place of a preview
 
@@ -83,9 +75,6 @@ class SharedOptions:
 
     def job(self, task: RestoreSettings) -> Job:
         """The job of every input, still without its source.  Raises UsageError."""
-        for option, value in (("--overwrite (-y)", self.overwrite), ("--no-resume", not self.resume)):
-            if self.until is not None and value:
-                raise UsageError(f"--until and {option} are mutually exclusive", "Remove one of them")
         return Job(
             source="-",
             model=ModelSettings(
@@ -121,7 +110,7 @@ class SharedOptions:
                 encoder_args=parsing.split_words(self.encoder_args),
                 audio=not self.no_audio,
                 overwrite=self.overwrite,
-                skip_existing=self.skip_existing or self.until is not None,
+                skip_existing=self.skip_existing,
                 resume=self.resume,
             ),
         )
@@ -131,8 +120,6 @@ class SharedOptions:
         settings = PreviewSettings(
             at=tuple(map(parse_time, self.at or ())), length=parse_length(self.length), variants=variants
         )
-        if self.preview and self.until is not None:
-            raise UsageError("--until is for runs that a later one resumes, and previews are not", "Remove it")
         if self.preview:
             return settings
         named = {"--at": self.at, "--vary": self.vary, "--length": self.length != DEFAULT_LENGTH}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vrx import events
+from vrx.batches import BatchSettings
 from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
 from vrx.events import Watcher, ignore
 from vrx.pipeline.clashes import refuse_clashes
@@ -21,7 +22,7 @@ from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult
 from vrx.pipeline.session import Session
 from vrx.pipeline.side_by_side import SideBySide, make_tasks
-from vrx.settings import BatchSettings, Job
+from vrx.settings import Job
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class Batch:
     """
 
     def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None = None) -> None:
-        self.jobs, self._watch, self._pool = tuple(jobs), watch, ModelPool()
         self._settings = settings or BatchSettings()
+        self.jobs, self._watch, self._pool = tuple(map(self._settings.prepare, jobs)), watch, ModelPool()
         self._runner = JobRunner(watch, self._pool, self._settings)
         self.results: dict[int, JobResult] = {}
         self._outputs: list[Path | None] = []

@@ -6,22 +6,18 @@ import errno
 import glob
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NoReturn
-from urllib.parse import unquote, urlsplit
 
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
-from vrx.media.file_types import is_media, is_pattern, is_still, sequence_members
+from vrx.media.file_types import is_media, is_pattern, sequence_members
+from vrx.pipeline.addresses import refuse_address
+from vrx.settings import Task
 
 STDIN = "-"
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-PAGES = {"http", "https"}
-DOWNLOADABLE = PAGES | {"ftp", "ftps", "sftp"}  # what curl downloads, too
-PLAYLISTS = {".m3u8", ".mpd"}  # of streams
 RESULT_MARKS = {".x2", ".x3", ".x4", ".deblur", ".inpaint"}  # what vrx puts before the suffix of a result
 PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
@@ -57,12 +53,14 @@ class Expansion:
 class Choice:
     """What of a folder is taken: files of subfolders if `recursive`, results of earlier runs if `results`.
 
-    A folder `beside` the inputs that results go to is passed over.
+    A folder `beside` the inputs that results go to is passed over.  `command` is the
+    one that takes them, None where it reads no standard input.
     """
 
     recursive: bool = False
     results: bool = False
     beside: Path | None = None
+    command: str | None = Task.UPSCALE
 
 
 def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
@@ -101,7 +99,7 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     check_name(path)
     if path.is_dir():
         return expand_folder(word, choice)
-    refuse_address(word)
+    refuse_address(word, choice.command)
     if is_pattern(path):
         if not sequence_members(path):
             raise InputError(f"cannot read {word}: no such files")
@@ -115,37 +113,10 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     raise InputError(f"cannot read {word}: no such file")
 
 
-def refuse_address(word: str, *, piped: bool = True) -> None:
-    """Refuse an address; not `piped` where a command reads no standard input.  Raises InputError."""
-    if ADDRESS.match(word) and not Path(word).exists():
-        raise InputError(f"cannot read {word}: vrx does not open addresses", address_hint(word, piped=piped))
-
-
 def to_path(source: str | os.PathLike[str]) -> Path:
     """The path of a file that is not piped.  Raises InputError for an address."""
-    refuse_address(os.fspath(source), piped=False)
+    refuse_address(os.fspath(source))
     return Path(source)
-
-
-def address_hint(address: str, *, piped: bool = True) -> str:
-    """The command that brings what is at an address: a file, a stream, a page; not `piped`: what to do."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "Download it first"
-    path, scheme = PurePosixPath(unquote(parts.path)), parts.scheme.lower()
-    if scheme == "file":
-        return f"Name the file by its path: {path}"
-    if not piped:
-        return "Download it first"
-    quoted, result = shlex.quote(address), "out.png" if is_still(Path(path.name)) else "out.mp4"
-    if scheme in DOWNLOADABLE and is_media(Path(path.name)):
-        command = f"curl -fL {quoted}"
-    elif scheme in PAGES and path.suffix.lower() not in PLAYLISTS:
-        command = f"yt-dlp -o - {quoted}"
-    else:
-        command = f"ffmpeg -i {quoted} -c copy -f nut -"
-    return f"Pipe it in: {command} | vrx upscale - -o {result}"
 
 
 def check_name(path: Path) -> None:

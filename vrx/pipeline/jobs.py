@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from vrx import events
+from vrx.batches import BatchSettings
 from vrx.errors import Exit, MemoryExhaustedError, StoppedError, VrxError, resource_errors
 from vrx.events import Watcher
 from vrx.pipeline import on_done
@@ -18,7 +19,7 @@ from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult, run
 from vrx.pipeline.session import Session
-from vrx.settings import BatchSettings, Environment, Job
+from vrx.settings import Environment, Job
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")

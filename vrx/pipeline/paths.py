@@ -27,6 +27,7 @@ from vrx.media.file_types import (
 from vrx.media.probe import describe_source, open_input
 from vrx.media.target import FORMATS
 from vrx.media.video_stream import pick_video
+from vrx.pipeline.addresses import refuse_address_to_write
 from vrx.pipeline.transfer import other_streams
 from vrx.settings import Job, Task
 
@@ -98,6 +99,7 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
     A `%d` in a source's own name makes no pattern of its result's: only one in -o does, or a source that is one.
     """
     wanted = job.output.path
+    refuse_address_to_write(wanted or "")
     if wanted == STDOUT or (wanted is None and source is None):
         return None
     suffix = default_suffix(source, job.output.audio, job.selection.stream)

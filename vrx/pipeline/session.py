@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from vrx import events
+from vrx.batches import Deadline
 from vrx.errors import UsageError
 from vrx.events import Note, Notify, Watcher
 from vrx.media import encoders
@@ -33,7 +34,7 @@ from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.pipeline.ways import Way
 from vrx.scenes.cut_list import read_cuts
 from vrx.scenes.detect import SceneFrame
-from vrx.settings import Deadline, Job, SelectionSettings, Task
+from vrx.settings import Job, SelectionSettings, Task
 from vrx.temporary import temporary_folder
 from vrx.weights.download import Downloader
 

@@ -354,6 +354,15 @@ def test_tiny_pictures_are_compared_too(sizes: tuple[tuple[int, int], ...]) -> N
     assert find_shift(gray(leader), gray(leader)) == (0, 0)
 
 
+def test_progress_beyond_what_the_header_says_has_no_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
+    seen: list[events.Advanced] = []
+    report = progress.ProgressReport("a.mkv", 2, seen.append)  # type: ignore[arg-type]
+    for done in (1, 2, 3):
+        report.report(done)
+    assert [event.frames for event in seen] == [2, 2, None]
+
+
 def test_progress_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
     path = write(tmp_path / "a.mkv", scene(4))

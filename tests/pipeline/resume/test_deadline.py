@@ -1,5 +1,7 @@
 """--until: a run stops after the chunk at hand, everything done is saved, and the same command resumes."""
 
+import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,12 +12,13 @@ from tests.clips import ClipMaker, read
 from tests.conftest import Command
 from tests.pipeline.jobs import make_job
 from vrx import events
+from vrx.batches import BatchSettings, Deadline
 from vrx.cli.parsing import parse_clock
 from vrx.errors import StoppedError, UsageError
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.resume import writer
 from vrx.pipeline.resume.workspace import folder_of
-from vrx.settings import BatchSettings, Deadline, Job
+from vrx.settings import Job
 
 
 class AfterCalls(Deadline):
@@ -114,6 +117,21 @@ def test_a_clock_names_its_next_moment() -> None:
 def test_another_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--until is"):
         parse_clock(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [({"overwrite": True}, "--overwrite (-y)"), ({"resume": False}, "--no-resume"), ({"path": "-"}, "pipes")],
+)
+def test_what_a_later_run_cannot_continue_is_refused_in_python_too(changes: dict[str, object], option: str) -> None:
+    settings = BatchSettings(deadline=Deadline(datetime.now().astimezone() + timedelta(hours=1)))
+    job = make_job("a.mkv")
+    refused = replace(job, output=replace(job.output, **changes))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"--until and {re.escape(option)} are mutually exclusive"):
+        Batch([refused], events.ignore, settings)
+    assert settings.prepare(job).output.skip_existing
+    assert not job.output.skip_existing
+    assert BatchSettings().prepare(refused) is refused
 
 
 def test_until_skips_what_exists_and_refuses_what_would_start_over(

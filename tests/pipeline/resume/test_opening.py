@@ -9,6 +9,7 @@ import pytest
 
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, notes, open_session
+from vrx.batches import Deadline
 from vrx.errors import OutputError
 from vrx.events import Event
 from vrx.media.segments import Segment
@@ -17,7 +18,7 @@ from vrx.pipeline.executor import StreamState
 from vrx.pipeline.resume import opening
 from vrx.pipeline.resume.opening import is_resumable, open_journal
 from vrx.pipeline.resume.workspace import folder_of
-from vrx.settings import Deadline, Job
+from vrx.settings import Job
 
 CHECKPOINT: list[Path] = []
 

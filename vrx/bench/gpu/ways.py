@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from vrx.batches import Deadline
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.driver import LAYOUT, Stream, moving_pattern
 from vrx.bench.gpu.restorers import Spec, restorer_of
@@ -30,7 +31,7 @@ from vrx.pipeline.progress import Progress
 from vrx.pipeline.run import Attempt
 from vrx.pipeline.session import Session
 from vrx.pipeline.ways import Way
-from vrx.settings import Deadline, ModelSettings, RestoreSettings, Task
+from vrx.settings import ModelSettings, RestoreSettings, Task
 
 WAYS = {"plain": "off", "compiled": "on", "offloaded": "off"}  # and VRX_COMPILE in each
 CHUNKS = 4

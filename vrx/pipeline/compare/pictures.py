@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vrx.errors import OutputError
 from vrx.media.lettering import Picture
+from vrx.pipeline.addresses import refuse_address_to_write
 from vrx.pipeline.compare.results import Comparison, Shot
 from vrx.pipeline.pictures import as_levels, magnified, row, save, scaled, stacked, to_picture
 
@@ -31,7 +32,8 @@ def write(comparison: Comparison, folder: Path, names: Sequence[str], overwrite:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse, before any work, a folder that pictures cannot be written into.  Raises OutputError."""
+    """Refuse, before any work, a folder that pictures cannot be written into.  Raises OutputError and UsageError."""
+    refuse_address_to_write(str(folder))
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise OutputError(f"cannot write into {folder}: {nearest} is not a folder", "Name another with -o")

@@ -24,6 +24,5 @@ class ProgressReport:
             return
         self._latest = now
         fps = done / (now - self._began)
-        self._watch(
-            events.Advanced(input=self._source, done=done, frames=self._frames, scene=scene, fps=fps, queues={})
-        )
+        frames = self._frames if done <= (self._frames or 0) else None  # headers may be wrong
+        self._watch(events.Advanced(input=self._source, done=done, frames=frames, scene=scene, fps=fps, queues={}))

@@ -17,6 +17,7 @@ from vrx.media.color import COEFFICIENTS, resolve_color
 from vrx.media.frame import Kind
 from vrx.media.read import Reader, Span
 from vrx.metrics.fidelity import LumaScale
+from vrx.pipeline.addresses import refuse_address
 from vrx.pipeline.compare.pairing import Follower, Leader, Opening, find_delay
 from vrx.pipeline.compare.perceptual import Perceptuals
 from vrx.pipeline.compare.progress import ProgressReport
@@ -25,7 +26,7 @@ from vrx.pipeline.compare.results import Comparison, Video
 from vrx.pipeline.compare.vmaf import NAME, add_vmaf
 from vrx.pipeline.compare.walk import Walk, WalkSettings
 from vrx.pipeline.devices import limit_threads
-from vrx.pipeline.inputs import STDIN, refuse_address
+from vrx.pipeline.inputs import STDIN
 
 RGB_WEIGHTS = COEFFICIENTS["smpte170m"]  # of luma, for pictures that are stored as RGB: as papers have it
 
@@ -95,7 +96,7 @@ def check_sources(sources: Sequence[str]) -> None:
     for source in sources:
         if source == STDIN:
             raise UsageError("standard input cannot be compared", "Save it to a file first")
-        refuse_address(source, piped=False)
+        refuse_address(source)
 
 
 def open_upright(path: Path, notes: list[Note]) -> Reader:

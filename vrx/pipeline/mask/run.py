@@ -24,6 +24,7 @@ from vrx.media.read import Reader, Span
 from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
 from vrx.pipeline import paths, pictures
+from vrx.pipeline.addresses import refuse_address_to_write
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.inputs import to_path
 from vrx.pipeline.mask.finds import FINDABLE, Find, MaskResult
@@ -118,6 +119,7 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, wat
 
 def check(source: Path, path: Path, settings: MaskSettings) -> None:
     """Refuse names that cannot be written to, before work.  Raises UsageError and OutputError."""
+    refuse_address_to_write(str(path))
     if path.suffix.lower() != SUFFIX:
         raise UsageError(f"cannot write a mask as {path.name}", f"Use a name that ends in {SUFFIX}: it is lossless")
     output = OutputSettings(path=str(path), overwrite=settings.overwrite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,12 +10,12 @@ from pathlib import Path
 from time import perf_counter
 
 from vrx import events
-from vrx.errors import resource_errors
+from vrx.errors import VrxError, resource_errors
 from vrx.events import Note, Watcher
 from vrx.pipeline import paths
 from vrx.pipeline.existing import Action
 from vrx.pipeline.pictures import save, stacked
-from vrx.pipeline.plan import Plan, make_plan
+from vrx.pipeline.plan import Plan, check_memory, make_plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.compose import Clip, Composer, Shown
 from vrx.pipeline.preview.naming import PreviewFiles
@@ -25,6 +26,7 @@ from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.run import execute
 from vrx.pipeline.screen import HDR
 from vrx.pipeline.session import Excerpt, Session
+from vrx.previews import Variant
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, OutputSettings, format_time
 
@@ -54,6 +56,9 @@ def preview(job: Job, watch: Watcher, pool: ModelPool) -> PreviewResult:
             return PreviewResult(path, None, (), 0, 0.0, skipped=True)
         found.files.check(job.output.overwrite)
         found.open()
+        for session in open_choices(found):
+            check_memory(session)
+            session.components()  # before the first is restored
         return make(found)
 
 
@@ -65,6 +70,40 @@ def check(job: Job, pool: ModelPool) -> None:
             found.files.check(job.output.overwrite)
             found.open()
             found.named_places()
+            for session in open_choices(found):
+                check_memory(session)
+
+
+def open_choices(found: Preview) -> Iterator[Session]:
+    """A run of the source with each choice, opened but not begun.  Raises VrxError for one that cannot be run."""
+
+    def watch(event: events.Event) -> None:
+        if isinstance(event, events.Fetching):  # what else there is to say, the runs of the places do
+            found.watch(event)
+
+    for number, variant in enumerate(found.variants):
+        result = found.folder / f"choice-{number}" / found.files.result
+        result.parent.mkdir()
+        try:
+            with Session(make_job(found, variant, result), watch, found.pool) as session:
+                session.open()
+                yield session
+        except VrxError as error:
+            choice = f"{variant.name}: " if found.settings.variants else ""
+            error.message = choice + error.message.replace(str(result), result.name)
+            raise
+
+
+def make_job(found: Preview, variant: Variant, result: Path) -> Job:
+    """A run of the source with a choice, into a temporary file."""
+    output = replace(variant.output, path=str(result), audio=False, overwrite=True, skip_existing=False, resume=False)
+    return Job(
+        source=str(found.source.path),
+        model=variant.model,
+        restore=variant.restore,
+        selection=variant.selection,
+        output=output,
+    )
 
 
 def plan(job: Job, watch: Watcher, pool: ModelPool) -> Plan:
@@ -164,17 +203,13 @@ def restore(found: Preview, part: Part, folder: str, progress: PreviewProgress) 
     result = found.folder / folder / found.files.result
     result.parent.mkdir()
     progress.begin(stretch.frames, f"at {format_time(stretch.time)}")
-    output = replace(variant.output, path=str(result), audio=False, overwrite=True, skip_existing=False, resume=False)
-    job = Job(
-        source=str(found.source.path),
-        model=variant.model,
-        restore=variant.restore,
-        selection=variant.selection,
-        output=output,
-    )
+    job = make_job(found, variant, result)
     if not found.source.single:
-        with Session(job, progress, found.pool) as session:
-            schedule = session.restorer().schedule  # with the last frame its chunk, and what that looks ahead at
+        with Session(job, events.ignore, found.pool) as session:
+            session.open()
+            restorer, (width, height) = session.restorer(), session.reader.size
+        schedule = restorer.schedule.within(width * height * restorer.scale**2)
+        # with the last frame its chunk, and what that looks ahead at
         ahead = max(schedule.lookahead(index) + schedule.size(index) for index in (0, 1)) - 1
         selection = replace(
             variant.selection,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from vrx.batches import Deadline
 from vrx.media.frame import Frame
 from vrx.media.segments import JOINABLE_CONTAINERS, Segment, join_segments, segment_target
 from vrx.media.signals import defer_signals
@@ -16,7 +17,6 @@ from vrx.pipeline.chunking import Item
 from vrx.pipeline.executor import Control, Save, StreamState
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.journal import Journal
-from vrx.settings import Deadline
 
 SEGMENT_FRAMES = 240  # at least: encoders start a new group of pictures after about as many anyway
 

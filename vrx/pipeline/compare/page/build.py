@@ -21,6 +21,7 @@ from vrx.errors import OutputError, UsageError, VrxError
 from vrx.files import path_exists, replace_file
 from vrx.media import ffmpeg
 from vrx.media.atomic import write_error
+from vrx.pipeline.addresses import refuse_address_to_write
 from vrx.pipeline.compare.excerpt import Excerpt
 from vrx.pipeline.compare.page import sections
 from vrx.pipeline.compare.page.markup import Markup, element, joined
@@ -36,6 +37,7 @@ def check_path(path: Path, sources: Sequence[Path], overwrite: bool) -> None:
 
     Raises UsageError, and OutputError where its folder is missing.
     """
+    refuse_address_to_write(str(path), "--html")
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is not a name of a page", "Let it end in .html")
     if path.is_dir():
