@@ -18,7 +18,7 @@ RESTORING = {
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
-    "--threads", "--preset-name", "--until", "--on-done", "--log", "--jobs",
+    "--threads", "--preset-name", "--until", "--on-done", "--log", "--jobs", "--html",
     "--preview", "--at", "--length", "--vary",
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip

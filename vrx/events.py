@@ -63,6 +63,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "orientation-applied": "pixels are turned, as the container has no tag for it: rotation, mirrored",
     "orientation-change": "the orientation changes within the source: seconds",
     "orientation-loss": "an angle that is not a quarter turn is dropped",
+    "page-written": "the page of --html is complete: page",
     "picture-choice": "a file of several pictures, one of which is restored: pictures",
     "picture-truncated": "a picture is incomplete: path",
     "pixel-format-change": "the pixel format of the result is not the source's: pix_fmt",

@@ -16,8 +16,9 @@ def stop_once_saved(
     """
     deadline = time.monotonic() + seconds
     while not (workspace / "journal.json").exists():
-        assert child.poll() is None, child.communicate()
-        assert time.monotonic() < deadline
+        if child.poll() is not None or time.monotonic() > deadline:
+            child.kill()  # or it would wait for its encoder
+            raise AssertionError(child.communicate())
         time.sleep(0.01)
     child.send_signal(number)
     _, stderr = child.communicate(timeout=60)

@@ -160,8 +160,9 @@ def start(tmp_path: Path, *words: object, held: HeldEncoder) -> subprocess.Popen
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob(".*.part*")):
-        assert child.poll() is None, child.stderr.read() if child.stderr else ""
-        assert time.monotonic() < deadline
+        if child.poll() is not None or time.monotonic() > deadline:
+            child.kill()  # or it would wait for its encoder
+            raise AssertionError(child.communicate()[1].decode())
         time.sleep(0.05)
     return child
 

@@ -31,6 +31,14 @@ PLANNED = {
 }
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page about a run: its file, and the command that it shows."""
+
+    path: Path
+    command: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """How a command runs and what it shows."""
@@ -41,6 +49,7 @@ class RunOptions:
     verbose: bool
     progress: ProgressStyle
     recursive: bool = False
+    page: Page | None = None
     batch: BatchSettings = field(default_factory=BatchSettings)
 
     def __post_init__(self) -> None:
@@ -68,12 +77,17 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
         jobs = [job_of(template, found) for found in expand(words, template, options, watch)]
         check_streams(jobs, options)
         batch = api.batch(jobs, watch, options.batch)
+        if options.page is not None:
+            batch.check_page(options.page.path)
         shows = len(jobs) > 1 and not options.json and not options.quiet
         error: StoppedError | None = None
         try:
             rows, status = plan(batch, options.json) if options.dry_run else restore(batch)
         except (KeyboardInterrupt, StoppedError) as stop:
             error, rows = interruption(stop, batch), closing.rows_of(batch)
+        else:
+            if options.page is not None and not options.dry_run and not status:
+                batch.write_page(options.page.path, options.page.command)
     if shows:
         closing.show_table(console, rows)
     if error:

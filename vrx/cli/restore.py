@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
 
@@ -14,6 +15,7 @@ from vrx.batches import BatchSettings
 from vrx.cli import batch, parsing
 from vrx.cli import options as o
 from vrx.cli import run_options as r
+from vrx.cli.defaults import LINE
 from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_length
 from vrx.errors import UsageError
 from vrx.geometry import parse_box, parse_mask
@@ -71,6 +73,7 @@ class SharedOptions:
     quiet: r.Quiet = False
     verbose: r.Verbose = False
     log: r.Log = None
+    html: r.Html = None
     progress: r.Progress = "auto"
 
     def job(self, task: RestoreSettings) -> Job:
@@ -128,9 +131,10 @@ class SharedOptions:
                 raise UsageError(f"{option} is for previews", "Add --preview, or remove it")
         return None
 
-    def run(self) -> batch.RunOptions:
-        """How the command runs.  Raises UsageError."""
+    def run(self, line: Sequence[str]) -> batch.RunOptions:
+        """How the command runs that was typed as a line.  Raises UsageError."""
         return batch.RunOptions(
+            page=None if self.html is None else batch.Page(self.html, shlex.join(line)),
             dry_run=self.dry_run,
             json=self.json,
             quiet=self.quiet,
@@ -170,7 +174,7 @@ def expand(command: Callable[..., RestoreSettings], given: frozenset[str]) -> Ca
         choices = parse_choices(context, shared.vary or [])
         variants = tuple(Variant.of(name, job(values | chosen)) for name, chosen in choices)
         template = replace(job(values), preview=shared.preview_settings(variants))
-        batch.run([*(inputs or []), *(shared.more or [])], template, shared.run())
+        batch.run([*(inputs or []), *(shared.more or [])], template, shared.run(context.meta[LINE]))
 
     place = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     sources = inspect.Parameter("inputs", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=o.Inputs)

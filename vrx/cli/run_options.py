@@ -49,6 +49,16 @@ Log = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        show_default=False,
+        help="Then write a page that shows the source beside the result: sliders, video, plots, figures, damage.",
+        rich_help_panel=RUN,
+    ),
+]
 OnDone = Annotated[
     str | None,
     typer.Option(

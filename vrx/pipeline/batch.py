@@ -11,6 +11,7 @@ from vrx.batches import BatchSettings
 from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
 from vrx.events import Watcher, ignore
 from vrx.pipeline.clashes import refuse_clashes
+from vrx.pipeline.compare import after_run
 from vrx.pipeline.existing import open_unless_done
 from vrx.pipeline.jobs import JobResult, JobRunner, as_failure, exit_code_of
 from vrx.pipeline.paths import find_destination
@@ -149,6 +150,19 @@ class Batch:
             return None
         with resource_errors(), Session(job, ignore, self._pool) as session:
             return None if open_unless_done(session) else memory_needed(session)
+
+    def check_page(self, page: Path) -> None:
+        """Refuse, before any work, a page about the only job that cannot be made.  Raises UsageError, OutputError."""
+        after_run.check(self.jobs, page)
+
+    def write_page(self, page: Path, command: str) -> None:
+        """The source of the only job beside its result, if that is done, as one HTML page that shows the command.
+
+        Raises InputError and OutputError.
+        """
+        (done,) = self.results.values()
+        if isinstance(done.result, RestoreResult) and done.result.path is not None:
+            after_run.write(self.jobs[0], done.result.path, page, command, self._watch)
 
     def restore(self, number: int) -> RestoreResult:
         """Run one job.  Raises VrxError; an earlier file of the result's name is then unchanged."""

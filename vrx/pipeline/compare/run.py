@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vrx import events
 from vrx.errors import InputError, UsageError
 from vrx.events import Note, Watcher
 from vrx.media.color import COEFFICIENTS, resolve_color
+from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Kind
 from vrx.media.read import Reader, Span
 from vrx.metrics.fidelity import LumaScale
@@ -31,14 +33,30 @@ from vrx.pipeline.inputs import STDIN
 RGB_WEIGHTS = COEFFICIENTS["smpte170m"]  # of luma, for pictures that are stored as RGB: as papers have it
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What of a video is compared, and how its frames are made whole."""
+
+    span: Span = field(default_factory=Span)
+    deinterlace: Deinterlace = Deinterlace.OFF
+
+    def changes(self, reader: Reader) -> bool:
+        """Whether other frames come of an open video than are stored in it."""
+        whole = self.deinterlace is Deinterlace.AUTO and not reader.interlaced
+        made = self.deinterlace is not Deinterlace.OFF and not whole
+        return made or replace(self.span, stream=None) != Span()
+
+
 def compare(
     paths: Sequence[Path],
     referenced: bool,
     perceptual: Perceptuals | None = None,
     watch: Watcher = events.ignore,
+    readings: Sequence[Reading] = (),
 ) -> Comparison:
     """Compare videos or pictures; the first is the truth if `referenced`, else the first of two.
 
+    `readings`: one for each where they are not read from end to end as they are stored.
     Memory does not grow with the length, but for a few hundred bytes of figures a frame.  Raises InputError for what
     cannot be read or shows nothing in common.
     """
@@ -46,8 +64,9 @@ def compare(
     perceptual = perceptual or Perceptuals()
     with ExitStack() as stack:
         pool = enter_pool(stack, len(paths))
-        delays = find_delays(paths)
-        readers = [stack.enter_context(open_upright(path, notes)) for path in paths]
+        readings = readings or [Reading()] * len(paths)
+        delays = find_delays(paths, readings)
+        readers = [stack.enter_context(open_upright(*pair, notes)) for pair in zip(paths, readings, strict=True)]
         first, *others = readers
         leader = Leader(first)
         followers = [
@@ -56,7 +75,8 @@ def compare(
         ]
         transfers = tuple(reader.color.transfer for reader in readers)
         walk = Walk(WalkSettings(luma_scale(first), transfers, referenced, perceptual.ready), pool.map)
-        progress = ProgressReport(str(paths[0]), first.info.estimated_frames, watch)
+        total = readings[0].span.frames if readings[0].changes(first) else first.info.estimated_frames
+        progress = ProgressReport(str(paths[0]), total, watch)
         for item in leader.pairs(followers):
             walk.add(item)
             progress.report(item.number + 1, walk.scene + 1)
@@ -65,11 +85,13 @@ def compare(
         spare = [leader.left_over, *(follower.left_over for follower in followers)]
         sizes = [reader.size for reader in readers]
         streams = [reader.info.video.index for reader in readers]
+        altered = any(map(Reading.changes, readings, readers))
     found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, transfers, strict=True)
     videos = tuple(Video(*values) for values in found)
     obstacles = {measure.name: measure.obstacle(walk.region.size) for measure in perceptual.ready}
     missing = {**perceptual.missing, **{name: reason for name, reason in obstacles.items() if reason}}
-    if reason := add_vmaf(videos, walk.frames, watch):
+    reason = "a part, or frames made of fields" if altered else add_vmaf(videos, walk.frames, watch)
+    if reason:
         missing[NAME] = reason
     return Comparison(
         videos,
@@ -99,18 +121,18 @@ def check_sources(sources: Sequence[str]) -> None:
         refuse_address(source)
 
 
-def open_upright(path: Path, notes: list[Note]) -> Reader:
+def open_upright(path: Path, reading: Reading, notes: list[Note]) -> Reader:
     """A video whose pictures come as they are shown."""
-    reader = Reader(path, Span(), notes.append)
+    reader = Reader(path, reading.span, notes.append, None, reading.deinterlace)
     reader.make_upright()
     return reader
 
 
-def find_delays(paths: Sequence[Path]) -> list[int]:
+def find_delays(paths: Sequence[Path], readings: Sequence[Reading]) -> list[int]:
     """By how many frames each video's content comes early (above 0) or late; the first has none."""
     openings = []
-    for path in paths:
-        with open_upright(path, []) as reader:
+    for path, reading in zip(paths, readings, strict=True):
+        with open_upright(path, reading, []) as reader:
             openings.append(Opening.read(reader))
     return [0, *(find_delay(openings[0], other) for other in openings[1:])]
 
