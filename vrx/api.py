@@ -67,9 +67,7 @@ def in_subfolder(job: Job, subfolder: str) -> Job:
     return in_subfolder(job, subfolder)
 
 
-def expand(
-    inputs: Sequence[str], recursive: bool = False, output: str | None = None, command: str = "upscale"
-) -> Expansion:
+def expand(inputs: Sequence[str], recursive: bool, output: str | None, command: str) -> Expansion:
     """The inputs that the arguments of a command name; `output` is where results go.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
     from vrx.pipeline.paths import results_folder
