@@ -43,7 +43,7 @@ MEASURES = {  # by the names of `Figures`, in the order of tables
     "ssim": Measure(
         "SSIM", "luma, 1 is equal", 4, 1,
         "Wang et al., 2004, at full size: Gaussian windows of 11 pixels, sigma 1.5, none over the edge, as "
-        "scikit-image's gaussian_weights; torchmetrics adds windows over mirrored edges, ffmpeg's filter has squares of 8.",
+        "scikit-image's gaussian_weights; torchmetrics adds mirrored edges, ffmpeg's filter has squares of 8.",
     ),
     "vmaf": Measure("VMAF", "0 to 100", 1, 1, "Mean of libvmaf, its default model (for 1080 rows)."),
     "lpips": Measure("LPIPS", "0 is equal", 4, -1, "Zhang et al., 2018: version 0.1 on AlexNet, at full size."),
