@@ -249,6 +249,23 @@ def test_a_folder_without_end_is_given_up(drive: Drive, monkeypatch: pytest.Monk
         backend.list_files(source, {"nothing"})
 
 
+def test_two_hundred_folders_are_searched_and_no_more(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root counts, too."""
+    source, count = backend.DriveSource.of(PartFile(**part(drive))), 0  # type: ignore[arg-type]
+
+    def contents(source: object, folder: backend.DriveItem) -> list[backend.DriveItem]:
+        if folder.path:
+            return [backend.DriveItem(f"{folder.path}/model.pt", folder.id, is_folder=False)]
+        return [backend.DriveItem(f"{number}", f"{number}", is_folder=True) for number in range(count)]
+
+    monkeypatch.setattr(backend, "list_folder", contents)
+    count = 199
+    assert len(backend.list_files(source, {"nothing"})) == 199
+    count = 200
+    with pytest.raises(ModelError, match="more than 200 folders"):
+        backend.list_files(source, {"nothing"})
+
+
 def test_paths_match_with_folders_between_and_sort_by_their_numbers() -> None:
     assert matches("outputs/a/run/step/model.pt", "a/model.pt")
     assert matches("a/model.pt", "a/model.pt")
