@@ -110,9 +110,9 @@ class PartSession(Session):
             yield SceneFrame(frame, self.span.boundary(count))
             count += 1
         if count != self.span.frames:
-            raise self._wrong(f"{count} of {self.span.frames} frames are there")
+            raise self._wrong(f"{count} of {self.span.frames} frames exist")
         if checksum != self.span.checksum:
-            raise self._wrong("other frames are there")
+            raise self._wrong("the frames are others")
 
     def _wrong(self, how: str) -> WrongFramesError:
         return WrongFramesError(
