@@ -29,7 +29,7 @@ def mask(
             help="overlays (logos, subtitles, timecodes), dust, scratches, pixels (dead ones), or all.",
         ),
     ] = "all",
-    grow: Annotated[int, typer.Option("--grow", metavar="PIXELS", help="Mask this much around what is found.")] = 2,
+    grow: Annotated[int, typer.Option("--grow", metavar="PIXELS", help="Mask this much around what is found.")] = 1,
     write_empty: Annotated[
         bool, typer.Option("--write-empty", metavar=o.FLAG, help="Write a mask where nothing is found, too.")
     ] = False,

@@ -112,7 +112,10 @@ Boxes = Annotated[
         help="Fill a box as well, in pixels or percent, for a part of the time; may be repeated.",
     ),
 ]
-Dilate = Annotated[int, typer.Option("--dilate", metavar="PIXELS", help="Grow the mask by this much.")]
+Dilate = Annotated[
+    int,
+    typer.Option("--dilate", metavar="PIXELS", help="Grow the mask by this much: 2 if it ends at a logo's very edge."),
+]
 
 PresetName = Annotated[
     str | None,

@@ -8,11 +8,13 @@ import pytest
 
 from tests.pipeline.mask.footage import SIZE, Luma, pan
 from vrx.pipeline.mask import outliers, pixels
+from vrx.pipeline.mask import tally as counts
 from vrx.pipeline.mask.outliers import OutlierFinder
 from vrx.pipeline.mask.pixels import DeadPixelFinder
 from vrx.pipeline.mask.tally import SpotTally
 
 NOTHING = np.zeros(SIZE[::-1], bool)
+MOVING = 0.3  # steadiness of a scene
 
 
 def three(x: int = 2, y: int = 1) -> list[Luma]:
@@ -88,12 +90,12 @@ def test_dead_pixels_stand_out_in_every_sample() -> None:
     finder = DeadPixelFinder(SIZE)
     for luma in dirty(12):
         finder.add(luma)
-    found, count = finder.finish(NOTHING)
+    found, count = finder.finish(NOTHING, MOVING)
     assert count == 2
     assert np.argwhere(found).tolist() == [[20, 30], [100, 200], [101, 200]]
     other = NOTHING.copy()
     other[20, 30] = True
-    assert finder.finish(other)[1] == 1
+    assert finder.finish(other, MOVING)[1] == 1
 
 
 def test_too_few_samples_and_texture_have_no_dead_pixels() -> None:
@@ -104,13 +106,28 @@ def test_too_few_samples_and_texture_have_no_dead_pixels() -> None:
         luma[60:80:8, 60:100:8] = 255
         luma[20, 30] = luma[100:102, 200] = 120
         crowd.add(luma)
-    assert few.finish(NOTHING) == (pytest.approx(NOTHING), 0)
-    assert crowd.finish(NOTHING)[1] == 0
+    assert few.finish(NOTHING, MOVING) == (pytest.approx(NOTHING), 0)
+    assert crowd.finish(NOTHING, MOVING)[1] == 0
+
+
+def test_a_scene_that_stays_has_dots_of_its_own() -> None:
+    finder = DeadPixelFinder(SIZE)
+    for luma in dirty(12):
+        finder.add(luma)
+    assert finder.finish(NOTHING, pixels.MOST_USUAL)[1] == 2
+    assert finder.finish(NOTHING, pixels.MOST_USUAL + 0.1)[1] == 0
+    assert finder.finish(NOTHING, None)[1] == 0
 
 
 def test_settings_are_those_that_were_tried() -> None:
     assert (outliers.LEAST_LEVELS, outliers.QUIET, outliers.AGREED, outliers.AROUND, outliers.RING) == (
-        28.0, 0.25, 0.4, 0.5, 4,
+        18.0, 0.4, 0.25, 0.3, 4,
     )  # fmt: skip
-    assert (outliers.NOISES, outliers.REST, outliers.MOST_MOTION, outliers.MOST_DRIFT) == (5.0, 0.4, 8.0, 1.0)
+    assert (outliers.NOISES, outliers.REST, outliers.MOST_MOTION, outliers.MOST_DRIFT) == (5.0, 0.4, 60.0, 6.0)
+    assert (outliers.FLOW_SIDE, outliers.LEAST_AREA, outliers.MOST_AREA, outliers.MOST_TOTAL) == (480, 3, 0.004, 0.06)
+    assert (outliers.MOST_CHANGE, outliers.SLENDER, outliers.TALL) == (60.0, 6.0, 0.1)
     assert (pixels.LEVELS, pixels.SHARE, pixels.LEAST_SAMPLES, pixels.CROWD) == (12, 0.85, 8, 41)
+    assert (pixels.OFTEN, pixels.SIDE, pixels.MOST_AREA, pixels.MOST_NEAR) == (0.3, 5, 9, 3)
+    assert (counts.CELLS, counts.LEAST_SPOTS, counts.LEAST_RATE, counts.MOST_IN_CELL, counts.LEAST_SCRATCHES) == (
+        4, 8, 0.1, 0.35, 3,
+    )  # fmt: skip

@@ -12,19 +12,19 @@ from vrx.pipeline.mask.lengths import odd, unit_of
 from vrx.pipeline.mask.samples import Area, Luma, Plane
 
 FLOW_SIDE = 480  # pixels; motion is found in pictures shrunk to at most this
-LEAST_LEVELS = 28.0  # that a spot stands out by from both neighbors
+LEAST_LEVELS = 18.0  # that a spot stands out by from both neighbors
 NOISES = 5.0  # deviations of the noise that it does, too
 REST = 0.4  # of that, from which on pixels beside the spot belong to it
-AGREED = 0.4  # of what a spot stands out by, that the neighbors may differ by there
-AROUND = 0.5  # of it that a spot stands out by from what is around it in its own frame
-QUIET = 0.25  # of it that what is around may differ from the neighbors, nine of ten pixels
-MOST_DRIFT = 1.0  # pixels, that the ways to both neighbors may not be each other's mirror
-MOST_MOTION = 8.0  # pixels a frame; what moves faster is blurred and hides more than is seen
+AGREED = 0.25  # of what a spot stands out by, that the neighbors may differ by there
+AROUND = 0.3  # of it that a spot stands out by from what is around it in its own frame
+QUIET = 0.4  # of it that what is around may differ from the neighbors, nine of ten pixels
+MOST_DRIFT = 6.0  # pixels, that the ways to both neighbors may not be each other's mirror
+MOST_MOTION = 60.0  # pixels a frame
 RING = 4  # pixels around a spot that are looked at
 LEAST_AREA = 3  # pixels
 MOST_AREA = 0.004  # of the picture
-MOST_TOTAL = 0.02  # of the picture; more is a flash, a cut or something that passes
-MOST_CHANGE = 12.0  # levels, mean, beyond which two frames are of different scenes
+MOST_TOTAL = 0.06  # of the picture; more is a flash, a cut or something that passes
+MOST_CHANGE = 60.0  # levels, mean, beyond which two frames are of different scenes
 SLENDER, TALL = 6.0, 0.1  # height to width, and share of the picture's height, of a scratch
 
 

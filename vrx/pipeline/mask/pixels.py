@@ -10,6 +10,8 @@ from vrx.pipeline.mask.samples import Area, Luma
 LEVELS = 12  # that one stands out by
 LEAST_SAMPLES = 8  # of changed pictures
 SHARE = 0.85  # of the samples that show it
+OFTEN = 0.3  # of the samples, that dots of a texture are seen in
+MOST_USUAL = 4.0  # steadiness of the scene, beyond which its own dots stay as well
 SIDE = 5  # pixels a side that it is compared with
 MOST_AREA = 9  # pixels that touch each other
 CROWD, MOST_NEAR = 41, 3  # pixels a side that hold more of them than that: it is texture
@@ -29,16 +31,20 @@ class DeadPixelFinder:
         self._below += cv2.subtract(usual, luma) >= LEVELS
         self._samples += 1
 
-    def finish(self, other: Area) -> tuple[Area, int]:
-        """Where dead pixels are, but for `other` finds, and how many."""
+    def finish(self, other: Area, usual: float | None) -> tuple[Area, int]:
+        """Where dead pixels are, but for `other` finds, and how many; `usual`: how steady the scene is."""
         found = np.zeros(other.shape, bool)
-        if self._samples < LEAST_SAMPLES:
+        if self._samples < LEAST_SAMPLES or usual is None or usual > MOST_USUAL:
             return found, 0
-        always = (np.maximum(self._above, self._below) >= SHARE * self._samples) & ~other
+        inner = np.zeros(other.shape, bool)
+        inner[1:-1, 1:-1] = ~other[1:-1, 1:-1]
+        always = (np.maximum(self._above, self._below) >= SHARE * self._samples) & inner
         count, labels, boxes, centers = cv2.connectedComponentsWithStats(always.astype(np.uint8), connectivity=8)
+        often = (np.maximum(self._above, self._below) >= OFTEN * self._samples) & ~other
+        _, _, _, middles = cv2.connectedComponentsWithStats(often.astype(np.uint8), connectivity=8)
         marks = np.zeros(other.shape, np.float32)
-        places = np.round(centers[1:]).astype(int)
-        marks[places[:, 1], places[:, 0]] = 1
+        near, places = (np.round(x[1:]).astype(int) for x in (middles, centers))
+        marks[near[:, 1], near[:, 0]] = 1
         crowd = cv2.boxFilter(marks, -1, (CROWD, CROWD), normalize=False)
         total = 0
         for label in range(1, count):

@@ -14,7 +14,7 @@ TIMES = 2
 
 
 class Reading:
-    """Passes on a video's frames, and reports how many were read, of all times together."""
+    """Passes on a video's frames, and reports how much of it is done: a frame that was read once counts half."""
 
     def __init__(self, source: Path, watch: Watcher) -> None:
         self._source, self._watch = source, watch
@@ -25,8 +25,8 @@ class Reading:
         """The frames of an open video."""
         if self._report is None:
             count = reader.info.estimated_frames
-            self._report = ProgressReport(str(self._source), None if count is None else TIMES * count, self._watch)
+            self._report = ProgressReport(str(self._source), count, self._watch)
         for frame in reader.frames():
             self._done += 1
-            self._report.report(self._done)
+            self._report.report(-(-self._done // TIMES))
             yield frame

@@ -32,9 +32,9 @@ from vrx.pipeline.mask.outliers import OutlierFinder, Spots
 from vrx.pipeline.mask.overlay import Overlay
 from vrx.pipeline.mask.overlays import OverlayFinder
 from vrx.pipeline.mask.picture import MaskPicture
-from vrx.pipeline.mask.pixels import LEAST_SAMPLES, DeadPixelFinder
+from vrx.pipeline.mask.pixels import DeadPixelFinder
 from vrx.pipeline.mask.reading import Reading
-from vrx.pipeline.mask.samples import Area, ChangeDetector, Luma
+from vrx.pipeline.mask.samples import Area, Luma, Sampler
 from vrx.pipeline.mask.tally import SpotTally
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.video import make_plain_target
@@ -45,6 +45,7 @@ BESIDE = 2  # frames before and after those that show an overlay, in which it ma
 GRAY = Layout(Kind.GRAY, 8)
 NEAR_OVERLAY = 15  # pixels around an overlay, in which dots are parts of it, not dead pixels
 MOST_GROWTH = 64  # pixels
+LEAST_SIDE = 32  # pixels of a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class MaskSettings:
     """
 
     kinds: frozenset[str] = frozenset(FINDABLE)
-    grow: int = 2
+    grow: int = 1
     write_empty: bool = False
     stream: int | None = None
     overwrite: bool = False
@@ -69,8 +70,8 @@ class MaskSettings:
 
 @dataclass
 class Finds:
-    """What the first pass found: overlays, upright lines among them, dead pixels [H, W], and whether there is dust or
-    scratches that come and go.
+    """What the first pass found: overlays, upright lines among them, dead pixels [H, W], whether there is dust or
+    scratches that come and go, and whether the scene is so `still` that what stays cannot be told from it.
     """
 
     overlays: list[Overlay]
@@ -79,7 +80,7 @@ class Finds:
     dust: bool
     scratches: bool
     frames: int
-    samples: int
+    still: bool
 
     @property
     def spots(self) -> bool:
@@ -101,13 +102,12 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, wat
     check(source, path, settings)
     progress = Reading(source, watch)
     found = look_through(source, settings, notes, progress)
-    if found.samples < LEAST_SAMPLES and settings.kinds & {"overlays", "pixels"}:
-        changes = max(0, found.samples - 1)
+    if found.still and settings.kinds & {"overlays", "pixels"}:
         text = (
-            f"{source}: the picture hardly moves ({changes} changes): overlays and dead pixels cannot be found in it. "
-            "Mark them yourself: draw a picture for vrx inpaint --mask, or give it --box X,Y,W,H"
+            f"{source}: the picture hardly moves: what is shown all the time looks like a part of the scene. "
+            "Mark it yourself: draw a picture for vrx inpaint --mask, or give it --box X,Y,W,H"
         )
-        notes.append(Note("still-picture", text, {"changes": changes}, "warning"))
+        notes.append(Note("still-picture", text, {}, "warning"))
     if not found and not settings.write_empty:
         return MaskResult((), found.frames, None, None, tuple(notes))
     record, picture = write_mask(source, path, found, settings, progress)
@@ -146,6 +146,13 @@ def open_video(source: Path, settings: MaskSettings, notes: list[Note]) -> Reade
             "Draw it, or use --box: only a video shows what stays and what moves",
         )
     reader.make_upright()
+    if min(reader.size) < LEAST_SIDE:
+        reader.__exit__()
+        width, height = reader.size
+        raise InputError(
+            f"cannot make a mask of {source}: {width}x{height} pixels are too few to find anything in",
+            f"Use a video of at least {LEAST_SIDE}x{LEAST_SIDE}",
+        )
     return reader
 
 
@@ -163,10 +170,10 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
     with open_video(source, settings, notes) as reader:
         kinds = settings.kinds
         overlays, pixels = OverlayFinder(reader.size), DeadPixelFinder(reader.size)
-        tally, change = SpotTally(reader.size), ChangeDetector()
+        tally, sampler = SpotTally(reader.size), Sampler()
         for luma, spots, time in with_spots(reader, bool(kinds & {"dust", "scratches"}), progress):
             tally.add(spots.centers, spots.lines)
-            if change.is_new(luma):
+            if sampler.is_next(time):
                 overlays.add(luma, time)
                 pixels.add(luma)
         found = overlays.finish()
@@ -174,10 +181,12 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
         for overlay in found:
             place(overlay, covered)
         covered = cv2.dilate(covered.astype(np.uint8), np.ones((2 * NEAR_OVERLAY + 1,) * 2, np.uint8)) > 0
-        dead, count = pixels.finish(covered) if "pixels" in kinds else (np.zeros_like(covered), 0)
+        dead, count = (
+            pixels.finish(covered, overlays.persistence.usual) if "pixels" in kinds else (np.zeros_like(covered), 0)
+        )
         wanted = [x for x in found if ("scratches" if x.upright else "overlays") in kinds]
         dust, scratches = "dust" in kinds and tally.has_dust, "scratches" in kinds and tally.has_scratches
-        return Finds(wanted, dead, count, dust, scratches, tally.frames, overlays.samples)
+        return Finds(wanted, dead, count, dust, scratches, tally.frames, overlays.is_still)
 
 
 def with_spots(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Luma, Spots, Fraction]]:
