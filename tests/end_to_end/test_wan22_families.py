@@ -67,14 +67,14 @@ def test_an_interrupted_run_continues_at_a_scenes_end_with_the_same_bytes(
 
 
 def test_a_scene_begins_anew(vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path) -> None:
-    path = clip(frames=24, size=(16, 16), cuts=[20])
-    (tmp_path / "cuts.txt").write_text("20\n")
+    path = clip(frames=28, size=(16, 16), cuts=[24])
+    (tmp_path / "cuts.txt").write_text("24\n")
     for name, scenes in (("two", "cuts.txt"), ("one", "off")):
         done = vrx("upscale", path, "--model", folder, *FLAGS, "--scenes", scenes, "-o", f"{name}.mkv")
         assert done.returncode == 0, done.stderr
     two, one = (read(tmp_path / f"{name}.mkv").frames for name in ("two", "one"))
     assert (two[:16] == one[:16]).all()  # the first window of one, within the first block of the other
-    assert (two[20] != one[20]).any()
+    assert (two[24] != one[24]).any()
 
 
 def own_catalogue(folder: Path, name: str, target: Path) -> dict[str, str]:

@@ -10,11 +10,14 @@ from vrx.models import relayvsr
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.relayvsr import Generate, RelayVsrModel, RelayVsrRestorer, enlarge, to_network, window_schedule
 from vrx.models.resizing import crop
+from vrx.models.room import Room
 from vrx.models.runner import SceneRunner
 from vrx.models.tiling import Tiling
 from vrx.networks.relayvsr.key_frames import TIMESTEP, KeyFrameConfig, KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SmallConfig, SmallTransformer
 from vrx.weights.key_mapping import to_native_keys
+
+CPU = torch.device("cpu")
 
 
 def small_transformer(sizes: dict[str, Any], weights: dict[str, Tensor]) -> SmallTransformer:
@@ -83,7 +86,9 @@ def test_the_whole_pipeline(case: Case, monkeypatch: pytest.MonkeyPatch) -> None
     bars, (height, width) = config["tolerance"], (config["height"], config["width"])
     key_frames = key_frame_transformer(config["wan"], case.weights("wan"), io["prompt_embeds"])
     small = small_transformer(config["flash"], case.weights("flash"))
-    model = RelayVsrModel(key_frames, key_frames.prompt_conditions(), small, 0, Tiling("off"))
+    model = RelayVsrModel(
+        key_frames, key_frames.prompt_conditions(), small, 0, Tiling("off"), Room(key_frames, relayvsr.FOOTPRINT, CPU)
+    )
     rows, pictures = iter(io["noise"][:, :, 0].split(1)), []
 
     def note(picture: Tensor, *others: Any) -> Tensor:

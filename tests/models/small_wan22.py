@@ -1,6 +1,7 @@
 """RelayVSR and ReCaVSR in their published layouts at small sizes, and a scene through them without the pipeline."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ def recavsr(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def load(folder: Path, offload: bool = False, **settings: Any) -> Any:
-    """The model in a folder, in float32."""
+def load(folder: Path, offload: bool = False, free: int | None = None, **settings: Any) -> Any:
+    """The model in a folder, in float32; `free` stands in for a GPU's bytes."""
     cpu = torch.device("cpu")
     request = BuildRequest(read_folder(folder), ModelSettings(**settings), cpu, torch.float32, offload=offload)
+    request = replace(request, free=lambda: free)
     return load_model(entry_from_path(folder), request)
 
 

@@ -22,6 +22,7 @@ from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import round_up, to_frames, to_video
 from vrx.models.noise import scene_generator
 from vrx.models.prompts import load_rows
+from vrx.models.room import Room, load_with_room
 from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
 from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes, token_tiles
@@ -135,13 +136,14 @@ class GenerateState:
 class Generate(Stage[EncodedChunk, GeneratedChunk, GenerateState]):
     """Noise to latents in one step."""
 
-    def __init__(self, network: RecycledTransformer, conditions: Conditions, seed: int, tiling: Tiling) -> None:
-        self._network, self._conditions, self._seed, self._tiling = network, conditions, seed, tiling
-        self._device = network.patch_embedding.weight.device
+    def __init__(self, model: RecaVsrModel) -> None:
+        self._network, self._conditions, self._seed = model.network, model.conditions, model.seed
+        self._tiling, self._tiles = model.tiling, model.tiles
+        self._device = model.network.patch_embedding.weight.device
 
     def start(self, scene: SceneStart) -> GenerateState:
         """Nothing kept yet; noise by the seed and the scene."""
-        return self._begin(scene, token_tiles(self._tiling, grid_of(scene)))
+        return self._begin(scene, self._tiles(scene))
 
     def _begin(self, scene: SceneStart, tiles: Tiles | None) -> GenerateState:
         histories = [self._network.allocate_history() for _ in tile_sizes(tiles, grid_of(scene))]
@@ -207,13 +209,13 @@ class DecodeState:
 class Decode(Stage[GeneratedChunk, RestoredChunk, DecodeState]):
     """Latents to pixels with the source beside them, a latent frame at a time.  `color`: as --color-fix has it."""
 
-    def __init__(self, network: FlashDecoder, color: str, tiling: Tiling) -> None:
-        self._network, self._color, self._tiling = network, color, tiling
-        self._device = network.lr_stem.weight.device
+    def __init__(self, model: RecaVsrModel) -> None:
+        self._network, self._color, self._tiles = model.decoder, model.color, model.tiles
+        self._device = model.decoder.lr_stem.weight.device
 
     def start(self, scene: SceneStart) -> DecodeState:
         """Nothing remembered yet."""
-        return self._begin(scene, token_tiles(self._tiling, grid_of(scene)))
+        return self._begin(scene, self._tiles(scene))
 
     def _begin(self, scene: SceneStart, tiles: Tiles | None) -> DecodeState:
         return DecodeState(scene, tiles, [DecoderMemory() for _ in tile_sizes(tiles, grid_of(scene))])
@@ -298,8 +300,8 @@ class RecaVsrRestorer:
         self.scale = scale
         self.stages: Mapping[str, AnyStage] = {
             "encode": Encode(model.network),
-            "generate": Generate(model.network, model.conditions, model.seed, model.tiling),
-            "decode": Decode(model.decoder, model.color, model.tiling),
+            "generate": Generate(model),
+            "decode": Decode(model),
         }
 
 
@@ -313,6 +315,12 @@ class RecaVsrModel:
     color: str
     seed: int
     tiling: Tiling
+    room: Room
+
+    def tiles(self, scene: SceneStart) -> Tiles | None:
+        """The tiles of a scene, for which there is room from now on."""
+        rows, columns = grid_of(scene)
+        return token_tiles(self.room.tiling(self.tiling, rows * columns * PIXELS**2), (rows, columns))
 
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> RecaVsrRestorer:
         """See `LoadedModel`."""
@@ -321,15 +329,20 @@ class RecaVsrModel:
 
 def load(request: BuildRequest) -> RecaVsrModel:
     """Load both networks, and the prompt's rows.  Raises ModelError."""
-    network = request.load(RECYCLED_TRANSFORMER, RecycledTransformer)
-    rows = load_rows(request, PROMPT, network.config.text_dim).to(request.device)
-    with torch.inference_mode():
-        conditions = network.conditions(TIMESTEP, rows, pad=False)
-    network.forget_context()
+    conditions: list[Conditions] = []
+
+    def condition(network: RecycledTransformer) -> None:
+        rows = load_rows(request, PROMPT, network.config.text_dim).to(request.device)
+        with torch.inference_mode():
+            conditions.append(network.conditions(TIMESTEP, rows, pad=False))
+        network.forget_context()
+
+    network, room = load_with_room(request, RECYCLED_TRANSFORMER, RecycledTransformer, FOOTPRINT, condition)
     decoder = request.load(DECODER, FlashDecoder)
     if network.config.out_dim != decoder.config.channels:
         raise ModelError(f"{request.components.where(DECODER)} does not fit the transformer: other latents")
-    return RecaVsrModel(network, conditions, decoder, request.model.color_fix, request.model.seed, request.tiling)
+    settings = request.model
+    return RecaVsrModel(network, conditions[0], decoder, settings.color_fix, settings.seed, request.tiling, room)
 
 
 FAMILY = Family(

@@ -22,6 +22,7 @@ from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import pad_to_multiple, round_up
 from vrx.models.noise import scene_generator
 from vrx.models.resizing import crop, resize_notes
+from vrx.models.room import Room, load_with_room
 from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
 from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes, token_tiles
@@ -89,13 +90,14 @@ class GenerateState:
 class Generate(Stage[DeviceChunk, KeyedChunk, GenerateState]):
     """Key frames to latents: noise minus prediction."""
 
-    def __init__(self, network: KeyFrameTransformer, conditions: Conditions, seed: int, tiling: Tiling) -> None:
-        self._network, self._conditions, self._seed, self._tiling = network, conditions, seed, tiling
+    def __init__(self, model: RelayVsrModel) -> None:
+        self._network, self._conditions, self._seed = model.key_frames, model.conditions, model.seed
+        self._tiling, self._tiles, network = model.tiling, model.tiles, model.key_frames
         self._device = network.patch_embedding.weight.device
 
     def start(self, scene: SceneStart) -> GenerateState:
         """Nothing remembered yet; noise by the seed and the scene."""
-        return self._begin(scene, token_tiles(self._tiling, grid_of(scene)))
+        return self._begin(scene, self._tiles(scene))
 
     def _begin(self, scene: SceneStart, tiles: Tiles | None) -> GenerateState:
         rings = [self._rest(self._network.allocate_ring(*size), tiles) for size in tile_sizes(tiles, grid_of(scene))]
@@ -173,13 +175,13 @@ class Decode(Stage[KeyedChunk, RestoredChunk, DecodeState]):
     `causal`: the key frame after a frame is not looked at.
     """
 
-    def __init__(self, network: SmallTransformer, scale: int, tiling: Tiling, causal: bool = False) -> None:
-        self._network, self._scale, self._tiling, self._causal = network, scale, tiling, causal
-        self._device = network.video_type_embedding.device
+    def __init__(self, model: RelayVsrModel, scale: int) -> None:
+        self._network, self._scale, self._tiles, self._causal = model.small, scale, model.tiles, model.causal
+        self._device = model.small.video_type_embedding.device
 
     def start(self, scene: SceneStart) -> DecodeState:
         """Nothing seen yet."""
-        return DecodeState(scene, token_tiles(self._tiling, grid_of(scene)))
+        return DecodeState(scene, self._tiles(scene))
 
     def step(self, chunk: KeyedChunk, state: DecodeState) -> tuple[RestoredChunk, DecodeState]:
         """Restored frames [T, 3, s H, s W] in 0..1."""
@@ -256,8 +258,8 @@ class RelayVsrRestorer:
     def __init__(self, model: RelayVsrModel, scale: int) -> None:
         self.scale, self.schedule = scale, window_schedule(model.window)
         self.stages: Mapping[str, AnyStage] = {
-            "generate": Generate(model.key_frames, model.conditions, model.seed, model.tiling),
-            "decode": Decode(model.small, scale, model.tiling, model.causal),
+            "generate": Generate(model),
+            "decode": Decode(model, scale),
         }
 
 
@@ -273,8 +275,14 @@ class RelayVsrModel:
     small: SmallTransformer
     seed: int
     tiling: Tiling
+    room: Room
     window: int = WINDOW
     causal: bool = False
+
+    def tiles(self, scene: SceneStart) -> Tiles | None:
+        """The tiles of a scene, for which there is room from now on."""
+        rows, columns = grid_of(scene)
+        return token_tiles(self.room.tiling(self.tiling, rows * columns * PIXELS**2), (rows, columns))
 
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> RelayVsrRestorer:
         """See `LoadedModel`."""
@@ -290,14 +298,18 @@ def load(request: BuildRequest) -> RelayVsrModel:
                     f"{request.components.where(role)} has no `config` metadata (the windows of its network)",
                     "Get it again from its authors: vrx models pull relayvsr",
                 )
-    key_frames = request.load(KEY_FRAMES, KeyFrameTransformer)
-    with torch.inference_mode():
-        conditions = key_frames.prompt_conditions()
-    key_frames.forget_context()
+    conditions: list[Conditions] = []
+
+    def condition(network: KeyFrameTransformer) -> None:
+        with torch.inference_mode():
+            conditions.append(network.prompt_conditions())
+        network.forget_context()
+
+    key_frames, room = load_with_room(request, KEY_FRAMES, KeyFrameTransformer, FOOTPRINT, condition)
     small = request.load(SMALL, SmallTransformer)
     if key_frames.config.out_dim != small.config.condition_channels:
         raise ModelError(f"{request.components.where(SMALL)} does not fit the {KEY_FRAMES}: other latents")
-    return RelayVsrModel(key_frames, conditions, small, request.model.seed, request.tiling)
+    return RelayVsrModel(key_frames, conditions[0], small, request.model.seed, request.tiling, room)
 
 
 FAMILY = Family(

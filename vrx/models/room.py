@@ -1,0 +1,66 @@
+"""Where a GPU is short for a network and its output: weights wait on the host, and where that is too little, tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from vrx.models.components import Network
+from vrx.models.family import BuildRequest
+from vrx.models.footprint import Footprint
+from vrx.models.offload import offload
+from vrx.models.tiling import Tiling
+from vrx.networks.published import PublishedNetwork
+
+
+@dataclass(eq=False)
+class Room:
+    """A large network on a device; `before` bytes were free there before it was loaded, None where that is not known.
+
+    `offloaded`: its layers wait on the host.
+    """
+
+    network: PublishedNetwork
+    footprint: Footprint
+    device: torch.device
+    before: int | None = None
+    offloaded: bool = False
+
+    def tiling(self, wanted: Tiling, pixels: int) -> Tiling:
+        """How an output of so many pixels is tiled: not at all where weights that wait on the host make room for it.
+
+        They do from now on where they have to.  What the user chose is left as it is.
+        """
+        if self.before is None or wanted.wanted != "auto":
+            return wanted
+        whole, apart, tiled = (
+            way is not None and pixels <= way.within(self.before)
+            for way in (self.footprint.whole, self.footprint.offloaded, self.footprint.tiled)
+        )
+        fits = apart if self.offloaded else whole
+        if not fits and not self.offloaded and (apart or not tiled):
+            self.offload_weights()
+            fits = apart
+        return replace(wanted, untiled=pixels if fits else 0)
+
+    def offload_weights(self) -> None:
+        """Let the layers wait on the host from now on."""
+        offload(self.network, self.network.waiting_layers(), self.device)
+        self.offloaded = True
+
+
+def load_with_room(
+    request: BuildRequest, role: str, kind: type[Network], footprint: Footprint, prepare: Callable[[Network], None]
+) -> tuple[Network, Room]:
+    """A component's network, its layers on the host from the start where no output fits beside them.
+
+    `prepare` is called once it is on its device.  Raises ModelError.
+    """
+    before = request.free() if request.free else None
+    if before is not None and not footprint.whole.within(before):
+        request = replace(request, offload=True)
+    network = request.load(role, kind)
+    prepare(network)
+    return network, Room(network, footprint, request.device, before, request.offload)
