@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from vrx.errors import UsageError
 from vrx.folders import NO_HOME
-from vrx.geometry import Box, Length, Stretch, parse_box, parse_mask
+from vrx.geometry import Box, Length, TimeRange, parse_box, parse_mask
 from vrx.settings import Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
 from vrx.weights import hub
 
@@ -181,12 +181,12 @@ def test_a_word_that_a_variable_does_not_take_is_refused(monkeypatch: pytest.Mon
 
 def test_masks_are_paths_and_may_hold_for_a_part_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert parse_mask("logo.png") == (Path("logo.png"), Stretch())
-    assert parse_mask("logo.png@0:10-0:20.5") == (Path("logo.png"), Stretch(Fraction(10), Fraction("20.5")))
-    assert parse_mask("a@b.png@5-") == (Path("a@b.png"), Stretch(Fraction(5), None))
-    assert parse_mask("me@home.png") == (Path("me@home.png"), Stretch())
+    assert parse_mask("logo.png") == (Path("logo.png"), TimeRange())
+    assert parse_mask("logo.png@0:10-0:20.5") == (Path("logo.png"), TimeRange(Fraction(10), Fraction("20.5")))
+    assert parse_mask("a@b.png@5-") == (Path("a@b.png"), TimeRange(Fraction(5), None))
+    assert parse_mask("me@home.png") == (Path("me@home.png"), TimeRange())
     Path("odd@1-2").touch()
-    assert parse_mask("odd@1-2") == (Path("odd@1-2"), Stretch())
+    assert parse_mask("odd@1-2") == (Path("odd@1-2"), TimeRange())
     with pytest.raises(UsageError, match="ends before it begins"):
         parse_mask("logo.png@9-3")
     with pytest.raises(UsageError, match="invalid time"):

@@ -71,7 +71,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TimeRange:
     """The time from `start` to before `end`, in seconds; None: from the beginning, to the end."""
 
     start: Fraction | None = None
@@ -82,7 +82,7 @@ class Stretch:
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
 
-def parse_mask(text: str | os.PathLike[str]) -> tuple[Path, Stretch]:
+def parse_mask(text: str | os.PathLike[str]) -> tuple[Path, TimeRange]:
     """The path of a mask, and when it holds: `logo.png@0:10-0:20`; either time may be missing.
 
     A file whose name ends like that is taken for itself.  Raises UsageError.
@@ -90,11 +90,11 @@ def parse_mask(text: str | os.PathLike[str]) -> tuple[Path, Stretch]:
     name = os.fspath(text)
     match = TIMED.fullmatch(name)
     if match is None or os.path.lexists(name):
-        return Path(name), Stretch()
+        return Path(name), TimeRange()
     start, end = (parse_time(word) if word else None for word in (match["start"], match["end"]))
     if end is not None and end <= (start or 0):
         raise UsageError(f"--mask {name} ends before it begins", "Use PATH@START-END for a part of the time")
-    return Path(match["path"]), Stretch(start, end)
+    return Path(match["path"]), TimeRange(start, end)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Box:
 
     def holds(self, time: Fraction) -> bool:
         """Whether it is there at a time."""
-        return Stretch(self.start, self.end).holds(time)
+        return TimeRange(self.start, self.end).holds(time)
 
 
 def parse_box(text: str) -> Box:

@@ -17,7 +17,7 @@ from vrx.errors import UsageError, choice_of
 from vrx.folders import platform_folders
 
 if TYPE_CHECKING:
-    from vrx.geometry import Box, Stretch, TargetSize
+    from vrx.geometry import Box, TargetSize, TimeRange
     from vrx.previews import PreviewSettings
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
@@ -177,7 +177,7 @@ class RestoreSettings:
     scale: int = 1
     sigma: float | None = None
     mask: Path | None = None
-    mask_time: Stretch | None = None
+    mask_time: TimeRange | None = None
     boxes: tuple[Box, ...] = ()
     dilate: int = 0
     size: TargetSize | None = None

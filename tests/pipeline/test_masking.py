@@ -7,7 +7,7 @@ import pytest
 from tests.clips import ClipMaker, save_picture
 from vrx.errors import UsageError
 from vrx.events import Note
-from vrx.geometry import Stretch, parse_box
+from vrx.geometry import TimeRange, parse_box
 from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.media.read import Reader, Span
 from vrx.pipeline.masking import draw_box, open_mask, open_masks
@@ -100,7 +100,7 @@ def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path:
             columns = [np.flatnonzero(found.at(frame.time)[0]).tolist() for frame in reader.frames()]
     assert columns == [[0, 10], [0, 10, 20], [0, 10, 20], [0, 10]]
     late = RestoreSettings(
-        task=Task.INPAINT, mask=tmp_path / "m.png", mask_time=Stretch(Fraction("0.04"), Fraction("0.12"))
+        task=Task.INPAINT, mask=tmp_path / "m.png", mask_time=TimeRange(Fraction("0.04"), Fraction("0.12"))
     )
     with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
         found = open_masks(Job(**{**vars(job), "restore": late}), reader, [].append)
@@ -119,7 +119,7 @@ def test_masks_and_boxes_that_begin_after_the_end_are_told(
     source = clip(name, frames=12) if name == "a.mkv" else save_picture(tmp_path / name, np.zeros((48, 64), np.uint8))
     mask = save_picture(tmp_path / "m.png", np.eye(48, 64, dtype=np.uint8) * 255)
     boxes = tuple(map(parse_box, ("1,1,4,4", "2,2,4,4@0-0.1", "3,3,4,4@9-10")))
-    restore = RestoreSettings(task=Task.INPAINT, mask=mask, mask_time=Stretch(Fraction(1, 2)), boxes=boxes)
+    restore = RestoreSettings(task=Task.INPAINT, mask=mask, mask_time=TimeRange(Fraction(1, 2)), boxes=boxes)
     job = Job(
         source=str(source),
         model=ModelSettings(),

@@ -12,7 +12,7 @@ import numpy as np
 
 from vrx.errors import UsageError
 from vrx.events import Note, Notify
-from vrx.geometry import Box, Stretch
+from vrx.geometry import Box, TimeRange
 from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
@@ -28,9 +28,9 @@ class JobMask:
         track: MaskTrack | None,
         boxes: Sequence[tuple[Box, Mask]],
         stored: tuple[int, int],
-        stretch: Stretch | None = None,
+        stretch: TimeRange | None = None,
     ) -> None:
-        self._track, self._boxes, self._stretch = track, boxes, stretch or Stretch()
+        self._track, self._boxes, self._stretch = track, boxes, stretch or TimeRange()
         self._empty = np.zeros((stored[1], stored[0]), bool)
 
     def __enter__(self) -> JobMask:
@@ -79,7 +79,7 @@ def warn_late(job: Job, reader: Reader, notify: Notify) -> None:
     """Warn of a mask and of boxes that begin when the video has ended."""
     info, restore = reader.info_on_timeline(), job.restore
     length = Fraction(0) if info.still else info.video.duration or info.duration
-    options = [("--mask", restore.mask_time), *(("--box", Stretch(box.start, box.end)) for box in restore.boxes)]
+    options = [("--mask", restore.mask_time), *(("--box", TimeRange(box.start, box.end)) for box in restore.boxes)]
     for option, stretch in options:
         begin = None if stretch is None else stretch.start
         if begin and length is not None and begin >= length:

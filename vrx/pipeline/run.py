@@ -227,7 +227,7 @@ def stream_items(session: Session, restorer: Restorer, fallback: Fallback, segme
     position = StreamPosition(start.scene.number, start.index, start.frame) if start else None
     if start is not None and start.stages:
         yield Resume(start)
-    skipped = session.excerpt.skipped if session.excerpt else 0
+    skipped = session.run_part.skipped if session.run_part else 0
     frames = iter_masked_frames(session, skipped + (position.frame if position else 0))
     items = make_chunks(frames, restorer.schedule, restorer.scale, position)
     if segmented:

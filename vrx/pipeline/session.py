@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class RunPart:
     """What makes a job a part of a run: the `selection` of that, to which masks and cuts belong.
 
     The job's first `skipped` frames are read for their cuts only; the next one is shown `start` seconds after the
@@ -59,7 +59,7 @@ class Session:
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
     are to be found; `destination` None for standard output; `warnings` the texts of all warnings so far.
-    `excerpt` where the job is a part of a run.  At the `deadline` a run stops.
+    `run_part` where the job is a part of a run.  At the `deadline` a run stops.
     Raises UsageError where the result would replace something that the job reads.
     """
 
@@ -68,11 +68,11 @@ class Session:
         job: Job,
         watch: Watcher,
         pool: ModelPool,
-        excerpt: Excerpt | None = None,
+        run_part: RunPart | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         self.job, self.watch, self._pool, self.deadline = job, watch, pool, deadline or Deadline()
-        self.excerpt = excerpt
+        self.run_part = run_part
         self._stack = ExitStack()
         self._reading = self._stack.enter_context(ExitStack())  # the source and its mask
         self.warnings: list[str] = []
@@ -129,8 +129,8 @@ class Session:
         self._open_source(self._named)
         self._choose_scale()
         self.target = prepare_target(self.job, self.reader, self.destination, self._folder, self.notify)
-        if self.excerpt is not None:
-            self.target = replace(self.target, offset=self.reader.origin + self.excerpt.start)
+        if self.run_part is not None:
+            self.target = replace(self.target, offset=self.reader.origin + self.run_part.start)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
         if self.target.single and self.frames is not None and self.frames > 1:
             raise UsageError(f"{self.output} is a single image, the result has {self.frames} frames", ONE_PICTURE)
@@ -175,7 +175,7 @@ class Session:
         reader = Reader(self.source, span, self.notify, name, deinterlacing(selection, self.job.restore.task))
         self.reader = self._reading.enter_context(reader)
         apply_orientation(self.reader, self.output, notify)
-        self.mask = open_masks(self.job, self.reader, notify, self.excerpt.selection if self.excerpt else None)
+        self.mask = open_masks(self.job, self.reader, notify, self.run_part.selection if self.run_part else None)
         if self.mask is not None:
             self._reading.enter_context(self.mask)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.clips import ClipMaker, save_picture
 from tests.pipeline.preview.previews import source_of
-from vrx.geometry import Stretch, parse_box
+from vrx.geometry import TimeRange, parse_box
 from vrx.pipeline.preview.places import SAMPLES, Place, choose_places, masked_times
 from vrx.settings import RestoreSettings, Task
 
@@ -69,7 +69,7 @@ def test_places_lie_in_the_part_that_a_run_restores(clip: ClipMaker) -> None:
 
 def test_places_lie_where_something_is_masked(clip: ClipMaker) -> None:
     boxes = tuple(parse_box(f"0,0,4,4@{time}") for time in ("1-1.4", "1.2-2", "3-3.2", "9-"))
-    mask = RestoreSettings(task=Task.INPAINT, mask=Path("m.png"), mask_time=Stretch(Fraction(3)), boxes=boxes[:2])
+    mask = RestoreSettings(task=Task.INPAINT, mask=Path("m.png"), mask_time=TimeRange(Fraction(3)), boxes=boxes[:2])
     with source_of(clip(frames=100)) as (source, _):
         for restore, length, spans in (
             (RestoreSettings(task=Task.INPAINT, boxes=boxes), 5, [(1, 2), (3, Fraction(16, 5))]),

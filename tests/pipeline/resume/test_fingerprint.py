@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from vrx.geometry import Stretch, TargetSize, parse_box
+from vrx.geometry import TargetSize, TimeRange, parse_box
 from vrx.media import ffmpeg
 from vrx.pipeline.resume import fingerprint as marking
 from vrx.pipeline.resume.fingerprint import SAMPLE, SAMPLES, describe_file, fingerprint, sample_ranges
@@ -38,7 +38,7 @@ OTHER: dict[str, Any] = {
     "scale": 3,
     "sigma": 2.5,
     "mask": Path("other.png"),
-    "mask_time": Stretch(Fraction(1), Fraction(2)),
+    "mask_time": TimeRange(Fraction(1), Fraction(2)),
     "boxes": (parse_box("1,2,3,4"),),
     "size": TargetSize(height=1080),
     "dilate": 2,

@@ -20,7 +20,7 @@ FLOOR = 10 ** (-fidelity.EQUAL / 10)  # mean squared error, peak 1, of pictures 
 
 
 @dataclass(frozen=True)
-class Measure:
+class FigureInfo:
     """How a figure is given: its title, its unit, the digits of tables, and what it is, with its source.
 
     `better`: 1 where more is better, -1 where less is, 0 where neither is.
@@ -34,34 +34,34 @@ class Measure:
 
 
 MEASURES = {  # by the names of `Figures`, in the order of tables
-    "psnr": Measure("PSNR", "dB, luma", 2, 1, "Mean of the frames' PSNR of luma, peak 255 (10 bits: 1023)."),
-    "psnr_overall": Measure(
+    "psnr": FigureInfo("PSNR", "dB, luma", 2, 1, "Mean of the frames' PSNR of luma, peak 255 (10 bits: 1023)."),
+    "psnr_overall": FigureInfo(
         "PSNR overall", "dB, luma, of the mean error", 2, 1,
         "Of the mean squared error of all frames, as in ffmpeg's closing line (y)."
     ),
-    "psnr_rgb": Measure("PSNR RGB", "dB, colors", 2, 1, "Of red, green and blue in 0 to 1."),
-    "ssim": Measure(
+    "psnr_rgb": FigureInfo("PSNR RGB", "dB, colors", 2, 1, "Of red, green and blue in 0 to 1."),
+    "ssim": FigureInfo(
         "SSIM", "luma, 1 is equal", 4, 1,
         "Wang et al., 2004, at full size: Gaussian windows of 11 pixels, sigma 1.5, none over the edge, as "
         "scikit-image's gaussian_weights; torchmetrics adds mirrored edges, ffmpeg's filter has squares of 8.",
     ),
-    "vmaf": Measure("VMAF", "0 to 100", 1, 1, "Mean of libvmaf, its default model (for 1080 rows)."),
-    "lpips": Measure("LPIPS", "0 is equal", 4, -1, "Zhang et al., 2018: version 0.1 on AlexNet, at full size."),
-    "dists": Measure("DISTS", "0 is equal", 4, -1, "Ding et al., 2020: on VGG-16, at full size."),
-    "warp": Measure(
+    "vmaf": FigureInfo("VMAF", "0 to 100", 1, 1, "Mean of libvmaf, its default model (for 1080 rows)."),
+    "lpips": FigureInfo("LPIPS", "0 is equal", 4, -1, "Zhang et al., 2018: version 0.1 on AlexNet, at full size."),
+    "dists": FigureInfo("DISTS", "0 is equal", 4, -1, "Ding et al., 2020: on VGG-16, at full size."),
+    "warp": FigureInfo(
         "Warp error", "change that motion does not explain, x 1e-3", 3, -1,
         "Lai et al., 2018: mean squared change of colors along the optical flow (dense inverse search; of the "
         "reference, if there is one) where content was visible before; theirs leaves out edges of motion, too.",
     ),
-    "warp_ratio": Measure("Warp ratio", "that of the reference is 1", 2, 0, "Warp error over the first video's."),
-    "tof": Measure(
+    "warp_ratio": FigureInfo("Warp ratio", "that of the reference is 1", 2, 0, "Warp error over the first video's."),
+    "tof": FigureInfo(
         "tOF", "difference of motion, pixels", 3, -1,
         "Chu et al., 2020: mean length of the difference of the optical flows; by dense inverse search, where "
         "theirs are Farneback's, so that figures are for comparisons here.",
     ),
-    "flicker": Measure("Flicker", "change of brightness, levels", 2, 0, "Change of the mean luma from frame to frame."),
-    "sharpness": Measure("Sharpness", "gradient, levels a pixel", 2, 0, "Mean gradient of luma; noise raises it."),
-    "noise": Measure("Noise", "luma, levels", 1, 0, "Deviation of what does not move along, in smooth areas."),
+    "flicker": FigureInfo("Flicker", "change of brightness, levels", 2, 0, "Change of mean luma from frame to frame."),
+    "sharpness": FigureInfo("Sharpness", "gradient, levels a pixel", 2, 0, "Mean gradient of luma; noise raises it."),
+    "noise": FigureInfo("Noise", "luma, levels", 1, 0, "Deviation of what does not move along, in smooth areas."),
 }  # fmt: skip
 OVERALL_ONLY = ("psnr_overall", "warp_ratio")  # figures that a single frame does not have
 

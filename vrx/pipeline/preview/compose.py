@@ -33,7 +33,7 @@ SOURCE, ENLARGED = "source", "source, bicubic"  # names of the first column, as 
 
 
 @dataclass(frozen=True)
-class Shown:
+class RestoredPlace:
     """A place: for each choice what was restored of it, and into which file, and the line above."""
 
     stretches: tuple[Stretch, ...]
@@ -49,7 +49,7 @@ class Shown:
 class Composer:
     """Draws places of a source; `names` of the choices, `size` of the pictures with square pixels."""
 
-    def __init__(self, source: Source, names: Sequence[str], first: Shown) -> None:
+    def __init__(self, source: Source, names: Sequence[str], first: RestoredPlace) -> None:
         self._source = source
         with ExitStack() as stack:
             readers = [stack.enter_context(open_result(path)) for path in first.results]
@@ -59,7 +59,7 @@ class Composer:
         self._names = (SOURCE if own == self._size else ENLARGED, *names)
         self.sheet = Sheet.fit(len(self._names), self._size)
 
-    def frames(self, shown: Shown) -> Iterator[tuple[Fraction, tuple[Frame, ...]]]:
+    def frames(self, shown: RestoredPlace) -> Iterator[tuple[Fraction, tuple[Frame, ...]]]:
         """The shown frames of all columns, and when they are shown, in seconds after the source's first."""
         times = max((stretch.times for stretch in shown.stretches), key=len)  # rates may differ
         slack = SLACK / self._source.rate
@@ -72,7 +72,7 @@ class Composer:
             for time in times:
                 yield time, tuple(track.at(time) for track in tracks)
 
-    def search(self, shown: Shown) -> tuple[Size, int]:
+    def search(self, shown: RestoredPlace) -> tuple[Size, int]:
         """Left and top of the part to enlarge, and the number of the frame to show in the picture."""
         part = (self.sheet.part[0] / self._size[0], self.sheet.part[1] / self._size[1])
         factor = min(1.0, SEARCHED / self._size[0])
@@ -87,7 +87,9 @@ class Composer:
         place, best = (choices if choices.found else complete).find()
         return self.sheet.place(*place), best
 
-    def draw(self, shown: Shown, place: Size, only: int | None = None) -> Iterator[tuple[int, Fraction, Picture]]:
+    def draw(
+        self, shown: RestoredPlace, place: Size, only: int | None = None
+    ) -> Iterator[tuple[int, Fraction, Picture]]:
         """Numbers, times and sheets of the shown frames, or of one of them."""
         for number, (time, frames) in enumerate(self.frames(shown)):
             if only is None or number == only:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.errors import InputError
-from vrx.geometry import Box, Stretch
+from vrx.geometry import Box, TimeRange
 from vrx.pipeline.preview.source import Source
 from vrx.scenes.thumbnail import make_thumbnail
 from vrx.settings import RestoreSettings
@@ -41,7 +41,7 @@ class Sample:
     scene: NDArray[np.float32]
 
 
-def choose_places(source: Source, length: Fraction | None, within: Sequence[Stretch | Box] = ()) -> list[Place]:
+def choose_places(source: Source, length: Fraction | None, within: Sequence[TimeRange | Box] = ()) -> list[Place]:
     """Up to three places, in order of time, that do not overlap; the beginning where the source's length is unknown.
 
     They begin `within` these times, where the source has any of them.
@@ -58,12 +58,12 @@ def choose_places(source: Source, length: Fraction | None, within: Sequence[Stre
     return sorted(pick(samples), key=lambda place: place.time) or [Place(spans[0][0])]
 
 
-def masked_times(restore: RestoreSettings) -> tuple[Stretch | Box, ...]:
+def masked_times(restore: RestoreSettings) -> tuple[TimeRange | Box, ...]:
     """When something is masked; empty without a mask."""
-    return (*(() if restore.mask is None else (restore.mask_time or Stretch(),)), *restore.boxes)
+    return (*(() if restore.mask is None else (restore.mask_time or TimeRange(),)), *restore.boxes)
 
 
-def merge(begin: Fraction, end: Fraction, within: Sequence[Stretch | Box]) -> list[tuple[Fraction, Fraction]]:
+def merge(begin: Fraction, end: Fraction, within: Sequence[TimeRange | Box]) -> list[tuple[Fraction, Fraction]]:
     """What times have in common with those from `begin` to `end`: in order, none twice."""
     spans: list[tuple[Fraction, Fraction]] = []
     parts = ((max(begin, x.start or begin), end if x.end is None else min(end, x.end)) for x in within)

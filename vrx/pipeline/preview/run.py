@@ -17,7 +17,7 @@ from vrx.pipeline.existing import Action
 from vrx.pipeline.pictures import save, stacked
 from vrx.pipeline.plan import Plan, check_memory, make_plan
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.preview.compose import Clip, Composer, Shown
+from vrx.pipeline.preview.compose import Clip, Composer, RestoredPlace
 from vrx.pipeline.preview.naming import PreviewFiles
 from vrx.pipeline.preview.opening import Part, Preview, describe
 from vrx.pipeline.preview.progress import PreviewProgress, Work
@@ -25,7 +25,7 @@ from vrx.pipeline.preview.stretch import LEAD
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.run import execute
 from vrx.pipeline.screen import HDR
-from vrx.pipeline.session import Excerpt, Session
+from vrx.pipeline.session import RunPart, Session
 from vrx.previews import Variant
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, OutputSettings, format_time
@@ -219,8 +219,8 @@ def restore(found: Preview, part: Part, folder: str, progress: PreviewProgress) 
             scenes=shift_cuts(variant.selection.scenes, stretch.number, result.parent),
         )
         job = replace(job, selection=selection)
-    excerpt = Excerpt(variant.selection, stretch.skipped, stretch.start)
-    with Session(job, progress, found.pool, excerpt) as session:
+    run_part = RunPart(variant.selection, stretch.skipped, stretch.start)
+    with Session(job, progress, found.pool, run_part) as session:
         session.open()
         execute(session)
     return replace(part, result=result)
@@ -235,13 +235,13 @@ def shift_cuts(scenes: str, number: int, folder: Path) -> str:
     return str(path)
 
 
-def to_show(found: Preview, row: list[Part]) -> Shown:
+def to_show(found: Preview, row: list[Part]) -> RestoredPlace:
     """A place as it is drawn."""
     title = describe(found.job) if found.settings.variants else ""
-    return Shown(tuple(part.stretch for part in row), tuple(part.result for part in row), title)
+    return RestoredPlace(tuple(part.stretch for part in row), tuple(part.result for part in row), title)
 
 
-def write(found: Preview, composer: Composer, shown: list[Shown]) -> None:
+def write(found: Preview, composer: Composer, shown: list[RestoredPlace]) -> None:
     """Draw all places into the picture, and into the clip where there is one."""
     overwrite = found.job.output.overwrite
     sheets = []
