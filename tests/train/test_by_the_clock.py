@@ -16,8 +16,9 @@ from vrx.networks.embedded.recurrent import STANDARD, ClipMotion, PreviousFrame,
 from vrx.train import pool, slots, spoil
 from vrx.train.pool import Clips, Footage, Maker, Pool
 from vrx.train.recurrent import Step, Training, grown
-from vrx.train.synthesis import Photographs, text_bank
+from vrx.train.synthesis import VIVID, Photographs, saturate, text_bank, vary
 from vrx.train.updates import Updates, orthogonal
+from vrx.train.validate import Case, Validation
 
 
 def scene(frames: int = 4, side: int = 32) -> torch.Tensor:
@@ -165,3 +166,41 @@ def test_the_recipe_needs_few_packages() -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({missing})); import vrx.train.recurrent"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_colors_move_away_from_gray_and_gray_stays() -> None:
+    clips = torch.tensor([0.5, 0.4, 0.6]).view(1, 1, 3, 1, 1).expand(2, 1, 3, 2, 2)
+    found = saturate(clips, torch.tensor([2.0, 0.5]))[..., 0, 0]
+    torch.testing.assert_close(found[:, 0], torch.tensor([[0.5, 0.3, 0.7], [0.5, 0.45, 0.55]]))
+    assert saturate(clips, 100.0).max() == 1
+    torch.testing.assert_close(saturate(scene(), VIVID), scene())
+
+
+def test_some_clips_are_vivid_and_some_pale() -> None:
+    torch.manual_seed(0)
+    clips = torch.tensor([0.5, 0.4, 0.6]).view(1, 1, 3, 1, 1).expand(400, 1, 3, 2, 2)
+    spread = vary(clips).amax((1, 2, 3, 4)) - vary(clips).amin((1, 2, 3, 4))
+    assert 0.4 < float(spread.max()) < 0.2 * VIVID * 1.1
+    assert float(spread.min()) < 0.08
+    assert 0.05 < float((spread > 0.23).float().mean()) < 0.3
+
+
+def test_validation_shows_features_that_run_away() -> None:
+    torch.manual_seed(0)
+    network = RecurrentNetwork(RecurrentConfig(channels=8, blocks=1, later_blocks=1))
+    low = torch.full((1, 12, 3, 6, 6), 100, dtype=torch.uint8)
+    case = Case("x4", 4, low, low, torch.zeros(1, 2, 12, 2, 6, 6), 0.0)
+
+    def largest() -> list[float]:
+        return [float(part.split()[-1]) for part in Validation.largest(case, network).split(",")]
+
+    assert network.later is not None
+    with torch.no_grad():
+        network.later.recall.weight *= 0
+    calm = largest()
+    with torch.no_grad():
+        torch.nn.init.dirac_(network.later.recall.weight)
+        network.later.recall.weight *= 3
+    wild = largest()
+    assert wild[0] == calm[0]
+    assert wild[1] > 3 * calm[1]

@@ -17,6 +17,7 @@ SPEEDS = (0.0, 0.4, 1.0, 2.5, 6.0)  # pixels a frame
 SHAKES = (0.0, 0.0, 0.3, 1.0)  # deviation, pixels
 LAYERS = (0.5, 0.35, 0.15)  # shares of clips with nothing, a second photograph, text in front
 TILT = 0.006  # deviation of turn (radians) and zoom (share) a frame, in half of the clips
+VIVID = 2.5  # how many times as far from gray the colors of some clips get
 PITCH = (0.95, 1.35)  # photograph's pixels a pixel of the clip
 WORDS = ("vrx", "Kino", "SAMPLE", "news 24", "Ende", "LIVE", "12:30", "Restaurant", "film", "2026")
 
@@ -145,8 +146,17 @@ class Photographs:
         return sharpen_or_soften(back * (1 - alpha) + colors * alpha).clamp(0, 1)
 
 
+def saturate(clips: Tensor, factor: Tensor | float) -> Tensor:
+    """Clips [N, T, 3, S, S] in 0..1 with colors `factor` times as far from gray, clipped; one factor or [N]."""
+    gray, factor = clips.mean(-3, keepdim=True), torch.as_tensor(factor, device=clips.device).view(-1, 1, 1, 1, 1)
+    return (gray + (clips - gray) * factor).clamp(0, 1)
+
+
 def vary(clips: Tensor) -> Tensor:
-    """Clips [N, T, 3, S, S] in 0..1 flipped, turned, brighter or darker, some with their colors exchanged."""
+    """Clips [N, T, 3, S, S] in 0..1 flipped, turned, brighter or darker, some with other colors or paler or vivid ones.
+
+    Vivid ones matter for what is fed back: where they are rare in training, features grow from frame to frame.
+    """
     count, device = len(clips), clips.device
     parts = []
     for clip, draw in zip(clips, torch.rand(count, 4).tolist(), strict=True):
@@ -156,4 +166,6 @@ def vary(clips: Tensor) -> Tensor:
         parts.append(clip.flip(1) if draw[3] < 0.15 else clip)
     gain = torch.where(torch.rand(count, device=device) < 0.4, uniform(count, 0.6, 1.1, device), 1.0)
     offset = (1 - gain).clamp_min(0) * uniform(count, 0, 1, device)
-    return (torch.stack(parts) * gain.view(-1, 1, 1, 1, 1) + offset.view(-1, 1, 1, 1, 1)).clamp(0, 1)
+    clips = (torch.stack(parts) * gain.view(-1, 1, 1, 1, 1) + offset.view(-1, 1, 1, 1, 1)).clamp(0, 1)
+    other = torch.rand(count, device=device) < 0.25
+    return saturate(clips, torch.where(other, uniform(count, 0.3, VIVID, device), 1.0))

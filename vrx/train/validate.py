@@ -10,15 +10,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.networks.embedded.classical import bicubic
-from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
-from vrx.networks.embedded.recurrent import PIXELS, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
+from vrx.networks.embedded.degradation import LEVELS, MOST_DAMAGE, DegradationEstimator
+from vrx.networks.embedded.recurrent import (
+    PIXELS,
+    ClipMotion,
+    Neighbors,
+    PreviousFrame,
+    RecurrentConfig,
+    RecurrentNetwork,
+)
 from vrx.train.pool import Footage, motion_of
+from vrx.train.synthesis import saturate
 
 BORDER = 8  # pixels left out
 LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, of 255
 LEAD = 4  # frames that damage is read from
 OUTSIDE = 1e4  # motion to nowhere
 NOISES = {4: (6.0,), 2: (10.0,), 3: ()}  # levels of 255
+VIVID = 2.0  # of clips that features are watched on: times as far from gray
 CODED = {4: (0, 2, 6), 2: (2,), 3: ()}  # which of a clip's copies, in the order of `vrx.train.material`
 
 
@@ -87,7 +96,8 @@ class Validation:
             own = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
             module.load_state_dict(own)
         network = network.to(torch.bfloat16 if cuda else torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return "  |  ".join(self._measure(case, network, damage) for case in self.cases)
+        figures = [self._measure(case, network, damage) for case in self.cases]
+        return "  |  ".join([*figures, *(self.largest(case, network) for case in self.cases[:1])])
 
     def _measure(self, case: Case, network: RecurrentNetwork, damage: DegradationEstimator) -> str:
         low = case.low.float() / 255
@@ -105,3 +115,21 @@ class Validation:
         figures, blind = found
         gain, last = figures.mean() - case.plain, figures[:, -1].mean()
         return f"{case.name} {figures.mean():.2f} ({gain:+.2f}, blind {blind.mean():.2f}, last {last:.2f}; {read})"
+
+    @staticmethod
+    @torch.no_grad()
+    def largest(case: Case, network: RecurrentNetwork) -> str:
+        """The largest feature of the trunk and of the branch on any frame of vivid clips.
+
+        One that reaches its bound runs away: then it is as if that was not remembered, and it shows in the picture.
+        """
+        low = saturate(case.low.float() / 255, VIVID)
+        levels, (before, after) = low.new_zeros(len(low), LEVELS), case.motion.float().unbind(1)
+        shifts, state, seen = network.shifts(levels), None, []
+        later = network.look_back(case.scale, low, levels, after)
+        for index, picture in enumerate(low.unbind(1)):
+            neighbors = Neighbors(state, before[:, index], later[index] if later else None)
+            _, state = network.step(case.scale, picture, shifts, neighbors)
+            seen.append(state.features)
+        found = [float(torch.stack(features).abs().max()) for features in (seen, later) if features]
+        return "vivid: features up to " + ", later ones ".join(f"{value:.1f}" for value in found)

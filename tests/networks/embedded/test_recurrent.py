@@ -5,12 +5,15 @@ import torch
 
 from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.recurrent import (
+    BOUND,
+    LATER_BOUND,
     PIXELS,
     ClipMotion,
     Neighbors,
     PreviousFrame,
     RecurrentConfig,
     RecurrentNetwork,
+    bounded,
     fetch,
     inside,
     warp,
@@ -121,3 +124,36 @@ def test_one_position_is_no_trouble() -> None:
     one, still = torch.rand(1, 8, 1, 1), torch.zeros(1, 2, 1, 1)
     torch.testing.assert_close(warp(one, still, inside(still)), one)
     assert torch.isfinite(fetch(torch.rand(1, 3, 2, 2), still, 2)).all()
+
+
+@pytest.mark.parametrize("bad", [2.1, -2.1, float("nan"), float("inf")])
+def test_features_out_of_bounds_are_none_at_their_position_only(bad: float) -> None:
+    features = torch.rand(2, 4, 3, 5)
+    spoiled = features.clone()
+    spoiled[1, 2, 0, 3] = bad
+    found = bounded(spoiled, 2.0)
+    assert not found[1, :, 0, 3].any()
+    found[1, :, 0, 3] = features[1, :, 0, 3]
+    assert torch.equal(found, features)
+    assert bounded(features, 2.0) is features
+
+
+def test_a_feedback_that_amplifies_stays_within_bounds() -> None:
+    """Each frame has three times the features of the one before, which without bounds is 3 ** 40 times."""
+    made = network()
+    with torch.no_grad():
+        for part in (made, made.later):
+            assert part is not None
+            torch.nn.init.dirac_(part.recall.weight)
+            part.recall.weight *= 3
+    picture, previous, motion = first(made, 4)
+    clip = ClipMotion(motion.expand(40, 1, 2, 6, 6).transpose(0, 1), motion.expand(40, 1, 2, 6, 6).transpose(0, 1))
+    pictures = picture.expand(40, 3, 6, 6)[None]
+    levels = torch.zeros(1, LEVELS)
+    with torch.no_grad():
+        later = torch.cat(made.look_back(4, pictures, levels, clip.after))
+        residuals, last = made(4, pictures, levels, previous, clip)
+    assert later.isfinite().all()
+    assert LATER_BOUND / 10 < later.abs().max() <= LATER_BOUND
+    assert residuals.isfinite().all()
+    assert last.features.abs().max() <= BOUND
