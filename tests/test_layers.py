@@ -26,9 +26,10 @@ ROWS: dict[str, set[str]] = {
     "models": {"models", "networks", "weights", *VALUES},
     "metrics": {"metrics"},
     "pipeline": {"pipeline", "models", "networks", "metrics", "weights", "scenes", "media", *VALUES},
+    "cluster": {"cluster", "pipeline", "weights", "media", "__init__", *VALUES},
     "bench": {"bench", "pipeline", "models", "networks", "weights", "scenes", "media", *VALUES},
     "train": {"train", "networks", "models", "weights", "files"},
-    "api": {"bench", "pipeline", "models", "weights", "scenes", "media", *VALUES},
+    "api": {"bench", "cluster", "pipeline", "models", "weights", "scenes", "media", *VALUES},
     "cli": {"cli", "api", "configuration", *VALUES},
     "__main__": {"cli"},
     "tasks": {"pipeline", *VALUES},
@@ -42,6 +43,7 @@ PACKAGES = {
     "models": {"torch", "tokenizers", "ftfy", "cv2", "numpy"},
     "metrics": {"torch"},
     "pipeline": {"torch", "numpy", "safetensors", "filelock", "cv2"},  # cv2: threads to limit; where pictures lie
+    "cluster": {"ray", "av", "torch", "filelock"},  # ray: an extra; av: its version
     "bench": {"torch", "numpy"},
     "cli": {"typer", "rich"},
     "folders": {"platformdirs"},

@@ -14,6 +14,7 @@ WORDS = {
     ),
     r"\bimport threading\b|from threading": (
         "pipeline/",
+        "cluster/",  # files are opened while workers are at work
         "media/ffmpeg.py",
         "media/signals.py",
         "cli/signals.py",  # a thread that ends what no signal ends

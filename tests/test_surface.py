@@ -18,7 +18,7 @@ RESTORING = {
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
-    "--threads", "--preset-name", "--until", "--on-done", "--log", "--jobs", "--html",
+    "--threads", "--preset-name", "--until", "--on-done", "--log", "--jobs", "--html", "--ray", "--ship",
     "--preview", "--at", "--length", "--vary",
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
@@ -67,6 +67,10 @@ EVENTS = {
     "skipped": {"input", "output"},
     "failed": {"input", "message", "hint", "exit_code"},
     "stopped": {"input", "done", "frames", "saved", "exit_code"},
+    "worker": {"input", "worker", "node", "pid", "device", "model", "versions"},
+    "span": {"input", "span", "state", "worker", "node", "frames", "reason"},
+    "cluster": {"input", "files_done", "files", "spans_done", "spans", "workers", "fps", "share", "seconds_left"},
+    "node": {"input", "node", "workers", "spans", "frames", "seconds", "failures"},
     "batch-finished": {"input", "done", "failed", "skipped", "exit_code"},
 }
 

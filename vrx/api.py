@@ -53,11 +53,12 @@ def plan(job: Job, watch: Watcher = ignore) -> Plan:
 
 def batch(jobs: Sequence[Job], watch: Watcher = ignore, settings: BatchSettings | None = None) -> Batch:
     """Jobs that run one after the other.  Raises UsageError where their results would replace something."""
+    from vrx.cluster.batch import ClusterBatch
     from vrx.pipeline.batch import Batch
 
     if not all(isinstance(job, Job) for job in jobs):
         raise UsageError("a job must be a vrx.settings.Job", "For one file use vrx.upscale, vrx.deblur or vrx.inpaint")
-    return Batch(jobs, watch, settings)
+    return ClusterBatch(jobs, watch, settings) if settings and settings.ray else Batch(jobs, watch, settings)
 
 
 def in_subfolder(job: Job, subfolder: str) -> Job:

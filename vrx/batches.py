@@ -30,13 +30,15 @@ class Deadline:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """How jobs are run: until when, what is run when one is done or has failed (`on_done`, for the shell), and how many
-    at once.
+    """How jobs are run: until when, what is run when one is done or has failed (`on_done`, for the shell), how many at
+    once, and on which Ray cluster: `ray` is auto, local or its address; with `ship` files travel through it.
     """
 
     deadline: Deadline = field(default_factory=Deadline)
     on_done: str | None = None
     jobs: int = 1
+    ray: str | None = None
+    ship: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.jobs <= MAX_JOBS:

@@ -75,6 +75,11 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "preview-joins-late": "a place of a preview is restored without the frames before that a run of all knows: seconds",
     "preview-of-hdr": "a preview shows HDR as ordinary screens do: transfer",
     "precision-fallback": "numbers overflowed, and the run continues in a wider type: dtype",
+    "cluster-plan": "with --ray and --dry-run, the time with several numbers of workers, and what bounds it: limit",
+    "cluster-joined": "with --ray, which cluster is used, and how files reach its nodes: workers, nodes, bytes",
+    "unit-retried": "with --ray, a span or file that failed is tried elsewhere: span, worker, attempt",
+    "worker-lost": "with --ray, a worker, or its node, is gone: worker, node",
+    "worker-refused": "with --ray, a worker that came later is not like the others: worker, node",
     "resuming": "an earlier run of the same command is resumed: frames",
     "shift-found": "pictures are moved by some pixels to lie on another's: path",
     "short-mask": "a mask ends before the video: masks, frames",
@@ -271,6 +276,63 @@ class BatchFinished(Event):
     failed: int
     skipped: int
     exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJoined(Event):
+    """With --ray, a worker is ready: its node and process, device, and versions of vrx, torch, ffmpeg and PyAV."""
+
+    kind: ClassVar[str] = "worker"
+    worker: str
+    node: str
+    pid: int
+    device: str
+    model: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitChanged(Event):
+    """With --ray, what became of a span (None: of a short file at once) of `frames` at most, on a worker.
+
+    `state` is begun, doubled (begun a second time, as the first is slow), done, or failed; `reason` says why.
+    """
+
+    kind: ClassVar[str] = "span"
+    span: int | None
+    state: str
+    worker: str
+    node: str
+    frames: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterAdvanced(Event):
+    """With --ray, how far all is: files and spans done of those known, workers, frames a second, seconds left."""
+
+    kind: ClassVar[str] = "cluster"
+    files_done: int
+    files: int
+    spans_done: int
+    spans: int
+    workers: int
+    fps: float
+    share: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFinished(Event):
+    """With --ray, what a node did: workers, spans, frames, the seconds that its workers worked, and failures."""
+
+    kind: ClassVar[str] = "node"
+    node: str
+    workers: int
+    spans: int
+    frames: int
+    seconds: float
+    failures: int
 
 
 Watcher = Callable[[Event], None]

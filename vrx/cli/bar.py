@@ -20,6 +20,7 @@ BAR_SHARE = 0.5  # of the columns that the numbers leave, the rest is the name's
 MIN_NAME = 6  # columns
 MARGIN = 3  # columns at the right that stay free: a terminal writes ^C there, which must not wrap
 REFRESHES = 10  # a second
+CLUSTER = "\0"  # the key of the line about a cluster, which no input has
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class Bar:
     @_show.register
     def _(self, event: events.Advanced) -> None:
         self._lines[event.input] = Line(lines.label(event.input), *self._numbers(event))
+
+    @_show.register
+    def _(self, event: events.ClusterAdvanced) -> None:
+        numbers = lines.format_cluster(event).split(", ")
+        self._lines = {CLUSTER: Line("cluster", event.share, tuple(numbers))}  # in place of one for each file
 
     @_show.register
     def _(self, event: events.Fetching) -> None:

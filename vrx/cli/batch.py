@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,11 @@ def plan(batch: Batch, json: bool) -> tuple[list[Row], int]:
             render.emit_json({"type": "plan", **found.as_dict()})
         else:
             render.emit_table(("", ""), plan_rows(found))
+    note = batch.plan_note
+    if note is not None and json:
+        render.emit_json({"type": "note", **asdict(events.Noted.of("", note))})
+    elif note is not None:
+        render.emit_table(("", ""), [("cluster", note.text)])
     return rows, int(batch.exit_code(plans))
 
 

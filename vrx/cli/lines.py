@@ -27,6 +27,12 @@ def format_event(event: Event, verbose: bool) -> str | None:
             return f"{label(event.input)}: skipped, {event.output} exists"
         case events.Failed():
             return format_failed(event)
+        case events.WorkerJoined() if verbose:
+            return f"{event.worker} is ready on {event.node} ({event.device})"
+        case events.UnitChanged() if verbose:
+            return format_unit(event)
+        case events.NodeFinished():
+            return format_node(event)
         case events.Noted() if verbose or event.level != events.DETAIL:
             return event.text
         case _:
@@ -47,6 +53,29 @@ def format_previewed(event: events.Previewed) -> str:
     names = event.output if event.clip is None else f"{event.output} and {event.clip}"
     counts = f"{format_count(len(event.places), 'place')}, {format_count(event.frames, 'frame')}"
     return f"{names}: {counts}, {event.seconds:.1f} s"
+
+
+def format_unit(event: events.UnitChanged) -> str:
+    """`in.mp4 span 3: begun by vrx worker 1 on render-2`."""
+    part = "" if event.span is None else f" span {event.span + 1}"
+    why = f": {event.reason}" if event.reason else ""
+    return f"{label(event.input)}{part}: {event.state} by {event.worker} on {event.node}{why}"
+
+
+def format_node(event: events.NodeFinished) -> str:
+    """`render-2: 4 workers, 31 spans, 9120 frames, 12.1 fps, 1 failure`."""
+    rate = event.frames * event.workers / max(event.seconds, 1e-9)
+    counts = [format_count(event.workers, "worker"), format_count(event.spans, "span")]
+    counts += [format_count(event.frames, "frame")] + ([format_speed(rate)] if rate > 0 else [])
+    return f"{event.node}: {', '.join(counts)}, {format_count(event.failures, 'failure')}"
+
+
+def format_cluster(event: events.ClusterAdvanced) -> str:
+    """`3 of 40 files, 31 of 92 spans, 8 workers, 12.1 fps, 1:02:10 left`."""
+    parts = [f"{event.files_done} of {event.files} files", f"{event.spans_done} of {event.spans} spans"]
+    parts += [format_count(event.workers, "worker")] + ([format_speed(event.fps)] if event.fps > 0 else [])
+    left = [] if event.seconds_left is None else [f"{format_duration(event.seconds_left)} left"]
+    return ", ".join(parts + left)
 
 
 def format_failed(event: events.Failed) -> str:

@@ -66,6 +66,8 @@ class PlainProgress:
                 self._advanced(event)
             case events.Fetching():
                 self._fetching(event)
+            case events.ClusterAdvanced():
+                self._clustered(event)
             case _:
                 if isinstance(event, events.Started):
                     share = event.resumed_frames / event.frames if event.frames else 0.0
@@ -80,6 +82,13 @@ class PlainProgress:
         if monotonic() - last.when > PLAIN_SECONDS or share - last.share >= PLAIN_SHARE:
             self._reported[event.input] = Reported(monotonic(), share)
             self._say(lines.format_advanced(event))
+
+    def _clustered(self, event: events.ClusterAdvanced) -> None:
+        """A line about all files every PLAIN_SECONDS or PLAIN_SHARE of them."""
+        last = self._reported.setdefault("", Reported(monotonic()))
+        if monotonic() - last.when > PLAIN_SECONDS or event.share - last.share >= PLAIN_SHARE:
+            self._reported[""] = Reported(monotonic(), event.share)
+            self._say(lines.format_cluster(event))
 
     def _fetching(self, event: events.Fetching) -> None:
         """A line every PLAIN_SECONDS, and one when the file is complete."""

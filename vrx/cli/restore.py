@@ -65,6 +65,8 @@ class SharedOptions:
     vary: Vary = None
     threads: r.Threads = None
     jobs: r.Jobs = 1
+    ray: r.Ray = None
+    ship: r.Ship = False
     until: r.Until = None
     on_done: r.OnDone = None
     resume: r.Resume = True
@@ -133,6 +135,8 @@ class SharedOptions:
 
     def run(self, line: Sequence[str]) -> batch.RunOptions:
         """How the command runs that was typed as a line.  Raises UsageError."""
+        if self.ship and self.ray is None:
+            raise UsageError("--ship is for runs on a cluster", "Add --ray ADDRESS, or remove it")
         return batch.RunOptions(
             page=None if self.html is None else batch.Page(self.html, shlex.join(line)),
             dry_run=self.dry_run,
@@ -141,7 +145,13 @@ class SharedOptions:
             verbose=self.verbose,
             progress=self.progress,
             recursive=self.recursive,
-            batch=BatchSettings(deadline=parsing.parse_clock(self.until), on_done=self.on_done, jobs=self.jobs),
+            batch=BatchSettings(
+                deadline=parsing.parse_clock(self.until),
+                on_done=self.on_done,
+                jobs=self.jobs,
+                ray=self.ray,
+                ship=self.ship,
+            ),
         )
 
 

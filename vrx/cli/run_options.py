@@ -32,6 +32,24 @@ Jobs = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|local|ADDRESS",
+        help="Work on a Ray cluster, at its address (HOST:6379), or on all of this machine. Long videos are divided at "
+        "cuts. Needs: pip install ray.",
+        rich_help_panel=RUN,
+    ),
+]
+Ship = Annotated[
+    bool,
+    typer.Option(
+        "--ship",
+        metavar=FLAG,
+        help="With --ray: send inputs and results through the cluster, whose nodes do not see the same disks.",
+        rich_help_panel=RUN,
+    ),
+]
 Until = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,8 @@ from pathlib import Path
 from vrx import events
 from vrx.batches import BatchSettings
 from vrx.errors import Exit, StoppedError, UsageError, VrxError, resource_errors
-from vrx.events import Watcher, ignore
+from vrx.events import Note, Watcher, ignore
+from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.compare import after_run
 from vrx.pipeline.existing import open_unless_done
@@ -35,12 +36,16 @@ class Batch:
     something, or several jobs cannot be worked on at once, and the error that keeps a model from being chosen.
     """
 
-    def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None = None) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None = None, pool: ModelPool | None = None
+    ) -> None:
         self._settings = settings or BatchSettings()
-        self.jobs, self._watch, self._pool = tuple(map(self._settings.prepare, jobs)), watch, ModelPool()
+        self.jobs, self._watch, self._pool = tuple(map(self._settings.prepare, jobs)), watch, pool or ModelPool()
         self._runner = JobRunner(watch, self._pool, self._settings)
         self.results: dict[int, JobResult] = {}
+        self.plan_note: Note | None = None  # about all plans together
         self._outputs: list[Path | None] = []
+        self.destinations: list[paths.Destination | None] = []
         self._needs: dict[int, int | None] = {}
         self._side_by_side = SideBySide(self._settings, watch)
         results = []
@@ -53,6 +58,7 @@ class Batch:
             entry = chosen.entry
             files = [find_destination(job, source, entry.name)] if job.preview is None else []
             files += [] if job.preview is None else find_files(job, source, entry.name).all
+            self.destinations.append(files[0])
             self._outputs.append(None if files[0] is None else files[0].path)
             results += [(job, file) for file in files]
         refuse_clashes(results)

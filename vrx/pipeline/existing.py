@@ -11,6 +11,7 @@ from vrx.events import Note
 from vrx.pipeline import paths
 from vrx.pipeline.resume import published
 from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume.journal import Fingerprint
 from vrx.pipeline.resume.published import Publication
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.session import Session
@@ -34,8 +35,11 @@ class Existing:
     publication: Publication | None = None
 
 
-def open_unless_done(session: Session) -> Existing | None:
-    """Open the job, unless its result exists and stays.  Raises OutputError for one that must not be replaced."""
+def open_unless_done(session: Session, marks: Fingerprint | None = None) -> Existing | None:
+    """Open the job, unless its result exists and stays.  Raises OutputError for one that must not be replaced.
+
+    `marks`: the fingerprint of the run where it is not the usual one.
+    """
     skip = session.job.output.skip_existing
     if skip and exists_unopened(session):
         return Existing()
@@ -44,7 +48,7 @@ def open_unless_done(session: Session) -> Existing | None:
     session.open()
     if skip and is_complete(session):
         return Existing()
-    publication = find_publication(session)
+    publication = find_publication(session, marks)
     if publication is not None:
         return Existing(publication)
     refuse_existing(session)
@@ -92,13 +96,15 @@ def refuse(destination: paths.Destination) -> None:
         raise OutputError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)
 
 
-def find_publication(session: Session) -> Publication | None:
+def find_publication(session: Session, marks: Fingerprint | None = None) -> Publication | None:
     """The record of an earlier run of this command that finished the result and was killed before it cleaned up."""
     path = session.output
     found = None if path is None or not session.job.output.resume else published.find(path)
     if found is None:
         return None
-    marks = fingerprint(session.job, session.entry.name, session.components().paths(), (session.device, session.dtype))
+    if marks is None:
+        where = (session.device, session.dtype)
+        marks = fingerprint(session.job, session.entry.name, session.components().paths(), where)
     logger.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
     return found if marks == found.fingerprint else None
 

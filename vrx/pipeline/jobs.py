@@ -53,14 +53,14 @@ class JobRunner:
         begin = perf_counter()
         result = self.attempt(job, self.work)
         self.finished = JobResult(result, perf_counter() - begin, command_failed=True)
-        failed = not self._run_command(job, output, result)
+        failed = not self.run_command(job, output, result)
         self.finished = None
         return JobResult(result, perf_counter() - begin, failed)
 
     def fail(self, job: Job, output: Path | None, error: VrxError) -> JobResult:
         """Report a failure that was found before a job began, and run the user's command."""
         self.report(job, error)
-        return JobResult(error, 0.0, not self._run_command(job, output, error))
+        return JobResult(error, 0.0, not self.run_command(job, output, error))
 
     def attempt(self, job: Job, action: Callable[[Job], Result]) -> Result | VrxError:
         """The result of an action on a job, or its failure.  Raises StoppedError."""
@@ -135,7 +135,7 @@ class JobRunner:
             self.stopped = event
         self._watch(event)
 
-    def _run_command(self, job: Job, output: Path | None, result: RestoreResult | PreviewResult | VrxError) -> bool:
+    def run_command(self, job: Job, output: Path | None, result: RestoreResult | PreviewResult | VrxError) -> bool:
         """Run the user's command, unless a job was skipped; whether it succeeded."""
         command, error = self._settings.on_done, result if isinstance(result, VrxError) else None
         if command is None or (not isinstance(result, VrxError) and result.skipped):

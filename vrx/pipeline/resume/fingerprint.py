@@ -74,13 +74,19 @@ def describe_file(path: Path) -> str:
     Another file of the same name, size and time (a copy tool may keep them) differs nearly everywhere.
     """
     found = path.stat()
+    return f"{path.name}:{found.st_size}:{found.st_mtime_ns}:{hash_samples(path)}"
+
+
+def hash_samples(path: Path) -> str:
+    """The hash of one file's samples; of what is not a file, that of nothing."""
+    found = path.stat()
     digest = sha256()
     if stat.S_ISREG(found.st_mode):
         with path.open("rb") as file:
             for place, length in sample_ranges(found.st_size):
                 file.seek(place)
                 digest.update(file.read(length))
-    return f"{path.name}:{found.st_size}:{found.st_mtime_ns}:{digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]
 
 
 def sample_ranges(size: int) -> list[tuple[int, int]]:

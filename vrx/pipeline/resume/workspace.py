@@ -44,7 +44,8 @@ class Workspace:
 
     def __init__(self, result: Path) -> None:
         self.folder = folder_of(result)
-        self._lock = FileLock(self.folder / LOCK, timeout=0)  # the system releases it for those who are killed
+        # the system releases it for those who are killed; it may be released by another thread
+        self._lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
         with disk_errors(self.folder):
             self._acquire(result)
         clear_leftovers(result)

@@ -17,16 +17,17 @@ from vrx.pipeline.existing import Existing, open_unless_done
 from vrx.pipeline.paths import make_folder
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.resume import published
-from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume.fingerprint import fingerprint, hash_samples
+from vrx.pipeline.resume.journal import Fingerprint
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES, can_segment
-from vrx.pipeline.run import RestoreResult, report_existing
+from vrx.pipeline.run import RestoreResult, execute, report_existing
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans.journal import Found, SpanJournal
 from vrx.pipeline.spans.part import SpanWork
 from vrx.pipeline.spans.restore import restore_span
 from vrx.pipeline.spans.span import Span, group_spans
-from vrx.settings import Job, ModelSettings
+from vrx.settings import Dtype, Job, ModelSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +39,25 @@ class Means:
     model: str
     checkpoint: str
     device: str
-    dtype: str
+    dtype: Dtype
 
     def settings(self, model: ModelSettings) -> ModelSettings:
         """The settings that name these means, and leave nothing to choose."""
         name = self.model if model.name == "auto" else model.name
-        return replace(model, name=name, device=self.device, dtype=self.dtype)  # type: ignore[arg-type]
+        return replace(model, name=name, device=self.device, dtype=self.dtype)
 
 
-def divisible(session: Session) -> bool:
+def span_marks(session: Session, means: Means) -> Fingerprint:
+    """Everything that decides what the spans of an open session become."""
+    where = (torch.device(means.device), torch.float32)
+    marks = fingerprint(session.job, means.model, [], where)
+    own = {"the number type": means.dtype, "the checkpoint": means.checkpoint, "the spans": str(SEGMENT_FRAMES)}
+    return marks | own
+
+
+def divisible(session: Session, least: int) -> bool:
     """Whether the result of an open session can be made of spans: it is long enough and can be joined."""
-    long = session.frames is None or session.frames > SEGMENT_FRAMES
+    long = session.frames is None or session.frames > least
     return long and session.job.source != "-" and can_segment(session.target)
 
 
@@ -64,10 +73,7 @@ class SpannedResult:
         self._stack = ExitStack()
         if session.destination is not None:
             make_folder(session.destination)
-        where = (torch.device(means.device), torch.float32)
-        marks = fingerprint(session.job, means.model, [], where)
-        marks |= {"the number type": means.dtype, "the checkpoint": means.checkpoint, "the spans": str(SEGMENT_FRAMES)}
-        self.journal = self._stack.enter_context(SpanJournal(session.output, marks))
+        self.journal = self._stack.enter_context(SpanJournal(session.output, span_marks(session, means)))
         published.forget(session.output)  # it is of another result
         self.saved = self.journal.frames
         self._job = replace(session.job, model=means.settings(session.job.model))
@@ -99,19 +105,20 @@ class SpannedResult:
         """All spans, once they are known."""
         return self.journal.found
 
-    def works(self) -> Iterator[SpanWork]:
+    def works(self, check: Callable[[], object] = lambda: None) -> Iterator[SpanWork]:
         """The spans that are left to restore, as they are found: all frames of the source are read for it, once.
 
-        Raises InputError.
+        `check` is called for each frame, and may raise.  Raises InputError.
         """
         if self.journal.found is None:
-            yield from self._find()
+            yield from self._find(check)
         else:
             yield from (self._work(span) for span in self.journal.found.spans if not self.journal.has(span))
 
-    def _find(self) -> Iterator[SpanWork]:
+    def _find(self, check: Callable[[], object]) -> Iterator[SpanWork]:
         spans: list[Span] = []
-        for span in group_spans(find_boundaries(self.session), self.session.reader.origin, SEGMENT_FRAMES):
+        frames = (item for item in find_boundaries(self.session) if check() is None)
+        for span in group_spans(frames, self.session.reader.origin, SEGMENT_FRAMES):
             spans.append(span)
             if not self.journal.has(span):
                 yield self._work(span)
@@ -151,17 +158,26 @@ class SpannedResult:
         return RestoreResult(result, found.frames, found.scenes, perf_counter() - self._begin)
 
 
+def name_dtype(dtype: torch.dtype) -> Dtype:
+    """A number type as the settings name it."""
+    names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+    return names.get(dtype, "fp32")
+
+
 def local_means(session: Session) -> Means:
     """What this process restores the spans of an open session with."""
-    files = "; ".join(str(path) for path in session.components().paths())
-    dtype = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(session.dtype, "fp32")
-    return Means(model=session.entry.name, checkpoint=files, device=str(session.device), dtype=dtype)
+    files = "; ".join(f"{path.name} {hash_samples(path)}" for path in session.components().paths())
+    return Means(
+        model=session.entry.name, checkpoint=files, device=session.device.type, dtype=name_dtype(session.dtype)
+    )
 
 
 def restore_in_spans(
     job: Job, watch: Watcher = events.ignore, order: Callable[[Iterable[SpanWork]], Iterable[SpanWork]] = iter
 ) -> RestoreResult:
     """Restore a job span by span in this process, in any `order`: the same bytes as its spans restored elsewhere.
+
+    A short result, and one that cannot be joined, is restored at once.
 
     Raises VrxError.
     """
@@ -170,6 +186,8 @@ def restore_in_spans(
         existing = open_unless_done(session)
         if isinstance(existing, Existing):
             return report_existing(session, existing)
+        if not divisible(session, SEGMENT_FRAMES):
+            return execute(session)
         with SpannedResult(session, local_means(session)) as result:
             for work in order(result.works()):
                 result.accept(work.span, restore_span(work, result.folder, pool, watch))

@@ -1,0 +1,179 @@
+"""Batches on a real cluster of two raylets: the bytes of one process, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clips import ClipMaker
+from tests.cluster.conftest import needs_ray
+from tests.pipeline.jobs import make_job
+from tests.pipeline.spans.sources import FRAMES, KINDS
+from vrx import api, events
+from vrx.batches import BatchSettings
+from vrx.errors import OutputError, VrxError
+from vrx.events import Event
+from vrx.pipeline.jobs import JobResult
+from vrx.pipeline.resume.workspace import folder_of
+from vrx.pipeline.spans import result
+from vrx.pipeline.spans.result import restore_in_spans
+from vrx.settings import Job
+
+pytestmark = needs_ray
+LEAST = 16  # frames of a span
+TEN = (
+    "variable rate", "sound", "subtitles", "transport stream", "program stream", "avi", "webm", "many cuts", "no cut",
+    "one frame",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from vrx.cluster import files
+
+    for module in (result, files):
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", LEAST)
+
+
+def jobs_of(clips: Sequence[Path], folder: Path, **written: Any) -> list[Job]:
+    """A job for each clip, with one thread, as workers have."""
+    jobs = [make_job(clip, folder / f"{clip.stem}-{n}{suffix_of(clip)}", **written) for n, clip in enumerate(clips)]
+    return [replace(job, model=replace(job.model, threads=1)) for job in jobs]
+
+
+def suffix_of(clip: Path) -> str:
+    return clip.suffix if clip.suffix in (".mkv", ".mp4", ".webm", ".mov") else ".mkv"
+
+
+def run(
+    jobs: Sequence[Job], cluster: Any, watch: Callable[[Event], None] = events.ignore, **settings: Any
+) -> dict[int, JobResult]:
+    batch = api.batch(jobs, watch, BatchSettings(ray=cluster.address, **settings))
+    batch.restore_all()
+    return batch.results
+
+
+def alone(job: Job, output: Path) -> bytes:
+    """The bytes of a run in this process, with the same spans."""
+    restore_in_spans(replace(job, output=replace(job.output, path=str(output))))
+    return output.read_bytes()
+
+
+def outputs(jobs: Sequence[Job]) -> list[Path]:
+    return [Path(str(job.output.path)) for job in jobs]
+
+
+def make_clips(folder: Path, kinds: Sequence[str]) -> list[Path]:
+    clips = []
+    for kind in kinds:
+        place = folder / kind.replace(" ", "-")
+        place.mkdir()
+        clips.append(KINDS[kind](ClipMaker(place)))
+    return clips
+
+
+def test_ten_kinds_of_clips_have_the_bytes_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    jobs = jobs_of(make_clips(tmp_path, TEN), tmp_path)
+    heard: list[Event] = []
+    results = run(jobs, cluster, heard.append)
+    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
+    for number, (job, output) in enumerate(zip(jobs, outputs(jobs), strict=True)):
+        assert output.read_bytes() == alone(job, output.with_stem(f"alone-{number}")), TEN[number]
+    spans = [e for e in heard if isinstance(e, events.UnitChanged)]
+    assert len({e.node for e in spans}) == 2
+    assert sum(e.span is not None and e.state == "done" for e in spans) > 20
+    nodes = [e for e in heard if isinstance(e, events.NodeFinished)]
+    assert sum(e.frames for e in nodes) == sum(done.result.frames for done in results.values())  # type: ignore[union-attr]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_shipped_files_give_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
+    jobs = jobs_of(make_clips(tmp_path, ("sound", "one frame")), tmp_path)
+    results = run(jobs, cluster, ship=True)
+    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
+    for number, (job, output) in enumerate(zip(jobs, outputs(jobs), strict=True)):
+        assert output.read_bytes() == alone(job, output.with_stem(f"alone-{number}"))
+
+
+class Killer:
+    """Kills workers by their process, and once a raylet, when spans begin."""
+
+    def __init__(self, cluster: Any, at: dict[int, str]) -> None:
+        self._cluster, self._at, self.begun = cluster, at, 0
+        self._processes: dict[str, int] = {}
+        self.heard: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.heard.append(event)
+        if isinstance(event, events.WorkerJoined):
+            self._processes[event.worker] = event.pid
+        if isinstance(event, events.UnitChanged) and event.state == "begun":
+            self.begun += 1
+            what = self._at.get(self.begun)
+            if what == "worker":
+                os.kill(self._processes[event.worker], signal.SIGKILL)
+            elif what == "raylet":
+                self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)
+                self._cluster.add_node(num_cpus=1, object_store_memory=80 << 20, memory=2 << 30)
+
+
+def test_killed_workers_and_raylets_lose_and_double_nothing(cluster: Any, tmp_path: Path) -> None:
+    jobs = jobs_of(make_clips(tmp_path, ("many cuts", "sound")), tmp_path)
+    killer = Killer(cluster, {2: "worker", 4: "raylet", 6: "worker"})
+    results = run(jobs, cluster, killer)
+    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
+    for number, (job, output) in enumerate(zip(jobs, outputs(jobs), strict=True)):
+        assert output.read_bytes() == alone(job, output.with_stem(f"alone-{number}"))
+    codes = [e.code for e in killer.heard if isinstance(e, events.Noted)]
+    assert codes.count("worker-lost") >= 3
+    assert "unit-retried" in codes
+
+
+def test_a_poisoned_span_fails_its_file_and_not_the_batch(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vrx.cluster import files
+
+    plain = files.Feeder._span_task
+
+    def poison(self: Any, file: Any, work: Any, shipments: Any) -> Any:
+        if work.span.number == 2 and file.number == 0:
+            work = replace(work, span=replace(work.span, head=1))
+        return plain(self, file, work, shipments)
+
+    monkeypatch.setattr(files.Feeder, "_span_task", poison)
+    jobs = jobs_of(make_clips(tmp_path, ("many cuts", "sound")), tmp_path)
+    heard: list[Event] = []
+    results = run(jobs, cluster, heard.append)
+    assert isinstance(results[0].result, VrxError)
+    assert "3 times" in results[0].result.message
+    assert not isinstance(results[1].result, VrxError)
+    assert not outputs(jobs)[0].exists()
+    assert folder_of(outputs(jobs)[0]).exists()  # what was restored is kept
+    monkeypatch.undo()
+    monkeypatch.setenv("VRX_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(result, "SEGMENT_FRAMES", LEAST)
+    monkeypatch.setattr(files, "SEGMENT_FRAMES", LEAST)
+    again: list[Event] = []
+    assert not isinstance(run(jobs, cluster, again.append)[0].result, VrxError)
+    assert any(isinstance(e, events.Noted) and e.code == "resuming" for e in again)
+    assert not any(isinstance(e, events.UnitChanged) and e.input == jobs[1].source for e in again)
+
+
+def test_a_result_that_is_being_written_is_refused(cluster: Any, tmp_path: Path) -> None:
+    from vrx.pipeline.spans.journal import SpanJournal
+
+    jobs = jobs_of(make_clips(tmp_path, ("sound", "one frame")), tmp_path)
+    with SpanJournal(outputs(jobs)[0], {}):
+        results = run(jobs, cluster)
+    assert isinstance(results[0].result, OutputError)
+    assert "another vrx is writing" in results[0].result.message
+    assert results[1].result.frames == 1  # type: ignore[union-attr]
+    assert FRAMES > LEAST

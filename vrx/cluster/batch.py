@@ -1,0 +1,227 @@
+"""A batch on a Ray cluster: joined, its workers compared, its files restored there; `Batch` in all other respects."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from vrx import events
+from vrx.batches import BatchSettings
+from vrx.cluster import connect
+from vrx.cluster.cost import Rates, counts_for, find_limit, measure_disk, simulate
+from vrx.cluster.crew import Crew, difference_of
+from vrx.cluster.record import BatchRecord
+from vrx.cluster.run import Run, Setup
+from vrx.cluster.shipping import files_of, size_of
+from vrx.cluster.units import Facts
+from vrx.cluster.worker import versions
+from vrx.errors import StoppedError, UsageError, VrxError
+from vrx.events import Fact, Note, Watcher
+from vrx.files import format_bytes
+from vrx.pipeline.batch import Batch
+from vrx.pipeline.jobs import JobResult, exit_code_of
+from vrx.pipeline.memory import BASE_MEMORY
+from vrx.pipeline.plan import Plan, memory_needed
+from vrx.pipeline.pool import ModelPool, Selection
+from vrx.pipeline.resume.writer import SEGMENT_FRAMES
+from vrx.pipeline.session import Session
+from vrx.pipeline.source import find_boundaries
+from vrx.pipeline.spans.result import divisible
+from vrx.pipeline.spans.span import group_spans
+from vrx.settings import Job
+
+logger = logging.getLogger(__name__)
+
+
+class ClusterBatch(Batch):
+    """As `Batch`, on the cluster of the settings.  Raises UsageError and DeviceError where that cannot be used."""
+
+    def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings) -> None:
+        assert settings.ray is not None
+        check_jobs(jobs, settings)
+        self._stops: list[events.Stopped] = []
+        self._cluster = ExitStack()
+        pool = ModelPool()
+        try:
+            where = self._cluster.enter_context(connect.connect(settings.ray, settings.ship))
+            nodes = connect.find_nodes()
+            need = connect.plan_workers(nodes, memory_of(jobs, settings), jobs[0].model.threads)
+            template = absolute(replace(jobs[0], model=replace(jobs[0].model, threads=need.threads)))
+            self._threads = need.threads
+            self._crew = Crew(need, template, watch, shared=not settings.ship)
+            self._crew.gather()
+            assert self._crew.first is not None
+            self._facts = self._crew.first
+            self._check_driver(self._facts)
+            for job in jobs:
+                known = ModelPool().select(replace(job.model, name=self._facts.means.model, device="cpu"), job.restore)
+                device = torch.device(self._facts.means.device)
+                pool.keep(job.model, job.restore, Selection(known.entry, known.catalogue, device))
+            super().__init__(jobs, watch, settings, pool)
+            self._announce(where)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all workers, and leave the cluster."""
+        if hasattr(self, "_crew"):
+            self._crew.kill()
+        self._cluster.close()
+
+    def _check_driver(self, facts: Facts) -> None:
+        here = replace(facts, versions=versions())
+        difference = difference_of(here, facts)
+        if difference:
+            raise UsageError(
+                f"this machine and the nodes of the cluster differ: {difference}", "Install the same versions on both"
+            )
+
+    def _announce(self, where: str) -> None:
+        workers = len(self._crew.ready)
+        nodes = {worker.node.name for worker in self._crew.ready}
+        size = sum(size_of(job) for job in self.jobs) if self._settings.ship else 0
+        how = f"{format_bytes(size)} are shipped to them" if self._settings.ship else "all see the same files"
+        text = f"{where}: {workers} workers on {len(nodes)} nodes ({', '.join(sorted(nodes)[:8])}); {how}"
+        self._watch(events.Noted.of("", Note("cluster-joined", text, {"workers": workers, "bytes": size})))
+
+    def plan_all(self) -> list[Plan | VrxError]:
+        """As that of `Batch`; `plan_note` says how long it takes with N workers, and what bounds it."""
+        try:
+            plans = super().plan_all()
+            self.plan_note = self._predict(plans)
+            return plans
+        finally:
+            self.close()
+
+    def _predict(self, plans: Sequence[Plan | VrxError]) -> Note | None:
+        """What the cost model says, from spans that are found for it now; None where a model's speed is not known."""
+        files: list[list[int]] = []
+        seconds, scanned, size, frames = 0.0, 0.0, 0.0, 0
+        for job, plan in zip(self.jobs, plans, strict=True):
+            if isinstance(plan, VrxError) or plan.action not in ("write", "replace"):
+                continue
+            if plan.seconds is None or not plan.frames:
+                return None
+            begin = perf_counter()
+            files.append(self._spans_of(job))
+            scanned += perf_counter() - begin
+            found = sum(files[-1])
+            frames, seconds = frames + found, seconds + plan.seconds * found / plan.frames
+            pixels = plan.target_size[0] * plan.target_size[1] / (plan.source_size[0] * plan.source_size[1])
+            size += Path(job.source).stat().st_size * pixels
+        if not frames:
+            return None
+        threads = torch.get_num_threads() if self._facts.means.device == "cpu" else self._threads
+        rates = Rates(
+            restore=frames / seconds * min(1.0, self._threads / threads),
+            scan=frames / scanned,
+            disk=measure_disk(Path(tempfile.gettempdir())),
+            frame_bytes=size / frames,
+        )
+        limit, there = find_limit(files, rates), len(self._crew.ready)
+        times = {n: simulate(files, n, rates).seconds for n in counts_for(there, limit.workers)}
+        shown = ", ".join(f"{n}: {format_seconds(s)}" for n, s in times.items())
+        text = (
+            f"{sum(map(len, files))} spans of {len(files)} files, {frames} frames; time by number of workers "
+            f"({there} here): {shown}; more than about {limit.workers} do not help: {limit.name}"
+        )
+        facts: dict[str, Fact] = {"spans": sum(map(len, files)), "frames": frames, "workers": there}
+        facts |= {"limit": limit.name, "limit_workers": limit.workers}
+        return Note("cluster-plan", text, {**facts, **{f"seconds_{n}": s for n, s in times.items()}})
+
+    def _spans_of(self, job: Job) -> list[int]:
+        """The lengths of a job's spans, in frames."""
+        with Session(job, events.ignore, self._pool) as session:
+            session.open()
+            found = group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)
+            lengths = [span.frames for span in found]
+            return lengths if divisible(session, SEGMENT_FRAMES) else [sum(lengths)]
+
+    def _make_setup(self) -> Setup:
+        return Setup(
+            jobs=self.jobs,
+            destinations=self.destinations,
+            outputs=self._outputs,
+            crew=self._crew,
+            watch=self._watch,
+            runner=self._runner,
+            pool=self._pool,
+            means=self._facts.means,
+            on_worker=self._on_worker,
+            ships=self._settings.ship,
+            results=self.results,
+            stops=self._stops,
+        )
+
+    def _on_worker(self, job: Job) -> Job:
+        """A job that means the same on every node, with a worker's share of threads."""
+        return absolute(replace(job, model=replace(job.model, threads=self._threads)))
+
+    @property
+    def stops(self) -> list[events.Stopped]:
+        """The events of the files that a stop ended."""
+        return self._stops
+
+    def restore_all(self) -> Mapping[int, JobResult]:
+        """As that of `Batch`."""
+        record = BatchRecord(self.jobs, [d.path if d else None for d in self.destinations])
+        try:
+            Run(self._make_setup(), record).run()
+        except (KeyboardInterrupt, StoppedError) as stop:
+            self._finish(exit_code_of(stop))
+            raise
+        finally:
+            self.close()
+        if all(not isinstance(done.result, VrxError) for done in self.results.values()):
+            record.remove()
+        self._finish(self.exit_code())
+        return self.results
+
+
+def format_seconds(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def absolute(job: Job) -> Job:
+    """A job whose paths mean the same in every folder."""
+    restore, selection = job.restore, job.selection
+    if restore.mask is not None:
+        restore = replace(restore, mask=restore.mask.absolute())
+    if selection.scenes not in ("auto", "off"):
+        selection = replace(selection, scenes=str(Path(selection.scenes).absolute()))
+    return replace(job, source=str(Path(job.source).absolute()), restore=restore, selection=selection)
+
+
+def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
+    """Refuse pipes, previews, and options of runs on one machine.  Raises UsageError."""
+    for option, given in (("--jobs", settings.jobs > 1), ("--until", settings.deadline.moment is not None)):
+        if given:
+            raise UsageError(f"--ray and {option} are mutually exclusive", "Remove one of them")
+    if any(job.source == "-" or job.output.path == "-" for job in jobs):
+        raise UsageError("--ray and pipes are mutually exclusive", "Name the input, and the result with -o")
+    if any(job.preview is not None for job in jobs):
+        raise UsageError("--ray and previews are mutually exclusive", "Remove one of them")
+
+
+def memory_of(jobs: Sequence[Job], settings: BatchSettings) -> int:
+    """Bytes that a worker takes for the largest file; what cannot be read is said when it is its turn."""
+    if settings.ship:
+        for job in jobs:
+            files_of(job)
+    largest = max(jobs, key=lambda job: Path(job.source).stat().st_size if Path(job.source).is_file() else 0)
+    with suppress(VrxError), Session(largest, events.ignore, ModelPool()) as session:
+        session.open()
+        return memory_needed(session) or BASE_MEMORY
+    return BASE_MEMORY

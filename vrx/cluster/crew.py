@@ -1,0 +1,234 @@
+"""The crew: workers that were asked for, those that are ready, and what each is at.  They must all be alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from vrx import events
+from vrx.cluster import connect
+from vrx.cluster.connect import Actor, LostError, Need, Node
+from vrx.cluster.files import Task
+from vrx.cluster.units import Facts
+from vrx.errors import DeviceError, ModelError, UsageError, VrxError
+from vrx.events import Note, Watcher
+from vrx.settings import Job
+
+GRACE = 60.0  # seconds that a run waits for all workers once some are ready
+PATIENCE = 300.0  # seconds that it waits for the first one
+LOOK_AGAIN = 5.0  # seconds after which new nodes are looked for
+MAX_LOST = 5  # workers in a row that end before they are ready
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker that is ready, and the `stream` of the task at hand; `done` frames of it since `begun`."""
+
+    name: str
+    node: Node
+    actor: Actor
+    facts: Facts
+    task: Task | None = None
+    stream: Any = None
+    begun: float = 0.0
+    done: int = 0
+
+    def begin(self, task: Task) -> None:
+        """Have it work on a task."""
+        self.task, self.begun, self.done = task, monotonic(), 0
+        self.stream = self.actor.begin(task.unit, task.label)
+
+
+@dataclass
+class Tally:
+    """What the workers of a node did."""
+
+    workers: int = 0
+    spans: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+
+
+class Crew:
+    """All workers of a run.  `ready` are at work or idle; `asked` are still coming.
+
+    Raises UsageError where nodes differ, and the error of a model that a node lacks, with the names of the nodes.
+    """
+
+    def __init__(self, need: Need, job: Job, watch: Watcher, *, shared: bool = True) -> None:
+        self._need, self._job, self._watch = need, job, watch
+        self._shared = shared
+        self._numbers = count(1)
+        self._looked, self._lost = 0.0, 0
+        self.asked: dict[str, Actor] = {}
+        self.ready: list[Worker] = []
+        self.tallies: dict[str, Tally] = {}
+        self.nodes: dict[str, Node] = {}
+        self.first: Facts | None = None
+
+    def gather(self) -> None:
+        """Wait until all workers are ready that there is room for, or some after a time, and compare them.
+
+        Raises DeviceError where there is no room for any, and VrxError.
+        """
+        self.look()
+        if not self.asked:
+            raise DeviceError(*no_room(self._need, list(self.nodes.values())))
+        begin, failed, arrived = monotonic(), {}, []
+        while self.asked:
+            worker, error = self._next_arrival(1.0)
+            if worker is not None:
+                arrived.append(worker)
+            if error is not None:
+                failed[error[0]] = error[1]
+            waited = monotonic() - begin
+            if waited > (GRACE if arrived else PATIENCE):
+                break
+        if failed:
+            raise fail_together(failed)
+        if not arrived:
+            raise DeviceError("no worker of the cluster became ready", "See: ray status")
+        check_alike(arrived)
+        self.first = arrived[0].facts
+        for worker in arrived:
+            self._welcome(worker)
+
+    def look(self) -> None:
+        """Ask for as many workers as there is room for; new nodes get theirs."""
+        self._looked = monotonic()
+        self.nodes = {node.id: node for node in connect.find_nodes()}
+        room = sum(self._need.places(node) for node in self.nodes.values())
+        for _ in range(room - len(self.asked) - len(self.ready)):
+            name = f"vrx worker {next(self._numbers)}"
+            self.asked[name] = connect.hire(name, self._need, self._job, self._shared)
+
+    def update(self) -> None:
+        """Take in workers that became ready meanwhile, and ask for more where nodes came.  Raises DeviceError."""
+        if monotonic() - self._looked > LOOK_AGAIN:
+            self.look()
+        while True:
+            worker, error = self._next_arrival(0.0)
+            if worker is None and error is None:
+                break
+            if worker is not None and self.first is not None:
+                difference = difference_of(self.first, worker.facts)
+                if difference:
+                    worker.actor.kill()
+                    self._note("worker-refused", worker.name, worker.node.name, f"is not used: {difference}")
+                else:
+                    self._welcome(worker)
+            if error is not None:
+                self._note("worker-refused", error[0], error[0], f"is not used: {error[1].message}")
+        if not self.ready and (not self.asked or self._lost >= MAX_LOST):
+            raise DeviceError("no worker of the cluster is left", "See: ray status; the same command resumes")
+
+    def _next_arrival(self, seconds: float) -> tuple[Worker | None, tuple[str, VrxError] | None]:
+        """A worker that became ready, or the node and the error of one that cannot be used."""
+        by_reference = {actor.ready: name for name, actor in self.asked.items()}
+        for reference in connect.wait(list(by_reference), seconds)[:1]:
+            name = by_reference[reference]
+            actor = self.asked.pop(name)
+            try:
+                facts, place = connect.get(actor.ready), connect.get(actor.place)
+            except LostError as error:
+                self._lost += 1
+                self._note("worker-lost", name, "", f"ended before it was ready: {error}")
+                return None, (name, DeviceError(f"{name}: {error}")) if self._lost >= MAX_LOST else None
+            self._lost = 0
+            node = self.nodes.get(place) or next(n for n in connect.find_nodes() if n.id == place)
+            self.nodes[node.id] = node
+            if isinstance(facts, VrxError):
+                actor.kill()
+                return None, (node.name, facts)
+            return Worker(name, node, actor, facts), None
+        return None, None
+
+    def _welcome(self, worker: Worker) -> None:
+        self.ready.append(worker)
+        self.tallies.setdefault(worker.node.name, Tally()).workers += 1
+        means = worker.facts.means
+        self._watch(
+            events.WorkerJoined(
+                worker=worker.name,
+                node=worker.node.name,
+                pid=worker.facts.pid,
+                device=means.device,
+                model=means.model,
+                versions=worker.facts.versions,
+            )
+        )
+
+    def lose(self, worker: Worker, why: str) -> None:
+        """A worker is gone; another one is asked for where there is room."""
+        self.ready.remove(worker)
+        self.tallies[worker.node.name].failures += 1
+        self._note("worker-lost", worker.name, worker.node.name, f"is gone: {why}")
+        worker.actor.kill()
+        self.look()
+
+    def dismiss(self, worker: Worker) -> None:
+        """End a worker whose work is no longer wanted, and ask for another one."""
+        worker.actor.kill()
+        self.ready.remove(worker)
+        self.look()
+
+    def kill(self) -> None:
+        """End all."""
+        for actor in [*self.asked.values(), *(worker.actor for worker in self.ready)]:
+            actor.kill()
+        self.asked, self.ready = {}, []
+
+    def idle(self) -> Iterator[Worker]:
+        """Workers without a task."""
+        return (worker for worker in self.ready if worker.task is None)
+
+    def _note(self, code: str, name: str, node: str, text: str) -> None:
+        where = f"{name} on {node}" if node and node != name else name
+        facts = {"worker": name, "node": node}
+        note = {
+            "worker-lost": lambda: Note("worker-lost", f"{where} {text}", facts, "warning"),
+            "worker-refused": lambda: Note("worker-refused", f"{where} {text}", facts, "warning"),
+        }
+        self._watch(events.Noted.of("", note[code]()))
+
+
+def no_room(need: Need, nodes: Sequence[Node]) -> tuple[str, str]:
+    """The message and the hint where no node has room for a worker."""
+    gpus = f", {need.gpus} GPU" if need.gpus else ""
+    largest = max((node.memory for node in nodes), default=0)
+    return (
+        f"no node has room for a worker ({need.threads} CPU{gpus}, {need.memory / 1e9:.1f} GB): "
+        f"of {len(nodes)} the largest has {largest / 1e9:.1f} GB",
+        "See: ray status; with fewer --threads, or a smaller --scale, less is needed",
+    )
+
+
+def difference_of(one: Facts, other: Facts) -> str:
+    """How two workers differ in what decides results, in words; empty for not at all."""
+    pairs = [(name, one.versions.get(name), other.versions.get(name)) for name in one.versions | other.versions]
+    for name in ("model", "checkpoint", "device", "dtype"):
+        pairs.append((name, getattr(one.means, name), getattr(other.means, name)))
+    return ", ".join(f"{name} {first} and {second}" for name, first, second in pairs if first != second)
+
+
+def check_alike(workers: Sequence[Worker]) -> None:
+    """Refuse workers whose results would differ.  Raises UsageError."""
+    first = workers[0]
+    for worker in workers[1:]:
+        difference = difference_of(first.facts, worker.facts)
+        if difference:
+            raise UsageError(
+                f"the nodes {first.node.name} and {worker.node.name} differ: {difference}",
+                "Install the same versions on all nodes; name --model and --dtype where those differ",
+            )
+
+
+def fail_together(failed: dict[str, VrxError]) -> VrxError:
+    """One error for all nodes that failed."""
+    first = next(iter(failed.values()))
+    kind: Callable[[str, str], VrxError] = ModelError if isinstance(first, ModelError) else type(first)
+    return kind(f"on {', '.join(sorted(failed))}: {first.message}", first.hint)
