@@ -30,7 +30,11 @@ def raylets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The cluster of all tests: it takes a while to start."""
     from ray.cluster_utils import Cluster
 
-    values = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
+    values = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_raylet_start_wait_time_s": "180",
+    }
     values |= {"VRX_HOME": str(tmp_path_factory.mktemp("home"))}
     values |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():

@@ -15,6 +15,7 @@ from vrx.errors import DeviceError, UsageError
 from vrx.media.signals import SIGNALS
 from vrx.settings import Job
 
+logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 LOCAL_STORE = 256 << 20  # bytes of the object store that is started here: without --ship only messages are in it
 
@@ -79,11 +80,19 @@ def connect(address: str, ship: bool) -> Iterator[str]:
     """
     ray = load_ray()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray sets one of its own
+    silence(ray)
     try:
         yield join(ray, address, ship)
     finally:
         ray.shutdown()
         restore(handlers)
+
+
+def silence(ray: Any) -> None:
+    """Keep what Ray reports of lost processes off standard output, where events are; it has no setting for that."""
+    printer = getattr(getattr(ray, "_private", None), "worker", None)
+    if printer is not None and hasattr(printer, "print_to_stdstream"):
+        printer.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("%s", data.get("lines"))
 
 
 def join(ray: Any, address: str, ship: bool) -> str:
