@@ -82,7 +82,7 @@ KINDS: dict[str, Callable[[ClipMaker], Path]] = {
     "wrong key frames": lambda clip: mislabeled(clip, "a.mp4"),
     "interlaced": lambda clip: interlaced(clip, "a.mkv"),
     "numbered pictures": lambda clip: remuxed(clip, "f_%03d.png"),
-    "many cuts": lambda clip: clip("a.mkv", frames=FRAMES, cuts=range(8, FRAMES, 9)),
+    "many cuts": lambda clip: clip("a.mkv", frames=FRAMES, cuts=range(16, FRAMES, 16)),
     "no cut": lambda clip: clip("a.mkv", frames=FRAMES),
     "one frame": lambda clip: clip("a.mkv", frames=1),
 }
