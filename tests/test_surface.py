@@ -13,7 +13,7 @@ from vrx.errors import Exit
 
 RESTORING = {
     "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--steps",
-    "--guidance",
+    "--guidance", "--prefer",
     "--offline", "--strength", "--denoise", "--grain", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
@@ -24,6 +24,7 @@ RESTORING = {
 }  # fmt: skip
 OPTIONS = {
     "upscale": RESTORING | {"--scale", "--width", "--height", "--size", "--square", "--look"},
+    "restore": RESTORING | {"--look"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--box", "--dilate"},
     "info": {"--scenes", "--recursive", "--stream", "--json"},
@@ -91,7 +92,7 @@ def test_options() -> None:
 
 def test_every_option_of_a_restoring_command_stands_in_a_panel_or_is_its_own() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    for name in ("upscale", "deblur", "inpaint"):
+    for name in ("upscale", "restore", "deblur", "inpaint"):
         loose = {
             max(p.opts, key=len)
             for p in commands[name].params

@@ -99,6 +99,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "transparency-loss": "transparency cannot be decoded",
     "waiting-for-memory": "with --jobs, an input waits until others leave it enough memory: bytes",
     "untagged-color": "the source has no color tags: matrix",
+    "weights-fit": "how the weights are stored, as the GPU has little memory: model, int8, offload",
 }
 
 

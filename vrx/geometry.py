@@ -57,7 +57,7 @@ def choose_size(
         if scale is not None:
             raise UsageError("--scale and a size are mutually exclusive", "Remove one of them")
         return DEFAULT_SCALE, TargetSize(width=width, height=height)
-    if scale is None or scale in get_args(Scale):
+    if scale is None or (scale in get_args(Scale) and scale > 1):  # at 1 a network without it enlarges, then shrinks
         return int(scale or DEFAULT_SCALE), None
     return DEFAULT_SCALE, TargetSize(factor=scale)
 

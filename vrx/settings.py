@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from vrx.geometry import Box, TargetSize, TimeRange
     from vrx.previews import PreviewSettings
 
-Dtype = Literal["auto", "bf16", "fp16", "fp32"]
+Dtype = Literal["auto", "bf16", "fp16", "fp32", "int8"]  # int8: weights in 8 bits, all else as with auto
+Prefer = Literal["auto", "speed", "quality"]
 Decoder = Literal["auto", "full", "tiny"]
 ColorFix = Literal["auto", "none", "adain", "wavelet"]
 Deinterlacing = Literal["auto", "on", "off", "double", "film"]
 Look = Literal["faithful", "sharp"]
-Scale = Literal[2, 3, 4]
+Scale = Literal[1, 2, 3, 4]
 Compile = Literal["auto", "on", "off"]
 
 Word = TypeVar("Word")
@@ -125,6 +126,7 @@ class ModelSettings:
     prompt: str | None = None
     device: str = "auto"
     dtype: Dtype = "auto"
+    prefer: Prefer = "auto"
     seed: int = 0
     offline: bool = False
     decoder: Decoder = "auto"
@@ -142,6 +144,7 @@ class ModelSettings:
         check_choice("--decoder", self.decoder, Decoder)
         check_choice("--color-fix", self.color_fix, ColorFix)
         check_choice("--dtype", self.dtype, Dtype)
+        check_choice("--prefer", self.prefer, Prefer)
         if not isinstance(self.tile, str):
             raise UsageError(f"--tile is {self.tile!r}", f"Give a text: 'auto', 'off', or pixels, such as '{MIN_TILE}'")
         if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= MIN_TILE):
@@ -164,7 +167,7 @@ class ModelSettings:
 class RestoreSettings:
     """The task and its options.
 
-    `scale` 2, 3 or 4 of the network, the result's `size` where it is another, and whether its pixels become `square`
+    `scale` 1 to 4 of the network, the result's `size` where it is another, and whether its pixels become `square`
     where those of the source are not (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a
     path and `mask_time` when it holds, `boxes` parts that are masked as well, and `dilate` pixels to grow them by
     (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of the noise found

@@ -21,6 +21,7 @@ from vrx.settings import (
     Look,
     ModelSettings,
     OutputSettings,
+    Prefer,
     RestoreSettings,
     SelectionSettings,
     Task,
@@ -41,17 +42,19 @@ class Options(TypedDict, total=False):
     """What every task takes besides, by the names that the command line has.
 
     `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N or mps;
-    `dtype` auto, bf16, fp16 or fp32; `prompt` for models that take one.  `threads` of the processor are one a core
-    unless given.  `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `denoise` 0 to 1
-    how much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that
-    is given back, drawn anew; `blend` the restored share.  `start` and `end` are seconds, a number or text such as
-    "1:20.5"; `scenes` "auto", "off" or the path of a cut list.  `overwrite` replaces an existing result,
-    `skip_existing` leaves it.  `on_event` is called with each event: see `vrx.events`.
+    `dtype` auto, bf16, fp16, fp32 or int8; `prefer` auto, speed or quality, where `model` is auto; `prompt` for
+    models that take one.  `threads` of the processor are one a core unless given.  `strength` 0 (clean) to 1 is how
+    degraded the source is, estimated unless given; `denoise` 0 to 1 how much of the noise found goes, None for what
+    is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that is given back, drawn anew; `blend` the restored
+    share.  `start` and `end` are seconds, a number or text such as "1:20.5"; `scenes` "auto", "off" or the path of
+    a cut list.  `overwrite` replaces an existing result, `skip_existing` leaves it.  `on_event` is called with each
+    event: see `vrx.events`.
     """
 
     model: PathLike
     device: str
     dtype: Dtype
+    prefer: Prefer
     prompt: str | None
     seed: int
     offline: bool
@@ -125,10 +128,10 @@ def upscale(
 
     `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
-    on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prompt, seed, offline, decoder,
-    color_fix, tile, steps, guidance, threads, strength, denoise, grain, blend, start, end, frames, scenes,
-    scene_threshold, deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite, skip_existing,
-    resume, on_event.
+    on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prefer, prompt, seed, offline,
+    decoder, color_fix, tile, steps, guidance, threads, strength, denoise, grain, blend, start, end, frames, scenes,
+    scene_threshold, deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite,
+    skip_existing, resume, on_event.
 
     Raises VrxError; an existing file under the result's name is then unchanged.
 

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 
+from tests.weights.test_key_mapping import diffusers_wan
 from vrx.networks.diffvsr.autoencoder import TemporalAutoencoder, TemporalConfig
 from vrx.networks.diffvsr.raft import Raft, RaftConfig
 from vrx.networks.diffvsr.schedule import PUBLISHED
@@ -18,6 +19,7 @@ from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.instavsr.network import InstaVsr, InstaVsrConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.ram import RamConfig, VisualGuidance
+from vrx.networks.swiftvr.autoencoder import Reae, ReaeConfig
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
 from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
@@ -99,6 +101,26 @@ def flashvsr(folder: Path) -> Path:
     torch.save(random_weights(ConditionalDecoder(decoder)), folder / "TCDecoder.ckpt")
     torch.save(autoencoder(), folder / "Wan2.1_VAE.pth")
     torch.save(torch.randn(1, 12, TEXT).bfloat16(), folder / "posi_prompt.pth")
+    (folder / "config.json").write_text(json.dumps({"transformer": HEADS}))
+    return folder
+
+
+def wan22() -> dict[str, torch.Tensor]:
+    """The transformer of Wan 2.2, under its native names."""
+    return random_weights(WanTransformer(WanConfig(**DIT, text_dim=TEXT, in_dim=48, out_dim=48)))
+
+
+def swiftvr(folder: Path) -> Path:
+    """In the folders of the release, with the names of Diffusers and a prompt file that holds more than rows."""
+    (folder / "transformer").mkdir(parents=True)
+    theirs = {diffusers_wan(name): tensor for name, tensor in wan22().items()}
+    save_file(theirs, folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    reae = Reae(ReaeConfig(encoder_width=6, decoder_widths=(12, 8, 8, 6)))
+    weights = random_weights(reae)
+    weights["decoder.22.bias"] += 0.5  # pictures that are not black
+    save_file(weights, folder / "reae.safetensors")
+    rows = torch.randn(1, 12, TEXT, generator=torch.Generator().manual_seed(5)).bfloat16()
+    save_file({"attention_mask": torch.ones(1, 12), "prompt_emb": rows}, folder / "prompt_embedding.safetensors")
     (folder / "config.json").write_text(json.dumps({"transformer": HEADS}))
     return folder
 

@@ -32,7 +32,9 @@ MAKERS: dict[str, tuple[Callable[[Path], Path], Task]] = {
     "instantvir": (small.instantvir, Task.UPSCALE),
     "lean": (lambda folder: small.instantvir(folder, lean=True), Task.DEBLUR),
     "flashvsr": (small.flashvsr, Task.UPSCALE),
+    "swiftvr": (small.swiftvr, Task.UPSCALE),
 }
+THREE_CHUNKS = {"flashvsr": 30, "swiftvr": 52}  # frames; 22 in others
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,8 @@ def chunks(x: Tensor, schedule: ChunkSchedule) -> Iterator[tuple[DeviceChunk, in
         after = torch.cat([x[start + len(part) :], x[-1:].expand(schedule.ahead, -1, -1, -1)])[: schedule.ahead]
         whole = torch.cat([part, part[-1:].expand(padding, -1, -1, -1)])
         refresh = frozenset({0} if number == 0 else ())
-        yield DeviceChunk(whole, None, refresh, after if schedule.ahead else None), len(part)
+        last = schedule.ahead > 0 and start + len(part) == len(x)
+        yield DeviceChunk(whole, None, refresh, after if schedule.ahead else None, last=last), len(part)
         start, number = start + len(part), number + 1
 
 
@@ -129,7 +132,7 @@ def run(system: Restorer, x: Tensor, reload_at: int = -1) -> Tensor:
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_saved_stream_goes_on_alike_and_is_the_same_every_time(name: str, folders: dict[str, Path]) -> None:
     task = MAKERS[name][1]
-    x = clip(30 if name == "flashvsr" else 22)  # three chunks
+    x = clip(THREE_CHUNKS.get(name, 22))
     whole = run(restorer(folders[name], task), x)
     assert whole.shape == (len(x), 3, SOURCE[0] * (4 if task is Task.UPSCALE else 1), whole.shape[-1])
     assert torch.isfinite(whole).all()
@@ -313,6 +316,8 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
         assert entry_from_path(path).family == ("instantvir" if name == "lean" else name)
         assert set(entry_from_path(path).tasks) == set(FAMILIES[entry_from_path(path).family].capabilities.tasks)
     assert entry_from_path(folders["infvsr"] / "InfVSR.ckpt").family == "infvsr"
+    alone = folders["swiftvr"] / "transformer" / "diffusion_pytorch_model.safetensors"
+    assert entry_from_path(alone).family == "swiftvr"  # under the names of Diffusers
     torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="unknown model family"):
         entry_from_path(tmp_path / "other.pth")

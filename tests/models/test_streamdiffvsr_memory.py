@@ -1,16 +1,12 @@
 """Stream-DiffVSR at its published size, on a device without numbers: parameters, and memory by size."""
 
-import weakref
-from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tests.extras import needs_extra
+from tests.models.alive import Alive
 from vrx.bench.random_weights import RandomComponents
 from vrx.bench.stages import weights
 from vrx.models import streamdiffvsr
@@ -64,28 +60,3 @@ def peaks(stages: Mapping[str, AnyStage], width: int, height: int) -> dict[str, 
                 value = runner.step(value)
             found[name] = alive.peak
     return found
-
-
-class Alive(TorchDispatchMode):
-    """Counts the bytes of tensors from when an operation gives them until nothing refers to them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes, self.peak = 0, 0
-        self.references: Counter[int] = Counter()
-
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = operation(*args, **(kwargs or {}))
-        given = {id(leaf) for leaf in tree_leaves((args, kwargs))}
-        for tensor in tree_leaves(found):
-            if isinstance(tensor, torch.Tensor) and tensor.is_meta and id(tensor) not in given:
-                storage = tensor.untyped_storage()
-                self.bytes += storage.nbytes() * (not self.references[storage._cdata])
-                self.references[storage._cdata] += 1
-                weakref.finalize(tensor, self.release, storage._cdata, storage.nbytes())
-        self.peak = max(self.peak, self.bytes)
-        return found
-
-    def release(self, storage: int, count: int) -> None:
-        self.references[storage] -= 1
-        self.bytes -= count * (not self.references[storage])

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.extras import needs_extra
+from vrx.networks.fastvr.autoencoder import FastVae, FastVaeConfig
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
 from vrx.networks.published import PublishedNetwork
@@ -19,6 +20,7 @@ from vrx.networks.relayvsr.small_transformer import SmallTransformer
 from vrx.networks.satbvr.backbone import Transformer
 from vrx.networks.satbvr.control import Connectors, ControlNet, ControlPatchEmbed
 from vrx.networks.satbvr.transformer import Denoiser
+from vrx.networks.swiftvr.autoencoder import Reae, ReaeConfig
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
 from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
@@ -42,6 +44,8 @@ def build(name: str) -> nn.Module:
         "wan2.1-t2v-1.3b-dit": lambda: WanTransformer(WanConfig()),
         "wan2.2-ti2v-5b-dit": lambda: WanTransformer(TI2V_5B),
         "wan2.1-vae": lambda: WanAutoencoder(WanAutoencoderConfig()),
+        "swiftvr-reae": lambda: Reae(ReaeConfig()),
+        "fastvr-vae": lambda: FastVae(FastVaeConfig()),
         "taew2_1": lambda: TinyAutoencoder(TinyConfig()),
         "flashvsr-tcdecoder": lambda: ConditionalDecoder(ConditionalConfig()),
         "umt5-xxl-encoder": lambda: Umt5Encoder(Umt5Config()),
@@ -56,7 +60,16 @@ def build(name: str) -> nn.Module:
 
 @pytest.mark.parametrize(
     "name",
-    ["wan2.1-t2v-1.3b-dit", "wan2.2-ti2v-5b-dit", "wan2.1-vae", "taew2_1", "flashvsr-tcdecoder", "umt5-xxl-encoder"],
+    [
+        "wan2.1-t2v-1.3b-dit",
+        "wan2.2-ti2v-5b-dit",
+        "wan2.1-vae",
+        "taew2_1",
+        "swiftvr-reae",
+        "fastvr-vae",
+        "flashvsr-tcdecoder",
+        "umt5-xxl-encoder",
+    ],
 )
 def test_names_and_shapes_are_the_published_ones(name: str) -> None:
     assert shapes(build(name)) == published(name)
@@ -113,6 +126,8 @@ def test_infvsr_differs_in_one_tensor() -> None:
         ("wan2.1-t2v-1.3b-dit", 1418.9968),
         ("wan2.1-vae", 126.8925),
         ("taew2_1", 11.3),
+        ("swiftvr-reae", 40.946364),
+        ("fastvr-vae", 117.994684),
         ("lq", 287.8459),
         ("leanvae", 39.8),
     ],

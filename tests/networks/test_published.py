@@ -11,6 +11,7 @@ from vrx.networks.diffvsr.text import TextEncoder
 from vrx.networks.diffvsr.unet import ControlNet, Unet
 from vrx.networks.embedded.network import SMALL, EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
+from vrx.networks.fastvr.autoencoder import FastVae
 from vrx.networks.flashvsr.projection import LqProjection
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.published import NetworkConfig, PublishedNetwork, Shapes
@@ -22,6 +23,7 @@ from vrx.networks.relayvsr.small_transformer import SmallTransformer
 from vrx.networks.satbvr.backbone import Transformer
 from vrx.networks.satbvr.control import Connectors, ControlPatchEmbed
 from vrx.networks.satbvr.control import ControlNet as SatbControlNet
+from vrx.networks.swiftvr.autoencoder import Reae
 from vrx.networks.taehv import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
@@ -35,6 +37,8 @@ DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     LeanAutoencoder,
     LqProjection,
     VisualGuidance,
+    Reae,
+    FastVae,
     Umt5Encoder,
     TemporalAutoencoder,
     Connectors,

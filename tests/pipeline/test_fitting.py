@@ -1,5 +1,6 @@
 """What fits the device, on machines that are made up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,13 @@ import torch
 
 from tests.clips import ClipMaker
 from vrx.errors import DeviceError, resource_errors
+from vrx.geometry import TargetSize
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.select_model import USUAL
-from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.settings import Dtype, ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
 ENTRIES = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
@@ -21,13 +23,17 @@ CUDA = torch.device("cuda")
 
 
 def test_the_size_of_an_output_is_known_before_its_model(clip: ClipMaker) -> None:
-    assert fitting.output_pixels(str(clip(size=(64, 48), frames=2)), 4) == 256 * 192
+    assert fitting.output_pixels(str(clip(size=(64, 48), frames=2)), UPSCALE) == 256 * 192
+    same = replace(UPSCALE, size=TargetSize(factor=1))
+    assert fitting.output_pixels(str(clip("same.mkv", size=(64, 48), frames=2)), same) == 64 * 48
+    higher = replace(UPSCALE, size=TargetSize(height=100))
+    assert fitting.output_pixels(str(clip("higher.mkv", size=(64, 48), frames=2)), higher) == 192 * 144
 
 
 def test_a_source_that_cannot_be_looked_into_is_taken_for_a_usual_one(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     for source in ("-", str(tmp_path / "none.mp4"), str(tmp_path / "text.mp4")):
-        assert fitting.output_pixels(source, 4) == USUAL
+        assert fitting.output_pixels(source, UPSCALE) == USUAL
 
 
 def test_memory_that_torch_keeps_for_reuse_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,4 +85,38 @@ def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatc
         source = clip(f"{size[0]}.mkv", size=size, frames=1)
         found = pool.ModelPool().select(ModelSettings(), UPSCALE, str(source))
         chosen[size] = (found.entry.name, bool(found.notes))
-    assert chosen == {(64, 48): ("infvsr", True), (640, 360): ("embedded", False)}
+    assert chosen == {(64, 48): ("infvsr", True), (640, 360): ("relayvsr", True)}
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "dtype", "expected"),
+    [
+        (24, "auto", fitting.Fit()),
+        (16, "auto", fitting.Fit(int8=True)),
+        (16, "bf16", fitting.Fit(offload=True)),
+        (16, "int8", fitting.Fit()),  # as it was asked for
+        (10, "auto", fitting.Fit(offload=True)),
+        (10, "int8", fitting.Fit(offload=True)),
+        (None, "auto", fitting.Fit()),
+    ],
+)
+def test_weights_are_in_8_bits_or_wait_where_the_memory_is_short(
+    gigabytes: int | None, dtype: Dtype, expected: fitting.Fit
+) -> None:
+    free = None if gigabytes is None else gigabytes * 1_000_000_000
+    found = fitting.fit_weights(ENTRIES["swiftvr"], ModelSettings(dtype=dtype), free, 1920 * 1088)
+    assert found == expected
+    notes = found.note(ENTRIES["swiftvr"], free)
+    assert bool(notes) == (found != fitting.Fit())
+    for note in notes:
+        assert f"as {gigabytes}.0 GB of the GPU's memory are free" in note.text
+    assert fitting.fit_weights(ENTRIES["infvsr"], ModelSettings(), free, 1920 * 1088) == fitting.Fit()
+
+
+@pytest.mark.parametrize(("change", "pixels"), [({}, 0), ({"int8": True}, 2_122_314), ({"offload": True}, 3_104_132)])
+def test_tiles_begin_where_the_chosen_way_does_not_fit(
+    change: dict[str, bool], pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "free_memory", lambda _: 12_140_000_000)
+    request = replace(BuildRequest(Components(), ModelSettings(), CUDA, torch.bfloat16), **change)  # type: ignore[arg-type]
+    assert fitting.limit_to_memory(request, ENTRIES["swiftvr"]).untiled == pytest.approx(pixels, abs=600_000)

@@ -7,7 +7,7 @@ import pytest
 from vrx.errors import ModelError, UsageError
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.select_model import DeviceInfo, fits, select_model
-from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.settings import ModelSettings, Prefer, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 
@@ -35,13 +35,13 @@ def chosen(
         (DeviceInfo(gpu_memory=LARGE, on_disk=frozenset({"flashvsr"}), online=True), ("flashvsr", False)),
         (DeviceInfo(gpu_memory=LARGE, on_disk=frozenset({"flashvsr", "infvsr"})), ("infvsr", False)),
         (DeviceInfo(gpu_memory=SMALL, online=True), ("infvsr", True)),  # in tiles
-        (DeviceInfo(gpu_memory=16_000_000_000, online=True), ("embedded", False)),
+        (DeviceInfo(gpu_memory=16_000_000_000, online=True), ("relayvsr", True)),
         (DeviceInfo(gpu_memory=16_000_000_000, pixels=832 * 480, online=True), ("infvsr", True)),
-        (DeviceInfo(gpu_memory=SMALL, pixels=HD, on_disk=frozenset({"infvsr", "flashvsr"})), ("embedded", False)),
+        (DeviceInfo(gpu_memory=SMALL, pixels=HD, on_disk=frozenset({"infvsr", "flashvsr"})), ("embedded", True)),
         (DeviceInfo(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
         (DeviceInfo(gpu_memory=28_000_000_000, pixels=HD, on_disk=frozenset({"flashvsr"})), ("embedded", True)),
         (DeviceInfo(gpu_memory=LARGE, pixels=HD, on_disk=frozenset({"flashvsr"})), ("flashvsr", False)),
-        (DeviceInfo(gpu_memory=LARGE, pixels=UHD, on_disk=frozenset({"flashvsr"})), ("embedded", False)),
+        (DeviceInfo(gpu_memory=LARGE, pixels=UHD, on_disk=frozenset({"flashvsr"})), ("embedded", True)),
         (DeviceInfo(gpu_memory=85_000_000_000, pixels=UHD, on_disk=frozenset({"infvsr"})), ("infvsr", False)),
         (DeviceInfo(gpu_memory=4_000_000_000, online=True), ("embedded", False)),
         (DeviceInfo(gpu_memory=4_000_000_000, on_disk=frozenset({"instavsr-small"})), ("embedded", False)),
@@ -49,6 +49,36 @@ def chosen(
 )
 def test_auto_takes_the_best_that_fits(machine: DeviceInfo, expected: tuple[str, bool]) -> None:
     assert chosen(UPSCALE, machine) == expected
+
+
+@pytest.mark.parametrize(
+    ("prefer", "on_disk", "expected"),
+    [
+        ("auto", (), "infvsr"),
+        ("speed", (), "relayvsr"),
+        ("speed", ("infvsr", "flashvsr"), "flashvsr"),
+        ("quality", ("infvsr", "swiftvr", "flashvsr"), "swiftvr"),
+    ],
+)
+def test_auto_takes_what_is_preferred_of_those_that_fit(
+    prefer: Prefer, on_disk: tuple[str, ...], expected: str
+) -> None:
+    machine = DeviceInfo(gpu_memory=LARGE, on_disk=frozenset(on_disk), online=True)
+    assert select_model(ModelSettings(prefer=prefer), ENTRIES, UPSCALE, machine).entry.name == expected
+
+
+def test_every_model_that_enlarges_has_what_it_is_ranked_by() -> None:
+    for entry in ENTRIES.values():
+        if entry.family in ("infvsr", "flashvsr", "swiftvr", "relayvsr", "recavsr", "satb-vr", "stream-diffvsr"):
+            assert entry.speed > 0
+            assert entry.quality > 0
+
+
+def test_weights_in_8_bits_are_for_models_that_can_have_them() -> None:
+    machine = DeviceInfo(gpu_memory=LARGE, online=True)
+    assert select_model(ModelSettings(dtype="int8"), ENTRIES, UPSCALE, machine).entry.name == "swiftvr"
+    with pytest.raises(UsageError, match="infvsr does not have weights in 8 bits"):
+        select_model(ModelSettings(name="infvsr", dtype="int8"), ENTRIES, UPSCALE, machine)
 
 
 def test_auto_heeds_task_scale_and_prompt() -> None:

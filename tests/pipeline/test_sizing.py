@@ -43,6 +43,7 @@ def scale_of(source: tuple[int, int], size: TargetSize | None, scales: tuple[int
         (TargetSize(width=1920, height=1080), (1440, 1080)),
         (TargetSize(width=1000, height=5000), (1000, 750)),
         (TargetSize(factor=1.5), (960, 720)),
+        (TargetSize(factor=1), (640, 480)),
         (TargetSize(width=1001), (1001, 750)),
     ],
 )
@@ -55,6 +56,14 @@ def test_sizes_are_those_that_are_shown() -> None:
     turned = Orientation(turns=1)  # stored 640x360, shown 360x640
     assert result_size((640, 360), upscale(TargetSize(width=720)), turned) == (1280, 720)
     assert result_size((640, 360), upscale(None, 2), turned) == (1280, 720)
+
+
+def test_a_result_of_the_same_size_has_odd_sides_where_the_source_has() -> None:
+    assert choose_size(1) == (4, TargetSize(factor=1))
+    assert fit((641, 481), TargetSize(factor=1)) == (641, 481)
+    assert fit((641, 481), TargetSize(factor=1.5)) == (962, 722)
+    assert scale_of((641, 481), TargetSize(factor=1), (1, 2, 3, 4)) == 1
+    assert scale_of((641, 481), TargetSize(factor=1), (2, 3, 4)) == 2
 
 
 def test_what_would_shrink_is_refused() -> None:

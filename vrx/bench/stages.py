@@ -20,7 +20,7 @@ from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.pipeline.cost import bandwidth, matrix_rate
-from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
+from vrx.pipeline.devices import INT8, machine_name, pick_device, pick_dtype
 from vrx.pipeline.fitting import limit_to_memory
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
@@ -85,7 +85,7 @@ def benchmark_random(
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
     family = FAMILIES[entry.family]
     components = RandomComponents.of(entry, family, device, dtype)
-    request = BuildRequest(components, model, device, dtype, random_context(family))
+    request = BuildRequest(components, model, device, dtype, random_context(family), int8=model.dtype == INT8)
     restorer = load_model(entry, limit_to_memory(request, entry)).restorer(restore)
     rates = matrix_rate(device, dtype), bandwidth(device)
     rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]
@@ -224,7 +224,7 @@ def networks(thing: object, seen: set[int]) -> Iterator[nn.Module]:
         yield thing
     elif callable(thing) and hasattr(thing, "__self__"):
         yield from networks(thing.__self__, seen)
-    elif type(thing).__module__.startswith("vrx.models"):
+    elif type(thing).__module__.startswith(("vrx.models", "vrx.networks")):
         for value in vars(thing).values():
             yield from networks(value, seen)
 

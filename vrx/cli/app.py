@@ -38,7 +38,7 @@ from vrx.errors import Exit, FailedInputsError, StoppedError, UsageError, VrxErr
 DEBUG = "--debug"
 JSON = "--json"
 MAY_BE_EMPTY = "--encoder-args"
-RESTORING = {"upscale", "deblur", "inpaint", "preview"}
+RESTORING = {"upscale", "restore", "deblur", "inpaint", "preview"}
 
 app = typer.Typer(
     name="vrx",
@@ -101,6 +101,11 @@ app.command(
     cls=ConfiguredCommand,
     epilog=end_of_help("vrx upscale in.mp4 -s 2", "vrx upscale old/ -r -s 4 -o restored/ --skip-existing"),
 )(restore.restoring(restore.upscale))
+app.command(
+    "restore",
+    cls=ConfiguredCommand,
+    epilog=end_of_help("vrx restore in.mp4", "vrx restore in.mp4 --model swiftvr -o out.mkv"),
+)(restore.restoring(restore.same_size))
 app.command(
     "deblur",
     cls=ConfiguredCommand,

@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from vrx import api, configuration
-from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look
+from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, Prefer
 
 DEGRADATION, MODEL, SELECTION, OUTPUT = "Degradation", "Model", "Selection", "Output"
 FLAG = " "  # the column of values is empty for flags
@@ -63,7 +63,11 @@ MoreInputs = Annotated[list[str] | None, typer.Option("-i", hidden=True)]  # as 
 UpscaleBy = Annotated[
     float | None,
     typer.Option(
-        "-s", "--scale", metavar="FACTOR", show_default="4", help="Enlarge both sides by this: 2, 3, 4, or between."
+        "-s",
+        "--scale",
+        metavar="FACTOR",
+        show_default="4",
+        help="Enlarge both sides by this: 2, 3, 4, or between; 1 restores at the same size.",
     ),
 ]
 Width = Annotated[
@@ -213,8 +217,14 @@ NumberType = Annotated[
     typer.Option(
         "--dtype",
         metavar=choices(Dtype),
-        help="Number type of the networks; auto takes the fastest.",
+        help="Number type of the networks; auto takes the fastest. int8: weights in 8 bits, half the memory.",
         rich_help_panel=MODEL,
+    ),
+]
+PreferChoice = Annotated[
+    Prefer,
+    typer.Option(
+        "--prefer", metavar=choices(Prefer), help="What --model auto looks for in large models.", rich_help_panel=MODEL
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", metavar=FLAG, help="Never use the network.", rich_help_panel=MODEL)]

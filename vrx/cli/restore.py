@@ -1,4 +1,4 @@
-"""`vrx upscale`, `vrx deblur` and `vrx inpaint`, and previews of them."""
+"""`vrx upscale`, `vrx restore`, `vrx deblur` and `vrx inpaint`, and previews of them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class SharedOptions:
     seed: o.Seed = 0
     device: o.Device = "auto"
     dtype: o.NumberType = "auto"
+    prefer: o.PreferChoice = "auto"
     decoder: o.DecoderChoice = "auto"
     color_fix: o.ColorFixChoice = "auto"
     tile: o.Tile = "auto"
@@ -87,6 +88,7 @@ class SharedOptions:
                 prompt=self.prompt,
                 device=self.device,
                 dtype=self.dtype,
+                prefer=self.prefer,
                 seed=self.seed,
                 offline=self.offline,
                 decoder=self.decoder,
@@ -227,6 +229,18 @@ def upscale(
         grain=parsing.parse_grain(grain),
         blend=blend,
     )
+
+
+def same_size(
+    *,
+    look: o.LookChoice = "faithful",
+    strength: o.Strength = "auto",
+    denoise: o.Denoise = "auto",
+    grain: o.Grain = "remove",
+    blend: o.Blend = 1.0,
+) -> RestoreSettings:
+    """Restore videos and pictures at the size they have: vrx upscale -s 1."""
+    return upscale(scale=1, look=look, strength=strength, denoise=denoise, grain=grain, blend=blend)
 
 
 def deblur(

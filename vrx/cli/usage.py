@@ -18,7 +18,7 @@ EXIT_CODES = (
     "7 some inputs failed, 130 interrupted, 141 broken pipe, 143 terminated."
 )
 ORDER = (  # of commands in the help: what is done to a video, around it, and to the installation
-    *("upscale", "deblur", "inpaint", "preview", "mask", "compare"),
+    *("upscale", "restore", "deblur", "inpaint", "preview", "mask", "compare"),
     *("info", "scenes", "presets", "models", "bench", "doctor"),
 )
 READ_ON = "Read on: README.md and examples/README.md of vrx."

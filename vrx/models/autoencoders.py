@@ -12,7 +12,7 @@ from torch import Tensor
 from vrx.models.base import Input, Output, SceneStart, Stage
 from vrx.models.components import Component
 from vrx.models.family import BuildRequest
-from vrx.models.tiling import SPATIAL, Mosaic, Tiles, Tiling, starts
+from vrx.models.tiling import SPATIAL, Mosaic, Tiles, Tiling, starts, usual_tiles
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.taehv import TinyAutoencoder
@@ -130,11 +130,12 @@ class StreamingPass:
     def _tiles(self, x: Tensor, count: int) -> Tiles | None:
         """The tiles of a step after one of `count`: a scene continues as it began, however much is free now."""
         height, width = (side // self._scales[0] for side in x.shape[-2:])
-        tiles = self._tiling.tiles(height * SPATIAL, width * SPATIAL)
+        spatial = max(self._scales)
+        tiles = self._tiling.tiles(height * spatial, width * spatial, spatial)
         if self._tiling.wanted != "auto" or count == 0:
             return tiles
         expected = 1 if tiles is None else len(starts(height, tiles)) * len(starts(width, tiles))
-        return tiles if count == expected else Tiles() if count > 1 else None
+        return tiles if count == expected else usual_tiles(spatial) if count > 1 else None
 
 
 def load_wan(request: BuildRequest, tiny: bool) -> WanVideoAutoencoder:

@@ -95,6 +95,7 @@ class DeviceChunk:
     `frames`: [T, 3, H, W] float in 0..1.  `masks`: [T, 1, H, W], 1 where to fill, or None.
     `refresh`: frames that become the reference of the guidance; a scene's first does, whether it is among them or not.
     `ahead`: [A, 3, H, W] frames that follow, where the schedule asks for them.
+    `last`: no frames of the scene follow, where the schedule has frames ahead: without, that is not known yet.
     `chroma_masks`: [T, 1, H, W], the share of a pixel's chroma that is unknown as it was shared with pixels to fill;
     None where that is what the masks say.  `ahead_masks`, `ahead_chroma_masks`: those of the frames ahead.
     """
@@ -106,6 +107,7 @@ class DeviceChunk:
     chroma_masks: Tensor | None = None
     ahead_masks: Tensor | None = None
     ahead_chroma_masks: Tensor | None = None
+    last: bool = False
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Capabilities:
     enlarges by, its frames being resized to others; None where there are several.  `steps`: the numbers of denoising
     steps that it was trained for.  `footprints`: GPU memory, the first that applies.  `tiled_decoders`: with which
     --decoder it can work in tiles.  `offloads`: its weights can wait on the host (`BuildRequest.offload`).
+    `quantizes`: most of them can be in 8 bits (`BuildRequest.int8`).
     """
 
     tasks: tuple[str, ...]
@@ -56,6 +57,7 @@ class Capabilities:
     footprints: tuple[Footprint, ...] = ()
     tiled_decoders: tuple[str, ...] = ("auto", "full", "tiny")
     offloads: bool = False
+    quantizes: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class BuildRequest:
 
     `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
     are what `Tiling` knows of the device's memory.  `offload`: layers that can wait on the host do so.  `frames`: how
-    many are restored; None where that is not known.
+    many are restored; None where that is not known.  `int8`: weights that can be in 8 bits are.
     """
 
     components: Components
@@ -76,6 +78,7 @@ class BuildRequest:
     free: Callable[[], int | None] | None = None
     offload: bool = False
     frames: int | None = None
+    int8: bool = False
 
     @property
     def tiling(self) -> Tiling:
@@ -88,6 +91,8 @@ class BuildRequest:
 
     def place(self, network: Network) -> Network:
         """A network on the device, in the type and the layout it runs in."""
+        if self.int8:
+            network.quantize(torch.device("cpu") if self.offload else self.device)
         layers = network.waiting_layers() if self.offload else []
         if layers:
             network.place(torch.device("cpu"), self.dtype)
@@ -159,6 +164,13 @@ class Family:
             for role, component in self.components.items()
             if component.decoder == model.decoder or (component.prompted and prompted)
         }
+
+    @property
+    def latent_channels(self) -> int | None:
+        """Channels of the latents that its transformer takes; None where it has no such transformer."""
+        transformer = self.components.get(TRANSFORMER)
+        config = transformer.config if transformer else None
+        return config.in_dim if isinstance(config, WanConfig) else None
 
     @property
     def context_width(self) -> int | None:

@@ -57,7 +57,8 @@ class Curve:
 class Footprint:
     """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
 
-    `offloaded`: in one piece, with weights that wait on the host for their layer's turn (None where they do not).
+    `offloaded`: in one piece, with weights that wait on the host for their layer's turn (None where they do not);
+    `int8`: in one piece, with weights in 8 bits (None where they are not).
 
     It is that of a run with the given `decoder` (as --decoder has it), where the model has the part `part`, or at most
     so many `parameters`; of any run where none of these is named.
@@ -69,10 +70,11 @@ class Footprint:
     part: str = ""
     offloaded: Linear | None = None
     parameters: float = float("inf")
+    int8: Linear | None = None
 
     def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""
-        return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded) if way)
+        return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded, self.int8) if way)
 
     def applies(self, decoder: str, roles: frozenset[str], parameters: int | None = None) -> bool:
         """Whether it is that of a run with this decoder, of a model with these parts and so many parameters."""

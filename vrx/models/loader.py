@@ -19,7 +19,7 @@ from vrx.models.registry import FAMILIES
 from vrx.networks.published import Shapes
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import ModelSettings
-from vrx.weights import checkpoint, hashes
+from vrx.weights import checkpoint, hashes, key_mapping
 from vrx.weights.catalogue import Entry, PartFile
 from vrx.weights.download import Downloader
 
@@ -94,7 +94,7 @@ def detect_family(path: Path) -> str:
         stated = checkpoint.read_metadata(path).get("family")
         if stated:
             return stated
-        return family_of_tensors(path, checkpoint.read_shapes(path))
+        return family_of_tensors(path, key_mapping.to_native_keys(checkpoint.read_shapes(path)))
     tensors = checkpoint.load_tensors(path)[0]
     return family_of_tensors(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
 
@@ -135,11 +135,17 @@ def unique_roles(family: Family) -> set[str]:
 
 
 def family_of_transformer(path: Path, shapes: Shapes) -> str:
-    """The family of a transformer alone, by how wide its guidance is.  Raises ModelError where it is none."""
+    """The family of a transformer alone, by its latents and how wide its guidance is.
+
+    Raises ModelError where it is none.
+    """
     if WanTransformer.SIGNATURE not in shapes or CONTEXT not in shapes:
         raise ModelError(f"{path}: unknown model family")
     width = shapes[CONTEXT][-1]
-    candidates = [family for family in FAMILIES.values() if TRANSFORMER in family.components]
+    channels = shapes[WanTransformer.SIGNATURE][1]
+    candidates = [family for family in FAMILIES.values() if family.latent_channels == channels]
+    if not candidates:
+        raise ModelError(f"{path}: unknown model family")
     fitting = [family for family in candidates if family.context_width == width]
     return (fitting or candidates)[0].name
 

@@ -84,15 +84,25 @@ def run_encoder(encoder: Umt5Encoder, ids: Tensor, mask: Tensor, device: torch.d
     return encoder.embed(ids.to(device), mask.to(device))
 
 
-def load_rows(request: BuildRequest, role: str, width: int) -> Tensor:
-    """Rows of text [1, L, D] from their file.  Raises ModelError."""
+def load_rows(request: BuildRequest, role: str, width: int, name: str = "") -> Tensor:
+    """Published rows of a prompt [1, L, D]: the only tensor of a file, or that of a name; of a batch the first.
+
+    Raises ModelError for rows that are none, or of another width.
+    """
     if request.context is not None:
         return request.context
-    tensors = request.components.tensors(role)
-    checkpoint.check_finite(tensors, request.components.where(role))
-    rows = next(iter(tensors.values()))
+    path, tensors = request.components.where(role), request.components.tensors(role)
+    rows = tensors.get(name) if name else next(iter(tensors.values()))
+    if rows is None:
+        raise ModelError(f"{path} lacks the tensor {name}")
+    checkpoint.check_finite({name: rows}, path)
     rows = rows if rows.ndim == 3 else rows[None]
-    if rows.ndim != 3 or len(rows) != 1 or rows.shape[-1] != width or not rows.is_floating_point():
+    if (
+        rows.ndim != 3
+        or not (len(rows) == 1 or (name and len(rows)))
+        or rows.shape[-1] != width
+        or not rows.is_floating_point()
+    ):
         shape = f"{list(rows.shape)} {rows.dtype}".replace("torch.", "")
-        raise ModelError(f"{request.components.where(role)} holds {shape}, not rows of a prompt, {width} wide")
-    return rows
+        raise ModelError(f"{path} holds {shape}, not rows of a prompt, {width} wide")
+    return rows[:1]

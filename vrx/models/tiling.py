@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vrx.networks.causal_conv import ConvCache
 
-SPATIAL = 8  # pixels a side of a latent, in every autoencoder that is tiled here
-TILE, STRIDE = 128, 110  # latents; as InfVSR's release
+SPATIAL = 8  # pixels a side of a latent, in most autoencoders
+TILE, STRIDE = 128, 110  # latents of 8 pixels; as InfVSR's release
 TILED_FROM = 1024  # rows of output above which `auto` tiles where the memory is not known
 RESERVE = 8_000_000_000  # bytes that stay free where caches of tiles stay on a GPU: the maps of one tile
 
@@ -40,13 +40,13 @@ class Tiling:
     untiled: int | None = None
     free: Callable[[], int | None] | None = None
 
-    def tiles(self, height: int, width: int) -> Tiles | None:
-        """Tiles for an output of so many pixels, None for one piece."""
+    def tiles(self, height: int, width: int, spatial: int = SPATIAL) -> Tiles | None:
+        """Tiles for an output of so many pixels, None for one piece; `spatial` pixels a side of a latent."""
         if self.wanted not in ("auto", "off"):
-            side = int(self.wanted) // SPATIAL
+            side = int(self.wanted) // spatial
             return Tiles(side, side - max(4, side * (TILE - STRIDE) // TILE))
         fits = height <= TILED_FROM if self.untiled is None else height * width <= self.untiled
-        return None if self.wanted == "off" or fits else Tiles()
+        return None if self.wanted == "off" or fits else usual_tiles(spatial)
 
     def offload(self, cache: ConvCache, device: torch.device) -> ConvCache:
         """The cache of a tile that waits for the next step: on the device while there is room, else on the host."""
@@ -56,6 +56,11 @@ class Tiling:
         """Whether what tiles keep may stay on a device between their turns."""
         free = None if self.free is None else self.free()
         return device.type != "cuda" or (free is not None and free >= RESERVE)
+
+
+def usual_tiles(spatial: int) -> Tiles:
+    """Tiles of 1024 pixels; `spatial` pixels a side of a latent."""
+    return Tiles(TILE * SPATIAL // spatial, STRIDE * SPATIAL // spatial)
 
 
 class Mosaic:

@@ -72,6 +72,9 @@ class PublishedNetwork(nn.Module):
             if parameter.ndim in CHANNELS_LAST:
                 parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
 
+    def quantize(self, device: torch.device) -> None:
+        """Put most weights into 8 bits, on a device, where the network can work so; before it is placed."""
+
     def waiting_layers(self) -> list[list[nn.Module]]:
         """Layers whose weights may wait on the host for their turn, modules of each; the first of them is called first.
 

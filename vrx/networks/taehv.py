@@ -127,7 +127,11 @@ class Pool(nn.Module):
         return flat(self.conv, groups) if whole else x[:, :0]
 
 
-class Grow(nn.Module):
+class Growth(nn.Module):
+    """Base of layers that make more frames of one and mix no positions."""
+
+
+class Grow(Growth):
     """A 1 x 1 convolution whose channels are cut into frames."""
 
     def __init__(self, channels: int, frames: int) -> None:
@@ -137,11 +141,15 @@ class Grow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, T, C, H, W] to [N, T x frames, C, H, W]."""
-        y = flat(self.conv, x)
-        if self.frames == 1:
-            return y
-        rows = y.unflatten(2, (self.frames, -1)).permute(0, 1, 2, 4, 5, 3)  # flattened channels last
-        return rows.flatten(1, 2).permute(0, 1, 4, 2, 3)
+        return split_frames(flat(self.conv, x), self.frames)
+
+
+def split_frames(x: Tensor, frames: int) -> Tensor:
+    """[N, T, frames x C, H, W] to [N, T x frames, C, H, W], frame after frame."""
+    if frames == 1:
+        return x
+    rows = x.unflatten(2, (frames, -1)).permute(0, 1, 2, 4, 5, 3)  # flattened channels last
+    return rows.flatten(1, 2).permute(0, 1, 4, 2, 3)
 
 
 class Limit(nn.Module):
@@ -160,7 +168,7 @@ def grown_first(layers: nn.Sequential) -> list[nn.Module]:
     """
     order = list(layers)
     for place, (layer, after) in enumerate(pairwise(layers)):
-        if isinstance(layer, nn.Upsample) and isinstance(after, Grow):
+        if isinstance(layer, nn.Upsample) and isinstance(after, Growth):
             order[place : place + 2] = after, layer
     return order
 
@@ -172,7 +180,7 @@ def run(layers: nn.Sequential, x: Tensor, cache: ConvCache) -> Tensor:
             break
         if isinstance(layer, MemoryBlock | Pool):
             x = layer(x, cache)
-        elif isinstance(layer, Grow | Limit):
+        elif isinstance(layer, Growth | Limit):
             x = layer(x)
         else:
             x = flat(layer, x)
@@ -184,18 +192,17 @@ def narrow(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
 
 
-def encoder_layers(config: TinyConfig) -> nn.Sequential:
-    """Pixels to latents."""
-    width = config.encoder_width
-    layers: list[nn.Module] = [nn.Conv2d(3 * config.patch_size**2, width, 3, padding=1), nn.ReLU(inplace=True)]
-    for halves in config.encoder_time_downscale:
-        layers += [Pool(width, 2 if halves else 1), narrow(width, width, stride=2)]
+def encoder_layers(inputs: int, width: int, halves: Sequence[bool], outputs: int) -> nn.Sequential:
+    """Pixels to latents; `halves`: whether a stage pools two frames."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
+    for pools in halves:
+        layers += [Pool(width, 2 if pools else 1), narrow(width, width, stride=2)]
         layers += [MemoryBlock(width, width) for _ in range(MEMORY_BLOCKS)]
-    return nn.Sequential(*layers, nn.Conv2d(width, config.latent_channels, 3, padding=1))
+    return nn.Sequential(*layers, nn.Conv2d(width, outputs, 3, padding=1))
 
 
 def decoder_layers(
-    inputs: int, widths: Sequence[int], doubles: Sequence[bool], outputs: int, deep: bool
+    inputs: int, widths: Sequence[int], doubles: Sequence[bool], outputs: int, deep: bool = False
 ) -> nn.Sequential:
     """Latents to pixels; `deep` puts one more convolution after each outer activation."""
 
@@ -221,7 +228,7 @@ class TinyAutoencoder(PublishedNetwork):
     """TAEHV: pixels in 0..1, latents as the transformer's own (normalized)."""
 
     CONFIG = TinyConfig
-    SIGNATURE = "decoder.22.bias"
+    SIGNATURE = "decoder.7.conv.weight"
 
     spatial, temporal = SPATIAL, TEMPORAL
 
@@ -229,10 +236,9 @@ class TinyAutoencoder(PublishedNetwork):
         super().__init__()
         self.config = config
         pixels = 3 * config.patch_size**2
-        self.encoder = encoder_layers(config)
-        self.decoder = decoder_layers(
-            config.latent_channels, config.decoder_widths, config.decoder_time_upscale, pixels, deep=False
-        )
+        latents, halves = config.latent_channels, config.encoder_time_downscale
+        self.encoder = encoder_layers(pixels, config.encoder_width, halves, latents)
+        self.decoder = decoder_layers(latents, config.decoder_widths, config.decoder_time_upscale, pixels)
         name_layers(self)
 
     def encode_step(self, video: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:

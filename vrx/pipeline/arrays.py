@@ -157,6 +157,7 @@ class ArrayConverter:
             chunk.refresh,
             torch.stack(ahead) if ahead else None,
             ahead_masks=self._upload_masks(chunk.ahead),
+            last=chunk.last,
         )
         return on_device, bypass
 

@@ -27,7 +27,7 @@ class Chunk:
 
     `padding` frames at the end repeat the last one and are trimmed after; `index` counts from 0 in the
     scene; `first_frame` counts from 0 in the stream; `ahead` are frames that follow in the scene, its
-    last one repeated where it ends.
+    last one repeated where it ends; `last` says that none follow, where the schedule has frames ahead.
     """
 
     frames: tuple[MaskedFrame, ...]
@@ -35,6 +35,7 @@ class Chunk:
     index: int
     first_frame: int
     ahead: tuple[MaskedFrame, ...] = ()
+    last: bool = False
 
     @property
     def refresh(self) -> frozenset[int]:
@@ -94,4 +95,5 @@ def make_chunk(waiting: list[MaskedFrame], schedule: ChunkSchedule, index: int, 
     lookahead = schedule.lookahead(index)
     ahead = [*after, *[waiting[-1]] * lookahead][:lookahead]
     padding = schedule.padding(len(frames), index == 0)
-    return Chunk(tuple(frames), padding, index, count - len(waiting), tuple(ahead))
+    last = bool(lookahead) and not after
+    return Chunk(tuple(frames), padding, index, count - len(waiting), tuple(ahead), last)

@@ -115,6 +115,7 @@ class FrameConverter:
             stack(frame.chroma_mask for frame in padded),
             stack(frame.mask for frame in ahead),
             stack(frame.chroma_mask for frame in ahead),
+            chunk.last,
         )
         return on_device, bypass
 

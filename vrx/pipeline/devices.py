@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 REASON = 200  # characters of an error that are shown
 DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))  # of NVIDIA's driver on Linux
 PROBE_CHANNELS, PROBE_SIDE, PROBE_RUNS = 48, 96, 8
+INT8 = "int8"  # of weights alone: the networks compute in the type of "auto"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -136,7 +137,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     A processor that reports units for it is not measured, so that a run gives the same bytes however busy the
     machine is; any other is.
     """
-    if name != "auto":
+    if name not in ("auto", INT8):
         return DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

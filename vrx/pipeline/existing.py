@@ -104,7 +104,7 @@ def find_publication(session: Session, marks: Fingerprint | None = None) -> Publ
         return None
     if marks is None:
         where = (session.device, session.dtype)
-        marks = fingerprint(session.job, session.entry.name, session.components().paths(), where)
+        marks = fingerprint(session.job, session.entry.name, session.components().paths(), where, session.int8)
     logger.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
     return found if marks == found.fingerprint else None
 

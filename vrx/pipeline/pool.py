@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -13,8 +13,8 @@ from vrx.models.components import Components
 from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import free_memory, idle_gpu, pick_device, pick_dtype
-from vrx.pipeline.fitting import limit_to_memory, output_pixels
+from vrx.pipeline.devices import INT8, free_memory, idle_gpu, pick_device, pick_dtype
+from vrx.pipeline.fitting import Fit, fit_weights, limit_to_memory, output_pixels
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
 from vrx.settings import Environment, ModelSettings, RestoreSettings
@@ -27,12 +27,13 @@ Key = tuple[ModelSettings, str, frozenset[str]]
 
 @dataclass(frozen=True)
 class Selection:
-    """The model of a run and where it is to run; `notes` are about the choice."""
+    """The model of a run and where it is to run; `notes` are about the choice, `fit` is how its weights are stored."""
 
     entry: Entry
     catalogue: dict[str, Entry]
     device: torch.device
     notes: tuple[Note, ...] = ()
+    fit: Fit = field(default_factory=Fit)
 
 
 class ModelPool:
@@ -45,7 +46,7 @@ class ModelPool:
     def __init__(self) -> None:
         self._selected: dict[tuple[ModelSettings, RestoreSettings], Selection] = {}
         self._components: dict[Key, Components] = {}
-        self._loaded: dict[tuple[Key, bool], LoadedModel] = {}
+        self._loaded: dict[tuple[Key, bool, Fit], LoadedModel] = {}
         self._excluded: frozenset[str] = frozenset()  # models that ran out of memory
         self._on_processor = False  # the last of them on a GPU, so that a GPU is no longer chosen
 
@@ -60,9 +61,11 @@ class ModelPool:
             device = torch.device("cpu") if self._on_processor and model.device == AUTO else pick_device(model.device)
             found = replace(device_info(model, known, device), excluded=self._excluded)
             if found.gpu_memory is not None:
-                found = replace(found, pixels=output_pixels(source, restore.scale))
+                found = replace(found, pixels=output_pixels(source, restore))
             choice = select_model(model, known, restore, found)
-            self._selected[key] = Selection(choice.entry, known, device, (*choice.notes, *device_notes(model, device)))
+            fit = fit_weights(choice.entry, model, found.gpu_memory, found.pixels)
+            notes = (*choice.notes, *device_notes(model, device), *fit.note(choice.entry, found.gpu_memory))
+            self._selected[key] = Selection(choice.entry, known, device, notes, fit)
         return self._selected[key]
 
     def keep(self, model: ModelSettings, restore: RestoreSettings, selection: Selection) -> None:
@@ -91,12 +94,20 @@ class ModelPool:
         """
         chosen, way = self.select(model, restore), way or Way()
         settings = way.settings(model)
-        key = (make_key(settings, chosen.entry), way.offload)
+        key = (make_key(settings, chosen.entry), way.offload, chosen.fit)
         if key not in self._loaded:
             self._loaded.clear()  # the networks of another model make room first
             components = self.components(model, restore, downloader)
             dtype = pick_dtype(settings.dtype, chosen.device)
-            request = BuildRequest(components, settings, chosen.device, dtype, offload=way.offload, frames=frames)
+            request = BuildRequest(
+                components,
+                settings,
+                chosen.device,
+                dtype,
+                offload=way.offload or chosen.fit.offload,
+                int8=chosen.fit.int8 or settings.dtype == INT8,
+                frames=frames,
+            )
             self._loaded[key] = load_model(chosen.entry, limit_to_memory(request, chosen.entry))
         return self._loaded[key].restorer(restore, model.prompt)
 

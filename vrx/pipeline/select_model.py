@@ -14,7 +14,7 @@ from vrx.events import Note
 from vrx.files import format_bytes, path_exists
 from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
-from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.settings import ModelSettings, Prefer, RestoreSettings, Task
 from vrx.weights.catalogue import EMBEDDED, Entry
 
 AUTO = "auto"
@@ -86,7 +86,7 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     """
     usable = [entry for entry in catalogue.values() if supports(entry, model, restore)]
     large = [entry for entry in usable if needs_gpu(entry) and entry.name not in device.excluded]
-    fitting = [entry for entry in large if fits(entry, device, model.decoder)]
+    fitting = rank([entry for entry in large if fits(entry, device, model.decoder)], model.prefer)
     for entry in fitting:
         if entry.name in device.on_disk:
             return Choice(entry)
@@ -104,13 +104,21 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     return Choice(small, (Note("model-selected", text, facts),))
 
 
+def rank(entries: Sequence[Entry], prefer: Prefer) -> list[Entry]:
+    """Entries by what is preferred, the best first; in the catalogue's order where that is left open, or alike."""
+    if prefer == "speed":
+        return sorted(entries, key=lambda entry: -entry.speed)
+    return sorted(entries, key=lambda entry: -entry.quality) if prefer == "quality" else list(entries)
+
+
 def supports(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> bool:
     """Whether a model supports the task, the scale, the prompt and the options."""
     installed = entry.family not in FAMILIES or not FAMILIES[entry.family].missing_packages
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.size is not None or restore.scale in entry.scales
     prompted = model.prompt is None or entry.takes_prompt
-    return runs and scales and prompted and not ignored_options(entry, model, restore)
+    quantized = model.dtype != "int8" or FAMILIES[entry.family].capabilities.quantizes
+    return runs and scales and prompted and quantized and not ignored_options(entry, model, restore)
 
 
 def needs_gpu(entry: Entry) -> bool:
@@ -186,6 +194,8 @@ def check_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) 
         name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
         because = f": {reason}" if reason else ""
         raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
+    if model.dtype == "int8" and not capabilities.quantizes:
+        raise UsageError(f"model {entry.name} does not have weights in 8 bits", "Use --dtype auto")
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
         row = len(steps) > 2 and steps == tuple(range(steps[0], steps[-1] + 1))

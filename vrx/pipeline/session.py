@@ -25,7 +25,7 @@ from vrx.models.components import Components
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
-from vrx.pipeline.devices import pick_dtype, release_memory
+from vrx.pipeline.devices import INT8, pick_dtype, release_memory
 from vrx.pipeline.masking import JobMask, open_masks
 from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
 from vrx.pipeline.pool import ModelPool
@@ -101,6 +101,11 @@ class Session:
     def dtype(self) -> torch.dtype:
         """The number type of the network."""
         return pick_dtype(self.job.model.dtype, self.device)
+
+    @property
+    def int8(self) -> bool:
+        """Whether most weights are in 8 bits."""
+        return self._selection.fit.int8 or self.job.model.dtype == INT8
 
     def components(self) -> Components:
         """The model's files, downloaded where they are missing, and verified.  Raises ModelError."""

@@ -49,12 +49,17 @@ def square_shape(shown: Size, aspect: Fraction) -> tuple[Fraction | int, Fractio
 def fit(shown: tuple[Fraction | int, Fraction | int], size: TargetSize) -> Size:
     """The largest size of the same shape that fits; a side that is not given is even, as most encoders need it."""
     if size.factor is not None:
-        return even(shown[0] * size.factor), even(shown[1] * size.factor)
+        return enlarge(shown[0], size.factor), enlarge(shown[1], size.factor)
     ratios = [(size.width or 0) / shown[0], (size.height or 0) / shown[1]]
     ratio = min(r for r in ratios if r)
     width = size.width if size.width and ratio == ratios[0] else even(shown[0] * ratio)
     height = size.height if size.height and ratio == ratios[1] else even(shown[1] * ratio)
     return width, height
+
+
+def enlarge(length: Fraction | int, factor: float) -> int:
+    """A side by a factor, even unless it stays as it is."""
+    return int(length) if factor == 1 and length == int(length) else even(length * factor)
 
 
 def even(length: Fraction | float) -> int:

@@ -24,7 +24,7 @@ ROOMS = {
     "output": OutputSettings,
 }
 SAME = {  # settings whose outcome is compared instead, or that change no picture
-    "model": {"name", "device", "dtype", "offline", "threads"},
+    "model": {"name", "device", "dtype", "prefer", "offline", "threads"},
     "output": {"path", "overwrite", "resume", "skip_existing"},
 }
 OTHER: dict[str, Any] = {
@@ -107,7 +107,14 @@ def test_another_setting_is_another_fingerprint(tmp_path: Path, room: str, name:
 def test_a_setting_that_changes_no_picture_is_not_in_it(tmp_path: Path, room: str, name: str) -> None:
     source = tmp_path / "in.mkv"
     source.touch()
-    other: dict[str, Any] = {"name": "infvsr", "device": "cuda", "dtype": "bf16", "path": "x.mkv", "threads": 3}
+    other: dict[str, Any] = {
+        "name": "infvsr",
+        "device": "cuda",
+        "dtype": "bf16",
+        "prefer": "speed",
+        "path": "x.mkv",
+        "threads": 3,
+    }
     plain = job(source)
     changed = replace(getattr(plain, room), **{name: other.get(name, True)})
     assert marks(replace(plain, **{room: changed})) == marks(plain)

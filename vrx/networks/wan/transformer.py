@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vrx.networks.cache import KVCache
 from vrx.networks.fusion import Compiled
+from vrx.networks.int8 import quantize
 from vrx.networks.norms import RMSNorm
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.wan.rope import apply_real_rope, apply_rope, rope
@@ -176,14 +177,14 @@ class WanBlock(nn.Module):
     def before(self, x: Tensor, time: Tensor, rotate: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens to what the self-attention takes: queries, keys and values [B, h, N, d]."""
         shift, scale = (self.modulation.float() + time)[:, :2].split(1, 1)
-        y = modulate(x, scale, shift, self.eps).to(self.self_attn.q.weight.dtype)
+        y = modulate(x, scale, shift, self.eps).to(self.self_attn.q.bias.dtype)
         q = rotate(self.self_attn.queries(y))
         k, v = self.self_attn.keys_values(y)
         return q, rotate(k), v
 
     def after(self, x: Tensor, attended: Tensor, time: Tensor, context: Context) -> Tensor:
         """Tokens and their self-attention [B, h, N, d] to tokens."""
-        dtype = self.self_attn.q.weight.dtype
+        dtype = self.self_attn.q.bias.dtype
         gate1, shift, scale, gate2 = (self.modulation.float() + time)[:, 2:].split(1, 1)
         x = torch.addcmul(x, gate1, self.self_attn.merge(attended))
         y = self.norm3(x).to(dtype)
@@ -242,16 +243,21 @@ class WanTransformer(PublishedNetwork):
         self.blocks = nn.ModuleList(WanBlock(config) for _ in range(config.num_layers))
         self.head = Head(config)
 
-    def cast_weights(self, dtype: torch.dtype) -> None:
+    def cast_weights(self, dtype: torch.dtype, device: torch.device | None = None) -> None:
         """Put the large matrices into `dtype`, and what the release keeps in float32 there, whatever they were."""
         for name, parameter in self.named_parameters():
             precise = any(part in FP32_PARAMETERS for part in name.split("."))
-            parameter.data = parameter.data.to(torch.float32 if precise else dtype)
+            if not (parameter.dtype is torch.int8 or name.endswith(".scale")):
+                parameter.data = parameter.data.to(device, torch.float32 if precise else dtype)
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Cast the weights and move to a device; it has no convolution whose layout counts."""
-        self.cast_weights(dtype)
+        """Cast the weights and move to a device, one by one; it has no convolution whose layout counts."""
+        self.cast_weights(dtype, device)
         self.to(device)
+
+    def quantize(self, device: torch.device) -> None:
+        """See `PublishedNetwork`: the matrices of the blocks, 97 of 100 weights."""
+        quantize(self.blocks, device)
 
     def compile_layers(self) -> None:
         """Compile all of a block but its self-attention, once for all blocks and any number of tokens.
@@ -304,6 +310,12 @@ class WanTransformer(PublishedNetwork):
         for block in cast("list[WanBlock]", list(self.blocks)):
             for name in ("k", "v", "norm_k"):
                 setattr(block.cross_attn, name, nn.Identity())
+
+    def fix_conditions(self, timestep: float, context: Tensor, pad: bool = True) -> Conditions:
+        """The only conditions from now on: the weights that they are made of, a tenth of all, are given up."""
+        found = self.conditions(timestep, context, pad)
+        self.forget_context()
+        return found
 
     # ------------------------------------------------------------ tokens
 

@@ -18,16 +18,16 @@ from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job
 
 # settings whose outcome is compared instead, or that do not change the picture
-IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.offline", "model.threads"}
+IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.prefer", "model.offline", "model.threads"}
 IRRELEVANT |= {"output.path", "output.overwrite", "output.skip_existing", "output.resume"}
 SAMPLE, SAMPLES = 1 << 18, 64  # bytes of a sample, and samples of a file; smaller files are hashed completely
 FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
 
 
 def fingerprint(
-    job: Job, model: str, checkpoints: Iterable[Path], where: tuple[torch.device, torch.dtype]
+    job: Job, model: str, checkpoints: Iterable[Path], where: tuple[torch.device, torch.dtype], int8: bool = False
 ) -> Fingerprint:
-    """Names to values; where all are equal, a run may continue another's work."""
+    """Names to values; where all are equal, a run may continue another's work.  `int8`: weights in 8 bits."""
     device, dtype = where
     found = {
         "the input": describe_files(Path(job.source)),
@@ -39,6 +39,8 @@ def fingerprint(
         "torch": torch.__version__,
         "ffmpeg": ffmpeg.version(ffmpeg.executable()),
     }
+    if int8:
+        found["the weights"] = "in 8 bits"
     rooms: dict[str, Any] = {
         "model": job.model,
         "restore": job.restore,

@@ -32,7 +32,7 @@ def open_journal(stack: ExitStack, session: Session, checkpoints: list[Path]) ->
         lock_result(stack, session, path)
         warn_of_deadline(session, path)
         return None
-    marks = fingerprint(session.job, session.entry.name, checkpoints, (session.device, session.dtype))
+    marks = fingerprint(session.job, session.entry.name, checkpoints, (session.device, session.dtype), session.int8)
     journal = stack.enter_context(Journal(path, marks))
     published.forget(path)  # it is of another result
     stack.push(partial(report_saved_frames, session, journal))

@@ -1,0 +1,100 @@
+"""The systems on Wan 2.2 at their published sizes, on a device without numbers: parameters, and memory by size."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.models.alive import Alive
+from tests.models.test_large import chunks
+from vrx.bench.random_weights import RandomComponents, random_context
+from vrx.bench.stages import networks, weights
+from vrx.models.base import ChunkSchedule, Restorer, SceneStart
+from vrx.models.family import BuildRequest
+from vrx.models.footprint import SPARE
+from vrx.models.loader import load_model
+from vrx.models.offload import SLOTS
+from vrx.models.registry import FAMILIES
+from vrx.models.runner import StageRunner
+from vrx.networks.wan.transformer import WanTransformer
+from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
+
+ELSEWHERE = torch.device("meta")
+NAMES = ["swiftvr"]
+PROMPT = 2 * 30 * 512 * 3072 * 2  # bytes of keys and values of the prompt
+GIVEN_UP = 2 * 30 * (3072 + 1) * 3072 * 2  # bytes of the weights that make them, there while a model is loaded
+
+
+@pytest.fixture(autouse=True)
+def attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fused, as on a GPU: the device without numbers would have every product of queries and keys."""
+
+    def fused(q: Tensor, k: Tensor, v: Tensor, **_: object) -> Tensor:
+        return torch.empty_like(q)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fused)
+
+
+def load(name: str, int8: bool = False) -> Restorer:
+    entry, family = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name], FAMILIES[name]
+    components = RandomComponents.of(entry, family, ELSEWHERE, torch.bfloat16)
+    rows = random_context(family)
+    request = BuildRequest(components, ModelSettings(tile="off"), ELSEWHERE, torch.bfloat16, rows, int8=int8)
+    return load_model(entry, request).restorer(RestoreSettings(task=Task.UPSCALE, scale=1))
+
+
+def parts_of(restorer: Restorer) -> list[nn.Module]:
+    """Every network."""
+    return [network for stage in restorer.stages.values() for network in networks(stage, set())]
+
+
+def held(restorer: Restorer) -> int:
+    """Bytes of all weights."""
+    found = {id(tensor): tensor for stage in restorer.stages.values() for tensor in weights(stage)}
+    return sum(tensor.nbytes for tensor in found.values())
+
+
+def peaks(restorer: Restorer, width: int, height: int) -> dict[str, int]:
+    """The most bytes that each stage holds while it works on a second chunk, inputs and weights not counted."""
+    found: dict[str, int] = {}
+    scene = SceneStart(0, (height, width), (height, width))
+    runners = {name: StageRunner(stage) for name, stage in restorer.stages.items()}
+    schedule: ChunkSchedule = restorer.schedule
+    clip = torch.empty(schedule.first + 2 * schedule.next, 3, height, width, device=ELSEWHERE)
+    for number, (value, _) in enumerate(chunks(clip, schedule)):
+        for name, runner in runners.items():
+            if not number:
+                runner.start(scene)
+            with Alive() as alive:
+                value = runner.step(value)
+            found[name] = max(found.get(name, 0), alive.peak)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_the_full_size_model_takes_no_more_memory_than_is_stated(name: str) -> None:
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name]
+    family = FAMILIES[name]
+    with ELSEWHERE:
+        parts = [part.network(part.config) for part in family.components.values() if part.network]  # type: ignore[call-arg]
+    assert sum(p.numel() for part in parts for p in part.parameters()) == entry.parameters
+    (footprint,) = family.capabilities.footprints
+    width, height = 1920, 1088
+    for int8, stated in ((False, footprint.whole), (True, footprint.int8)):
+        assert stated is not None
+        restorer = load(name, int8)
+        used = held(restorer) + PROMPT + sum(peaks(restorer, width, height).values())
+        assert 0.95 < used / (stated.at(width * height) / SPARE) <= 1
+
+
+@torch.inference_mode()
+def test_weights_that_wait_leave_the_device_to_the_rest() -> None:
+    restorer = load("swiftvr")
+    network = next(p for p in parts_of(restorer) if isinstance(p, WanTransformer))
+    layers = network.waiting_layers()
+    waiting = [sum(p.nbytes for module in layer for p in module.parameters()) for layer in layers]
+    staying = held(restorer) - sum(waiting) + SLOTS * max(waiting) + PROMPT + GIVEN_UP
+    offloaded = FAMILIES["swiftvr"].capabilities.footprints[0].offloaded
+    assert offloaded is not None
+    assert 0.9 < staying / offloaded.fixed <= 1  # type: ignore[union-attr]
