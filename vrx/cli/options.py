@@ -63,11 +63,7 @@ MoreInputs = Annotated[list[str] | None, typer.Option("-i", hidden=True)]  # as 
 UpscaleBy = Annotated[
     float | None,
     typer.Option(
-        "-s",
-        "--scale",
-        metavar="FACTOR",
-        show_default="4",
-        help="Enlarge both sides by this: 2, 3, 4, or between; 1 restores at the same size.",
+        "-s", "--scale", metavar="FACTOR", show_default="4", help="Enlarge by this: 2, 3, 4, or between; 1: same size."
     ),
 ]
 Width = Annotated[
