@@ -26,7 +26,7 @@ WORDS = {
     r"torch\.load\b": ("weights/checkpoint.py", "train/"),
     r"os\.environ": (
         "settings.py",
-        "bench/gpu/",  # settings of the processes it starts, and VRX_COMPILE on and off in one of them
+        "bench/gpu/",  # settings of the processes it starts
     ),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),

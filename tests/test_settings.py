@@ -1,5 +1,6 @@
 """What is taken from the surroundings, where they lack something too."""
 
+import os
 import pwd
 import re
 import sys
@@ -13,7 +14,15 @@ from huggingface_hub import constants
 from vrx.errors import UsageError
 from vrx.folders import NO_HOME
 from vrx.geometry import Box, Length, TimeRange, parse_box, parse_mask
-from vrx.settings import Environment, ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
+from vrx.settings import (
+    Environment,
+    ModelSettings,
+    OutputSettings,
+    SelectionSettings,
+    keep_compiled,
+    parse_time,
+    to_seconds,
+)
 from vrx.weights import hub
 
 
@@ -163,20 +172,20 @@ def test_falling_back_is_on_unless_switched_off(
     assert Environment.read().fallback is expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(None, "auto"), ("auto", "auto"), ("On", "on"), ("1", "on"), ("off", "off"), ("0", "off")]
-)
-def test_compiling_is_left_to_vrx_unless_it_is_said(
-    value: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("VRX_COMPILE", raising=False)
-    if value is not None:
-        monkeypatch.setenv("VRX_COMPILE", value)
-    assert Environment.read().compile == expected
+def test_the_compiler_keeps_its_work_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "mine")
+    assert keep_compiled(tmp_path / "a") == Path("mine")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert keep_compiled(tmp_path / "b") == tmp_path / "b"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "b")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    (tmp_path / "file").touch()
+    assert keep_compiled(tmp_path / "file" / "c") is None
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 
-@pytest.mark.parametrize("variable", ["VRX_COMPILE", "VRX_FALLBACK"])
-def test_a_word_that_a_variable_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_a_word_that_a_variable_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = "VRX_FALLBACK"
     monkeypatch.setenv(variable, "maybe")
     with pytest.raises(UsageError, match=f"{variable} is 'maybe'. Choose .*on or off"):
         Environment.read()

@@ -13,12 +13,13 @@ from vrx.errors import Exit
 
 RESTORING = {
     "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--steps",
-    "--guidance", "--prefer",
+    "--guidance", "--prefer", "--compile",
     "--offline", "--strength", "--denoise", "--grain", "--blend",
     "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
     "--threads", "--preset-name", "--until", "--on-done", "--log", "--jobs", "--html", "--ray", "--ship",
+    "--trace",
     "--preview", "--at", "--length", "--vary",
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.doctor import Check
     from vrx.pipeline.inputs import Expansion
     from vrx.pipeline.mask.finds import MaskResult
+    from vrx.pipeline.model_use import ModelUse
     from vrx.pipeline.plan import Plan
     from vrx.pipeline.run import RestoreResult
     from vrx.scenes.detect import Scene
@@ -259,28 +260,11 @@ def model_remarks(entry: Entry) -> tuple[str, ...]:
     return (*refused, *family.capabilities.remarks)
 
 
-def model_fits(entry: Entry) -> bool | None:
-    """Whether a model could be chosen for the device here: its memory is there, and it is not slow.
+def model_use(entry: Entry) -> ModelUse:
+    """What a model would be on the device here: whether it fits, is slow, and its memory."""
+    from vrx.pipeline import model_use
 
-    None where its memory is not known.
-    """
-    from vrx.pipeline.devices import memory_of, pick_device
-
-    if entry.memory is None:
-        return None
-    if not entry.available or model_is_slow(entry):
-        return False
-    there = memory_of(pick_device("auto"))
-    return None if there is None else entry.memory <= there
-
-
-def model_is_slow(entry: Entry) -> bool:
-    """Whether a model is large for the device here: without a GPU it takes minutes for a second of video."""
-    from vrx.models.measures import MEASURES
-    from vrx.pipeline.devices import pick_device
-    from vrx.pipeline.select_model import needs_gpu
-
-    return entry.family not in MEASURES and needs_gpu(entry) and pick_device("auto").type == "cpu"
+    return model_use.describe(entry)
 
 
 def get_models(names: Sequence[str]) -> list[Entry]:

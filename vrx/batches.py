@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 from vrx.errors import StoppedError, UsageError
 from vrx.settings import Job
@@ -31,7 +32,8 @@ class Deadline:
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
     """How jobs are run: until when, what is run when one is done or has failed (`on_done`, for the shell), how many at
-    once, and on which Ray cluster: `ray` is auto, local or its address; with `ship` files travel through it.
+    once, and on which Ray cluster: `ray` is auto, local or its address; with `ship` files travel through it.  `trace`
+    is the file of what the threads do.
     """
 
     deadline: Deadline = field(default_factory=Deadline)
@@ -39,8 +41,13 @@ class BatchSettings:
     jobs: int = 1
     ray: str | None = None
     ship: bool = False
+    trace: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.trace is not None and self.jobs > 1:
+            raise UsageError("--trace and --jobs are mutually exclusive", "Trace one input at a time")
+        if self.trace is not None and self.ray is not None:
+            raise UsageError("--trace and --ray are mutually exclusive", "Trace a run on one machine")
         if not 1 <= self.jobs <= MAX_JOBS:
             raise UsageError(f"--jobs {self.jobs} is out of range", f"Use 1 to {MAX_JOBS}")
         if self.on_done is not None and not self.on_done.strip():

@@ -30,7 +30,6 @@ Scale = Literal[1, 2, 3, 4]
 Compile = Literal["auto", "on", "off"]
 
 Word = TypeVar("Word")
-COMPILE_WORDS: dict[str, Compile] = {"auto": "auto", "on": "on", "1": "on", "off": "off", "0": "off"}
 SWITCH_WORDS = {"on": True, "1": True, "off": False, "0": False}
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
@@ -119,7 +118,7 @@ class ModelSettings:
     """Which model runs, where, and in which type.
 
     `steps` and `guidance` of a diffusion model: None for as much as it prefers.  `threads` of the processor that
-    networks, decoder and encoder each use; None for one a core.
+    networks, decoder and encoder each use; None for one a core.  `compile` parts of networks: auto as much as pays.
     """
 
     name: str = "auto"
@@ -135,6 +134,7 @@ class ModelSettings:
     steps: int | None = None
     guidance: float | None = None
     threads: int | None = None
+    compile: Compile = "auto"
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -145,6 +145,7 @@ class ModelSettings:
         check_choice("--color-fix", self.color_fix, ColorFix)
         check_choice("--dtype", self.dtype, Dtype)
         check_choice("--prefer", self.prefer, Prefer)
+        check_choice("--compile", self.compile, Compile)
         if not isinstance(self.tile, str):
             raise UsageError(f"--tile is {self.tile!r}", f"Give a text: 'auto', 'off', or pixels, such as '{MIN_TILE}'")
         if self.tile not in ("auto", "off") and not (self.tile.isdecimal() and int(self.tile) >= MIN_TILE):
@@ -309,8 +310,8 @@ class Environment:
     `models` holds checkpoints that the user added, a folder each; `cache` what can be made again;
     `weights` is the user's own catalogue, which need not exist unless `weights_named`; `config` the same for defaults
     and presets, and `defaults` are those of variables, by the variables' names.  `plain`: no animation;
-    `compile` whether parts of networks are compiled on a GPU, `auto` as much as pays; `fallback` lets a run continue in
-    another way where memory runs out or numbers overflow.
+    `fallback` lets a run continue in another way where memory runs out or numbers overflow; `packed` lets a chunk
+    travel to a GPU and back in one copy.
     """
 
     ffmpeg: str | None
@@ -322,12 +323,12 @@ class Environment:
     config: Path
     config_named: bool
     defaults: Mapping[str, str] = field(default_factory=dict)
-    compile: Compile = "auto"
     fallback: bool = True
+    packed: bool = True
 
     @classmethod
     def read(cls) -> Environment:
-        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_CONFIG_FILE`, `VRX_DEFAULT_...`, `VRX_COMPILE`, `VRX_FALLBACK`,
+        """From `VRX_FFMPEG`, `VRX_WEIGHTS_FILE`, `VRX_CONFIG_FILE`, `VRX_DEFAULT_...`, `VRX_FALLBACK`, `VRX_PACKED`,
         `CI` and `TERM`.
 
         The folders are in `VRX_HOME`, or those of the platform (on Linux XDG's, with its variables).
@@ -345,9 +346,21 @@ class Environment:
             config=Path(configured) if configured else config / "config.toml",
             config_named=bool(configured),
             defaults={name: text for name, text in os.environ.items() if name.startswith("VRX_DEFAULT_")},
-            compile=read_word("VRX_COMPILE", "auto", COMPILE_WORDS, "auto, on or off"),
             fallback=read_word("VRX_FALLBACK", "on", SWITCH_WORDS, "on or off"),
+            packed=read_word("VRX_PACKED", "on", SWITCH_WORDS, "on or off"),
         )
+
+
+def keep_compiled(folder: Path) -> Path | None:
+    """Have torch's compiler keep what it makes in a folder, unless its own variable names another; where it does.
+
+    None where the folder cannot be made: then it uses one of its own.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder)))
 
 
 def environment_with(values: Mapping[str, str]) -> dict[str, str]:

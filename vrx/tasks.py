@@ -14,6 +14,7 @@ from vrx.geometry import Box, choose_size, parse_box, parse_mask
 from vrx.previews import PreviewSettings, Variant, combine
 from vrx.settings import (
     ColorFix,
+    Compile,
     Decoder,
     Deinterlacing,
     Dtype,
@@ -64,6 +65,7 @@ class Options(TypedDict, total=False):
     steps: int | None
     guidance: float | None
     threads: int | None
+    compile: Compile
     strength: float | None
     denoise: float | None
     grain: float
@@ -129,8 +131,8 @@ def upscale(
     `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prefer, prompt, seed, offline,
-    decoder, color_fix, tile, steps, guidance, threads, strength, denoise, grain, blend, start, end, frames, scenes,
-    scene_threshold, deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite,
+    decoder, color_fix, tile, steps, guidance, threads, compile, strength, denoise, grain, blend, start, end, frames,
+    scenes, scene_threshold, deinterlace, stream, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite,
     skip_existing, resume, on_event.
 
     Raises VrxError; an existing file under the result's name is then unchanged.

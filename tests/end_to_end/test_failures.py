@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import traces
 from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import EXAMPLES, ROOT, Command
 from tests.end_to_end.stopping import stop_once_saved
@@ -311,3 +312,21 @@ def test_a_closed_pipe_ends_quietly(clip: ClipMaker, tmp_path: Path) -> None:
 def test_the_sample_mask_fits_the_sample_clip(vrx: Command, tmp_path: Path) -> None:
     done = vrx("inpaint", EXAMPLES / "flower-marked.mp4", "-m", EXAMPLES / "mask.png", "-o", "o.mp4", "--frames", "3")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("number", "complete"), [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+def test_the_trace_of_a_run_that_was_ended_opens(
+    clip: ClipMaker, tmp_path: Path, number: signal.Signals, complete: bool
+) -> None:
+    clip("long.mkv", frames=400, size=(160, 120))
+    child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4", "--trace", "t.json")
+    deadline = time.monotonic() + 60
+    while "decode chunk" not in ((tmp_path / "t.json").read_text() if (tmp_path / "t.json").exists() else ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(number)
+    child.communicate(timeout=20)
+    events = traces.events_of(tmp_path / "t.json")
+    spans = traces.check(events, complete=False)
+    assert "decode chunk" in spans["vrx decode"]
+    assert (events[-1]["name"] == "end of the trace") == complete

@@ -113,3 +113,25 @@ def test_what_comes_by_hand_is_taken_in(vrx: Command, clip: ClipMaker, tmp_path:
     done = vrx("deblur", path, "--model", "mine", "-o", "out.mkv", env=env)
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "out.mkv").frames) == 2
+
+
+def test_a_compiler_that_fails_is_said_and_nothing_is_lost(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    path, model = clip(size=(40, 24), frames=3), small.infvsr(tmp_path / "model")
+    words = ("upscale", path, "--model", model, "--codec", "ffv1", "--dtype", "fp32", "--decoder", "tiny", "-v")
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kept"), "PYTHONUNBUFFERED": "1", "CXX": "/bin/false"}
+    plain = vrx(*words, "-o", "off.mkv")
+    assert "networks are not compiled" in plain.stderr
+    done = vrx(*words, "--compile", "on", "-o", "on.mkv", env=cache)
+    assert done.returncode == 0, done.stderr
+    assert f"compiled are chains of elementwise operations, and layers, saved in {tmp_path / 'kept'}" in done.stderr
+    told = [line for line in done.stderr.splitlines() if " runs uncompiled: " in line]
+    assert told
+    assert len(told) == len(set(told))
+    off, on = (read(tmp_path / f"{name}.mkv").frames for name in ("off", "on"))
+    assert (off == on).all()
+
+
+def test_a_model_that_is_never_compiled_refuses_the_wish(vrx: Command, clip: ClipMaker) -> None:
+    done = vrx("upscale", clip(frames=2), "--compile", "on", "--model", "embedded")
+    assert done.returncode == 2
+    assert "--compile has no effect with model embedded" in done.stderr

@@ -29,7 +29,7 @@ from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
-from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.settings import Compile, ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
 ELSEWHERE = torch.device("meta")
@@ -144,14 +144,16 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, mo
 
 
 @pytest.mark.parametrize(
-    ("device", "wish", "fused"), [("cuda", "on", True), ("cuda", "off", False), ("cpu", "on", False)]
+    ("device", "wish", "fused"),
+    [("cuda", "auto", True), ("cuda", "off", False), ("cpu", "auto", False), ("cpu", "on", True)],
 )
-def test_an_autoencoder_is_fused_on_a_gpu_only(
-    device: str, wish: str, fused: bool, monkeypatch: pytest.MonkeyPatch
+def test_an_autoencoder_is_fused_on_a_gpu_unless_it_is_said(
+    device: str, wish: Compile, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VRX_COMPILE", wish)
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(WanAutoencoder, "to", lambda network, *_: network)  # no GPU is needed
-    request = BuildRequest(Components(), ModelSettings(), torch.device(device), torch.float32)
+    request = BuildRequest(Components(), ModelSettings(compile=wish), torch.device(device), torch.float32)
     placed = request.place(WanAutoencoder(WanAutoencoderConfig(dim=8)))
     norms = [module for module in placed.modules() if isinstance(module, ChannelNorm)]
     assert {norm.fused for norm in norms} == {fused}
@@ -165,15 +167,18 @@ def test_an_autoencoder_is_fused_on_a_gpu_only(
         ("cuda", "auto", None, False),
         ("cuda", "on", 1, True),
         ("cuda", "off", 10_000, False),
-        ("cpu", "on", 10_000, False),
+        ("cpu", "auto", 10_000, False),
+        ("cpu", "on", 1, True),
     ],
 )
 def test_layers_are_compiled_where_the_video_is_long_enough(
-    device: str, wish: str, frames: int | None, compiled: bool, monkeypatch: pytest.MonkeyPatch
+    device: str, wish: Compile, frames: int | None, compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VRX_COMPILE", wish)
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(WanTransformer, "to", lambda network, *_: network)  # no GPU is needed
-    request = BuildRequest(Components(), ModelSettings(), torch.device(device), torch.float32, frames=frames)
+    settings = ModelSettings(compile=wish)
+    request = BuildRequest(Components(), settings, torch.device(device), torch.float32, frames=frames)
     config = WanConfig(dim=48, ffn_dim=64, num_layers=2, num_heads=2, freq_dim=32, text_dim=24)
     placed = request.place(WanTransformer(config))
     assert [block.compiled for block in placed.blocks] == [compiled] * 2

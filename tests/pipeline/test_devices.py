@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vrx.errors import DeviceError
-from vrx.pipeline import devices
+from vrx.pipeline import devices, pool
 from vrx.pipeline.devices import pick_device, pick_dtype
 from vrx.pipeline.pool import ModelPool
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -137,3 +137,19 @@ def test_the_next_wider_type(
     monkeypatch.setattr(devices, "bf16_units", lambda: bf16)
     monkeypatch.setattr(devices, "bf16_gain", lambda: 0.0)
     assert devices.wider_type(dtype, CPU) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "wrong"), [("2.9.0+cu130", True), ("2.9.1", True), ("2.8.0", False), ("2.10.0", False), ("2.11", False)]
+)
+def test_the_torch_whose_convolutions_take_too_much_memory_is_named(version: str, wrong: bool) -> None:
+    assert devices.torch_fault(version).startswith(f"torch {version} takes up to 17 times the memory") is wrong
+
+
+def test_a_run_on_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "torch_fault", lambda: "torch 2.9.1 takes too much")
+    found = {
+        name: [note.text for note in pool.device_notes(ModelSettings(device=name), torch.device(name))]
+        for name in ("cuda", "cpu")
+    }
+    assert found == {"cuda": ["torch 2.9.1 takes too much"], "cpu": []}

@@ -16,9 +16,9 @@ from tests.clips import ClipMaker, Read, read
 from tests.models import small
 from tests.pipeline.jobs import make_job, notes
 from vrx import events
-from vrx.errors import DeviceError, MemoryExhaustedError, OverflowedError, VrxError
+from vrx.errors import DeviceError, MemoryExhaustedError, VrxError
 from vrx.events import Event
-from vrx.models.base import AnyStage, SceneStart
+from vrx.models.base import AnyStage, RestoredChunk, SceneStart
 from vrx.models.embedded import keep_size, upscale
 from vrx.models.runner import StageRunner
 from vrx.pipeline import devices, executor, fallback, pool, run
@@ -132,10 +132,10 @@ def test_one_stage_at_a_time_never_has_two_at_work(
     turns: list[bool] = []
     made = run.ThreadedExecutor.__init__
 
-    def make(self: Any, restorer: Any, converter: Any, in_turn: bool = False) -> None:
+    def make(self: Any, restorer: Any, converter: Any, in_turn: bool, *more: Any) -> None:
         busy.clear()
         turns.extend([True] * in_turn)
-        made(self, restorer, converter, in_turn)
+        made(self, restorer, converter, in_turn, *more)
 
     monkeypatch.setattr(executor.Worker, "process", counted)
     monkeypatch.setattr(run.ThreadedExecutor, "__init__", make)
@@ -354,13 +354,17 @@ def test_numbers_that_overflow_have_the_scene_restored_again_in_a_wider_type(
         return None
 
     fail(fails)
-    refuse = executor.refuse_nan
+    step, restored = StageRunner.step, [0]
 
-    def overflowing(frames: torch.Tensor, number: int) -> None:
-        narrow = types[-1] == torch.float16
-        refuse(frames * float("nan") if narrow and number >= 8 else frames, number)
+    def overflowing(runner: StageRunner, value: Any) -> Any:
+        result = step(runner, value)
+        if isinstance(result, RestoredChunk):
+            restored[0] += len(result.frames)
+            if types[-1] == torch.float16 and restored[0] > 8:
+                result.frames[-1, 0, 0, 0] = float("inf")
+        return result
 
-    monkeypatch.setattr(executor, "refuse_nan", overflowing)
+    monkeypatch.setattr(StageRunner, "step", overflowing)
     found, heard = restore(job)
     assert len(found.frames) == 14
     assert steps_taken(heard) == ["bf16" if units else "fp32"]
@@ -374,10 +378,15 @@ def test_numbers_that_overflow_have_the_scene_restored_again_in_a_wider_type(
 
 
 def test_float32_that_overflows_is_an_error(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(frames: torch.Tensor, number: int) -> None:
-        raise OverflowedError("the model gave NaN or Inf near frame 0")
+    step = StageRunner.step
 
-    monkeypatch.setattr(executor, "refuse_nan", refuse)
+    def overflowing(runner: StageRunner, value: Any) -> Any:
+        result = step(runner, value)
+        if isinstance(result, RestoredChunk):
+            result.frames[0, 0, 0, 0] = float("nan")
+        return result
+
+    monkeypatch.setattr(StageRunner, "step", overflowing)
     with pytest.raises(VrxError, match="NaN or Inf"):
         restore(make_job(clip(frames=2), tmp_path / "o.mkv", **LOSSLESS))
 

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, open_session
+from vrx.cli.batch import memory_words
 from vrx.errors import DeviceError
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, plan
@@ -53,6 +55,34 @@ def test_memory_is_that_of_the_size_a_model_enlarges_to(clip: ClipMaker, tmp_pat
     entry = load_all(FAMILIES)["instavsr-small"]
     assert [plan.memory for plan in found] == [memory_needed(entry, 256 * 192)] * 2
     assert [plan.seconds for plan in found] == [None, None]  # not known
+
+
+def test_memory_of_a_large_model_is_that_of_the_result_s_size(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, entry = clip("in.mkv", frames=5, size=(320, 240)), load_all(FAMILIES)["infvsr"]
+    whole = FAMILIES["infvsr"].footprint(entry)
+    assert whole is not None
+    job = make_job(path, tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
+    with open_session(replace(job, model=replace(job.model, name="infvsr"))) as session:
+        monkeypatch.setattr(memory, "free_of", lambda _: memory_needed(entry, 1280 * 960))
+        enough = make_plan(session)
+        monkeypatch.setattr(memory, "free_of", lambda _: (memory_needed(entry, 1280 * 960) or 0) - 1)
+        short = make_plan(session)
+    assert enough.memory == whole.whole.at(1280 * 960)
+    assert enough.least_memory == memory_needed(entry, 1280 * 960) == enough.free_memory
+    assert enough.least_memory < enough.memory
+    assert not any("run out" in note for note in enough.notes)
+    assert any(note.endswith("are free on cpu: it will run out of memory") for note in short.notes)
+    assert memory_words(short).count("GB") == 3
+
+
+def test_free_memory_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 7)
+    monkeypatch.setattr(memory, "unswapped_memory", lambda: 5.0)
+    assert [memory.free_of(torch.device(name)) for name in ("cuda", "cpu")] == [7, 5]
+    monkeypatch.setattr(memory, "unswapped_memory", lambda: float("inf"))
+    assert memory.free_of(torch.device("cpu")) is None
 
 
 def test_a_plan_tells_which_files_of_a_model_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

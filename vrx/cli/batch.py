@@ -202,6 +202,16 @@ def interruption(stop: BaseException, batch: Batch) -> StoppedError:
     return kind(word, f"No frames saved; {command} starts again")
 
 
+def memory_words(plan: Plan) -> str:
+    """What a run takes, what it can make do with, and what is there."""
+    words = [f"about {format_bytes(plan.memory)}"] if plan.memory else ["unknown"]
+    if plan.memory and plan.least_memory and plan.least_memory < plan.memory:
+        words.append(f"{format_bytes(plan.least_memory)} at least")
+    if plan.free_memory is not None:
+        words.append(f"{format_bytes(plan.free_memory)} are free")
+    return ", ".join(words)
+
+
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """A plan for people."""
     rows = [
@@ -211,10 +221,10 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("runs on", f"{plan.device}, {plan.dtype}"),
         ("frames", str(plan.frames or "unknown")),
         ("size", "{}x{} to {}x{}".format(*plan.source_size, *plan.target_size)),
-        ("encoder", f"{plan.encoder}, {plan.pix_fmt}, {plan.container}"),
+        ("encoder", ", ".join(filter(None, (plan.encoder, plan.preset, plan.pix_fmt, plan.container)))),
         ("scenes", plan.scenes),
         ("chunk", f"{plan.chunk} frames"),
-        ("memory", f"about {format_bytes(plan.memory)}" if plan.memory else "unknown"),
+        ("memory", memory_words(plan)),
     ]
     if plan.seconds is not None:
         rows.append(("time", f"about {plan.seconds:.0f} s"))

@@ -18,6 +18,7 @@ from vrx.errors import ModelError
 from vrx.files import format_bytes
 
 if TYPE_CHECKING:
+    from vrx.pipeline.model_use import ModelUse
     from vrx.weights.catalogue import Entry
 
 app = typer.Typer(
@@ -50,8 +51,23 @@ def list_models(json: o.AsJson = False) -> None:
         for entry in entries:
             emit(entry)
         return
-    rows = [(e.name, ", ".join(e.tasks), at_least(e), LICENSE.split(e.license)[0], fits(e), state(e)) for e in entries]
-    render.emit_table(("model", "tasks", "size", "license", "fits", "state"), rows)
+    uses = {e.name: api.model_use(e) for e in entries}
+    rows = [
+        (e.name, ", ".join(e.tasks), at_least(e), LICENSE.split(e.license)[0], *columns(uses[e.name]), state(e))
+        for e in entries
+    ]
+    free = next((use.free for use in uses.values()), None)
+    there = f"; {format_bytes(free)} are free here" if free is not None else ""
+    title = f"memory: at least, for a result of 1280x720{there}"
+    render.emit_table(("model", "tasks", "size", "license", "memory", "fits", "state"), rows, title)
+
+
+def columns(use: ModelUse) -> tuple[str, str]:
+    """What a model takes at least, and whether `--model auto` could choose it here: on a CPU no large one."""
+    if not use.available:
+        return "-", "-"
+    memory = "-" if use.memory is None else format_bytes(use.memory)
+    return memory, "slow (CPU)" if use.slow else FITS[use.fits]
 
 
 def state(entry: Entry) -> str:
@@ -66,13 +82,6 @@ def at_least(entry: Entry) -> str:
     return f"over {format_bytes(known)}" if known and entry.size is None else format_bytes(entry.size)
 
 
-def fits(entry: Entry) -> str:
-    """Whether `--model auto` could choose a model on this machine: on a CPU it does not choose large ones."""
-    if not entry.available:
-        return "-"
-    return "slow (CPU)" if api.model_is_slow(entry) else FITS[api.model_fits(entry)]
-
-
 def next_steps(entry: Entry) -> list[tuple[str, str]]:
     """How to get a model's missing files."""
     found = api.model_state(entry)
@@ -83,7 +92,8 @@ def next_steps(entry: Entry) -> list[tuple[str, str]]:
 
 def emit(entry: Entry) -> None:
     """A model as one JSON line."""
-    state = {"fits": api.model_fits(entry), "state": api.model_state(entry).word}
+    use = api.model_use(entry)
+    state = {"fits": use.fits, "least_memory": use.memory, "state": api.model_state(entry).word}
     render.emit_json({"type": "model", **render.to_json_value(entry), **state})
 
 
@@ -94,6 +104,7 @@ def show(name: Name, json: o.AsJson = False) -> None:
     if json:
         emit(entry)
         return
+    use = api.model_use(entry)
     rows = [
         ("about", entry.about),
         ("family", entry.family),
@@ -107,8 +118,8 @@ def show(name: Name, json: o.AsJson = False) -> None:
         ("source", entry.source),
         ("parameters", f"{entry.parameters:,}" if entry.parameters else "unknown"),
         ("size", at_least(entry)),
-        ("memory", format_bytes(entry.memory)),
-        ("fits", fits(entry)),
+        ("memory", f"{columns(use)[0]} at least, for a result of 1280x720"),
+        ("fits", columns(use)[1]),
         ("state", state(entry)),
         *next_steps(entry),
     ]

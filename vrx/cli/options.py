@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from vrx import api, configuration
-from vrx.settings import ColorFix, Decoder, Deinterlacing, Dtype, Look, Prefer
+from vrx.settings import ColorFix, Compile, Decoder, Deinterlacing, Dtype, Look, Prefer
 
 DEGRADATION, MODEL, SELECTION, OUTPUT = "Degradation", "Model", "Selection", "Output"
 FLAG = " "  # the column of values is empty for flags
@@ -245,6 +245,16 @@ Tile = Annotated[
         metavar="auto|off|PIXELS",
         autocompletion=complete_words("auto", "off"),
         help="Work in tiles of PIXELS to save memory (large models).",
+        rich_help_panel=MODEL,
+    ),
+]
+CompileChoice = Annotated[
+    Compile,
+    typer.Option(
+        "--compile",
+        metavar=choices(Compile),
+        help="Compile parts of large models: seconds to a minute before the first frame, for faster ones after it; "
+        "auto: on a GPU, as much as the video's length pays for.",
         rich_help_panel=MODEL,
     ),
 ]

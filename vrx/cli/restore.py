@@ -40,6 +40,7 @@ class SharedOptions:
     decoder: o.DecoderChoice = "auto"
     color_fix: o.ColorFixChoice = "auto"
     tile: o.Tile = "auto"
+    compile: o.CompileChoice = "auto"
     steps: o.Steps = None
     guidance: o.Guidance = None
     offline: o.Offline = False
@@ -77,6 +78,7 @@ class SharedOptions:
     verbose: r.Verbose = False
     log: r.Log = None
     html: r.Html = None
+    trace: r.Trace = None
     progress: r.Progress = "auto"
 
     def job(self, task: RestoreSettings) -> Job:
@@ -97,6 +99,7 @@ class SharedOptions:
                 steps=self.steps,
                 guidance=self.guidance,
                 threads=self.threads,
+                compile=self.compile,
             ),
             restore=task,
             selection=SelectionSettings(
@@ -127,6 +130,8 @@ class SharedOptions:
         settings = PreviewSettings(
             at=tuple(map(parse_time, self.at or ())), length=parse_length(self.length), variants=variants
         )
+        if self.preview and self.trace is not None:
+            raise UsageError("--trace is for runs, not for previews", "Remove it")
         if self.preview:
             return settings
         named = {"--at": self.at, "--vary": self.vary, "--length": self.length != DEFAULT_LENGTH}
@@ -153,6 +158,7 @@ class SharedOptions:
                 jobs=self.jobs,
                 ray=self.ray,
                 ship=self.ship,
+                trace=self.trace,
             ),
         )
 

@@ -77,6 +77,14 @@ Html = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write what every thread and the GPU did when, to be opened in ui.perfetto.dev or chrome://tracing.",
+        rich_help_panel=RUN,
+    ),
+]
 OnDone = Annotated[
     str | None,
     typer.Option(

@@ -31,6 +31,7 @@ class EncoderSpec:
     extra: tuple[str, ...] = ()
 
 
+APPLE_TAG = ("-tag:v:0", "hvc1")  # for HEVC in MP4 and MOV
 ALL_CHROMA = ("420", "422", "444")
 PICTURE_ALPHA = (("rgb", 8), ("rgb", 16), ("gray", 8))  # the pipe to ffmpeg (NUT) has no name for 16 bits of gray
 ENCODERS: dict[str, EncoderSpec] = {
@@ -52,7 +53,7 @@ ENCODERS: dict[str, EncoderSpec] = {
         even=True,
         quality=("-crf", 18),
         preset="fast",
-        extra=("-tag:v:0", "hvc1"),
+        extra=APPLE_TAG,
     ),
     "libsvtav1": EncoderSpec(name="libsvtav1", chroma=("420",), depths=(8, 10), quality=("-crf", 22), preset="7"),
     "libvpx-vp9": EncoderSpec(
@@ -118,9 +119,14 @@ def find_encoder(codec: str) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
     if name.endswith(HARDWARE_SUFFIXES):
-        quality = ("-cq", 19) if name.endswith("_nvenc") else ("-global_quality", 20)
+        nvidia = name.endswith("_nvenc")
+        quality = ("-cq", 19) if nvidia else ("-global_quality", 20)
         depths = (8,) if name.startswith("h264") else (8, 10)
-        return EncoderSpec(name=name, chroma=("420",), depths=depths, even=True, quality=quality)
+        extra: tuple[str, ...] = (
+            ("-rc:v:0", "vbr", "-b:v:0", "0") if nvidia else ()
+        )  # or a bitrate would limit the quality
+        extra += APPLE_TAG if name.startswith("hevc") else ()
+        return EncoderSpec(name=name, chroma=("420",), depths=depths, even=True, quality=quality, extra=extra)
     known = ", ".join(SHORT_NAMES)
     raise UsageError(f"unknown codec {codec!r}", f"Choose one of {known}, or a hardware encoder's ffmpeg name")
 

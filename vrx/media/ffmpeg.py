@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 MESSAGES = "messages.txt"  # of ffmpeg, in a temporary folder
 MAX_LINES = 40  # of stderr, stored for error messages
 PROBE_SECONDS = 20
+PROBE_SIZE = (320, 240)
 KILL_SECONDS = 3.0  # a killed process that is still alive then hangs in the kernel
 CAUSE_WORDS = (  # substrings of lines that name a cause
     *("No space left", "nrecognized", "nknown", "ailed", "rror", "nvalid", "not ", "Cannot", "denied"),
@@ -60,9 +61,12 @@ def version(program: str) -> str:
 
 
 @cache
-def encoder_error(program: str, encoder: str, pix_fmt: str) -> str:
-    """Why an encoder does not work, from encoding one small frame: ffmpeg's message, empty where it works."""
-    source = f"color=size=320x240:rate=1:duration=1,format={pix_fmt}"
+def encoder_error(program: str, encoder: str, pix_fmt: str, size: tuple[int, int] = PROBE_SIZE) -> str:
+    """Why an encoder does not work, from encoding one frame: ffmpeg's message, empty where it works.
+
+    `size`: width and height of the frame.
+    """
+    source = f"color=size={size[0]}x{size[1]}:rate=1:duration=1,format={pix_fmt}"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source]
     command += ["-frames:v", "1", "-c:v", encoder, "-f", "null", "-"]
     try:

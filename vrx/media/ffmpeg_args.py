@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vrx.media.alpha import ALPHA_TAG
 from vrx.media.color import setparams_filter
-from vrx.media.encoders import encoder_pix_fmt
+from vrx.media.encoders import APPLE_TAG, encoder_pix_fmt
 from vrx.media.file_types import PATTERN
 from vrx.media.orientation import UPRIGHT
 from vrx.media.target import Target
@@ -134,13 +134,19 @@ def video_encoder_args(target: Target) -> list[str]:
         words += ["-profile:v:0", "4" if target.layout.shift_x == 0 else "3"]
     if rule.name == "libx265":
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
-    words += rule.extra if target.container in TIMESCALE_CONTAINERS or "-tag:v:0" not in rule.extra else ()
+    words += rule.extra if target.container in TIMESCALE_CONTAINERS else without_tag(rule.extra)
     if target.container == "avi":  # it cannot store display order
         words += ["-bf:v:0", "0"]
     if target.copied_streams:
         words += ["-disposition:v:0", "default"]
     words += ["-threads:v:0", str(target.threads)] if target.threads else []
     return [*words, *target.encoder_args]
+
+
+def without_tag(words: tuple[str, ...]) -> tuple[str, ...]:
+    """An encoder's options but for the tag that only some containers have."""
+    place = words.index(APPLE_TAG[0]) if APPLE_TAG[0] in words else len(words)
+    return words[:place] + words[place + len(APPLE_TAG) :]
 
 
 def sequence_pattern(path: Path) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -21,10 +23,30 @@ from vrx.models.footprint import Footprint
 from vrx.models.offload import offload
 from vrx.models.tiling import Tiling
 from vrx.networks.wan.transformer import WanConfig
-from vrx.settings import Environment, ModelSettings, RestoreSettings
+from vrx.settings import Compile, Environment, ModelSettings, RestoreSettings, keep_compiled
 from vrx.weights.catalogue import Entry
 
 COMPILED_FROM = 5000  # frames from which on compiling layers pays: 8 s, for at most 13 ms of 200 (flashvsr, H100)
+
+
+class Extent(Enum):
+    """What of a network is compiled: nothing, chains of elementwise operations (seconds), or whole layers as well."""
+
+    NOTHING = "no"
+    CHAINS = "chains of elementwise operations"
+    LAYERS = "chains of elementwise operations, and layers"
+
+
+def compiled_extent(wanted: Compile, device: torch.device, frames: int | None) -> Extent:
+    """What --compile means on a device for so many frames (None: unknown): auto compiles on a GPU, as much as pays."""
+    if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+        return Extent.NOTHING
+    return Extent.LAYERS if wanted == "on" or (frames or 0) >= COMPILED_FROM else Extent.CHAINS
+
+
+def compiler_cache() -> Path | None:
+    """The folder that the compiler keeps its work in, from run to run; None for one of the system's."""
+    return keep_compiled(Environment.read().cache / "compiled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +61,8 @@ class Capabilities:
     enlarges by, its frames being resized to others; None where there are several.  `steps`: the numbers of denoising
     steps that it was trained for.  `footprints`: GPU memory, the first that applies.  `tiled_decoders`: with which
     --decoder it can work in tiles.  `offloads`: its weights can wait on the host (`BuildRequest.offload`).
-    `quantizes`: most of them can be in 8 bits (`BuildRequest.int8`).
+    `quantizes`: most of them can be in 8 bits (`BuildRequest.int8`).  `pace`: pixels of output a second on the fastest
+    GPU that was measured; None where it was not.
     """
 
     tasks: tuple[str, ...]
@@ -58,6 +81,7 @@ class Capabilities:
     tiled_decoders: tuple[str, ...] = ("auto", "full", "tiny")
     offloads: bool = False
     quantizes: bool = False
+    pace: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +123,12 @@ class BuildRequest:
             offload(align_weights(network), layers, self.device)
             return network
         network.place(self.device, self.dtype)
-        wanted = Environment.read().compile if self.device.type == "cuda" else "off"
-        if wanted != "off":
+        extent = compiled_extent(self.model.compile, self.device, self.frames)
+        if extent is not Extent.NOTHING:
+            compiler_cache()
             network.fuse()
-            if wanted == "on" or (self.frames or 0) >= COMPILED_FROM:
-                network.compile_layers()
+        if extent is Extent.LAYERS:
+            network.compile_layers()
         return align_weights(network)
 
 

@@ -291,10 +291,12 @@ FAMILY = Family(
         options={
             "decoder": "full: Wan's autoencoder decodes in place of the conditional decoder",
             "tile": "with --decoder full, the autoencoder works in tiles of so many pixels of output",
+            "compile": "parts of its networks are compiled (auto: on a GPU, layers from 5000 frames on)",
             "color_fix": "how the colors are matched to the source: adain (auto), wavelet, or none",
         },
         latent_scale=SPATIAL,
         offloads=True,
+        pace=39e6,
         tiled_decoders=("full",),
         footprints=(  # measured on an H100 (vrx/bench/README.md); with the full decoder computed
             Footprint(Linear(4.4e9, 16_000), Linear(15.0e9, 9_000), decoder="full"),

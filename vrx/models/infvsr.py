@@ -160,9 +160,11 @@ FAMILY = Family(
         options={
             "decoder": "tiny: TAEHV decodes in place of Wan's autoencoder, faster, with less detail",
             "tile": "the autoencoder works in tiles of so many pixels of output",
+            "compile": "parts of its networks are compiled (auto: on a GPU, layers from 5000 frames on)",
         },
         latent_scale=SPATIAL,
         offloads=True,
+        pace=25e6,
         footprints=(  # in one piece measured on an H100, with the tiny decoder at one size (vrx/bench/README.md)
             Footprint(Linear(5.0e9, 11_000), Linear(15.0e9, 4_600), decoder="tiny"),
             Footprint(Linear(5.0e9, 17_500), Linear(15.0e9, 4_600)),

@@ -146,10 +146,12 @@ FAMILY = Family(
         options={
             "decoder": "tiny: TAEHV decodes in place of Wan's autoencoder, faster, with less detail",
             "tile": "the autoencoder works in tiles of so many pixels of output",
+            "compile": "parts of its networks are compiled (auto: on a GPU, layers from 5000 frames on)",
         },
         takes_prompt=True,
         latent_scale=SPATIAL,
         offloads=True,
+        pace=32e6,
         footprints=(  # LeanVAE: measured at one size on an H100 (vrx/bench/README.md); others computed
             Footprint(Linear(4.5e9, 15_000), part="lean"),
             Footprint(Linear(5.0e9, 17_100), Linear(15.0e9, 16_200), decoder="tiny"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -13,8 +14,23 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 logger = logging.getLogger(__name__)
+failures: deque[str] = deque(maxlen=8)  # of compilers, to be told to the user: what runs how instead, and why
 MEMORY = ("out of memory", "alloc_failed", "status_not_initialized")  # of messages of CUDA, cuBLAS and cuDNN
 SHORTEST = 1e-12  # a length below it is taken for it
+
+
+def report_failure(what: str, error: Exception) -> None:
+    """Remember that something was not compiled: `what` says how it runs instead."""
+    logger.debug("%s: %s: %s", what, type(error).__name__, error)
+    failures.append(f"{what}: {type(error).__name__}: {' '.join(str(error).splitlines()[:2])}")
+
+
+def take_failures() -> list[str]:
+    """What was remembered since the last call."""
+    found = []
+    while failures:
+        found.append(failures.popleft())
+    return found
 
 
 def lacks_memory(error: Exception) -> bool:
@@ -27,8 +43,8 @@ class Compiled:
     """A function of tensors, compiled for any number of rows at its first call.
 
     Rows are the first axis of every tensor, or by the position of an argument the axis that `rows` names (None for
-    arguments without).  From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and the log
-    gets one warning.  The function must be safe to call again after a failure.
+    arguments without).  From the first failure on (no Triton, no C compiler, an old GPU) it runs as it is, and that is
+    reported once.  The function must be safe to call again after a failure.
     """
 
     def __init__(
@@ -52,8 +68,7 @@ class Compiled:
         except Exception as error:  # compilers fail in many ways, and none of them is fatal
             if lacks_memory(error):
                 raise
-            name, reason = self._function.__name__, " ".join(str(error).splitlines()[:2])
-            logger.warning("%s runs uncompiled: %s: %s", name, type(error).__name__, reason)
+            report_failure(f"{self._function.__name__} runs uncompiled", error)
             self._fails = True
             return self._function(*arguments)
 

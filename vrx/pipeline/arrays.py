@@ -142,7 +142,7 @@ class ArrayConverter:
     """
 
     def __init__(self, device: torch.device, scale: int, blend: float, known: bool) -> None:
-        self._device, self._scale, self._blend, self._known = device, scale, blend, known
+        self.device, self._scale, self._blend, self._known = device, scale, blend, known
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
         """A chunk's frames on the device, the last one repeated for the padding, and what goes around the network."""
@@ -164,11 +164,11 @@ class ArrayConverter:
     def _upload_masks(self, sources: Sequence[MaskedFrame]) -> Tensor | None:
         """The masks [T, 1, H, W] of frames; None where they have none."""
         found = [source.mask for source in sources if source.mask is not None]
-        return torch.from_numpy(np.stack(found)).to(self._device).float()[:, None] if found else None
+        return torch.from_numpy(np.stack(found)).to(self.device).float()[:, None] if found else None
 
     def _upload(self, frame: Frame) -> Tensor:
         assert isinstance(frame, ArrayFrame)
-        return array_to_rgb(frame.array, frame.form, self._device)
+        return array_to_rgb(frame.array, frame.form, self.device)
 
     def to_frames(self, chunk: Chunk, restored: Tensor, bypass: Bypass) -> list[Array]:
         """Frames in memory from [T, 3, H, W]; padding is left out."""

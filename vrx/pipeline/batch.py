@@ -61,7 +61,7 @@ class Batch:
             self.destinations.append(files[0])
             self._outputs.append(None if files[0] is None else files[0].path)
             results += [(job, file) for file in files]
-        refuse_clashes(results)
+        refuse_clashes(results, self._settings.trace)
 
     @property
     def stops(self) -> list[events.Stopped]:
@@ -73,8 +73,19 @@ class Batch:
         """Restore every job; the failure of one is its result, and an event, and does not stop the others.
 
         What will certainly fail is reported before the first is restored.  Raises the error that all of
-        several jobs share, StoppedError and KeyboardInterrupt.
+        several jobs share, StoppedError and KeyboardInterrupt, and OutputError where a trace cannot be written.
         """
+        trace = self._runner.trace
+        try:
+            with trace.recording():
+                return self._restore_all()
+        finally:
+            if trace.fault:
+                text = f"the trace {trace.path} is incomplete: {trace.fault}"
+                note = Note("trace-incomplete", text, {"path": str(trace.path)}, "warning")
+                self._watch(events.Noted.of("", note))
+
+    def _restore_all(self) -> Mapping[int, JobResult]:
         known = self.failures() if len(self.jobs) > 1 else {}
         for number, error in known.items():
             self.results[number] = self._runner.fail(self.jobs[number], self._outputs[number], error)

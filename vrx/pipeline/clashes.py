@@ -53,12 +53,12 @@ def members(path: Path, role: str) -> Iterator[Source]:
         yield from (Source(member, role) for member in path.iterdir() if member.is_file())
 
 
-def refuse_clashes(results: Sequence[tuple[Job, Destination | None]]) -> None:
-    """Refuse results that would replace each other or something that is read.
+def refuse_clashes(results: Sequence[tuple[Job, Destination | None]], trace: Path | None = None) -> None:
+    """Refuse results that would replace each other, something that is read, or the file of --trace.
 
     Raises UsageError: no option allows it.
     """
-    read: dict[Identity, Source] = {}
+    read: dict[Identity, Source] = {} if trace is None else {identity(trace): Source(trace, "the file of --trace")}
     for job, _ in results:
         for source in sources(job):
             read.setdefault(identity(source.path), source)

@@ -6,8 +6,9 @@ chroma sited left (the default), center or top left (ITU-T H.273).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from vrx.media.color import COEFFICIENTS, resolve_color, unscale_chroma, unscale_luma, yuv_to_rgb
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
+from vrx.pipeline.packing import download, narrow, upload
 from vrx.pipeline.shared_chroma import SharedChroma, complete_chroma
 
 CENTERED = {"center", "1", "2"}  # location names that put chroma in the middle of its block
@@ -50,16 +52,6 @@ class Conversion:
         return bool({self.color.chroma_location} & TOP) and self.layout.shift_y == 1
 
 
-def upload(planes: tuple[Plane, ...], device: torch.device) -> list[Tensor]:
-    """Planes as float tensors [1, 1, H, W] on a device, values as in the file."""
-    tensors = []
-    for plane in planes:
-        # torch has few operations for unsigned 16 bits, so those travel as signed 32
-        array = plane if plane.dtype == np.uint8 else plane.astype(np.int32)
-        tensors.append(torch.from_numpy(array).to(device, non_blocking=True).float()[None, None])
-    return tensors
-
-
 @dataclass(frozen=True)
 class Picture:
     """A frame on a device: `colors` [3, H, W] in 0..1, its `alpha` [1, H, W] where it has one, and what was done about
@@ -77,14 +69,17 @@ def to_rgb(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor | None]:
     return picture.colors, picture.alpha
 
 
-def to_picture(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = None) -> Picture:
-    """A frame in colors.
+def to_picture(
+    frame: Frame, device: torch.device, mask: NDArray[np.bool_] | None = None, samples: Sequence[Tensor] = ()
+) -> Picture:
+    """A frame in colors; `samples` are its planes [H, W] on the device, and the mask behind them, if they are there.
 
     Where `mask` [H, W] marks a pixel, the chroma sample it shares with unmarked pixels is not used as it is: theirs is
     taken out of it, or filled in from around.
     """
     layout = frame.layout
-    planes = upload(frame.planes, device)
+    found = list(samples) or upload(uploaded(frame, mask), device)
+    planes = [plane[None, None] for plane in found[: len(frame.planes)]]
     alpha = planes.pop()[0] / layout.peak if layout.alpha else None
     if layout.kind is Kind.RGB:
         return Picture(torch.cat(planes, 1)[0] / layout.peak, alpha)
@@ -95,11 +90,15 @@ def to_picture(frame: Frame, device: torch.device, mask: NDArray[np.bool_] | Non
         return Picture(y[0].expand(3, -1, -1), alpha)
     chroma, shared = unscale_chroma(torch.cat(planes[1:], 1), layout.depth, full), None
     if mask is not None and mask.any() and (layout.shift_x or layout.shift_y):
-        marked = torch.from_numpy(np.ascontiguousarray(mask)).to(device).float()[None, None]
-        shared = complete_chroma(chroma, y, marked, (1 << layout.shift_y, 1 << layout.shift_x))
+        shared = complete_chroma(chroma, y, found[-1][None, None], (1 << layout.shift_y, 1 << layout.shift_x))
         chroma = shared.chroma
     u, v = torch.split(raise_chroma(chroma, conversion, (frame.height, frame.width)), 1, 1)
     return Picture(torch.cat(yuv_to_rgb(y, u, v, conversion.filled.matrix), 1)[0], alpha, shared)
+
+
+def uploaded(frame: Frame, mask: NDArray[np.bool_] | None) -> tuple[NDArray[Any], ...]:
+    """What of a frame goes to the device: its planes, and its mask where it has one."""
+    return frame.planes if mask is None else (*frame.planes, mask)
 
 
 def masked_chroma(picture: Picture, frame: Frame, mask: NDArray[np.bool_]) -> Tensor:
@@ -127,13 +126,19 @@ def known_samples(picture: Picture, frame: Frame, mask: NDArray[np.bool_]) -> Kn
     full = bool(Conversion(layout, frame.color, (frame.width, frame.height)).filled.full_range)
     found = scale_chroma(shared.chroma[0], layout.depth, full)
     unknown, changed = (x[0, 0].cpu().numpy() > 0 for x in (shared.unknown, shared.changed))
-    chroma = (np.where(changed, download(new, layout), old) for new, old in zip(found, frame.planes[1:3], strict=True))
+    taken = download([narrow(plane, layout.depth) for plane in found])
+    chroma = (np.where(changed, new, old) for new, old in zip(taken, frame.planes[1:3], strict=True))
     planes = (frame.planes[0], *(cast(Plane, plane) for plane in chroma), *frame.planes[3:])
     return KnownSamples(planes, (mask, unknown, unknown, *[mask] * layout.alpha))
 
 
 def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> tuple[Plane, ...]:
     """[3, H, W] in 0..1 (and alpha [1, H, W]) as the planes of a layout."""
+    return tuple(download(to_samples(picture, alpha, conversion)))
+
+
+def to_samples(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> list[Tensor]:
+    """The same, still on the device, see `vrx.pipeline.packing.narrow`."""
     layout = conversion.layout
     if layout.kind is Kind.RGB:
         planes = [part * layout.peak for part in torch.split(picture, 1)]
@@ -149,7 +154,7 @@ def from_rgb(picture: Tensor, alpha: Tensor | None, conversion: Conversion) -> t
     if layout.alpha:
         opaque = torch.ones_like(picture[:1]) if alpha is None else alpha
         planes.append(opaque * layout.peak)
-    return tuple(download(plane[0], layout) for plane in planes)
+    return [narrow(plane[0], layout.depth) for plane in planes]
 
 
 def luma_chroma(matrix: str) -> list[list[float]]:
@@ -162,14 +167,6 @@ def luma_chroma(matrix: str) -> list[list[float]]:
         [-red / u, -green / u, (1 - blue) / u],
         [(1 - red) / v, -green / v, -blue / v],
     ]
-
-
-def download(plane: Tensor, layout: Layout) -> Plane:
-    """Rounded and clamped samples on the host."""
-    rounded = plane.round().clamp_(0, layout.peak)
-    if layout.depth == 8:
-        return rounded.to(torch.uint8).cpu().numpy()
-    return rounded.to(torch.int32).cpu().numpy().astype("<u2")
 
 
 def scale_luma(y: Tensor, depth: int, full: bool) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,13 +17,15 @@ from vrx.pipeline.chunking import Chunk, MaskedFrame
 from vrx.pipeline.colorspace import (
     Conversion,
     KnownSamples,
-    from_rgb,
     keep_known,
     known_samples,
     masked_chroma,
     to_picture,
     to_rgb,
+    to_samples,
+    uploaded,
 )
+from vrx.pipeline.packing import download, packs, upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,13 @@ class ConvertedFrame:
     known: KnownSamples | None
 
     @staticmethod
-    def of(source: MaskedFrame, device: torch.device) -> ConvertedFrame:
-        """A frame, converted."""
+    def of(source: MaskedFrame, device: torch.device, samples: Sequence[Tensor]) -> ConvertedFrame:
+        """A frame, converted; `samples` are what of it is `uploaded`."""
         frame, marked = source.frame, source.mask
-        picture = to_picture(frame, device, marked)
+        picture = to_picture(frame, device, marked, samples)
         if marked is None:
             return ConvertedFrame(source, picture.colors, picture.alpha, None, None, None)
-        mask = torch.from_numpy(np.ascontiguousarray(marked)).to(device).float()[None]
+        mask = samples[-1][None]
         chroma, known = masked_chroma(picture, frame, marked), known_samples(picture, frame, marked)
         return ConvertedFrame(source, picture.colors, picture.alpha, mask, chroma, known)
 
@@ -86,18 +88,19 @@ def stack(parts: Iterable[Tensor | None]) -> Tensor | None:
 
 
 class FrameConverter:
-    """Converts a chunk's frames to tensors on a device, and restored tensors to frames of the output format."""
+    """Converts a chunk's frames to tensors on a device, and restored tensors to frames of the output format.
 
-    def __init__(self, device: torch.device, output: OutputFormat) -> None:
-        self._device, self._output = device, output
+    `packed`: each way in one copy a chunk; None for where that is faster.
+    """
+
+    def __init__(self, device: torch.device, output: OutputFormat, packed: bool | None = None) -> None:
+        self.device, self._output = device, output
+        self._packed = packs(device) if packed is None else packed
         self._ahead: dict[int, ConvertedFrame] = {}  # of the latest chunk, which the next ones hold as well
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
         """A chunk's frames on the device, the last one repeated for the padding, and what bypasses the network."""
-        converted: dict[int, ConvertedFrame] = {}
-        for source in (*chunk.frames, *chunk.ahead):
-            if id(source) not in converted:
-                converted[id(source)] = self._ahead.get(id(source)) or ConvertedFrame.of(source, self._device)
+        converted = self._convert({id(source): source for source in (*chunk.frames, *chunk.ahead)})
         frames = [converted[id(source)] for source in chunk.frames]
         ahead = [converted[id(source)] for source in chunk.ahead]
         self._ahead = {id(frame.source): frame for frame in ahead}
@@ -119,33 +122,59 @@ class FrameConverter:
         )
         return on_device, bypass
 
+    def _convert(self, sources: dict[int, MaskedFrame]) -> dict[int, ConvertedFrame]:
+        """Frames by a key of theirs; those that came along with an earlier chunk are there."""
+        found = {key: self._ahead[key] for key in sources if key in self._ahead}
+        fresh = {key: uploaded(source.frame, source.mask) for key, source in sources.items() if key not in found}
+        samples = iter(upload([array for arrays in fresh.values() for array in arrays], self.device, self._packed))
+        for key, arrays in fresh.items():
+            found[key] = ConvertedFrame.of(sources[key], self.device, list(islice(samples, len(arrays))))
+        return found
+
     def _blended(self, chunk: Chunk, pictures: list[Tensor]) -> Tensor | None:
         """The source's pictures, where they are blended with the restored ones."""
         if self._output.blend == 1:
             return None
         if chunk.frames[0].mask is not None:  # with the chroma that is hidden from the network
-            pictures = [to_rgb(source.frame, self._device)[0] for source in chunk.frames]
+            pictures = [to_rgb(source.frame, self.device)[0] for source in chunk.frames]
         return torch.stack(pictures)
 
     def to_frames(self, chunk: Chunk, restored: Tensor, bypass: Bypass) -> list[Frame]:
         """Frames of the result from [T, 3, H, W], with the times of the source; padding is left out."""
         output = self._output
-        frames = []
+        made = []
         for number, (source, picture) in enumerate(zip(chunk.frames, restored, strict=False)):
+            same = bypass.unchanged and self._alike(source.frame, picture)
+            made.append(None if same else self._to_samples(number, picture, bypass))
+        samples = iter(download([plane for planes in made for plane in planes or ()], self._packed))
+        frames = []
+        for number, (source, own) in enumerate(zip(chunk.frames, made, strict=True)):
             frame = source.frame
-            alpha = None if bypass.alpha is None else enlarge(bypass.alpha[number], output.scale)
-            if bypass.pictures is not None:
-                picture = torch.lerp(enlarge(bypass.pictures[number], output.scale), picture, output.blend)
-            size = output.size or (picture.shape[-1], picture.shape[-2])
-            picture, alpha = resize(picture, size), None if alpha is None else resize(alpha, size)
-            planes = from_rgb(picture, alpha, Conversion(output.layout, output.color, size))
-            alike = frame.layout == output.layout and same_samples(frame.color, output.color, frame.layout, size)
-            if bypass.unchanged and alike:
-                planes = frame.planes
-            elif output.known and alike and (known := bypass.known[number]) is not None:
+            planes = frame.planes if own is None else tuple(islice(samples, len(own)))
+            known = bypass.known[number] if output.known else None
+            if known is not None and own is not None and self._alike(frame, restored[number]):
                 planes = keep_known(planes, known)
             frames.append(Frame(planes, output.layout, output.color, frame.pts, frame.time_base))
         return frames
+
+    def _to_samples(self, number: int, picture: Tensor, bypass: Bypass) -> list[Tensor]:
+        """The samples of a chunk's restored picture [3, H, W], on the device."""
+        output = self._output
+        alpha = None if bypass.alpha is None else enlarge(bypass.alpha[number], output.scale)
+        if bypass.pictures is not None:
+            picture = torch.lerp(enlarge(bypass.pictures[number], output.scale), picture, output.blend)
+        size = self._size(picture)
+        picture, alpha = resize(picture, size), None if alpha is None else resize(alpha, size)
+        return to_samples(picture, alpha, Conversion(output.layout, output.color, size))
+
+    def _size(self, picture: Tensor) -> tuple[int, int]:
+        """Width and height of the result."""
+        return self._output.size or (picture.shape[-1], picture.shape[-2])
+
+    def _alike(self, frame: Frame, picture: Tensor) -> bool:
+        """Whether a frame's samples mean in the result what they mean in the source."""
+        same = same_samples(frame.color, self._output.color, frame.layout, self._size(picture))
+        return frame.layout == self._output.layout and same
 
 
 def enlarge(picture: Tensor, scale: int) -> Tensor:

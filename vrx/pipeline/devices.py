@@ -109,6 +109,13 @@ def idle_gpu() -> str:
     return device_fault(torch.device("cuda"))
 
 
+def torch_fault(version: str = torch.__version__) -> str:
+    """Why large models should not run on a GPU with a version of torch; empty where they may."""
+    if version.split(".")[:2] != ["2", "9"]:
+        return ""
+    return f"torch {version} takes up to 17 times the memory for convolutions in bf16: pip install 'torch>=2.10'"
+
+
 def attention_fault(device: torch.device) -> str:
     """Why fused attention does not run on a device in the type that networks get there; empty where it does."""
     try:

@@ -24,6 +24,7 @@ from vrx.pipeline.devices import (
     gpu_memory,
     machine_name,
     pick_dtype,
+    torch_fault,
 )
 from vrx.settings import Environment
 from vrx.weights import catalogue, hashes, hub
@@ -67,6 +68,7 @@ def check_gpu(device: torch.device) -> Iterator[Check]:
         yield Check("GPU memory", True, f"{format_bytes(free)} of {format_bytes(total)} are free", needed=False)
     dtype = str(pick_dtype("auto", device)).removeprefix("torch.")
     for name, fault, works in (
+        ("torch on a GPU", torch_fault(), "no known fault"),
         ("GPU attention", attention_fault(device), f"works in {dtype}"),
         ("GPU compiler", compile_fault(device), "works"),
     ):

@@ -24,6 +24,8 @@ from vrx.models.runner import StageRunner
 from vrx.pipeline.channel import AbortedError, Channel
 from vrx.pipeline.chunking import Chunk, Item
 from vrx.pipeline.convert import Bypass
+from vrx.pipeline.device_clock import DeviceClock
+from vrx.pipeline.trace import Trace
 
 THREADS = "vrx"  # the first word of all threads' names
 QUEUE = 2  # items between two stages: enough against jitter, too few to hold a video
@@ -34,6 +36,8 @@ Result = TypeVar("Result")  # a frame of the result
 
 class Converter(Protocol[Result]):
     """Host to device and back: see `vrx.pipeline.convert.FrameConverter`."""
+
+    device: torch.device
 
     def to_device(self, chunk: Chunk) -> tuple[DeviceChunk, Bypass]:
         """The input of the first stage, and what bypasses the network."""
@@ -100,20 +104,31 @@ class Timings:
         return cls(dict.fromkeys(("read", *restorer.stages, "write"), 0.0))
 
 
+@dataclass(frozen=True)
+class Surroundings(Generic[Result]):
+    """What all stages of a run share: how frames are converted, and where their times are kept."""
+
+    converter: Converter[Result]
+    timings: Timings
+    trace: Trace = field(default_factory=lambda: Trace(None))
+
+
 class Worker(Generic[Result]):
     """One stage on the stream: processes its items in order; `first` and `last` also convert."""
 
-    def __init__(
-        self, name: str, stage: AnyStage, converter: Converter[Result], timings: Timings, ends: tuple[bool, bool]
-    ) -> None:
-        self.name, self._converter, self._timings = name, converter, timings
+    def __init__(self, name: str, stage: AnyStage, around: Surroundings[Result], ends: tuple[bool, bool]) -> None:
+        self.name, self._around = name, around
+        self._converter, self._trace = around.converter, around.trace
         self._runner = StageRunner(stage)
+        self._clock = DeviceClock.of(around.trace, around.converter.device, name)
         self.first, self.last = ends
 
     def process(self, item: InFlight[Result] | SceneStart | Control) -> None:
         """Do this stage's part of an item."""
         begin = perf_counter()
-        with torch.inference_mode():
+        what, facts = describe(item)
+        on_device = nullcontext() if self._clock is None else self._clock.span(f"{self.name} {what}")
+        with self._trace.span(f"{self.name} {what}", **facts), torch.inference_mode(), on_device:
             if isinstance(item, SceneStart):
                 self._runner.start(item)
             elif isinstance(item, Resume):
@@ -123,44 +138,70 @@ class Worker(Generic[Result]):
                     item.state.stages[self.name] = self._runner.save()
             else:
                 self._step(item)
-        self._timings.seconds[self.name] += perf_counter() - begin
+        self._around.timings.seconds[self.name] += perf_counter() - begin
+
+    def finish(self) -> None:
+        """No more items come."""
+        if self._clock is not None:
+            self._clock.finish()
 
     def _step(self, work: InFlight[Result]) -> None:
+        self._trace.flow(work.chunk.first_frame, "t")
         if self.first:
-            work.value, work.bypass = self._converter.to_device(work.chunk)
+            with self._trace.span("to device"):
+                work.value, work.bypass = self._converter.to_device(work.chunk)
         work.value = self._runner.step(work.value)
         if self.last:
-            assert isinstance(work.value, RestoredChunk)
-            refuse_nan(work.value.frames, work.chunk.first_frame)
-            work.notes = work.value.notes
-            bypass = replace(work.bypass, unchanged=work.value.unchanged)
-            work.restored = self._converter.to_frames(work.chunk, work.value.frames, bypass)
-            work.value, work.bypass = None, Bypass()
+            with self._trace.span("to frames"):
+                self._finish_chunk(work)
+
+    def _finish_chunk(self, work: InFlight[Result]) -> None:
+        assert isinstance(work.value, RestoredChunk)
+        finite = torch.isfinite(work.value.frames.sum())  # values in 0..1: only NaN and Inf spoil a sum
+        work.notes = work.value.notes
+        bypass = replace(work.bypass, unchanged=work.value.unchanged)
+        work.restored = self._converter.to_frames(work.chunk, work.value.frames, bypass)
+        refuse_nan(finite, work.chunk.first_frame)  # now that the frames were waited for
+        work.value, work.bypass = None, Bypass()
 
 
-def refuse_nan(frames: Tensor, number: int) -> None:
-    """Raise OverflowedError for restored frames with NaN or Inf; `number` is that of the first."""
-    if not bool(torch.isfinite(frames.sum())):  # values in 0..1: only NaN and Inf spoil a sum
+def describe(item: InFlight[Result] | SceneStart | Control) -> tuple[str, dict[str, object]]:
+    """What an item is called in a trace, and its facts; frames count from 0, scenes from 1."""
+    if isinstance(item, InFlight):
+        chunk = item.chunk
+        return "chunk", {"chunk": chunk.index, "first_frame": chunk.first_frame, "frames": len(chunk.frames)}
+    if isinstance(item, SceneStart):
+        return "scene", {"scene": item.number + 1}
+    return "state", {"frame": item.state.frame}
+
+
+def refuse_nan(finite: Tensor, number: int) -> None:
+    """Raise OverflowedError for restored frames that are not `finite`; `number` is that of the first."""
+    if not bool(finite):
         raise OverflowedError(f"the model gave NaN or Inf near frame {number}", "Run again with --dtype fp32")
 
 
-def make_workers(restorer: Restorer, converter: Converter[Result], timings: Timings) -> list[Worker[Result]]:
+def make_workers(restorer: Restorer, around: Surroundings[Result]) -> list[Worker[Result]]:
     """One worker a stage, in order."""
     names = list(restorer.stages)
     return [
-        Worker(name, stage, converter, timings, (name == names[0], name == names[-1]))
-        for name, stage in restorer.stages.items()
+        Worker(name, stage, around, (name == names[0], name == names[-1])) for name, stage in restorer.stages.items()
     ]
 
 
-def read_items(items: Iterable[Item | Control], timings: Timings) -> Generator[InFlight[Result] | SceneStart | Control]:
+def read_items(
+    items: Iterable[Item | Control], around: Surroundings[Result]
+) -> Generator[InFlight[Result] | SceneStart | Control]:
     """The items as they travel; closes their source at the end, however it comes."""
     iterator = iter(items)
     try:
         while True:
             begin = perf_counter()
-            item = next(iterator, None)
-            timings.seconds["read"] += perf_counter() - begin
+            with around.trace.span("read"):
+                item = next(iterator, None)
+                if isinstance(item, Chunk):
+                    around.trace.flow(item.first_frame, "s")
+            around.timings.seconds["read"] += perf_counter() - begin
             if item is None:
                 return
             yield InFlight(item) if isinstance(item, Chunk) else item
@@ -175,11 +216,12 @@ class SynchronousExecutor(Generic[Result]):
 
     def __init__(self, restorer: Restorer, converter: Converter[Result]) -> None:
         self.timings = Timings.of(restorer)
-        self._workers = make_workers(restorer, converter, self.timings)
+        self._around = Surroundings(converter, self.timings)
+        self._workers = make_workers(restorer, self._around)
 
     def results(self, items: Iterable[Item | Control]) -> Generator[InFlight[Result] | SceneStart | Save]:
         """Restored chunks, scene starts and saves in order."""
-        stream: Generator[InFlight[Result] | SceneStart | Control] = read_items(items, self.timings)
+        stream = read_items(items, self._around)
         try:
             for item in stream:
                 for worker in self._workers:
@@ -197,9 +239,13 @@ class ThreadedExecutor(Generic[Result]):
     the results.  `in_turn`: no two stages work at the same time, and less waits between them.
     """
 
-    def __init__(self, restorer: Restorer, converter: Converter[Result], in_turn: bool = False) -> None:
+    def __init__(
+        self, restorer: Restorer, converter: Converter[Result], in_turn: bool = False, trace: Trace | None = None
+    ) -> None:
         self.timings = Timings.of(restorer)
-        self._workers = make_workers(restorer, converter, self.timings)
+        self._trace = trace or Trace(None)
+        self._around = Surroundings(converter, self.timings, self._trace)
+        self._workers = make_workers(restorer, self._around)
         names = [worker.name for worker in self._workers]
         bound = 1 if in_turn else QUEUE
         self._channels: dict[str, Channel[InFlight[Result] | SceneStart | Control]] = {
@@ -232,7 +278,7 @@ class ThreadedExecutor(Generic[Result]):
         for thread in (reader, *threads):
             thread.start()
         try:
-            for item in self._channels["write"]:
+            for item in self._trace.each("wait for work", self._channels["write"]):
                 assert not isinstance(item, Resume)
                 yield item
         except AbortedError:
@@ -267,13 +313,22 @@ class ThreadedExecutor(Generic[Result]):
 
     def _read(self, items: Iterable[Item | Control]) -> None:
         outbox = self._channels[self._workers[0].name]
-        stream: Generator[InFlight[Result] | SceneStart | Control] = read_items(items, self.timings)
+        stream = read_items(items, self._around)
         try:
             for item in stream:
-                outbox.put(item)
+                self._put(outbox, item)
         finally:
             stream.close()
         outbox.close()
+
+    def _put(
+        self,
+        outbox: Channel[InFlight[Result] | SceneStart | Control],
+        item: InFlight[Result] | SceneStart | Control,
+    ) -> None:
+        with self._trace.span("wait for room"):
+            outbox.put(item)
+        self._trace.count("queues", self.queues())
 
     def _work(
         self,
@@ -281,9 +336,10 @@ class ThreadedExecutor(Generic[Result]):
         inbox: Channel[InFlight[Result] | SceneStart | Control],
         outbox: Channel[InFlight[Result] | SceneStart | Control],
     ) -> None:
-        for item in inbox:
+        for item in self._trace.each("wait for work", inbox):
             with self._turn:
                 worker.process(item)
             if not (worker.last and isinstance(item, Resume)):
-                outbox.put(item)
+                self._put(outbox, item)
+        worker.finish()
         outbox.close()

@@ -18,7 +18,8 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult, run
-from vrx.pipeline.session import Session
+from vrx.pipeline.session import Conduct, Session
+from vrx.pipeline.trace import Trace
 from vrx.settings import Environment, Job
 
 logger = logging.getLogger(__name__)
@@ -45,13 +46,15 @@ class JobRunner:
 
     def __init__(self, watch: Watcher, pool: ModelPool, settings: BatchSettings) -> None:
         self._watch, self._pool, self._settings = watch, pool, settings
+        self.trace = Trace(settings.trace)
         self.stopped: events.Stopped | None = None
         self.finished: JobResult | None = None
 
     def finish(self, job: Job, output: Path | None) -> JobResult:
         """Run a job, and then the user's command; a failure is its result and an event.  Raises StoppedError."""
         begin = perf_counter()
-        result = self.attempt(job, self.work)
+        with self.trace.span("job", input=job.source):
+            result = self.attempt(job, self.work)
         self.finished = JobResult(result, perf_counter() - begin, command_failed=True)
         failed = not self.run_command(job, output, result)
         self.finished = None
@@ -78,6 +81,7 @@ class JobRunner:
     def report(self, job: Job, error: VrxError) -> VrxError:
         """Send the event of a failure."""
         logger.debug("%s failed", job.source, exc_info=error)
+        self.trace.mark(f"failed: {error.message}", input=job.source)
         code = int(error.exit_code)
         self._watch(events.Failed(input=job.source, message=error.message, hint=error.hint, exit_code=code))
         return error
@@ -95,10 +99,10 @@ class JobRunner:
         return self._guard(job, lambda job: preview.preview(job, self._watch_stop, self._pool))
 
     def _restore(self, job: Job) -> RestoreResult:
-        deadline = self._settings.deadline
+        conduct = Conduct(self._settings.deadline, self.trace)
         while True:
             try:
-                with resource_errors(), Session(job, self._watch_stop, self._pool, deadline=deadline) as session:
+                with resource_errors(), Session(job, self._watch_stop, self._pool, conduct=conduct) as session:
                     return run(session)
             except MemoryExhaustedError:
                 if not self._change_model(job):

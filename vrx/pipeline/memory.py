@@ -12,6 +12,7 @@ import torch
 from vrx.errors import DeviceError
 from vrx.files import format_bytes
 from vrx.models.embedded.model import KEEP_SIZE, SCHEDULE
+from vrx.pipeline.devices import free_memory
 from vrx.settings import Task
 
 try:
@@ -133,6 +134,14 @@ def process_limits() -> Iterator[int]:
         soft, _ = resource.getrlimit(kind)
         if soft != resource.RLIM_INFINITY:
             yield soft
+
+
+def free_of(device: torch.device) -> int | None:
+    """Bytes that are free on a device now, a processor's without swapping; None where that is not known."""
+    if device.type != "cpu":
+        return free_memory(device)
+    free = unswapped_memory()
+    return None if free == float("inf") else int(free)
 
 
 def note(needed: int | None, device: torch.device) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from vrx.files import format_bytes
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, select_model
 from vrx.pipeline.cost import REACHED, matrix_rate, operations
@@ -17,7 +18,11 @@ from vrx.weights.catalogue import EMBEDDED, Entry
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What `--dry-run` shows.  Sizes are (width, height); memory in bytes, time in seconds, both rough."""
+    """What `--dry-run` shows.  Sizes are (width, height); memory in bytes, time in seconds, both rough.
+
+    `memory` that the run takes, `least_memory` in the ways of working that take less (see `vrx.pipeline.ways`), and
+    `free_memory` of the device.
+    """
 
     source: str
     output: str
@@ -29,11 +34,14 @@ class Plan:
     source_size: tuple[int, int]
     target_size: tuple[int, int]
     encoder: str
+    preset: str | None
     pix_fmt: str
     container: str
     chunk: int
     scenes: str
     memory: int | None
+    least_memory: int | None
+    free_memory: int | None
     seconds: float | None
     action: Action
     notes: tuple[str, ...]
@@ -47,9 +55,9 @@ def make_plan(session: Session) -> Plan:
     """The plan of an open job."""
     target, reader, entry = session.target, session.reader, session.entry
     files = ", ".join(part.path for part in entry.parts if not part.optional)
-    needed = memory_needed(session)
-    warning = memory.note(needed, session.device) if not needs_gpu(entry) else ""
-    notes = [*session.warnings, warning, missing_files_note(entry)]
+    needed, least, free = memory_needed(session), least_memory(session), memory.free_of(session.device)
+    warning = short_note(least, free, session) if needs_gpu(entry) else memory.note(needed, session.device)
+    notes = [*session.warnings, session.encoder_remark, warning, missing_files_note(entry)]
     return Plan(
         source=session.job.source,
         output=str(target.path) if target.path else "standard output",
@@ -61,11 +69,14 @@ def make_plan(session: Session) -> Plan:
         source_size=reader.size,
         target_size=target.size,
         encoder=target.rule.name,
+        preset=target.preset or target.rule.preset,
         pix_fmt=target.layout.pix_fmt,
         container=target.container,
         chunk=FAMILIES[entry.family].capabilities.schedule.next,
         scenes=session.job.selection.scenes,
         memory=needed,
+        least_memory=least,
+        free_memory=free,
         seconds=estimate_seconds(session),
         action=plan_action(session),
         notes=tuple(note for note in notes if note),
@@ -86,13 +97,33 @@ def missing_files_note(entry: Entry) -> str:
 def memory_needed(session: Session) -> int | None:
     """Bytes that a run of an open job takes, roughly; None where that is unknown."""
     entry, reader = session.entry, session.reader
-    if needs_gpu(entry):
-        return entry.memory
     if entry.family != EMBEDDED:
-        native = FAMILIES[entry.family].capabilities.native_scale or session.job.restore.scale
-        return select_model.memory_needed(entry, reader.size[0] * reader.size[1] * native**2)
+        footprint = FAMILIES[entry.family].footprint(entry, session.job.model.decoder)
+        return entry.memory if footprint is None else footprint.whole.at(network_pixels(session))
     task, frames = session.job.restore.task, session.frames
     return memory.needed(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
+
+
+def least_memory(session: Session) -> int | None:
+    """Bytes below which an open job does not run in any way; None where that is unknown."""
+    if session.entry.family == EMBEDDED:
+        return memory_needed(session)
+    return select_model.memory_needed(session.entry, network_pixels(session), session.job.model.decoder)
+
+
+def network_pixels(session: Session) -> int:
+    """Pixels of a frame that the network of an open job gives."""
+    width, height = session.reader.size
+    native = FAMILIES[session.entry.family].capabilities.native_scale or session.job.restore.scale
+    return width * height * native**2
+
+
+def short_note(least: int | None, free: int | None, session: Session) -> str:
+    """That a large model will not find the memory it needs; empty where it may."""
+    if least is None or free is None or least <= free:
+        return ""
+    need = f"{session.entry.name} takes {format_bytes(least)} at least"
+    return f"{need}, and {format_bytes(free)} are free on {session.device}: it will run out of memory"
 
 
 def enlarged_size(session: Session) -> tuple[int, int]:

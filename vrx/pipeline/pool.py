@@ -13,7 +13,7 @@ from vrx.models.components import Components
 from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import INT8, free_memory, idle_gpu, pick_device, pick_dtype
+from vrx.pipeline.devices import INT8, free_memory, idle_gpu, pick_device, pick_dtype, torch_fault
 from vrx.pipeline.fitting import Fit, fit_weights, limit_to_memory, output_pixels
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
@@ -143,7 +143,9 @@ def make_key(model: ModelSettings, entry: Entry) -> Key:
 
 
 def device_notes(model: ModelSettings, device: torch.device) -> Iterator[Note]:
-    """That a GPU there is cannot be used, where the choice was left to vrx."""
+    """That a GPU there is cannot be used, where the choice was left to vrx, or that this torch is wrong for it."""
+    if device.type == "cuda" and (wrong := torch_fault()):
+        yield Note("torch-unsuitable", wrong, {"torch": torch.__version__}, "warning")
     fault = idle_gpu() if model.device == AUTO and device.type == "cpu" else ""
     if fault:
         yield Note("gpu-unusable", f"the GPU cannot be used: {fault}; the processor does the work", {}, "warning")

@@ -7,9 +7,11 @@ from time import perf_counter
 
 from vrx import events
 from vrx.errors import Exit, StoppedError
+from vrx.events import Note
 from vrx.media.frame import Frame
 from vrx.media.write import Writer
 from vrx.models.base import SceneStart
+from vrx.networks.fusion import take_failures
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.executor import InFlight, ThreadedExecutor
 from vrx.pipeline.resume.writer import SegmentedWriter
@@ -38,6 +40,7 @@ class Progress:
         self.scene = start.number
         if start.number > self._began:
             self._began = start.number
+            self._session.trace.mark(f"scene {start.number + 1}", frame=self._writer.frames)
             self._send_scene(self._writer.frames, soft=False)
 
     def begin_chunk(self, work: InFlight[Frame]) -> None:
@@ -48,6 +51,8 @@ class Progress:
             self._send_scene(frame, soft=True)
         for note in work.notes:
             self._session.notify(note)
+        for failure in take_failures():
+            self._session.notify(Note("not-compiled", failure, {}, "warning"))
 
     def end_chunk(self) -> None:
         """A chunk was written."""

@@ -19,6 +19,7 @@ from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
 from vrx.models.base import ChunkSchedule, Restorer, SceneStart
 from vrx.models.components import Components
+from vrx.models.family import Extent, compiled_extent, compiler_cache
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.chunking import Item, StreamPosition, make_chunks
 from vrx.pipeline.convert import FrameConverter, OutputFormat
@@ -56,7 +57,8 @@ def run(session: Session) -> RestoreResult:
 
     Raises VrxError; whatever existed under the result's name is then unchanged.
     """
-    existing = open_unless_done(session)
+    with session.trace.span("open the source"):
+        existing = open_unless_done(session)
     return execute(session) if existing is None else report_existing(session, existing)
 
 
@@ -114,10 +116,11 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
         fallback.advance(error)
     progress, spent = attempt.progress, attempt.seconds
     scenes, end = progress.scene + 1, session.reader.end_time
-    if isinstance(writer, SegmentedWriter):
-        writer.finish(scenes, end)
-    else:
-        writer.finish(end)
+    with session.trace.span("finish the file"):
+        if isinstance(writer, SegmentedWriter):
+            writer.finish(scenes, end)
+        else:
+            writer.finish(end)
     seconds = perf_counter() - begin
     return RestoreResult(session.target.path, writer.frames, scenes, seconds, dict(spent)), writer.resumed_frames
 
@@ -144,7 +147,7 @@ class Attempt:
         torch.manual_seed(session.job.model.seed)
         restorer = fallback.load()
         converter = FrameConverter(session.device, output_format(session))
-        executor = ThreadedExecutor(restorer, converter, fallback.way.in_turn)
+        executor = ThreadedExecutor(restorer, converter, fallback.way.in_turn, session.trace)
         self.progress.follow(executor)
         segmented = isinstance(self.writer, SegmentedWriter)
         items = stream_items(session, restorer, fallback, segmented)
@@ -195,6 +198,7 @@ def announce(session: Session, components: Components, schedule: ChunkSchedule, 
     for note in (
         Note("checkpoint", f"checkpoint: {files}", {"files": files}, events.DETAIL),
         Note("encoder", f"encoder: {encoder}", {"encoder": target.rule.name}, events.DETAIL),
+        compilation_note(session),
         Note(
             "chunk-length",
             f"chunks of {schedule.first}, then {schedule.next} frames",
@@ -203,6 +207,18 @@ def announce(session: Session, components: Components, schedule: ChunkSchedule, 
         ),
     ):
         session.notify(note)
+
+
+def compilation_note(session: Session) -> Note:
+    """What of the networks is compiled, for --verbose."""
+    extent = Extent.NOTHING
+    if "compile" in FAMILIES[session.entry.family].capabilities.options:
+        extent = compiled_extent(session.job.model.compile, session.device, session.frames)
+    if extent is Extent.NOTHING:
+        return Note("compiled", "networks are not compiled", {"parts": extent.value}, events.DETAIL)
+    folder = str(compiler_cache() or "")
+    text = f"compiled are {extent.value}" + (f", saved in {folder}" if folder else "")
+    return Note("compiled", text, {"parts": extent.value, "folder": folder}, events.DETAIL)
 
 
 def report_finished(session: Session, result: RestoreResult, saved: int) -> None:
@@ -272,8 +288,10 @@ class Sink:
         self.progress.begin_chunk(item)
         begin = perf_counter()
         done = self.writer.frames - item.chunk.first_frame  # when the stream was taken up before what is written
-        for frame in item.restored[max(0, done) :]:
-            self.writer.write(frame)
+        with self.session.trace.span("write", first_frame=self.writer.frames, frames=len(item.restored)):
+            self.session.trace.flow(item.chunk.first_frame, "f")
+            for frame in item.restored[max(0, done) :]:
+                self.writer.write(frame)
         seconds = perf_counter() - begin
         self.bookmark.pass_chunk(item.chunk)
         self.progress.end_chunk()

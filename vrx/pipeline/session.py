@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,11 +26,13 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import INT8, pick_dtype, release_memory
+from vrx.pipeline.encoding_pace import Pace, keep_pace
 from vrx.pipeline.masking import JobMask, open_masks
-from vrx.pipeline.output import apply_orientation, expected_frames, prepare_target
+from vrx.pipeline.output import apply_orientation, expected_frames, names_encoder_settings, prepare_target
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.sizing import choose_scale
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
+from vrx.pipeline.trace import Trace
 from vrx.pipeline.ways import Way
 from vrx.scenes.cut_list import read_cuts
 from vrx.scenes.detect import SceneFrame
@@ -39,6 +41,14 @@ from vrx.temporary import temporary_folder
 from vrx.weights.download import Downloader
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a run goes: the deadline at which it stops, and the trace that it is recorded in."""
+
+    deadline: Deadline = field(default_factory=Deadline)
+    trace: Trace = field(default_factory=lambda: Trace(None))
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Session:
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
     are to be found; `destination` None for standard output; `warnings` the texts of all warnings so far.
-    `run_part` where the job is a part of a run.  At the `deadline` a run stops.
+    `run_part` where the job is a part of a run.
     Raises UsageError where the result would replace something that the job reads.
     """
 
@@ -69,13 +79,15 @@ class Session:
         watch: Watcher,
         pool: ModelPool,
         run_part: RunPart | None = None,
-        deadline: Deadline | None = None,
+        conduct: Conduct | None = None,
     ) -> None:
-        self.job, self.watch, self._pool, self.deadline = job, watch, pool, deadline or Deadline()
-        self.run_part = run_part
+        self.job, self.watch, self._pool = job, watch, pool
+        self.run_part, conduct = run_part, conduct or Conduct()
+        self.deadline, self.trace = conduct.deadline, conduct.trace
         self._stack = ExitStack()
         self._reading = self._stack.enter_context(ExitStack())  # the source and its mask
         self.warnings: list[str] = []
+        self.encoder_remark = ""  # why the encoder is not the usual one
         self.mask: JobMask | None = None
         self.frames: int | None = None
         self.boundaries: Callable[[], Iterator[SceneFrame]] | None = None  # frames with theirs, where they are known
@@ -113,7 +125,9 @@ class Session:
 
     def restorer(self, way: Way | None = None) -> Restorer:
         """The model, set up for the job, to work in a way.  Raises ModelError."""
-        return self._pool.restorer(self.job.model, self.job.restore, self._downloader(), way, self.frames)
+        changes = {} if way is None else {name: value for name, value in asdict(way).items() if value}
+        with self.trace.span("load the model", model=self.entry.name, **changes):
+            return self._pool.restorer(self.job.model, self.job.restore, self._downloader(), way, self.frames)
 
     def drop_model(self) -> None:
         """Drop the networks and the memory that they took."""
@@ -134,6 +148,7 @@ class Session:
         self._open_source(self._named)
         self._choose_scale()
         self.target = prepare_target(self.job, self.reader, self.destination, self._folder, self.notify)
+        self._keep_pace()
         if self.run_part is not None:
             self.target = replace(self.target, offset=self.reader.origin + self.run_part.start)
         self.frames = expected_frames(self.reader.info_on_timeline(), job.selection)
@@ -142,6 +157,17 @@ class Session:
         if self.destination is not None:
             paths.check_folder(self.destination)
             paths.check_kind(self.destination)
+
+    def _keep_pace(self) -> None:
+        """Choose an encoder that keeps up with the GPU, unless the user chose anything of it."""
+        pixels = FAMILIES[self.entry.family].capabilities.pace
+        if self.device.type != "cuda" or pixels is None or names_encoder_settings(self.job.output):
+            return
+        cores = self.job.model.threads or torch.get_num_threads()
+        self.target, note = keep_pace(self.target, Pace(pixels, cores))
+        if note is not None:
+            self.encoder_remark = note.text
+            self.notify(note)
 
     def _choose_scale(self) -> None:
         """The scale of the network, now that the source's size is known; the model stays."""
@@ -203,6 +229,7 @@ class Session:
             if note.text in self.warnings:
                 return
             self.warnings.append(note.text)
+        self.trace.mark(note.text, code=note.code)
         self.watch(events.Noted.of(self.job.source, note))
 
     def _downloader(self) -> Downloader:

@@ -26,7 +26,8 @@ def find_boundaries(session: Session) -> Iterator[SceneFrame]:
     """Frames with their scene boundaries, found or given; a single picture has none."""
     if session.boundaries is not None:
         return session.boundaries()
-    frames, threshold = session.reader.frames(), session.job.selection.scene_threshold
+    frames = session.trace.each("decode a frame", session.reader.frames())
+    threshold = session.job.selection.scene_threshold
     if session.reader.info.still and not is_pattern(session.source):
         return apply_cuts(frames, frozenset())
     if session.cuts is not None:

@@ -35,6 +35,7 @@ OTHER: dict[str, Any] = {
     "tile": "512",
     "steps": 4,
     "guidance": 3.0,
+    "compile": "off",
     "scale": 3,
     "sigma": 2.5,
     "mask": Path("other.png"),

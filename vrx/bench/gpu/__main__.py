@@ -78,6 +78,8 @@ PARTS = (  # in order of value, but for those that were added later
     bench(25, "instavsr:1280x720:auto:auto"),
     bench(30, "stream-diffvsr:1280x720:auto:auto"),
     bench(45, "satb-vr:1280x720:auto:auto:steps=1"),
+    Part("copies", "overlap", "measure_copies", "embedded", 40, ("upscale:1280x720", "upscale:1920x1080")),
+    Part("trace", "ways", "record_trace", "bench", 45, ("flashvsr:1280x720:auto:auto",)),
     bench(60, "relayvsr:1280x720:auto:auto", "relayvsr:1920x1080:auto:auto"),
     bench(60, "recavsr:1280x720:auto:auto", "recavsr:1920x1080:auto:auto"),
 )

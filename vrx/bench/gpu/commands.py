@@ -15,7 +15,12 @@ from vrx.bench.gpu.environment import is_missing
 
 ROOT = Path(__file__).parents[3]
 CLIP = ROOT / "examples" / "flower.mp4"
-TESTS = ("tests/models/test_cuda.py", "tests/models/test_offload.py", "tests/networks/embedded/test_network.py")
+TESTS = (
+    "tests/models/test_cuda.py",
+    "tests/models/test_offload.py",
+    "tests/networks/embedded/test_network.py",
+    "tests/pipeline/test_packing.py",
+)
 COMMAND = "from vrx.bench.gpu import stubs; stubs.install(); import sys; from vrx.cli.app import main; main()"
 PYTEST = (
     "from vrx.bench.gpu import stubs; stubs.install(); import sys, pytest; raise SystemExit(pytest.main(sys.argv[1:]))"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -32,7 +31,6 @@ def measure(context: Context, words: Sequence[str]) -> None:
 
 def measure_one(context: Context, spec: Spec) -> None:
     """One model at one size."""
-    os.environ["VRX_COMPILE"] = "off" if "plain" in spec.flags else "on"
     begin = perf_counter()
     restorer = restorer_of(spec, context)
     context.sync()

@@ -1,7 +1,8 @@
-"""The same threads, each on a CUDA stream of its own: faster, and the same result?"""
+"""The same threads, each on a CUDA stream of its own, or with one copy a chunk: faster, and the same result?"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.driver import tensors_in, through_threads
-from vrx.bench.gpu.restorers import Spec, restorer_of
+from vrx.bench.gpu.restorers import Spec, embedded, restorer_of
 from vrx.models.base import AnyStage, SceneStart, Stage
 
 Ready = dict[int, "torch.cuda.Event"]  # what a stage gave, by its identity, and when the device is done with it
@@ -47,6 +48,25 @@ class OnStream(Stage[Any, Any, Any]):
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> Any:
         """As the stage does."""
         return self._stage.load(scene, tensors)
+
+
+def measure_copies(context: Context, words: Sequence[str]) -> None:
+    """The embedded model at some sizes, with a copy for every plane and with one a chunk each way, in turn."""
+    for word in words:
+        task, size = word.split(":")
+        width, height = (int(side) for side in size.split("x"))
+        scale = 4 if task == "upscale" else 1
+        source = (32, 48) if context.tiny else (height // scale, width // scale)
+        with context.results.guard("embedded", what=word, part="copies"):
+            restorer = embedded(task, scale, context.device, context.dtype)
+            count, masked, found = 8 if context.tiny else 80, task == "inpaint", []
+            for packed in ("off", "on", "off", "on"):
+                os.environ["VRX_PACKED"] = packed  # of this process alone
+                context.clear()
+                found.append(through_threads(restorer, context.device, count, source, masked))
+            one = {"many": [found[0].fps, found[2].fps], "packed": [found[1].fps, found[3].fps]}
+            worst = found[0].worst_difference(found[1])
+            context.results.emit("embedded", what=word, part="copies", fps=one, worst_levels=worst)
 
 
 def measure(context: Context, words: Sequence[str]) -> None:

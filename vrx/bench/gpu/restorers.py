@@ -20,7 +20,7 @@ from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.ways import Way
-from vrx.settings import Decoder, ModelSettings, RestoreSettings, Task, check_choice
+from vrx.settings import Compile, Decoder, ModelSettings, RestoreSettings, Task, check_choice
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
@@ -92,6 +92,11 @@ class Spec:
         """Whether its frames come with masks."""
         return self.task is Task.INPAINT
 
+    @property
+    def compile(self) -> Compile:
+        """All that can be, unless its flag `plain` is there."""
+        return "off" if "plain" in self.flags else "on"
+
     def estimate(self) -> float | None:
         """Gigabytes that the footprints expect in one piece, their spare tenth included."""
         found = FAMILIES[self.entry.family].footprint(self.entry, self.decoder)
@@ -111,7 +116,8 @@ def restorer_of(spec: Spec, context: Context, way: Way | None = None) -> Restore
     """A large restorer with random weights, where it runs, to work in a way."""
     mask = Path("none") if spec.masked else None  # asked for, never read
     way = way or Way()
-    wishes = way.settings(ModelSettings(decoder=spec.decoder, tile=spec.tile, steps=spec.steps))
+    compiles = spec.compile if context.cuda else "off"  # toys gain nothing
+    wishes = way.settings(ModelSettings(decoder=spec.decoder, tile=spec.tile, steps=spec.steps, compile=compiles))
     restore = RestoreSettings(task=spec.task, scale=4 if spec.task is Task.UPSCALE else 1, mask=mask)
     family = FAMILIES[spec.entry.family]
     kind = ToyComponents if context.tiny else RandomComponents

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
-FILES = ("env", "small", "bench", "embedded", "micro")  # with the log and the profile no more than eight
+FILES = ("env", "small", "bench", "embedded", "micro")  # with the log, the profile and the trace no more than eight
 SCREEN, SUMMARY = 330, 260  # characters of a line
 TRACE = 8  # lines of a traceback
 
@@ -24,7 +24,7 @@ class Results:
     def clear(self) -> None:
         """Remove what an earlier check left."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in (*(f"{file}.jsonl" for file in FILES), "profile.txt"):
+        for name in (*(f"{file}.jsonl" for file in FILES), "profile.txt", "trace.json"):
             (self.folder / name).unlink(missing_ok=True)
 
     def say(self, line: str) -> None:

@@ -4,7 +4,8 @@ GPU's memory really runs out.
 
 from __future__ import annotations
 
-import os
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,10 +31,11 @@ from vrx.pipeline.fallback import Fallback
 from vrx.pipeline.progress import Progress
 from vrx.pipeline.run import Attempt
 from vrx.pipeline.session import Session
+from vrx.pipeline.trace import Trace
 from vrx.pipeline.ways import Way
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
-WAYS = {"plain": "off", "compiled": "on", "offloaded": "off"}  # and VRX_COMPILE in each
+WAYS = {"plain": ("plain",), "compiled": (), "offloaded": ("plain",)}  # and flags of a `Spec` in each
 CHUNKS = 4
 SEED = 1
 
@@ -42,14 +44,13 @@ def compare(context: Context, words: Sequence[str]) -> None:
     """Models in `words`, a few chunks in every way: milliseconds, memory, and how far the frames are apart."""
     for word in words:
         expected: list[Tensor] = []
-        for way, wanted in WAYS.items():
+        for way, flags in WAYS.items():
             if context.left() < 12:
                 context.results.emit("bench", what=word, way=way, skipped="no time")
                 continue
-            os.environ["VRX_COMPILE"] = wanted
             context.clear()
             with context.results.guard("bench", what=word, way=way), torch.inference_mode():
-                spec = Spec.parse(word, context.tiny)
+                spec = Spec.parse(":".join((word, *flags)), context.tiny)
                 found, record = run_chunks(context, spec, Way(offload=way == "offloaded"))
                 if expected:
                     record["worst"] = round(max(apart(a, b) for a, b in zip(found, expected, strict=True)), 5)
@@ -104,12 +105,14 @@ class Stand:
     written: list[Frame] = field(default_factory=list)
     mask: None = None
     excerpt: None = None
+    boundaries: None = None
     cuts: frozenset[int] = frozenset()
     source: str = "none.mp4"
     deadline: Deadline = field(default_factory=Deadline)
     scene: int = 0
     resumed_frames: int = 0
     saved: int = 0
+    trace: Trace = field(default_factory=lambda: Trace(None))
 
     def __post_init__(self) -> None:
         restore = RestoreSettings(task=Task.UPSCALE, scale=4)
@@ -164,8 +167,7 @@ def run_out(context: Context, words: Sequence[str]) -> None:
     """`SPEC@GIGABYTES`: a model under real limits of memory; the steps that it takes, and whether the frames stay."""
     for word in words:
         text, *limits = word.split("@")
-        spec, expected = Spec.parse(text, context.tiny), list[Frame]()
-        os.environ["VRX_COMPILE"] = "off"
+        spec, expected = Spec.parse(f"{text}:plain", context.tiny), list[Frame]()
         for limit in ("", *limits):
             if context.left() < 8:
                 context.results.emit("small", what=text, limit_gb=limit, skipped="no time")
@@ -182,10 +184,35 @@ def run_out(context: Context, words: Sequence[str]) -> None:
                 context.results.emit("small", what=text, limit_gb=limit, seconds=seconds, **record)
 
 
-def run_to_end(context: Context, spec: Spec) -> tuple[Stand, str]:
+def record_trace(context: Context, words: Sequence[str]) -> None:
+    """A run as --trace records it, into `trace.json`: seconds of work by stage, of its thread and of the device."""
+    for word in words:
+        with context.results.guard("bench", what=word, part="trace"):
+            spec, trace = Spec.parse(word, context.tiny), Trace(context.results.folder / "trace.json")
+            with trace.recording():
+                stand, failure = run_to_end(context, spec, trace)
+            found = {"failure": failure or trace.fault, "frames": stand.frames, "seconds": busy(trace)}
+            context.results.emit("bench", what=word, part="trace", steady=True, **found)
+
+
+def busy(trace: Trace) -> dict[str, float]:
+    """Seconds that each track of a trace spent on chunks."""
+    assert trace.path is not None
+    spent: Counter[str] = Counter()
+    names: dict[int, str] = {}
+    for event in json.loads(trace.path.read_text()):
+        if event["name"] == "thread_name":
+            names[event["tid"]] = event["args"]["name"]
+        elif event["name"].endswith(" chunk"):
+            sign = {"B": -event["ts"], "E": event["ts"], "X": event.get("dur", 0.0)}[event["ph"]]
+            spent[names[event["tid"]]] += sign / 1e6
+    return {name: round(seconds, 3) for name, seconds in spent.items()}
+
+
+def run_to_end(context: Context, spec: Spec, trace: Trace | None = None) -> tuple[Stand, str]:
     """A run of two chunks and a bit, and its failure, if it is one."""
     schedule = FAMILIES[spec.entry.family].capabilities.schedule
-    stand = Stand(spec, context, schedule.first + schedule.next + 1)
+    stand = Stand(spec, context, schedule.first + schedule.next + 1, trace=trace or Trace(None))
     session = cast(Session, stand)
     fallback = Fallback(session, None)
     try:

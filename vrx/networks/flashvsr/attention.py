@@ -9,7 +9,6 @@ S = 128 tokens of a window, d head width.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cache, partial
 from inspect import signature
@@ -20,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from vrx.networks.fusion import lacks_memory
+from vrx.networks.fusion import lacks_memory, report_failure
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -29,8 +28,6 @@ WINDOW = (2, 8, 8)  # frames, rows, columns
 TOKENS = WINDOW[0] * WINDOW[1] * WINDOW[2]
 MASKED_WINDOWS = 8  # query windows under one mask: 1024 rows of it
 LIMITS = {"recompile_limit": 256, "accumulated_recompile_limit": 1024, "fail_on_recompile_limit_hit": True}
-
-logger = logging.getLogger(__name__)
 
 
 def to_windows(x: Tensor, grid: tuple[int, int, int]) -> Tensor:
@@ -119,10 +116,9 @@ class Sparse:
             except Exception as error:  # compilers fail in many ways, and there is another one
                 if lacks_memory(error):
                     raise
-                reason = " ".join(str(error).splitlines()[:2])
                 del self._lists[0]
-                then = "with all its lists" if self._lists else "as masked attention"
-                logger.warning("sparse attention runs %s: %s: %s", then, type(error).__name__, reason)
+                then = "with all its lists" if self._lists else "as masked attention, which is slower"
+                report_failure(f"sparse attention runs {then}", error)
         return attend_masked(q, k, v, keep)
 
 
