@@ -9,6 +9,7 @@ import typer
 from vrx import api
 from vrx.cli import options as o
 from vrx.cli import render
+from vrx.cli.completion import complete_catalogue
 from vrx.errors import UsageError
 from vrx.files import format_bytes
 from vrx.settings import ModelSettings
@@ -32,7 +33,7 @@ def bench(
     dtype: o.NumberType = "auto",
     model: Annotated[
         str,
-        typer.Option("--model", metavar="NAME", help="A model (vrx models list).", autocompletion=o.complete_catalogue),
+        typer.Option("--model", metavar="NAME", help="A model (vrx models list).", autocompletion=complete_catalogue),
     ] = "embedded",
     random_weights: Annotated[
         bool,

@@ -12,6 +12,7 @@ import typer
 from vrx import api, events
 from vrx.cli import options as o
 from vrx.cli import render
+from vrx.cli.completion import complete_catalogue
 from vrx.cli.progress import ProgressOptions, watcher
 from vrx.cli.usage import CommandGroup, end_of_help
 from vrx.errors import ModelError
@@ -36,10 +37,10 @@ NEXT = {
 LICENSE = re.compile(r" \(|,")  # ends the name of a license
 UNSHOWN = {"steps", "hours"}  # of a checkpoint's metadata: how it was trained is in `trained`
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A model (vrx models list).", autocompletion=o.complete_catalogue)
+    str, typer.Argument(metavar="NAME", help="A model (vrx models list).", autocompletion=complete_catalogue)
 ]
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME", help="Models (vrx models list).", autocompletion=o.complete_catalogue)
+    list[str], typer.Argument(metavar="NAME", help="Models (vrx models list).", autocompletion=complete_catalogue)
 ]
 
 

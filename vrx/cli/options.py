@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, get_args
 
 import typer
 
-from vrx import api, configuration
+from vrx.cli.completion import (
+    complete_codecs,
+    complete_devices,
+    complete_models,
+    complete_presets,
+    complete_words,
+)
 from vrx.settings import ColorFix, Compile, Decoder, Deinterlacing, Dtype, Look, Prefer
 
 DEGRADATION, MODEL, SELECTION, OUTPUT = "Degradation", "Model", "Selection", "Output"
 FLAG = " "  # the column of values is empty for flags
-DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 
 
 def choices(values: object) -> str:
     """The values of a Literal as a metavar."""
     return "|".join(map(str, get_args(values)))
-
-
-def complete_models(incomplete: str) -> list[str]:
-    """Names of models, for the shell; files are completed by the shell itself."""
-    return [name for name in ("auto", *api.model_names()) if name.startswith(incomplete)]
-
-
-def complete_catalogue(incomplete: str) -> list[str]:
-    """Names of the catalogue's models, for the shell."""
-    return [name for name in api.model_names() if name.startswith(incomplete)]
-
-
-def complete_devices(incomplete: str) -> list[str]:
-    """Devices, for the shell."""
-    return [name for name in DEVICES if name.startswith(incomplete)]
-
-
-def complete_codecs(incomplete: str) -> list[str]:
-    """Short names of codecs, for the shell."""
-    return [name for name in ("auto", *api.codecs()) if name.startswith(incomplete)]
-
-
-def complete_words(*words: str) -> Callable[[str], list[str]]:
-    """Completes the words among an option's values, for the shell; numbers are typed."""
-    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
-
-
-def complete_presets(incomplete: str) -> list[str]:
-    """Names of presets, for the shell."""
-    return [name for name in (*configuration.preset_names(), configuration.NO_PRESET) if name.startswith(incomplete)]
 
 
 Inputs = Annotated[

@@ -9,13 +9,12 @@ import typer
 from vrx import configuration
 from vrx.cli import options as o
 from vrx.cli import render
+from vrx.cli.completion import complete_presets
 from vrx.cli.defaults import known_options
 from vrx.configuration import OptionSet, Preset, Setting
 from vrx.errors import UsageError, did_you_mean
 
-Name = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Only this preset.", autocompletion=o.complete_presets)
-]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Only this preset.", autocompletion=complete_presets)]
 
 
 def presets(context: typer.Context, name: Name = None, json: o.AsJson = False) -> None:
