@@ -346,3 +346,8 @@ Watcher = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The watcher that does nothing."""
+
+
+def format_count(number: int, thing: str) -> str:
+    """A number of things, as notes have it: `1 frame`, `2 frames`."""
+    return f"{number} {thing}{'s' if number != 1 else ''}"

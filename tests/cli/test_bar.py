@@ -72,6 +72,21 @@ def test_progress_of_a_file_has_percent_frames_speed_and_time_left() -> None:
     assert shown(verbose)[0].endswith("scene 2 encode:1")
 
 
+def test_a_cluster_has_one_line_for_all_files() -> None:
+    bar = bar_at(100)
+    bar(events.Opening(input="a.mp4"))
+    for share, left in ((0.25, 3730.0), (0.5, None)):
+        bar(
+            events.ClusterAdvanced(
+                files_done=3, files=40, spans_done=31, spans=92, workers=8, fps=12.14, share=share, seconds_left=left
+            )
+        )
+        (line,) = shown(bar)
+        assert line.startswith("cluster ")
+        assert f"{share:.0%}  3 of 40 files  31 of 92 spans  8 workers  12.1 fps" in line
+        assert line.endswith("1:02:10 left") == (left is not None)
+
+
 def test_a_pipe_has_no_percent() -> None:
     bar = bar_at(80)
     bar(events.Advanced(input="-", done=40, frames=None, scene=1, fps=0.5, queues={}))

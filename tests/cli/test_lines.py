@@ -1,9 +1,12 @@
 """Events as lines of text."""
 
+from dataclasses import replace
+
 import pytest
 
 from vrx import events
 from vrx.cli import lines
+from vrx.events import format_count
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,25 @@ def test_slow_runs_count_seconds_per_frame(fps: float, text: str) -> None:
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames")])
 def test_counts(number: int, text: str) -> None:
-    assert lines.format_count(number, "frame") == text
+    assert format_count(number, "frame") == text
+
+
+def test_lines_about_a_cluster() -> None:
+    unit = events.UnitChanged(
+        input="in.mp4", span=2, state="failed", worker="vrx worker 1", node="b", frames=240, reason="it is gone"
+    )
+    assert lines.format_unit(unit) == "in.mp4 span 3: failed by vrx worker 1 on b: it is gone"
+    assert lines.format_unit(replace(unit, span=None, reason="")) == "in.mp4: failed by vrx worker 1 on b"
+    node = events.NodeFinished(node="b", workers=4, spans=31, frames=9120, seconds=3040.0, failures=1)
+    assert lines.format_node(node) == "b: 4 workers, 31 spans, 9120 frames, 12.0 fps, 1 failure"
+    idle = events.NodeFinished(node="b", workers=1, spans=0, frames=0, seconds=0.0, failures=0)
+    assert lines.format_node(idle) == "b: 1 worker, 0 spans, 0 frames, 0 failures"
+    counts = {"files_done": 3, "files": 40, "spans_done": 31, "spans": 92, "workers": 8, "fps": 12.14}
+    far = events.ClusterAdvanced(input="", share=0.25, seconds_left=3730.0, **counts)
+    assert lines.format_cluster(far) == "3 of 40 files, 31 of 92 spans, 8 workers, 12.1 fps, 1:02:10 left"
+    ones = {"files_done": 0, "files": 1, "spans_done": 0, "spans": 1, "workers": 1, "fps": 0.0}
+    first = events.ClusterAdvanced(input="", share=0.0, seconds_left=None, **ones)
+    assert lines.format_cluster(first) == "0 of 1 file, 0 of 1 span, 1 worker"
 
 
 def test_the_closing_line_counts_speed_without_earlier_frames() -> None:

@@ -46,6 +46,24 @@ def test_files_side_by_side_get_their_own_lines() -> None:
     assert [line.split()[:2] for line in said[2:]] == [["a:", "5"], ["b:", "5"], ["a:", "10"], ["b:", "10"]]
 
 
+def test_logs_get_a_line_every_twentieth_of_a_cluster_s_work() -> None:
+    said: list[str] = []
+    plain = PlainProgress(said.append, ProgressOptions())
+    for done in range(65):
+        plain(
+            events.ClusterAdvanced(
+                files_done=done, files=64, spans_done=0, spans=0, workers=2, fps=1.0, share=done / 64, seconds_left=9
+            )
+        )
+    assert [int(line.split()[0]) for line in said] == list(range(4, 65, 4))
+    assert said[0] == "4 of 64 files, 0 of 0 spans, 2 workers, 1.0 fps, 0:09 left"
+    said.clear()
+    unit = {"input": "a.mkv", "span": 0, "worker": "vrx worker 1", "node": "b", "frames": 9}
+    for verbose, lines in ((False, []), (True, ["a.mkv span 1: begun by vrx worker 1 on b"])):
+        PlainProgress(said.append, ProgressOptions(verbose=verbose))(events.UnitChanged(state="begun", **unit))
+        assert said == lines
+
+
 HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202egpj.\n\x7f\u2066"
 SHOWN = r"a\x1b]0;owned\x07\x9b31m\u202egpj.\x0a\x7f\u2066"
 

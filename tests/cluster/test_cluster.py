@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.pipeline.jobs import make_job
 from tests.pipeline.spans.sources import FRAMES, KINDS
 from vrx import api, events
 from vrx.batches import BatchSettings
+from vrx.cli.batch import interruption
 from vrx.errors import OutputError, VrxError
 from vrx.events import Event
 from vrx.pipeline.jobs import JobResult
@@ -27,18 +29,41 @@ from vrx.settings import Job
 
 pytestmark = needs_ray
 LEAST = 16  # frames of a span
-TEN = (
-    "variable rate", "sound", "subtitles", "transport stream", "program stream", "avi", "webm", "many cuts", "no cut",
-    "one frame",
-)  # fmt: skip
+MIXED = ("variable rate", "sound", "transport stream", "webm", "many cuts", "one frame")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip, and the result that one process makes of it, with the same spans."""
+
+    clip: Path
+    result: bytes
+
+
+Maker = Callable[[str], Made]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    """Clips of some kinds, each made and restored once."""
+
+    @cache
+    def make_once(kind: str) -> Made:
+        folder = tmp_path_factory.mktemp(kind.replace(" ", "-"))
+        clip = KINDS[kind](ClipMaker(folder))
+        (job,) = jobs_of([clip], folder)
+        restore_in_spans(job)
+        return Made(clip, outputs([job])[0].read_bytes())
+
+    return make_once
 
 
 @pytest.fixture(autouse=True)
 def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
-    from vrx.cluster import files
+    from vrx.cluster import batch, files
 
-    for module in (result, files):
+    for module in (result, files, batch):
         monkeypatch.setattr(module, "SEGMENT_FRAMES", LEAST)
 
 
@@ -60,46 +85,35 @@ def run(
     return batch.results
 
 
-def alone(job: Job, output: Path) -> bytes:
-    """The bytes of a run in this process, with the same spans."""
-    restore_in_spans(replace(job, output=replace(job.output, path=str(output))))
-    return output.read_bytes()
-
-
 def outputs(jobs: Sequence[Job]) -> list[Path]:
     return [Path(str(job.output.path)) for job in jobs]
 
 
-def make_clips(folder: Path, kinds: Sequence[str]) -> list[Path]:
-    clips = []
-    for kind in kinds:
-        place = folder / kind.replace(" ", "-")
-        place.mkdir()
-        clips.append(KINDS[kind](ClipMaker(place)))
-    return clips
+def check_results(jobs: Sequence[Job], made: Sequence[Made], results: dict[int, JobResult]) -> None:
+    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
+    assert sorted(results) == list(range(len(jobs)))
+    for output, one in zip(outputs(jobs), made, strict=True):
+        assert output.read_bytes() == one.result, one.clip
 
 
-def test_ten_kinds_of_clips_have_the_bytes_of_one_process(cluster: Any, tmp_path: Path) -> None:
-    jobs = jobs_of(make_clips(tmp_path, TEN), tmp_path)
+def test_many_kinds_of_clips_have_the_bytes_of_one_process(cluster: Any, make: Maker, tmp_path: Path) -> None:
+    made = [make(kind) for kind in MIXED]
+    jobs = jobs_of([one.clip for one in made], tmp_path)
     heard: list[Event] = []
     results = run(jobs, cluster, heard.append)
-    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
-    for number, (job, output) in enumerate(zip(jobs, outputs(jobs), strict=True)):
-        assert output.read_bytes() == alone(job, output.with_stem(f"alone-{number}")), TEN[number]
+    check_results(jobs, made, results)
     spans = [e for e in heard if isinstance(e, events.UnitChanged)]
     assert len({e.node for e in spans}) == 2
-    assert sum(e.span is not None and e.state == "done" for e in spans) > 20
+    assert sum(e.span is not None and e.state == "done" for e in spans) > 15
     nodes = [e for e in heard if isinstance(e, events.NodeFinished)]
     assert sum(e.frames for e in nodes) == sum(done.result.frames for done in results.values())  # type: ignore[union-attr]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_shipped_files_give_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
-    jobs = jobs_of(make_clips(tmp_path, ("sound", "one frame")), tmp_path)
-    results = run(jobs, cluster, ship=True)
-    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
-    for number, (job, output) in enumerate(zip(jobs, outputs(jobs), strict=True)):
-        assert output.read_bytes() == alone(job, output.with_stem(f"alone-{number}"))
+def test_shipped_files_give_the_same_bytes(cluster: Any, make: Maker, tmp_path: Path) -> None:
+    made = [make("sound"), make("one frame")]
+    jobs = jobs_of([one.clip for one in made], tmp_path)
+    check_results(jobs, made, run(jobs, cluster, ship=True))
 
 
 class Killer:
@@ -124,20 +138,18 @@ class Killer:
                 self._cluster.add_node(num_cpus=1, object_store_memory=80 << 20, memory=2 << 30)
 
 
-def test_killed_workers_and_raylets_lose_and_double_nothing(cluster: Any, tmp_path: Path) -> None:
-    jobs = jobs_of(make_clips(tmp_path, ("many cuts", "sound")), tmp_path)
+def test_killed_workers_and_raylets_lose_and_double_nothing(cluster: Any, make: Maker, tmp_path: Path) -> None:
+    made = [make("many cuts"), make("sound")]
+    jobs = jobs_of([one.clip for one in made], tmp_path)
     killer = Killer(cluster, {2: "worker", 4: "raylet", 6: "worker"})
-    results = run(jobs, cluster, killer)
-    assert {n: done.result for n, done in results.items() if isinstance(done.result, VrxError)} == {}
-    for number, (job, output) in enumerate(zip(jobs, outputs(jobs), strict=True)):
-        assert output.read_bytes() == alone(job, output.with_stem(f"alone-{number}"))
+    check_results(jobs, made, run(jobs, cluster, killer))
     codes = [e.code for e in killer.heard if isinstance(e, events.Noted)]
     assert codes.count("worker-lost") >= 3
     assert "unit-retried" in codes
 
 
 def test_a_poisoned_span_fails_its_file_and_not_the_batch(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vrx.cluster import files
 
@@ -149,7 +161,8 @@ def test_a_poisoned_span_fails_its_file_and_not_the_batch(
         return plain(self, file, work, shipments)
 
     monkeypatch.setattr(files.Feeder, "_span_task", poison)
-    jobs = jobs_of(make_clips(tmp_path, ("many cuts", "sound")), tmp_path)
+    made = [make("many cuts"), make("one frame")]
+    jobs = jobs_of([one.clip for one in made], tmp_path)
     heard: list[Event] = []
     results = run(jobs, cluster, heard.append)
     assert isinstance(results[0].result, VrxError)
@@ -162,18 +175,58 @@ def test_a_poisoned_span_fails_its_file_and_not_the_batch(
     monkeypatch.setattr(result, "SEGMENT_FRAMES", LEAST)
     monkeypatch.setattr(files, "SEGMENT_FRAMES", LEAST)
     again: list[Event] = []
-    assert not isinstance(run(jobs, cluster, again.append)[0].result, VrxError)
+    check_results(jobs, made, run(jobs, cluster, again.append))
     assert any(isinstance(e, events.Noted) and e.code == "resuming" for e in again)
     assert not any(isinstance(e, events.UnitChanged) and e.input == jobs[1].source for e in again)
 
 
-def test_a_result_that_is_being_written_is_refused(cluster: Any, tmp_path: Path) -> None:
+def test_a_result_that_is_being_written_is_refused(cluster: Any, make: Maker, tmp_path: Path) -> None:
     from vrx.pipeline.spans.journal import SpanJournal
 
-    jobs = jobs_of(make_clips(tmp_path, ("sound", "one frame")), tmp_path)
+    jobs = jobs_of([make("sound").clip, make("one frame").clip], tmp_path)
     with SpanJournal(outputs(jobs)[0], {}):
         results = run(jobs, cluster)
     assert isinstance(results[0].result, OutputError)
     assert "another vrx is writing" in results[0].result.message
     assert results[1].result.frames == 1  # type: ignore[union-attr]
     assert FRAMES > LEAST
+
+
+def test_a_plan_says_how_long_some_workers_take(cluster: Any, make: Maker, tmp_path: Path) -> None:
+    jobs = jobs_of([make("many cuts").clip, make("one frame").clip], tmp_path)
+    batch = api.batch(jobs, events.ignore, BatchSettings(ray=cluster.address))
+    plans = batch.plan_all()
+    assert [plan.frames for plan in plans if not isinstance(plan, VrxError)] == [FRAMES, 1]
+    note = batch.plan_note
+    assert note is not None
+    assert note.code == "cluster-plan"
+    assert note.text.startswith("6 spans of 2 files, 91 frames; time by number of workers (2 here): 1: ")
+    assert (note.facts["spans"], note.facts["frames"], note.facts["workers"]) == (6, 91, 2)
+    assert note.facts["seconds_1"] > note.facts["seconds_2"] > 0  # type: ignore[operator]
+    assert not any(output.exists() for output in outputs(jobs))
+
+
+def test_an_interrupted_batch_needs_no_other_command(cluster: Any, make: Maker, tmp_path: Path) -> None:
+    made = [make("many cuts"), make("one frame")]
+    jobs = jobs_of([one.clip for one in made], tmp_path)
+    said: list[str] = []
+    complete: list[str] = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, events.Noted):
+            said.append(event.text)
+        if isinstance(event, events.Finished):
+            complete.append(event.input)
+            raise KeyboardInterrupt
+
+    batch = api.batch(jobs, stop, BatchSettings(ray=cluster.address))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        batch.restore_all()
+    assert f"{cluster.address}: 2 workers on 2 nodes" in said[0]
+    hint = interruption(caught.value, batch).hint or ""
+    assert "-n" not in hint
+    assert "the same command" in hint.lower()
+    again: list[Event] = []
+    check_results(jobs, made, run(jobs, cluster, again.append))
+    finished = [e for e in again if isinstance(e, events.Finished)]
+    assert [e.input for e in finished if e.resumed_frames == e.frames] == complete

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Command
-from vrx.cluster.connect import Need, Node, plan_workers
+from tests.pipeline.jobs import make_job
+from vrx import events
+from vrx.cluster import connect, crew
+from vrx.cluster.connect import Actor, LostError, Need, Node, plan_workers
+from vrx.cluster.crew import Crew, check_alike, fail_together, no_room
 from vrx.cluster.crew import Worker as Member
-from vrx.cluster.crew import check_alike, fail_together, no_room
 from vrx.cluster.units import Facts
-from vrx.errors import Exit, ModelError, UsageError
+from vrx.errors import DeviceError, Exit, ModelError, UsageError
 from vrx.pipeline.spans.result import Means
 
 GB = 10**9
@@ -100,3 +104,134 @@ def test_options_that_do_not_go_together(vrx: Command, clip: object, words: tupl
     done = vrx("upscale", "clip.mkv", "-s", "2", *words)
     assert done.returncode == Exit.USAGE
     assert message in done.stderr
+
+
+class Clock:
+    """A clock that goes on by what is waited for."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Cloud:
+    """Nodes and workers as Ray shows them: who `arrives` (by number) is ready at a time, and all others never are."""
+
+    def __init__(self, clock: Clock, nodes: list[Node], arrives: dict[int, float]) -> None:
+        self.clock, self.nodes, self.arrives, self.asked, self.looks = clock, nodes, arrives, 0, 0
+        self.lost: set[int] = set()
+
+    def find_nodes(self) -> list[Node]:
+        self.looks += 1
+        return list(self.nodes)
+
+    def hire(self, name: str, need: Need, job: object, shared: bool) -> Actor:
+        self.asked += 1
+        return Actor(handle=None, ready=self.asked, place="a")
+
+    def wait(self, references: Sequence[int], seconds: float) -> list[int]:
+        found = [n for n in references if self.arrives.get(n, float("inf")) <= self.clock.now]
+        if not found:
+            self.clock.now += seconds
+        return found
+
+    def get(self, reference: object) -> object:
+        if reference in self.lost:
+            raise LostError("its process ended")
+        return FACTS if isinstance(reference, int) else reference
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(crew, "monotonic", made)
+    monkeypatch.setattr(Actor, "kill", lambda self: None)
+    return made
+
+
+def crew_of(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """A crew of workers that take four of a node's eight cores."""
+    for name in ("find_nodes", "hire", "wait", "get"):
+        monkeypatch.setattr(connect, name, getattr(cloud, name))
+    return Crew(Need(4, GB), make_job("a.mkv"), events.ignore)
+
+
+def test_a_run_begins_a_minute_after_its_first_workers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = crew_of(Cloud(clock, [node("a")], {1: 1000.0}), monkeypatch)
+    made.gather()
+    assert clock.now - 1000 == pytest.approx(60, abs=1)
+    assert (len(made.ready), len(made.asked)) == (1, 1)
+
+
+def test_a_run_without_any_worker_ends_after_five_minutes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = crew_of(Cloud(clock, [node("a")], {}), monkeypatch)
+    with pytest.raises(DeviceError, match="no worker of the cluster became ready"):
+        made.gather()
+    assert clock.now - 1000 == pytest.approx(300, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds", "words"),
+    [([], 60, "no node with room for one is left"), ([node("b")], 300, "a node has room, but no worker came")],
+)
+def test_a_run_ends_when_all_workers_are_gone(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, left: list[Node], seconds: int, words: str
+) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 1000.0, 2: 1000.0})
+    made = crew_of(cloud, monkeypatch)
+    made.gather()
+    clock.now += 10_000  # of work
+    made.update()
+    cloud.nodes = left
+    for worker in list(made.ready):
+        made.lose(worker, "its node is gone")
+    begin = clock.now
+    with pytest.raises(DeviceError, match=f"all workers of the cluster are gone: {words}") as caught:
+        while clock.now - begin < 1000:
+            made.update()
+            clock.now += 1
+    assert clock.now - begin == pytest.approx(seconds, abs=2)
+    assert caught.value.hint == "See: ray status; the same command resumes"
+
+
+def test_a_node_that_comes_back_in_time_goes_on(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 1000.0, 2: 1000.0})
+    made = crew_of(cloud, monkeypatch)
+    made.gather()
+    made.update()
+    cloud.nodes = []
+    for worker in list(made.ready):
+        made.lose(worker, "its node is gone")
+    clock.now += 50
+    made.update()
+    cloud.nodes, cloud.arrives = [node("a")], {3: clock.now + 100, 4: clock.now + 100}
+    for _ in range(110):
+        clock.now += 1
+        made.update()
+    assert len(made.ready) == 2
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(4.9, 1), (5.1, 2)])
+def test_new_nodes_are_looked_for_every_five_seconds(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: float, looks: int
+) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 1000.0, 2: 1000.0})
+    made = crew_of(cloud, monkeypatch)
+    made.gather()
+    clock.now += seconds
+    made.update()
+    assert cloud.looks == looks
+
+
+def test_five_workers_that_end_at_once_are_enough(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(clock, [node("a", cpus=4)], dict.fromkeys(range(1, 20), 1000.0))
+    made = crew_of(cloud, monkeypatch)
+    made.gather()
+    cloud.lost = set(range(2, 20))
+    made.lose(made.ready[0], "its process ended")
+    with pytest.raises(DeviceError, match="gone: the last 5 ended before they were ready"):
+        while clock.now < 1100:
+            clock.now += 6
+            made.update()
+    assert cloud.asked == 6  # one that was ready, and five more

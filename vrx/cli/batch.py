@@ -193,7 +193,7 @@ def interruption(stop: BaseException, batch: Batch) -> StoppedError:
     elif batch.results or begun:
         word += f" after {len(batch.results)} of {len(batch.jobs)} inputs"
     written = any(not isinstance(done.result, VrxError) for done in batch.results.values())
-    command = "the same command" if not written or batch.jobs[0].output.skip_existing else "the same command with -n"
+    command = "the same command" if not written or batch.records_results else "the same command with -n"
     if saved:
         several = f" frames of {len(begun)} inputs" if len(begun) > 1 else ""
         return kind(word, f"{saved}{several} saved; {command} resumes there")

@@ -15,6 +15,7 @@ from vrx.cli import lines
 from vrx.cli.render import printable
 from vrx.cli.transcript import TRANSCRIPT
 from vrx.errors import VrxError
+from vrx.events import format_count
 
 if TYPE_CHECKING:
     from vrx.pipeline.batch import Batch
@@ -50,7 +51,7 @@ def row_of(source: str, done: JobResult) -> Row:
         return Row(source, "failed", result.message + failed, done.seconds or None)
     if result.skipped:
         return Row(source, "skipped", "exists")
-    detail = f"{lines.format_count(result.frames, 'frame')} to {result.path or 'standard output'}"
+    detail = f"{format_count(result.frames, 'frame')} to {result.path or 'standard output'}"
     return Row(source, "done", detail + failed, done.seconds)
 
 

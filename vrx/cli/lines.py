@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from vrx import events
 from vrx.cli.render import printable
 from vrx.errors import VrxError
-from vrx.events import Event
+from vrx.events import Event, format_count
 
 STANDARD = "-"
 
@@ -72,7 +72,8 @@ def format_node(event: events.NodeFinished) -> str:
 
 def format_cluster(event: events.ClusterAdvanced) -> str:
     """`3 of 40 files, 31 of 92 spans, 8 workers, 12.1 fps, 1:02:10 left`."""
-    parts = [f"{event.files_done} of {event.files} files", f"{event.spans_done} of {event.spans} spans"]
+    parts = [f"{event.files_done} of {format_count(event.files, 'file')}"]
+    parts += [f"{event.spans_done} of {format_count(event.spans, 'span')}"]
     parts += [format_count(event.workers, "worker")] + ([format_speed(event.fps)] if event.fps > 0 else [])
     left = [] if event.seconds_left is None else [f"{format_duration(event.seconds_left)} left"]
     return ", ".join(parts + left)
@@ -98,11 +99,6 @@ def label(source: str) -> str:
 def format_speed(fps: float) -> str:
     """Frames per second, or seconds per frame where that is below one."""
     return f"{fps:.1f} fps" if fps >= 1 else f"{1 / fps:.1f} s/frame"
-
-
-def format_count(number: int, thing: str) -> str:
-    """A number of things: `1 frame`, `2 frames`."""
-    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 def format_duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ from vrx.cluster.shipping import files_of, size_of
 from vrx.cluster.units import Facts
 from vrx.cluster.worker import versions
 from vrx.errors import StoppedError, UsageError, VrxError
-from vrx.events import Fact, Note, Watcher
+from vrx.events import Fact, Note, Watcher, format_count
 from vrx.files import format_bytes
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.jobs import JobResult, exit_code_of
@@ -56,7 +56,9 @@ class ClusterBatch(Batch):
             template = absolute(replace(jobs[0], model=replace(jobs[0].model, threads=need.threads)))
             self._threads = need.threads
             self._crew = Crew(need, template, watch, shared=not settings.ship)
+            begin = perf_counter()
             self._crew.gather()
+            self._gathering = perf_counter() - begin
             assert self._crew.first is not None
             self._facts = self._crew.first
             self._check_driver(self._facts)
@@ -89,7 +91,8 @@ class ClusterBatch(Batch):
         nodes = {worker.node.name for worker in self._crew.ready}
         size = sum(size_of(job) for job in self.jobs) if self._settings.ship else 0
         how = f"{format_bytes(size)} are shipped to them" if self._settings.ship else "all see the same files"
-        text = f"{where}: {workers} workers on {len(nodes)} nodes ({', '.join(sorted(nodes)[:8])}); {how}"
+        counts = f"{format_count(workers, 'worker')} on {format_count(len(nodes), 'node')}"
+        text = f"{where}: {counts} ({', '.join(sorted(nodes)[:8])}); {how}"
         self._watch(events.Noted.of("", Note("cluster-joined", text, {"workers": workers, "bytes": size})))
 
     def plan_all(self) -> list[Plan | VrxError]:
@@ -125,12 +128,14 @@ class ClusterBatch(Batch):
             scan=frames / scanned,
             disk=measure_disk(Path(tempfile.gettempdir())),
             frame_bytes=size / frames,
+            start=self._gathering,
         )
         limit, there = find_limit(files, rates), len(self._crew.ready)
         times = {n: simulate(files, n, rates).seconds for n in counts_for(there, limit.workers)}
         shown = ", ".join(f"{n}: {format_seconds(s)}" for n, s in times.items())
         text = (
-            f"{sum(map(len, files))} spans of {len(files)} files, {frames} frames; time by number of workers "
+            f"{format_count(sum(map(len, files)), 'span')} of {format_count(len(files), 'file')}, "
+            f"{format_count(frames, 'frame')}; time by number of workers "
             f"({there} here): {shown}; more than about {limit.workers} do not help: {limit.name}"
         )
         facts: dict[str, Fact] = {"spans": sum(map(len, files)), "frames": frames, "workers": there}
@@ -164,6 +169,11 @@ class ClusterBatch(Batch):
     def _on_worker(self, job: Job) -> Job:
         """A job that means the same on every node, with a worker's share of threads."""
         return absolute(replace(job, model=replace(job.model, threads=self._threads)))
+
+    @property
+    def records_results(self) -> bool:
+        """As that of `Batch`: a record of the batch says it."""
+        return True
 
     @property
     def stops(self) -> list[events.Stopped]:

@@ -17,10 +17,12 @@ from vrx.errors import DeviceError, ModelError, UsageError, VrxError
 from vrx.events import Note, Watcher
 from vrx.settings import Job
 
-GRACE = 60.0  # seconds that a run waits for all workers once some are ready
-PATIENCE = 300.0  # seconds that it waits for the first one
+GRACE = 60.0  # seconds that a run waits for all workers once some are ready, and for a node once all are gone
+PATIENCE = 300.0  # seconds that it waits for the first worker, and for another one once all are gone
 LOOK_AGAIN = 5.0  # seconds after which new nodes are looked for
 MAX_LOST = 5  # workers in a row that end before they are ready
+SLOW = 1.5  # times as long as a fresh attempt would take: then the last tasks are begun a second time
+MIN_SECONDS = 5.0  # that a task has been worked on by then
 
 
 @dataclass(eq=False)
@@ -63,7 +65,8 @@ class Crew:
         self._need, self._job, self._watch = need, job, watch
         self._shared = shared
         self._numbers = count(1)
-        self._looked, self._lost = 0.0, 0
+        self._looked, self._lost, self._room = 0.0, 0, 0
+        self._manned = monotonic()  # when a worker was ready last
         self.asked: dict[str, Actor] = {}
         self.ready: list[Worker] = []
         self.tallies: dict[str, Tally] = {}
@@ -101,13 +104,16 @@ class Crew:
         """Ask for as many workers as there is room for; new nodes get theirs."""
         self._looked = monotonic()
         self.nodes = {node.id: node for node in connect.find_nodes()}
-        room = sum(self._need.places(node) for node in self.nodes.values())
-        for _ in range(room - len(self.asked) - len(self.ready)):
+        self._room = sum(self._need.places(node) for node in self.nodes.values())
+        for _ in range(self._room - len(self.asked) - len(self.ready)):
             name = f"vrx worker {next(self._numbers)}"
             self.asked[name] = connect.hire(name, self._need, self._job, self._shared)
 
     def update(self) -> None:
-        """Take in workers that became ready meanwhile, and ask for more where nodes came.  Raises DeviceError."""
+        """Take in workers that became ready meanwhile, and ask for more where nodes came.
+
+        Raises DeviceError where all workers are gone, and none has come for a time.
+        """
         if monotonic() - self._looked > LOOK_AGAIN:
             self.look()
         while True:
@@ -123,8 +129,18 @@ class Crew:
                     self._welcome(worker)
             if error is not None:
                 self._note("worker-refused", error[0], error[0], f"is not used: {error[1].message}")
-        if not self.ready and (not self.asked or self._lost >= MAX_LOST):
-            raise DeviceError("no worker of the cluster is left", "See: ray status; the same command resumes")
+        if self.ready:
+            self._manned = monotonic()
+            return
+        waited = monotonic() - self._manned
+        if self._lost >= MAX_LOST:
+            why = f"the last {self._lost} ended before they were ready"
+        elif waited <= (PATIENCE if self._room else GRACE):
+            return
+        else:
+            why = "a node has room, but no worker came" if self._room else "no node with room for one is left"
+            why += f" in {waited:.0f} seconds"
+        raise DeviceError(f"all workers of the cluster are gone: {why}", "See: ray status; the same command resumes")
 
     def _next_arrival(self, seconds: float) -> tuple[Worker | None, tuple[str, VrxError] | None]:
         """A worker that became ready, or the node and the error of one that cannot be used."""
@@ -194,6 +210,21 @@ class Crew:
             "worker-refused": lambda: Note("worker-refused", f"{where} {text}", facts, "warning"),
         }
         self._watch(events.Noted.of("", note[code]()))
+
+
+def find_slow(workers: Sequence[Worker], idle: Worker, fps: float, now: float) -> Task | None:
+    """The task that takes longest, where the idle worker would probably end it sooner; `fps` is that of a worker."""
+    slowest: tuple[float, Task] | None = None
+    tasks = [worker.task for worker in workers]
+    for worker in workers:
+        task = worker.task
+        if task is None or tasks.count(task) > 1 or idle.name in task.failures:
+            continue
+        spent, fresh = now - worker.begun, task.frames / fps
+        left = (task.frames - worker.done) * spent / worker.done if worker.done else float("inf")
+        if spent > max(MIN_SECONDS, fresh) and left > SLOW * fresh and (slowest is None or left > slowest[0]):
+            slowest = left, task
+    return None if slowest is None else slowest[1]
 
 
 def no_room(need: Need, nodes: Sequence[Node]) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ LARGE = 64 << 20  # bytes; larger files are opened by the driver at once, smalle
 
 @dataclass(eq=False)
 class Task:
-    """A unit of a file: `weight` for the order, `frames` at most; `failures` of earlier attempts, by worker."""
+    """A unit of a file: `weight` for the order, `frames` at most; `failures` are the workers of earlier attempts."""
 
     file: FileRun
     unit: Unit
@@ -48,7 +48,7 @@ class Task:
     frames: int
     label: str
     span: int | None = None
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
     settled: bool = False
 
 
@@ -158,11 +158,11 @@ class Backlog:
         with self.changed:
             self._tasks.append(task)
 
-    def take(self, worker: str, alone: bool) -> Task | None:
-        """The heaviest task that the worker has not failed at, any if it is `alone`; None for none."""
+    def take(self, worker: str, workers: Collection[str]) -> Task | None:
+        """The heaviest task for a worker: one that it has not failed at, or that all `workers` have.  None for none."""
         with self.changed:
             self._tasks = [task for task in self._tasks if not task.settled and task.file.result is None]
-            fitting = [task for task in self._tasks if alone or worker not in task.failures]
+            fitting = [task for task in self._tasks if worker not in task.failures or {*workers} <= {*task.failures}]
             if not fitting:
                 return None
             task = max(fitting, key=lambda task: task.weight)

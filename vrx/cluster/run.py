@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 
 from vrx import events
 from vrx.cluster import connect
 from vrx.cluster.connect import LostError
-from vrx.cluster.crew import Crew, Worker
+from vrx.cluster.crew import Crew, Worker, find_slow
 from vrx.cluster.files import Backlog, Feeder, FeederSettings, FileRun, Task, append
 from vrx.cluster.record import BatchRecord
 from vrx.cluster.units import Beat, FileDone, Message, Piece, SpanDone, SpanUnit, TooLong
@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 3  # of a task, each on another worker where there is one
 TICK = 0.2  # seconds that the driver waits for messages
 REPORT_EVERY = 0.5  # seconds between two events about all
-SLOW = 1.5  # times as long as a fresh attempt would take: then the last tasks are begun a second time
-MIN_SECONDS = 5.0  # that a task has been worked on by then
 WAITING = 4  # tasks for each worker that wait, at most: more would only take memory
 
 
@@ -68,7 +66,7 @@ class Run:
         self._ended: SimpleQueue[tuple[FileRun, RestoreResult | VrxError]] = SimpleQueue()
         files = [FileRun(n, job, setup.destinations[n]) for n, job in enumerate(setup.jobs)]
         self._files = [file for file in files if not self._is_done(file)]
-        self._backlog = Backlog(max(2 * WAITING, WAITING * len(self._crew.ready)))
+        self._backlog = Backlog(find_bound(len(self._crew.ready)))
         settings = FeederSettings(
             watch=self._watch,
             fail=lambda file, error: self._ended.put((file, error)),
@@ -120,8 +118,9 @@ class Run:
 
     def _step(self) -> None:
         self._crew.update()
+        names = [worker.name for worker in self._crew.ready]
         for worker in list(self._crew.idle()):
-            task = self._backlog.take(worker.name, alone=len(self._crew.ready) == 1)
+            task = self._backlog.take(worker.name, names)
             if task is not None:
                 self._start(worker, task, "begun")
             elif self._feeder.idle and not len(self._backlog):
@@ -170,7 +169,9 @@ class Run:
                 self._retry(worker, task, VrxError(f"{worker.name} on {worker.node.name} is gone: {error}"))
                 continue
             self._take(worker, worker.task, message)
-        if not by_stream:
+        if not self._crew.ready:
+            sleep(TICK)  # until one comes
+        elif not by_stream:
             self._backlog.wait(TICK)
 
     def _take(self, worker: Worker, task: Task, message: Message) -> None:
@@ -233,7 +234,7 @@ class Run:
         if task.settled or task.file.result is not None:
             return
         self._change(worker, task, "failed", error.message)
-        task.failures[worker.name] = error.message
+        task.failures.append(worker.name)
         if any(other.task is task for other in self._crew.ready):
             return  # a second attempt is under way
         hopeless = isinstance(error, InputError | UsageError) and not isinstance(task.unit, SpanUnit)
@@ -256,17 +257,9 @@ class Run:
         frames, seconds = sum(t.frames for t in tallies), sum(t.seconds for t in tallies)
         if not frames or not seconds:
             return
-        slowest: tuple[float, Task] | None = None
-        for other in self._crew.ready:
-            task = other.task
-            if task is None or sum(w.task is task for w in self._crew.ready) > 1 or worker.name in task.failures:
-                continue
-            spent, fresh = monotonic() - other.begun, task.frames * seconds / frames
-            left = (task.frames - other.done) * spent / other.done if other.done else float("inf")
-            if spent > max(MIN_SECONDS, fresh) and left > SLOW * fresh and (slowest is None or left > slowest[0]):
-                slowest = left, task
-        if slowest is not None:
-            self._start(worker, slowest[1], "doubled")
+        task = find_slow(self._crew.ready, worker, frames / seconds, monotonic())
+        if task is not None:
+            self._start(worker, task, "doubled")
 
     # ------------------------------------------------------------ ends
 
@@ -355,6 +348,11 @@ class Run:
             return file.share
         running = {id(w.task): w.done for w in self._crew.ready if w.task is not None and w.task.file is file}
         return min(1.0, file.share + sum(running.values()) / file.expected)
+
+
+def find_bound(workers: int) -> int:
+    """How many tasks wait at most; a few more where there are few workers, for the heaviest to come first."""
+    return WAITING * max(2, workers)
 
 
 def finished(job: Job, result: RestoreResult, resumed: int) -> events.Finished:

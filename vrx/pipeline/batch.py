@@ -64,6 +64,11 @@ class Batch:
         refuse_clashes(results, self._settings.trace)
 
     @property
+    def records_results(self) -> bool:
+        """Whether the same command, run again, leaves results alone that are complete."""
+        return self.jobs[0].output.skip_existing
+
+    @property
     def stops(self) -> list[events.Stopped]:
         """The events of the jobs that a stop of the batch ended; none for one between two jobs."""
         alone = self._runner.stopped

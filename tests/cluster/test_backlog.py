@@ -1,0 +1,103 @@
+"""Tasks that wait: which worker gets which, how many wait at most, and which are begun a second time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.cluster.test_crew import FACTS, node
+from tests.pipeline.jobs import make_job
+from vrx.cluster.crew import Worker, find_slow
+from vrx.cluster.files import Backlog, FileRun, Task
+from vrx.cluster.run import find_bound
+from vrx.cluster.units import FileUnit
+from vrx.errors import StoppedError
+
+
+def make_task(folder: Path, frames: int = 240) -> Task:
+    job = make_job(folder / "a.mkv")
+    return Task(FileRun(0, job, None), FileUnit(job=job, limit=240), weight=frames, frames=frames, label="a.mkv")
+
+
+def at_work(name: str, task: Task | None, begun: float = 0.0, done: int = 0) -> Worker:
+    return Worker(name, node(name), actor=None, facts=FACTS, task=task, begun=begun, done=done)  # type: ignore[arg-type]
+
+
+def test_the_heaviest_task_comes_first(tmp_path: Path) -> None:
+    backlog, tasks = Backlog(8), [make_task(tmp_path, frames) for frames in (10, 30, 20)]
+    for task in tasks:
+        backlog.put(task)
+    assert [backlog.take("a", ["a"]) for _ in range(4)] == [tasks[1], tasks[2], tasks[0], None]
+
+
+def test_a_failed_task_goes_to_another_worker_while_there_is_one(tmp_path: Path) -> None:
+    backlog, task = Backlog(8), make_task(tmp_path)
+    task.failures = ["a"]
+    backlog.put(task)
+    assert backlog.take("a", ["a", "b"]) is None
+    assert backlog.take("b", ["a", "b"]) is task
+
+
+def test_a_task_that_failed_on_all_workers_goes_to_any(tmp_path: Path) -> None:
+    backlog, task = Backlog(8), make_task(tmp_path)
+    task.failures = ["a", "b", "one that is gone"]
+    backlog.put(task)
+    assert backlog.take("a", ["a", "b", "c"]) is None
+    assert backlog.take("a", ["a", "b"]) is task
+
+
+def test_whoever_adds_to_a_full_backlog_waits(tmp_path: Path) -> None:
+    backlog, tasks = Backlog(2), [make_task(tmp_path, frames) for frames in (1, 2, 3)]
+
+    def feed() -> None:
+        for task in tasks:
+            backlog.put(task)
+
+    thread = Thread(target=feed)
+    thread.start()
+    thread.join(0.3)
+    assert (thread.is_alive(), len(backlog)) == (True, 2)
+    assert backlog.take("a", ["a"]) is tasks[1]
+    thread.join(10)
+    assert (thread.is_alive(), len(backlog)) == (False, 2)
+    backlog.close()
+    with pytest.raises(StoppedError):
+        backlog.put(tasks[1])
+
+
+@pytest.mark.parametrize(("workers", "bound"), [(1, 8), (2, 8), (3, 12), (100, 400)])
+def test_four_tasks_wait_for_each_worker(workers: int, bound: int) -> None:
+    assert find_bound(workers) == bound
+
+
+@pytest.mark.parametrize(
+    ("spent", "done", "expected"),
+    [
+        (60.0, 40, True),  # 240 frames, a fresh attempt takes 24 s; 300 s are left
+        (60.0, 0, True),  # nothing is known to be done
+        (20.0, 10, False),  # it has not had the time of a fresh attempt
+        (36.1, 120, True),  # 36.1 s are left, which are more than 1.5 times 24
+        (35.9, 120, False),
+    ],
+)
+def test_a_slow_task_is_begun_a_second_time(tmp_path: Path, spent: float, done: int, expected: bool) -> None:
+    task, idle = make_task(tmp_path), at_work("b", None)
+    workers = [at_work("a", task, begun=100.0, done=done), idle]
+    assert (find_slow(workers, idle, fps=10.0, now=100.0 + spent) is task) == expected
+
+
+@pytest.mark.parametrize(("spent", "expected"), [(4.9, False), (5.1, True)])
+def test_short_tasks_get_five_seconds(tmp_path: Path, spent: float, expected: bool) -> None:
+    task, idle = make_task(tmp_path, frames=10), at_work("b", None)
+    assert (find_slow([at_work("a", task), idle], idle, fps=10.0, now=spent) is task) == expected
+
+
+def test_the_slowest_task_is_begun_again_once_and_elsewhere(tmp_path: Path) -> None:
+    slow, slower, idle = make_task(tmp_path), make_task(tmp_path), at_work("c", None)
+    workers = [at_work("a", slow, done=40), at_work("b", slower, done=20), idle]
+    assert find_slow(workers, idle, fps=10.0, now=60.0) is slower
+    assert find_slow([*workers, at_work("d", slower)], idle, fps=10.0, now=60.0) is slow
+    slower.failures = slow.failures = ["c"]
+    assert find_slow(workers, idle, fps=10.0, now=60.0) is None
