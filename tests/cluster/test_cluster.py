@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.clips import ClipMaker
-from tests.cluster.conftest import needs_ray
+from tests.cluster.conftest import SMALL, needs_ray, persist
 from tests.pipeline.jobs import make_job
 from tests.pipeline.spans.sources import FRAMES, KINDS
 from vrx import api, events
@@ -135,7 +135,7 @@ class Killer:
                 os.kill(self._processes[event.worker], signal.SIGKILL)
             elif what == "raylet":
                 self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)
-                self._cluster.add_node(num_cpus=1, object_store_memory=80 << 20, memory=2 << 30)
+                persist(lambda: self._cluster.add_node(**SMALL))
 
 
 def test_killed_workers_and_raylets_lose_and_double_nothing(cluster: Any, make: Maker, tmp_path: Path) -> None:
