@@ -79,6 +79,8 @@ def test_weights_in_8_bits_are_for_models_that_can_have_them() -> None:
     assert select_model(ModelSettings(dtype="int8"), ENTRIES, UPSCALE, machine).entry.name == "swiftvr"
     with pytest.raises(UsageError, match="infvsr does not have weights in 8 bits"):
         select_model(ModelSettings(name="infvsr", dtype="int8"), ENTRIES, UPSCALE, machine)
+    unknown = {"other": replace(ENTRIES["infvsr"], name="other", family="other"), **ENTRIES}  # of a user's catalogue
+    assert select_model(ModelSettings(dtype="int8"), unknown, UPSCALE, machine).entry.name == "swiftvr"
 
 
 def test_auto_heeds_task_scale_and_prompt() -> None:

@@ -14,6 +14,7 @@ from vrx.events import Note
 from vrx.files import format_bytes, path_exists
 from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
+from vrx.pipeline.devices import INT8
 from vrx.settings import ModelSettings, Prefer, RestoreSettings, Task
 from vrx.weights.catalogue import EMBEDDED, Entry
 
@@ -117,8 +118,13 @@ def supports(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> bo
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.size is not None or restore.scale in entry.scales
     prompted = model.prompt is None or entry.takes_prompt
-    quantized = model.dtype != "int8" or FAMILIES[entry.family].capabilities.quantizes
+    quantized = model.dtype != INT8 or quantizes(entry)
     return runs and scales and prompted and quantized and not ignored_options(entry, model, restore)
+
+
+def quantizes(entry: Entry) -> bool:
+    """Whether a model works with weights in 8 bits; False for a family that is not known."""
+    return entry.family in FAMILIES and FAMILIES[entry.family].capabilities.quantizes
 
 
 def needs_gpu(entry: Entry) -> bool:
@@ -194,7 +200,7 @@ def check_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) 
         name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
         because = f": {reason}" if reason else ""
         raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
-    if model.dtype == "int8" and not capabilities.quantizes:
+    if model.dtype == INT8 and not quantizes(entry):
         raise UsageError(f"model {entry.name} does not have weights in 8 bits", "Use --dtype auto")
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
