@@ -1,6 +1,7 @@
 """Temporary folders: none is left, not even by a process that was killed, and none is taken from one that lives."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,25 @@ def test_what_is_not_ours_stays(place: Path) -> None:
     with temporary_folder():
         pass
     assert sorted(place.rglob("*")) == before
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_no_obstacle(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that begin at once find the same abandoned folders."""
+    for name in ("vrx-first", "vrx-second"):
+        (place / name).mkdir()
+        (place / name / LOCK).touch()
+    owner = temporary.is_own_folder
+
+    def late(folder: Path) -> bool:
+        for other in place.glob("vrx-*"):
+            shutil.rmtree(other)
+        return owner(folder)
+
+    monkeypatch.setattr(temporary, "is_own_folder", late)
+    with temporary_folder() as folder:
+        assert list(place.iterdir()) == [folder]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")

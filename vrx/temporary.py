@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -61,27 +62,30 @@ def make_folder() -> tuple[Path, FileLock | None]:
 @cache  # once a process
 def remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders of processes that are no more; what cannot be removed stays."""
-    try:
-        found = [entry for entry in os.scandir(parent) if entry.name.startswith(PREFIX)]
-    except OSError:
-        return
-    for entry in found:
-        folder = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False) and is_own(folder) and (folder / LOCK).is_file():
-            remove_unless_used(folder)
+    found = []
+    with suppress(OSError), os.scandir(parent) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(PREFIX)]
+    for folder in found:
+        with suppress(OSError):  # another process may remove it just now
+            if is_own_folder(folder) and (folder / LOCK).is_file():
+                remove_unless_used(folder)
 
 
-def is_own(folder: Path) -> bool:
-    """Whether a folder belongs to this user; True on systems that do not tell."""
-    return not hasattr(os, "geteuid") or folder.stat().st_uid == os.geteuid()
+def is_own_folder(path: Path) -> bool:
+    """Whether a path is a folder, no link to one, of this user's; of anybody's on systems that do not tell.
+
+    Raises OSError where there is nothing.
+    """
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and (not hasattr(os, "geteuid") or found.st_uid == os.geteuid())
 
 
 def remove_unless_used(folder: Path) -> None:
-    """Remove a folder whose lock nobody holds."""
+    """Remove a folder whose lock nobody holds.  Raises OSError."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
-    except (Timeout, NotImplementedError, OSError):
+    except (Timeout, NotImplementedError):
         return
     if os.name == "nt":
         lock.release()
