@@ -13,10 +13,14 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.conftest import ROOT, Command
+from tests.pipeline.jobs import make_job
 from vrx import api
 from vrx.errors import InputError, UsageError
+from vrx.geometry import TargetSize, parse_box
 from vrx.pipeline.addresses import address_hint
 from vrx.pipeline.inputs import Choice, Expansion, Input, expand_inputs
+from vrx.pipeline.paths import tag
+from vrx.settings import RestoreSettings, Task
 
 PLAIN = Choice()
 
@@ -75,6 +79,28 @@ def test_results_are_left_out_beside_their_sources_only(
     assert "a.x2.deblur.mp4" in found.notes[0][1].text
     assert len(names(expand(word, choice=Choice(results=True)))) == 4
     assert names(expand("in/*.x2.mp4")) == ["in/a.x2.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("restore", "skipped"),
+    [
+        (RestoreSettings(task=Task.UPSCALE, scale=1), True),
+        (RestoreSettings(task=Task.UPSCALE, scale=4), True),
+        (RestoreSettings(task=Task.UPSCALE, scale=4, size=TargetSize(factor=1)), True),
+        (RestoreSettings(task=Task.UPSCALE, scale=4, size=TargetSize(factor=2.5)), True),
+        (RestoreSettings(task=Task.DEBLUR), True),
+        (RestoreSettings(task=Task.INPAINT, boxes=(parse_box("0,0,2,2"),)), True),
+        ("x264", False),
+        ("h265", False),
+        ("1080x1920", False),
+    ],
+)
+def test_results_have_the_names_that_runs_give_them(
+    tmp_path: Path, restore: RestoreSettings | str, skipped: bool
+) -> None:
+    mark = restore if isinstance(restore, str) else tag(make_job("a.mkv", restore=restore))
+    touch(tmp_path, "a.mkv", f"a.{mark}.mkv", f"a.{mark}.preview.png")
+    assert len(names(expand(str(tmp_path)))) == (1 if skipped else 3)
 
 
 def test_brackets_of_a_folder_that_exists_are_no_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

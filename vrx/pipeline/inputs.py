@@ -18,7 +18,8 @@ from vrx.pipeline.addresses import refuse_address
 from vrx.settings import Task
 
 STDIN = "-"
-RESULT_MARKS = {".x2", ".x3", ".x4", ".deblur", ".inpaint"}  # what vrx puts before the suffix of a result
+# What vrx puts before the suffix of a result, but sizes in pixels, which people put there, too (a.1080x1920.mp4, a.h264).
+RESULT = re.compile(r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint)", re.DOTALL)
 PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
 
@@ -233,8 +234,8 @@ def results_among(names: Iterable[str]) -> set[str]:
     stems = {os.path.splitext(name)[0] for name in names}  # noqa: PTH122 - as text, with its folder
     found = set()
     for name in names:
-        source, mark = os.path.splitext(os.path.splitext(name)[0].removesuffix(PREVIEW_MARK))  # noqa: PTH122
-        if mark in RESULT_MARKS and source in stems:
+        result = RESULT.fullmatch(os.path.splitext(name)[0].removesuffix(PREVIEW_MARK))  # noqa: PTH122
+        if result is not None and result["source"] in stems:
             found.add(name)
     return found
 
