@@ -18,7 +18,7 @@ from vrx.pipeline.addresses import refuse_address
 from vrx.settings import Task
 
 STDIN = "-"
-# What vrx puts before the suffix of a result, but sizes in pixels, which people put there, too (a.1080x1920.mp4, a.h264).
+# what vrx puts before the suffix of a result, but for sizes in pixels: people use such names, too (a.1080x1920.mp4)
 RESULT = re.compile(r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint)", re.DOTALL)
 PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out

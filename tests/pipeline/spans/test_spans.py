@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.clips import ClipMaker, read, save_picture
+from tests.models import small
 from tests.pipeline.jobs import make_job, open_session
 from tests.pipeline.spans.sources import CUTS, FRAMES, KINDS, VARIABLE
 from vrx import api, events
@@ -17,7 +18,7 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans import result
 from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
-from vrx.pipeline.spans.result import restore_in_spans
+from vrx.pipeline.spans.result import local_means, restore_in_spans
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
 from vrx.settings import Job, RestoreSettings, Task
 
@@ -127,3 +128,10 @@ def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
     api.restore(job)
     restore_in_spans(replace(job, output=replace(job.output, path=str(clip.folder / "parts.mkv"))))
     assert (read(clip.folder / "whole.mkv").frames == read(clip.folder / "parts.mkv").frames).all()
+
+
+def test_weights_in_8_bits_stay_so_in_spans(clip: ClipMaker) -> None:
+    job = make_job(clip(frames=1), clip.folder / "out.mkv", restore=RestoreSettings(task=Task.UPSCALE, scale=1))
+    settings = replace(job.model, name=str(small.swiftvr(clip.folder / "model")), dtype="int8")
+    with open_session(replace(job, model=settings)) as session:
+        assert local_means(session).settings(settings) == settings

@@ -158,18 +158,17 @@ class SpannedResult:
         return RestoreResult(result, found.frames, found.scenes, perf_counter() - self._begin)
 
 
-def name_dtype(dtype: torch.dtype) -> Dtype:
-    """A number type as the settings name it."""
+def name_dtype(dtype: torch.dtype, int8: bool = False) -> Dtype:
+    """A number type as the settings name it; `int8` where most weights are in 8 bits."""
     names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
-    return names.get(dtype, "fp32")
+    return "int8" if int8 else names.get(dtype, "fp32")
 
 
 def local_means(session: Session) -> Means:
     """What this process restores the spans of an open session with."""
     files = "; ".join(f"{path.name} {hash_samples(path)}" for path in session.components().paths())
-    return Means(
-        model=session.entry.name, checkpoint=files, device=session.device.type, dtype=name_dtype(session.dtype)
-    )
+    dtype = name_dtype(session.dtype, session.int8)
+    return Means(model=session.entry.name, checkpoint=files, device=session.device.type, dtype=dtype)
 
 
 def restore_in_spans(
