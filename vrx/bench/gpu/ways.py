@@ -104,7 +104,7 @@ class Stand:
     notes: list[str] = field(default_factory=list)
     written: list[Frame] = field(default_factory=list)
     mask: None = None
-    excerpt: None = None
+    run_part: None = None
     boundaries: None = None
     cuts: frozenset[int] = frozenset()
     source: str = "none.mp4"
