@@ -10,7 +10,7 @@ from vrx.errors import OutputError
 from vrx.events import Note
 from vrx.pipeline import paths
 from vrx.pipeline.resume import published
-from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume.fingerprint import fingerprint_of
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.pipeline.resume.published import Publication
 from vrx.pipeline.resume.workspace import claim
@@ -103,8 +103,7 @@ def find_publication(session: Session, marks: Fingerprint | None = None) -> Publ
     if found is None:
         return None
     if marks is None:
-        where = (session.device, session.dtype)
-        marks = fingerprint(session.job, session.entry.name, session.components().paths(), where, session.int8)
+        marks = fingerprint_of(session, session.components().paths())
     logger.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
     return found if marks == found.fingerprint else None
 

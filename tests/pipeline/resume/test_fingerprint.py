@@ -10,10 +10,20 @@ from typing import Any
 import pytest
 import torch
 
+from tests.clips import ClipMaker
+from tests.pipeline.jobs import make_job, open_session
 from vrx.geometry import TargetSize, TimeRange, parse_box
 from vrx.media import ffmpeg
+from vrx.pipeline.encoding_pace import Pace, keep_pace
 from vrx.pipeline.resume import fingerprint as marking
-from vrx.pipeline.resume.fingerprint import SAMPLE, SAMPLES, describe_file, fingerprint, sample_ranges
+from vrx.pipeline.resume.fingerprint import (
+    SAMPLE,
+    SAMPLES,
+    describe_file,
+    fingerprint,
+    fingerprint_of,
+    sample_ranges,
+)
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
@@ -176,3 +186,18 @@ def test_samples_are_spread_over_a_large_file() -> None:
     assert {length for _, length in found} == {1 << 18}
     assert (found[0][0], found[-1][0] + SAMPLE) == (0, whole + 63)
     assert {after - before for (before, _), (after, _) in pairwise(found)} == {SAMPLE + 1}
+
+
+def test_work_in_an_encoder_that_was_chosen_to_keep_up_is_not_continued_in_another(clip: ClipMaker) -> None:
+    with open_session(make_job(clip("in.mp4", frames=1, codec="libx264"), clip.folder / "out.mp4")) as session:
+        usual, found = fingerprint_of(session, []), []
+        for cores in (1, 2):
+            session.target, note = keep_pace(replace(session.target, preset=None), Pace(50e6, cores))
+            assert note is not None
+            session.encoder_remark = note.text
+            found.append(fingerprint_of(session, []))
+    assert "the encoder" not in usual
+    assert [names - usual.items() for names in (marks.items() for marks in found)] == [
+        {("the encoder", "libx264 veryfast")},
+        {("the encoder", "libx264 fast")},
+    ]

@@ -15,6 +15,7 @@ import vrx
 from vrx.media import ffmpeg
 from vrx.media.file_types import is_pattern, sequence_members
 from vrx.pipeline.resume.journal import Fingerprint
+from vrx.pipeline.session import Session
 from vrx.settings import Job
 
 # settings whose outcome is compared instead, or that do not change the picture
@@ -68,6 +69,18 @@ def describe_files(path: Path) -> str:
     else:
         members = [path]
     return " ".join(describe_file(member) for member in members)
+
+
+def fingerprint_of(session: Session, checkpoints: Iterable[Path]) -> Fingerprint:
+    """The fingerprint of a run of an open session."""
+    where = (session.device, session.dtype)
+    return fingerprint(session.job, session.entry.name, checkpoints, where, session.int8) | encoder_mark(session)
+
+
+def encoder_mark(session: Session) -> Fingerprint:
+    """The encoder that was chosen to keep up with a GPU: by the processor's cores, which no setting tells."""
+    target = session.target
+    return {"the encoder": f"{target.rule.name} {target.preset}"} if session.encoder_remark else {}
 
 
 def describe_file(path: Path) -> str:

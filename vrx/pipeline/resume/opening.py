@@ -11,7 +11,7 @@ from vrx.errors import StoppedError
 from vrx.events import Note
 from vrx.files import path_exists
 from vrx.pipeline.resume import published
-from vrx.pipeline.resume.fingerprint import fingerprint
+from vrx.pipeline.resume.fingerprint import fingerprint_of
 from vrx.pipeline.resume.journal import Journal
 from vrx.pipeline.resume.workspace import JOURNAL, claim, folder_of
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES, can_segment
@@ -32,8 +32,7 @@ def open_journal(stack: ExitStack, session: Session, checkpoints: list[Path]) ->
         lock_result(stack, session, path)
         warn_of_deadline(session, path)
         return None
-    marks = fingerprint(session.job, session.entry.name, checkpoints, (session.device, session.dtype), session.int8)
-    journal = stack.enter_context(Journal(path, marks))
+    journal = stack.enter_context(Journal(path, fingerprint_of(session, checkpoints)))
     published.forget(path)  # it is of another result
     stack.push(partial(report_saved_frames, session, journal))
     frames = journal.resume_point.frames

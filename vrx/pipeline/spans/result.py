@@ -17,7 +17,7 @@ from vrx.pipeline.existing import Existing, open_unless_done
 from vrx.pipeline.paths import make_folder
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.resume import published
-from vrx.pipeline.resume.fingerprint import fingerprint, hash_samples
+from vrx.pipeline.resume.fingerprint import encoder_mark, fingerprint, hash_samples
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES, can_segment
 from vrx.pipeline.run import RestoreResult, execute, report_existing
@@ -52,7 +52,7 @@ def span_marks(session: Session, means: Means) -> Fingerprint:
     where = (torch.device(means.device), torch.float32)
     marks = fingerprint(session.job, means.model, [], where)
     own = {"the number type": means.dtype, "the checkpoint": means.checkpoint, "the spans": str(SEGMENT_FRAMES)}
-    return marks | own
+    return marks | own | encoder_mark(session)
 
 
 def divisible(session: Session, least: int) -> bool:
