@@ -68,7 +68,7 @@ def test_the_task_is_the_one_of_its_options(
     [
         ("preview in.mkv -s 2 --sigma 1", "options of two tasks: -s of upscale and --sigma of deblur"),
         ("preview upscael in.mkv", "no task 'upscael'. Did you mean vrx preview upscale?"),
-        ("preview deblur in.mkv -s 2", "no option -s. See: vrx preview deblur --help"),
+        ("preview deblur in.mkv -s 2", "no option -s. It is an option of vrx preview upscale. See: "),
         ("preview in.mkv --at 9", "--at 0:00:09.000 is past the end of in.mkv, which ends at 0:00:00.480"),
         ("preview in.mkv --at soon", "invalid time 'soon'"),
         ("preview in.mkv --at 0.1 --at 0:00.1", "--at names a place twice"),

@@ -75,6 +75,10 @@ upscale in.mkv --model none.safetensors
 upscale in.mkv --decoder tiny
 upscale in.mkv --tile 512
 upscale in.mkv --encoder-args "'"
+restore in.mkv -s 2
+restore in.mkv --height 100
+upscale in.mkv --sigma 1
+restore in.mkv --lok sharp
 upscale in.mkv -o - --json
 deblur in.mkv --sigma 99
 deblur in.mkv --sigma much

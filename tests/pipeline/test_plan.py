@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, open_session
@@ -87,9 +88,21 @@ def test_free_memory_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_plan_tells_which_files_of_a_model_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
     entries = load_all(FAMILIES)
-    assert missing_files_note(entries["infvsr"]).startswith("a run downloads first: InfVSR.ckpt, ")
-    note = missing_files_note(entries["instantvir-sr4"])
+    assert missing_files_note(entries["infvsr"], False).startswith("a run downloads first: InfVSR.ckpt, ")
+    note = missing_files_note(entries["instantvir-sr4"], False)
     assert note.startswith("a run downloads first: wan_causal_inverse_sr4/model.pt, ")
-    assert missing_files_note(entries["instavsr"]).endswith("vrx models show instavsr")
+    assert missing_files_note(entries["instavsr"], False).endswith("vrx models show instavsr")
+
+
+@pytest.mark.parametrize(("option", "variable"), [(True, False), (False, True)])
+def test_a_plan_without_network_does_not_promise_a_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: bool, variable: bool
+) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", variable)
+    monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
+    note = missing_files_note(load_all(FAMILIES)["infvsr"], option)
+    assert note.startswith("not on this machine, and the network is off (--offline or HF_HUB_OFFLINE): InfVSR.ckpt, ")

@@ -21,6 +21,7 @@ ORDER = (  # of commands in the help: what is done to a video, around it, and to
     *("upscale", "restore", "deblur", "inpaint", "preview", "mask", "compare"),
     *("info", "scenes", "presets", "models", "bench", "doctor"),
 )
+RESTORING = frozenset({"upscale", "restore", "deblur", "inpaint"})  # whose options are easily mixed up
 READ_ON = "Read on: README.md and examples/README.md of vrx."
 
 
@@ -67,11 +68,26 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
     if parameter is not None:
         return UsageError(f"{parameter.metavar or parameter.name} is missing", see)
     if option is not None and hasattr(error, "possibilities"):
-        known = [name for p in context.command.params if not p.hidden for name in p.opts] if context else []
-        return UsageError(f"no option {option}", did_you_mean(option, known) + see)
+        known = option_names(context.command) if context else []
+        return UsageError(f"no option {option}", (owner(option, context) or did_you_mean(option, known)) + see)
     if option is not None and "requires an argument" in message:
         return UsageError(f"{option} needs a value", see)
     return UsageError(message.rstrip(".")[:1].lower() + message.rstrip(".")[1:], see)
+
+
+def option_names(command: Any) -> list[str]:
+    """The names of a command's options, as in its help."""
+    return [name for p in command.params if not p.hidden for name in p.opts]
+
+
+def owner(option: str, context: Any) -> str:
+    """`It is of vrx upscale. `, where a restoring command lacks an option that another beside it has, else nothing."""
+    if context is None or context.parent is None or context.command.name not in RESTORING:
+        return ""
+    beside = context.parent.command.commands
+    found = (name for name in ORDER if name in RESTORING and name in beside and option in option_names(beside[name]))
+    name = next(found, None)
+    return "" if name is None else f"It is an option of {context.parent.command_path} {name}. "
 
 
 def wrong_value(error: TyperException) -> Any:
