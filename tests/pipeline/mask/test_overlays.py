@@ -227,6 +227,7 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (q.STRONG, q.BRIDGE, q.WINDOW, q.LEAST_STEADY, q.TYPICAL, q.TOGETHER) == (9.0, 11, 6, 2.0, 3.0, 0.92)
     assert (q.SUDDEN, q.ALONE, q.GAP, q.REACH, q.LEAST_AROUND) == (0.45, 0.12, 5, 22, 20)
     assert (q.STEP_STRONG, q.STEP_EDGES, q.STEP_STEADY, q.FIRM_STRONG, q.FIRM_STEADY) == (18.0, 100, 4.5, 9.0, 3.0)
+    assert (q.STIR_LEVELS, q.STIR_SIDE, q.STIR_SAMPLES, q.MOST_STIR) == (12, 45, 3, 0.5)
     assert (q.DENSE, q.OUTER) == (0.3, (0.02, 0.98))
     r = regions
     assert (r.SOLID, r.HOLE, r.SIDE, r.SIDES, r.UNBROKEN, r.PEAK, r.FOOT) == (5, 2, 0.25, 0.45, 0.3, 0.2, 5)
@@ -235,7 +236,64 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (r.SCRATCH_UPRIGHT, r.SCRATCH_SIDE) == (0.9, 0.25)
     o = overlays
     assert (o.FEW, o.SHORT, o.COVERED, o.STEADY_PART, o.ALWAYS) == (48, 0.7, 0.6, 0.1, 0.8)
-    assert (o.CHANGED_SHARE, o.CHANGING, o.TURNING, o.LEAST_TURNS, o.BUSY) == (0.1, 0.2, 0.05, 3, 0.15)
+    assert (o.CHANGED_SHARE, o.CHANGING, o.TURNING, o.LEAST_TURNS, o.BUSY) == (0.05, 0.2, 0.05, 3, 0.15)
     assert (o.LINE_REACH, o.LEAST_GROWTH, o.TALLEST_LINE, o.WIDEST_LINE) == (1.2, 0.3, 0.2, 0.9)
+    assert (o.MOST_SPREAD, o.SAME_LIGHT, o.OPAQUE_SPREAD, o.LITTLE) == (25.0, 40.0, 6.0, 5.0)
     assert (values.SHOWN, values.SAME_PATTERN, values.TOGETHER, values.PART) == (0.4, 0.4, 0.5, 0.5)
-    assert (run.BESIDE, run.NEAR_OVERLAY, run.MOST_GROWTH, run.LEAST_SIDE) == (2, 15, 64, 32)
+    assert (run.BESIDE, run.NEAR_OVERLAY, run.MOST_GROWTH, run.LEAST_SIDE) == (2, 15, 64, 16)
+
+
+def line_of_strokes(light: int, spread: int, opacity: float) -> Overlay:
+    """What is found of letters beside which strokes of a light come and go."""
+    rng, letters, finder = np.random.default_rng(4), opacity * lettering("Vrx"), OverlayFinder(SIZE)
+    for number, luma in enumerate(pan(40, 6, 3)):
+        luma = overlaid(luma // 2, letters)
+        for place in range(70, 200, 8):
+            if rng.random() < 0.5:
+                luma[22:40, place : place + 3] = light + spread * (-1) ** (number + place // 8)
+        finder.add(luma, Fraction(number, 8))
+    return next(overlay for overlay in finder.finish() if overlay.left < 40)
+
+
+@pytest.mark.parametrize(
+    ("light", "spread", "opacity", "changes"),
+    [(225, 0, 1, True), (180, 0, 1, False), (205, 32, 1, False)],
+)
+def test_strokes_that_come_and_go_are_characters_where_their_light_is_that_of_the_others(
+    light: int, spread: int, opacity: float, changes: bool
+) -> None:
+    assert line_of_strokes(light, spread, opacity).changes == changes
+
+
+@pytest.mark.parametrize("rim", [0, 30])
+def test_what_comes_at_once_is_a_subtitle_where_the_picture_around_it_stays(rim: int) -> None:
+    """Else it is a part of the background that something has uncovered."""
+    (soft,) = pan(1)
+    still, rng = np.clip((soft.astype(float) - 110) * 4 + 110, 20, 235).astype(np.uint8), np.random.default_rng(2)
+    letters = lettering("Well then")
+    rows, columns = np.nonzero(letters)
+    cover = (slice(max(0, rows.min() - rim), rows.max() + rim), slice(0, columns.max() + rim))
+
+    def shot() -> Iterator[Luma]:
+        for number in range(60):
+            luma = overlaid(still, letters * (number >= 30))
+            if rim and number < 30:
+                luma[cover] = 20
+            yield np.clip(luma + rng.normal(0, 2, luma.shape), 0, 255).astype(np.uint8)
+
+    assert len(find(shot())) == (0 if rim else 1)
+
+
+def test_a_scene_that_moves_little_is_said_where_no_logo_was_told_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    finder, logo = OverlayFinder(SIZE), OverlayFinder(SIZE)
+    for number, luma in enumerate(drift(40, 0.1)):
+        finder.add(luma, time(3 * number))
+        logo.add(overlaid(luma, lettering("Vrx")), time(3 * number))
+    usual = finder.persistence.usual
+    assert usual is not None
+    assert not finder.is_still
+    monkeypatch.setattr(overlays, "LITTLE", usual - 0.1)
+    assert finder.finish() == []
+    assert finder.is_still
+    assert len(logo.finish()) == 1
+    assert not logo.is_still

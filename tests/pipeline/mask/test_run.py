@@ -166,3 +166,17 @@ def test_progress_ends_at_the_number_of_frames_though_the_video_is_read_twice(
     assert [(x.done, x.frames) for x in heard if isinstance(x, Advanced)] == [
         (n, 32) for n in range(1, 33) for _ in range(2)
     ]
+
+
+def test_a_narrow_strip_is_looked_through(tmp_path: Path, vrx: Command) -> None:
+    """Its pictures, shrunk to find motion, would be of fewer rows than the search reads."""
+    with av.open(str(tmp_path / "strip.mkv"), "w") as box:
+        stream = box.add_stream("ffv1", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 640, 24, "gray"
+        for luma in pan(12):
+            wide = np.ascontiguousarray(np.hstack([luma, luma])[:24])
+            box.mux(stream.encode(av.VideoFrame.from_ndarray(wide, format="gray")))
+        box.mux(stream.encode(None))
+    done = vrx("mask", tmp_path / "strip.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "nothing found in 12 frames" in done.stderr

@@ -125,6 +125,7 @@ def test_settings_are_those_that_were_tried() -> None:
     )  # fmt: skip
     assert (outliers.NOISES, outliers.REST, outliers.MOST_MOTION, outliers.MOST_DRIFT) == (5.0, 0.4, 60.0, 6.0)
     assert (outliers.FLOW_SIDE, outliers.LEAST_AREA, outliers.MOST_AREA, outliers.MOST_TOTAL) == (480, 3, 0.004, 0.06)
+    assert outliers.LEAST_FLOW_SIDE == 32
     assert (outliers.MOST_CHANGE, outliers.SLENDER, outliers.TALL) == (60.0, 6.0, 0.1)
     assert (pixels.LEVELS, pixels.SHARE, pixels.LEAST_SAMPLES, pixels.CROWD) == (12, 0.85, 8, 41)
     assert (pixels.OFTEN, pixels.SIDE, pixels.MOST_AREA, pixels.MOST_NEAR) == (0.3, 5, 9, 3)

@@ -12,6 +12,7 @@ from vrx.pipeline.mask.lengths import odd, unit_of
 from vrx.pipeline.mask.samples import Area, Luma, Plane
 
 FLOW_SIDE = 480  # pixels; motion is found in pictures shrunk to at most this
+LEAST_FLOW_SIDE = 32  # pixels; in narrower ones the search reads beyond the picture
 LEAST_LEVELS = 18.0  # that a spot stands out by from both neighbors
 NOISES = 5.0  # deviations of the noise that it does, too
 REST = 0.4  # of that, from which on pixels beside the spot belong to it
@@ -74,7 +75,8 @@ class OutlierFinder:
         return self._sort(seeds, (np.abs(difference) >= REST * level) & agreed, now, apart)
 
     def _flow(self, now: Luma, other: Luma) -> Plane:
-        size = (max(16, round(self._width * self._factor)), max(16, round(self._height * self._factor)))
+        width, height = (max(LEAST_FLOW_SIDE, round(side * self._factor)) for side in (self._width, self._height))
+        size = (width, height)
         # single spots are not followed: they would pull the motion along
         small = [cv2.medianBlur(cv2.resize(x, size, interpolation=cv2.INTER_AREA), 5) for x in (now, other)]
         flow = self._search.calc(small[0], small[1], np.zeros((*small[0].shape, 2), np.float32))

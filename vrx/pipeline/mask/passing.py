@@ -7,6 +7,7 @@ does not).
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from vrx.pipeline.mask.lengths import odd, unit_of
 from vrx.pipeline.mask.persistence import NOISE, Persistence
 from vrx.pipeline.mask.regions import LEAST_SPREAD, MOST_AREA, SOLID, fill_strokes, sharpen, spread, touches_border
-from vrx.pipeline.mask.samples import EDGE, Area, Plane, agree
+from vrx.pipeline.mask.samples import EDGE, Area, Luma, Plane, agree
 
 LEAST_HITS = 5  # samples in a row that show an edge at the same place
 MOST_MISSES = 2  # samples in a row that do not: it has ended
@@ -34,6 +35,8 @@ SUDDEN = 0.45  # share of all edges that may begin, or end, in a sample in which
 ALONE = 0.12  # share of the edges around it that may begin, or end, at the same time
 GAP, REACH = 5, 22  # pixels from it, between which these are
 LEAST_AROUND = 20  # edges there, fewer say nothing
+STIR_LEVELS, STIR_SIDE, STIR_SAMPLES = 12, 45, 3  # change of luma, pixels a side, and samples in which it is looked at
+MOST_STIR = 0.5  # share of the pixels around edges that change as these begin or end: more is something that passes
 STEP_STRONG = 18.0  # levels a pixel, that the edges of one told by that have, the median
 STEP_EDGES = 100  # pixels of edges that such a one has at least
 STEP_STEADY = 4.5  # and their steadiness
@@ -63,6 +66,8 @@ class PassingFinder:
         self._mean = (np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
         self._energy = np.zeros((height, width), np.float32)
         self._hits, self._tests, self._misses = (np.zeros((height, width), np.uint16) for _ in range(3))
+        self._stir, self._stir_now = (np.zeros((height, width), np.float32) for _ in range(2))
+        self._before = deque[Luma](maxlen=STIR_SAMPLES)
         self._begin = np.zeros((height, width), np.int32)
         self._times: list[Fraction] = []
         self._window, self._usual = Persistence(size), list[float | None]()
@@ -70,11 +75,12 @@ class PassingFinder:
         self._ended: list[float] = []
         self.found: list[Passing] = []
 
-    def add(self, slopes: tuple[Plane, Plane], time: Fraction) -> None:
-        """The gradients of the next sample."""
+    def add(self, luma: Luma, slopes: tuple[Plane, Plane], time: Fraction) -> None:
+        """The next sample, and its gradients."""
         number = len(self._times)
         self._times.append(time)
         self._watch_scene(slopes)
+        self._stir_now = self._changed_around(luma)
         strength = np.hypot(*slopes)
         strong = strength >= EDGE
         alive = self._hits > 0
@@ -97,6 +103,14 @@ class PassingFinder:
         self._hits[over], self._misses[over], self._tests[over] = 0, 0, 0
         self._hits[fresh], self._tests[fresh], self._begin[fresh] = 1, 1, number
         self._energy[fresh] = np.square(strength[fresh])
+        self._stir[fresh] = self._stir_now[fresh]
+
+    def _changed_around(self, luma: Luma) -> Plane:
+        """Share of the pixels around each place that are not what they were two samples before."""
+        self._before.append(luma)
+        changed = (cv2.absdiff(luma, self._before[0]) >= STIR_LEVELS).astype(np.float32)
+        side = odd(STIR_SIDE * self._unit)
+        return np.asarray(cv2.blur(changed, (side, side)), np.float32)
 
     def finish(self) -> list[Passing]:
         """All that was found."""
@@ -181,9 +195,11 @@ class PassingFinder:
         if self._steadiness(edges, spot, strength) < STEP_STEADY:
             return False
         began, ended = self._around(edges, spot, first)
-        came = first > 1 and max(self._begun[first - 1 : first + 2]) <= SUDDEN and began <= ALONE
-        went = last + MOST_MISSES < len(self._times) and max(self._ended[last : last + MOST_MISSES + 1]) <= SUDDEN
-        return (came and (first > 2 or went)) or (went and ended <= ALONE)
+        stirs = [np.median(stir[spot][edges]) <= MOST_STIR for stir in (self._stir, self._stir_now)]
+        came = stirs[0] and first > 1 and max(self._begun[first - 1 : first + 2]) <= SUDDEN and began <= ALONE
+        over = last + MOST_MISSES < len(self._times)
+        went = over and stirs[1] and max(self._ended[last : last + MOST_MISSES + 1]) <= SUDDEN
+        return bool((came and (first > 2 or went)) or (went and ended <= ALONE))
 
     def _around(self, edges: Area, spot: tuple[slice, slice], first: int) -> tuple[float, float]:
         """Shares of the edges around some, that began at the same time, and that end now."""

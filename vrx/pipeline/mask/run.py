@@ -45,7 +45,7 @@ BESIDE = 2  # frames before and after those that show an overlay, in which it ma
 GRAY = Layout(Kind.GRAY, 8)
 NEAR_OVERLAY = 15  # pixels around an overlay, in which dots are parts of it, not dead pixels
 MOST_GROWTH = 64  # pixels
-LEAST_SIDE = 32  # pixels of a picture
+LEAST_SIDE = 16  # pixels of a picture
 
 
 @dataclass(frozen=True, kw_only=True)
