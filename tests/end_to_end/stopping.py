@@ -1,10 +1,27 @@
 """Stop a child process of vrx at a place that it can continue from."""
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import AnyStr
+
+from tests.conftest import ROOT
+from tests.held import HeldEncoder
+
+
+def launch(folder: Path, *words: object, held: HeldEncoder) -> subprocess.Popen[bytes]:
+    """The command, in a session of its own; it waits for its encoder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "vrx", *map(str, words)],
+        cwd=folder,
+        env={**os.environ, **held.env, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def stop_once_saved(

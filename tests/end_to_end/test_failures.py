@@ -13,7 +13,7 @@ import pytest
 from tests import traces
 from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import EXAMPLES, ROOT, Command
-from tests.end_to_end.stopping import stop_once_saved
+from tests.end_to_end.stopping import launch, stop_once_saved
 from tests.held import HeldEncoder, hold_encoder
 
 
@@ -150,15 +150,8 @@ def test_names_with_dashes_and_colons(vrx: Command, clip: ClipMaker, tmp_path: P
 
 
 def start(tmp_path: Path, *words: object, held: HeldEncoder) -> subprocess.Popen[bytes]:
-    """The command on a long clip, in a session of its own, once it has begun to write; it waits for its encoder."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "vrx", *map(str, words)],
-        cwd=tmp_path,
-        env={**os.environ, **held.env, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    """The command on a long clip once it has begun to write, which an encoder does that has got some of it."""
+    child = launch(tmp_path, *words, held=held)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob(".*.part*")):
         if child.poll() is not None or time.monotonic() > deadline:
@@ -234,7 +227,7 @@ def test_the_same_command_goes_on_after_a_stop(
 ) -> None:
     clip("long.mkv", frames=300, size=(48, 32), audio=True)
     words = ("upscale", "long.mkv", "-s", "2", "-o", "stop-me.mp4")
-    child = start(tmp_path, *words, held=hold_encoder(tmp_path, free=1))
+    child = launch(tmp_path, *words, held=hold_encoder(tmp_path, free=1))
     stderr = stop_once_saved(child, tmp_path / ".stop-me.mp4.vrx", 120, number)
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []
@@ -319,7 +312,8 @@ def test_the_trace_of_a_run_that_was_ended_opens(
     clip: ClipMaker, tmp_path: Path, number: signal.Signals, complete: bool
 ) -> None:
     clip("long.mkv", frames=400, size=(160, 120))
-    child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4", "--trace", "t.json")
+    held = hold_encoder(tmp_path, size=20_000_000)  # of 180,000,000
+    child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4", "--trace", "t.json", held=held)
     deadline = time.monotonic() + 60
     while "decode chunk" not in ((tmp_path / "t.json").read_text() if (tmp_path / "t.json").exists() else ""):
         assert time.monotonic() < deadline

@@ -9,8 +9,7 @@ import torch
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
-from tests.end_to_end.stopping import stop_once_saved
-from tests.end_to_end.test_failures import start
+from tests.end_to_end.stopping import launch, stop_once_saved
 from tests.held import hold_encoder
 from tests.models import small
 
@@ -68,7 +67,7 @@ def test_an_interrupted_run_continues_with_the_same_frames(vrx: Command, clip: C
     clip("long.mkv", frames=260, size=(24, 16))
     words = ("upscale", "long.mkv", "--model", "mine.pt", "--codec", "ffv1", "--dtype", "fp32", "--scenes", "off")
     assert vrx(*words, "-o", "whole.mkv").returncode == 0
-    child = start(tmp_path, *words, "-o", "parts.mkv", held=hold_encoder(tmp_path, free=1))
+    child = launch(tmp_path, *words, "-o", "parts.mkv", held=hold_encoder(tmp_path, free=1))
     stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 120)
     done = vrx(*words, "-o", "parts.mkv")
     assert done.returncode == 0, done.stderr

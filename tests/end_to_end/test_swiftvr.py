@@ -7,8 +7,7 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
-from tests.end_to_end.stopping import stop_once_saved
-from tests.end_to_end.test_failures import start
+from tests.end_to_end.stopping import launch, stop_once_saved
 from tests.held import hold_encoder
 from tests.models import small
 from tests.weights.conftest import command, hub
@@ -68,7 +67,7 @@ def test_an_interrupted_run_continues_at_a_scenes_end_with_the_same_bytes(
     (tmp_path / "cuts.txt").write_text("20\n241\n")
     words = ("restore", "long.mkv", "--model", folder, *FLAGS, "--scenes", "cuts.txt")
     assert vrx(*words, "-o", "whole.mkv").returncode == 0
-    child = start(tmp_path, *map(str, words), "-o", "parts.mkv", held=hold_encoder(tmp_path, free=1))
+    child = launch(tmp_path, *words, "-o", "parts.mkv", held=hold_encoder(tmp_path, free=1))
     stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 400)
     done = vrx(*words, "-o", "parts.mkv")
     assert done.returncode == 0, done.stderr
