@@ -138,6 +138,6 @@ def test_a_default_changes_the_result(vrx: Command, clip: ClipMaker, tmp_path: P
 def test_names_of_commands_are_not_names_of_options() -> None:
     """A key in a table of defaults is one or the other."""
     known = known_options(get_command(app))
-    assert set(known) == {"upscale", "deblur", "inpaint"}
+    assert set(known) == {"upscale", "restore", "deblur", "inpaint"}
     assert not set(known) & {option for options in known.values() for option in options}
     assert not set(configuration.TEXTS) & {option for options in known.values() for option in options}

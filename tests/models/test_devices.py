@@ -176,7 +176,8 @@ def test_layers_are_compiled_where_the_video_is_long_enough(
 ) -> None:
     monkeypatch.setenv("VRX_HOME", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(WanTransformer, "to", lambda network, *_: network)  # no GPU is needed
+    for mover in ("to", "cast_weights"):  # no GPU is needed
+        monkeypatch.setattr(WanTransformer, mover, lambda network, *_: network)
     settings = ModelSettings(compile=wish)
     request = BuildRequest(Components(), settings, torch.device(device), torch.float32, frames=frames)
     config = WanConfig(dim=48, ffn_dim=64, num_layers=2, num_heads=2, freq_dim=32, text_dim=24)

@@ -127,9 +127,19 @@ def test_the_system_is_told_by_the_parts_of_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "family"), [(512, "infvsr"), (4096, "instantvir"), (24, "infvsr")])
 def test_a_transformer_alone_is_told_by_its_guidance(tmp_path: Path, width: int, family: str) -> None:
-    tensors = {"patch_embedding.weight": torch.zeros(1), "text_embedding.0.weight": torch.zeros(2, width)}
+    tensors = {"patch_embedding.weight": torch.zeros(2, 16, 1, 2, 2), "text_embedding.0.weight": torch.zeros(2, width)}
     save_file(tensors, tmp_path / "x.safetensors")
     assert detect_family(tmp_path) == detect_family(tmp_path / "x.safetensors") == family
+
+
+@pytest.mark.parametrize(("patches", "guidance"), [((1,), (2, 512)), ((), (2, 512)), ((2, 16, 1, 2, 2), ())])
+def test_a_transformer_of_no_shape_is_unknown(
+    tmp_path: Path, patches: tuple[int, ...], guidance: tuple[int, ...]
+) -> None:
+    tensors = {"patch_embedding.weight": torch.zeros(patches), "text_embedding.0.weight": torch.zeros(guidance)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(ModelError, match="unknown model family"):
+        detect_family(tmp_path)
 
 
 def test_the_root_of_the_disk_is_no_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_every_size_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) ->
         graphs.append(1)
         return module.forward
 
-    def stand_in(q: Tensor, k: Tensor, v: Tensor, block_mask: object) -> Tensor:
+    def stand_in(q: Tensor, k: Tensor, v: Tensor, block_mask: object, enable_gqa: bool) -> Tensor:
         return q + k + v
 
     compiler = torch.compile

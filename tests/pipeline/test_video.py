@@ -99,7 +99,7 @@ def writers(video: VideoReader, folder: Path) -> Iterator[tuple[str, type[Except
     yield "ending", UsageError, lambda: VideoWriter(folder / "out.xyz", like=video)
     yield "`like`, or `size` and `fps`", UsageError, lambda: VideoWriter(folder / "out.mkv")
     yield "takes size", UsageError, lambda: VideoWriter(folder / "out.mkv", like=video, size=(2, 2))
-    yield r"is 5\. Choose 2, 3 or 4", UsageError, lambda: VideoWriter(folder / "out.mkv", like=video, scale=5)
+    yield r"is 5\. Choose 1, 2, 3 or 4", UsageError, lambda: VideoWriter(folder / "out.mkv", like=video, scale=5)
     yield "does not exist", OutputError, lambda: VideoWriter(folder / "none" / "out.mkv", like=video)
 
 

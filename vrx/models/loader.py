@@ -139,10 +139,10 @@ def family_of_transformer(path: Path, shapes: Shapes) -> str:
 
     Raises ModelError where it is none.
     """
-    if WanTransformer.SIGNATURE not in shapes or CONTEXT not in shapes:
+    patches, guidance = shapes.get(WanTransformer.SIGNATURE, ()), shapes.get(CONTEXT, ())
+    if len(patches) < 2 or not guidance:
         raise ModelError(f"{path}: unknown model family")
-    width = shapes[CONTEXT][-1]
-    channels = shapes[WanTransformer.SIGNATURE][1]
+    width, channels = guidance[-1], patches[1]
     candidates = [family for family in FAMILIES.values() if family.latent_channels == channels]
     if not candidates:
         raise ModelError(f"{path}: unknown model family")
