@@ -200,8 +200,8 @@ def test_a_plan_says_how_long_some_workers_take(cluster: Any, make: Maker, tmp_p
     note = batch.plan_note
     assert note is not None
     assert note.code == "cluster-plan"
-    assert note.text.startswith("6 spans of 2 files, 91 frames; time by number of workers (2 here): 1: ")
-    assert (note.facts["spans"], note.facts["frames"], note.facts["workers"]) == (6, 91, 2)
+    assert note.text.startswith("7 spans of 2 files, 91 frames; time by number of workers (2 here): 1: ")
+    assert (note.facts["spans"], note.facts["frames"], note.facts["workers"]) == (7, 91, 2)
     assert note.facts["seconds_1"] > note.facts["seconds_2"] > 0  # type: ignore[operator]
     assert not any(output.exists() for output in outputs(jobs))
 

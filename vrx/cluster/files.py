@@ -273,7 +273,7 @@ class Feeder:
     def _open(self, file: FileRun) -> None:
         """Open a file here, and make tasks of its spans; of all of it where it cannot be divided."""
         session = file.stack.enter_context(Session(file.job, self._settings.watch, self._pool))
-        existing = open_unless_done(session, span_marks(session, self._means))
+        existing = open_unless_done(session, lambda opened: span_marks(opened, self._means))
         if existing is not None:
             self._settings.finished(file, report_existing(session, existing))
             return

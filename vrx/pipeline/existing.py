@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,6 +29,11 @@ class Action(StrEnum):
     REFUSE = "refuse"
 
 
+def fingerprint_of_run(session: Session) -> Fingerprint:
+    """The usual fingerprint of an open session.  Raises ModelError."""
+    return fingerprint_of(session, session.components().paths())
+
+
 @dataclass(frozen=True)
 class Existing:
     """A complete result that stays; `publication` where an earlier run of the same command made it."""
@@ -35,10 +41,10 @@ class Existing:
     publication: Publication | None = None
 
 
-def open_unless_done(session: Session, marks: Fingerprint | None = None) -> Existing | None:
+def open_unless_done(session: Session, marks: Callable[[Session], Fingerprint] = fingerprint_of_run) -> Existing | None:
     """Open the job, unless its result exists and stays.  Raises OutputError for one that must not be replaced.
 
-    `marks`: the fingerprint of the run where it is not the usual one.
+    `marks`: what gives the fingerprint of the run, once it is open.
     """
     skip = session.job.output.skip_existing
     if skip and exists_unopened(session):
@@ -96,16 +102,17 @@ def refuse(destination: paths.Destination) -> None:
         raise OutputError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)
 
 
-def find_publication(session: Session, marks: Fingerprint | None = None) -> Publication | None:
+def find_publication(
+    session: Session, marks: Callable[[Session], Fingerprint] = fingerprint_of_run
+) -> Publication | None:
     """The record of an earlier run of this command that finished the result and was killed before it cleaned up."""
     path = session.output
     found = None if path is None or not session.job.output.resume else published.find(path)
     if found is None:
         return None
-    if marks is None:
-        marks = fingerprint_of(session, session.components().paths())
-    logger.debug("%s was published by an earlier run; same command: %s", path, marks == found.fingerprint)
-    return found if marks == found.fingerprint else None
+    same = marks(session) == found.fingerprint
+    logger.debug("%s was published by an earlier run; same command: %s", path, same)
+    return found if same else None
 
 
 def clean_up(session: Session) -> None:
