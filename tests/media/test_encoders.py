@@ -1,7 +1,10 @@
+import subprocess
+
 import pytest
 
 from vrx.errors import UsageError
-from vrx.media.encoders import choose_layout, default_encoder, encoder_pix_fmt, find_encoder
+from vrx.media.encoders import choose_layout, default_encoder, encoder_pix_fmt, find_encoder, slice_count
+from vrx.media.ffmpeg import executable
 from vrx.media.frame import Kind, Layout
 
 
@@ -83,7 +86,7 @@ def test_transparent_video_gets_an_encoder_with_alpha_where_the_container_has_on
         ("libx265", ("-crf", 18), "fast", "-tag:v:0 hvc1"),  # the tag that Apple's players expect
         ("libsvtav1", ("-crf", 22), "7", ""),
         ("libvpx-vp9", ("-crf", 22), None, "-b:v:0 0 -row-mt 1 -deadline good -cpu-used 4"),
-        ("ffv1", None, None, "-level 3 -slices 4 -slicecrc 1 -g 1"),
+        ("ffv1", None, None, "-level 3 -slicecrc 1 -g 1"),
         ("mjpeg", None, None, "-q:v 2 -huffman optimal"),
         ("libwebp", None, None, "-quality 95"),
     ],
@@ -93,3 +96,75 @@ def test_encoders_lose_little_unless_asked(
 ) -> None:
     encoder = find_encoder(name)
     assert (encoder.quality, encoder.preset, " ".join(encoder.extra)) == (quality, preset, extra)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "pixels"),
+    [("libx264", 16384, "yuv420p"), ("libwebp", 16383, "yuv420p"), ("mjpeg", 65500, "yuvj420p")],
+)
+@pytest.mark.parametrize("more", [0, 2])
+def test_the_largest_size_is_what_ffmpeg_takes(name: str, size: int, pixels: str, more: int) -> None:
+    """A strip of 16 rows is enlarged to the size."""
+    spec = find_encoder(name)
+    assert spec.largest == (size, size)
+    made = f"color=s=64x16:r=1,scale={size + more}:16:flags=neighbor"
+    words = [
+        executable(),
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        made,
+        "-pix_fmt",
+        pixels,
+        "-c:v",
+        name,
+        "-frames:v",
+        "1",
+        "-f",
+        "null",
+        "-",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode == 0) == (more == 0), done.stderr
+
+
+@pytest.mark.parametrize("size", [(16386, 64), (64, 16386)])
+def test_a_size_that_an_encoder_does_not_take_is_refused(size: tuple[int, int]) -> None:
+    layout = Layout(Kind.YUV, 8, 1, 1)
+    for name in ("libx264", "libsvtav1"):
+        with pytest.raises(UsageError, match=f"{name} cannot hold {size[0]}x{size[1]}, at most 16384x"):
+            choose_layout(layout, find_encoder(name), size)
+    assert choose_layout(layout, find_encoder("libx265"), size)[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "slices"), [((16, 16), 4), ((3840, 2160), 4), ((7680, 4320), 9), ((8192, 8192), 16), ((16384, 8704), 36)]
+)
+def test_large_pictures_have_more_slices(size: tuple[int, int], slices: int) -> None:
+    assert slice_count(size) == slices
+
+
+@pytest.mark.parametrize("size", [(4200, 4200), (7680, 4320)])
+def test_ffmpeg_takes_the_slices(size: tuple[int, int]) -> None:
+    made = f"color=s={size[0]}x{size[1]}:r=1"
+    slices = ["-slices", str(slice_count(size)), *find_encoder("ffv1").extra]
+    words = [
+        executable(),
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        made,
+        "-pix_fmt",
+        "gray",
+        "-c:v",
+        "ffv1",
+        *slices,
+        "-frames:v",
+        "1",
+    ]
+    done = subprocess.run([*words, "-f", "null", "-"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ class EncoderSpec:
 
     `chroma` and `depths` it can hold in YUV; `rgb`, `gray`, `alpha` depths of those (empty: none);
     `even` where it refuses odd sizes with subsampled chroma; `quality` the option that --crf sets and
-    its default; `extra` further options.
+    its default; `extra` further options; `largest` width and height, where it has a limit that people meet.
     """
 
     name: str
@@ -29,6 +29,7 @@ class EncoderSpec:
     quality: tuple[str, int] | None = None
     preset: str | None = None
     extra: tuple[str, ...] = ()
+    largest: tuple[int, int] | None = None
 
 
 APPLE_TAG = ("-tag:v:0", "hvc1")  # for HEVC in MP4 and MOV
@@ -43,6 +44,7 @@ ENCODERS: dict[str, EncoderSpec] = {
         even=True,
         quality=("-crf", 17),
         preset="medium",
+        largest=(16384, 16384),
     ),
     "libx265": EncoderSpec(
         name="libx265",
@@ -55,7 +57,14 @@ ENCODERS: dict[str, EncoderSpec] = {
         preset="fast",
         extra=APPLE_TAG,
     ),
-    "libsvtav1": EncoderSpec(name="libsvtav1", chroma=("420",), depths=(8, 10), quality=("-crf", 22), preset="7"),
+    "libsvtav1": EncoderSpec(
+        name="libsvtav1",
+        chroma=("420",),
+        depths=(8, 10),
+        quality=("-crf", 22),
+        preset="7",
+        largest=(16384, 8704),
+    ),
     "libvpx-vp9": EncoderSpec(
         name="libvpx-vp9",
         chroma=("420", "422", "444", "440"),
@@ -75,14 +84,27 @@ ENCODERS: dict[str, EncoderSpec] = {
         rgb=(9, 10, 12, 14, 16),
         gray=(8, 9, 10, 12, 16),
         alpha=(("420", 8), ("422", 8), ("444", 8), ("420", 10), ("422", 10), ("444", 10), ("rgb", 8), ("rgb", 16)),
-        extra=("-level", "3", "-slices", "4", "-slicecrc", "1", "-g", "1"),
+        extra=("-level", "3", "-slicecrc", "1", "-g", "1"),
     ),
     "png": EncoderSpec(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "tiff": EncoderSpec(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
-    "mjpeg": EncoderSpec(name="mjpeg", chroma=ALL_CHROMA, depths=(8,), extra=("-q:v", "2", "-huffman", "optimal")),
+    "mjpeg": EncoderSpec(
+        name="mjpeg",
+        chroma=ALL_CHROMA,
+        depths=(8,),
+        extra=("-q:v", "2", "-huffman", "optimal"),
+        largest=(65500, 65500),
+    ),
     "bmp": EncoderSpec(name="bmp", chroma=(), depths=(), rgb=(8,), gray=(8,)),
     "ppm": EncoderSpec(name="ppm", chroma=(), depths=(), rgb=(8, 16)),
-    "libwebp": EncoderSpec(name="libwebp", chroma=("420",), depths=(8,), alpha=(("420", 8),), extra=("-quality", "95")),
+    "libwebp": EncoderSpec(
+        name="libwebp",
+        chroma=("420",),
+        depths=(8,),
+        alpha=(("420", 8),),
+        extra=("-quality", "95"),
+        largest=(16383, 16383),
+    ),
 }
 SHORT_NAMES = {
     "h264": "libx264",
@@ -107,6 +129,7 @@ STILL_ENCODERS = {
 }
 X26X_PRESETS = "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo"
 PRESETS = {"libx264": X26X_PRESETS, "libx265": X26X_PRESETS, "libsvtav1": "0 (slow) to 13 (fast)"}  # for --preset
+SLICE_PIXELS = 1 << 22  # of FFV1; ffmpeg refuses slices of somewhat more
 HARDWARE_SUFFIXES = ("_nvenc", "_qsv", "_vaapi", "_amf", "_videotoolbox")
 
 
@@ -143,7 +166,16 @@ def default_encoder(layout: Layout, suffix: str) -> str:
 
 
 def choose_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int]) -> tuple[Layout, str]:
-    """The nearest layout that the encoder supports for a picture of `size`, and what is lost, in words."""
+    """The nearest layout that the encoder supports for a picture of `size`, and what is lost, in words.
+
+    Raises UsageError for a size that it does not support.
+    """
+    if rule.largest and (size[0] > rule.largest[0] or size[1] > rule.largest[1]):
+        still = rule.name in STILL_ENCODERS.values()
+        raise UsageError(
+            f"{rule.name} cannot hold {size[0]}x{size[1]}, at most {rule.largest[0]}x{rule.largest[1]}",
+            "Write a PNG or TIFF picture, or a smaller one" if still else "Use --codec h265, or a smaller --scale",
+        )
     lost = []
     if layout.alpha and rule.alpha:
         result, reason = choose_alpha_layout(layout, rule)
@@ -204,6 +236,14 @@ def choose_opaque_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int
             )
         return Layout(Kind.YUV, depth), f"the odd size {size[0]}x{size[1]} in 4:{chroma[1]}:{chroma[2]}"
     return Layout(Kind.YUV, depth, shift_x, shift_y), lost
+
+
+def slice_count(size: tuple[int, int]) -> int:
+    """Slices of an FFV1 picture: as few as the format allows, but four, so that there is work for several threads."""
+    side = 2
+    while size[0] * size[1] > side**2 * SLICE_PIXELS:
+        side += 1
+    return side**2
 
 
 def chroma_name(layout: Layout) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vrx.media.alpha import ALPHA_TAG
 from vrx.media.color import setparams_filter
-from vrx.media.encoders import APPLE_TAG, encoder_pix_fmt
+from vrx.media.encoders import APPLE_TAG, encoder_pix_fmt, slice_count
 from vrx.media.file_types import PATTERN
 from vrx.media.orientation import UPRIGHT
 from vrx.media.target import Target
@@ -134,6 +134,7 @@ def video_encoder_args(target: Target) -> list[str]:
         words += ["-profile:v:0", "4" if target.layout.shift_x == 0 else "3"]
     if rule.name == "libx265":
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
+    words += ["-slices:v:0", str(slice_count(target.size))] if rule.name == "ffv1" else []
     words += rule.extra if target.container in TIMESCALE_CONTAINERS else without_tag(rule.extra)
     if target.container == "avi":  # it cannot store display order
         words += ["-bf:v:0", "0"]
