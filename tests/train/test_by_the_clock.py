@@ -14,6 +14,7 @@ import vrx
 from tests.conftest import ROOT
 from vrx.networks.embedded.recurrent import STANDARD, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
 from vrx.train import pool, slots, spoil
+from vrx.train.objective import USUAL, excess
 from vrx.train.pool import Clips, Footage, Maker, Pool
 from vrx.train.recurrent import Step, Training, grown
 from vrx.train.synthesis import VIVID, Photographs, saturate, text_bank, vary
@@ -124,6 +125,27 @@ def test_a_step_moves_the_network(scale: int, monkeypatch: pytest.MonkeyPatch) -
     assert batch.gains.isfinite().all()
 
 
+def test_features_beyond_what_is_usual_count_a_position() -> None:
+    usual = torch.full((2, 3, 4, 4), USUAL * 5.0)
+    assert float(excess([usual, -usual], 5.0)) == 0
+    assert float(excess([], 5.0)) == 0
+    grown_apart = usual.clone()
+    grown_apart[:, 1] += 2
+    assert float(excess([grown_apart, usual], 5.0)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("average", [0.5, 0.999])
+def test_the_average_follows_as_closely_as_was_asked_for(average: float) -> None:
+    kernel, weight = nn.Parameter(torch.zeros(4, 4, 3, 3)), nn.Parameter(torch.zeros(5))
+    updates = Updates([("a", kernel), ("b", weight)], 4, average)
+    updates.count.fill_(1e6)  # long after the start, where it follows closely
+    kernel.grad, weight.grad = torch.zeros_like(kernel), torch.zeros_like(weight)
+    with torch.no_grad():
+        weight.fill_(1.0)
+    updates.step()
+    assert updates.averaged()["b"].tolist() == pytest.approx([1 - average] * 5, rel=1e-3)
+
+
 def test_training_starts_from_the_weights_that_ship() -> None:
     shipped = Path(vrx.__file__).parent / "data" / "embedded.safetensors"
     training = Training.begin(STANDARD, torch.device("cpu"), shipped)
@@ -147,8 +169,8 @@ def test_a_network_that_gets_a_branch_for_later_frames_begins_as_it_was() -> Non
     assert torch.equal(larger.later.blocks[0].first.weight, plain.blocks[0].first.weight)
     clip, levels, motion = torch.rand(1, 3, 3, 6, 6), torch.rand(1, 3), torch.rand(1, 3, 2, 6, 6)
     start = PreviousFrame(torch.rand(1, 8, 6, 6), torch.rand(1, 3, 6, 6))
-    expected, _ = plain(4, clip, levels, start, ClipMotion(motion))
-    found, _ = larger(4, clip, levels, start, ClipMotion(motion, motion))
+    expected, *_ = plain(4, clip, levels, start, ClipMotion(motion))
+    found, *_ = larger(4, clip, levels, start, ClipMotion(motion, motion))
     torch.testing.assert_close(found, expected)
 
 

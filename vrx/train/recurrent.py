@@ -28,24 +28,29 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING
-from vrx.networks.embedded.blur import LUMA
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
-from vrx.networks.embedded.recurrent import PIXELS, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
+from vrx.networks.embedded.recurrent import (
+    BOUND,
+    LATER_BOUND,
+    PIXELS,
+    ClipMotion,
+    PreviousFrame,
+    RecurrentConfig,
+    RecurrentNetwork,
+)
 from vrx.train.footage import load_footage, load_photographs
+from vrx.train.objective import excess, objective
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch
-from vrx.train.updates import Updates, rate_at
+from vrx.train.updates import AVERAGE, Updates, rate_at
 from vrx.train.validate import Validation
 from vrx.weights import checkpoint
 from vrx.weights.hashes import SAFE
 
 SHARES = {4: 0.6, 2: 0.28, 3: 0.12}  # of the steps
 POOLS = {4: 1200, 2: 600, 3: 300}  # clips
-ROUND = 2e-3  # errors below it count by their square
-FLOOR = 4e-3  # the least distance of a base that a clip is measured against
-SQUARE_WEIGHT = 0.5
-TEMPORAL_WEIGHT = 0.2
+EXCESS_WEIGHT = 1.0
 DAMAGE_WEIGHT = 0.5
 DAMAGE_ROUND = 0.2  # estimates that are off by less count by the square
 ESTIMATE_FROM = 0.15  # of the time
@@ -55,45 +60,21 @@ RESERVE = 9.0  # seconds for the last validation and save
 QUEUED = 3  # steps that may wait on the device
 
 
-def clip_mean(x: Tensor) -> Tensor:
-    """One value a clip, [B]."""
-    return x.mean(tuple(range(1, x.ndim)))
-
-
-def luma(clips: Tensor) -> Tensor:
-    """Brightness [B, T, H, W] of [B, T, 3, H, W]."""
-    return clips[:, :, 0] * LUMA[0] + clips[:, :, 1] * LUMA[1] + clips[:, :, 2] * LUMA[2]
-
-
-def measures(clips: Tensor, truth: Tensor, bright: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is made small, of clips [B, T, 3, H, W], [B] each: distance, luma's squared error, the error's change."""
-    error, wrong = luma(clips) - bright, clips - truth
-    colors = clip_mean(F.smooth_l1_loss(clips, truth, reduction="none", beta=ROUND))
-    grays = clip_mean(F.smooth_l1_loss(luma(clips), bright, reduction="none", beta=ROUND))
-    change = clip_mean((error[:, 1:] - error[:, :-1]).abs()) + clip_mean((wrong[:, 1:] - wrong[:, :-1]).abs())
-    return colors + grays, clip_mean(error**2), change
-
-
-def objective(out: Tensor, base: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of clips [B, T, 3, H, W] relative to that of their base, and the gain over it in dB of luma, [B]."""
-    bright = luma(truth)
-    distance, square, change = measures(out, truth, bright)
-    with torch.no_grad():
-        first_distance, first_square, first_change = measures(base, truth, bright)
-    loss = distance / first_distance.clamp_min(2 * FLOOR)
-    loss = loss + SQUARE_WEIGHT * square / first_square.clamp_min(FLOOR**2)
-    loss = loss + TEMPORAL_WEIGHT * change / first_change.clamp_min(2 * FLOOR)
-    gain = 10 * torch.log10(first_square.clamp_min(1e-9) / square.detach().clamp_min(1e-9))
-    return loss.mean(), gain
-
-
 class Step:
     """Forward, backward and update of one batch; as a CUDA graph after `capture`."""
 
-    def __init__(self, network: RecurrentNetwork, damage: DegradationEstimator, updates: Updates, batch: Batch) -> None:
+    def __init__(
+        self,
+        network: RecurrentNetwork,
+        damage: DegradationEstimator,
+        updates: Updates,
+        batch: Batch,
+        narrow: bool | None = None,
+    ) -> None:
+        """`narrow`: in bfloat16, which without it is so on CUDA only."""
         self._network, self._damage, self._updates, self._batch = network, damage, updates, batch
         self._learns_damage = any(p.requires_grad for p in damage.parameters())
-        self._narrow = torch.bfloat16 if batch.low.is_cuda else torch.float32
+        self._narrow = torch.bfloat16 if (batch.low.is_cuda if narrow is None else narrow) else torch.float32
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self) -> None:
@@ -133,18 +114,19 @@ class Step:
         previous = PreviousFrame(batch.features, batch.picture)
         motion = ClipMotion(batch.motion.float(), batch.later_motion.float(), batch.foreseen)
         arguments = (batch.scale, low, levels, previous, motion)
-        residual, previous = functional_call(self._network, self._cast(self._network), arguments)
+        walked = functional_call(self._network, self._cast(self._network), arguments)
         base = bicubic(low.flatten(0, 1), batch.scale)
-        out = base + F.pixel_shuffle(residual.flatten(0, 1).float(), PIXELS[batch.scale] * batch.scale)
+        out = base + F.pixel_shuffle(walked.residuals.flatten(0, 1).float(), PIXELS[batch.scale] * batch.scale)
         truth = batch.truth.float() / 255
         loss, gains = objective(out.view_as(truth), base.view_as(truth), truth)
+        loss = loss + EXCESS_WEIGHT * (excess(walked.features, BOUND) + excess(walked.later, LATER_BOUND))
         if self._learns_damage:
             loss = loss + DAMAGE_WEIGHT * F.smooth_l1_loss(found, batch.levels, beta=DAMAGE_ROUND)
         loss.backward()  # type: ignore[no-untyped-call]
         self._updates.step()
         with torch.no_grad():
-            batch.features.copy_(previous.features.nan_to_num(0, 0, 0))
-            batch.picture.copy_(previous.picture)
+            batch.features.copy_(walked.previous.features.nan_to_num(0, 0, 0))
+            batch.picture.copy_(walked.previous.picture)
             batch.gains.copy_(gains)
 
 
@@ -158,11 +140,16 @@ class Training:
 
     @classmethod
     def begin(
-        cls, config: RecurrentConfig, device: torch.device, resume: Path | None, keep_damage: bool = False
+        cls,
+        config: RecurrentConfig,
+        device: torch.device,
+        resume: Path | None,
+        keep_damage: bool = False,
+        average: float = AVERAGE,
     ) -> Training:
         """Fresh, from a state, or from the weights of a checkpoint with momenta of zero.
 
-        `keep_damage`: the estimator of degradation stays as it is.
+        `keep_damage`: the estimator of degradation stays as it is; `average`: see `Updates`.
         """
         network, damage = RecurrentNetwork(config), DegradationEstimator()
         if resume and resume.suffix == SAFE:
@@ -170,7 +157,7 @@ class Training:
         network, damage = network.to(device), damage.to(device).requires_grad_(not keep_damage)
         named = [(f"network.{n}", p) for n, p in network.named_parameters()]
         named += [(f"damage.{n}", p) for n, p in damage.named_parameters() if not keep_damage]
-        training = cls(network, damage, Updates(named, config.channels))
+        training = cls(network, damage, Updates(named, config.channels, average))
         if resume and resume.suffix != SAFE:
             training.updates.restore(torch.load(resume, map_location=device, weights_only=True))
         return training
@@ -253,9 +240,10 @@ def train(args: argparse.Namespace) -> None:
     if cuda:
         prepare(device)
     config = RecurrentConfig(channels=args.channels, blocks=args.blocks, later_blocks=args.later_blocks)
-    training = Training.begin(config, device, args.resume, args.keep_damage)
+    training = Training.begin(config, device, args.resume, args.keep_damage, args.average)
     batches = {s: Batch(s, args.batch, args.frames, args.side, training.network) for s in SHARES}
-    steps = {s: Step(training.network, training.damage, training.updates, batches[s]) for s in SHARES}
+    parts = (training.network, training.damage, training.updates)
+    steps = {s: Step(*parts, batches[s], args.narrow) for s in SHARES}
     log(f"{sum(p.numel() for p in training.updates.parameters)} parameters on {device}")
     if cuda and not args.eager:
         capture(steps, training.updates, log)
@@ -375,6 +363,7 @@ def main() -> None:
     parser.add_argument("--until", type=float, help="the same as a time, seconds since 1970")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--narrow", action="store_true", default=None, help="bfloat16 on CPUs that have units for it")
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--later-blocks", type=int, default=3, help="of the branch that runs backward in time")
@@ -387,6 +376,7 @@ def main() -> None:
     parser.add_argument("--pool", type=float, default=1.0, help="clips in memory, as a share of the usual number")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--average", type=float, default=AVERAGE, help="of the running average; less for short runs")
     parser.add_argument("--save", type=float, default=60.0, help="seconds between saves")
     parser.add_argument("--report", type=float, default=10.0, help="seconds between lines")
     parser.add_argument("--validation-frames", type=int, default=16)

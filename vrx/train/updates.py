@@ -32,8 +32,9 @@ def orthogonal(stack: Tensor, steps: int = 5) -> Tensor:
 class Updates:
     """Moves parameters by their gradients.  `rate`, `count` and what is averaged are tensors on the device."""
 
-    def __init__(self, named: list[tuple[str, nn.Parameter]], square: int) -> None:
-        """Kernels [square, square, 3, 3] are for Muon, all others for Adam."""
+    def __init__(self, named: list[tuple[str, nn.Parameter]], square: int, average: float = AVERAGE) -> None:
+        """Kernels [square, square, 3, 3] are for Muon, all others for Adam; `average` of the running average."""
+        self._average = average
         self.names = [name for name, _ in named]
         self.parameters = [p for _, p in named]
         alike = torch.Size((square, square, 3, 3))
@@ -56,7 +57,7 @@ class Updates:
         self.count += 1
         self._muon(scale)
         self._adam(scale)
-        keep = torch.minimum((self.count + 1) / (self.count + 10), torch.full_like(self.count, AVERAGE))
+        keep = torch.minimum((self.count + 1) / (self.count + 10), torch.full_like(self.count, self._average))
         for mean, p in zip(self.mean, self.parameters, strict=True):
             mean.lerp_(p, 1 - keep)
         return norm

@@ -107,8 +107,8 @@ class Validation:
         before, after = case.motion.float().unbind(1)
         found = []
         for motion in (ClipMotion(before, after), ClipMotion(before)):
-            residual, _ = network(case.scale, low, levels, previous, motion)
-            pixels = F.pixel_shuffle(residual.flatten(0, 1).float(), case.scale * PIXELS[case.scale])
+            residuals = network(case.scale, low, levels, previous, motion).residuals
+            pixels = F.pixel_shuffle(residuals.flatten(0, 1).float(), case.scale * PIXELS[case.scale])
             out = (bicubic(low.flatten(0, 1), case.scale) + pixels).view(case.truth.shape)
             found.append(psnr(out, case.truth.float() / 255))
         read = ",".join(f"{value:.2f}" for value in levels.mean(0).tolist())

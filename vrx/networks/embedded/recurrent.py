@@ -12,6 +12,7 @@ Legend: N batch, C channels, H and W grid positions; a position is p x p pixels 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,7 @@ PIXELS = {4: 1, 3: 1, 2: 2}  # scale: pixels of the source a grid position has a
 INPUTS = 10  # planes per pixel of the source: colors, their contrast; of the frame before its difference, and where
 # there is one
 HIDDEN = 32  # units between the conditions and the blocks
-# the largest value of a feature that is taken for one, in the branch and in the trunk: the shipped trunk stays below
-# 2.7 on thirty-four clips of all kinds, vivid ones too; where features run away, each frame has ten times as much
+# what features of the branch and of the trunk never exceed; those of plain clips stay far below
 LATER_BOUND, BOUND = 4.0, 8.0
 MOST_POSITIONS = 1 << 19  # that go through the network at once; larger pictures go in bands of rows
 
@@ -90,6 +90,18 @@ class ClipMotion:
     before: Tensor
     after: Tensor | None = None
     foreseen: Tensor | None = None
+
+
+class WalkedClips(NamedTuple):
+    """Of clips: residuals [N, T, 3 (s p)^2, H, W], what the last frame leaves, and each frame's features [N, C, H, W].
+
+    `later`: those of the branch for later frames; none without it.
+    """
+
+    residuals: Tensor
+    previous: PreviousFrame
+    features: list[Tensor]
+    later: list[Tensor]
 
 
 class Block(nn.Module):
@@ -164,7 +176,7 @@ class Propagation(nn.Module):
         return x
 
     def refine(self, x: Tensor, shifts: tuple[Tensor, ...]) -> Tensor:
-        """From the first layer to the features, none at positions where they are out of bounds."""
+        """From the first layer to the features, which are bounded."""
         x = F.leaky_relu(x, 0.1)
         for block, shift in zip(self.blocks, shifts, strict=True):
             x = block(x, shift)
@@ -201,17 +213,18 @@ class RecurrentNetwork(Propagation, PublishedNetwork):
 
     def forward(
         self, scale: int, pictures: Tensor, levels: Tensor, previous: PreviousFrame, motion: ClipMotion
-    ) -> tuple[Tensor, PreviousFrame]:
-        """Clips [N, T, 3, p H, p W] after a `previous` frame to residuals, and what the last frame leaves."""
-        shifts, residuals = self.shifts(levels), []
-        later = self.look_back(scale, pictures, levels, motion.after)
+    ) -> WalkedClips:
+        """Clips [N, T, 3, p H, p W] after a `previous` frame."""
+        shifts, residuals, features = self.shifts(levels), [], []
+        later = found_later = self.look_back(scale, pictures, levels, motion.after)
         if motion.foreseen is not None:
             later = [found * motion.foreseen.view(-1, 1, 1, 1).to(found.dtype) for found in later]
         for index, (picture, moved) in enumerate(zip(pictures.unbind(1), motion.before.unbind(1), strict=True)):
             neighbors = Neighbors(previous, moved, later[index] if later else None)
             residual, previous = self.step(scale, picture, shifts, neighbors)
             residuals.append(residual)
-        return torch.stack(residuals, 1), previous
+            features.append(previous.features)
+        return WalkedClips(torch.stack(residuals, 1), previous, features, found_later)
 
     def look_back(self, scale: int, pictures: Tensor, levels: Tensor, motion: Tensor | None) -> list[Tensor]:
         """What the branch finds at each frame of clips, from the last to the first, in the frames' order.
@@ -274,16 +287,11 @@ class RecurrentNetwork(Propagation, PublishedNetwork):
 
 
 def bounded(features: Tensor, bound: float) -> Tensor:
-    """Features [N, C, H, W], all zero at positions where one of them is larger than `bound`, or is not a number.
+    """Features of any shape, those far below `bound` nearly as they are, none larger: bound tanh(x / bound).
 
-    Feedback over frames has no bound of its own: what is rare in training can be amplified from frame to frame.  Such
-    a position goes on as one that nothing is known of.
+    Feedback over frames has no bound of its own: what is rare in training can be amplified from frame to frame.
     """
-    if features.device.type == "cpu":  # where asking is cheaper than a mask
-        least, most = features.detach().aminmax()
-        if -bound <= least and most <= bound:
-            return features
-    return features.where(features.detach().abs().amax(1, keepdim=True) <= bound, 0)
+    return torch.tanh(features / bound) * bound
 
 
 @dataclass(frozen=True)
