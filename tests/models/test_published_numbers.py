@@ -39,7 +39,7 @@ from vrx.networks.recavsr import transformer as recycled
 from vrx.networks.relayvsr import key_frames, small_transformer
 from vrx.networks.satbvr import backbone, control, sampler, solver, tiles
 from vrx.networks.satbvr import transformer as satb
-from vrx.networks.wan import autoencoder, rope, schedule, transformer
+from vrx.networks.wan import autoencoder, guided, rope, schedule, transformer
 from vrx.scenes import detect
 
 
@@ -162,7 +162,7 @@ def test_relayvsr() -> None:
     assert ChunkSchedule(first=16, next=15) == relayvsr.SCHEDULE
     assert (relayvsr.MULTIPLE, small_transformer.SCALE, small_transformer.TOKEN) == (8, 4, 4)
     assert (token_tiles.PIXELS, token_tiles.PATCH) == (32, 2)
-    assert (key_frames.TIMESTEP, key_frames.FOLD, key_frames.POLICY) == (1000.0, 16, "fixed_end")
+    assert (key_frames.TIMESTEP, guided.FOLD, key_frames.POLICY) == (1000.0, 16, "fixed_end")
     config = key_frames.KeyFrameConfig()
     assert (config.context_frames, config.spatial_window, config.eps) == (4, None, 1e-6)
     sizes = small_transformer.SmallConfig()

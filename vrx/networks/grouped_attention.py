@@ -32,6 +32,11 @@ class FrameMemory:
     keys: Tensor
     values: Tensor
 
+    @classmethod
+    def of_layers(cls, layers: Sequence[tuple[Tensor, Tensor]]) -> FrameMemory:
+        """Of keys and values [B, g, N, 64] of every layer."""
+        return cls(*(torch.stack(both) for both in zip(*layers, strict=True)))
+
     @property
     def nbytes(self) -> int:
         """Bytes of keys and values."""

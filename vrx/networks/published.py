@@ -68,9 +68,7 @@ class PublishedNetwork(nn.Module):
         everywhere, and [B, C, T, H, W] as a batch of pictures is then a view.
         """
         self.to(device, dtype)
-        for parameter in self.parameters():
-            if parameter.ndim in CHANNELS_LAST:
-                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+        store_channels_last(self)
 
     def quantize(self, device: torch.device) -> None:
         """Put most weights into 8 bits, on a device, where the network can work so; before it is placed."""
@@ -89,6 +87,21 @@ class PublishedNetwork(nn.Module):
         """Compile whole layers, where the network has such that gain: it takes up to half a minute."""
 
 
+def store_channels_last(module: nn.Module) -> None:
+    """Let all kernels of convolutions be stored channels last."""
+    for parameter in module.parameters():
+        if parameter.ndim in CHANNELS_LAST:
+            parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+
+
 def count_entries(shapes: Shapes, prefix: str) -> int:
     """How many numbered entries there are under a prefix."""
     return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
+
+
+def check_required(given: Given, required: Mapping[str, Any]) -> None:
+    """Refuse a published configuration that asks for another value than the only one known.  Raises ValueError."""
+    for name, value in required.items():
+        stated = given.get(name, value)
+        if (list(stated) if isinstance(stated, tuple) else stated) != value:
+            raise ValueError(f"{name} is {stated}, and only {value} is supported")

@@ -25,8 +25,7 @@ from vrx.networks.grouped_attention import (
     GroupedBlock,
     View,
 )
-from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
-from vrx.networks.relayvsr.small_transformer import check_required, stack
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, check_required, count_entries
 from vrx.networks.window_attention import Window
 
 FRAMES = 4  # of a latent
@@ -134,7 +133,7 @@ class Blocks(nn.Module):
             pairs = [(memory.keys[layer], memory.values[layer]) for memory in kept]
             x, own = block(x, pairs, view, block.attention.keys_values)
             made.append(own)
-        return x, stack(made)
+        return x, FrameMemory.of_layers(made)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.flashvsr.projection import convolve_by_products
 from vrx.networks.norms import ChannelRMSNorm
-from vrx.networks.published import CHANNELS_LAST, Given, Shapes
+from vrx.networks.published import Given, Shapes
 from vrx.networks.recavsr.history import RELEASED, Anchors, History, check_actions
-from vrx.networks.relayvsr.key_frames import COLORS, FOLD, REQUIRED
-from vrx.networks.relayvsr.small_transformer import check_required
+from vrx.networks.wan.guided import COLORS, FOLD, GuidedConfig, GuidedTransformer, guided_sizes
 from vrx.networks.wan.rope import rope
-from vrx.networks.wan.transformer import Conditions, WanConfig, WanTransformer
+from vrx.networks.wan.transformer import Conditions
 from vrx.networks.window_attention import Window, attend
 
 TIMESTEP = 1000.0  # of its only step: pure noise, sigma 1
@@ -32,22 +31,16 @@ SPLIT = 8  # frames that are projected at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecycledConfig(WanConfig):
+class RecycledConfig(GuidedConfig):
     """Sizes; the defaults are the published ones.
 
     `actions`: what each layer keeps of earlier latent frames.  `spatial_window`: rows and columns of tokens around a
-    token, moved inward at borders.  `lq_dims`: widths of the projection of the source.
+    token, moved inward at borders.
     """
 
-    dim: int = 3072
-    ffn_dim: int = 14336
-    num_heads: int = 24
-    in_dim: int = 48
-    out_dim: int = 48
     actions: tuple[str, ...] = RELEASED
     anchors: Anchors = Anchors()  # noqa: RUF009  # frozen
     spatial_window: tuple[int, int] = SPATIAL_WINDOW
-    lq_dims: tuple[int, int] = (2048, 3072)
 
     @classmethod
     def from_tensors(cls, shapes: Shapes, given: Given) -> RecycledConfig:
@@ -55,9 +48,7 @@ class RecycledConfig(WanConfig):
 
         Raises ValueError where it asks for what is not known here.
         """
-        check_required(given, REQUIRED)
-        heads = {"num_heads": given["num_attention_heads"]} if "num_attention_heads" in given else {}
-        found = WanConfig.from_tensors(shapes, {**heads, "eps": given.get("eps", 1e-6)})
+        found = guided_sizes(shapes, given)
         router: dict[str, Any] = given.get("static_kv_router") or {}
         stated: dict[str, int] = router.get("anchor") or {}
         usual = Anchors()
@@ -67,11 +58,10 @@ class RecycledConfig(WanConfig):
             stated.get("capacity_latents", usual.most),
         )
         return cls(
-            **vars(found),
-            actions=check_actions(router.get("layer_actions") or RELEASED, found.num_layers),
+            **found,
+            actions=check_actions(router.get("layer_actions") or RELEASED, found["num_layers"]),
             anchors=anchors,
             spatial_window=tuple(given.get("spatial_window") or SPATIAL_WINDOW),
-            lq_dims=(shapes["lq_proj.conv1.weight"][0], shapes["lq_proj.conv2.weight"][0]),
         )
 
 
@@ -118,7 +108,7 @@ class SourceProjection(nn.Module):
         return F.silu(norm(y))
 
 
-class RecycledTransformer(WanTransformer):
+class RecycledTransformer(GuidedTransformer):
     """Noise, the source's tokens and the last result to the next latents; see the module.
 
     Only differences in time enter its attention, so positions grow with the scene, where the release holds them in an
@@ -133,12 +123,6 @@ class RecycledTransformer(WanTransformer):
         super().__init__(config)
         self.lq_proj = SourceProjection(config.lq_dims, config.dim)
         self.sr_proj = nn.Linear(config.dim, config.dim)
-
-    def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """See `PublishedNetwork`."""
-        super().place(device, dtype)
-        for kernel in (self.lq_proj.conv1.weight, self.lq_proj.conv2.weight):
-            kernel.data = kernel.data.contiguous(memory_format=CHANNELS_LAST[kernel.ndim])
 
     def project(self, video: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
         """The source's next frames [1, 3, T, H, W] in -1..1 to [1, D, F, rows, columns]: see `SourceProjection`."""

@@ -16,39 +16,26 @@ from torch import Tensor, nn
 
 from vrx.networks.cache import KVCache
 from vrx.networks.norms import ChannelRMSNorm
-from vrx.networks.published import CHANNELS_LAST, Given, Shapes
-from vrx.networks.relayvsr.small_transformer import check_required
+from vrx.networks.published import Given, Shapes, check_required
+from vrx.networks.wan.guided import COLORS, FOLD, GuidedConfig, GuidedTransformer, guided_sizes
 from vrx.networks.wan.rope import rope
-from vrx.networks.wan.transformer import Conditions, WanConfig, WanTransformer
+from vrx.networks.wan.transformer import Conditions
 from vrx.networks.window_attention import Window, attend
 
 TIMESTEP = 1000.0  # of its only step: pure noise, sigma 1
-FOLD = 16  # pixels a side that the projection folds into channels
-COLORS = 3
-REQUIRED: Mapping[str, Any] = {  # what the configuration may say, and the only value that is known
-    "patch_size": [1, 2, 2],
-    "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads",
-}
 POLICY = "fixed_end"  # of positions in time
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyFrameConfig(WanConfig):
-    """Sizes; the defaults are those of Wan 2.2 TI2V 5B.
+class KeyFrameConfig(GuidedConfig):
+    """Sizes; the defaults are the published ones.
 
     `context_frames`: key frames that one sees, itself among them.  `spatial_window`: rows and columns of tokens around
-    a token, moved inward at borders; None for all.  `lq_dims`: widths of the projection; `prompt_rows` of the prompt.
+    a token, moved inward at borders; None for all.  `prompt_rows`: those of the prompt.
     """
 
-    dim: int = 3072
-    ffn_dim: int = 14336
-    num_heads: int = 24
-    in_dim: int = 48
-    out_dim: int = 48
     context_frames: int = 4
     spatial_window: tuple[int, int] | None = None
-    lq_dims: tuple[int, int] = (2048, 3072)
     prompt_rows: int = 512
 
     @classmethod
@@ -57,17 +44,14 @@ class KeyFrameConfig(WanConfig):
 
         Raises ValueError where it asks for what is not known here.
         """
-        check_required(given, REQUIRED)
-        heads = {"num_heads": given["num_attention_heads"]} if "num_attention_heads" in given else {}
-        found = WanConfig.from_tensors(shapes, {**heads, "eps": given.get("eps", 1e-6)})
+        found = guided_sizes(shapes, given)
         context = given.get("temporal_context_frames") or cls.context_frames
         check_positions(given.get("temporal_rope") or {}, context)
         window = given.get("spatial_window_size")
         return cls(
-            **vars(found),
+            **found,
             context_frames=context,
             spatial_window=None if window is None else tuple(window),
-            lq_dims=(shapes["lq_proj.conv1.weight"][0], shapes["lq_proj.conv2.weight"][0]),
             prompt_rows=shapes["prompt_embeds"][1],
         )
 
@@ -100,7 +84,7 @@ class FrameProjection(nn.Module):
         return out
 
 
-class KeyFrameTransformer(WanTransformer):
+class KeyFrameTransformer(GuidedTransformer):
     """Noise and an enlarged key frame to its latent; see the module.
 
     Only differences in time enter its attention, so positions grow with the key frames, where the release holds them at
@@ -115,12 +99,6 @@ class KeyFrameTransformer(WanTransformer):
         super().__init__(config)
         self.lq_proj = FrameProjection(config.lq_dims, config.dim)
         self.prompt_embeds = nn.Parameter(torch.zeros(1, config.prompt_rows, config.text_dim))
-
-    def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """See `PublishedNetwork`."""
-        super().place(device, dtype)
-        for kernel in (self.lq_proj.conv1.weight, self.lq_proj.conv2.weight):
-            kernel.data = kernel.data.contiguous(memory_format=CHANNELS_LAST[kernel.ndim])
 
     def prompt_conditions(self) -> Conditions:
         """The timestep and the prompt: the same for every key frame."""

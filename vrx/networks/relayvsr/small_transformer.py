@@ -27,7 +27,7 @@ from vrx.networks.grouped_attention import (
     View,
 )
 from vrx.networks.norms import RMSNorm
-from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, check_required, count_entries
 from vrx.networks.window_attention import Window, Windows
 
 SCALE = 4
@@ -101,14 +101,6 @@ class SmallConfig(NetworkConfig):
     def windows(self, latents: Sequence[Sides], frames: int) -> Windows:
         """Those onto some latents, then onto so many video frames."""
         return tuple(Window(*sides) for sides in (*latents, *[self.video] * frames))
-
-
-def check_required(given: Given, required: Mapping[str, Any]) -> None:
-    """Refuse a published configuration that asks for another value than the only one known.  Raises ValueError."""
-    for name, value in required.items():
-        stated = given.get(name, value)
-        if (list(stated) if isinstance(stated, tuple) else stated) != value:
-            raise ValueError(f"{name} is {stated}, and only {value} is supported")
 
 
 class RelayAttention(GroupedAttention):
@@ -224,7 +216,7 @@ class SmallTransformer(PublishedNetwork):
             attention = cast(RelayAttention, block.attention)
             x, own = block(x, (), view, attention.condition_keys_values)
             made.append(own)
-        return stack(made)
+        return FrameMemory.of_layers(made)
 
     def forward(
         self, frame: Tensor, start: FrameMemory, end: FrameMemory | None, recent: Sequence[FrameMemory]
@@ -246,7 +238,7 @@ class SmallTransformer(PublishedNetwork):
             pairs = [(memory.keys[layer], memory.values[layer]) for memory in kept]
             x, own = block(x, pairs, view, block.attention.keys_values)
             made.append(own)
-        return self.paint(x, grid) + enlarge(frame), stack(made)
+        return self.paint(x, grid) + enlarge(frame), FrameMemory.of_layers(made)
 
     def paint(self, x: Tensor, grid: Sides) -> Tensor:
         """Tokens [B, N, D] to pixels [B, 3, 16 h, 16 w], float32."""
@@ -257,8 +249,3 @@ class SmallTransformer(PublishedNetwork):
 def enlarge(frame: Tensor) -> Tensor:
     """Four times the size, bicubic (a = -0.75), float32."""
     return F.interpolate(frame.float(), scale_factor=SCALE, mode="bicubic")
-
-
-def stack(layers: Sequence[tuple[Tensor, Tensor]]) -> FrameMemory:
-    """Keys and values of every layer as a memory."""
-    return FrameMemory(*(torch.stack(both) for both in zip(*layers, strict=True)))
