@@ -15,8 +15,9 @@ from vrx.errors import OutputError
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
 from vrx.pipeline.executor import StreamState
-from vrx.pipeline.resume.journal import CHECKSUM, Journal, checksum
+from vrx.pipeline.resume.journal import CHECKSUM, Fingerprint, Journal, checksum
 from vrx.pipeline.resume.workspace import JOURNAL, LOCK, Workspace, claim, folder_of
+from vrx.pipeline.spans.journal import SpanJournal
 
 MARKS = {"--crf": "18"}
 
@@ -34,10 +35,14 @@ def add(journal: Journal, frames: int, whole: bool = True) -> None:
 @pytest.fixture
 def result(tmp_path: Path) -> Path:
     """A result of which two parts are kept."""
-    with Journal(tmp_path / "out.mkv", MARKS) as journal:
+    return keep_two_parts(tmp_path / "out.mkv")
+
+
+def keep_two_parts(result: Path) -> Path:
+    with Journal(result, MARKS) as journal:
         add(journal, 8)
         add(journal, 9)
-    return tmp_path / "out.mkv"
+    return result
 
 
 def change(result: Path, edit: Callable[[dict[str, Any]], object], sealed: bool) -> None:
@@ -59,6 +64,22 @@ def starts_over(result: Path) -> None:
         add(journal, 8)
     with Journal(result, MARKS) as journal:
         assert journal.resume_point.frames == 8
+
+
+@pytest.mark.parametrize(
+    ("marks", "differs"), [({"--crf": "20"}, ("--crf",)), ({"--crf": "18", "--look": "sharp"}, ("--look",))]
+)
+def test_work_of_other_settings_is_not_continued(result: Path, marks: Fingerprint, differs: tuple[str, ...]) -> None:
+    with Journal(result, marks) as journal:
+        assert (journal.resume_point.frames, journal.differs) == (0, differs)
+
+
+def test_spans_and_parts_in_order_are_not_mixed(result: Path) -> None:
+    with SpanJournal(result, MARKS) as journal:
+        assert journal.differs == ("how it is divided",)
+    change(keep_two_parts(result), lambda content: content.update(format=SpanJournal.FORMAT), sealed=True)
+    with Journal(result, MARKS) as journal:
+        assert (journal.resume_point.frames, journal.differs) == (0, ("how it is divided",))
 
 
 def test_what_is_untouched_is_continued(result: Path) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import re
 import stat
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from vrx.errors import VrxError
 from vrx.files import replace_file
@@ -27,7 +28,6 @@ from vrx.pipeline.resume import stream_state
 from vrx.pipeline.resume.workspace import JOURNAL, Workspace, disk_errors
 from vrx.weights import hashes
 
-FORMAT = 2
 STATE = "state-{}.safetensors"
 JOURNAL_MAX = 64 << 20  # bytes; ten hours take less than one million
 CHECKSUM = "sha256"  # of all other keys
@@ -50,27 +50,28 @@ class ResumePoint:
         return sum(segment.frames for segment in self.segments)
 
 
-class Journal:
-    """The saved work of one result.  A context manager: meanwhile no other process can open the same.
+class SavedWork(ABC):
+    """Base of journals: the saved work of one result.  A context manager: meanwhile no other process can open the same.
 
-    `resume_point` is what can be continued; `differs` names why an earlier run's work cannot.  Raises OutputError.
+    `fingerprint` is everything that decides what the result looks like; `differs` names why an earlier run's work
+    cannot be continued.  Raises OutputError.
     """
 
+    FORMAT: ClassVar[int | str]
+
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
-        self._fingerprint = fingerprint
-        self.resume_point = ResumePoint()
+        self.fingerprint = fingerprint
         self.differs: tuple[str, ...] = ()
-        self._records: list[dict[str, Any]] = []
         self._workspace = Workspace(result)
         self.folder = self._workspace.folder
         try:
             with disk_errors(self.folder):
-                self._load_earlier()
+                self._load()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -80,10 +81,36 @@ class Journal:
         """Release the lock; the folder stays if it holds segments."""
         self._workspace.close()
 
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Everything that decides what the result looks like."""
-        return self._fingerprint
+    @abstractmethod
+    def _load(self) -> None:
+        """Load what an earlier run saved, and delete what cannot be used."""
+
+    def _differences(self, content: dict[str, Any]) -> tuple[str, ...]:
+        """In what the run that saved this differs from this one.  Raises one of DAMAGE."""
+        if content["format"] != self.FORMAT:
+            return ("how it is divided",)
+        before, now = content["fingerprint"], self.fingerprint
+        return tuple(sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)))
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        """Replace a file in one step."""
+        content = {"format": self.FORMAT, "fingerprint": self.fingerprint, **content}
+        with replace_file(self.folder / name) as partial:
+            partial.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
+
+
+class Journal(SavedWork):
+    """The saved work of a result that is restored from its beginning to its end.
+
+    `resume_point` is what can be continued.
+    """
+
+    FORMAT = 2
+
+    def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
+        self.resume_point = ResumePoint()
+        self._records: list[dict[str, Any]] = []
+        super().__init__(result, fingerprint)
 
     def count_saved_frames(self) -> int:
         """Frames in the journal on disk: those that the next run will not restore again."""
@@ -108,12 +135,11 @@ class Journal:
 
     # ------------------------------------------------------------ reading
 
-    def _load_earlier(self) -> None:
-        """Load what an earlier run saved, or delete it where it cannot be used."""
+    def _load(self) -> None:
         if self._workspace.has_segments():  # else a first run, or one that was stopped before its first segment
             try:
                 content = read_content(self.folder / JOURNAL)
-                self.differs = self._find_differences(content)
+                self.differs = self._differences(content)
                 if not self.differs:
                     self.resume_point = self._parse(content)
                     self._records = content["segments"]
@@ -124,11 +150,6 @@ class Journal:
             return
         state = [entry.name for entry in self.folder.glob(STATE.format("*"))]
         self._workspace.clear(keep={JOURNAL, *state, *(segment.path.name for segment in self.resume_point.segments)})
-
-    def _find_differences(self, content: dict[str, Any]) -> tuple[str, ...]:
-        before = content["fingerprint"] if content["format"] == FORMAT else {}
-        names = before.keys() | self._fingerprint.keys()
-        return tuple(sorted(n for n in names if before.get(n) != self._fingerprint.get(n)))
 
     def _parse(self, content: dict[str, Any]) -> ResumePoint:
         segments: list[Segment] = []
@@ -168,15 +189,12 @@ class Journal:
             name = STATE.format(len(records))
             stream_state.write(state, self.folder / name)
         content = {
-            "format": FORMAT,
-            "fingerprint": self._fingerprint,
             "segments": records,
             "scene": state.scene.number,
             "frame": state.frame,
             "state": None if name is None else describe_file(self.folder / name),
         }
-        with replace_file(self.folder / JOURNAL) as partial:
-            partial.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
+        self._write(JOURNAL, content)
         self.resume_point, self._records = ResumePoint((*self.resume_point.segments, segment), state), records
         for old in self.folder.glob(STATE.format("*")):
             if old.name != name:

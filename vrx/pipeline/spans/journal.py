@@ -6,30 +6,26 @@ replaced in one step, nothing is trusted without its hash, and work with another
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vrx.files import replace_file
 from vrx.media.segments import Segment
 from vrx.pipeline.resume.journal import (
-    CHECKSUM,
     DAMAGE,
     Fingerprint,
+    SavedWork,
     check_file,
-    checksum,
     describe_segment,
     parse_count,
     parse_seconds,
     read_content,
 )
-from vrx.pipeline.resume.workspace import JOURNAL, Workspace, disk_errors
+from vrx.pipeline.resume.workspace import JOURNAL, disk_errors
 from vrx.pipeline.spans.span import Span
 
-FORMAT = "spans 1"
 SPANS = "spans.json"
 
 
@@ -54,37 +50,16 @@ class Found:
         return sum(1 + len(span.hard) for span in self.spans)
 
 
-class SpanJournal:
-    """The saved spans of one result.  A context manager: meanwhile no other process can open the same.
+class SpanJournal(SavedWork):
+    """The saved spans of one result; `found` is None until all spans are known."""
 
-    `found` is None until all spans are known; `differs` names why an earlier run's work cannot be continued.
-    Raises OutputError.
-    """
+    FORMAT = "spans 1"
 
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
-        self.fingerprint = fingerprint
         self.found: Found | None = None
-        self.differs: tuple[str, ...] = ()
         self._records: dict[int, dict[str, Any]] = {}
         self._segments: dict[int, Segment] = {}
-        self._workspace = Workspace(result)
-        self.folder = self._workspace.folder
-        try:
-            with disk_errors(self.folder):
-                self._load()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> SpanJournal:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release the lock; the folder stays if it holds segments."""
-        self._workspace.close()
+        super().__init__(result, fingerprint)
 
     @property
     def frames(self) -> int:
@@ -101,13 +76,12 @@ class SpanJournal:
         with disk_errors(self.folder):
             record = describe_segment(segment)
             self._records[span.number], self._segments[span.number] = record, segment
-            self._write(JOURNAL, {"fingerprint": self.fingerprint, "spans": [[n, r] for n, r in self._records.items()]})
+            self._write(JOURNAL, {"spans": [[n, r] for n, r in self._records.items()]})
 
     def keep(self, found: Found) -> None:
         """Record all spans of the source, so that a later run need not find them again.  Raises OutputError."""
         self.found = found
         content = {
-            "fingerprint": self.fingerprint,
             "end": None if found.end is None else str(found.end),
             "spans": [span.as_dict() for span in found.spans],
         }
@@ -124,17 +98,11 @@ class SpanJournal:
         self._records, self._segments = {}, {}
         self._workspace.remove()
 
-    def _write(self, name: str, content: dict[str, Any]) -> None:
-        content = json.loads(json.dumps({"format": FORMAT, **content}))
-        with replace_file(self.folder / name) as partial:
-            partial.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
-
     def _load(self) -> None:
-        """Load what an earlier run saved, and delete what cannot be used."""
         if self._workspace.has_segments():
             try:
                 content = read_content(self.folder / JOURNAL)
-                self.differs = self._find_differences(content)
+                self.differs = self._differences(content)
                 if not self.differs:
                     self._records = dict(content["spans"])
                     self._segments = {number: self._parse(number, part) for number, part in self._records.items()}
@@ -143,7 +111,7 @@ class SpanJournal:
                 self._records, self._segments = {}, {}
         try:
             content = read_content(self.folder / SPANS)
-            if not self._find_differences(content):
+            if not self._differences(content):
                 end = content["end"]
                 spans = tuple(map(Span.of, content["spans"]))
                 self.found = Found(spans, None if end is None else parse_seconds(end))
@@ -151,12 +119,6 @@ class SpanJournal:
             pass  # they are found again
         kept = {segment.path.name for segment in self._segments.values()}
         self._workspace.clear(keep={*kept, *([JOURNAL] if kept else []), *([SPANS] if self.found else [])})
-
-    def _find_differences(self, content: dict[str, Any]) -> tuple[str, ...]:
-        if content["format"] != FORMAT:
-            return ("how it is divided",)
-        names = content["fingerprint"].keys() | self.fingerprint.keys()
-        return tuple(sorted(n for n in names if content["fingerprint"].get(n) != self.fingerprint.get(n)))
 
     def _parse(self, number: int, part: dict[str, Any]) -> Segment:
         """A recorded segment whose file is the one that was written.  Raises one of DAMAGE."""
