@@ -6,18 +6,32 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import AnyStr
 
-from tests.conftest import ROOT
-from tests.held import HeldEncoder
+import pytest
+
+from tests.conftest import ROOT, Command
+from tests.held import HeldEncoder, hold_encoder
+from vrx.pipeline.resume import opening, writer
+
+SHORT_SEGMENTS = """
+import sys
+from vrx.cli.app import main
+from vrx.pipeline.resume import opening, writer
+writer.SEGMENT_FRAMES = opening.SEGMENT_FRAMES = int(sys.argv.pop(1))
+main()
+"""
 
 
-def launch(folder: Path, *words: object, held: HeldEncoder) -> subprocess.Popen[bytes]:
-    """The command, in a session of its own; it waits for its encoder."""
+def launch(folder: Path, *words: object, held: HeldEncoder, segment: int | None = None) -> subprocess.Popen[bytes]:
+    """The command, in a session of its own; it waits for its encoder.
+
+    `segment`: after so many frames it saves its state, rather than after those that users have.
+    """
+    program = ("-m", "vrx") if segment is None else ("-c", SHORT_SEGMENTS, str(segment))
     return subprocess.Popen(
-        [sys.executable, "-m", "vrx", *map(str, words)],
+        [sys.executable, *program, *map(str, words)],
         cwd=folder,
-        env={**os.environ, **held.env, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **held.env, "PYTHONPATH": str(ROOT), "VRX_HOME": str(folder / ".vrx")},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -25,8 +39,8 @@ def launch(folder: Path, *words: object, held: HeldEncoder) -> subprocess.Popen[
 
 
 def stop_once_saved(
-    child: "subprocess.Popen[AnyStr]", workspace: Path, seconds: float, number: signal.Signals = signal.SIGINT
-) -> AnyStr:
+    child: subprocess.Popen[bytes], workspace: Path, seconds: float, number: signal.Signals = signal.SIGINT
+) -> bytes:
     """Send a signal to a run whose workspace has a journal, which must be within `seconds`; what it said at its end.
 
     The encoder of the next part must be held, or the run may end first.  An interrupted run ends with 130.
@@ -41,3 +55,21 @@ def stop_once_saved(
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == (130 if number is signal.SIGINT else -number), stderr
     return stderr
+
+
+def check_interruption(vrx: Command, folder: Path, *words: object, segment: int, saved: int) -> None:
+    """A command that is interrupted continues after `saved` frames, and ends with the bytes of an uninterrupted one.
+
+    It saves its state once it has `segment` frames.
+    """
+    child = launch(folder, *words, "-o", "parts.mkv", held=hold_encoder(folder, free=1), segment=segment)
+    stop_once_saved(child, folder / ".parts.mkv.vrx", 120)
+    assert not (folder / "parts.mkv").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (opening, writer):
+            patch.setattr(module, "SEGMENT_FRAMES", segment)
+        continued, whole = (vrx(*words, "-o", f"{name}.mkv") for name in ("parts", "whole"))
+    for done, notes in ((continued, 1), (whole, 0)):
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(f"({saved} from an earlier run)") == notes, done.stderr
+    assert (folder / "parts.mkv").read_bytes() == (folder / "whole.mkv").read_bytes()

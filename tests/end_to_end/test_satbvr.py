@@ -10,9 +10,8 @@ from safetensors.torch import save_file
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
-from tests.end_to_end.stopping import launch, stop_once_saved
+from tests.end_to_end.stopping import check_interruption
 from tests.extras import needs_extra
-from tests.held import hold_encoder
 from tests.models import small_satbvr as small
 from tests.weights.conftest import command, hub
 from tests.weights.hub_server import Hub, Pull
@@ -154,16 +153,10 @@ def test_one_file_does_what_the_folder_does_and_tiles_change_the_result(
 def test_an_interrupted_run_continues_with_the_same_bytes(
     vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
 ) -> None:
-    clip("long.mkv", frames=244, size=(16, 16), cuts=[241])
-    (tmp_path / "cuts.txt").write_text("241\n")
+    clip("long.mkv", frames=12, size=(16, 16), cuts=[9])
+    (tmp_path / "cuts.txt").write_text("9\n")
     words = ("upscale", "long.mkv", "--model", folder, "-s", "2", *FASTEST, "--scenes", "cuts.txt")
-    assert vrx(*words, "-o", "whole.mkv").returncode == 0
-    child = launch(tmp_path, *words, "-o", "parts.mkv", held=hold_encoder(tmp_path, free=1))
-    stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 400)
-    done = vrx(*words, "-o", "parts.mkv")
-    assert done.returncode == 0, done.stderr
-    assert "244 frames (241 from an earlier run)" in done.stderr
-    assert (tmp_path / "parts.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+    check_interruption(vrx, tmp_path, *words, segment=8, saved=9)
 
 
 def test_the_catalogue_pulls_both_repositories_and_runs(

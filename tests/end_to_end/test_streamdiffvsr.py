@@ -1,9 +1,6 @@
 """Stream-DiffVSR from a small checkpoint in the published folders."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,9 @@ import torch
 
 import vrx
 from tests.clips import ClipMaker, read
-from tests.conftest import ROOT, Command
-from tests.end_to_end.stopping import stop_once_saved
+from tests.conftest import Command
+from tests.end_to_end.stopping import check_interruption
 from tests.extras import needs_extra
-from tests.held import hold_encoder
 from tests.models import small
 from vrx.bench import stages
 from vrx.models.base import DeviceChunk, SceneStart
@@ -28,7 +24,6 @@ from vrx.models.runner import SceneRunner
 from vrx.models.streamdiffvsr import StreamDiffVsrModel, load
 from vrx.networks.diffvsr.autoencoder import TemporalConfig
 from vrx.networks.diffvsr.unet import ControlConfig, UnetConfig
-from vrx.pipeline.resume import opening, writer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
 pytestmark = needs_extra
@@ -125,43 +120,13 @@ def test_the_folder_and_one_file_of_it_restore_a_clip(
     assert (results[0].frames == results[1].frames).all()
 
 
-SHORT_SEGMENTS = """
-from vrx.pipeline.resume import opening, writer
-writer.SEGMENT_FRAMES = opening.SEGMENT_FRAMES = 2
-from vrx.cli.app import main
-main()
-"""
-
-
-def start(cwd: Path, *words: object) -> "subprocess.Popen[str]":
-    """The command in a child process, which saves its state after every two frames; the second two wait."""
-    return subprocess.Popen(
-        [sys.executable, "-c", SHORT_SEGMENTS, *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, **hold_encoder(cwd, free=1).env, "PYTHONPATH": str(ROOT), "VRX_HOME": str(cwd / ".vrx")},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_a_run_stopped_by_a_signal_goes_on_with_the_same_frames(
-    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_run_continues_with_the_same_bytes(
+    vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
 ) -> None:
     clip(size=(40, 24), frames=9, cuts=[5])
-    words = ("upscale", "clip.mkv", "--model", folder, "--codec", "ffv1", "--dtype", "fp32", "--seed", "3", "-o")
-    child = start(tmp_path, *words, "parts.mkv")
-    stop_once_saved(child, tmp_path / ".parts.mkv.vrx", 120)
-    assert not (tmp_path / "parts.mkv").exists()
-    for module in (opening, writer):
-        monkeypatch.setattr(module, "SEGMENT_FRAMES", 2)
-    runs = [vrx(*words, name) for name in ("parts.mkv", "whole.mkv")]
-    assert [run.returncode for run in runs] == [0, 0], runs
-    assert "of an earlier run" in runs[0].stderr
-    assert "of an earlier run" not in runs[1].stderr
-    parts, whole = (read(tmp_path / name).frames for name in ("parts.mkv", "whole.mkv"))
-    assert whole.shape == (9, 96, 160, 3)
-    assert (parts == whole).all()
+    words = ("upscale", "clip.mkv", "--model", folder, "--codec", "ffv1", "--dtype", "fp32", "--seed", "3")
+    check_interruption(vrx, tmp_path, *words, segment=2, saved=2)
+    assert read(tmp_path / "whole.mkv").frames.shape == (9, 96, 160, 3)
 
 
 def test_bench_times_the_stages_with_random_weights(vrx: Command, monkeypatch: pytest.MonkeyPatch) -> None:
