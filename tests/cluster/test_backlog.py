@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -11,8 +11,8 @@ from tests.cluster.test_crew import FACTS, node
 from tests.pipeline.jobs import make_job
 from vrx.cluster.crew import Worker, find_slow
 from vrx.cluster.files import Backlog, FileRun, Task
-from vrx.cluster.run import find_bound
-from vrx.cluster.units import FileUnit
+from vrx.cluster.run import estimate_left, find_bound
+from vrx.cluster.units import FileDone, FileUnit
 from vrx.errors import StoppedError
 
 
@@ -67,9 +67,46 @@ def test_whoever_adds_to_a_full_backlog_waits(tmp_path: Path) -> None:
         backlog.put(tasks[1])
 
 
+def test_a_file_is_complete_once_all_its_tasks_are_made_and_done(tmp_path: Path) -> None:
+    backlog, task = Backlog(8), make_task(tmp_path)
+    file, other = task.file, FileRun(1, task.file.job, None)
+    backlog.put(task)
+    file.accept(task, FileDone(("a.mkv",), 240, 1))
+    assert (file.done, file.share, backlog.complete([file, other])) == (240, 1.0, [])
+    backlog.end_file(file)
+    assert backlog.complete([file, other]) == [file]
+    backlog.reopen_file(file)
+    assert backlog.complete([file, other]) == []
+    backlog.put(task, last=True)
+    assert (file.tasks, file.fed, backlog.complete([file])) == (1, True, [])
+
+
+def test_whoever_waits_for_a_change_hears_of_a_files_last_task_and_of_one_that_comes_back(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    for change in (lambda backlog: backlog.end_file(task.file), lambda backlog: backlog.put_back(task)):
+        backlog, ready, heard = Backlog(8), Event(), Event()
+        Thread(target=wait_for_change, args=(backlog, ready, heard), daemon=True).start()
+        assert ready.wait(10)
+        change(backlog)
+        assert heard.wait(10)
+
+
+def wait_for_change(backlog: Backlog, ready: Event, heard: Event) -> None:
+    with backlog.changed:
+        ready.set()
+        backlog.changed.wait()
+    heard.set()
+
+
 @pytest.mark.parametrize(("workers", "bound"), [(1, 8), (2, 8), (3, 12), (100, 400)])
 def test_four_tasks_wait_for_each_worker(workers: int, bound: int) -> None:
     assert find_bound(workers) == bound
+
+
+def test_the_time_left_is_said_once_a_hundredth_is_done() -> None:
+    assert estimate_left(10.0, 0.009) is None
+    assert estimate_left(10.0, 0.011) == pytest.approx(899.09, abs=0.01)
+    assert estimate_left(10.0, 1.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,7 +55,8 @@ class Task:
 class FileRun:
     """One job of the batch on its way to its result.
 
-    `tasks` were made of it, `ended` of them are done; `fed` once no more are made.  `result` is its end.
+    `tasks` were made of it, and once it is `fed` no more are: both change under the backlog's condition.  `ended` of
+    them are done.  `bytes` is its weight, 1 where it has no size.  `result` is its end.
     """
 
     def __init__(self, number: int, job: Job, destination: paths.Destination | None) -> None:
@@ -66,18 +67,19 @@ class FileRun:
         self.spanned: SpannedResult | None = None
         self.staging: Path | None = None
         self.tasks = self.ended = self.expected = 0
-        self.whole = 0  # frames of a file that was restored at once
         self.fed = False
-        self.result: RestoreResult | VrxError | None = None
+        self.bytes = 1
         with suppress(OSError):
             self.bytes = max(1, Path(job.source).stat().st_size)
-
-    bytes: int = 1
+        self.result: RestoreResult | VrxError | None = None
+        self._whole: FileDone | None = None  # what came of it where it was restored at once
 
     @property
     def done(self) -> int:
         """Frames that are finished."""
-        return self.whole if self.spanned is None else self.spanned.done
+        if self.spanned is not None:
+            return self.spanned.done
+        return 0 if self._whole is None else self._whole.frames
 
     @property
     def share(self) -> float:
@@ -96,15 +98,12 @@ class FileRun:
         task.settled = True
         self.ended += 1
         if isinstance(outcome, FileDone):
-            self.whole = self.expected = outcome.frames
-            self._done = outcome
+            self._whole, self.expected = outcome, outcome.frames
             return
         assert self.spanned is not None
         assert isinstance(task.unit, SpanUnit)
         segment = Segment(self.spanned.folder / outcome.name, outcome.frames, outcome.begin)
         self.spanned.accept(task.unit.work.span, segment)
-
-    _done: FileDone
 
     def finish(self, record: BatchRecord) -> RestoreResult:
         """Publish the result of a file whose tasks are all done, and record it.  Raises OutputError."""
@@ -112,17 +111,12 @@ class FileRun:
             return self.spanned.finish()
         assert self.destination is not None
         assert self.staging is not None
-        path = self.destination.path
-        for name in self._done.names:  # recorded first: a driver that is killed in between has made it
-            record.add(self.number, self._done.frames, self.staging / name)
+        assert self._whole is not None
+        path, whole = self.destination.path, self._whole
+        for name in whole.names:  # recorded first: a driver that is killed in between has made it
+            record.add(self.number, whole.frames, self.staging / name)
             commit(self.staging / name, path.with_name(name), self.job.output.overwrite)
-        return RestoreResult(path, self._done.frames, self._done.scenes, perf_counter() - self.begin)
-
-    def reopen(self) -> None:
-        """Forget a task that found the file too long: it begins anew, in spans."""
-        self.close()
-        self.tasks = self.ended = 0
-        self.fed, self.staging, self.stack = False, None, ExitStack()
+        return RestoreResult(path, whole.frames, whole.scenes, perf_counter() - self.begin)
 
     def close(self) -> None:
         """Release what it holds: its lock, its session; what was staged goes."""
@@ -157,6 +151,25 @@ class Backlog:
         """Add a task again, whatever the room."""
         with self.changed:
             self._tasks.append(task)
+            self.changed.notify_all()
+
+    def end_file(self, file: FileRun) -> None:
+        """No more tasks of a file are added."""
+        with self.changed:
+            file.fed = True
+            self.changed.notify_all()
+
+    def reopen_file(self, file: FileRun) -> None:
+        """Forget the tasks of a file; others are going to be added."""
+        with self.changed:
+            file.tasks = file.ended = 0
+            file.fed = False
+            self.changed.notify_all()
+
+    def complete(self, files: Iterable[FileRun]) -> list[FileRun]:
+        """Those of the files whose every task is done, and that have not come to their end yet."""
+        with self.changed:
+            return [file for file in files if file.complete]
 
     def take(self, worker: str, workers: Collection[str]) -> Task | None:
         """The heaviest task for a worker: one that it has not failed at, or that all `workers` have.  None for none."""
@@ -216,7 +229,10 @@ class Feeder:
         self._thread.join()
 
     def divide(self, file: FileRun) -> None:
-        """Restore a file in spans after all."""
+        """Restore a file in spans after all; what was staged of it goes."""
+        file.close()
+        file.staging, file.stack = None, ExitStack()
+        self._backlog.reopen_file(file)
         with self._backlog.changed:
             self._long.append(file)
             self._backlog.changed.notify_all()
@@ -290,7 +306,7 @@ class Feeder:
             self._backlog.put(self._span_task(file, work, shipments))
         assert file.spanned.found is not None
         file.expected = file.spanned.found.frames
-        file.fed = True
+        self._backlog.end_file(file)
 
     def _check(self, file: FileRun) -> None:
         """Look through no file that has failed meanwhile."""

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 3  # of a task, each on another worker where there is one
 TICK = 0.2  # seconds that the driver waits for messages
 REPORT_EVERY = 0.5  # seconds between two events about all
+LEAST_SHARE = 0.01  # of the work: after less, how long the rest takes is not known
 WAITING = 4  # tasks for each worker that wait, at most: more would only take memory
 
 
@@ -128,8 +129,8 @@ class Run:
         self._receive()
         while not self._ended.empty():
             self._end(*self._ended.get())
-        for file in self._files:
-            if file.complete and file not in self._joining.values():
+        for file in self._backlog.complete(self._files):
+            if file not in self._joining.values():
                 self._joining[self._joiner.submit(file.finish, self._record)] = file
         for future in [future for future in self._joining if future.done()]:
             self._joined(future)
@@ -196,7 +197,6 @@ class Run:
                 self._accept(worker, task, message)
         elif isinstance(message, TooLong):
             task.settled = True
-            task.file.reopen()
             self._feeder.divide(task.file)
         else:
             tally.failures += 1
@@ -336,7 +336,7 @@ class Run:
                 workers=len(self._crew.ready),
                 fps=(self._frames + at_work) / seconds,
                 share=share,
-                seconds_left=seconds * (1 - share) / share if share > 0.01 else None,
+                seconds_left=estimate_left(seconds, share),
             )
         )
         if last:
@@ -353,6 +353,11 @@ class Run:
 def find_bound(workers: int) -> int:
     """How many tasks wait at most; a few more where there are few workers, for the heaviest to come first."""
     return WAITING * max(2, workers)
+
+
+def estimate_left(seconds: float, share: float) -> float | None:
+    """Seconds that the rest takes, after so many for a share of the work; None while too little is done to say."""
+    return seconds * (1 - share) / share if share > LEAST_SHARE else None
 
 
 def finished(job: Job, result: RestoreResult, resumed: int) -> events.Finished:
