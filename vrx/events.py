@@ -225,6 +225,11 @@ class Finished(Event):
     seconds: float
     resumed_frames: int = 0
 
+    @property
+    def fps(self) -> float:
+        """Frames that this run restored, a second."""
+        return rate(self.frames - self.resumed_frames, self.seconds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Previewed(Event):
@@ -340,12 +345,22 @@ class NodeFinished(Event):
     seconds: float
     failures: int
 
+    @property
+    def fps(self) -> float:
+        """Frames a second of all its workers together, while they work."""
+        return rate(self.frames * self.workers, self.seconds)
+
 
 Watcher = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
     """The watcher that does nothing."""
+
+
+def rate(frames: int, seconds: float) -> float:
+    """Frames a second, in however short a time."""
+    return frames / max(seconds, 1e-9)
 
 
 def format_count(number: int, thing: str) -> str:

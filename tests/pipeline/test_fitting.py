@@ -11,6 +11,7 @@ from vrx.errors import DeviceError, resource_errors
 from vrx.geometry import TargetSize
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
+from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.select_model import USUAL
@@ -91,26 +92,43 @@ def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatc
 @pytest.mark.parametrize(
     ("gigabytes", "dtype", "expected"),
     [
-        (24, "auto", fitting.Fit()),
-        (16, "auto", fitting.Fit(int8=True)),
-        (16, "bf16", fitting.Fit(offload=True)),
-        (16, "int8", fitting.Fit()),  # as it was asked for
-        (10, "auto", fitting.Fit(offload=True)),
-        (10, "int8", fitting.Fit(offload=True)),
-        (None, "auto", fitting.Fit()),
+        (24, "auto", Fit()),
+        (16, "auto", Fit(int8=True)),
+        (16, "bf16", Fit(offload=True)),
+        (16, "int8", Fit()),  # as it was asked for
+        (10, "auto", Fit(offload=True)),
+        (10, "int8", Fit(offload=True)),
+        (None, "auto", Fit()),
     ],
 )
 def test_weights_are_in_8_bits_or_wait_where_the_memory_is_short(
-    gigabytes: int | None, dtype: Dtype, expected: fitting.Fit
+    gigabytes: int | None, dtype: Dtype, expected: Fit
 ) -> None:
     free = None if gigabytes is None else gigabytes * 1_000_000_000
     found = fitting.fit_weights(ENTRIES["swiftvr"], ModelSettings(dtype=dtype), free, 1920 * 1088)
     assert found == expected
-    notes = found.note(ENTRIES["swiftvr"], free)
-    assert bool(notes) == (found != fitting.Fit())
+    notes = fitting.describe_fit(found, ENTRIES["swiftvr"], free)
+    assert bool(notes) == (found != Fit())
     for note in notes:
         assert f"as {gigabytes}.0 GB of the GPU's memory are free" in note.text
-    assert fitting.fit_weights(ENTRIES["infvsr"], ModelSettings(), free, 1920 * 1088) == fitting.Fit()
+    assert fitting.fit_weights(ENTRIES["infvsr"], ModelSettings(), free, 1920 * 1088) == Fit()
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes", "expected"),
+    [
+        ("relayvsr", 16, Fit()),
+        ("relayvsr", 14, Fit(offload=True)),
+        ("recavsr", 14, Fit(offload=True)),
+        ("satb-vr", 24, Fit(offload=True)),
+        ("infvsr", 14, Fit()),  # its weights do not wait but where it ran out of memory
+    ],
+)
+def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_them(
+    name: str, gigabytes: int, expected: Fit
+) -> None:
+    found = fitting.fit_weights(ENTRIES[name], ModelSettings(), gigabytes * 1_000_000_000, 1920 * 1088)
+    assert found == expected
 
 
 @pytest.mark.parametrize(("change", "pixels"), [({}, 0), ({"int8": True}, 2_122_314), ({"offload": True}, 3_104_132)])

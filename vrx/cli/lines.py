@@ -42,10 +42,10 @@ def format_event(event: Event, verbose: bool) -> str | None:
 def format_finished(event: events.Finished) -> str:
     """`out.mp4: 576 frames (240 from an earlier run), 3 scenes, 41.2 s (14.0 fps)`."""
     name = "standard output" if event.output == STANDARD else event.output
-    rate = (event.frames - event.resumed_frames) / max(event.seconds, 1e-9)
     resumed = f" ({event.resumed_frames} from an earlier run)" if event.resumed_frames else ""
     facts = [format_count(event.frames, "frame") + resumed, format_count(event.scenes, "scene")]
-    return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{f' ({format_speed(rate)})' if rate > 0 else ''}"
+    speed = f" ({format_speed(event.fps)})" if event.fps > 0 else ""
+    return f"{name}: {', '.join(facts)}, {event.seconds:.1f} s{speed}"
 
 
 def format_previewed(event: events.Previewed) -> str:
@@ -64,9 +64,8 @@ def format_unit(event: events.UnitChanged) -> str:
 
 def format_node(event: events.NodeFinished) -> str:
     """`render-2: 4 workers, 31 spans, 9120 frames, 12.1 fps, 1 failure`."""
-    rate = event.frames * event.workers / max(event.seconds, 1e-9)
     counts = [format_count(event.workers, "worker"), format_count(event.spans, "span")]
-    counts += [format_count(event.frames, "frame")] + ([format_speed(rate)] if rate > 0 else [])
+    counts += [format_count(event.frames, "frame")] + ([format_speed(event.fps)] if event.fps > 0 else [])
     return f"{event.node}: {', '.join(counts)}, {format_count(event.failures, 'failure')}"
 
 

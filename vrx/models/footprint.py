@@ -54,6 +54,14 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How a model's weights are stored: most in 8 bits, or on the host until it is their layer's turn."""
+
+    int8: bool = False
+    offload: bool = False
+
+
+@dataclass(frozen=True)
 class Footprint:
     """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
 
@@ -75,6 +83,26 @@ class Footprint:
     def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""
         return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded, self.int8) if way)
+
+    def fit(self, memory: int, pixels: int, *, int8: bool = False) -> Fit:
+        """How the weights are stored so that an output of so many pixels fits so many bytes.
+
+        They stay as they are where that is enough, be it in tiles; `int8`: whether 8 bits may be chosen, which are
+        faster than weights that wait.
+        """
+        if self.whole.at(pixels) <= memory:
+            return Fit()
+        if int8 and self.int8 is not None and self.int8.at(pixels) <= memory:
+            return Fit(int8=True)
+        if self.offloaded is None:
+            return Fit()
+        tiles = self.tiled is not None and self.tiled.at(pixels) <= memory
+        return Fit(offload=self.offloaded.at(pixels) <= memory or not tiles)
+
+    def in_one_piece(self, fit: Fit) -> Linear | Curve:
+        """What a run without tiles takes, its weights stored in a way."""
+        stored = self.offloaded if fit.offload else self.int8 if fit.int8 else None
+        return stored or self.whole
 
     def applies(self, decoder: str, roles: frozenset[str], parameters: int | None = None) -> bool:
         """Whether it is that of a run with this decoder, of a model with these parts and so many parameters."""

@@ -9,7 +9,7 @@ import torch
 
 from vrx.models.components import Network
 from vrx.models.family import BuildRequest
-from vrx.models.footprint import Footprint
+from vrx.models.footprint import Fit, Footprint
 from vrx.models.offload import offload
 from vrx.models.tiling import Tiling
 from vrx.networks.published import PublishedNetwork
@@ -31,18 +31,13 @@ class Room:
     def tiling(self, wanted: Tiling, pixels: int) -> Tiling:
         """How an output of so many pixels is tiled: not at all where weights that wait on the host make room for it.
 
-        They do from now on where they have to.  What the user chose is left as it is.
+        They do from now on where `Footprint.fit` says so.  What the user chose is left as it is.
         """
         if self.before is None or wanted.wanted != "auto":
             return wanted
-        whole, apart, tiled = (
-            way is not None and pixels <= way.within(self.before)
-            for way in (self.footprint.whole, self.footprint.offloaded, self.footprint.tiled)
-        )
-        fits = apart if self.offloaded else whole
-        if not fits and not self.offloaded and (apart or not tiled):
+        if not self.offloaded and self.footprint.fit(self.before, pixels).offload:
             self.offload_weights()
-            fits = apart
+        fits = self.footprint.in_one_piece(Fit(offload=self.offloaded)).at(pixels) <= self.before
         return replace(wanted, untiled=pixels if fits else 0)
 
     def offload_weights(self) -> None:
@@ -59,7 +54,7 @@ def load_with_room(
     `prepare` is called once it is on its device.  Raises ModelError.
     """
     before = request.free() if request.free else None
-    if before is not None and not footprint.whole.within(before):
+    if before is not None and footprint.fit(before, 0).offload:
         request = replace(request, offload=True)
     network = request.load(role, kind)
     prepare(network)

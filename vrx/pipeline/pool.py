@@ -11,10 +11,11 @@ from vrx.events import Note
 from vrx.models.base import Restorer
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest, LoadedModel
+from vrx.models.footprint import Fit
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import INT8, free_memory, idle_gpu, pick_device, pick_dtype, torch_fault
-from vrx.pipeline.fitting import Fit, fit_weights, limit_to_memory, output_pixels
+from vrx.pipeline.fitting import describe_fit, fit_weights, limit_to_memory, output_pixels
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
 from vrx.settings import Environment, ModelSettings, RestoreSettings
@@ -64,7 +65,7 @@ class ModelPool:
                 found = replace(found, pixels=output_pixels(source, restore))
             choice = select_model(model, known, restore, found)
             fit = fit_weights(choice.entry, model, found.gpu_memory, found.pixels)
-            notes = (*choice.notes, *device_notes(model, device), *fit.note(choice.entry, found.gpu_memory))
+            notes = (*choice.notes, *device_notes(model, device), *describe_fit(fit, choice.entry, found.gpu_memory))
             self._selected[key] = Selection(choice.entry, known, device, notes, fit)
         return self._selected[key]
 

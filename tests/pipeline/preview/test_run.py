@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -15,8 +16,9 @@ from tests.clips import ClipMaker, read, save_picture, turned_clip, write_interl
 from tests.pipeline.jobs import notes
 from tests.pipeline.preview.previews import preview_job
 from vrx import events
-from vrx.errors import InputError, OutputError, UsageError
+from vrx.errors import DeviceError, InputError, OutputError, UsageError
 from vrx.events import Event
+from vrx.pipeline import memory
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.opening import Preview
 from vrx.pipeline.preview.run import check, make_progress, plan, preview
@@ -265,6 +267,19 @@ def test_variants_of_different_sizes(clip: ClipMaker) -> None:
     choices = tuple(variant(job, f"scale {scale}", scale=scale) for scale in (2, 4))
     result = make(replace(job, preview=replace(job.preview, variants=choices)))
     assert read(result.path).frames[0].shape[1] == 3 * 480 + 2 * 6
+
+
+@pytest.mark.parametrize("begin", [lambda job: make(job), lambda job: check(job, ModelPool())])
+def test_a_choice_that_needs_too_much_memory_is_named(
+    clip: ClipMaker, monkeypatch: pytest.MonkeyPatch, begin: Callable[[Job], object]
+) -> None:
+    job = preview_job(clip("in.mkv", frames=2, size=(64, 48)), at=[0], length=None)
+    assert job.preview is not None
+    choices = tuple(variant(job, f"scale {scale}", scale=scale) for scale in (2, 4))
+    enough = memory.needed((128, 96), (64, 48), 8, Task.UPSCALE, 2)
+    monkeypatch.setattr(memory, "host_memory", lambda: memory.HostMemory(enough, enough))
+    with pytest.raises(DeviceError, match=r"^scale 4: \S+ GB of memory are needed, and this machine has"):
+        begin(replace(job, preview=replace(job.preview, variants=choices)))
 
 
 def test_events_are_those_of_one_run(clip: ClipMaker) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -56,9 +56,7 @@ def preview(job: Job, watch: Watcher, pool: ModelPool) -> PreviewResult:
             return PreviewResult(path, None, (), 0, 0.0, skipped=True)
         found.files.check(job.output.overwrite)
         found.open()
-        for session in open_choices(found):
-            check_memory(session)
-            session.components()  # before the first is restored
+        check_choices(found, check_run)  # before the first is restored
         return make(found)
 
 
@@ -70,12 +68,17 @@ def check(job: Job, pool: ModelPool) -> None:
             found.files.check(job.output.overwrite)
             found.open()
             found.named_places()
-            for session in open_choices(found):
-                check_memory(session)
+            check_choices(found, check_memory)
 
 
-def open_choices(found: Preview) -> Iterator[Session]:
-    """A run of the source with each choice, opened but not begun.  Raises VrxError for one that cannot be run."""
+def check_run(session: Session) -> None:
+    """Refuse a run that needs too much memory, or a checkpoint that cannot be had.  Raises VrxError."""
+    check_memory(session)
+    session.components()
+
+
+def check_choices(found: Preview, examine: Callable[[Session], None]) -> None:
+    """Open a run of the source with each choice, and examine it.  Raises VrxError, with the name of the choice."""
 
     def watch(event: events.Event) -> None:
         if isinstance(event, events.Fetching):  # what else there is to say, the runs of the places do
@@ -87,7 +90,7 @@ def open_choices(found: Preview) -> Iterator[Session]:
         try:
             with Session(make_job(found, variant, result), watch, found.pool) as session:
                 session.open()
-                yield session
+                examine(session)
         except VrxError as error:
             choice = f"{variant.name}: " if found.settings.variants else ""
             error.message = choice + error.message.replace(str(result), result.name)
