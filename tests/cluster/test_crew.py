@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.clips import ClipMaker
 from tests.conftest import Command
 from tests.pipeline.jobs import make_job
 from vrx import events
@@ -17,8 +19,12 @@ from vrx.cluster.connect import Actor, LostError, Need, Node, plan_workers
 from vrx.cluster.crew import Crew, check_alike, fail_together, no_room
 from vrx.cluster.crew import Worker as Member
 from vrx.cluster.units import Facts
+from vrx.cluster.worker import VrxWorker
 from vrx.errors import DeviceError, Exit, ModelError, UsageError
+from vrx.pipeline import pool
 from vrx.pipeline.spans.result import Means
+from vrx.settings import RestoreSettings, Task
+from vrx.weights.download import Downloader
 
 GB = 10**9
 MEANS = Means(model="embedded", checkpoint="a 1", device="cpu", dtype="fp32")
@@ -121,13 +127,15 @@ class Cloud:
     def __init__(self, clock: Clock, nodes: list[Node], arrives: dict[int, float]) -> None:
         self.clock, self.nodes, self.arrives, self.asked, self.looks = clock, nodes, arrives, 0, 0
         self.lost: set[int] = set()
+        self.pixels = 0
 
     def find_nodes(self) -> list[Node]:
         self.looks += 1
         return list(self.nodes)
 
-    def hire(self, name: str, need: Need, job: object, shared: bool) -> Actor:
+    def hire(self, name: str, need: Need, job: object, shared: bool, pixels: int) -> Actor:
         self.asked += 1
+        self.pixels = pixels
         return Actor(handle=None, ready=self.asked, place="a")
 
     def wait(self, references: Sequence[int], seconds: float) -> list[int]:
@@ -150,11 +158,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def crew_of(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Crew:
+def crew_of(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, source: str = "a.mkv") -> Crew:
     """A crew of workers that take four of a node's eight cores."""
     for name in ("find_nodes", "hire", "wait", "get"):
         monkeypatch.setattr(connect, name, getattr(cloud, name))
-    return Crew(Need(4, GB), make_job("a.mkv"), events.ignore)
+    return Crew(Need(4, GB), make_job(source), events.ignore)
 
 
 def test_a_run_begins_a_minute_after_its_first_workers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +170,25 @@ def test_a_run_begins_a_minute_after_its_first_workers(clock: Clock, monkeypatch
     made.gather()
     assert clock.now - 1000 == pytest.approx(60, abs=1)
     assert (len(made.ready), len(made.asked)) == (1, 1)
+
+
+def test_workers_know_the_size_of_an_output_whose_source_they_may_not_see(
+    clip: ClipMaker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 1000.0})
+    crew_of(cloud, monkeypatch, str(clip(size=(64, 48), frames=1))).gather()
+    assert cloud.pixels == 128 * 96
+
+
+@pytest.mark.parametrize(("pixels", "model"), [(2560 * 1440, "relayvsr"), (64 * 48, "infvsr")])
+def test_a_worker_selects_its_model_by_that_size(monkeypatch: pytest.MonkeyPatch, pixels: int, model: str) -> None:
+    monkeypatch.setattr(pool, "pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(pool, "free_memory", lambda _: 30 * GB)
+    monkeypatch.setattr(Downloader, "for_watcher", lambda name, *_: pytest.fail(name))
+    job = make_job("gone.mkv", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
+    job = replace(job, model=replace(job.model, device="auto"))
+    with pytest.raises(pytest.fail.Exception, match=f"^{model}$"):
+        VrxWorker().prepare(job, shared=False, pixels=pixels)
 
 
 def test_a_run_without_any_worker_ends_after_five_minutes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,8 +176,8 @@ class Actor:
         ray.kill(self.handle)
 
 
-def hire(name: str, need: Need, job: Job, shared: bool) -> Actor:
-    """Ask for a worker of a name, wherever there is room; `shared`: nodes are to see the driver's files."""
+def hire(name: str, need: Need, job: Job, shared: bool, pixels: int) -> Actor:
+    """Ask for a worker of a name, wherever there is room; see `VrxWorker.prepare`."""
     import ray
 
     made = ray.remote(VrxWorker).options(
@@ -190,7 +190,7 @@ def hire(name: str, need: Need, job: Job, shared: bool) -> Actor:
         scheduling_strategy="SPREAD",
     )
     handle = made.remote(logging.getLogger("vrx").level)
-    return Actor(handle, ready=handle.prepare.remote(job, shared), place=handle.node.remote())
+    return Actor(handle, ready=handle.prepare.remote(job, shared, pixels), place=handle.node.remote())
 
 
 def wait(references: Sequence[Any], seconds: float) -> list[Any]:

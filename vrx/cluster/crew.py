@@ -15,6 +15,7 @@ from vrx.cluster.files import Task
 from vrx.cluster.units import Facts
 from vrx.errors import DeviceError, ModelError, UsageError, VrxError
 from vrx.events import Note, Watcher
+from vrx.pipeline.fitting import output_pixels
 from vrx.settings import Job
 
 GRACE = 60.0  # seconds that a run waits for all workers once some are ready, and for a node once all are gone
@@ -63,7 +64,7 @@ class Crew:
 
     def __init__(self, need: Need, job: Job, watch: Watcher, *, shared: bool = True) -> None:
         self._need, self._job, self._watch = need, job, watch
-        self._shared = shared
+        self._shared, self._pixels = shared, output_pixels(job.source, job.restore)  # which a node may not see
         self._numbers = count(1)
         self._looked, self._lost, self._room = 0.0, 0, 0
         self._manned = monotonic()  # when a worker was ready last
@@ -107,7 +108,7 @@ class Crew:
         self._room = sum(self._need.places(node) for node in self.nodes.values())
         for _ in range(self._room - len(self.asked) - len(self.ready)):
             name = f"vrx worker {next(self._numbers)}"
-            self.asked[name] = connect.hire(name, self._need, self._job, self._shared)
+            self.asked[name] = connect.hire(name, self._need, self._job, self._shared, self._pixels)
 
     def update(self) -> None:
         """Take in workers that became ready meanwhile, and ask for more where nodes came.

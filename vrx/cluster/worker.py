@@ -77,16 +77,16 @@ class VrxWorker:
 
         return str(ray.get_runtime_context().get_node_id())
 
-    def prepare(self, job: Job, shared: bool) -> Facts | VrxError:
+    def prepare(self, job: Job, shared: bool, pixels: int) -> Facts | VrxError:
         """Select the model of a job, have its files pulled and verified on this node; what this worker is.
 
-        `shared`: the input is to be there, under its path.
+        `shared`: the input is to be there, under its path.  `pixels` of its output, by which the model is selected.
         """
         try:
             if shared and not is_pattern(Path(job.source)) and not Path(job.source).exists():
                 hint = "Use a folder that all nodes have under the same path, or --ship"
                 return InputError(f"{job.source} is not there", hint)
-            chosen = self._pool.select(job.model, job.restore)
+            chosen = self._pool.select(job.model, job.restore, pixels=pixels)
             downloader = Downloader.for_watcher(chosen.entry.name, events.ignore, job.model.offline)
             paths = self._pool.components(job.model, job.restore, downloader).paths()
             dtype = pick_dtype(job.model.dtype, chosen.device)

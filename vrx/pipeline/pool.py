@@ -51,10 +51,12 @@ class ModelPool:
         self._excluded: frozenset[str] = frozenset()  # models that ran out of memory
         self._on_processor = False  # the last of them on a GPU, so that a GPU is no longer chosen
 
-    def select(self, model: ModelSettings, restore: RestoreSettings, source: str = "-") -> Selection:
+    def select(
+        self, model: ModelSettings, restore: RestoreSettings, source: str = "-", pixels: int | None = None
+    ) -> Selection:
         """The model that the settings name, or the best for the size of the first source.
 
-        Raises UsageError, ModelError and DeviceError.
+        `pixels` of its output where they are known.  Raises UsageError, ModelError and DeviceError.
         """
         key = (model, restore)
         if key not in self._selected:
@@ -62,7 +64,7 @@ class ModelPool:
             device = torch.device("cpu") if self._on_processor and model.device == AUTO else pick_device(model.device)
             found = replace(device_info(model, known, device), excluded=self._excluded)
             if found.gpu_memory is not None:
-                found = replace(found, pixels=output_pixels(source, restore))
+                found = replace(found, pixels=pixels or output_pixels(source, restore))
             choice = select_model(model, known, restore, found)
             fit = fit_weights(choice.entry, model, found.gpu_memory, found.pixels)
             notes = (*choice.notes, *device_notes(model, device), *describe_fit(fit, choice.entry, found.gpu_memory))
