@@ -75,6 +75,8 @@ def test_an_option_drops_the_defaults_of_its_alternatives(tmp_path: Path) -> Non
     found = load(tmp_path, "[defaults]\nheight = 1080\nskip-existing = true\ncrf = 20\n")
     assert values(found.resolve("upscale", {"scale", "overwrite"}, None)) == {"crf": "20"}
     assert values(found.resolve("upscale", {"crf"}, None)) == {"height": "1080", "skip-existing": True}
+    found = load(tmp_path, '[defaults]\nprefer = "quality"\n')
+    assert values(found.resolve("upscale", {"model"}, None)) == {}
 
 
 def test_a_preset_of_the_user_replaces_one_of_the_package(tmp_path: Path) -> None:

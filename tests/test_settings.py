@@ -84,6 +84,11 @@ def test_values_outside_a_closed_set_are_refused_from_python_too(option: str, fi
         ModelSettings(**field)  # type: ignore[arg-type]
 
 
+def test_what_is_preferred_of_all_models_does_not_go_with_one() -> None:
+    with pytest.raises(UsageError, match=r"--prefer and --model embedded are mutually exclusive\. Remove one"):
+        ModelSettings(name="embedded", prefer="speed")
+
+
 @pytest.mark.parametrize("time", [float("nan"), float("inf"), [1], True])
 def test_times_from_python_are_finite_numbers(time: Any) -> None:
     with pytest.raises(UsageError, match="invalid time"):

@@ -69,6 +69,13 @@ def in_subfolder(job: Job, subfolder: str) -> Job:
     return in_subfolder(job, subfolder)
 
 
+def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[str, Path]]) -> None:
+    """Refuse files that a run writes besides its results where they are something else.  Raises UsageError."""
+    from vrx.pipeline.clashes import refuse_shared
+
+    refuse_shared(written, others)
+
+
 def expand(inputs: Sequence[str], recursive: bool, output: str | None, command: str) -> Expansion:
     """The inputs that the arguments of a command name; `output` is where results go.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs

@@ -30,6 +30,7 @@ ALTERNATIVES = (
     frozenset({"scale", "width", "height", "size"}),
     frozenset({"overwrite", "skip-existing"}),
     frozenset({"quiet", "verbose"}),
+    frozenset({"model", "prefer"}),
 )
 TEXTS = ("about", "why")  # keys of a preset that are no options
 

@@ -145,6 +145,8 @@ class ModelSettings:
         check_choice("--color-fix", self.color_fix, ColorFix)
         check_choice("--dtype", self.dtype, Dtype)
         check_choice("--prefer", self.prefer, Prefer)
+        if self.prefer != "auto" and self.name != "auto":
+            raise UsageError(f"--prefer and --model {self.name} are mutually exclusive", "Remove one of them")
         check_choice("--compile", self.compile, Compile)
         if not isinstance(self.tile, str):
             raise UsageError(f"--tile is {self.tile!r}", f"Give a text: 'auto', 'off', or pixels, such as '{MIN_TILE}'")

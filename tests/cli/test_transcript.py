@@ -48,18 +48,68 @@ def test_wrong_values_are_in_the_log(vrx: Command, tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("none/x.log", "cannot write the log none/x.log: No such file or directory"),
-        ("in.mkv", "cannot add to in.mkv, which is not a log of vrx"),
+        ("notes.txt", "cannot add to notes.txt, which is not a log of vrx"),
         (".", "cannot write the log .: Is a directory"),
     ],
 )
 def test_a_log_that_cannot_be_written_is_said_before_work(
     vrx: Command, clip: ClipMaker, tmp_path: Path, name: str, words: str
 ) -> None:
-    before = clip("in.mkv", frames=1).read_bytes()
+    clip("in.mkv", frames=1)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = contents(tmp_path)
     done = vrx("upscale", "in.mkv", "-s", "2", "--log", name)
     assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
     assert words in done.stderr
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("in.mkv", before)]
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--log x.txt --trace x.txt", "--log and --trace are both x.txt"),
+        ("--log x.txt --trace way/x.txt", "--log and --trace are both way/x.txt"),
+        ("--log x.txt --html x.txt", "--log and --html are both x.txt"),
+        ("--log in.mkv", "the log in.mkv has the name of a video or picture"),
+        ("--log in.x2.mkv", "the log in.x2.mkv has the name of a video or picture"),
+        ("--log link.txt", "the log link.txt has the name of a video or picture"),
+        ("--log cuts.txt --scenes cuts.txt", "--log is the cut list cuts.txt"),
+        ("--trace in.mkv", "--trace is the input in.mkv"),
+        ("--trace way/in.mkv", "--trace is the input in.mkv"),
+        ("--trace out.mkv -o out.mkv", "--trace is the output out.mkv"),
+        ("--log x.log --trace in.x2.mkv", "the output in.x2.mkv is the file of --trace"),
+    ],
+)
+def test_a_file_is_written_for_one_thing_only(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, line: str, said: str
+) -> None:
+    clip("in.mkv", frames=1)
+    (tmp_path / "cuts.txt").touch()
+    (tmp_path / "way").symlink_to(tmp_path)
+    (tmp_path / "link.txt").symlink_to("in.x2.mkv")
+    before = contents(tmp_path)
+    done = vrx("upscale", "in.mkv", "-s", "2", *line.split())
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert said in done.stderr
+    assert contents(tmp_path).keys() - {"x.log"} == before.keys()
+
+
+def test_a_trace_is_no_input_of_a_folder(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("in.mkv", frames=1)
+    done = vrx("upscale", ".", "-s", "2", "--trace", "in.mkv")
+    assert done.returncode == 2
+    assert "the file of --trace, in.mkv, is the input in.mkv" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs a device that takes anything")
+def test_devices_may_be_shared(vrx: Command, clip: ClipMaker) -> None:
+    clip("in.mkv", frames=1)
+    done = vrx("upscale", "in.mkv", "-s", "2", "--log", "/dev/null", "--html", "page.html", "-n")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")

@@ -91,8 +91,6 @@ def test_results_are_left_out_beside_their_sources_only(
         (RestoreSettings(task=Task.DEBLUR), True),
         (RestoreSettings(task=Task.INPAINT, boxes=(parse_box("0,0,2,2"),)), True),
         ("x264", False),
-        ("h265", False),
-        ("1080x1920", False),
     ],
 )
 def test_results_have_the_names_that_runs_give_them(
@@ -101,6 +99,46 @@ def test_results_have_the_names_that_runs_give_them(
     mark = restore if isinstance(restore, str) else tag(make_job("a.mkv", restore=restore))
     touch(tmp_path, "a.mkv", f"a.{mark}.mkv", f"a.{mark}.preview.png")
     assert len(names(expand(str(tmp_path)))) == (1 if skipped else 3)
+
+
+@pytest.mark.parametrize("mark", ["h265", "1080x1920"])
+def test_names_with_a_size_are_peoples_too_unless_they_are_those_of_previews(tmp_path: Path, mark: str) -> None:
+    touch(tmp_path, "a.mkv", f"a.{mark}.mkv", f"a.{mark}.preview.png")
+    assert len(names(expand(str(tmp_path)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("mark", "size", "skipped"),
+    [
+        ("h96", (128, 96), True),
+        ("w128", (128, 96), True),
+        ("200x96", (128, 96), True),
+        ("64x48", (64, 48), True),
+        ("h96", (96, 128), False),  # of another shape
+        ("96x54", (96, 54), False),
+        ("32x24", (32, 24), False),  # smaller: a copy to look at
+        ("h264", (128, 96), False),
+        ("1x96", (128, 96), False),
+    ],
+)
+def test_results_are_recognized_by_a_size_that_their_pictures_have(
+    clip: ClipMaker, tmp_path: Path, mark: str, size: tuple[int, int], skipped: bool
+) -> None:
+    clip("a.mkv", frames=1, size=(64, 48))
+    clip(f"a.{mark}.mkv", frames=1, size=size)
+    for word in (str(tmp_path), f"{tmp_path}/*.mkv"):
+        assert len(names(expand(word))) == (1 if skipped else 2)
+
+
+def test_a_second_run_over_a_folder_leaves_results_of_a_size_alone(
+    vrx: Command, clip: ClipMaker, tmp_path: Path
+) -> None:
+    for name in ("a.mkv", "b.mkv"):
+        clip(name, frames=2, size=(64, 48))
+    for words in (("--height", "96"), ("--width", "100"), ("--size", "90x90")):
+        done = vrx("upscale", tmp_path, *words, "--device", "cpu")
+        assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.mkv"))) == 2 + 3 * 2
 
 
 def test_brackets_of_a_folder_that_exists_are_no_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
 import typer.core
 
-from vrx import __version__, configuration
+from vrx import __version__, api, configuration
 from vrx.cli import transcript
 from vrx.configuration import PRESET, Configuration, Options, Setting
 from vrx.errors import UsageError
+from vrx.geometry import parse_mask
 
 KEY = "vrx.defaults"  # of a context's notes: the settings that its command got from here
 LINE = "vrx.line"  # the same: the command as it was typed
@@ -54,6 +57,7 @@ class ConfiguredCommand(typer.core.TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.  Raises UsageError, which names the place of a default that is wrong."""
+        refuse_shared(ctx.params)
         if ctx.params.get("log") is not None:
             transcript.open_log(ctx.params["log"], ctx.find_root().params["debug"])
             transcript.TRANSCRIPT.info("%s", f"vrx {__version__}: {shlex.join(ctx.meta[LINE])}")
@@ -74,6 +78,19 @@ class ConfiguredCommand(typer.core.TyperCommand):
         settings = found.resolve(self.name or "", names, typed.get(own[PRESET].name))
         ctx.meta[KEY] = {option: setting for option, setting in settings.items() if option in own}
         ctx.default_map = {own[option].name: setting.value for option, setting in ctx.meta[KEY].items()}
+
+
+def refuse_shared(values: Mapping[str, Any]) -> None:
+    """Refuse a log, a trace or a page that is something else which the line names.  Raises UsageError."""
+    written = [(f"--{name}", values[name]) for name in ("log", "trace", "html") if values.get(name) is not None]
+    if not written:
+        return
+    others = [("the input", word) for word in (*(values.get("inputs") or ()), *(values.get("more") or ()))]
+    named = {"the output": values.get("output"), "the cut list": values.get("scenes")}
+    if values.get("mask"):
+        named["the mask"] = parse_mask(values["mask"])[0]
+    others += [(what, word) for what, word in named.items() if word]
+    api.refuse_shared(written, [(what, Path(word)) for what, word in others if word != "-"])
 
 
 def preset_values(ctx: Any, preset: str) -> dict[str, Any]:

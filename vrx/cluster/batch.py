@@ -63,8 +63,8 @@ class ClusterBatch(Batch):
             self._facts = self._crew.first
             self._check_driver(self._facts)
             for job in jobs:
-                known = ModelPool().select(replace(job.model, name=self._facts.means.model, device="cpu"), job.restore)
-                device = torch.device(self._facts.means.device)
+                named = replace(job.model, name=self._facts.means.model, prefer="auto", device="cpu")
+                known, device = ModelPool().select(named, job.restore), torch.device(self._facts.means.device)
                 pool.keep(job.model, job.restore, Selection(known.entry, known.catalogue, device))
             super().__init__(jobs, watch, settings, pool)
             self._announce(where)

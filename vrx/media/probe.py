@@ -24,7 +24,7 @@ from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
 from vrx.media.compositing import read_source_format, readable_copy
 from vrx.media.file_types import ALIASES, demuxer_options, detect_suffix, is_pattern, is_still
 from vrx.media.frame import Color
-from vrx.media.video_stream import describe_stream, is_cover
+from vrx.media.video_stream import describe_stream, is_cover, pick_video
 from vrx.settings import LIMIT, too_large
 
 ALLOWED_PROTOCOLS = "file,pipe"
@@ -145,6 +145,16 @@ def open_input(source: Path, name: str) -> Iterator[InputContainer]:
         if PLAYLISTS & set(container.format.name.split(",")):
             raise InputError(f"cannot read {name}: playlists are not followed", "Give the video file itself")
         yield container
+
+
+def find_size(source: Path) -> tuple[int, int] | None:
+    """Width and height of a file's pictures as they are stored; None where it has none that can be read."""
+    try:
+        with open_input(source, str(source)) as container:
+            stream = pick_video(container, str(source))
+            return (stream.width, stream.height) if stream.width and stream.height else None
+    except InputError:
+        return None
 
 
 def check_regular(path: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import UsageError
-from vrx.media.file_types import PATTERN, is_pattern, sequence_members
+from vrx.media.file_types import PATTERN, is_media, is_pattern, sequence_members
 from vrx.pipeline.paths import Destination
 from vrx.settings import Environment, Job
 
@@ -53,15 +53,40 @@ def members(path: Path, role: str) -> Iterator[Source]:
         yield from (Source(member, role) for member in path.iterdir() if member.is_file())
 
 
+def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[str, Path]]) -> None:
+    """Refuse files that a run writes besides its results where they are also something else, each with its option.
+
+    `others`: what else the command line names.  A log with the name of a video or a picture is refused, as it may be a
+    result's.  Pipes and devices may be shared.  Raises UsageError.
+    """
+    seen: dict[Identity, str] = {}
+    for option, path in written:
+        if option == "--log" and is_media(Path(os.path.realpath(path))):
+            raise UsageError(f"the log {path} has the name of a video or picture", "Name another file with --log")
+        if path.exists() and not path.is_file():
+            continue
+        other = seen.setdefault(identity(path), option)
+        if other != option:
+            raise UsageError(f"{other} and {option} are both {path}", f"Name another file with {option}")
+    for what, path in others:
+        if identity(path) in seen:
+            option = seen[identity(path)]
+            raise UsageError(f"{option} is {what} {path}", f"Name another file with {option}")
+
+
 def refuse_clashes(results: Sequence[tuple[Job, Destination | None]], trace: Path | None = None) -> None:
     """Refuse results that would replace each other, something that is read, or the file of --trace.
 
     Raises UsageError: no option allows it.
     """
-    read: dict[Identity, Source] = {} if trace is None else {identity(trace): Source(trace, "the file of --trace")}
+    read: dict[Identity, Source] = {}
     for job, _ in results:
         for source in sources(job):
             read.setdefault(identity(source.path), source)
+    if trace is not None:
+        found = read.setdefault(identity(trace), Source(trace, "the file of --trace"))
+        if found.path is not trace:
+            raise UsageError(f"the file of --trace, {trace}, is {found.role}", "Name another file with --trace")
     taken = OutputRegistry()
     piped = [job.source for job, destination in results if destination is None]
     if len(piped) > 1:

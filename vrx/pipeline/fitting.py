@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from vrx.errors import InputError
 from vrx.events import Note
 from vrx.files import format_bytes
-from vrx.media.probe import open_input
-from vrx.media.video_stream import pick_video
+from vrx.media.probe import find_size
 from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
@@ -27,20 +25,13 @@ def output_pixels(source: str, restore: RestoreSettings) -> int:
 
     Where a size is asked for, the network's scale is taken to be the smallest that reaches it.
     """
-    if source == "-":
+    size = None if source == "-" else find_size(Path(source))
+    if size is None:  # the reader reports what is wrong
         return USUAL
-    try:
-        with open_input(Path(source), source) as container:
-            stream = pick_video(container, source)
-            size = stream.width, stream.height
-            scale = restore.scale
-            if restore.size is not None:
-                scale = math.ceil(
-                    max(wanted / side for wanted, side in zip(fit(size, restore.size), size, strict=True))
-                )
-            return size[0] * size[1] * scale**2 or USUAL
-    except (InputError, ZeroDivisionError):  # the reader reports what is wrong
-        return USUAL
+    scale = restore.scale
+    if restore.size is not None:
+        scale = math.ceil(max(wanted / side for wanted, side in zip(fit(size, restore.size), size, strict=True)))
+    return size[0] * size[1] * scale**2
 
 
 def describe_fit(fit: Fit, entry: Entry, free: int | None) -> tuple[Note, ...]:

@@ -6,20 +6,25 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
+from vrx.geometry import TargetSize
 from vrx.media.file_types import is_media, is_pattern, sequence_members
+from vrx.media.probe import find_size
 from vrx.pipeline.addresses import refuse_address
+from vrx.pipeline.sizing import fit
 from vrx.settings import Task
 
 STDIN = "-"
-# what vrx puts before the suffix of a result, but for sizes in pixels: people use such names, too (a.1080x1920.mp4)
-RESULT = re.compile(r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint)", re.DOTALL)
+# what vrx puts before the suffix of a result; names with a size people use, too, so the pictures must have it
+RESULT = re.compile(
+    r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint|(w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)))", re.DOTALL
+)
 PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
 
@@ -141,7 +146,7 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
         media += [folder / name for name in taken]
         others += [name for name in names if name not in taken]
         folders += passed
-    results = set() if choice.results else results_among(path.name for path in media)
+    results = set() if choice.results else results_among({path.name: path for path in media})
     found = [Input(str(path), relative_subfolder(path.parent, top)) for path in media if path.name not in results]
     if not found:
         hint = f"To include its subfolders ({listed(folders)}), add -r" if folders and not choice.recursive else ""
@@ -206,7 +211,7 @@ def expand_glob(word: str, choice: Choice) -> Expansion:
     if not matches:
         raise InputError(f"cannot read {word}: nothing matches")
     files = [name for name in matches if not Path(name).is_dir()]
-    results = set() if choice.results else results_among(files)
+    results = set() if choice.results else results_among({name: Path(name) for name in files})
     parts = [Expansion(tuple(Input(name) for name in files if name not in results))]
     if results:
         parts.append(
@@ -228,16 +233,34 @@ def literal_folders(word: str) -> str:
     return str(Path(*map(glob.escape, parts[:count]), *parts[count:]))
 
 
-def results_among(names: Iterable[str]) -> set[str]:
+def results_among(files: Mapping[str, Path]) -> set[str]:
     """Those of some names that vrx gave to results of others of them: `a.x2.mp4` where an `a.*` is among them."""
-    names = list(names)
-    stems = {os.path.splitext(name)[0] for name in names}  # noqa: PTH122 - as text, with its folder
+    stems: dict[str, list[Path]] = {}
+    for name, path in files.items():
+        stems.setdefault(os.path.splitext(name)[0], []).append(path)  # noqa: PTH122 - as text, with its folder
     found = set()
-    for name in names:
-        result = RESULT.fullmatch(os.path.splitext(name)[0].removesuffix(PREVIEW_MARK))  # noqa: PTH122
-        if result is not None and result["source"] in stems:
+    for name, path in files.items():
+        stem = os.path.splitext(name)[0]  # noqa: PTH122
+        result = RESULT.fullmatch(stem.removesuffix(PREVIEW_MARK))
+        sources = [] if result is None else stems.get(result["source"], [])
+        if result is None or not sources:
+            continue
+        size = tuple(int(result[long] or result[short] or 0) for long, short in (("width", "w"), ("height", "h")))
+        if not any(size) or (stem.endswith(PREVIEW_MARK) or any(is_enlarged(path, source, size) for source in sources)):
             found.add(name)
     return found
+
+
+def is_enlarged(path: Path, source: Path, wanted: tuple[int, ...]) -> bool:
+    """Whether pictures have the size that those of a source get from --size; a side of 0: --width or --height."""
+    size, before = find_size(path), find_size(source)
+    if size is None or before is None or size[0] * size[1] < before[0] * before[1]:
+        return False
+    try:
+        target = TargetSize(width=wanted[0] or None, height=wanted[1] or None)
+    except UsageError:  # of one pixel
+        return False
+    return size in (fit(before, target), fit(before[::-1], target))  # of turned pictures sides are exchanged
 
 
 def same_folder(one: Path, other: Path) -> bool:

@@ -44,7 +44,7 @@ class Means:
     def settings(self, model: ModelSettings) -> ModelSettings:
         """The settings that name these means, and leave nothing to choose."""
         name = self.model if model.name == "auto" else model.name
-        return replace(model, name=name, device=self.device, dtype=self.dtype)
+        return replace(model, name=name, prefer="auto", device=self.device, dtype=self.dtype)
 
 
 def span_marks(session: Session, means: Means) -> Fingerprint:
