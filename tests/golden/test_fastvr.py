@@ -1,22 +1,35 @@
-"""FastVR's networks, schedule and tiles, against runs of the release."""
+"""FastVR's networks, schedule, tiles and whole procedure, against runs of the release."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
+from tests.models.test_large import chunks
+from vrx.models.autoencoders import StreamingPass
+from vrx.models.base import SceneStart
+from vrx.models.fastvr import LATENTS, Decode, Generate
+from vrx.models.light_wan import Encode, schedule
+from vrx.models.runner import StageRunner
+from vrx.models.tiling import Tiling
 from vrx.networks.causal_conv import ConvCache
+from vrx.networks.color_transfer import adain, wavelet
 from vrx.networks.fastvr.autoencoder import FastVae, FastVaeConfig
+from vrx.networks.fastvr.generator import SIGMA, TIMESTEP, ChunkMemory, FastTransformer
 from vrx.networks.fastvr.luma import LumaHead
 from vrx.networks.fastvr.tiles import spans
+from vrx.networks.swiftvr.autoencoder import SPATIAL
 from vrx.networks.taehv import whole_groups
-from vrx.networks.wan.schedule import TRAIN_STEPS, clean_latent, nearest_sigma
+from vrx.networks.wan.schedule import TRAIN_STEPS, nearest_sigma
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
-HISTORY = 3  # latents that a chunk sees of those before
+CPU = torch.device("cpu")
+VAE_SIZES = ("latent_channels", "encoder_width", "decoder_widths", "luma_width")
 
 
 @pytest.mark.parametrize("case", cases("fastvr_schedule"))
@@ -44,36 +57,37 @@ def test_tiles_and_the_part_of_each_that_counts(case: Case) -> None:
         assert found == grid["tiles"]
 
 
-def network(case: Case) -> WanTransformer:
-    return filled(WanTransformer(WanConfig(**case.model)), case.weights())
+def network(case: Case) -> FastTransformer:
+    return FastTransformer(filled(WanTransformer(WanConfig(**case.model)), case.weights()))
 
 
 @pytest.mark.parametrize("case", cases("fastvr_dit"))
 @torch.inference_mode()
 def test_chunks_see_the_chunk_before(case: Case) -> None:
     net, io, config = network(case), case.io(), case.config
-    sigma = nearest_sigma(config["timestep_requested"], config["shift"], config["train_timesteps"])
-    conditions = net.conditions(sigma * TRAIN_STEPS, io["context"], pad=False)
-    latent = io["latent"]
-    chunks = config["latents_per_chunk"]
+    conditions = net.conditions(io["context"])
+    assert pytest.approx(config["timestep"], abs=0.0005) == TIMESTEP
+    latent, chunks = io["latent"], config["latents_per_chunk"]
 
-    def flow_of(part: Tensor) -> tuple[Tensor, Tensor]:
-        cache = net.allocate(*part.shape[-2:], HISTORY, config["chunk"])
-        flow = torch.cat([net.step(piece, conditions, cache) for piece in part.split(chunks, 2)], 2)
-        return flow, cache.keys[0]
+    def restore(x: Tensor) -> tuple[Tensor, ChunkMemory]:
+        memory, parts = ChunkMemory.empty(net.network), []
+        for piece in x.split(chunks, 2):
+            found, memory = net.restore(piece, conditions, memory)
+            parts.append(found)
+        return torch.cat(parts, 2), memory
 
-    flow, keys = flow_of(latent)
-    close(flow, io["stream.flow"], case.tolerance)
-    close(clean_latent(latent, flow, sigma), io["stream.x0"], case.tolerance)
-    assert keys.shape[1] == io["stream.cache_k0"].shape[2]
+    whole, memory = restore(latent)
+    close(whole, io["stream.x0"], case.tolerance)
+    close((latent - whole) / SIGMA, io["stream.flow"], case.tolerance)
+    assert memory.latents == latent.shape[2]
+    for name, mine in (("k", memory.keys), ("v", memory.values)):
+        rows = mine[0].transpose(1, 2)
+        close(rows, io[f"stream.cache_{name}0"].reshape(1, -1, *rows.shape[2:])[:, -rows.shape[1] :], case.tolerance)
     tiled = torch.zeros_like(latent)
     rows, columns = (spans(length, config["tile"], config["tile_stride"]) for length in latent.shape[-2:])
     for row, column in product(rows, columns):
-        part = latent[..., row.begin : row.end, column.begin : column.end]
-        restored = clean_latent(part, flow_of(part)[0], sigma)
-        inside = (slice(row.first - row.begin, row.last - row.begin),)
-        inside += (slice(column.first - column.begin, column.last - column.begin),)
-        tiled[..., row.first : row.last, column.first : column.last] = restored[(..., *inside)]
+        restored, _ = restore(latent[..., row.whole, column.whole])
+        tiled[..., row.counted, column.counted] = restored[..., row.inside, column.inside]
     close(tiled, io["tiled.x0"], case.tolerance)
 
 
@@ -99,9 +113,8 @@ def clip(case: Case) -> Tensor:
 @pytest.mark.parametrize("case", cases("fastvr_vae"))
 @torch.inference_mode()
 def test_the_autoencoder(case: Case) -> None:
-    sizes = ("latent_channels", "encoder_width", "decoder_widths", "luma_width")
-    net = filled(FastVae(FastVaeConfig(**{name: case.model[name] for name in sizes})), case.weights())
-    io, video = case.io(), clip(case)
+    net = filled(FastVae(FastVaeConfig(**{name: case.model[name] for name in VAE_SIZES})), case.weights())
+    io, video = case.io(), (clip(case) + 1) / 2
     latent, source = io["decode.latent"].transpose(1, 2), whole_groups(video, 4)
     encoded = net.encode_step(source, ConvCache())[0]
     close(encoded.transpose(1, 2), io["encode.latent"], case.tolerance)
@@ -130,3 +143,60 @@ def test_the_autoencoder(case: Case) -> None:
         found, cache = net.encode_step(part, cache)
         parts += [found] if found.shape[1] else []
     close(torch.cat(parts, 1), encoded, 1e-5)
+
+
+@pytest.mark.parametrize("case", cases("fastvr_colour_fix"))
+def test_the_color_fix(case: Case) -> None:
+    io = case.io()
+    for name, transfer in (("adain", adain), ("wavelet", wavelet)):
+        found = transfer(io["restored"].transpose(1, 2), io["reference"].transpose(1, 2))
+        close(found.transpose(1, 2), io[name], case.tolerance)
+
+
+def in_eight_bits(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """As the release enlarges: Pillow's bicubic."""
+    pictures = (Image.fromarray(frame.numpy()) for frame in (frames * 255).round().byte().permute(0, 2, 3, 1))
+    large = [np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)) for picture in pictures]
+    return torch.from_numpy(np.stack(large)).permute(0, 3, 1, 2) / 255
+
+
+@pytest.mark.parametrize("case", cases("fastvr_pipeline"))
+@torch.inference_mode()
+def test_the_procedure(case: Case) -> None:
+    io, config = case.io(), case.config
+    net = filled(FastVae(FastVaeConfig(**config["vae"])), case.weights("vae"))
+    generator, off = network(case), Tiling("off")
+    tiling = Tiling(str(config["tile"] * SPATIAL))
+    color = config["colour_fix"] or "auto"
+    stages = (
+        Encode(StreamingPass(net.encode_step, off, (SPATIAL, 1)), in_eight_bits, CPU),
+        Generate(generator, generator.conditions(io["context"]), tiling),
+        Decode(net, off, color),
+    )
+    x = io["lq"].permute(0, 3, 1, 2).float() / 255
+    size = (config["processing_height"], config["processing_width"])
+    runners = [StageRunner(stage) for stage in stages]
+    for runner in runners:
+        runner.start(SceneStart(0, tuple(x.shape[-2:]), size))
+    raw: list[Tensor] = []
+    net.decoder.output_head.register_forward_hook(lambda _, __, out: raw.append(out))
+    tolerance, restored = config["tolerance"], []
+    for number, (chunk, count) in enumerate(chunks(x, schedule(LATENTS, LATENTS))):
+        encoded = runners[0].step(chunk)
+        if number == 0:
+            sample = (encoded.enlarged[::5, :, ::3, ::3] * 2 - 1).transpose(0, 1)[None]
+            close(sample, io["chunk0.input.sample"], tolerance["input"])
+        close(encoded.latents, io[f"chunk{number}.latent"], tolerance["latent"])
+        generated = runners[1].step(encoded)
+        close(generated.latents, io[f"chunk{number}.x0"], tolerance["x0"])
+        frames = runners[2].step(generated).frames
+        decoded = torch.cat(raw)[0 if number else 3 :].transpose(0, 1)[None]
+        close(decoded[..., 1::4, 2::4], io[f"chunk{number}.decoded.sample"], tolerance["decoded"])
+        raw.clear()
+        restored.append(frames[:count])
+    found = torch.cat(restored)
+    if size != (config["output_height"], config["output_width"]):  # vrx enlarges to the size of the output itself
+        found = F.interpolate(found, (config["output_height"], config["output_width"]), mode="bilinear")
+    levels = (found * 255).floor()  # the release truncates
+    close(levels, io["output"].permute(0, 3, 1, 2).float(), tolerance["output"])
+    assert float((levels == io["output"].permute(0, 3, 1, 2)).float().mean()) > 0.99

@@ -15,6 +15,7 @@ from vrx.networks.diffvsr.raft import Raft, RaftConfig
 from vrx.networks.diffvsr.schedule import PUBLISHED
 from vrx.networks.diffvsr.text import TextConfig, TextEncoder
 from vrx.networks.diffvsr.unet import ControlConfig, ControlNet, Unet, UnetConfig
+from vrx.networks.fastvr.autoencoder import FastVae, FastVaeConfig
 from vrx.networks.flashvsr.projection import LqProjection, ProjectionConfig
 from vrx.networks.instavsr.network import InstaVsr, InstaVsrConfig
 from vrx.networks.leanvae import LeanAutoencoder, LeanConfig
@@ -121,6 +122,19 @@ def swiftvr(folder: Path) -> Path:
     save_file(weights, folder / "reae.safetensors")
     rows = torch.randn(1, 12, TEXT, generator=torch.Generator().manual_seed(5)).bfloat16()
     save_file({"attention_mask": torch.ones(1, 12), "prompt_emb": rows}, folder / "prompt_embedding.safetensors")
+    (folder / "config.json").write_text(json.dumps({"transformer": HEADS}))
+    return folder
+
+
+def fastvr(folder: Path) -> Path:
+    """In the files of the release: the transformer in two without an index, native names, a prompt that is a tensor."""
+    folder.mkdir(exist_ok=True)
+    tensors = {name: tensor.bfloat16() for name, tensor in wan22().items()}
+    for number, part in enumerate((sorted(tensors)[::2], sorted(tensors)[1::2]), 1):
+        save_file({name: tensors[name] for name in part}, folder / f"dit-{number:05}-of-00002.safetensors")
+    network = FastVae(FastVaeConfig(encoder_width=6, decoder_widths=(12, 8, 6, 6), luma_width=1))
+    save_file(random_weights(network), folder / "vae.safetensors")
+    torch.save(torch.randn(1, 12, TEXT, generator=torch.Generator().manual_seed(5)), folder / "empty_prompt.pt")
     (folder / "config.json").write_text(json.dumps({"transformer": HEADS}))
     return folder
 

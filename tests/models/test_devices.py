@@ -69,6 +69,9 @@ class Border(TorchDispatchMode):
         ("flashvsr", {"decoder": "full", "color_fix": "wavelet"}),
         ("instavsr", {}),
         ("instavsr", {"tile": "256"}),
+        ("swiftvr", {}),
+        ("fastvr", {}),
+        ("fastvr", {"color_fix": "wavelet"}),
         ("relayvsr", {}),
         ("recavsr", {"color_fix": "wavelet"}),
         pytest.param("stream-diffvsr", {}, marks=needs_extra),
@@ -88,7 +91,7 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, Any], monkeypatch: pyte
     with torch.inference_mode():
         request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context)
         restorer = load_model(entry, request).restorer(restore)
-        source = ONE_TILE if name in ("satb-vr", "relayvsr", "recavsr") else SOURCE
+        source = ONE_TILE if name in ("satb-vr", "relayvsr", "recavsr", "swiftvr", "fastvr") else SOURCE
         target = (source[0] * restorer.scale, source[1] * restorer.scale)
         runner = SceneRunner(restorer)
         with Border() as border:

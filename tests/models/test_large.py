@@ -33,8 +33,9 @@ MAKERS: dict[str, tuple[Callable[[Path], Path], Task]] = {
     "lean": (lambda folder: small.instantvir(folder, lean=True), Task.DEBLUR),
     "flashvsr": (small.flashvsr, Task.UPSCALE),
     "swiftvr": (small.swiftvr, Task.UPSCALE),
+    "fastvr": (small.fastvr, Task.UPSCALE),
 }
-THREE_CHUNKS = {"flashvsr": 30, "swiftvr": 52}  # frames; 22 in others
+THREE_CHUNKS = {"flashvsr": 30, "swiftvr": 52, "fastvr": 34}  # frames; 22 in others
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +319,7 @@ def test_families_are_told_apart(folders: dict[str, Path], tmp_path: Path) -> No
     assert entry_from_path(folders["infvsr"] / "InfVSR.ckpt").family == "infvsr"
     alone = folders["swiftvr"] / "transformer" / "diffusion_pytorch_model.safetensors"
     assert entry_from_path(alone).family == "swiftvr"  # under the names of Diffusers
+    assert entry_from_path(folders["fastvr"] / "dit-00002-of-00002.safetensors").family == "fastvr"
     torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="unknown model family"):
         entry_from_path(tmp_path / "other.pth")

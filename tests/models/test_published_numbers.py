@@ -13,9 +13,11 @@ import torch
 from vrx.models import (
     autoencoders,
     causal_wan,
+    fastvr,
     flashvsr,
     infvsr,
     instantvir,
+    light_wan,
     prompts,
     recavsr,
     relayvsr,
@@ -31,6 +33,8 @@ from vrx.networks.color_transfer import adain
 from vrx.networks.diffvsr import autoencoder as tiny
 from vrx.networks.diffvsr import raft
 from vrx.networks.diffvsr.text import TextConfig
+from vrx.networks.fastvr import generator, luma
+from vrx.networks.fastvr import tiles as fast_tiles
 from vrx.networks.flashvsr import attention, projection
 from vrx.networks.flashvsr.transformer import FIRST_PAIRS, TIMESTEP, SparseOptions, released_ratio
 from vrx.networks.ram import RamConfig
@@ -62,6 +66,20 @@ def test_causal_wan_works_in_blocks_of_three_latent_frames() -> None:
     assert ChunkSchedule(first=9, next=12, multiple=4, first_offset=1) == causal_wan.SCHEDULE
     assert causal_wan.PIXEL_MULTIPLE == 16
     assert tiling.SPATIAL == 8
+
+
+def test_fastvr() -> None:
+    """arXiv 2609.36757 and its release at 29e7ddd."""
+    assert (generator.REQUESTED, generator.SHIFT) == (399.0, 5.0)
+    assert pytest.approx(0.39850137, abs=1e-7) == generator.SIGMA  # the nearest of 1000 entries
+    assert pytest.approx(398.50137, abs=1e-4) == generator.TIMESTEP  # which the network is told, not 399
+    assert fastvr.LATENTS == 3  # of a chunk, which sees those of the chunk before
+    assert ChunkSchedule(first=9, next=12, multiple=4, first_offset=1, ahead=3) == fastvr.SCHEDULE
+    assert (fast_tiles.SIDE, fast_tiles.STRIDE) == (64, 52)  # latents: 1024 pixels, the size of its training
+    assert light_wan.MULTIPLE == 32  # pixels
+    assert luma.WIDTHS == (3, 5, 9, 16, 28)  # 12, 20, 36, 64 and 112 channels
+    assert (luma.MULTIPLE, luma.SLOPE) == (16, 0.2)
+    assert luma.TO_YUV[0] == (0.299, 0.587, 0.114)
 
 
 def test_guidance_of_infvsr() -> None:

@@ -20,7 +20,9 @@ from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
 ELSEWHERE = torch.device("meta")
-NAMES = ["swiftvr"]
+NAMES = ["swiftvr", "fastvr"]
+HD = 1920, 1088
+TILES, TILE = 6, 2 * 30 * 3 * 32 * 32 * 3072 * 2  # of FastVR's transformer at that size, and bytes that each remembers
 PROMPT = 2 * 30 * 512 * 3072 * 2  # bytes of keys and values of the prompt
 GIVEN_UP = 2 * 30 * (3072 + 1) * 3072 * 2  # bytes of the weights that make them, there while a model is loaded
 
@@ -35,11 +37,12 @@ def attention(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fused)
 
 
-def load(name: str, int8: bool = False) -> Restorer:
+def load(name: str, int8: bool = False, untiled: int = HD[0] * HD[1]) -> Restorer:
+    """A model on a GPU with room for so many pixels in one piece."""
     entry, family = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name], FAMILIES[name]
     components = RandomComponents.of(entry, family, ELSEWHERE, torch.bfloat16)
     rows = random_context(family)
-    request = BuildRequest(components, ModelSettings(tile="off"), ELSEWHERE, torch.bfloat16, rows, int8=int8)
+    request = BuildRequest(components, ModelSettings(), ELSEWHERE, torch.bfloat16, rows, untiled, int8=int8)
     return load_model(entry, request).restorer(RestoreSettings(task=Task.UPSCALE, scale=1))
 
 
@@ -55,20 +58,19 @@ def held(restorer: Restorer) -> int:
 
 
 def peaks(restorer: Restorer, width: int, height: int) -> dict[str, int]:
-    """The most bytes that each stage holds while it works on a second chunk, inputs and weights not counted."""
-    found: dict[str, int] = {}
+    """The most bytes that each stage holds in two chunks, its state among them, inputs and weights not counted."""
     scene = SceneStart(0, (height, width), (height, width))
     runners = {name: StageRunner(stage) for name, stage in restorer.stages.items()}
+    alive = {name: Alive() for name in runners}
     schedule: ChunkSchedule = restorer.schedule
-    clip = torch.empty(schedule.first + 2 * schedule.next, 3, height, width, device=ELSEWHERE)
+    clip = torch.empty(schedule.first + schedule.next, 3, height, width, device=ELSEWHERE)
     for number, (value, _) in enumerate(chunks(clip, schedule)):
         for name, runner in runners.items():
-            if not number:
-                runner.start(scene)
-            with Alive() as alive:
+            with alive[name]:
+                if not number:
+                    runner.start(scene)
                 value = runner.step(value)
-            found[name] = max(found.get(name, 0), alive.peak)
-    return found
+    return {name: counted.peak for name, counted in alive.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +82,7 @@ def test_the_full_size_model_takes_no_more_memory_than_is_stated(name: str) -> N
         parts = [part.network(part.config) for part in family.components.values() if part.network]  # type: ignore[call-arg]
     assert sum(p.numel() for part in parts for p in part.parameters()) == entry.parameters
     (footprint,) = family.capabilities.footprints
-    width, height = 1920, 1088
+    width, height = HD
     for int8, stated in ((False, footprint.whole), (True, footprint.int8)):
         assert stated is not None
         restorer = load(name, int8)
@@ -88,13 +90,23 @@ def test_the_full_size_model_takes_no_more_memory_than_is_stated(name: str) -> N
         assert 0.95 < used / (stated.at(width * height) / SPARE) <= 1
 
 
+@pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_weights_that_wait_leave_the_device_to_the_rest() -> None:
-    restorer = load("swiftvr")
+def test_weights_that_wait_leave_the_device_to_the_rest(name: str) -> None:
+    restorer = load(name)
     network = next(p for p in parts_of(restorer) if isinstance(p, WanTransformer))
     layers = network.waiting_layers()
     waiting = [sum(p.nbytes for module in layer for p in module.parameters()) for layer in layers]
     staying = held(restorer) - sum(waiting) + SLOTS * max(waiting) + PROMPT + GIVEN_UP
-    offloaded = FAMILIES["swiftvr"].capabilities.footprints[0].offloaded
+    offloaded = FAMILIES[name].capabilities.footprints[0].offloaded
     assert offloaded is not None
     assert 0.9 < staying / offloaded.fixed <= 1  # type: ignore[union-attr]
+
+
+@torch.inference_mode()
+def test_what_fastvrs_tiles_remember_may_wait_too() -> None:
+    restorer = load("fastvr", untiled=0)
+    tiled = FAMILIES["fastvr"].capabilities.footprints[0].tiled
+    assert tiled is not None
+    used = held(restorer) + PROMPT + sum(peaks(restorer, *HD).values()) - (TILES - 1) * TILE
+    assert 0.95 < used / (tiled.at(HD[0] * HD[1]) / SPARE) <= 1

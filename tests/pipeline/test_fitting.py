@@ -131,6 +131,14 @@ def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_
     assert found == expected
 
 
+def test_fastvr_has_the_same_ways() -> None:
+    found = {
+        gigabytes: fitting.fit_weights(ENTRIES["fastvr"], ModelSettings(), gigabytes * 10**9, 1280 * 720)
+        for gigabytes in (24, 16, 10)
+    }
+    assert found == {24: fitting.Fit(), 16: fitting.Fit(int8=True), 10: fitting.Fit(offload=True)}
+
+
 @pytest.mark.parametrize(("change", "pixels"), [({}, 0), ({"int8": True}, 2_122_314), ({"offload": True}, 3_104_132)])
 def test_tiles_begin_where_the_chosen_way_does_not_fit(
     change: dict[str, bool], pixels: int, monkeypatch: pytest.MonkeyPatch

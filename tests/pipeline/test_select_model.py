@@ -58,6 +58,9 @@ def test_auto_takes_the_best_that_fits(machine: DeviceInfo, expected: tuple[str,
         ("speed", (), "relayvsr"),
         ("speed", ("infvsr", "flashvsr"), "flashvsr"),
         ("quality", ("infvsr", "swiftvr", "flashvsr"), "swiftvr"),
+        ("quality", ("infvsr", "swiftvr", "fastvr", "recavsr"), "fastvr"),
+        ("quality", (), "fastvr"),
+        ("speed", ("swiftvr", "fastvr"), "swiftvr"),
     ],
 )
 def test_auto_takes_what_is_preferred_of_those_that_fit(
@@ -68,8 +71,9 @@ def test_auto_takes_what_is_preferred_of_those_that_fit(
 
 
 def test_every_model_that_enlarges_has_what_it_is_ranked_by() -> None:
+    ranked = ("infvsr", "flashvsr", "swiftvr", "fastvr", "relayvsr", "recavsr", "satb-vr", "stream-diffvsr")
     for entry in ENTRIES.values():
-        if entry.family in ("infvsr", "flashvsr", "swiftvr", "relayvsr", "recavsr", "satb-vr", "stream-diffvsr"):
+        if entry.family in ranked:
             assert entry.speed > 0
             assert entry.quality > 0
 

@@ -26,7 +26,7 @@ def import_checkpoint(entry: Entry, path: Path) -> list[tuple[str, Path]]:
     parts = [(file, identify_part(entry, file)) for file in find_checkpoints(path)]
     imported = []
     for file, part in parts:
-        target = store.manual_path(entry, part, Environment.read().models).with_suffix(SAFE)
+        target = store.joined(store.manual_path(entry, part, Environment.read().models))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

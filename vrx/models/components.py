@@ -18,7 +18,7 @@ from vrx.errors import ModelError
 from vrx.files import read_bytes, read_text
 from vrx.models import sentencepiece
 from vrx.networks.published import CONFIG_ERRORS, NetworkConfig, PublishedNetwork
-from vrx.weights import checkpoint
+from vrx.weights import checkpoint, sharded
 
 Network = TypeVar("Network", bound=PublishedNetwork)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -97,8 +97,10 @@ class Components:
         )
 
     def paths(self) -> list[Path]:
-        """All files."""
-        return list(dict.fromkeys([*self.files.values(), *([self.combined] if self.combined else [])]))
+        """All files there are, those of checkpoints in several among them.  Raises ModelError for a refused index."""
+        named = [*self.files.values(), *([self.combined] if self.combined else [])]
+        shards = (shard for path in named for shard in sharded.find_shards(path).values() if shard.is_file())
+        return list(dict.fromkeys([*named, *shards]))
 
     def where(self, role: str) -> Path:
         """The file of a component.  Raises ModelError where there is none, or more than one."""

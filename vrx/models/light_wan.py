@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vrx.errors import ModelError
 from vrx.models.autoencoders import AutoencoderStage, AutoencoderState, StreamingPass
 from vrx.models.base import ChunkSchedule, DeviceChunk
+from vrx.models.family import BuildRequest
 from vrx.models.layouts import pad_to_multiple
+from vrx.models.token_tiles import PATCH
 from vrx.networks.swiftvr.autoencoder import LEAD, TEMPORAL
+from vrx.networks.wan.transformer import WanConfig
 
 CHANNELS = 48
 MULTIPLE = 32  # pixels of output: autoencoder x patch
@@ -38,6 +42,12 @@ class LightChunk:
     latents: Tensor
     enlarged: Tensor
     last: bool
+
+
+def check_fit(request: BuildRequest, role: str, channels: int, config: WanConfig) -> None:
+    """Refuse an autoencoder of other latents, of so many channels, than the transformer's.  Raises ModelError."""
+    if (config.in_dim, config.out_dim, config.patch_size) != (channels, channels, (1, PATCH, PATCH)):
+        raise ModelError(f"{request.components.where(role)} does not fit the transformer: other latents")
 
 
 class Encode(AutoencoderStage[DeviceChunk, LightChunk]):

@@ -135,7 +135,7 @@ def unique_roles(family: Family) -> set[str]:
 
 
 def family_of_transformer(path: Path, shapes: Shapes) -> str:
-    """The family of a transformer alone, by its latents and how wide its guidance is.
+    """The family of a transformer alone, by its latents and how wide its guidance is; of several by the file's name.
 
     Raises ModelError where it is none.
     """
@@ -146,8 +146,9 @@ def family_of_transformer(path: Path, shapes: Shapes) -> str:
     candidates = [family for family in FAMILIES.values() if family.latent_channels == channels]
     if not candidates:
         raise ModelError(f"{path}: unknown model family")
-    fitting = [family for family in candidates if family.context_width == width]
-    return (fitting or candidates)[0].name
+    fitting = [family for family in candidates if family.context_width == width] or candidates
+    named = [family for family in fitting if roles.role_of_name(path, {TRANSFORMER: family.components[TRANSFORMER]})]
+    return (named or fitting)[0].name
 
 
 # ---------------------------------------------------------------- which files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrx.models import flashvsr, infvsr, instantvir, instavsr, recavsr, relayvsr, streamdiffvsr, swiftvr
+from vrx.models import fastvr, flashvsr, infvsr, instantvir, instavsr, recavsr, relayvsr, streamdiffvsr, swiftvr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
 from vrx.models.satbvr import model as satbvr
@@ -20,5 +20,6 @@ FAMILIES: dict[str, Family] = {
         relayvsr.FAMILY,
         recavsr.FAMILY,
         swiftvr.FAMILY,
+        fastvr.FAMILY,
     )
 }

@@ -126,19 +126,22 @@ def prefer_safetensors(paths: Iterable[Path]) -> list[Path]:
     """One file of those that are one checkpoint in several formats, as safetensors where it is there."""
     chosen: dict[tuple[Path, str], Path] = {}
     for path in sorted(paths, key=lambda path: (SAFE not in path.suffixes, path)):
-        stem = Path(path.name.removesuffix(sharded.INDEX)).stem.removeprefix("pytorch_")
+        stem = Path(sharded.whole_name(path).removesuffix(sharded.INDEX)).stem.removeprefix("pytorch_")
         chosen.setdefault((path.parent, stem), path)
     return list(chosen.values())
 
 
 def candidates(folder: Path) -> list[Path]:
-    """The checkpoints, indexes and tokenizers of a folder, without the shards of an index.  Raises ModelError."""
+    """The checkpoints, indexes and tokenizers of a folder; of one in several files only the first.
+
+    Raises ModelError.
+    """
     members = [path for path in files_below(folder) if is_candidate(path)]
     shards_of_all: set[Path] = set()
     for path in members:
         if sharded.is_index(path):
             shards_of_all.update(path.parent / name for name in sharded.shard_names(path))
-    return [path for path in members if path not in shards_of_all]
+    return sharded.first_shards(path for path in members if path not in shards_of_all)
 
 
 def is_candidate(path: Path) -> bool:

@@ -20,7 +20,7 @@ from vrx.models.components import TRANSFORMER, Component
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import round_up
-from vrx.models.light_wan import CHANNELS, MULTIPLE, Encode, LightChunk, schedule
+from vrx.models.light_wan import CHANNELS, MULTIPLE, Encode, LightChunk, check_fit, schedule
 from vrx.models.prompts import load_rows
 from vrx.models.tiling import Tiling
 from vrx.models.token_tiles import PATCH, Cut, in_tiles, token_tiles
@@ -146,6 +146,7 @@ def load(request: BuildRequest) -> SwiftVrModel:
     """Load the networks.  Raises ModelError."""
     autoencoder = request.load("reae", Reae)
     network = request.load(TRANSFORMER, WanTransformer)
+    check_fit(request, "reae", autoencoder.config.latent_channels, network.config)
     rows = load_rows(request, PROMPT, network.config.text_dim, PROMPT_ROWS)
     windowed = SwiftTransformer(network)
     with torch.inference_mode():

@@ -33,6 +33,7 @@ MAX_CATALOGUE = 1_000_000  # bytes
 MAX_DOTS = 100  # in one key: the time to parse a key grows with the square of its parts
 MAX_NAME, MAX_PATH = 200, 1000  # bytes of a file's name, characters of a path
 SHA256 = re.compile(r"[0-9a-f]{64}")
+COMMIT = re.compile(r"/[0-9a-f]{40}/")  # in the address of a file in a repository
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # of models, and of a revision's parts: plain file names
 REPO = re.compile(rf"(?!.*(\.\.|--))({NAME.pattern}/)?{NAME.pattern}")
 REVISION = re.compile(rf"{NAME.pattern}(/{NAME.pattern})*")
@@ -46,7 +47,8 @@ TOML_TYPES = {"object": "table", "array": "list", "str": "string", "int": "integ
 class PartFile:
     """One file of a checkpoint: `path` in its repository, or in the package's data; size in bytes; sha256.
 
-    `url`: where it is downloaded from in place of a repository; then its hash is required.
+    `url`: where it is downloaded from in place of a repository; then its hash is required, unless the address names
+    a commit, whose files cannot change.
     `drive`: a public folder of Google Drive, in place of a repository, in which `path` has the names of folders that
     the file is in, others between them or not, and its own; of several files the newest counts.
 
@@ -110,7 +112,7 @@ def check_url(part: PartFile) -> None:
         raise ValueError("'url' must be an https address, without a user name")
     if not is_safe_path(PurePosixPath(urlsplit(part.url).path).name):
         raise ValueError("'url' does not end in a file name")
-    if not part.sha256:
+    if not (part.sha256 or COMMIT.search(urlsplit(part.url).path)):
         raise ValueError("a part with 'url' needs its 'sha256'")
     if part.repo:
         raise ValueError("'url' and 'repo' are mutually exclusive")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.errors import DISK_FULL, ModelError, OutputError
-from vrx.files import check_file, replace_file
+from vrx.files import check_file, path_exists, replace_file
 from vrx.weights import key_mapping, pickle_guard, sharded
 from vrx.weights.hashes import SAFE
 
@@ -54,13 +54,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors under our networks' names, and the metadata, of a checkpoint in any format.
 
     Safetensors, or a file of torch.save read by the weights-only loader, which runs nothing in it; or the
-    index of several such files.  A trainer's wrapping and prefixes are removed, Diffusers' names translated.
-    Raises ModelError.
+    index of several such files, or one of several that are numbered.  A trainer's wrapping and prefixes are removed,
+    Diffusers' names translated.  Raises ModelError.
     """
+    if sharded.is_sharded(path):
+        return key_mapping.to_native_keys(load_shards(path)), {}
     if path.suffix == SAFE:
         found, notes = load_safetensors(path)
         return key_mapping.to_native_keys(found), notes
-    return key_mapping.to_native_keys(load_shards(path) if sharded.is_index(path) else load_torch(path)), {}
+    return key_mapping.to_native_keys(load_torch(path)), {}
 
 
 def read_names(path: Path) -> set[str]:
@@ -73,18 +75,43 @@ def read_names(path: Path) -> set[str]:
 
 
 def load_shards(path: Path) -> dict[str, Tensor]:
-    """The tensors of all files of an index.  Raises ModelError where their names differ from the index."""
-    index = sharded.read_index(path)
+    """The tensors of all files of an index, or of all that are numbered.
+
+    Raises ModelError where their names differ from the index, or two files have one.
+    """
+    index = sharded.read_index(path) if sharded.is_index(path) else None
     found: dict[str, Tensor] = {}
-    for name, shard in sharded.shard_files(path).items():
+    for name, shard in existing_shards(path).items():
         tensors = load_safetensors(shard)[0] if shard.suffix == SAFE else load_torch(shard)
-        expected = {tensor for tensor, file in index.items() if file == name}
-        if tensors.keys() != expected:
+        if index is None:
+            check_disjoint(shard, tensors, found)
+        elif tensors.keys() != (expected := {tensor for tensor, file in index.items() if file == name}):
             differing = sorted(tensors.keys() ^ expected)
             what = f"{len(differing)} tensors ({differing[0]})"
             raise ModelError(f"{shard} and the index {path.name} disagree about {what}")
         found |= tensors
     return found
+
+
+def existing_shards(path: Path) -> dict[str, Path]:
+    """The shards of a checkpoint by their names.  Raises ModelError where a numbered one is missing."""
+    shards = sharded.shard_files(path)
+    missing = [] if sharded.is_index(path) else [name for name, shard in shards.items() if not path_exists(shard)]
+    if missing:
+        raise ModelError(
+            f"the checkpoint {path} lacks {missing[0]}, one of its {len(shards)} files", "Put it beside the others"
+        )
+    return shards
+
+
+def check_disjoint(shard: Path, names: Iterable[str], found: Mapping[str, object]) -> None:
+    """Refuse a file with tensors that one before it has.  Raises ModelError."""
+    twice = sorted(found.keys() & set(names))
+    if twice:
+        raise ModelError(
+            f"{shard} and another file of its checkpoint both hold {len(twice)} tensors ({twice[0]})",
+            "Get its files again from their source",
+        )
 
 
 def load_torch(path: Path) -> dict[str, Tensor]:
@@ -123,9 +150,14 @@ def torch_load(path: Path) -> object:
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file, without its tensors.  Raises ModelError."""
-    with open_safetensors(path) as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    """Names and shapes of a safetensors file, or of all that are numbered, without tensors.  Raises ModelError."""
+    found: dict[str, tuple[int, ...]] = {}
+    for shard in existing_shards(path).values() if sharded.numbered_names(path) else (path,):
+        with open_safetensors(shard) as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        check_disjoint(shard, shapes, found)
+        found |= shapes
+    return found
 
 
 def read_note(path: Path, key: str) -> object:

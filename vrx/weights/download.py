@@ -142,13 +142,13 @@ def by_hand(entry: Entry, part: PartFile, size: int | None, reason: UnavailableE
 
 
 def list_files(part: PartFile, progress: Progress) -> list[PartFile]:
-    """A part in several files as one part for each, its index included, which is downloaded to read their names."""
-    if not sharded.is_index(part.path) or part.url:
+    """A part in several files as one part for each; an index is downloaded to read their names, and one of them."""
+    if not sharded.is_sharded(part.path) or part.url:
         return [part]
-    index = plan(part).run(progress)
-    folder = PurePosixPath(part.path).parent
-    others = [replace(part, path=str(folder / name), size=None, sha256="") for name in sharded.shard_names(index)]
-    return [part, *others]
+    path = PurePosixPath(part.path)
+    names = sharded.numbered_names(path) or sharded.shard_names(plan(part).run(progress))
+    others = [name for name in names if name != path.name]
+    return [part, *(replace(part, path=str(path.parent / name), size=None, sha256="") for name in others)]
 
 
 def with_sizes(parts: Sequence[PartFile]) -> list[PartFile]:

@@ -82,10 +82,9 @@ class HubBackend:
         return repo_folder(Source.of(part))
 
     def find(self, part: PartFile) -> Path | None:
-        """The file in the cache, under the first of its names; an index only when all of its shards are there."""
+        """The file in the cache, under the first of its names; of one in several files only when all are there."""
         files = (find_cached(Source.of(variant)) for variant in part.variants)
-        complete = (file for file in files if file and (not sharded.is_index(file) or sharded.is_complete(file)))
-        return next(complete, None)
+        return next((file for file in files if file and sharded.is_complete(file)), None)
 
     def expected_sha256(self, path: Path) -> str:
         """The name of a large file's bytes in the cache; empty for a small one."""
@@ -120,11 +119,11 @@ class HubBackend:
 
 
 def file_names(part: PartFile) -> list[str]:
-    """The names that a part's files are requested by: its own, and for an index in the cache those of its shards."""
+    """The names that a part's files are requested by: its own, and those of its shards where they are known."""
     source = Source.of(part)
     index = find_cached(source) if sharded.is_index(part.path) else None
     try:
-        shards = sharded.shard_names(index) if index is not None else []
+        shards = sharded.shard_names(index) if index is not None else sharded.numbered_names(part.path)[1:]
     except ModelError:  # an unreadable index names no shards
         shards = []
     return [str(source), *(f"{part.repo}/{PurePosixPath(part.path).parent / name}" for name in shards)]

@@ -1,9 +1,14 @@
-"""Checkpoints in several files: the index maps each tensor to its file, the shard."""
+"""Checkpoints in several files, the shards: an index maps each tensor to its file, or their names are numbered.
+
+Numbered without an index, `NAME-00001-of-00002.safetensors` stands for all of them.
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 
 from vrx.errors import ModelError
 from vrx.files import read_text
@@ -15,9 +20,10 @@ MAX_TENSORS = 100_000  # of a checkpoint: the largest published models have abou
 MAX_SHARDS = 1_000  # of a checkpoint: the largest published models have about 200
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 SNAPSHOTS = "snapshots"  # in the Hub's cache; its files are links into the repository's folder
+NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[a-z]+)")
 
 
-def is_index(path: Path | str) -> bool:
+def is_index(path: PurePath | str) -> bool:
     """Whether a name is an index's."""
     return str(path).endswith(INDEX)
 
@@ -42,13 +48,41 @@ def read_index(path: Path) -> dict[str, str]:
     return dict(weight_map)
 
 
+def numbered_names(path: PurePath | str) -> list[str]:
+    """The names of all shards where a name is that of a numbered one, in their order; else none."""
+    match = NUMBERED.fullmatch(PurePath(path).name)
+    if match is None or match["suffix"] not in SUFFIXES or not 1 <= int(match["number"]) <= int(match["count"]):
+        return []
+    if not 1 < int(match["count"]) <= MAX_SHARDS:
+        return []
+    count = match["count"]
+    return [f"{match['stem']}-{number:05}-of-{count}{match['suffix']}" for number in range(1, int(count) + 1)]
+
+
+def whole_name(path: PurePath | str) -> str:
+    """The name of a checkpoint's file, of a numbered shard that of all in one file."""
+    match = NUMBERED.fullmatch(PurePath(path).name)
+    return f"{match['stem']}{match['suffix']}" if match and numbered_names(path) else PurePath(path).name
+
+
+def is_sharded(path: PurePath | str) -> bool:
+    """Whether a name is that of a checkpoint in several files."""
+    return is_index(path) or bool(numbered_names(path))
+
+
 def shard_names(path: Path) -> list[str]:
     """The shards' file names, each once.  Raises ModelError."""
-    return sorted(set(read_index(path).values()))
+    return numbered_names(path) or sorted(set(read_index(path).values()))
 
 
 def shard_files(path: Path) -> dict[str, Path]:
-    """The shards by their names.  Raises ModelError where one is a link that leads out of the folder."""
+    """The shards by their names.
+
+    Raises ModelError for an index one of whose shards is a link that leads out of the folder.
+    """
+    numbered = numbered_names(path)
+    if numbered:
+        return {name: path.with_name(name) for name in numbered}
     root = root_folder(path)
     found = {}
     for shard in shard_names(path):
@@ -60,8 +94,10 @@ def shard_files(path: Path) -> dict[str, Path]:
 
 
 def find_shards(path: Path) -> dict[str, Path]:
-    """The shards of a file that is an index, nothing of any other.  Raises ModelError."""
-    return shard_files(path) if is_index(path) else {}
+    """The shards that a file leads to, itself not among them; none for a file that is all.  Raises ModelError."""
+    if not is_sharded(path):
+        return {}
+    return {name: shard for name, shard in shard_files(path).items() if shard != path}
 
 
 def root_folder(path: Path) -> Path:
@@ -73,9 +109,9 @@ def root_folder(path: Path) -> Path:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether an index and all its shards exist; False for one that is refused."""
+    """Whether a file and all its shards exist; False for an index that is refused."""
     try:
-        return path.is_file() and all(shard.is_file() for shard in shard_files(path).values())
+        return path.is_file() and all(shard.is_file() for shard in find_shards(path).values())
     except ModelError:
         return False
 
@@ -85,4 +121,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
     indexes = [path for path in sorted(folder.iterdir()) if is_index(path)]
     shards = {shard for index in indexes for shard in shard_files(index).values()}
     others = [p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES and p.is_file() and p not in shards]
-    return [*indexes, *others]
+    return [*indexes, *first_shards(others)]
+
+
+def first_shards(paths: Iterable[Path]) -> list[Path]:
+    """The paths without numbered shards but for the first that there is of each checkpoint."""
+    chosen: dict[Path, Path] = {}
+    for path in paths:
+        numbered = numbered_names(path)
+        chosen.setdefault(path.with_name(numbered[0]) if numbered else path, path)
+    return list(chosen.values())

@@ -59,8 +59,21 @@ def find_manual(entry: Entry, part: PartFile, models: Path) -> Path | None:
     In the folder of its role, under its published path, or under its file name where no other part has that.
     """
     places = [place for variant in part.variants for place in manual_places(entry, variant, models)]
-    forms = (form for place in places for form in (place.with_suffix(SAFE), place))
+    forms = (form for place in places for form in (joined(place), place.with_suffix(SAFE), place))
     return next((path for path in forms if path.is_file()), None)
+
+
+def joined(path: Path) -> Path:
+    """A checkpoint as it is imported: safetensors, in one file."""
+    return path.with_name(sharded.whole_name(path)).with_suffix(SAFE)
+
+
+def is_converted(part: PartFile, path: Path) -> bool:
+    """Whether a part's file is not the published one but what it was imported as."""
+    published = PurePosixPath(part.path)
+    return path.suffix == SAFE and (
+        published.suffix != SAFE or path.name == sharded.whole_name(published.name) != published.name
+    )
 
 
 def manual_places(entry: Entry, part: PartFile, models: Path) -> list[Path]:
@@ -114,7 +127,7 @@ def verify_part(entry: Entry, part: PartFile, models: Path, force: bool = False)
     if entry.packaged:
         hashes.verify_file(path, part.size, part.sha256)
         return path
-    if path.suffix == SAFE and Path(part.path).suffix != SAFE:
+    if is_converted(part, path):
         hash_cache().check(f"{path}", path, None, "", force)  # converted: the catalogue has the original's hash
         return path
     manual = path == find_manual(entry, part, models)

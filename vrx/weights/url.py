@@ -1,7 +1,8 @@
-"""Plain addresses as a backend: files whose hash the catalogue states, cached under that hash."""
+"""Plain addresses as a backend: files whose hash the catalogue states, or whose address names their commit."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from functools import partial
@@ -27,8 +28,8 @@ class PlainAddress:
         return Environment.read().cache / "parts"
 
     def part_folder(self, part: PartFile) -> Path:
-        """A folder for each hash."""
-        return self.cache_folder() / part.sha256
+        """A folder for each hash: of the file, or where that is not known of its address."""
+        return self.cache_folder() / (part.sha256 or hashlib.sha256(part.url.encode()).hexdigest())
 
     def path(self, part: PartFile) -> Path:
         """Where the file is stored once it is downloaded."""

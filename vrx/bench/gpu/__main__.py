@@ -82,6 +82,8 @@ PARTS = (  # in order of value, but for those that were added later
     Part("trace", "ways", "record_trace", "bench", 45, ("flashvsr:1280x720:auto:auto",)),
     bench(60, "relayvsr:1280x720:auto:auto", "relayvsr:1920x1080:auto:auto"),
     bench(60, "recavsr:1280x720:auto:auto", "recavsr:1920x1080:auto:auto"),
+    bench(60, "swiftvr:1280x720:auto:auto", "swiftvr:1920x1080:auto:auto"),
+    bench(60, "fastvr:1280x720:auto:auto", "fastvr:1920x1080:auto:auto"),
 )
 
 

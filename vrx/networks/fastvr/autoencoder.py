@@ -1,7 +1,7 @@
 """FastVR's light autoencoder: SwiftVR's encoder, and a decoder that sees the enlarged source at every size.
 
-Pixels in -1..1; latents are the transformer's own, 16 pixels a side and 4 frames.  A latent is decoded with the four
-source frames that it holds, a scene's first with its first frame four times.
+Pixels go in in 0..1 and come out in -1..1; latents are the transformer's own, 16 pixels a side and 4 frames.  A latent
+is decoded with the four source frames that it holds, a scene's first with its first frame four times.
 
 Legend: N clips, T frames, F latents, C channels; tensors are [N, T, C, H, W].
 """
@@ -213,11 +213,11 @@ class FastVae(PublishedNetwork):
         self.decoder.output_head.float()
 
     def encode_step(self, video: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """The next frames [N, T, 3, H, W] in -1..1 to as many latents as are complete, perhaps none."""
-        return encode_light(self.encoder, ((video + 1) / 2).clamp(0, 1), cache)
+        """The next frames [N, T, 3, H, W] in 0..1 to as many latents as are complete, perhaps none."""
+        return encode_light(self.encoder, video, cache)
 
     def decode_step(self, latent: Tensor, source: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
-        """The next latents [N, F, C, H, W] and the next source frames [N, T, 3, 16 H, 16 W] in -1..1 to frames.
+        """The next latents [N, F, C, H, W] and the next source frames [N, T, 3, 16 H, 16 W] in 0..1 to frames.
 
         Source frames that later latents hold wait; there must be enough for these.  Frames [N, T, 3, 16 H, 16 W] in
         -1..1, float32: 4 a latent, but 1 for a scene's first.
@@ -227,8 +227,10 @@ class FastVae(PublishedNetwork):
         source = torch.cat([source[:, :1].expand(-1, LEAD, -1, -1, -1) if waiting is None else waiting, source], 1)
         used = TEMPORAL * latent.shape[1]
         cache.store[WAITING] = source[:, used:].clone()
-        frames = []
-        for part, beside in zip(latent.to(dtype).split(1, 1), source[:, :used].split(TEMPORAL, 1), strict=True):
-            raw = self.decoder.raw(part, beside.to(dtype), cache)
-            frames.append(flat(self.decoder.output_head, raw))
-        return trim(torch.cat(frames, 1), cache, LEAD), cache
+        frames = torch.empty_like(source[:, :used], dtype=torch.float32)
+        parts = latent.to(dtype).split(1, 1), source[:, :used].split(TEMPORAL, 1), frames.split(TEMPORAL, 1)
+        for part, beside, out in zip(*parts, strict=True):
+            raw = self.decoder.raw(part, (beside * 2 - 1).to(dtype), cache)
+            for place, picture in enumerate(raw.unbind(1)):  # its maps have the size of the picture
+                out[:, place] = self.decoder.output_head(picture)
+        return trim(frames, cache, LEAD), cache

@@ -19,6 +19,21 @@ class Span:
     first: int
     last: int
 
+    @property
+    def whole(self) -> slice:
+        """The tile on its axis."""
+        return slice(self.begin, self.end)
+
+    @property
+    def counted(self) -> slice:
+        """What counts of it, on its axis."""
+        return slice(self.first, self.last)
+
+    @property
+    def inside(self) -> slice:
+        """What counts of it, within the tile."""
+        return slice(self.first - self.begin, self.last - self.begin)
+
 
 def spans(length: int, side: int = SIDE, stride: int = STRIDE) -> list[Span]:
     """The tiles of an axis: evenly apart, the last one flush with its end.
