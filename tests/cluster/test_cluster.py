@@ -148,10 +148,11 @@ def test_killed_workers_and_raylets_lose_and_double_nothing(cluster: Any, make: 
     assert "unit-retried" in codes
 
 
-def test_a_poisoned_span_fails_its_file_and_not_the_batch(
+def test_a_poisoned_span_and_a_result_in_use_fail_their_files_and_not_the_batch(
     cluster: Any, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vrx.cluster import files
+    from vrx.pipeline.spans.journal import SpanJournal
 
     plain = files.Feeder._span_task
 
@@ -161,13 +162,15 @@ def test_a_poisoned_span_fails_its_file_and_not_the_batch(
         return plain(self, file, work, shipments)
 
     monkeypatch.setattr(files.Feeder, "_span_task", poison)
-    made = [make("many cuts"), make("one frame")]
+    made = [make("many cuts"), make("one frame"), make("sound")]
     jobs = jobs_of([one.clip for one in made], tmp_path)
-    heard: list[Event] = []
-    results = run(jobs, cluster, heard.append)
+    with SpanJournal(outputs(jobs)[2], {}):
+        results = run(jobs, cluster)
     assert isinstance(results[0].result, VrxError)
     assert "3 times" in results[0].result.message
-    assert not isinstance(results[1].result, VrxError)
+    assert results[1].result.frames == 1  # type: ignore[union-attr]
+    assert isinstance(results[2].result, OutputError)
+    assert "another vrx is writing" in results[2].result.message
     assert not outputs(jobs)[0].exists()
     assert folder_of(outputs(jobs)[0]).exists()  # what was restored is kept
     monkeypatch.undo()
@@ -178,18 +181,6 @@ def test_a_poisoned_span_fails_its_file_and_not_the_batch(
     check_results(jobs, made, run(jobs, cluster, again.append))
     assert any(isinstance(e, events.Noted) and e.code == "resuming" for e in again)
     assert not any(isinstance(e, events.UnitChanged) and e.input == jobs[1].source for e in again)
-
-
-def test_a_result_that_is_being_written_is_refused(cluster: Any, make: Maker, tmp_path: Path) -> None:
-    from vrx.pipeline.spans.journal import SpanJournal
-
-    jobs = jobs_of([make("sound").clip, make("one frame").clip], tmp_path)
-    with SpanJournal(outputs(jobs)[0], {}):
-        results = run(jobs, cluster)
-    assert isinstance(results[0].result, OutputError)
-    assert "another vrx is writing" in results[0].result.message
-    assert results[1].result.frames == 1  # type: ignore[union-attr]
-    assert FRAMES > LEAST
 
 
 def test_a_plan_says_how_long_some_workers_take(cluster: Any, make: Maker, tmp_path: Path) -> None:
