@@ -25,7 +25,7 @@ from vrx.models.prompts import load_rows
 from vrx.models.room import Room, load_with_room
 from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
-from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes, token_tiles
+from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.color_transfer import adain, wavelet
 from vrx.networks.grouped_attention import FrameMemory
@@ -319,8 +319,7 @@ class RecaVsrModel:
 
     def tiles(self, scene: SceneStart) -> Tiles | None:
         """The tiles of a scene, for which there is room from now on."""
-        rows, columns = grid_of(scene)
-        return token_tiles(self.room.tiling(self.tiling, rows * columns * PIXELS**2), (rows, columns))
+        return self.room.tiles(self.tiling, grid_of(scene))
 
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> RecaVsrRestorer:
         """See `LoadedModel`."""

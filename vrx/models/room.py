@@ -11,7 +11,8 @@ from vrx.models.components import Network
 from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit, Footprint
 from vrx.models.offload import offload
-from vrx.models.tiling import Tiling
+from vrx.models.tiling import Tiles, Tiling
+from vrx.models.token_tiles import PIXELS, Grid, token_tiles
 from vrx.networks.published import PublishedNetwork
 
 
@@ -39,6 +40,10 @@ class Room:
             self.offload_weights()
         fits = self.footprint.in_one_piece(Fit(offload=self.offloaded)).at(pixels) <= self.before
         return replace(wanted, untiled=pixels if fits else 0)
+
+    def tiles(self, wanted: Tiling, grid: Grid) -> Tiles | None:
+        """Tiles for an output of so many tokens, for which there is room from now on; None for one piece."""
+        return token_tiles(self.tiling(wanted, grid[0] * grid[1] * PIXELS**2), grid)
 
     def offload_weights(self) -> None:
         """Let the layers wait on the host from now on."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from vrx.networks.norms import RMSNorm
+from vrx.networks.published import Shapes, count_entries
 from vrx.networks.wan.rope import apply_rope, axis_factors
 from vrx.networks.window_attention import Grid, Windows, attend
 
@@ -129,3 +131,24 @@ class GroupedBlock(nn.Module):
         keys, values = (torch.cat(both, 2) for both in zip(*kept, own, strict=True))
         x = x + self.attention(y, keys, values, view)
         return x + self.feed_forward(self.feed_forward_norm(x)), own
+
+
+def run_blocks(blocks: nn.ModuleList, x: Tensor, kept: Sequence[FrameMemory], view: View) -> tuple[Tensor, FrameMemory]:
+    """Tokens [B, N, D] through all blocks, which see some kept frames and their own; and their own memory."""
+    made = []
+    for layer, block in enumerate(cast("list[GroupedBlock]", list(blocks))):
+        pairs = [(memory.keys[layer], memory.values[layer]) for memory in kept]
+        x, own = block(x, pairs, view, block.attention.keys_values)
+        made.append(own)
+    return x, FrameMemory.of_layers(made)
+
+
+def backbone_sizes(shapes: Shapes) -> dict[str, int]:
+    """What both small transformers have of `backbone.blocks`: depth, heads, groups, and width of the feed-forward."""
+    first = "backbone.blocks.0"
+    return {
+        "depth": count_entries(shapes, "backbone.blocks."),
+        "num_heads": shapes[f"{first}.attention.query.weight"][0] // HEAD_WIDTH,
+        "num_kv_groups": shapes[f"{first}.attention.key.weight"][0] // HEAD_WIDTH,
+        "ffn_dim": shapes[f"{first}.feed_forward.down.weight"][1],
+    }

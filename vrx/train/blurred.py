@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import random
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, KINDS, LINE, NONE
+from vrx.train.compression import encode_and_decode
 from vrx.train.spoil import qp_of_step
 
 Clip = NDArray[np.uint8]
@@ -177,17 +177,7 @@ def through(codec: str, clip: Clip, value: int, layout: str, preset: str) -> Cli
         options = {"crf": str(value), "preset": preset, **ENCODERS_BY_CRF[codec]}
     else:
         options = {"qmin": str(value), "qmax": str(value), "threads": "1"}
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as box:
-        stream = box.add_stream(codec, rate=24, options=options)
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width, stream.pix_fmt = clip.shape[1], clip.shape[2], layout
-        for frame in clip:
-            box.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        box.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file, "r") as box:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in box.decode(video=0)])
+    return encode_and_decode(clip, codec, options, layout)
 
 
 def shared_colors(frame: Clip) -> Clip:

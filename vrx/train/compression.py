@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import math
 import random
-from fractions import Fraction
 
 import av
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,19 +27,21 @@ def through_h264(clips: Tensor, crf: int, preset: str) -> Tensor:
     tiles = torch.cat([tiles, tiles[:1].expand(rows * columns - batch, -1, -1, -1, -1)])
     mosaic = tiles.view(rows, columns, frames, 3, tall, wide).permute(2, 0, 4, 1, 5, 3)
     pixels = (mosaic.reshape(frames, rows * tall, columns * wide, 3).clamp(0, 1) * 255).round()
-    coded = encode_and_decode(pixels.to(torch.uint8).numpy(), crf, preset)
+    coded = encode_and_decode(pixels.to(torch.uint8).numpy(), "libx264", {"crf": str(crf), "preset": preset})
     x = torch.from_numpy(coded).float().div(255).view(frames, rows, tall, columns, wide, 3)
     x = x.permute(1, 3, 0, 5, 2, 4).reshape(rows * columns, frames, 3, tall, wide)
     return x[:batch, :, :, :height, :width]
 
 
-def encode_and_decode(frames: np.ndarray, crf: int, preset: str) -> np.ndarray:
-    """uint8 RGB frames [T, H, W, 3] through x264 in memory."""
+def encode_and_decode(
+    frames: np.ndarray, codec: str, options: dict[str, str], layout: str = "yuv420p"
+) -> npt.NDArray[np.uint8]:
+    """uint8 RGB frames [T, H, W, 3] through an encoder, in memory."""
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as box:
-        options = {"crf": str(crf), "preset": preset}
-        stream = box.add_stream("libx264", rate=Fraction(24), options=options)
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+    with av.open(file, "w", format="matroska") as box:
+        stream = box.add_stream(codec, rate=24, options=options)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], layout
         for picture in frames:
             box.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         box.mux(stream.encode(None))

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.embedded.reader import build_reader
+
 BANDS = 40  # rings of equal width from frequency 0 to 0.5 cycles a pixel
 TILE = 128  # pixels a side
 STRIDE = 96  # pixels between tiles
@@ -36,6 +38,7 @@ LAW = SEEN + (LOWEST.index(0.035) * len(CLEAR) + CLEAR.index(8.0)) * FITTED
 LAW_WEIGHT = 0.25
 AGREEMENT = 0.2  # of the logarithm, within which it does
 HIDDEN = 64
+DROPOUT = 0.1
 READERS = 3  # of a kind
 LEAST = 1e-6  # pixels
 
@@ -124,19 +127,6 @@ def fit(bands: Tensor, lowest: float, clear: float) -> Tensor:
     return bands.new_tensor([math.log(sigma + OFFSET), exponent / 4, last / BANDS, float(enough)])
 
 
-def build_reader(inputs: int) -> nn.Sequential:
-    """A network from many numbers to one, with a dropout of a tenth."""
-    return nn.Sequential(
-        nn.Linear(inputs, HIDDEN),
-        nn.SiLU(),
-        nn.Dropout(0.1),
-        nn.Linear(HIDDEN, HIDDEN),
-        nn.SiLU(),
-        nn.Dropout(0.1),
-        nn.Linear(HIDDEN, 1),
-    )
-
-
 class BlurEstimator(nn.Module):
     """What `describe` gives, [..., FEATURES], to sigma in pixels [...], 0 for a sharp picture.
 
@@ -149,8 +139,8 @@ class BlurEstimator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = nn.ModuleList(build_reader(SEEN) for _ in range(READERS))
-        self.fitted = nn.ModuleList(build_reader(FITS) for _ in range(READERS))
+        self.seen = nn.ModuleList(build_reader(SEEN, HIDDEN, 1, DROPOUT) for _ in range(READERS))
+        self.fitted = nn.ModuleList(build_reader(FITS, HIDDEN, 1, DROPOUT) for _ in range(READERS))
         self.register_buffer("middle", torch.zeros(FEATURES))
         self.register_buffer("spread", torch.ones(FEATURES))
 

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from vrx.networks.embedded.deconvolution import Recipe
 from vrx.networks.embedded.kernels import KINDS
+from vrx.networks.embedded.reader import build_reader
 from vrx.networks.embedded.symptoms import SYMPTOMS
 
 HIDDEN = 96
+DROPOUT = 0.15
 FOUND = len(KINDS) + 5  # chances, width, cosine and sine of twice the angle, noise, compression
 GIVEN = 2  # whether a width is given, and it
 POINTS, CHROMA_POINTS = 10, 6  # frequencies of the ratios
@@ -44,19 +46,6 @@ class Diagnosis:
         return int(self.chances.argmax())
 
 
-def build(inputs: int, outputs: int) -> nn.Sequential:
-    """A network from many numbers to few."""
-    return nn.Sequential(
-        nn.Linear(inputs, HIDDEN),
-        nn.SiLU(),
-        nn.Dropout(0.15),
-        nn.Linear(HIDDEN, HIDDEN),
-        nn.SiLU(),
-        nn.Dropout(0.15),
-        nn.Linear(HIDDEN, outputs),
-    )
-
-
 class BlurDiagnosis(nn.Module):
     """Both networks; `middle` and `spread` of the symptoms are those of the training."""
 
@@ -65,8 +54,9 @@ class BlurDiagnosis(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.causes = build(SYMPTOMS + GIVEN, FOUND)
-        self.ratios = build(SYMPTOMS + GIVEN + FOUND, POINTS + CHROMA_POINTS + len(KINDS))
+        self.causes = build_reader(SYMPTOMS + GIVEN, HIDDEN, FOUND, DROPOUT)
+        answers = POINTS + CHROMA_POINTS + len(KINDS)
+        self.ratios = build_reader(SYMPTOMS + GIVEN + FOUND, HIDDEN, answers, DROPOUT)
         self.register_buffer("middle", torch.zeros(SYMPTOMS))
         self.register_buffer("spread", torch.ones(SYMPTOMS))
 

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.grouped_attention import (
-    HEAD_WIDTH,
     ROPE_BASE,
     ROPE_WIDTHS,
     FrameMemory,
     GroupedAttention,
     GroupedBlock,
     View,
+    backbone_sizes,
+    run_blocks,
 )
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, check_required, count_entries
 from vrx.networks.window_attention import Window
@@ -84,15 +85,11 @@ class FlashDecoderConfig(NetworkConfig):
         Raises ValueError where it asks for what is not known here.
         """
         check_required(given, REQUIRED)
-        first = "backbone.blocks.0"
         found: dict[str, Any] = {
             "dim": shapes["latent_projection.weight"][0],
             "channels": shapes["latent_projection.weight"][1],
-            "depth": count_entries(shapes, "backbone.blocks."),
+            **backbone_sizes(shapes),
             "refinement_depth": count_entries(shapes, "temporal_refinement.blocks."),
-            "num_heads": shapes[f"{first}.attention.query.weight"][0] // HEAD_WIDTH,
-            "num_kv_groups": shapes[f"{first}.attention.key.weight"][0] // HEAD_WIDTH,
-            "ffn_dim": shapes[f"{first}.feed_forward.down.weight"][1],
             "lr_dim": shapes["lr_stem.weight"][0],
             "spatial_head_dim": shapes["spatial_projection.0.weight"][0],
         }
@@ -128,12 +125,7 @@ class Blocks(nn.Module):
 
     def forward(self, x: Tensor, kept: Sequence[FrameMemory], view: View) -> tuple[Tensor, FrameMemory]:
         """Tokens [B, frames N, D] to the same, and their own keys and values."""
-        made = []
-        for layer, block in enumerate(cast("list[GroupedBlock]", list(self.blocks))):
-            pairs = [(memory.keys[layer], memory.values[layer]) for memory in kept]
-            x, own = block(x, pairs, view, block.attention.keys_values)
-            made.append(own)
-        return x, FrameMemory.of_layers(made)
+        return run_blocks(self.blocks, x, kept, view)
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,11 @@ from vrx.networks.grouped_attention import (
     GroupedAttention,
     GroupedBlock,
     View,
+    backbone_sizes,
+    run_blocks,
 )
 from vrx.networks.norms import RMSNorm
-from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, check_required, count_entries
+from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, check_required
 from vrx.networks.window_attention import Window, Windows
 
 SCALE = 4
@@ -82,13 +84,9 @@ class SmallConfig(NetworkConfig):
         Raises ValueError where it asks for what is not known here.
         """
         check_required(given, REQUIRED)
-        first = "backbone.blocks.0"
         found: dict[str, Any] = {
             "dim": shapes["video_type_embedding"][-1],
-            "depth": count_entries(shapes, "backbone.blocks."),
-            "num_heads": shapes[f"{first}.attention.query.weight"][0] // HEAD_WIDTH,
-            "num_kv_groups": shapes[f"{first}.attention.key.weight"][0] // HEAD_WIDTH,
-            "ffn_dim": shapes[f"{first}.feed_forward.down.weight"][1],
+            **backbone_sizes(shapes),
             "condition_channels": shapes["condition_encoder.projection.weight"][1],
             "encoder_channels": tuple(shapes[f"lr_encoder.layers.{layer}.weight"][0] for layer in (0, 2, 4)),
             "spatial_head_dim": shapes["spatial_head.0.weight"][0],
@@ -233,12 +231,8 @@ class SmallTransformer(PublishedNetwork):
         times = (*[0] * len(latents), *range(-len(recent), 1))
         view = View(grid, (0,), times, config.windows(latents, len(recent) + 1))
         x = self.lr_encoder(frame.to(self.dtype)) + self.video_type_embedding
-        made = []
-        for layer, block in enumerate(cast("list[GroupedBlock]", list(self.backbone.blocks))):
-            pairs = [(memory.keys[layer], memory.values[layer]) for memory in kept]
-            x, own = block(x, pairs, view, block.attention.keys_values)
-            made.append(own)
-        return self.paint(x, grid) + enlarge(frame), FrameMemory.of_layers(made)
+        x, own = run_blocks(self.backbone.blocks, x, kept, view)
+        return self.paint(x, grid) + enlarge(frame), own
 
     def paint(self, x: Tensor, grid: Sides) -> Tensor:
         """Tokens [B, N, D] to pixels [B, 3, 16 h, 16 w], float32."""
