@@ -96,6 +96,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "stream-loss": "streams that the container does not hold: streams, container, suffix",
     "tag-loss": "tags that the container does not hold: tags, container",
     "timecode-loss": "the timecode is dropped",
+    "found-by-look": "overlays found by how they look, as the picture hardly changes: count",
     "still-picture": "too few changes of the picture to find what stays in it: changes",
     "timestamps-repaired": "timestamps of the source were repaired",
     "torch-unsuitable": "this version of torch has a fault on GPUs: torch",

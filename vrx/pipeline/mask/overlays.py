@@ -4,45 +4,54 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import cv2
 import numpy as np
 
-from vrx.pipeline.mask.lasting import Lasting, find_lasting, tells
-from vrx.pipeline.mask.lengths import unit_of
+from vrx.pipeline.mask.characters import CharacterFinder, Line
+from vrx.pipeline.mask.completion import complete
+from vrx.pipeline.mask.lasting import LEAST_SAMPLES, STRONG_SLOPE, WEAK_SLOPE, Lasting, find_lasting, tells
+from vrx.pipeline.mask.lengths import odd, unit_of
+from vrx.pipeline.mask.look import Drawn, find_drawn
 from vrx.pipeline.mask.overlay import Overlay, drop_parts, gather, is_part
 from vrx.pipeline.mask.passing import Passing, PassingFinder
 from vrx.pipeline.mask.persistence import Persistence
-from vrx.pipeline.mask.regions import strokes
-from vrx.pipeline.mask.samples import Area, Luma, gradients
+from vrx.pipeline.mask.plate import include_plate
+from vrx.pipeline.mask.regions import SOLID, fill_strokes, is_apart, sharpen
+from vrx.pipeline.mask.samples import Luma, Plane, gradients
 
 FEW = 48  # overlays that are looked for at any time; of more, only when they were seen
+STAYS = 3.5  # usual steadiness of a scene, beyond which overlays are told by their look, too
+LOOK_STEADY = 3.0  # steadiness of the edges of these
+AROUND = 4  # pixels around these, to which their edges and outlines reach
 LITTLE = 5.0  # usual steadiness of a scene, beyond which an overlay that lasts may be missed
 SHORT, COVERED = 0.7, 0.6  # share of the time that such are seen for at most, and of what they cover together, at least
-STEADY_PART = 0.1  # share of a line with changing characters, that does not change
-ALWAYS = 0.8  # of the samples, that the characters of a line with changing ones which do not change are there
-CHANGED_SHARE = 0.05  # of a line's rectangle, where characters change in its middle
-CHANGING = 0.2  # share of the samples in which a place shows a stroke, where characters change
-TURNING, LEAST_TURNS = 0.05, 3  # share of the samples, and number of them, in which such a place changes
-BUSY = 0.15  # of a column of such a line, that changes where characters do
-LINE_REACH = 1.2  # heights of a line, up to which characters that change are apart
-MOST_SPREAD = 25.0  # levels, deviation of the light of a stroke from sample to sample, where characters change
-OPAQUE_SPREAD = 6.0  # levels, the same of the characters which do not change: more shows the scene behind them
-SAME_LIGHT = 40.0  # levels, that it may differ from the light of the characters which do not change
-LEAST_GROWTH = 0.3  # heights of a line, that such characters add to its width
-TALLEST_LINE, WIDEST_LINE = 0.2, 0.9  # of the picture's sides, that a line may have
 
 
 class OverlayFinder:
     """Takes samples of a video.  Memory is that of a few pictures."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        width, height = size
-        self._unit = unit_of(height)
-        self._strokes, self._turns, self._light, self._power = (np.zeros((height, width), np.float32) for _ in range(4))
-        self._now = np.zeros((height, width), bool)
         self._times: list[Fraction] = []
         self._lasts = False
         self._passing = PassingFinder(size)
+        self._unit = unit_of(size[1])
+        self._characters = CharacterFinder(size)
+        self._sum, self._power = (np.zeros(size[::-1], np.float32) for _ in range(2))
+        self.by_look: list[Overlay] = []
         self.persistence = Persistence(size)
+
+    @property
+    def _light(self) -> tuple[Plane, Plane]:
+        """Mean of luma and its deviation from sample to sample [H, W]."""
+        count = np.float32(len(self._times))
+        mean, power = (np.asarray(plane / count, np.float32) for plane in (self._sum, self._power))
+        return mean, np.asarray(np.sqrt(np.maximum(power - np.square(mean), 0)), np.float32)
+
+    @property
+    def _stays(self) -> bool:
+        """Whether the scene stays so much as an overlay does that some of these are not told from it."""
+        usual = self.persistence.usual
+        return len(self._times) >= LEAST_SAMPLES and (usual is None or usual > STAYS)
 
     @property
     def is_still(self) -> bool:
@@ -55,12 +64,9 @@ class OverlayFinder:
         slopes = gradients(luma)
         self.persistence.add(slopes)
         self._passing.add(luma, slopes, time)
-        now = strokes(luma, self._unit)
-        self._strokes += now
-        self._turns += now != self._now if self._times else False
-        self._light[now] += luma[now]
-        self._power[now] += np.square(luma[now], dtype=np.float32)
-        self._now = now
+        self._characters.add(luma)
+        self._sum += luma
+        self._power += np.square(luma, dtype=np.float32)
         self._times.append(time)
 
     def finish(self) -> list[Overlay]:
@@ -70,21 +76,62 @@ class OverlayFinder:
         passing = [self._sometimes(found) for found in self._passing.finish()]
         lasting = [self._always(found) for found in find_lasting(self.persistence)]
         lasting = [overlay for overlay in lasting if not self._is_sum(overlay, passing)]
+        lines = [self._line(found) for found in self._characters.finish()]
+        if self._stays:
+            boxes = [(x.left, x.top, x.left + x.box[2], x.top + x.box[3]) for x in (*lines, *lasting)]
+            drawn = find_drawn(self._light[0])
+            apart = [x for x in drawn if all(is_apart(x.box, box) for box in boxes)]
+            self.by_look = [self._drawn(x) for x in apart if self._lasts_all_the_time(x)]
+            lasting += self.by_look
         self._lasts = bool(lasting)
-        for overlay in lasting:
-            if not overlay.upright:
-                self._include_changing(overlay)
-        others = gather([x for x in passing if not any(is_part(x, whole) for whole in lasting)])
-        found = drop_parts([*lasting, *others])
+        lasting = [x for x in lasting if not any(is_part(x, line) for line in lines)]
+        others = gather([x for x in passing if not any(is_part(x, whole) for whole in [*lines, *lasting])])
+        found = [*lines, *drop_parts([*lasting, *others])]
         if len(found) <= FEW:
             for overlay in found:
                 overlay.since = overlay.until = None
         return found
 
     def _always(self, found: Lasting) -> Overlay:
+        times, at = (self._times[0], self._times[-1]), (found.left, found.top)
+        left, top, area = at[0], at[1], found.area
+        rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+        if not found.upright and rows.size:
+            own = (left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1)
+            plate = include_plate(own, self.persistence.mean)
+            if plate != own:
+                left, top, area = plate[0], plate[1], np.ones((plate[3] - plate[1], plate[2] - plate[0]), bool)
+            area, left, top = complete(area, left, top, self._light, self._unit)
+        return Overlay(left, top, area, at, found.slopes, *times, None, None, [], upright=found.upright)
+
+    def _line(self, found: Line) -> Overlay:
+        around = cv2.dilate(found.constant.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        left, top, right, bottom = include_plate(found.box, self.persistence.mean)
+        slopes = self.persistence.mean[:, found.top : found.bottom, found.left : found.right] * around
+        area, at = np.ones((bottom - top, right - left), bool), (found.left, found.top)
         times = self._times[0], self._times[-1]
-        at = (found.left, found.top)
-        return Overlay(*at, found.area, at, found.slopes, *times, None, None, [], upright=found.upright)
+        return Overlay(left, top, area, at, slopes, *times, None, None, [], changes=True)
+
+    def _lasts_all_the_time(self, found: Drawn) -> bool:
+        """Whether the edges of what looks like a logo are there in all samples."""
+        left, top, right, bottom = found.box
+        spot = (slice(top, bottom), slice(left, right))
+        edges = np.hypot(*self.persistence.mean[:, *spot]) >= STRONG_SLOPE
+        return bool(edges.any() and np.median(self.persistence.steadiness[spot][edges]) >= LOOK_STEADY)
+
+    def _drawn(self, found: Drawn) -> Overlay:
+        """What looks like a logo, with all edges in its rectangle, as far as they reach around it."""
+        reach = round(AROUND * self._unit)
+        left, top, right, bottom = found.box
+        left, top, right, bottom = max(0, left - reach), max(0, top - reach), right + reach, bottom + reach
+        slopes = self.persistence.mean[:, top:bottom, left:right]
+        strength = np.hypot(*slopes)
+        edges = sharpen(strength >= WEAK_SLOPE, strength)
+        area = fill_strokes(edges, odd(SOLID * self._unit))
+        if found.plate:
+            area[reach:-reach, reach:-reach] = True
+        times, pattern = (self._times[0], self._times[-1]), np.asarray(slopes * edges, np.float32)
+        return Overlay(left, top, area, (left, top), pattern, *times, None, None, [times])
 
     def _sometimes(self, found: Passing) -> Overlay:
         first, last = self._times[found.first], self._times[found.last]
@@ -107,48 +154,3 @@ class OverlayFinder:
             inside = (rows + y >= 0) & (rows + y < height) & (columns + x >= 0) & (columns + x < width)
             covered[rows[inside] + y, columns[inside] + x] = True
         return bool((covered & overlay.area).sum() >= COVERED * overlay.area.sum())
-
-    def _is_lit_as(self, overlay: Overlay) -> Area:
-        """Where, in the rows of an overlay, strokes are of one light, and that of its own: a scene's are of many."""
-        left, top, width, height = overlay.box
-        rows = slice(top, top + height)
-        shown = np.maximum(1, self._strokes[rows])
-        light = self._light[rows] / shown
-        deviation = np.sqrt(np.maximum(self._power[rows] / shown - light**2, 0))
-        own = overlay.area & (self._strokes[rows, left : left + width] >= ALWAYS * len(self._times))
-        if not own.any() or np.median(deviation[:, left : left + width][own]) > OPAQUE_SPREAD:
-            return np.zeros(light.shape, bool)
-        usual = np.median(light[:, left : left + width][own])
-        return np.asarray((deviation <= MOST_SPREAD) & (np.abs(light - usual) <= SAME_LIGHT))
-
-    def _include_changing(self, overlay: Overlay) -> None:
-        """Characters beside an overlay that change, as those of timecodes: the whole line, where there are any."""
-        left, top, width, height = overlay.box
-        if width < height or height > TALLEST_LINE * self._strokes.shape[0]:
-            return
-        share = self._strokes[top : top + height] / len(self._times)
-        if np.quantile(share[:, left : left + width][overlay.area], 1 - STEADY_PART) < ALWAYS:
-            return
-        turns = self._turns[top : top + height] / len(self._times)
-        changing = (share >= CHANGING) & (share < ALWAYS) & (turns >= max(TURNING, LEAST_TURNS / len(self._times)))
-        changing &= self._is_lit_as(overlay)
-        busy = changing.mean(0) >= BUSY
-        reach = round(LINE_REACH * height)
-        start, stop = left, left + width
-        while (more := np.flatnonzero(busy[max(0, start - reach) : start])).size:
-            start = max(0, start - reach) + int(more[0])
-        while (more := np.flatnonzero(busy[stop : stop + reach])).size:
-            stop += int(more[-1]) + 1
-        within = changing[:, left : left + width]
-        if stop - start < width + LEAST_GROWTH * height and within.mean() < CHANGED_SHARE:
-            return
-        if stop - start > WIDEST_LINE * self._strokes.shape[1]:
-            return
-        line = np.flatnonzero((share[:, start:stop] >= CHANGING).mean(1) >= BUSY / 2)
-        if not line.size:
-            return
-        pad = max(1, round(2 * self._unit))
-        first, last = max(0, int(line[0]) - pad), min(height, int(line[-1]) + 1 + pad)
-        begin, end = max(0, start - pad), min(self._strokes.shape[1], stop + pad)
-        overlay.left, overlay.top, overlay.changes = begin, top + first, True
-        overlay.area = np.ones((last - first, end - begin), bool)

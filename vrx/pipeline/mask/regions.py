@@ -131,3 +131,8 @@ def bars(edges: Area) -> Area:
 def touches_border(y: tuple[int, int], x: tuple[int, int], size: tuple[int, ...]) -> bool:
     """Whether rows and columns (first, last) reach the border of a picture of `size`."""
     return y[0] < BORDER or x[0] < BORDER or y[1] >= size[0] - BORDER or x[1] >= size[1] - BORDER
+
+
+def is_apart(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    """Whether two rectangles (left, top, right, bottom) have no pixel in common."""
+    return min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])

@@ -71,7 +71,8 @@ class MaskSettings:
 @dataclass
 class Finds:
     """What the first pass found: overlays, upright lines among them, dead pixels [H, W], whether there is dust or
-    scratches that come and go, and whether the scene is so `still` that what stays cannot be told from it.
+    scratches that come and go, whether the scene is so `still` that what stays cannot be told from it, and how many
+    overlays were told by their look alone.
     """
 
     overlays: list[Overlay]
@@ -81,6 +82,7 @@ class Finds:
     scratches: bool
     frames: int
     still: bool
+    by_look: int
 
     @property
     def spots(self) -> bool:
@@ -108,6 +110,12 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, wat
             "Mark it yourself: draw a picture for vrx inpaint --mask, or give it --box X,Y,W,H"
         )
         notes.append(Note("still-picture", text, {}, "warning"))
+    if found.by_look:
+        text = (
+            f"{source}: the picture hardly moves, so logos near its corners were found by their look alone, and may be "
+            "lettering of the scene. Check the picture of the mask before you fill"
+        )
+        notes.append(Note("found-by-look", text, {"count": found.by_look}, "warning"))
     if not found and not settings.write_empty:
         return MaskResult((), found.frames, None, None, tuple(notes))
     record, picture = write_mask(source, path, found, settings, progress)
@@ -186,7 +194,8 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
         )
         wanted = [x for x in found if ("scratches" if x.upright else "overlays") in kinds]
         dust, scratches = "dust" in kinds and tally.has_dust, "scratches" in kinds and tally.has_scratches
-        return Finds(wanted, dead, count, dust, scratches, tally.frames, overlays.is_still)
+        by_look = sum(any(x is other for other in overlays.by_look) for x in wanted)
+        return Finds(wanted, dead, count, dust, scratches, tally.frames, overlays.is_still and not by_look, by_look)
 
 
 def with_spots(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Luma, Spots, Fraction]]:
