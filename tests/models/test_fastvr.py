@@ -260,6 +260,7 @@ BIAS, VAE_BIAS = "blocks.1.ffn.0.bias", "decoder.tc.decoder.4.bias"
         (0, BIAS, torch.zeros(7), "", rf"1 of another shape \({BIAS}\)"),
         (0, BIAS, torch.zeros(64, dtype=torch.int8), "", rf"1 not floating-point \({BIAS}\)"),
         (0, BIAS, torch.full((64,), torch.nan), "", rf"tensor {BIAS} contains NaN or Inf"),
+        (0, "time_embedding.0.weight", torch.zeros(48, 0), "", r"time_embedding.0.weight has no values, its shape is \[48, 0\]"),
         (0, "patch_embedding.weight", torch.zeros(4), "", "invalid configuration|is not a checkpoint"),
         (0, "patch_embedding.weight", torch.zeros(48, 16, 1, 2, 2), "", "does not fit|does not match"),
         ("vae.safetensors", VAE_BIAS, None, "decoder.tc.decoder.4.more", rf"1 missing \({VAE_BIAS}\); 1 unexpected"),
@@ -295,6 +296,13 @@ def test_files_that_are_missing_or_there_twice_are_named(folder: Path, tmp_path:
     torch.save(torch.ones(1, 12, 7), copy / "empty_prompt.pt")
     with pytest.raises(ModelError, match=r"holds \[1, 12, 7\] float32, not rows of a prompt, 24 wide"):
         load(copy)
+    torch.save(torch.ones(1, 0, 24), copy / "empty_prompt.pt")
+    with pytest.raises(ModelError, match=r"holds \[1, 0, 24\] float32, not rows"):
+        load(copy)
     (copy / "empty_prompt.pt").unlink()
+    save_file({}, copy / "empty_prompt.safetensors")
+    with pytest.raises(ModelError, match=r"empty_prompt\.safetensors has no tensors"):
+        load(copy)
+    (copy / "empty_prompt.safetensors").unlink()
     with pytest.raises(ModelError, match=r"lacks its prompt \(.*empty_prompt"):
         load(copy)

@@ -142,6 +142,7 @@ class Components:
     def fill(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
         """A network around the tensors of a role: memory is taken once.  Raises ModelError."""
         path = self.where(role)
+        checkpoint.check_filled(tensors, path)
         with config_errors(path, role):
             config = kind.CONFIG.from_tensors(
                 {name: tuple(tensor.shape) for name, tensor in tensors.items()}, self.given.get(role, {})

@@ -21,6 +21,7 @@ from vrx.models.components import Component
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
+from vrx.models.prompts import load_rows
 from vrx.models.tiling import SPATIAL
 from vrx.networks.cache import KVCache
 from vrx.networks.causal_conv import ConvCache
@@ -271,12 +272,12 @@ def load(request: BuildRequest) -> FlashVsrModel:
         decoder = autoencoders.decoder(autoencoders.load_wan(request, tiny=False), request.tiling)
     else:
         decoder = request.load("decoder", ConditionalDecoder)
-    context = next(iter(request.components.tensors("prompt").values())).float()
+    context = load_rows(request, "prompt", network.config.text_dim).float()
     return FlashVsrModel(
         projection,
         network,
         decoder,
-        context if context.ndim == 3 else context[None],
+        context,
         request.model.color_fix,
         request.model.seed,
     )

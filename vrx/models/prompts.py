@@ -92,13 +92,14 @@ def load_rows(request: BuildRequest, role: str, width: int, name: str = "") -> T
     if request.context is not None:
         return request.context
     path, tensors = request.components.where(role), request.components.tensors(role)
-    rows = tensors.get(name) if name else next(iter(tensors.values()))
+    rows = tensors.get(name) if name else next(iter(tensors.values()), None)
     if rows is None:
-        raise ModelError(f"{path} lacks the tensor {name}")
+        raise ModelError(f"{path} lacks the tensor {name}" if name else f"{path} has no tensors")
     checkpoint.check_finite({name: rows}, path)
     rows = rows if rows.ndim == 3 else rows[None]
     if (
         rows.ndim != 3
+        or not rows.numel()
         or not (len(rows) == 1 or (name and len(rows)))
         or rows.shape[-1] != width
         or not rows.is_floating_point()

@@ -226,6 +226,13 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise ModelError(f"{path}: tensor {broken[0]} contains NaN or Inf")
 
 
+def check_filled(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors without values, whose shapes would be sizes of a network.  Raises ModelError."""
+    empty = [name for name, tensor in tensors.items() if not tensor.numel()]
+    if empty:
+        raise ModelError(f"{path}: tensor {empty[0]} has no values, its shape is {list(tensors[empty[0]].shape)}")
+
+
 def check_keys(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Refuse tensors whose names, shapes or kinds are not the network's.  Raises ModelError that lists them."""
     expected = network.state_dict()
