@@ -118,7 +118,12 @@ def test_a_folder_of_parts_knows_the_index_not_its_shards(tmp_path: Path) -> Non
         path.rename(path.with_name(path.name.replace("model", "diffusion_pytorch_model")))
     named = index.with_name(index.name.replace("model", "diffusion_pytorch_model"))
     named.write_text(named.read_text().replace("model-", "diffusion_pytorch_model-"))
-    assert read_folder(tmp_path / "model").files == {"transformer": named}
+    found = read_folder(tmp_path / "model")
+    assert found.files == {"transformer": named}
+    shards = [named.with_name(f"diffusion_pytorch_model-{number}.safetensors") for number in (1, 2)]
+    assert found.paths() == [named, *shards]  # a run is not continued with others
+    shards[1].unlink()
+    assert found.paths() == [named, shards[0]]  # what is missing is said where it is loaded
 
 
 def test_parts_that_share_a_file_name_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
