@@ -46,17 +46,17 @@ def test_something_is_shown_before_torch_is_there(clip: ClipMaker, tmp_path: Pat
 
 
 def test_a_stop_leaves_one_line_that_says_what_is_saved(clip: ClipMaker, tmp_path: Path) -> None:
-    clip("in.mkv", frames=200, size=(128, 96))
+    clip("in.mkv", frames=80, size=(64, 48))
 
     def begun(lines: list[str]) -> bool:
-        return any(re.search(r" [1-9]\d*/200", line) for line in lines)
+        return any(re.search(r" [1-9]\d*/80", line) for line in lines)
 
-    held = hold_encoder(tmp_path, size=10_000_000)  # of 59,000,000
+    held = hold_encoder(tmp_path, size=1_000_000)  # of 5,900,000
     moment = Moment(begun, press_ctrl_c)
     shown = run_on_terminal(tmp_path, 120, "upscale", "in.mkv", "-o", "out.mkv", moment=moment, held=held)
     assert shown.status == 130
     text = " ".join(shown.screen.lines())
-    assert re.search(r"vrx: interrupted after \d+ of 200 frames\. No frames saved; the same command starts again", text)
+    assert re.search(r"vrx: interrupted after \d+ of 80 frames\. No frames saved; the same command starts again", text)
     assert "━" not in text
     assert shown.screen.cursor_shown
 

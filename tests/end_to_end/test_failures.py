@@ -15,6 +15,8 @@ from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import EXAMPLES, ROOT, Command
 from tests.end_to_end.stopping import launch, stop_once_saved
 from tests.held import HeldEncoder, hold_encoder
+from vrx.pipeline.resume import opening, writer
+from vrx.pipeline.resume.writer import SEGMENT_FRAMES
 
 
 def one_line(stderr: str) -> str:
@@ -205,8 +207,8 @@ def test_a_stopped_run_leaves_nothing_behind(
     clip: ClipMaker, tmp_path: Path, number: signal.Signals, status: int, stands_still: bool
 ) -> None:
     """One signal is enough, even where the encoder takes nothing more."""
-    clip("long.mkv", frames=400, size=(160, 120))
-    held = hold_encoder(tmp_path, size=20_000_000)  # of 180,000,000
+    clip("long.mkv", frames=120, size=(64, 48))
+    held = hold_encoder(tmp_path, size=4_500_000)  # of 8,800,000; an encoder looks ahead before it writes
     child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4", held=held)
     time.sleep(0.5)
     if stands_still:
@@ -221,24 +223,27 @@ def test_a_stopped_run_leaves_nothing_behind(
     assert encoders_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("number", "segment"), [(signal.SIGKILL, 16), (signal.SIGINT, SEGMENT_FRAMES)])
 def test_the_same_command_goes_on_after_a_stop(
-    vrx: Command, clip: ClipMaker, tmp_path: Path, number: signal.Signals
+    vrx: Command, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, segment: int
 ) -> None:
-    clip("long.mkv", frames=300, size=(48, 32), audio=True)
+    for module in (opening, writer):
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", segment)
+    frames = segment + 15
+    clip("long.mkv", frames=frames, size=(48, 32), audio=True)
     words = ("upscale", "long.mkv", "-s", "2", "-o", "stop-me.mp4")
-    child = launch(tmp_path, *words, held=hold_encoder(tmp_path, free=1))
+    child = launch(tmp_path, *words, held=hold_encoder(tmp_path, free=1), segment=segment)
     stderr = stop_once_saved(child, tmp_path / ".stop-me.mp4.vrx", 120, number)
     if number is signal.SIGINT:
         assert encoders_in(tmp_path) == []
-        assert "240 saved; the same command resumes there" in stderr.decode()
+        assert f"{segment} saved; the same command resumes there" in stderr.decode()
     assert {p.name for p in tmp_path.iterdir()} == {"long.mkv", ".stop-me.mp4.vrx"}
     done = vrx(*words)
     assert done.returncode == 0, done.stderr
-    assert "resuming after 240 frames of an earlier run" in done.stderr
-    assert "300 frames (240 from an earlier run)" in done.stderr
+    assert f"resuming after {segment} frames of an earlier run" in done.stderr
+    assert f"{frames} frames ({segment} from an earlier run)" in done.stderr
     result = read(tmp_path / "stop-me.mp4")
-    assert [round(float(t) * 1000) for t in result.times] == [40 * i for i in range(300)]
+    assert [round(float(t) * 1000) for t in result.times] == [40 * i for i in range(frames)]
     assert result.kinds == ["video", "audio"]
     assert {p.name for p in tmp_path.iterdir()} - {".vrx", ".hub"} == {"long.mkv", "stop-me.mp4"}
 
@@ -311,8 +316,8 @@ def test_the_sample_mask_fits_the_sample_clip(vrx: Command, tmp_path: Path) -> N
 def test_the_trace_of_a_run_that_was_ended_opens(
     clip: ClipMaker, tmp_path: Path, number: signal.Signals, complete: bool
 ) -> None:
-    clip("long.mkv", frames=400, size=(160, 120))
-    held = hold_encoder(tmp_path, size=20_000_000)  # of 180,000,000
+    clip("long.mkv", frames=120, size=(64, 48))
+    held = hold_encoder(tmp_path, size=4_500_000)  # of 8,800,000; an encoder looks ahead before it writes
     child = start(tmp_path, "upscale", "long.mkv", "-o", "stop-me.mp4", "--trace", "t.json", held=held)
     deadline = time.monotonic() + 60
     while "decode chunk" not in ((tmp_path / "t.json").read_text() if (tmp_path / "t.json").exists() else ""):

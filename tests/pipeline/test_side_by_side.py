@@ -219,8 +219,8 @@ def test_one_signal_ends_all_and_leaves_nothing(
     clip: ClipMaker, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     for name in "abc":
-        clip(f"{name}.mkv", frames=200, size=(160, 120))
-    held = hold_encoder(tmp_path, size=10_000_000)  # of 92,000,000
+        clip(f"{name}.mkv", frames=80, size=(64, 48))
+    held = hold_encoder(tmp_path, size=1_000_000)  # of 5,900,000
     child = subprocess.Popen(
         [sys.executable, "-m", "vrx", "upscale", "a.mkv", "b.mkv", "c.mkv", "--jobs", "2", "--json"],
         cwd=tmp_path,
