@@ -171,12 +171,13 @@ class RestoreSettings:
     """The task and its options.
 
     `scale` 1 to 4 of the network, the result's `size` where it is another, and whether its pixels become `square`
-    where those of the source are not (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask` a
-    path and `mask_time` when it holds, `boxes` parts that are masked as well, and `dilate` pixels to grow them by
-    (inpaint); `strength` 0..1 of the degradation of the source, None to estimate it; `denoise` 0..1 of the noise found
-    that is taken out, None for what is plain, to deblur or enlarge by 2; `grain` 0..1 of it that the result gets back,
-    drawn anew; `blend` 0..1 is the share of the restored picture in the result; `look` faithful, closest to what was
-    filmed, or sharp, with crisper edges (upscale).
+    where those of the source are not (upscale); `sigma` of the blur in pixels, None to estimate it (deblur); `mask`
+    a path and `mask_time` when it holds, `boxes` parts that are masked as well, and `dilate` pixels to grow them
+    by, None for as many as the source's color needs (inpaint); `strength` 0..1 of the degradation of the source,
+    None to estimate it; `denoise` 0..1 of the noise found that is taken out, None for what is plain, to deblur or
+    enlarge by 2; `grain` 0..1 of it that the result gets back, drawn anew; `blend` 0..1 is the share of the
+    restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with crisper edges
+    (upscale).
     """
 
     task: Task
@@ -185,7 +186,7 @@ class RestoreSettings:
     mask: Path | None = None
     mask_time: TimeRange | None = None
     boxes: tuple[Box, ...] = ()
-    dilate: int = 0
+    dilate: int | None = None
     size: TargetSize | None = None
     square: bool = False
     strength: float | None = None
@@ -211,8 +212,8 @@ class RestoreSettings:
         check_number("dilate", self.dilate, Integral)
         if self.sigma is not None and not 0.3 <= self.sigma <= 8:
             raise UsageError(f"--sigma {self.sigma:g} is out of range", "Use 0.3 to 8 pixels, or auto")
-        if not 0 <= self.dilate <= 256:
-            raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels")
+        if self.dilate is not None and not 0 <= self.dilate <= 256:
+            raise UsageError(f"--dilate {self.dilate} is out of range", "Use 0 to 256 pixels, or auto")
         for name, value in (
             ("strength", self.strength),
             ("denoise", self.denoise),

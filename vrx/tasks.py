@@ -99,7 +99,7 @@ class TaskOptions(TypedDict, total=False):
     sigma: float | None
     mask: PathLike | None
     boxes: Sequence[str | Box]
-    dilate: int
+    dilate: int | None
 
 
 class PreviewOptions(Options, TaskOptions, total=False):
@@ -163,12 +163,13 @@ def inpaint(
     *,
     mask: PathLike | None = None,
     boxes: Sequence[str | Box] = (),
-    dilate: int = 0,
+    dilate: int | None = None,
     **options: Unpack[Options],
 ) -> RestoreResult:
     """Fill what `mask` marks white: a picture, a video or a folder of pictures; the rest is as in `upscale`.
 
-    `boxes` are filled as well, such as "10,20,200,50" or "5%,80%,90%,15%@0:10-0:20"; all are grown by `dilate` pixels.
+    `boxes` are filled as well, such as "10,20,200,50" or "5%,80%,90%,15%@0:10-0:20"; all are grown by `dilate` pixels,
+    by 2 unless it is given where colors are stored at half size, and not for masks of `vrx mask` and single pixels.
 
     >>> import vrx
     >>> vrx.inpaint("in.mp4", "filled.mkv", mask="m.png", dilate=2).path.name

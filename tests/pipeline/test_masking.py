@@ -89,7 +89,7 @@ def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path:
     pixels[:, 0] = 255
     save_picture(tmp_path / "m.png", pixels)
     boxes = (parse_box("10,0,1,100%"), parse_box("20,0,1,100%@0.04-0.12"))
-    restore = RestoreSettings(task=Task.INPAINT, mask=tmp_path / "m.png", boxes=boxes)
+    restore = RestoreSettings(task=Task.INPAINT, mask=tmp_path / "m.png", boxes=boxes, dilate=0)
     job = Job(
         source="x", model=ModelSettings(), restore=restore, selection=SelectionSettings(), output=OutputSettings()
     )

@@ -87,8 +87,14 @@ Boxes = Annotated[
     ),
 ]
 Dilate = Annotated[
-    int,
-    typer.Option("--dilate", metavar="PIXELS", help="Grow the mask by this much: 2 if it ends at a logo's very edge."),
+    str,
+    typer.Option(
+        "--dilate",
+        metavar="auto|PIXELS",
+        autocompletion=complete_words("auto"),
+        help="Grow the mask by this much. auto: 2 where colors are stored at half size (4:2:0, 4:2:2), as they reach "
+        "beyond what is masked; 0 for a mask of vrx mask and for single pixels.",
+    ),
 ]
 
 PresetName = Annotated[

@@ -22,6 +22,14 @@ def parse_number(text: str, option: str, automatic: str = "auto") -> float | Non
         raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
 
 
+def parse_pixels(text: str, option: str) -> int | None:
+    """A whole number, or None for `auto`.  Raises UsageError."""
+    number = parse_number(text, option)
+    if number is not None and number != int(number):
+        raise UsageError(f"{option} is {text!r}", "Use a whole number of pixels or auto")
+    return None if number is None else int(number)
+
+
 def parse_grain(text: str) -> float:
     """A share of the grain.  Raises UsageError."""
     named = {"keep": 1.0, "remove": 0.0}

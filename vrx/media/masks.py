@@ -27,6 +27,7 @@ MIN_LEVEL = 1  # values from here on are filled, soft edges included
 MIN_LEVEL_LOSSY = 32  # the same for lossy files, whose black is inexact
 LIMITED_BLACK = 16  # black of limited range, as found in gray pictures without range tags
 MAX_BLACK, MIN_CONTRAST = 64, 64  # brighter or less contrasty pictures have no black
+FOUND_TITLE = "vrx mask"  # of the stream of a mask that was found
 MIN_ALPHA = 128  # alpha from here on counts
 
 
@@ -116,6 +117,12 @@ def list_mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
     return found
 
 
+def is_found_mask(path: Path) -> bool:
+    """Whether a video is a mask that vrx mask made, which ends beyond what it hides."""
+    with open_input(path, str(path)) as container:
+        return pick_video(container, str(path)).metadata.get("title") == FOUND_TITLE
+
+
 def format_count(masks: int) -> str:
     """A number of masks, in words."""
     return f"{masks} mask{'' if masks == 1 else 's'}"
@@ -143,6 +150,7 @@ class MaskTrack:
         elif not is_still(path):
             self._timed = self._read_video(path)
         self.static = self._timed is None
+        self.has_margin = False if self._timed is None or self.count is not None else is_found_mask(path)
         first = (None, read_still_mask(path)) if self._timed is None else next(self._timed, None)
         if first is None:
             raise InputError(f"cannot read the mask {path}: no frames in it")

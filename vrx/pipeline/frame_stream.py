@@ -27,9 +27,9 @@ from vrx.media.masks import MaskTrack
 from vrx.models.base import Restorer, SceneStart
 from vrx.pipeline.arrays import Array, ArrayConverter, ArrayFormat, ArrayFrame, wrap_array
 from vrx.pipeline.chunking import Chunk, MaskedFrame, make_chunks
-from vrx.pipeline.colorspace import dilate as dilate_mask
 from vrx.pipeline.convert import Bypass, FrameConverter, OutputFormat
 from vrx.pipeline.executor import Converter, InFlight, SynchronousExecutor
+from vrx.pipeline.mask_growth import Growth
 from vrx.pipeline.video import VideoFrame, VideoReader, make_notifier
 from vrx.scenes.detect import CUT_THRESHOLD, SceneFrame, apply_cuts, detect_cuts
 from vrx.settings import RestoreSettings, Task
@@ -145,9 +145,13 @@ def check_scenes(scenes: str | Iterable[int]) -> frozenset[int] | None:
 class FrameMasks:
     """The mask of each frame: from a file, one for all, or one after the other."""
 
-    def __init__(self, masks: Mask | Iterable[Mask] | MaskTrack, first: Frame, origin: Fraction, dilate: int) -> None:
-        self._size, self._origin, self._dilate = (first.height, first.width), origin, dilate
+    def __init__(
+        self, masks: Mask | Iterable[Mask] | MaskTrack, first: Frame, origin: Fraction, dilate: int | None
+    ) -> None:
+        self._size, self._origin = (first.height, first.width), origin
         self._track = masks if isinstance(masks, MaskTrack) else None
+        has_margin = self._track is not None and self._track.has_margin
+        self._growth = Growth.of(dilate, first.layout, has_margin)
         self._fixed: NDArray[np.bool_] | None = None
         self._rest: Iterator[Mask] = iter(())
         if isinstance(masks, np.ndarray | Tensor) and masks.ndim == 2:
@@ -158,7 +162,7 @@ class FrameMasks:
     def next(self, frame: Frame, number: int) -> NDArray[np.bool_]:
         """The mask [H, W] of a frame.  Raises UsageError."""
         if self._track is not None:
-            return dilate_mask(self._track.at(frame.time - self._origin), self._dilate)
+            return self._growth.apply(self._track.at(frame.time - self._origin))
         if self._fixed is not None:
             return self._fixed
         mask = next(self._rest, None)
@@ -176,7 +180,7 @@ class FrameMasks:
         if array.dtype != np.bool_:
             half = 0.5 if np.issubdtype(array.dtype, np.floating) else (np.iinfo(array.dtype).max + 1) / 2
             array = array >= half
-        return dilate_mask(array, self._dilate)
+        return self._growth.apply(array)
 
 
 def open_masks(call: CallOptions, first: Frame, origin: Fraction, stack: ExitStack) -> FrameMasks | None:

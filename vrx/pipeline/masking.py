@@ -16,8 +16,11 @@ from vrx.geometry import Box, TimeRange
 from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
+from vrx.pipeline.mask_growth import Growth
 from vrx.pipeline.output import expected_frames
 from vrx.settings import Job, SelectionSettings, format_time
+
+UNGROWN = Growth(0)
 
 
 class JobMask:
@@ -29,8 +32,9 @@ class JobMask:
         boxes: Sequence[tuple[Box, Mask]],
         stored: tuple[int, int],
         stretch: TimeRange | None = None,
+        growth: Growth = UNGROWN,
     ) -> None:
-        self._track, self._boxes, self._stretch = track, boxes, stretch or TimeRange()
+        self._track, self._boxes, self._stretch, self._growth = track, boxes, stretch or TimeRange(), growth
         self._empty = np.zeros((stored[1], stored[0]), bool)
 
     def __enter__(self) -> JobMask:
@@ -50,6 +54,7 @@ class JobMask:
         found = self._empty if self._track is None else self._track.at(time)
         if not self._stretch.holds(time):
             found = self._empty
+        found = self._growth.apply(found)
         for box, mask in self._boxes:
             found = found | mask if box.holds(time) else found
         return found
@@ -63,7 +68,8 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
     restore = job.restore
     if restore.mask is None and not restore.boxes:
         return None
-    boxes = [(box, draw_box(box, reader.size, reader.orientation)) for box in restore.boxes]
+    margin = Growth.of(restore.dilate, reader.layout)
+    boxes = [(box, margin.apply(draw_box(box, reader.size, reader.orientation))) for box in restore.boxes]
     track = None
     if restore.mask is not None:
         track = open_mask(replace(job, selection=complete or job.selection), reader, restore.mask, notify)
@@ -72,7 +78,8 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
             track.skip(ceil(seconds * reader.info.video.rate))
     if complete is None:
         warn_late(job, reader, notify)
-    return JobMask(track, boxes, reader.size, restore.mask_time)
+    growth = Growth.of(restore.dilate, reader.layout, track is not None and track.has_margin)
+    return JobMask(track, boxes, reader.size, restore.mask_time, growth)
 
 
 def warn_late(job: Job, reader: Reader, notify: Notify) -> None:

@@ -163,7 +163,7 @@ class Model:
         frames: Iterable[AnyFrame],
         masks: Masks,
         *,
-        dilate: int = 0,
+        dilate: int | None = None,
         strength: float | None = None,
         denoise: float | None = None,
         grain: float = 0.0,
@@ -177,7 +177,7 @@ class Model:
 
         `masks` is one mask for all frames or an iterable of one for each: [H, W], bool, or marked from half of the
         largest value (uint8: 128, float: 0.5) on; or the path of a picture, a folder or a video, as `--mask` takes
-        them.  They are grown by `dilate` pixels.  The rest is as in `upscale`.
+        them.  They are grown by `dilate` pixels, None for as many as `vrx inpaint` takes.  The rest is as in `upscale`.
         """
         restore = RestoreSettings(
             task=Task.INPAINT,

@@ -6,18 +6,16 @@ from collections.abc import Iterator
 
 from vrx.media.file_types import is_pattern
 from vrx.pipeline.chunking import MaskedFrame
-from vrx.pipeline.colorspace import dilate
 from vrx.pipeline.session import Session
 from vrx.scenes.detect import CUT_THRESHOLD, SceneFrame, apply_cuts, detect_cuts
 
 
 def iter_masked_frames(session: Session, first: int = 0) -> Iterator[MaskedFrame]:
     """Frames from number `first` on; those before it are read too, as cuts are found by looking at all frames."""
-    restore = session.job.restore
     for number, item in enumerate(find_boundaries(session)):
         mask = None
         if session.mask is not None:
-            mask = dilate(session.mask.at(item.frame.time - session.reader.origin), restore.dilate)
+            mask = session.mask.at(item.frame.time - session.reader.origin)
         if number >= first:
             yield MaskedFrame(item.frame, mask, item.boundary)
 

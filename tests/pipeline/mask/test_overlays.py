@@ -272,3 +272,34 @@ def test_a_scene_that_moves_little_is_said_where_no_logo_was_told_from_it(monkey
     assert finder.is_still
     assert len(logo.finish()) == 1
     assert not logo.is_still
+
+
+@pytest.mark.parametrize(("level", "found"), [(118, 1), (60, 0)])
+def test_what_comes_with_a_change_of_the_plain_picture_around_it_was_uncovered(level: int, found: int) -> None:
+    """No edge around it begins as it does: only the light of what is around tells."""
+    (soft,) = pan(1)
+    still, rng = np.clip((soft.astype(float) - 110) * 4 + 110, 20, 235).astype(np.uint8), np.random.default_rng(2)
+    letters = lettering("Well then")
+    rows, columns = np.nonzero(letters)
+    plain = (slice(0, rows.max() + 40), slice(0, columns.max() + 40))
+    still[plain] = 120
+
+    def shot() -> Iterator[Luma]:
+        for number in range(60):
+            luma = overlaid(still, letters * (number >= 30))
+            if number < 30:
+                luma[plain] = level
+            yield np.clip(luma + rng.normal(0, 1, luma.shape), 0, 255).astype(np.uint8)
+
+    assert len(find(shot())) == found
+
+
+def test_the_change_around_a_place_is_that_since_two_samples_before_within_45_pixels() -> None:
+    finder, picture = passing.PassingFinder(SIZE), np.full(SIZE[::-1], 100, np.uint8)
+    changed = picture.copy()
+    changed[80:100, 150:170] += 12
+    faint = picture.copy()
+    faint[80:100, 150:170] += 11
+    share = 20 * 20 / 45**2
+    shares = [float(finder._changed_around(luma)[90, 160]) for luma in (picture, changed, changed, changed, faint)]
+    assert shares == pytest.approx([0, share, share, 0, 0], abs=1e-3)

@@ -98,6 +98,26 @@ def test_dead_pixels_stand_out_in_every_sample() -> None:
     assert finder.finish(other, MOVING)[1] == 1
 
 
+@pytest.mark.parametrize(
+    ("contrast", "shown", "usual", "found"),
+    [
+        (20, 20, MOVING, 1),
+        (20, 14, MOVING, 0),  # faint, and at times only
+        (60, 14, MOVING, 1),
+        (60, 10, MOVING, 0),
+        (20, 20, 3.0, 0),  # as faint as dots of a scene that moves little
+        (60, 14, 3.0, 1),
+    ],
+)
+def test_a_dead_pixel_is_always_there_or_clear(contrast: int, shown: int, usual: float, found: int) -> None:
+    finder = DeadPixelFinder(SIZE)
+    for number in range(20):
+        luma = np.full(SIZE[::-1], 100, np.uint8)
+        luma[90, 150] += contrast * (number < shown)
+        finder.add(luma)
+    assert finder.finish(NOTHING, usual)[1] == found
+
+
 def test_too_few_samples_and_texture_have_no_dead_pixels() -> None:
     few, crowd = DeadPixelFinder(SIZE), DeadPixelFinder(SIZE)
     for number, luma in enumerate(dirty(12)):
@@ -128,6 +148,7 @@ def test_settings_are_those_that_were_tried() -> None:
     assert outliers.LEAST_FLOW_SIDE == 32
     assert (outliers.MOST_CHANGE, outliers.SLENDER, outliers.TALL) == (60.0, 6.0, 0.1)
     assert (pixels.LEVELS, pixels.SHARE, pixels.LEAST_SAMPLES, pixels.CROWD) == (12, 0.85, 8, 41)
+    assert (pixels.CLEAR, pixels.MOSTLY, pixels.LITTLE, pixels.FAINT) == (28.0, 0.6, 2.0, 6.0)
     assert (pixels.OFTEN, pixels.SIDE, pixels.MOST_AREA, pixels.MOST_NEAR) == (0.3, 5, 9, 3)
     assert (counts.CELLS, counts.LEAST_SPOTS, counts.LEAST_RATE, counts.MOST_IN_CELL, counts.LEAST_SCRATCHES) == (
         4, 8, 0.1, 0.35, 3,

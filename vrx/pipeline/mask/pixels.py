@@ -10,18 +10,22 @@ from vrx.pipeline.mask.samples import Area, Luma
 LEVELS = 12  # that one stands out by
 LEAST_SAMPLES = 8  # of changed pictures
 SHARE = 0.85  # of the samples that show it
+CLEAR, MOSTLY = 28.0, 0.6  # levels that one stands out by in the mean, and share of the samples: as good as the above
+LITTLE = 2.0  # steadiness of the scene, beyond which only that counts: its own dots stay nearly as long
 OFTEN = 0.3  # of the samples, that dots of a texture are seen in
 MOST_USUAL = 4.0  # steadiness of the scene, beyond which its own dots stay as well
+FAINT = 6.0  # levels that these stand out by in the mean: dots of what moves are not at one place
 SIDE = 5  # pixels a side that it is compared with
 MOST_AREA = 9  # pixels that touch each other
 CROWD, MOST_NEAR = 41, 3  # pixels a side that hold more of them than that: it is texture
 
 
 class DeadPixelFinder:
-    """Counts in samples of changed pictures.  Memory is that of two pictures."""
+    """Counts in samples of changed pictures.  Memory is that of a few pictures."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._above, self._below = (np.zeros(size[::-1], np.uint16) for _ in range(2))
+        self._sum = np.zeros(size[::-1], np.float32)
         self._samples = 0
 
     def add(self, luma: Luma) -> None:
@@ -29,6 +33,7 @@ class DeadPixelFinder:
         usual = cv2.medianBlur(luma, SIDE)
         self._above += cv2.subtract(luma, usual) >= LEVELS
         self._below += cv2.subtract(usual, luma) >= LEVELS
+        self._sum += luma.astype(np.float32) - usual
         self._samples += 1
 
     def finish(self, other: Area, usual: float | None) -> tuple[Area, int]:
@@ -38,9 +43,13 @@ class DeadPixelFinder:
             return found, 0
         inner = np.zeros(other.shape, bool)
         inner[1:-1, 1:-1] = ~other[1:-1, 1:-1]
-        always = (np.maximum(self._above, self._below) >= SHARE * self._samples) & inner
+        shown = np.maximum(self._above, self._below)
+        always = (shown >= MOSTLY * self._samples) & (np.abs(self._sum) >= CLEAR * self._samples)
+        if usual <= LITTLE:
+            always |= shown >= SHARE * self._samples
+        always &= inner
         count, labels, boxes, centers = cv2.connectedComponentsWithStats(always.astype(np.uint8), connectivity=8)
-        often = (np.maximum(self._above, self._below) >= OFTEN * self._samples) & ~other
+        often = (shown >= OFTEN * self._samples) & (np.abs(self._sum) >= FAINT * self._samples) & ~other
         _, _, _, middles = cv2.connectedComponentsWithStats(often.astype(np.uint8), connectivity=8)
         marks = np.zeros(other.shape, np.float32)
         near, places = (np.round(x[1:]).astype(int) for x in (middles, centers))

@@ -20,6 +20,7 @@ from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Note, Watcher, ignore
 from vrx.media.file_types import is_pattern
 from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.masks import FOUND_TITLE
 from vrx.media.read import Reader, Span
 from vrx.media.signals import defer_signals
 from vrx.media.write import Writer
@@ -292,6 +293,7 @@ def write_mask(
             time_base=reader.info.video.time_base,
             sample_aspect=reader.sample_aspect,
             offset=reader.origin,
+            encoder_args=("-metadata:s:0", f"title={FOUND_TITLE}"),
             overwrite=settings.overwrite,
         )
         stack.enter_context(claim(path))
