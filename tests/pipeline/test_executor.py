@@ -198,6 +198,40 @@ def test_padded_tails_are_trimmed(count: int) -> None:
     assert np.array_equal(pixels(frames), pixels(expected))
 
 
+def test_a_chunk_in_turn_has_left_before_the_next_enters() -> None:
+    steps: list[tuple[str, int]] = []
+
+    class Noting(Passing):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def step(self, chunk: Any, state: SceneStart) -> tuple[Any, SceneStart]:
+            steps.append((self.name, self.seen))
+            found, state = super().step(chunk, state)
+            return (RestoredChunk(found.frames) if self.name == "decode" else found), state
+
+    restorer = Nothing()
+    restorer.stages = {name: Noting(name) for name in restorer.stages}
+    executor = ThreadedExecutor(restorer, FrameConverter(CPU, output_for(1)), in_turn=True)
+    frames = [f for item in executor.results(make_chunks(stream(33), restorer.schedule, 1)) for f in restored(item)]
+    assert steps == [(name, number) for number in range(3) for name in ("encode", "generate", "decode")]
+    assert np.array_equal(pixels(frames), pixels([s.frame for s in stream(33)]))
+
+
+def restored(item: object) -> list[Frame]:
+    return item.restored if isinstance(item, InFlight) else []
+
+
+@pytest.mark.parametrize("failing", ["encode", "generate", "decode"])
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_failure_in_turn_or_not_joins_every_thread(failing: str, in_turn: bool) -> None:
+    executor = ThreadedExecutor(Nothing(failing), FrameConverter(CPU, output_for(1)), in_turn=in_turn)
+    with pytest.raises(RuntimeError, match="stage failed"):
+        list(executor.results(make_chunks(stream(500, size=(4, 4)), Nothing.schedule, 1)))
+    assert vrx_threads() == []
+
+
 @pytest.mark.parametrize("failing", ["encode", "generate", "decode"])
 @DRIVERS
 def test_a_failing_stage_stops_everything(driver: Driver, failing: str) -> None:

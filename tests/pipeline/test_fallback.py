@@ -19,7 +19,7 @@ from vrx import events
 from vrx.errors import DeviceError, MemoryExhaustedError, VrxError
 from vrx.events import Event
 from vrx.models.base import AnyStage, RestoredChunk, SceneStart
-from vrx.models.embedded import keep_size, upscale
+from vrx.models.embedded import keep_size, model, upscale
 from vrx.models.runner import StageRunner
 from vrx.pipeline import devices, executor, fallback, pool, run
 from vrx.pipeline.batch import Batch
@@ -124,6 +124,9 @@ def test_one_stage_at_a_time_never_has_two_at_work(
     process = executor.Worker.process
 
     def counted(worker: executor.Worker[Any], item: Any) -> None:
+        if not isinstance(item, executor.InFlight):
+            process(worker, item)
+            return
         busy.append(worker.name)
         most[bool(turns)] = max(most[bool(turns)], len(busy))
         process(worker, item)
@@ -143,6 +146,25 @@ def test_one_stage_at_a_time_never_has_two_at_work(
     restore(make_job(clip(frames=16), tmp_path / "found.mkv", **LOSSLESS))
     assert turns
     assert most[1] == 1
+
+
+@pytest.mark.parametrize(("large", "in_turn"), [(64 * 48, False), (64 * 48 - 1, True)])
+def test_large_results_on_a_processor_go_through_the_stages_in_turn(
+    large: int, in_turn: bool, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    made = run.ThreadedExecutor.__init__
+
+    def make(self: Any, restorer: Any, converter: Any, in_turn: bool, *more: Any) -> None:
+        found.append(in_turn)
+        made(self, restorer, converter, in_turn, *more)
+
+    monkeypatch.setattr(run.ThreadedExecutor, "__init__", make)
+    for name in ("SCHEDULE", "LOOKING_AHEAD"):
+        monkeypatch.setattr(model, name, replace(getattr(model, name), large=large))
+    source = clip(frames=6, size=(32, 24))
+    restore(make_job(source, tmp_path / "found.mkv", **LOSSLESS))
+    assert found == [in_turn]
 
 
 def test_what_the_failed_attempt_held_is_free_before_the_next(clip: ClipMaker, tmp_path: Path, fail: Any) -> None:

@@ -23,7 +23,7 @@ class ChunkSchedule:
     Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
     of more than `alone` without any others that would come along.
     The frames ahead hold at most `ahead_pixels` together: large ones are fewer, and where `ahead_when_large` is off
-    none come along with results of more than `large`.
+    none come along with results of more than `large`.  `spare`: such results are to be expected, memory is short.
     """
 
     first: int
@@ -37,6 +37,7 @@ class ChunkSchedule:
     alone: int | None = None
     ahead_pixels: int | None = None
     ahead_when_large: bool = True
+    spare: bool = False
 
     def __post_init__(self) -> None:
         if self.large is not None and self.multiple > 1:
@@ -52,9 +53,10 @@ class ChunkSchedule:
         if self.large is None or pixels <= self.large:
             return self
         if self.alone is not None and pixels > self.alone:
-            return replace(self, first=1, next=1, ahead=0, ahead_first=0, large=None)
+            return replace(self, first=1, next=1, ahead=0, ahead_first=0, large=None, spare=True)
         ahead = self.ahead if self.ahead_when_large else 0
-        return replace(self, first=1, next=1, ahead=ahead, ahead_first=self.ahead_first + self.first - 1, large=None)
+        first = self.ahead_first + self.first - 1
+        return replace(self, first=1, next=1, ahead=ahead, ahead_first=first, large=None, spare=True)
 
     @property
     def single(self) -> ChunkSchedule | None:

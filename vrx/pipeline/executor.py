@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import monotonic, perf_counter
@@ -236,7 +236,7 @@ class ThreadedExecutor(Generic[Result]):
     """Runs every stage in a thread of its own, bounded queues between them; `results` walks it once.
 
     The first failure aborts every channel, every thread is joined, and the failure is raised to whoever walks
-    the results.  `in_turn`: no two stages work at the same time, and less waits between them.
+    the results.  `in_turn`: a chunk goes through all stages before the next one enters, so that nothing waits between.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class ThreadedExecutor(Generic[Result]):
         self._channels: dict[str, Channel[InFlight[Result] | SceneStart | Control]] = {
             name: Channel(bound) for name in (*names, "write")
         }
-        self._turn: AbstractContextManager[object] = threading.Lock() if in_turn else nullcontext()
+        self._turn: Channel[Chunk] | None = Channel(1) if in_turn else None  # the chunk between first and last stage
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._patience: float | None = None
@@ -308,7 +308,7 @@ class ThreadedExecutor(Generic[Result]):
             self._abort()
 
     def _abort(self) -> None:
-        for channel in self._channels.values():
+        for channel in (*self._channels.values(), *((self._turn,) if self._turn else ())):
             channel.abort()
 
     def _read(self, items: Iterable[Item | Control]) -> None:
@@ -316,6 +316,8 @@ class ThreadedExecutor(Generic[Result]):
         stream = read_items(items, self._around)
         try:
             for item in stream:
+                if self._turn is not None and isinstance(item, InFlight):
+                    self._turn.put(item.chunk)
                 self._put(outbox, item)
         finally:
             stream.close()
@@ -337,8 +339,9 @@ class ThreadedExecutor(Generic[Result]):
         outbox: Channel[InFlight[Result] | SceneStart | Control],
     ) -> None:
         for item in self._trace.each("wait for work", inbox):
-            with self._turn:
-                worker.process(item)
+            worker.process(item)
+            if self._turn is not None and worker.last and isinstance(item, InFlight):
+                next(iter(self._turn))
             if not (worker.last and isinstance(item, Resume)):
                 self._put(outbox, item)
         worker.finish()

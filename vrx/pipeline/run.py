@@ -147,7 +147,9 @@ class Attempt:
         torch.manual_seed(session.job.model.seed)
         restorer = fallback.load()
         converter = FrameConverter(session.device, output_format(session))
-        executor = ThreadedExecutor(restorer, converter, fallback.way.in_turn, session.trace)
+        # stages that share a processor gain little by working at the same time
+        in_turn = fallback.way.in_turn or (session.device.type == "cpu" and restorer.schedule.spare)
+        executor = ThreadedExecutor(restorer, converter, in_turn, session.trace)
         self.progress.follow(executor)
         segmented = isinstance(self.writer, SegmentedWriter)
         items = stream_items(session, restorer, fallback, segmented)

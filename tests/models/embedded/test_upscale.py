@@ -11,7 +11,7 @@ from vrx.models.embedded import denoise, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import DamageReader
 from vrx.models.embedded.keep_size import EmbeddedOptions
-from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
+from vrx.models.embedded.model import KEEP_SIZE, SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded import recurrent
 from vrx.networks.embedded.classical import bicubic
@@ -185,3 +185,5 @@ def test_damage_is_read_again_where_a_scene_changed(
 def test_frames_beyond_4k_come_one_at_a_time() -> None:
     assert SCHEDULE.within(4096 * 2160).next == SCHEDULE.next
     assert SCHEDULE.within(4096 * 3072).next == 1
+    assert [SCHEDULE.within(pixels).spare for pixels in (4096 * 2160, 4096 * 3072)] == [False, True]
+    assert KEEP_SIZE.within(7680 * 4320).spare
