@@ -11,7 +11,7 @@ from tests.cluster.test_crew import FACTS, node
 from tests.pipeline.jobs import make_job
 from vrx.cluster.crew import Worker, find_slow
 from vrx.cluster.files import Backlog, FileRun, Task
-from vrx.cluster.run import estimate_left, find_bound
+from vrx.cluster.run import count_wanted, estimate_left, find_bound
 from vrx.cluster.units import FileDone, FileUnit
 from vrx.errors import StoppedError
 
@@ -101,6 +101,16 @@ def wait_for_change(backlog: Backlog, ready: Event, heard: Event) -> None:
 @pytest.mark.parametrize(("workers", "bound"), [(1, 8), (2, 8), (3, 12), (100, 400)])
 def test_four_tasks_wait_for_each_worker(workers: int, bound: int) -> None:
     assert find_bound(workers) == bound
+
+
+def test_workers_are_wanted_without_limit_until_all_files_are_divided(tmp_path: Path) -> None:
+    files = [make_task(tmp_path).file for _ in range(3)]
+    files[0].fed = True
+    files[1].result = StoppedError("it failed before it was divided")
+    assert count_wanted(files, waiting=2, busy=1) == float("inf")
+    files[2].fed = True
+    assert count_wanted(files, waiting=2, busy=1) == 3
+    assert count_wanted(files, waiting=0, busy=0) == 0
 
 
 def test_the_time_left_is_said_once_a_hundredth_is_done() -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.clips import ClipMaker
 from tests.cluster.conftest import SMALL, needs_ray, persist
 from tests.pipeline.jobs import make_job
 from tests.pipeline.spans.sources import FRAMES, KINDS
 from vrx import api, events
-from vrx.batches import BatchSettings
+from vrx.batches import BatchSettings, Deadline
 from vrx.cli.batch import interruption
-from vrx.errors import OutputError, VrxError
+from vrx.cluster.shipping import FOLDER
+from vrx.errors import OutputError, StoppedError, VrxError
 from vrx.events import Event
 from vrx.pipeline.jobs import JobResult
 from vrx.pipeline.resume.workspace import folder_of
@@ -113,7 +118,34 @@ def test_many_kinds_of_clips_have_the_bytes_of_one_process(cluster: Any, make: M
 def test_shipped_files_give_the_same_bytes(cluster: Any, make: Maker, tmp_path: Path) -> None:
     made = [make("sound"), make("one frame")]
     jobs = jobs_of([one.clip for one in made], tmp_path)
-    check_results(jobs, made, run(jobs, cluster, ship=True))
+    pictures = sequence_of(tmp_path / "pictures", 3)
+    numbered, alone = (
+        replace(jobs[0], source=str(pictures), output=replace(jobs[0].output, path=str(tmp_path / name / "%02d.png")))
+        for name in ("there", "here")
+    )
+    for name in ("there", "here"):
+        (tmp_path / name).mkdir()
+    copies = Path(tempfile.gettempdir()) / FOLDER
+    before = set(copies.glob("*"))
+    results = run([*jobs, numbered], cluster, ship=True)
+    sent = results.pop(2).result
+    assert not isinstance(sent, VrxError), sent
+    assert sent.frames == 3
+    check_results(jobs, made, results)
+    restore_in_spans(alone)
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert sorted(expected) == ["00.png", "01.png", "02.png"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == expected
+    assert set(copies.glob("*")) <= before  # nodes keep nothing
+
+
+def sequence_of(folder: Path, count: int) -> Path:
+    """A numbered sequence of pictures."""
+    folder.mkdir()
+    for number in range(count):
+        picture = np.random.default_rng(number).integers(0, 256, (32, 48, 3), np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:02d}.png")
+    return folder / "%02d.png"
 
 
 class Killer:
@@ -221,3 +253,36 @@ def test_an_interrupted_batch_needs_no_other_command(cluster: Any, make: Maker, 
     check_results(jobs, made, run(jobs, cluster, again.append))
     finished = [e for e in again if isinstance(e, events.Finished)]
     assert [e.input for e in finished if e.resumed_frames == e.frames] == complete
+
+
+class AtFirstSpan(Deadline):
+    """A deadline that is there once a span is begun; `heard` are all events."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime.now().astimezone())
+        object.__setattr__(self, "heard", [])
+
+    heard: list[Event]
+
+    @property
+    def passed(self) -> bool:
+        return any(isinstance(e, events.UnitChanged) and e.span is not None for e in self.heard)
+
+
+def test_after_the_deadline_spans_at_work_are_finished_and_saved(cluster: Any, make: Maker, tmp_path: Path) -> None:
+    made, deadline = make("many cuts"), AtFirstSpan()
+    (job,) = jobs_of([made.clip], tmp_path)
+    batch = api.batch([job], deadline.heard.append, BatchSettings(ray=cluster.address, deadline=deadline))
+    with pytest.raises(StoppedError, match=r"stopped at \d\d:\d\d") as caught:
+        batch.restore_all()
+    assert caught.value.exit_code == 130
+    units = [e for e in deadline.heard if isinstance(e, events.UnitChanged) and e.span is not None]
+    done = sum(e.frames for e in units if e.state == "done")
+    assert {e.span for e in units if e.state == "begun"} == {e.span for e in units if e.state == "done"}
+    assert 0 < done < FRAMES
+    assert [(e.done, e.saved, e.exit_code) for e in batch.stops] == [(done, done, 130)]
+    assert f"{done} saved; the same command resumes there" in str(interruption(caught.value, batch))
+    heard: list[Event] = []
+    restore_in_spans(job, heard.append)
+    assert [e.facts["frames"] for e in heard if isinstance(e, events.Noted) and e.code == "resuming"] == [done]
+    assert outputs([job])[0].read_bytes() == made.result

@@ -100,7 +100,7 @@ def test_without_ray_one_line_says_how_to_get_it(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--ray", "local", "--jobs", "2"), "--ray and --jobs are mutually exclusive"),
+        (("--ray", "local", "--jobs", "2"), "there are as many workers as cores and memory allow"),
         (("--ray", "local", "--preview"), "--ray and previews are mutually exclusive"),
         (("--ship",), "--ship is for runs on a cluster"),
     ],
@@ -237,6 +237,38 @@ def test_a_node_that_comes_back_in_time_goes_on(clock: Clock, monkeypatch: pytes
         clock.now += 1
         made.update()
     assert len(made.ready) == 2
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(float("inf"), 4), (3, 4), (1, 3), (0, 2)])
+def test_workers_are_asked_for_while_there_is_work_for_them(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, wanted: float, asked: int
+) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 1000.0, 2: 1000.0})
+    made = crew_of(cloud, monkeypatch)
+    made.gather()
+    made.dismiss(made.ready[0])
+    made.lose(made.ready[0], "its process ended")
+    made.update(wanted)
+    clock.now += crew.LOOK_AGAIN + 1
+    made.update(wanted)
+    assert cloud.asked == asked
+
+
+def test_a_run_that_has_nothing_left_to_hand_out_needs_no_workers(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 1000.0, 2: 1000.0})
+    made = crew_of(cloud, monkeypatch)
+    made.gather()
+    cloud.nodes = []
+    for worker in list(made.ready):
+        made.dismiss(worker)
+    clock.now += crew.PATIENCE + 1
+    made.update(0)
+    with pytest.raises(DeviceError, match="all workers of the cluster are gone"):
+        while clock.now < 1000 + 3 * crew.PATIENCE:
+            clock.now += 1
+            made.update(1)
 
 
 @pytest.mark.parametrize(("seconds", "looks"), [(4.9, 1), (5.1, 2)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRX_HOME", str(tmp_path / "home"))
 
 
-def record_of(folder: Path, scale: int = 2) -> BatchRecord:
+def record_of(folder: Path, scale: int = 2, skip_existing: bool = False) -> BatchRecord:
     """The record of two jobs, as a process that begins finds it."""
     jobs = [make_job(folder / f"{name}.mkv", folder / f"{name}.out.mkv", overwrite=scale == 3) for name in "ab"]
+    jobs = [replace(job, output=replace(job.output, skip_existing=skip_existing)) for job in jobs]
     return BatchRecord(jobs, [Path(str(job.output.path)) for job in jobs])
 
 
@@ -35,6 +37,7 @@ def recorded(tmp_path: Path) -> Path:
 
 def test_a_recorded_result_is_known_to_the_next_run(recorded: Path) -> None:
     assert record_of(recorded).frames_of(0) == 90
+    assert record_of(recorded, skip_existing=True).frames_of(0) == 90  # as --until and -n set it
     assert record_of(recorded).frames_of(1) is None
 
 

@@ -71,7 +71,7 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
         quiet=quiet,
         verbose=options.verbose,
         opening=words[0] if words else "-",
-        side_by_side=options.batch.jobs > 1,
+        side_by_side=options.batch.jobs > 1 or options.batch.ray is not None,
     )
     with watcher(console, shown, options.json) as watch:
         jobs = [job_of(template, found) for found in expand(words, template, options, watch)]

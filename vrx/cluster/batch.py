@@ -19,7 +19,7 @@ from vrx.cluster.cost import Rates, counts_for, find_limit, measure_disk, simula
 from vrx.cluster.crew import Crew, difference_of
 from vrx.cluster.record import BatchRecord
 from vrx.cluster.run import Run, Setup
-from vrx.cluster.shipping import files_of, size_of
+from vrx.cluster.shipping import size_of, source_size
 from vrx.cluster.units import Facts
 from vrx.cluster.worker import versions
 from vrx.errors import StoppedError, UsageError, VrxError
@@ -52,7 +52,7 @@ class ClusterBatch(Batch):
         try:
             where = self._cluster.enter_context(connect.connect(settings.ray, settings.ship))
             nodes = connect.find_nodes()
-            need = connect.plan_workers(nodes, memory_of(jobs, settings), jobs[0].model.threads)
+            need = connect.plan_workers(nodes, memory_of(jobs), jobs[0].model.threads)
             template = absolute(replace(jobs[0], model=replace(jobs[0].model, threads=need.threads)))
             self._threads = need.threads
             self._crew = Crew(need, template, watch, shared=not settings.ship)
@@ -100,16 +100,24 @@ class ClusterBatch(Batch):
         try:
             plans = super().plan_all()
             self.plan_note = self._predict(plans)
+            if self._settings.ship:
+                self.plan_note = self._add_shipped(self.plan_note, plans)
             return plans
         finally:
             self.close()
+
+    def _add_shipped(self, note: Note | None, plans: Sequence[Plan | VrxError]) -> Note:
+        """A note about a plan that also says how much is shipped for it."""
+        size = sum(size_of(job) for job, plan in zip(self.jobs, plans, strict=True) if is_work(plan))
+        text = f"{format_bytes(size)} are shipped to the nodes" + (f"; {note.text}" if note else "")
+        return Note("cluster-plan", text, {**(note.facts if note else {}), "bytes": size})
 
     def _predict(self, plans: Sequence[Plan | VrxError]) -> Note | None:
         """What the cost model says, from spans that are found for it now; None where a model's speed is not known."""
         files: list[list[int]] = []
         seconds, scanned, size, frames = 0.0, 0.0, 0.0, 0
         for job, plan in zip(self.jobs, plans, strict=True):
-            if isinstance(plan, VrxError) or plan.action not in ("write", "replace"):
+            if isinstance(plan, VrxError) or not is_work(plan):
                 continue
             if plan.seconds is None or not plan.frames:
                 return None
@@ -119,7 +127,7 @@ class ClusterBatch(Batch):
             found = sum(files[-1])
             frames, seconds = frames + found, seconds + plan.seconds * found / plan.frames
             pixels = plan.target_size[0] * plan.target_size[1] / (plan.source_size[0] * plan.source_size[1])
-            size += Path(job.source).stat().st_size * pixels
+            size += source_size(job) * pixels
         if not frames:
             return None
         threads = torch.get_num_threads() if self._facts.means.device == "cpu" else self._threads
@@ -156,6 +164,7 @@ class ClusterBatch(Batch):
             destinations=self.destinations,
             outputs=self._outputs,
             crew=self._crew,
+            deadline=self._settings.deadline,
             watch=self._watch,
             runner=self._runner,
             pool=self._pool,
@@ -196,6 +205,11 @@ class ClusterBatch(Batch):
         return self.results
 
 
+def is_work(plan: Plan | VrxError) -> bool:
+    """Whether a run restores what was planned."""
+    return not isinstance(plan, VrxError) and plan.action in ("write", "replace")
+
+
 def format_seconds(seconds: float) -> str:
     """A time in the unit that suits it."""
     for unit, length in (("h", 3600), ("min", 60)):
@@ -216,21 +230,18 @@ def absolute(job: Job) -> Job:
 
 def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
     """Refuse pipes, previews, and options of runs on one machine.  Raises UsageError."""
-    for option, given in (("--jobs", settings.jobs > 1), ("--until", settings.deadline.moment is not None)):
-        if given:
-            raise UsageError(f"--ray and {option} are mutually exclusive", "Remove one of them")
+    if settings.jobs > 1:
+        hint = "Remove --jobs: there are as many workers as cores and memory allow; with more --threads there are fewer"
+        raise UsageError("--ray and --jobs are mutually exclusive", hint)
     if any(job.source == "-" or job.output.path == "-" for job in jobs):
         raise UsageError("--ray and pipes are mutually exclusive", "Name the input, and the result with -o")
     if any(job.preview is not None for job in jobs):
         raise UsageError("--ray and previews are mutually exclusive", "Remove one of them")
 
 
-def memory_of(jobs: Sequence[Job], settings: BatchSettings) -> int:
+def memory_of(jobs: Sequence[Job]) -> int:
     """Bytes that a worker takes for the largest file; what cannot be read is said when it is its turn."""
-    if settings.ship:
-        for job in jobs:
-            files_of(job)
-    largest = max(jobs, key=lambda job: Path(job.source).stat().st_size if Path(job.source).is_file() else 0)
+    largest = max(jobs, key=source_size)
     with suppress(VrxError), Session(largest, events.ignore, ModelPool()) as session:
         session.open()
         return memory_needed(session) or BASE_MEMORY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -168,6 +168,10 @@ class Actor:
     def begin(self, unit: object, label: str) -> Any:
         """Have it work on a unit: a stream of references to messages."""
         return self.handle.work.options(name=label).remote(unit)
+
+    def forget(self, keys: Collection[str]) -> Any:
+        """Have it remove its node's copies of shipments, once it is idle: a reference."""
+        return self.handle.forget.remote(tuple(keys))
 
     def kill(self) -> None:
         """End it, whatever it is doing."""

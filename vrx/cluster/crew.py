@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -22,6 +23,7 @@ GRACE = 60.0  # seconds that a run waits for all workers once some are ready, an
 PATIENCE = 300.0  # seconds that it waits for the first worker, and for another one once all are gone
 LOOK_AGAIN = 5.0  # seconds after which new nodes are looked for
 MAX_LOST = 5  # workers in a row that end before they are ready
+SETTLE = 10.0  # seconds that a run waits at its end for nodes to remove what was shipped
 SLOW = 1.5  # times as long as a fresh attempt would take: then the last tasks are begun a second time
 MIN_SECONDS = 5.0  # that a task has been worked on by then
 
@@ -68,6 +70,7 @@ class Crew:
         self._numbers = count(1)
         self._looked, self._lost, self._room = 0.0, 0, 0
         self._manned = monotonic()  # when a worker was ready last
+        self._forgetting: list[Any] = []  # references to what nodes are removing
         self.asked: dict[str, Actor] = {}
         self.ready: list[Worker] = []
         self.tallies: dict[str, Tally] = {}
@@ -101,22 +104,23 @@ class Crew:
         for worker in arrived:
             self._welcome(worker)
 
-    def look(self) -> None:
-        """Ask for as many workers as there is room for; new nodes get theirs."""
+    def look(self, wanted: float = inf) -> None:
+        """Ask for as many workers as there is room for, up to as many as are `wanted`; new nodes get theirs."""
         self._looked = monotonic()
         self.nodes = {node.id: node for node in connect.find_nodes()}
         self._room = sum(self._need.places(node) for node in self.nodes.values())
-        for _ in range(self._room - len(self.asked) - len(self.ready)):
+        for _ in range(int(min(self._room, wanted)) - len(self.asked) - len(self.ready)):
             name = f"vrx worker {next(self._numbers)}"
             self.asked[name] = connect.hire(name, self._need, self._job, self._shared, self._pixels)
 
-    def update(self) -> None:
-        """Take in workers that became ready meanwhile, and ask for more where nodes came.
+    def update(self, wanted: float = inf) -> None:
+        """Take in workers that became ready meanwhile, and ask for more where nodes came or workers went.
 
-        Raises DeviceError where all workers are gone, and none has come for a time.
+        `wanted` are as many workers as have something to do; none is asked for above that.  Raises DeviceError where
+        all workers are gone that there is something to do for, and none has come for a time.
         """
         if monotonic() - self._looked > LOOK_AGAIN:
-            self.look()
+            self.look(wanted)
         while True:
             worker, error = self._next_arrival(0.0)
             if worker is None and error is None:
@@ -130,7 +134,7 @@ class Crew:
                     self._welcome(worker)
             if error is not None:
                 self._note("worker-refused", error[0], error[0], f"is not used: {error[1].message}")
-        if self.ready:
+        if self.ready or not wanted:
             self._manned = monotonic()
             return
         waited = monotonic() - self._manned
@@ -180,18 +184,30 @@ class Crew:
         )
 
     def lose(self, worker: Worker, why: str) -> None:
-        """A worker is gone; another one is asked for where there is room."""
+        """A worker is gone; the next update asks for another one where it is wanted and there is room."""
         self.ready.remove(worker)
         self.tallies[worker.node.name].failures += 1
         self._note("worker-lost", worker.name, worker.node.name, f"is gone: {why}")
         worker.actor.kill()
-        self.look()
+        self._looked = -inf
 
     def dismiss(self, worker: Worker) -> None:
-        """End a worker whose work is no longer wanted, and ask for another one."""
+        """End a worker whose work is no longer wanted; the next update asks for another one as after a loss."""
         worker.actor.kill()
         self.ready.remove(worker)
-        self.look()
+        self._looked = -inf
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Have shipments of those keys removed from all nodes."""
+        one = {worker.node.id: worker for worker in sorted(self.ready, key=lambda worker: worker.task is None)}
+        self._forgetting += [worker.actor.forget(keys) for worker in one.values()]
+
+    def settle(self) -> None:
+        """Wait a moment for what nodes are still to remove."""
+        end = monotonic() + SETTLE
+        while self._forgetting and monotonic() < end:
+            done = connect.wait(self._forgetting, end - monotonic())
+            self._forgetting = [reference for reference in self._forgetting if reference not in done]
 
     def kill(self) -> None:
         """End all."""

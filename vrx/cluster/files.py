@@ -14,11 +14,11 @@ from time import perf_counter
 
 from vrx import events
 from vrx.cluster.record import BatchRecord
-from vrx.cluster.shipping import Shipment, ship
+from vrx.cluster.shipping import Shipment, ship, source_size
 from vrx.cluster.units import FileDone, FileUnit, SpanDone, SpanUnit, Unit
-from vrx.errors import OutputError, StoppedError, VrxError, resource_errors
+from vrx.errors import StoppedError, VrxError, resource_errors
 from vrx.events import Watcher
-from vrx.media.atomic import commit, make_folder, write_error
+from vrx.media.atomic import commit, make_folder
 from vrx.media.partial_files import partial_folder
 from vrx.media.segments import Segment
 from vrx.pipeline import paths
@@ -56,7 +56,8 @@ class FileRun:
     """One job of the batch on its way to its result.
 
     `tasks` were made of it, and once it is `fed` no more are: both change under the backlog's condition.  `ended` of
-    them are done.  `bytes` is its weight, 1 where it has no size.  `result` is its end.
+    them are done.  `bytes` is its weight, 1 where it has no size.  `shipped` are the keys of what nodes have copies of.
+    `result` is its end.
     """
 
     def __init__(self, number: int, job: Job, destination: paths.Destination | None) -> None:
@@ -68,9 +69,8 @@ class FileRun:
         self.staging: Path | None = None
         self.tasks = self.ended = self.expected = 0
         self.fed = False
-        self.bytes = 1
-        with suppress(OSError):
-            self.bytes = max(1, Path(job.source).stat().st_size)
+        self.shipped: set[str] = set()
+        self.bytes = max(1, source_size(job))
         self.result: RestoreResult | VrxError | None = None
         self._whole: FileDone | None = None  # what came of it where it was restored at once
 
@@ -301,12 +301,18 @@ class Feeder:
         file.spanned = file.stack.enter_context(SpannedResult(session, self._means))
         file.expected = session.frames or 0
         self._settings.watch(started(file, session, self._means))
-        shipments = ship(self._settings.on_worker(file.job)) if self._settings.ships else ()
+        shipments = self._ship(file, self._settings.on_worker(file.job))
         for work in file.spanned.works(lambda: self._check(file)):
             self._backlog.put(self._span_task(file, work, shipments))
         assert file.spanned.found is not None
         file.expected = file.spanned.found.frames
         self._backlog.end_file(file)
+
+    def _ship(self, file: FileRun, job: Job) -> tuple[Shipment, ...]:
+        """What a job of a file reads, where files travel."""
+        shipments = ship(job, file.number) if self._settings.ships else ()
+        file.shipped |= {shipment.key for shipment in shipments}
+        return shipments
 
     def _check(self, file: FileRun) -> None:
         """Look through no file that has failed meanwhile."""
@@ -341,7 +347,7 @@ class Feeder:
             resume=False,
         )
         job = self._settings.on_worker(replace(file.job, output=output, model=self._means.settings(file.job.model)))
-        shipments = ship(job) if self._settings.ships else ()
+        shipments = self._ship(file, job)
         unit = FileUnit(job=job, limit=limit, shipments=shipments, returns=self._settings.ships)
         self._backlog.put(
             Task(file, unit, file.bytes, min(limit, SEGMENT_FRAMES), Path(file.job.source).name), last=True
@@ -373,14 +379,3 @@ def started(file: FileRun, session: Session, means: Means) -> events.Started:
         dtype=means.dtype,
         resumed_frames=file.spanned.saved,
     )
-
-
-def append(folder: Path, name: str, content: bytes) -> None:
-    """Add a piece to a file that is sent back.  Raises OutputError."""
-    if Path(name).name != name:
-        raise OutputError(f"refused to write {name}")
-    try:
-        with (folder / name).open("ab") as file:
-            file.write(content)
-    except OSError as error:
-        raise write_error(folder / name, error) from error

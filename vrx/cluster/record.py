@@ -1,6 +1,7 @@
 """Record of a batch: which of its results are complete, so that the same command, run again, does the rest.
 
-One file in the cache folder, for jobs and settings alike; a result or an input that changed meanwhile is not in it.
+One file in the cache folder, for jobs and settings alike, with or without --until and -n; a result or an input that
+changed meanwhile is not in it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +24,8 @@ class BatchRecord:
 
     def __init__(self, jobs: Sequence[Job], outputs: Sequence[Path | None]) -> None:
         self._jobs, self._outputs = jobs, outputs
-        words = [repr(job) for job in jobs] + [str(path and path.absolute()) for path in outputs]
+        words = [repr(replace(job, output=replace(job.output, skip_existing=False))) for job in jobs]
+        words += [str(path and path.absolute()) for path in outputs]
         name = sha256("\n".join(words).encode()).hexdigest()[:16]
         self._path = Environment.read().cache / FOLDER / f"{name}.json"
         self._done: dict[str, list[object]] = {}

@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic, perf_counter, sleep
 
 from vrx import events
+from vrx.batches import Deadline
 from vrx.cluster import connect
 from vrx.cluster.connect import LostError
 from vrx.cluster.crew import Crew, Worker, find_slow
-from vrx.cluster.files import Backlog, Feeder, FeederSettings, FileRun, Task, append
+from vrx.cluster.files import Backlog, Feeder, FeederSettings, FileRun, Task
+from vrx.cluster.pieces import folder_of, piece_prefix, take_in
 from vrx.cluster.record import BatchRecord
 from vrx.cluster.units import Beat, FileDone, Message, Piece, SpanDone, SpanUnit, TooLong
 from vrx.errors import InputError, StoppedError, UsageError, VrxError
@@ -39,13 +42,15 @@ WAITING = 4  # tasks for each worker that wait, at most: more would only take me
 class Setup:
     """What a run has: its jobs and where their results go, its crew and its model, and where it leaves what came of it.
 
-    `on_worker` makes a job one of a worker; `ships`: files travel through the cluster.
+    After the `deadline` no task is begun.  `on_worker` makes a job one of a worker; `ships`: files travel through the
+    cluster.
     """
 
     jobs: Sequence[Job]
     destinations: Sequence[Destination | None]
     outputs: Sequence[Path | None]
     crew: Crew
+    deadline: Deadline
     watch: Watcher
     runner: JobRunner
     pool: ModelPool
@@ -102,6 +107,7 @@ class Run:
             try:
                 while any(file.result is None for file in self._files):
                     self._step()
+                self._crew.settle()
             except (KeyboardInterrupt, StoppedError) as stop:
                 self._crew.kill()
                 self._backlog.close()
@@ -118,9 +124,11 @@ class Run:
         self._report(last=True)
 
     def _step(self) -> None:
-        self._crew.update()
+        over = self._setup.deadline.passed
+        busy = sum(worker.task is not None for worker in self._crew.ready)
+        self._crew.update(0 if over else count_wanted(self._files, len(self._backlog), busy))
         names = [worker.name for worker in self._crew.ready]
-        for worker in list(self._crew.idle()):
+        for worker in [] if over else list(self._crew.idle()):
             task = self._backlog.take(worker.name, names)
             if task is not None:
                 self._start(worker, task, "begun")
@@ -135,6 +143,9 @@ class Run:
         for future in [future for future in self._joining if future.done()]:
             self._joined(future)
         self._report()
+        at_work = self._joining or any(worker.task is not None for worker in self._crew.ready)
+        if over and not at_work and any(file.result is None for file in self._files):
+            raise self._setup.deadline.stop()
 
     def _start(self, worker: Worker, task: Task, state: str) -> None:
         worker.begin(task)
@@ -184,7 +195,7 @@ class Run:
         if isinstance(message, Piece):
             if not task.settled and task.file.result is None:
                 with self._failures(worker, task):
-                    append(folder_of(task), f"{piece_prefix(worker)}{message.name}", message.content)
+                    take_in(folder_of(task), piece_prefix(worker), message)
             return
         tally, worker.task = self._crew.tallies[worker.node.name], None
         tally.seconds += monotonic() - worker.begun
@@ -285,6 +296,8 @@ class Run:
         for worker in [w for w in self._crew.ready if w.task is not None and w.task.file is file]:
             worker.task = None
             self._crew.dismiss(worker)
+        if file.shipped:
+            self._crew.forget(file.shipped)
         if file.fed or not isinstance(result, VrxError):
             file.close()
         seconds = perf_counter() - file.begin
@@ -350,6 +363,13 @@ class Run:
         return min(1.0, file.share + sum(running.values()) / file.expected)
 
 
+def count_wanted(files: Sequence[FileRun], waiting: int, busy: int) -> float:
+    """How many workers have something to do, with so many tasks `waiting` and `busy` workers; no limit while files
+    are still to be divided.
+    """
+    return inf if any(file.result is None and not file.fed for file in files) else waiting + busy
+
+
 def find_bound(workers: int) -> int:
     """How many tasks wait at most; a few more where there are few workers, for the heaviest to come first."""
     return WAITING * max(2, workers)
@@ -370,19 +390,6 @@ def finished(job: Job, result: RestoreResult, resumed: int) -> events.Finished:
         seconds=result.seconds,
         resumed_frames=resumed,
     )
-
-
-def piece_prefix(worker: Worker) -> str:
-    """What the names of files begin with while a worker sends them."""
-    return f".{worker.name.replace(' ', '-')}."
-
-
-def folder_of(task: Task) -> Path:
-    """Where what a task makes is to be on the driver's machine."""
-    if isinstance(task.unit, SpanUnit):
-        return task.unit.folder
-    assert task.file.staging is not None
-    return task.file.staging
 
 
 def type_of(error: VrxError) -> type[VrxError]:

@@ -1,12 +1,14 @@
 """Files that travel through Ray's object store, for nodes that do not see the driver's disks.
 
-A file is put there in blocks, once; each node writes it to its own disk, once, whatever the number of its workers.
+What a job reads is put there in blocks, once; each node writes it to its own disk, once, whatever the number of its
+workers, and removes it when the job is done.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,9 +16,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from vrx.errors import InputError, UsageError
-from vrx.files import replace_file
-from vrx.media.file_types import is_pattern
+from vrx.errors import InputError
+from vrx.media.file_types import STILL_SUFFIXES, is_pattern, sequence_members
 from vrx.settings import Job
 
 BLOCK = 32 << 20  # bytes of an object
@@ -25,50 +26,92 @@ FOLDER = "vrx-shipped"  # in the temporary folder of a node
 
 @dataclass(frozen=True)
 class Shipment:
-    """A file of the driver at `path`: its bytes as references to objects, and their hash."""
+    """What a job of the driver reads at `path`: a file, a folder of pictures or a numbered pattern.
+
+    `members` are the names and sizes of its files, `blocks` their bytes, one file after the other, as references to
+    objects.  `key` names it on every node; other jobs have other keys for the same content.
+    """
 
     path: str
-    size: int
-    sha256: str
+    folder: bool
+    members: tuple[tuple[str, int], ...]
     blocks: tuple[Any, ...]
+    key: str
 
 
-def files_of(job: Job) -> list[Path]:
-    """The files that a job reads, its checkpoint apart.  Raises UsageError for folders and patterns."""
+def paths_of(job: Job) -> list[Path]:
+    """What a job reads, its checkpoint apart."""
     found = [Path(job.source)]
     found += [] if job.restore.mask is None else [job.restore.mask]
-    found += [] if job.selection.scenes in ("auto", "off") else [Path(job.selection.scenes)]
-    for path in found:
-        if path.is_dir() or is_pattern(path):
-            raise UsageError(
-                f"--ship sends single files, and {path} is many", "Put it on a file system that all nodes see"
-            )
-    return found
+    return found + ([] if job.selection.scenes in ("auto", "off") else [Path(job.selection.scenes)])
+
+
+def members_of(path: Path) -> list[Path]:
+    """The files of what a job reads: of a folder its pictures, of a pattern the numbered ones."""
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES and p.is_file())
+    return sequence_members(path) if is_pattern(path) else [path]
 
 
 def size_of(job: Job) -> int:
-    """Bytes that are shipped for a job."""
-    return sum(path.stat().st_size for path in files_of(job) if path.is_file())
+    """Bytes that are shipped for a job; what does not exist has none."""
+    return sum(map(bytes_at, paths_of(job)))
 
 
-def ship(job: Job) -> tuple[Shipment, ...]:
-    """Put the files of a job into the object store."""
-    return tuple(map(put, files_of(job)))
+def source_size(job: Job) -> int:
+    """Bytes of a job's source, of all pictures of a pattern; 0 where there is none."""
+    return bytes_at(Path(job.source))
 
 
-def put(path: Path) -> Shipment:
-    """Put a file into the object store.  Raises InputError."""
+def bytes_at(path: Path) -> int:
+    """Bytes of the files of what a job reads."""
+    return sum(member.stat().st_size for member in members_of(path) if member.is_file())
+
+
+def ship(job: Job, number: int) -> tuple[Shipment, ...]:
+    """Put what the job of a number reads into the object store.  Raises InputError."""
+    return tuple(put(path, number) for path in paths_of(job))
+
+
+def put(path: Path, number: int) -> Shipment:
+    """Put a file, a folder or a pattern of a job into the object store.  Raises InputError."""
     import ray
 
-    digest, blocks = sha256(), []
-    try:
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(BLOCK), b""):
-                digest.update(block)
-                blocks.append(ray.put(block))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    return Shipment(str(path), path.stat().st_size, digest.hexdigest(), tuple(blocks))
+    files = members_of(path)
+    if not files:
+        raise InputError(f"cannot read {path}: no such files")
+    members: list[tuple[str, int]] = []
+    digest, blocks = sha256(f"{number} {path}".encode()), []
+    for block in join_blocks(read_members(files, members)):
+        digest.update(block)
+        blocks.append(ray.put(block))
+    digest.update(repr(members).encode())
+    return Shipment(str(path), path.is_dir(), tuple(members), tuple(blocks), digest.hexdigest())
+
+
+def read_members(files: Iterable[Path], members: list[tuple[str, int]]) -> Iterator[bytes]:
+    """The content of files in pieces; what was read of each goes to `members`.  Raises InputError."""
+    for file in files:
+        size = 0
+        try:
+            for piece in read_pieces(file):
+                size += len(piece)
+                yield piece
+        except OSError as error:
+            raise InputError(f"cannot read {file}: {error.strerror}") from error
+        members.append((file.name, size))
+
+
+def join_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces joined to blocks: an object for each of many small files would take longer than its bytes."""
+    held = bytearray()
+    for piece in pieces:
+        if held and len(held) + len(piece) > BLOCK:
+            yield bytes(held)
+            held.clear()
+        held += piece
+    if held:
+        yield bytes(held)
 
 
 def unpack(job: Job, shipments: tuple[Shipment, ...]) -> Job:
@@ -87,17 +130,54 @@ def unpack(job: Job, shipments: tuple[Shipment, ...]) -> Job:
 
 
 def receive(shipment: Shipment) -> Path:
-    """This node's copy of a file, written by the first that asks for it."""
+    """This node's copy of what was shipped, written by the first that asks for it."""
     import ray
 
-    folder = Path(tempfile.gettempdir()) / FOLDER / shipment.sha256
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / Path(shipment.path).name
-    with FileLock(folder / ".lock"):
-        if not path.exists():
-            with replace_file(path) as partial, partial.open("wb") as file:
-                file.writelines(ray.get(block) for block in shipment.blocks)
-    return path
+    top = Path(tempfile.gettempdir()) / FOLDER
+    top.mkdir(parents=True, exist_ok=True)
+    folder = top / shipment.key
+    with FileLock(top / f"{shipment.key}.lock"):
+        if not folder.exists():
+            partial = Path(tempfile.mkdtemp(prefix=f".{shipment.key}.", dir=top))
+            try:
+                write_members(shipment, (ray.get(block) for block in shipment.blocks), partial)
+                partial.rename(folder)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    return copy_of(shipment)
+
+
+def copy_of(shipment: Shipment) -> Path:
+    """Where a node has its copy of what was shipped."""
+    folder = Path(tempfile.gettempdir()) / FOLDER / shipment.key
+    return folder if shipment.folder else folder / Path(shipment.path).name
+
+
+def name_originals(text: str, shipments: Iterable[Shipment]) -> str:
+    """A text in which copies have the names of what they are copies of."""
+    for shipment in shipments:
+        text = text.replace(str(copy_of(shipment)), shipment.path)
+    return text
+
+
+def write_members(shipment: Shipment, blocks: Iterator[bytes], folder: Path) -> None:
+    """Write the files of a shipment from its blocks."""
+    block = memoryview(b"")
+    for name, size in shipment.members:
+        with (folder / name).open("wb") as file:
+            while size:
+                block = block or memoryview(next(blocks))
+                part, block = block[:size], block[size:]
+                size -= file.write(part)
+
+
+def forget(keys: Iterable[str]) -> None:
+    """Remove this node's copies of what was shipped, if it has any."""
+    top = Path(tempfile.gettempdir()) / FOLDER
+    for key in keys:
+        shutil.rmtree(top / key, ignore_errors=True)
+        (top / f"{key}.lock").unlink(missing_ok=True)
 
 
 def read_pieces(path: Path) -> Iterator[bytes]:

@@ -51,10 +51,11 @@ class Beat:
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes of a finished file, in order; they are appended to the file of that `name`."""
+    """Bytes of a finished file of that `name`, in order; the `first` ones begin it."""
 
     name: str
     content: bytes
+    first: bool
 
 
 @dataclass(frozen=True)

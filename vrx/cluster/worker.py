@@ -19,7 +19,7 @@ import torch
 
 import vrx
 from vrx import events
-from vrx.cluster.shipping import read_pieces, unpack
+from vrx.cluster.shipping import Shipment, forget, name_originals, read_pieces, unpack
 from vrx.cluster.units import (
     Beat,
     Facts,
@@ -102,6 +102,10 @@ class VrxWorker:
         except Exception as error:  # noqa: BLE001 - the driver tells it, with the name of the node
             return as_failure(error, job)
 
+    def forget(self, keys: tuple[str, ...]) -> None:
+        """Remove this node's copies of shipments."""
+        forget(keys)
+
     def work(self, unit: Unit) -> Iterator[Message]:
         """Restore a unit: beats while it goes on, pieces of what is sent back, and its outcome at the end."""
         messages: SimpleQueue[Message] = SimpleQueue()
@@ -122,10 +126,12 @@ class VrxWorker:
             outcome = UnitFailed(as_failure(error, job) if isinstance(error, Exception) else VrxError(repr(error)))
         if isinstance(outcome, UnitFailed):
             self._pool.drop()  # its state is undefined
+            failure = outcome.error
+            failure.message, failure.hint = (name_originals(s, unit.shipments) for s in (failure.message, failure.hint))
         messages.put(outcome)
 
     def _restore(self, unit: Unit, messages: SimpleQueue[Message]) -> Outcome:
-        watch = Beats(messages)
+        watch = Beats(messages, unit.shipments)
         messages.put(Beat(0))
         try:
             return self._send_back(unit, messages, watch) if unit.returns else self._restore_in(unit, None, watch)
@@ -139,8 +145,8 @@ class VrxWorker:
             outcome = self._restore_in(unit, folder, watch)
             names = (outcome.name,) if isinstance(outcome, SpanDone) else ()
             for name in outcome.names if isinstance(outcome, FileDone) else names:
-                for content in read_pieces(folder / name):
-                    messages.put(Piece(name, content))
+                for number, content in enumerate(read_pieces(folder / name)):
+                    messages.put(Piece(name, content, first=number == 0))
             return outcome
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -171,15 +177,16 @@ class VrxWorker:
 class Beats:
     """A watcher that sends a beat now and then, and every note at the next."""
 
-    def __init__(self, messages: SimpleQueue[Message]) -> None:
-        self._messages, self._sent, self._notes, self._done = messages, monotonic(), [], 0
+    def __init__(self, messages: SimpleQueue[Message], shipments: tuple[Shipment, ...]) -> None:
+        self._messages, self._shipments, self._sent, self._notes, self._done = messages, shipments, monotonic(), [], 0
 
     _notes: list[Note]
 
     def __call__(self, event: Event) -> None:
         """Take an event of the run."""
         if isinstance(event, events.Noted):
-            self._notes.append(Note(event.code, event.text, event.facts, event.level))
+            text = name_originals(event.text, self._shipments)
+            self._notes.append(Note(event.code, text, event.facts, event.level))
         elif isinstance(event, events.Advanced):
             self._done = event.done
         elif not isinstance(event, events.Finished):
