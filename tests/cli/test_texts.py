@@ -87,6 +87,8 @@ deblur in.mkv -s 2
 inpaint in.mkv
 inpaint in.mkv -m none.png
 inpaint in.mkv -m text.mp4
+inpaint in.mkv --dilate inf
+inpaint in.mkv --dilate 1.5
 info
 info none.mp4
 info none.mp4 gone.mp4

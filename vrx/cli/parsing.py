@@ -24,10 +24,12 @@ def parse_number(text: str, option: str, automatic: str = "auto") -> float | Non
 
 def parse_pixels(text: str, option: str) -> int | None:
     """A whole number, or None for `auto`.  Raises UsageError."""
-    number = parse_number(text, option)
-    if number is not None and number != int(number):
-        raise UsageError(f"{option} is {text!r}", "Use a whole number of pixels or auto")
-    return None if number is None else int(number)
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"{option} is {text!r}", "Use a whole number of pixels or auto") from error
 
 
 def parse_grain(text: str) -> float:
