@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.pipeline.mask.footage import SIZE, Luma, pan
+from vrx.pipeline.mask import characters, plate
 from vrx.pipeline.mask.characters import CharacterFinder, Line
 from vrx.pipeline.mask.plate import include_plate
 from vrx.pipeline.mask.samples import gradients
@@ -113,3 +114,14 @@ def test_what_has_not_four_sides_of_one_kind_is_no_plate() -> None:
     assert include_plate(box, slopes_of(luma)) == box
     luma[100:180, 10:200] = 230  # too far away
     assert include_plate(box, slopes_of(luma)) == box
+
+
+def test_settings_are_those_that_were_tried() -> None:
+    c = characters
+    assert (c.LEAST_SAMPLES, c.SAME_LIGHT, c.ALWAYS, c.CHANGING, c.TURNING, c.LEAST_TURNS) == (
+        8, 16, 0.88, 0.12, 0.08, 3,
+    )  # fmt: skip
+    assert (c.BRIDGE, c.LEAST_STROKES, c.ONE_LIGHT, c.DARKEST, c.SHORTEST, c.TALLEST) == (15, 24, 24, 80, 6, 0.12)
+    assert (c.BAND, c.LEAST_WIDTH, c.WIDEST, c.LINE_REACH, c.FEWEST, c.MOST) == (0.2, 2.5, 0.9, 1.2, 0.1, 0.7)
+    assert (c.CONSTANT, c.VARIED, c.EVEN, c.OPAQUE, c.FULL, c.ALONE, c.MARGIN) == (0.15, 0.33, 7.0, 4.0, 0.7, 0.15, 3)
+    assert (plate.REACH, plate.WITHIN, plate.EDGE, plate.SIDE) == (0.9, 3, 6.0, 0.85)

@@ -1,16 +1,15 @@
 """Where a scene stays, a logo is told by its look; in an opaque one, missing parts by their light."""
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import pytest
 
 from tests.pipeline.mask.footage import SIZE, Luma, lettering, overlaid, pan, time
+from vrx.pipeline.mask import completion
+from vrx.pipeline.mask import look as drawn
 from vrx.pipeline.mask.completion import complete
 from vrx.pipeline.mask.look import find_drawn
 from vrx.pipeline.mask.overlays import OverlayFinder
-from vrx.pipeline.mask.samples import Area
 
 LETTERS = (lettering("KNTV") > 0.5).astype(np.float32)
 
@@ -80,13 +79,6 @@ def test_a_plate_is_a_full_rectangle_with_letters_in_it() -> None:
     assert not any(x[1] for x in look(plate))
 
 
-def lit(parts: Iterator[Area]) -> np.ndarray:
-    mean = np.full(SIZE[::-1], 90, np.float32)
-    for part in parts:
-        mean[part] = 200
-    return mean
-
-
 @pytest.mark.parametrize(
     ("level", "deviation", "found"), [(200, 0, True), (190, 0, False), (200, 6, False), (204, 2, True)]
 )
@@ -115,6 +107,21 @@ def test_half_transparent_overlays_and_areas_without_an_outline_are_not_complete
     mean[:] = np.where(mean == 200, 200, 193)  # what is beside is as light, and stays
     area, _, _ = complete(given, 40, 40, (mean, changing), 1)
     assert area.sum() == given.sum()
+    mean[40:60, 62:82] = np.where(np.arange(20) % 2, 150, 200)  # a part of it stands out
+    area, _, _ = complete(given, 40, 40, (mean, changing), 1)
+    assert area.sum() == given.sum()
     mean[40:60, 20:100] = 200  # reaches the border of what is looked at
     area, _, _ = complete(given, 40, 40, (mean, changing), 1)
     assert area.sum() == given.sum()
+
+
+def test_settings_are_those_that_were_tried() -> None:
+    x = drawn
+    assert (x.ZONE, x.BORDER, x.DIMMEST, x.BRIGHTEST, x.STEP) == ((0.42, 0.3), 0.015, 160, 240, 5)
+    assert (x.TOLERANCE, x.EVEN, x.MOST_OFF, x.CONTRAST, x.AROUND) == (6.0, 3.3, 3.0, 25.0, 0.85)
+    assert (x.SHORTEST, x.TALLEST, x.LEAST_AREA, x.FEWEST, x.WIDE, x.FILLED) == (8, 60, 8, 3, 1.6, (0.2, 0.8))
+    assert (x.APART, x.SAME_ROW, x.ALIKE) == (0.7, 0.6, 1.9)
+    assert (x.PLATE_HEIGHT, x.PLATE_WIDE, x.PLATE_FULL, x.PLATE_HOLES) == (14, 1.2, 0.93, (0.05, 0.6))
+    c = completion
+    assert (c.STEADY, c.SAME_LIGHT, c.OPAQUE, c.LEAST_AREA, c.REACH) == (3.0, 6.0, 0.5, 6, 1.0)
+    assert (c.DIFFERENT, c.CHANGING, c.OUTLINED, c.EDGE) == (12.0, 6.0, 0.85, 2)

@@ -118,6 +118,18 @@ def test_a_dead_pixel_is_always_there_or_clear(contrast: int, shown: int, usual:
     assert finder.finish(NOTHING, usual)[1] == found
 
 
+def test_dead_pixels_of_a_film_are_counted_to_its_end() -> None:
+    finder, luma = DeadPixelFinder((64, 48)), np.full((48, 64), 100, np.uint8)
+    luma[20, 30] = 130
+    finder.add(luma)
+    for plane in (finder._above, finder._sum):
+        plane *= 1 << 16  # samples of more than two hours
+    finder._samples = 1 << 16
+    for _ in range(9):
+        finder.add(luma)
+    assert finder.finish(np.zeros((48, 64), bool), MOVING)[1] == 1
+
+
 def test_too_few_samples_and_texture_have_no_dead_pixels() -> None:
     few, crowd = DeadPixelFinder(SIZE), DeadPixelFinder(SIZE)
     for number, luma in enumerate(dirty(12)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from vrx.pipeline.mask.lengths import odd, unit_of
 from vrx.pipeline.mask.regions import is_apart, strokes
-from vrx.pipeline.mask.samples import Area, Luma, Plane
+from vrx.pipeline.mask.samples import Area, LightMoments, Luma, Plane
 
 LEAST_SAMPLES = 8
 SAME_LIGHT = 16  # levels below a place's brightest stroke, up to which a stroke is of the same light
@@ -62,22 +62,19 @@ class CharacterFinder:
         shape = (size[1], size[0])
         self._unit = unit_of(size[1])
         self._light = np.zeros(shape, np.int16)
-        self._shown, self._turns = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
+        self._lit, self._turns = LightMoments(size), np.zeros(shape, np.uint32)
         self._now = np.zeros(shape, bool)
-        self._sum, self._power = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._samples = 0
 
     def add(self, luma: Luma) -> None:
         """The next sample."""
         found, light = strokes(luma, self._unit), luma.astype(np.int16)
         brighter = found & (light > self._light + SAME_LIGHT)
-        for plane in (self._shown, self._turns, self._now, self._sum, self._power):
-            plane[brighter] = 0
+        self._lit.forget(brighter)
+        self._turns[brighter], self._now[brighter] = 0, False
         self._light = np.where(found, np.maximum(light, self._light), self._light)
         now = found & (light >= self._light - SAME_LIGHT)
-        self._shown += now
-        self._sum[now] += light[now]
-        self._power[now] += np.square(light[now], dtype=np.float32)
+        self._lit.add(luma, now)
         self._turns += now != self._now
         self._now = now
         self._samples += 1
@@ -86,12 +83,12 @@ class CharacterFinder:
         """The lines found."""
         if self._samples < LEAST_SAMPLES:
             return []
-        shown = np.asarray(self._shown / np.float32(self._samples), np.float32)
+        shown = np.asarray(self._lit.count / self._samples, np.float32)
         turning = self._turns >= max(LEAST_TURNS, TURNING * self._samples)
         changing = turning & (shown >= CHANGING) & (shown < ALWAYS)
-        return self._find_lines(changing, shown)
+        return self._find_lines(changing, shown, self._lit.deviation())
 
-    def _find_lines(self, changing: Area, shown: Plane) -> list[Line]:
+    def _find_lines(self, changing: Area, shown: Plane, deviation: Plane) -> list[Line]:
         """Lines among strokes that change, of each light by itself: what is beside them is of others."""
         kernel = np.ones((odd(BRIDGE * self._unit / 3), odd(BRIDGE * self._unit)), np.uint8)
         lines: list[Line] = []
@@ -104,12 +101,12 @@ class CharacterFinder:
                 own = alike[spot] & (labels[spot] == label)
                 if np.count_nonzero(own) < LEAST_STROKES * self._unit:
                     continue
-                line = self._judge(own, left, top, shown)
+                line = self._judge(own, left, top, shown, deviation)
                 if line is not None and all(is_apart(line.box, other.box) for other in lines):
                     lines.append(line)
         return lines
 
-    def _judge(self, changing: Area, left: int, top: int, shown: Plane) -> Line | None:
+    def _judge(self, changing: Area, left: int, top: int, shown: Plane, deviation: Plane) -> Line | None:
         """The line that strokes which change are a part of; None where they do not look like it."""
         rows, columns = np.nonzero(changing)
         light = self._light[top + rows, left + columns]
@@ -133,7 +130,7 @@ class CharacterFinder:
             return None
         if self._light[first : last + 1, start:stop][fixed].std() > EVEN:
             return None
-        if self._unsteadiness(slice(first, last + 1), slice(start, stop), fixed) > OPAQUE:
+        if np.median(deviation[first : last + 1, start:stop][fixed]) > OPAQUE:
             return None
         pad, half = round(MARGIN * self._unit), height // 2
         above, below = (
@@ -146,12 +143,6 @@ class CharacterFinder:
         y, x = slice(max(0, first - pad), last + 1 + pad), slice(max(0, start - pad), stop + pad)
         constant = (lit & (shown >= ALWAYS))[y, x]
         return Line(x.start, y.start, x.start + constant.shape[1], y.start + constant.shape[0], constant)
-
-    def _unsteadiness(self, rows: slice, columns: slice, fixed: Area) -> float:
-        """By how many levels strokes that do not change differ from sample to sample, the median."""
-        shown = np.maximum(1, self._shown[rows, columns][fixed])
-        mean = self._sum[rows, columns][fixed] / shown
-        return float(np.median(np.sqrt(np.maximum(self._power[rows, columns][fixed] / shown - mean**2, 0))))
 
 
 def stretch(lit: Area, start: int, stop: int) -> tuple[int, int]:

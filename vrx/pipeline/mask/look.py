@@ -108,14 +108,14 @@ def place_of(shape: Shape) -> tuple[slice, slice]:
 def find_shapes(zone: Plane, light: float, unit: float) -> list[Shape]:
     """Areas of a light whose outline is sharp all around."""
     alike = (np.abs(zone - light) <= TOLERANCE).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(alike)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(alike)
+    x, y, wide, high, size = boxes.T
+    fitting = (size >= LEAST_AREA * unit**2) & (high >= SHORTEST * unit) & (high <= TALLEST * unit)
+    fitting &= (x >= 3) & (y >= 3) & (x + wide <= zone.shape[1] - 3) & (y + high <= zone.shape[0] - 3)
+    fitting[0] = False  # what is not alike
     shapes = []
-    for label in range(1, count):
-        left, top, width, height, area = (int(value) for value in boxes[label])
-        if area < LEAST_AREA * unit**2 or not SHORTEST * unit <= height <= TALLEST * unit:
-            continue
-        if min(left, top) < 3 or left + width > zone.shape[1] - 3 or top + height > zone.shape[0] - 3:
-            continue
+    for label in np.flatnonzero(fitting):
+        left, top, width, height = (int(value) for value in boxes[label, :4])
         spot = (slice(top - 2, top + height + 2), slice(left - 2, left + width + 2))
         own = labels[spot] == label
         inner = own.astype(np.uint8)

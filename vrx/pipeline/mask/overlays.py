@@ -17,7 +17,7 @@ from vrx.pipeline.mask.passing import Passing, PassingFinder
 from vrx.pipeline.mask.persistence import Persistence
 from vrx.pipeline.mask.plate import include_plate
 from vrx.pipeline.mask.regions import SOLID, fill_strokes, is_apart, sharpen
-from vrx.pipeline.mask.samples import Luma, Plane, gradients
+from vrx.pipeline.mask.samples import LightMoments, Luma, Plane, gradients
 
 FEW = 48  # overlays that are looked for at any time; of more, only when they were seen
 STAYS = 3.5  # usual steadiness of a scene, beyond which overlays are told by their look, too
@@ -36,16 +36,9 @@ class OverlayFinder:
         self._passing = PassingFinder(size)
         self._unit = unit_of(size[1])
         self._characters = CharacterFinder(size)
-        self._sum, self._power = (np.zeros(size[::-1], np.float32) for _ in range(2))
+        self._light = LightMoments(size)
         self.by_look: list[Overlay] = []
         self.persistence = Persistence(size)
-
-    @property
-    def _light(self) -> tuple[Plane, Plane]:
-        """Mean of luma and its deviation from sample to sample [H, W]."""
-        count = np.float32(len(self._times))
-        mean, power = (np.asarray(plane / count, np.float32) for plane in (self._sum, self._power))
-        return mean, np.asarray(np.sqrt(np.maximum(power - np.square(mean), 0)), np.float32)
 
     @property
     def _stays(self) -> bool:
@@ -65,8 +58,7 @@ class OverlayFinder:
         self.persistence.add(slopes)
         self._passing.add(luma, slopes, time)
         self._characters.add(luma)
-        self._sum += luma
-        self._power += np.square(luma, dtype=np.float32)
+        self._light.add(luma)
         self._times.append(time)
 
     def finish(self) -> list[Overlay]:
@@ -74,12 +66,13 @@ class OverlayFinder:
         if not self._times:
             return []
         passing = [self._sometimes(found) for found in self._passing.finish()]
-        lasting = [self._always(found) for found in find_lasting(self.persistence)]
+        light = self._light.mean(), self._light.deviation()
+        lasting = [self._always(found, light) for found in find_lasting(self.persistence)]
         lasting = [overlay for overlay in lasting if not self._is_sum(overlay, passing)]
         lines = [self._line(found) for found in self._characters.finish()]
         if self._stays:
             boxes = [(x.left, x.top, x.left + x.box[2], x.top + x.box[3]) for x in (*lines, *lasting)]
-            drawn = find_drawn(self._light[0])
+            drawn = find_drawn(light[0])
             apart = [x for x in drawn if all(is_apart(x.box, box) for box in boxes)]
             self.by_look = [self._drawn(x) for x in apart if self._lasts_all_the_time(x)]
             lasting += self.by_look
@@ -92,7 +85,7 @@ class OverlayFinder:
                 overlay.since = overlay.until = None
         return found
 
-    def _always(self, found: Lasting) -> Overlay:
+    def _always(self, found: Lasting, light: tuple[Plane, Plane]) -> Overlay:
         times, at = (self._times[0], self._times[-1]), (found.left, found.top)
         left, top, area = at[0], at[1], found.area
         rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
@@ -101,7 +94,7 @@ class OverlayFinder:
             plate = include_plate(own, self.persistence.mean)
             if plate != own:
                 left, top, area = plate[0], plate[1], np.ones((plate[3] - plate[1], plate[2] - plate[0]), bool)
-            area, left, top = complete(area, left, top, self._light, self._unit)
+            area, left, top = complete(area, left, top, light, self._unit)
         return Overlay(left, top, area, at, found.slopes, *times, None, None, [], upright=found.upright)
 
     def _line(self, found: Line) -> Overlay:

@@ -65,7 +65,7 @@ class PassingFinder:
         self._size = size
         self._mean = (np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
         self._energy = np.zeros((height, width), np.float32)
-        self._hits, self._tests, self._misses = (np.zeros((height, width), np.uint16) for _ in range(3))
+        self._hits, self._tests, self._misses = (np.zeros((height, width), np.uint32) for _ in range(3))
         self._stir, self._stir_now = (np.zeros((height, width), np.float32) for _ in range(2))
         self._before = deque[Luma](maxlen=STIR_SAMPLES)
         self._begin = np.zeros((height, width), np.int32)

@@ -24,8 +24,8 @@ class DeadPixelFinder:
     """Counts in samples of changed pictures.  Memory is that of a few pictures."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self._above, self._below = (np.zeros(size[::-1], np.uint16) for _ in range(2))
-        self._sum = np.zeros(size[::-1], np.float32)
+        self._above, self._below = (np.zeros(size[::-1], np.uint32) for _ in range(2))
+        self._sum = np.zeros(size[::-1])
         self._samples = 0
 
     def add(self, luma: Luma) -> None:

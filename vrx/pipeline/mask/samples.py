@@ -36,6 +36,40 @@ def agree(a: tuple[Plane, Plane], b: tuple[Plane, Plane]) -> NDArray[np.bool_]:
     return same
 
 
+class LightMoments:
+    """Mean of luma and its deviation from sample to sample, at every place over the samples that count there.
+
+    Sums of squares are in float64: those of a film are too large for float32, whose rounding would look like a change.
+    `count` [H, W]: how many samples that are.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        shape = (size[1], size[0])
+        self.count = np.zeros(shape, np.uint32)
+        self._sum, self._power = np.zeros(shape), np.zeros(shape)
+
+    def add(self, luma: Luma, where: Area | None = None) -> None:
+        """The next sample, which counts everywhere or in an area."""
+        light = luma.astype(np.float64) if where is None else luma * where.astype(np.float64)
+        self.count += np.uint32(1) if where is None else where
+        self._sum += light
+        self._power += np.square(light)
+
+    def forget(self, where: Area) -> None:
+        """Begin anew in an area."""
+        for plane in (self.count, self._sum, self._power):
+            plane[where] = 0
+
+    def mean(self) -> Plane:
+        """Levels [H, W]; 0 where no sample counts."""
+        return np.asarray(self._sum / np.maximum(1, self.count), np.float32)
+
+    def deviation(self) -> Plane:
+        """Levels [H, W]; 0 where no sample counts."""
+        count = np.maximum(1, self.count)
+        return np.asarray(np.sqrt(np.maximum(self._power / count - np.square(self._sum / count), 0)), np.float32)
+
+
 class Sampler:
     """Chooses frames at even intervals: all of a slow video."""
 
