@@ -1,6 +1,8 @@
 """Masks grow by what colors need that are stored at half size, but for those that have their margin."""
 
+from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from tests.clips import ClipMaker
 from tests.conftest import Command
 from vrx.media.frame import Kind, Layout
 from vrx.media.masks import MaskTrack
-from vrx.pipeline.mask_growth import Growth
+from vrx.pipeline import mask_growth
+from vrx.pipeline.mask_growth import Growth, dilate
+from vrx.pipeline.masking import JobMask
 
 SUBSAMPLED, FULL = Layout(Kind.YUV, 8, 1, 1), Layout(Kind.YUV, 8)
 
@@ -43,9 +47,44 @@ def test_single_pixels_grow_only_where_the_user_says_so() -> None:
     scattered = np.random.default_rng(0).random((40, 60)) < 0.5
     assert np.array_equal(Growth.of(None, SUBSAMPLED).apply(scattered), scattered)
     assert Growth.of(2, SUBSAMPLED).apply(scattered).sum() > scattered.sum()
+    line = np.zeros((40, 60), bool)
+    line[20, 10:50] = True
+    assert np.array_equal(Growth.of(None, SUBSAMPLED).apply(line), line)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_strokes_as_wide_as_those_of_letters_grow(width: int) -> None:
     stroke = np.zeros((40, 60), bool)
-    stroke[5:35, 20:23] = True  # as wide as that of a letter
-    assert Growth.of(None, SUBSAMPLED).apply(stroke).sum() == 34 * 7
+    stroke[5:35, 20 : 20 + width] = True
+    assert Growth.of(None, SUBSAMPLED).apply(stroke).sum() == 34 * (width + 4)
+
+
+def test_a_mask_that_leaves_single_pixels_stays_as_it_is() -> None:
+    """Grown it would leave none of them to fill from."""
+    scattered = np.random.default_rng(0).random((40, 60)) < 0.85
+    assert np.array_equal(Growth.of(None, SUBSAMPLED).apply(scattered), scattered)
+    frame = np.ones((40, 60), bool)
+    frame[10:30, 10:50] = False
+    assert (~Growth.of(None, SUBSAMPLED).apply(frame)).sum() == 16 * 36
+
+
+def test_a_still_mask_is_grown_once_and_one_that_changes_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown: list[int] = []
+
+    class Masks:
+        """Two masks, the first of them for three frames."""
+
+        def __init__(self) -> None:
+            self.masks = block(), np.roll(block(), 5, 1)
+
+        def at(self, time: Fraction) -> np.ndarray:
+            return self.masks[time >= 3]
+
+    monkeypatch.setattr(mask_growth, "dilate", lambda mask, pixels: grown.append(pixels) or dilate(mask, pixels))
+    job = JobMask(cast(MaskTrack, Masks()), (), (60, 40), growth=Growth(2))
+    found = [job.at(Fraction(number)) for number in range(5)]
+    assert grown == [2, 2]
+    assert [int(np.flatnonzero(mask.any(0))[0]) for mask in found] == [8, 8, 8, 13, 13]
 
 
 def test_a_mask_that_was_found_says_so_and_a_person_s_does_not(clip: ClipMaker, vrx: Command, tmp_path: Path) -> None:

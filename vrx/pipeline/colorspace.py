@@ -264,13 +264,3 @@ def keep_known(result: tuple[Plane, ...], known: KnownSamples) -> tuple[Plane, .
         cast(Plane, np.where(unknown, new, old).astype(new.dtype))
         for new, old, unknown in zip(result, known.planes, known.unknown, strict=True)
     )
-
-
-def dilate(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """A mask [H, W] bool made larger by `pixels` in every direction."""
-    if not pixels:
-        return mask
-    x = torch.from_numpy(mask).float()[None, None]
-    x = F.max_pool2d(x, (2 * pixels + 1, 1), 1, (pixels, 0))
-    x = F.max_pool2d(x, (1, 2 * pixels + 1), 1, (0, pixels))
-    return x[0, 0].numpy() > 0

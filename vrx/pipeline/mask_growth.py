@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vrx.media.frame import Layout
 from vrx.media.masks import Mask
-from vrx.pipeline.colorspace import dilate
 
 MARGIN = 2  # pixels that a logo's color and its ringing reach beyond it in 4:2:0; at three they are near the noise
-MOST_OUTLINE = 1.0  # sides of marked pixels that others are beside, a pixel: of more it is a mask of single ones
+MOST_OUTLINE = 1.5  # edges between marked and other pixels, for each pixel of the kind that has fewer
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,16 @@ class Growth:
 
 
 def is_scattered(mask: Mask) -> bool:
-    """Whether a mask is of single pixels and lines of one pixel, which growth would make several times as large."""
-    sides = sum(np.count_nonzero(np.diff(mask.astype(np.int8), axis=axis)) for axis in (0, 1))
-    return bool(sides > MOST_OUTLINE * np.count_nonzero(mask))
+    """Whether a mask [H, W] is of single pixels and lines of one pixel, or leaves only such.
+
+    Growth would make the first several times as large, and leave nothing of the second to fill from.
+    """
+    edges = sum(np.count_nonzero(np.diff(mask, axis=axis)) for axis in (0, 1))
+    marked = np.count_nonzero(mask)
+    return bool(edges > MOST_OUTLINE * min(marked, mask.size - marked))
+
+
+def dilate(mask: Mask, pixels: int) -> Mask:
+    """A mask [H, W] made larger by so many pixels in every direction."""
+    kernel = np.ones((2 * pixels + 1, 1), np.uint8)
+    return np.asarray(cv2.dilate(cv2.dilate(mask.astype(np.uint8), kernel), kernel.T) > 0)

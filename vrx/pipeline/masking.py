@@ -36,6 +36,7 @@ class JobMask:
     ) -> None:
         self._track, self._boxes, self._stretch, self._growth = track, boxes, stretch or TimeRange(), growth
         self._empty = np.zeros((stored[1], stored[0]), bool)
+        self._latest = self._grown = self._empty
 
     def __enter__(self) -> JobMask:
         return self
@@ -54,7 +55,9 @@ class JobMask:
         found = self._empty if self._track is None else self._track.at(time)
         if not self._stretch.holds(time):
             found = self._empty
-        found = self._growth.apply(found)
+        if found is not self._latest:  # the same one for many frames, or for all
+            self._latest, self._grown = found, self._growth.apply(found)
+        found = self._grown
         for box, mask in self._boxes:
             found = found | mask if box.holds(time) else found
         return found
