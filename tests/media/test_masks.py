@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.clips import ClipMaker, joined, save_picture, turned_clip, write_counted
+from tests.clips import joined, save_picture, turned_clip, write_counted
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
 from vrx.media.masks import MaskTrack
@@ -221,25 +221,43 @@ def test_half_transparent_marks_count_from_the_middle_on(tmp_path: Path) -> None
     assert marked(path) == [False, False, False, False, True, True, True, False]
 
 
-def test_a_mask_video_follows_the_time(clip: ClipMaker, tmp_path: Path) -> None:
-    path = tmp_path / "mask.mkv"
+def write_column_video(path: Path, rate: Fraction, frames: int) -> Path:
+    """A mask video whose frame number n marks column n."""
     with av.open(str(path), "w") as box:
-        stream = box.add_stream("ffv1", rate=10)
+        stream = box.add_stream("ffv1", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "gray"
-        stream.codec_context.time_base = Fraction(1, 10)
-        for number in range(3):
+        stream.codec_context.time_base = 1 / rate
+        for number in range(frames):
             mask = np.zeros((48, 64), np.uint8)
             mask[:, number] = 255
             picture = av.VideoFrame.from_ndarray(mask, format="gray")
-            picture.pts, picture.time_base = number, Fraction(1, 10)
+            picture.pts, picture.time_base = number, 1 / rate
             box.mux(stream.encode(picture))
         box.mux(stream.encode(None))
+    return path
+
+
+def test_a_mask_video_follows_the_time(tmp_path: Path) -> None:
+    path = write_column_video(tmp_path / "mask.mkv", Fraction(10), 3)
     notes: list[Note] = []
     with MaskTrack(path, SIZE, notes.append) as track:
         times = (Fraction(0), Fraction(1, 20), Fraction(1, 10), Fraction(19, 100), Fraction(1, 5), Fraction(7))
         columns = [int(np.flatnonzero(track.at(t).any(0))[0]) for t in times]
     assert columns == [0, 0, 1, 1, 2, 2]
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".nut"])
+@pytest.mark.parametrize("rate", ["18", "24000/1001", "24", "25", "30000/1001", "30", "60000/1001", "240"])
+def test_every_frame_has_its_own_mask_whatever_containers_round(tmp_path: Path, rate: str, suffix: str) -> None:
+    fps, count = Fraction(rate), 40
+    path = write_column_video(tmp_path / f"mask{suffix}", fps, count)
+    exact = [n / fps for n in range(count)]
+    in_milliseconds = [Fraction(round(time * 1000), 1000) for time in exact]
+    late_start = [max(Fraction(0), time - Fraction(1, 1000)) for time in exact]  # its first rounded up, the rest down
+    for times in (exact, in_milliseconds, late_start):
+        with MaskTrack(path, SIZE, [].append) as track:
+            assert [int(np.flatnonzero(track.at(time).any(0))[0]) for time in times] == list(range(count))
 
 
 def test_missing_and_empty_masks_are_named(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ LIMITED_BLACK = 16  # black of limited range, as found in gray pictures without 
 MAX_BLACK, MIN_CONTRAST = 64, 64  # brighter or less contrasty pictures have no black
 FOUND_TITLE = "vrx mask"  # of the stream of a mask that was found
 MIN_ALPHA = 128  # alpha from here on counts
+TIME_SLACK = Fraction(2, 1000)  # seconds; Matroska rounds by half a ms: mask and video, each frame and their first
 
 
 def read_still_mask(path: Path) -> Mask:
@@ -132,8 +133,8 @@ class MaskTrack:
     """The mask at a time of the video.  A context manager; times must not go back.
 
     Masks are read in the orientation of the displayed video and returned in that of its stored pixels.  A still
-    holds for all frames.  A folder gives one mask a frame, a video the one shown at that time; when they
-    end, the last one is used, with one warning.
+    holds for all frames.  A folder gives one mask a frame, a video the one shown at that time, up to what
+    containers round; when they end, the last one is used, with one warning.
     """
 
     def __init__(self, path: Path, stored: tuple[int, int], notify: Notify, orientation: Orientation = UPRIGHT) -> None:
@@ -230,7 +231,9 @@ class MaskTrack:
         return self._now
 
     def _is_due(self, begins: Fraction | None, time: Fraction) -> bool:
-        return self._given < self._calls if begins is None else begins <= time
+        if begins is None:
+            return self._given < self._calls
+        return begins - min(TIME_SLACK, (begins - self._shown) / 2) <= time
 
     def _is_overdue(self, time: Fraction) -> bool:
         """Whether the last mask is used for a frame without one of its own."""
