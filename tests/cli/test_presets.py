@@ -97,6 +97,17 @@ def test_previews_have_the_same_defaults(vrx: Command, tmp_path: Path) -> None:
     assert (done.returncode, "config.toml: 'look' in [defaults.upscale]: --look is 'soft'" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("default", "choices"), [('prefer = "quality"', "model=embedded,instavsr-small"), ("height = 300", "scale=2,4")]
+)
+def test_choices_of_a_preview_drop_the_defaults_of_their_alternatives(
+    vrx: Command, clip: ClipMaker, tmp_path: Path, default: str, choices: str
+) -> None:
+    configure(tmp_path, f"[defaults]\n{default}\n")
+    done = vrx("preview", "upscale", clip("in.mkv", frames=2), "--vary", choices, "--dry-run")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_wrong_variable_is_named(vrx: Command) -> None:
     done = vrx("upscale", "in.mkv", env={"VRX_DEFAULT_CRF": "99"})
     assert (done.returncode, done.stderr) == (2, "vrx: VRX_DEFAULT_CRF: --crf 99 is out of range. Use 0 (best) to 63\n")

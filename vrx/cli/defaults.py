@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,16 @@ class ConfiguredCommand(typer.core.TyperCommand):
         by_name = {p.name: option for option, p in own.items()}
         found = configuration.load(known_options(ctx.find_root().command))
         refuse_preset_of_encoder(found, typed.get(ENCODER_PRESET))
-        names = ctx.meta[TYPED] = {by_name[name] for name in typed if name in by_name}
+        names = {by_name[name] for name in typed if name in by_name} | varied_options(typed.get("vary") or ())
+        ctx.meta[TYPED] = names
         settings = found.resolve(self.name or "", names, typed.get(own[PRESET].name))
         ctx.meta[KEY] = {option: setting for option, setting in settings.items() if option in own}
         ctx.default_map = {own[option].name: setting.value for option, setting in ctx.meta[KEY].items()}
+
+
+def varied_options(words: Sequence[str]) -> set[str]:
+    """The options that --vary names: their defaults, and those of their alternatives, do not count either."""
+    return {word.partition("=")[0].lstrip("-").replace("_", "-") for word in words}
 
 
 def refuse_shared(values: Mapping[str, Any]) -> None:

@@ -317,7 +317,8 @@ class ThreadedExecutor(Generic[Result]):
         try:
             for item in stream:
                 if self._turn is not None and isinstance(item, InFlight):
-                    self._turn.put(item.chunk)
+                    with self._trace.span("wait for room"):
+                        self._turn.put(item.chunk)
                 self._put(outbox, item)
         finally:
             stream.close()
