@@ -20,6 +20,7 @@ COMMIT = "a" * 40
 
 def test_names() -> None:
     assert sharded.numbered_names(Path("a") / SECOND) == [FIRST, SECOND]
+    assert len(sharded.numbered_names("m-00001-of-01000.safetensors")) == 1000
     assert sharded.whole_name(f"t/{SECOND}") == "m.safetensors"
     assert sharded.whole_name("m.safetensors") == "m.safetensors"
     for name in (
@@ -28,7 +29,7 @@ def test_names() -> None:
         "m-00000-of-00002.safetensors",
         "m-00003-of-00002.safetensors",
         "m-00001-of-00001.safetensors",
-        "m-00001-of-99999.safetensors",
+        "m-00001-of-01001.safetensors",
         "m-00001-of-00002.txt",
         "-00001-of-00002.safetensors",
     ):
@@ -60,24 +61,26 @@ def test_all_files_or_none(tmp_path: Path) -> None:
     assert sharded.list_checkpoints(tmp_path) == [tmp_path / FIRST]
 
 
-def test_they_come_whole_and_go_whole(command: Pull, hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [FIRST, SECOND])
+def test_they_come_whole_and_go_whole(command: Pull, hub: Hub, tmp_path: Path, named: str) -> None:
+    part = {**PART, "path": f"t/{named}"}
     hub.files[f"{REPO}/t/{FIRST}"], hub.files[f"{REPO}/t/{SECOND}"] = BLOB, BLOB[::-1]
-    done = command("models", "pull", "mine", parts=[PART])
+    done = command("models", "pull", "mine", parts=[part])
     assert done.returncode == 0, done.stderr
-    first = Path(json.loads(command("models", "path", "mine", "--json", parts=[PART]).stdout)["file"])
-    assert first.name == FIRST
-    assert (first.parent / SECOND).read_bytes() == BLOB[::-1]
+    first = Path(json.loads(command("models", "path", "mine", "--json", parts=[part]).stdout)["file"])
+    assert first.name == named
+    assert [(first.parent / name).read_bytes() for name in (FIRST, SECOND)] == [BLOB, BLOB[::-1]]
     asked = len(hub.asked)
-    assert command("models", "pull", "mine", parts=[PART]).returncode == 0
+    assert command("models", "pull", "mine", parts=[part]).returncode == 0
     assert len(hub.asked) == asked
     second = (first.parent / SECOND).resolve()
     second.write_bytes(BLOB)
-    done = command("models", "verify", "mine", parts=[PART])
+    done = command("models", "verify", "mine", parts=[part])
     assert done.returncode == 4
     assert "set aside" in message(done)
-    assert command("models", "pull", "mine", parts=[PART]).returncode == 0
+    assert command("models", "pull", "mine", parts=[part]).returncode == 0
     assert sum(method == "GET" for method, _, _ in hub.asked) == 3
-    assert command("models", "rm", "mine", parts=[PART]).returncode == 0
+    assert command("models", "rm", "mine", parts=[part]).returncode == 0
     assert not list(stored(tmp_path).rglob("*.safetensors"))
 
 

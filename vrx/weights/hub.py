@@ -123,10 +123,11 @@ def file_names(part: PartFile) -> list[str]:
     source = Source.of(part)
     index = find_cached(source) if sharded.is_index(part.path) else None
     try:
-        shards = sharded.shard_names(index) if index is not None else sharded.numbered_names(part.path)[1:]
+        shards = sharded.shard_names(index) if index is not None else sharded.numbered_names(part.path)
     except ModelError:  # an unreadable index names no shards
         shards = []
-    return [str(source), *(f"{part.repo}/{PurePosixPath(part.path).parent / name}" for name in shards)]
+    beside = (f"{part.repo}/{PurePosixPath(part.path).with_name(name)}" for name in shards)
+    return list(dict.fromkeys([str(source), *beside]))
 
 
 def cache_folder() -> Path:
