@@ -98,36 +98,36 @@ def test_encoders_lose_little_unless_asked(
     assert (encoder.quality, encoder.preset, " ".join(encoder.extra)) == (quality, preset, extra)
 
 
+def encode_picture(name: str, size: tuple[int, int], pixels: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Ask ffmpeg for one flat picture of a size."""
+    made = f"color=s=64x64:r=1,scale={size[0]}:{size[1]}:flags=neighbor"
+    words = f"-v error -f lavfi -i {made} -pix_fmt {pixels} -c:v {name} -frames:v 1".split()
+    return subprocess.run([executable(), *words, *options, "-f", "null", "-"], capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
-    ("name", "size", "pixels"),
-    [("libx264", 16384, "yuv420p"), ("libwebp", 16383, "yuv420p"), ("mjpeg", 65500, "yuvj420p")],
+    ("name", "largest", "pixels", "options"),
+    [
+        ("libx264", (16384, 16384), "yuv420p", ()),
+        ("libsvtav1", (16384, 8704), "yuv420p", ("-preset", "13")),
+        ("libwebp", (16383, 16383), "yuv420p", ()),
+        ("mjpeg", (65500, 65500), "yuvj420p", ()),
+    ],
 )
+@pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("more", [0, 2])
-def test_the_largest_size_is_what_ffmpeg_takes(name: str, size: int, pixels: str, more: int) -> None:
-    """A strip of 16 rows is enlarged to the size."""
-    spec = find_encoder(name)
-    assert spec.largest == (size, size)
-    made = f"color=s=64x16:r=1,scale={size + more}:16:flags=neighbor"
-    words = [
-        executable(),
-        "-v",
-        "error",
-        "-f",
-        "lavfi",
-        "-i",
-        made,
-        "-pix_fmt",
-        pixels,
-        "-c:v",
-        name,
-        "-frames:v",
-        "1",
-        "-f",
-        "null",
-        "-",
-    ]
-    done = subprocess.run(words, capture_output=True, text=True)
+def test_the_largest_size_is_what_ffmpeg_takes(
+    name: str, largest: tuple[int, int], pixels: str, options: tuple[str, ...], side: int, more: int
+) -> None:
+    assert find_encoder(name).largest == largest
+    size = (largest[0] + more, 64) if side == 0 else (64, largest[1] + more)
+    done = encode_picture(name, size, pixels, *options)
     assert (done.returncode == 0) == (more == 0), done.stderr
+
+
+def test_what_the_hint_names_takes_more() -> None:
+    done = encode_picture("libx265", (16400, 64), "yuv420p", "-x265-params", "log-level=error")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("size", [(16386, 64), (64, 16386)])
@@ -148,23 +148,6 @@ def test_large_pictures_have_more_slices(size: tuple[int, int], slices: int) -> 
 
 @pytest.mark.parametrize("size", [(4200, 4200), (7680, 4320)])
 def test_ffmpeg_takes_the_slices(size: tuple[int, int]) -> None:
-    made = f"color=s={size[0]}x{size[1]}:r=1"
-    slices = ["-slices", str(slice_count(size)), *find_encoder("ffv1").extra]
-    words = [
-        executable(),
-        "-v",
-        "error",
-        "-f",
-        "lavfi",
-        "-i",
-        made,
-        "-pix_fmt",
-        "gray",
-        "-c:v",
-        "ffv1",
-        *slices,
-        "-frames:v",
-        "1",
-    ]
-    done = subprocess.run([*words, "-f", "null", "-"], capture_output=True, text=True)
+    slices = ("-slices", str(slice_count(size)))
+    done = encode_picture("ffv1", size, "gray", *slices, *find_encoder("ffv1").extra)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from tests.clips import ClipMaker
 from tests.conftest import Command
 from vrx.media.frame import Kind, Layout
 from vrx.media.masks import MaskTrack
+from vrx.media.probe import open_input
 from vrx.pipeline import mask_growth
 from vrx.pipeline.mask_growth import Growth, dilate
 from vrx.pipeline.masking import JobMask
@@ -91,6 +92,8 @@ def test_a_mask_that_was_found_says_so_and_a_person_s_does_not(clip: ClipMaker, 
     source = clip(frames=12)
     done = vrx("mask", source, "--write-empty", "-o", "found.mkv")
     assert done.returncode == 0, done.stderr
+    with open_input(tmp_path / "found.mkv", "found.mkv") as file:
+        assert file.streams.video[0].metadata["title"] == "vrx mask"  # masks that exist have it
     with MaskTrack(tmp_path / "found.mkv", (64, 48), [].append) as found:
         assert found.has_margin
     with MaskTrack(source, (64, 48), [].append) as own:

@@ -13,8 +13,8 @@ from torch import nn
 import vrx
 from tests.conftest import ROOT
 from vrx.networks.embedded.recurrent import STANDARD, ClipMotion, PreviousFrame, RecurrentConfig, RecurrentNetwork
-from vrx.train import pool, slots, spoil
-from vrx.train.objective import USUAL, excess
+from vrx.train import pool, recurrent, slots, spoil
+from vrx.train.objective import FLOOR, USUAL, excess, objective
 from vrx.train.pool import Clips, Footage, Maker, Pool
 from vrx.train.recurrent import Step, Training, grown
 from vrx.train.synthesis import VIVID, Photographs, saturate, text_bank, vary
@@ -125,7 +125,23 @@ def test_a_step_moves_the_network(scale: int, monkeypatch: pytest.MonkeyPatch) -
     assert batch.gains.isfinite().all()
 
 
+def test_the_loss_is_relative_to_that_of_the_base() -> None:
+    """Distance, half of the squared error of luma, and a fifth of the change of the error."""
+    truth = torch.rand(2, 4, 3, 8, 8)
+    error = 0.1 * torch.randn_like(truth)
+    loss, gain = objective(truth + error, truth + error, truth)
+    assert float(loss) == pytest.approx(1 + 0.5 + 0.2, rel=1e-5)
+    assert gain.tolist() == pytest.approx([0, 0], abs=1e-5)
+    loss, gain = objective(truth + error / 2, truth + error, truth)
+    assert float(loss) == pytest.approx(0.5 + 0.5 / 4 + 0.2 / 2, rel=0.02)
+    assert gain.tolist() == pytest.approx([6.02, 6.02], abs=0.01)
+    still = truth[:, :1].expand(-1, 4, -1, -1, -1)
+    loss, _ = objective(still + FLOOR / 2, still, still)  # a base without an error counts as one of FLOOR
+    assert float(loss) == pytest.approx(0.25 + 0.5 / 4, rel=1e-3)
+
+
 def test_features_beyond_what_is_usual_count_a_position() -> None:
+    assert (USUAL, recurrent.EXCESS_WEIGHT) == (0.4, 1.0)
     usual = torch.full((2, 3, 4, 4), USUAL * 5.0)
     assert float(excess([usual, -usual], 5.0)) == 0
     assert float(excess([], 5.0)) == 0
