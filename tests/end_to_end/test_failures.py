@@ -329,3 +329,11 @@ def test_the_trace_of_a_run_that_was_ended_opens(
     spans = traces.check(events, complete=False)
     assert "decode chunk" in spans["vrx decode"]
     assert (events[-1]["name"] == "end of the trace") == complete
+
+
+def test_a_file_whose_name_starts_with_a_dash_is_explained(vrx: Command, clip: ClipMaker) -> None:
+    clip("-dash.mkv", frames=2)
+    done = vrx("info", "-dash.mkv")
+    assert done.returncode == 2
+    assert done.stderr == "vrx: -dash.mkv is read as options. For the file of that name: ./-dash.mkv\n"
+    assert vrx("info", "./-dash.mkv").returncode == 0

@@ -43,6 +43,7 @@ def test_tags_that_appear_late_are_no_change() -> None:
 def test_samples_mean_the_same_where_tags_come_to_the_same() -> None:
     untagged = Color()
     assert same_samples(untagged, VIDEO, YUV, SIZE)
+    assert same_samples(Color(matrix="bt470bg"), Color(matrix="smpte170m"), YUV, SIZE)  # two names of BT.601
     assert not same_samples(untagged, VIDEO, YUV, (640, 480))  # taken for BT.601
     assert not same_samples(VIDEO, replace(VIDEO, full_range=True), YUV, SIZE)
     assert same_samples(VIDEO, replace(VIDEO, transfer="smpte2084"), YUV, SIZE)
@@ -84,6 +85,9 @@ def test_tags_follow_the_picture() -> None:
     assert output_color(tagged, ((640, 480), (1280, 960)), (yuv, yuv)) == tagged
     assert output_color(Color(), ((1280, 720), (5120, 2880)), (yuv, yuv)) == Color()
     assert output_color(Color(), ((320, 240), (1280, 960)), (yuv, yuv)).matrix == "smpte170m"
+    assert output_color(Color(), ((720, 576), (1440, 1080)), (yuv, yuv)).matrix == "bt470bg"
+    assert output_color(Color(), ((720, 480), (1440, 960)), (yuv, yuv)).matrix == "smpte170m"
+    assert output_color(Color(), ((720, 576), (720, 576)), (Layout(Kind.RGB, 8), yuv)).matrix == "bt470bg"
     assert output_color(Color(), ((1280, 720), (1280, 720)), (Layout(Kind.RGB, 8), yuv)).matrix == "bt709"
     assert resolve_color(Color(), yuv, (1920, 1080)).matrix == "bt709"
     assert setparams_filter(Color()) == ""

@@ -135,6 +135,8 @@ def test_numbered_pictures_are_one_video(clip: ClipMaker, tmp_path: Path) -> Non
     found = frames_of(tmp_path / "f_%05d.png")
     assert len(found) == 5
     assert [f.pts for f in found] == sorted(f.pts for f in found)
+    with Reader(tmp_path / "f_%05d.png", Span(), [].append) as reader:
+        assert (reader.info.container, reader.info.video.codec) == ("image2", "png")
 
 
 EXIF = {  # how a viewer shows what is stored, by the orientation of EXIF 2.3, table 4.6.4

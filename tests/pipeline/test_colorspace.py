@@ -83,7 +83,8 @@ def test_red_is_red_in_every_matrix(matrix: str, full: bool, depth: int, yuv: tu
 
 def test_an_untagged_picture_is_taken_by_its_size() -> None:
     layout = Layout(Kind.YUV, 8)
-    assert Conversion(layout, Color(), (720, 576)).filled.matrix == "smpte170m"
+    assert Conversion(layout, Color(), (720, 576)).filled.matrix == "bt470bg"
+    assert Conversion(layout, Color(), (720, 480)).filled.matrix == "smpte170m"
     assert Conversion(layout, Color(), (1280, 720)).filled.matrix == "bt709"
 
 

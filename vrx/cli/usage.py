@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import typer
@@ -57,6 +58,9 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
     message = getattr(error, "format_message", error.__str__)()
     if not message:
         return None
+    dashed = next((word for word in arguments if word.startswith("-") and Path(word).is_file()), None)
+    if dashed is not None:
+        return UsageError(f"{dashed} is read as options", f"For the file of that name: ./{dashed}")
     context = getattr(error, "ctx", None)
     command = next((word for word in arguments if not word.startswith("-")), "")
     see = f"See: {context.command_path if context else f'vrx {command}'.rstrip()} --help"

@@ -15,7 +15,7 @@ PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "
 TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
 TRANSFERS |= {9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1"}
 TRANSFERS |= {14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
-SD_HEIGHT = 576  # rows; players take untagged pictures up to here for BT.601, larger ones for BT.709
+SD_HEIGHT = 576  # rows, of 625 lines; players take untagged pictures up to here for BT.601, larger ones for BT.709
 COEFFICIENTS = {  # red and blue weight of luma: ITU-R BT.601-7, BT.709-6, BT.2020-2, SMPTE 240M, FCC
     "bt709": (0.2126, 0.0722),
     "smpte170m": (0.299, 0.114),
@@ -29,6 +29,13 @@ COEFFICIENTS = {  # red and blue weight of luma: ITU-R BT.601-7, BT.709-6, BT.20
 Samples = TypeVar("Samples")  # a numpy array or a torch tensor of floats
 
 
+def assumed_matrix(width: int, height: int) -> str:
+    """The matrix that players assume for an untagged picture: BT.601, by its name for 625 or 525 lines, or BT.709."""
+    if not is_sd(width, height):
+        return "bt709"
+    return "bt470bg" if height == SD_HEIGHT else "smpte170m"
+
+
 def is_sd(width: int, height: int) -> bool:
     """Whether players assume BT.601 for an untagged picture of this size (standard definition)."""
     return height <= SD_HEIGHT and width <= 1024
@@ -40,7 +47,7 @@ def resolve_color(color: Color, layout: Layout, size: tuple[int, int]) -> Color:
         return replace(color, matrix="rgb", full_range=True)
     matrix = color.matrix if color.matrix in COEFFICIENTS else ""
     if not matrix:
-        matrix = "smpte170m" if is_sd(*size) else "bt709"
+        matrix = assumed_matrix(*size)
     full = color.full_range if color.full_range is not None else False
     return replace(color, matrix=matrix, full_range=full)
 
@@ -57,8 +64,7 @@ def output_color(
     if after.kind is Kind.RGB:
         return replace(source, matrix="rgb", full_range=True)
     if before.kind is Kind.RGB:
-        matrix = "smpte170m" if is_sd(*sizes[1]) else "bt709"
-        return replace(source, matrix=matrix, full_range=False, chroma_location="")
+        return replace(source, matrix=assumed_matrix(*sizes[1]), full_range=False, chroma_location="")
     return fill_matrix(source, before, *sizes)
 
 
@@ -88,7 +94,8 @@ def describe_changes(first: Color, now: Color, layout: Layout, size: tuple[int, 
 def same_samples(one: Color, other: Color, layout: Layout, size: tuple[int, int]) -> bool:
     """Whether samples of a layout mean the same in both colors; `size` is (width, height)."""
     first, second = resolve_color(one, layout, size), resolve_color(other, layout, size)
-    return (first.matrix, first.full_range) == (second.matrix, second.full_range)
+    same_matrix = first.matrix == second.matrix or COEFFICIENTS[first.matrix] == COEFFICIENTS[second.matrix]
+    return same_matrix and first.full_range == second.full_range
 
 
 def unscale_luma(y: Samples, depth: int, full: bool) -> Samples:

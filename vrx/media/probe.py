@@ -22,7 +22,7 @@ from vrx.errors import InputError
 from vrx.media.animations import count_animation_frames, is_animation
 from vrx.media.color import MATRICES, PRIMARIES, TRANSFERS
 from vrx.media.compositing import read_source_format, readable_copy
-from vrx.media.file_types import ALIASES, demuxer_options, detect_suffix, is_pattern, is_still
+from vrx.media.file_types import ALIASES, demuxer_options, detect_suffix, is_pattern, is_still, sequence_members
 from vrx.media.frame import Color
 from vrx.media.video_stream import describe_stream, is_cover, pick_video
 from vrx.settings import LIMIT, too_large
@@ -265,8 +265,8 @@ def describe_source(container: InputContainer, name: str, path: Path, stream: Vi
         for s in container.streams
     )
     video, form = describe_video(stream, name, path), container.format.name
-    if container.name != f"file:{path}":
-        source = read_source_format(path)
+    if Path(container.name.removeprefix("file:")).parent != path.parent:  # a temporary file with the composed picture
+        source = read_source_format(sequence_members(path)[0] if is_pattern(path) else path)
         form, video = source.container, replace(video, codec=source.codec, color=source.color or video.color)
     animated = is_animation(path)
     if animated:

@@ -195,7 +195,7 @@ def choose_picture_format(
         notify(data_loss.loss("pixel-format-loss", f"{job.source}: {lost}", pix_fmt=layout.pix_fmt))
     color = output_color(reader.color, (reader.size, size), (reader.layout, layout))
     if reader.layout.kind is layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
-        text = f"{job.source}: untagged; assuming {color.matrix} and tagging the output so"
+        text = f"{job.source}: untagged color matrix, taken for {color.matrix} as players do, and tagged so"
         notify(Note("untagged-color", text, {"matrix": color.matrix}, "warning"))
     return rule, layout, color
 
