@@ -136,7 +136,7 @@ def test_fastvr_has_the_same_ways() -> None:
         gigabytes: fitting.fit_weights(ENTRIES["fastvr"], ModelSettings(), gigabytes * 10**9, 1280 * 720)
         for gigabytes in (24, 16, 10)
     }
-    assert found == {24: fitting.Fit(), 16: fitting.Fit(int8=True), 10: fitting.Fit(offload=True)}
+    assert found == {24: Fit(), 16: Fit(int8=True), 10: Fit(offload=True)}
 
 
 @pytest.mark.parametrize(("change", "pixels"), [({}, 0), ({"int8": True}, 2_122_314), ({"offload": True}, 3_104_132)])

@@ -114,6 +114,14 @@ def test_imported_they_are_one_file(vrx: Command, tmp_path: Path) -> None:
         file.unlink()
 
 
+@pytest.mark.parametrize("name", [FIRST, "m.safetensors.index.json"])
+def test_an_address_is_that_of_one_file(command: Pull, hub: Hub, name: str) -> None:
+    part: dict[str, object] = {"role": "adapter", "url": f"{hub.address}/cdn/someone/{COMMIT}/{name}", "path": name}
+    done = command("models", "pull", "mine", parts=[part])
+    assert done.returncode == 4
+    assert "the checkpoint is in several: use 'repo'" in message(done)
+
+
 def test_an_address_that_names_a_commit_needs_no_hash(command: Pull, hub: Hub, tmp_path: Path) -> None:
     hub.files[f"someone/{COMMIT}/x.bin"] = BLOB
     part: dict[str, object] = {

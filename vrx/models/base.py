@@ -23,7 +23,8 @@ class ChunkSchedule:
     Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
     of more than `alone` without any others that would come along.
     The frames ahead hold at most `ahead_pixels` together: large ones are fewer, and where `ahead_when_large` is off
-    none come along with results of more than `large`.  `spare`: such results are to be expected, memory is short.
+    none come along with results of more than `large`.  `spare`: this is a schedule for such results, where memory
+    counts more than speed.
     """
 
     first: int

@@ -19,6 +19,7 @@ import msgspec
 from vrx.errors import ModelError
 from vrx.files import read_text
 from vrx.settings import Environment
+from vrx.weights import sharded
 from vrx.weights.families import Families, missing_roles
 from vrx.weights.origin import is_private
 
@@ -114,6 +115,8 @@ def check_url(part: PartFile) -> None:
         raise ValueError("'url' does not end in a file name")
     if not (part.sha256 or COMMIT.search(urlsplit(part.url).path)):
         raise ValueError("a part with 'url' needs its 'sha256'")
+    if sharded.is_sharded(part.path):
+        raise ValueError("'url' is the address of one file, and the checkpoint is in several: use 'repo'")
     if part.repo:
         raise ValueError("'url' and 'repo' are mutually exclusive")
 

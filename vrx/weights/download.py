@@ -143,7 +143,7 @@ def by_hand(entry: Entry, part: PartFile, size: int | None, reason: UnavailableE
 
 def list_files(part: PartFile, progress: Progress) -> list[PartFile]:
     """A part in several files as one part for each; an index is downloaded to read their names, and one of them."""
-    if not sharded.is_sharded(part.path) or part.url:
+    if not sharded.is_sharded(part.path):
         return [part]
     path = PurePosixPath(part.path)
     names = sharded.numbered_names(path) or sharded.shard_names(plan(part).run(progress))

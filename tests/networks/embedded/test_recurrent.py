@@ -127,6 +127,7 @@ def test_one_position_is_no_trouble() -> None:
 
 
 def test_small_features_stay_and_large_ones_are_bounded() -> None:
+    assert (LATER_BOUND, BOUND) == (4.0, 8.0)  # which trained weights are made for
     small = torch.linspace(-0.4, 0.4, 9)
     torch.testing.assert_close(bounded(small, BOUND), small, atol=4e-4, rtol=0)
     large = torch.tensor([-float("inf"), -1e30, -10.0, 2.6, 10.0, 1e30])
