@@ -11,7 +11,7 @@ from vrx.errors import DeviceError, resource_errors
 from vrx.geometry import TargetSize
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
-from vrx.models.footprint import Fit
+from vrx.models.footprint import Fit, Footprint, Linear
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.select_model import USUAL
@@ -129,6 +129,22 @@ def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_
 ) -> None:
     found = fitting.fit_weights(ENTRIES[name], ModelSettings(), gigabytes * 1_000_000_000, 1920 * 1088)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "megapixels", "int8", "expected"),
+    [
+        (13, 1, True, Fit()),
+        (9, 1, True, Fit(int8=True)),
+        (9, 1, False, Fit(offload=True)),  # in tiles it would fit, too
+        (9.6, 6, True, Fit()),  # in tiles only
+        (4, 1, True, Fit(offload=True)),  # not in any way
+    ],
+)
+def test_tiles_are_the_last_way_that_fits(gigabytes: float, megapixels: int, int8: bool, expected: Fit) -> None:
+    ways = {"tiled": Linear(8e9, 100), "offloaded": Linear(3e9, 1000), "int8": Linear(6e9, 1000)}
+    footprint = Footprint(Linear(10e9, 1000), **ways)
+    assert footprint.fit(int(gigabytes * 1e9), megapixels * 10**6, int8=int8) == expected
 
 
 def test_fastvr_has_the_same_ways() -> None:

@@ -87,8 +87,8 @@ class Footprint:
     def fit(self, memory: int, pixels: int, *, int8: bool = False) -> Fit:
         """How the weights are stored so that an output of so many pixels fits so many bytes.
 
-        They stay as they are where that is enough, be it in tiles; `int8`: whether 8 bits may be chosen, which are
-        faster than weights that wait.
+        The first of these that fits: as they are, in 8 bits where `int8` allows that, on the host, and as they are but
+        in tiles.  Where none does, on the host.
         """
         if self.whole.at(pixels) <= memory:
             return Fit()
