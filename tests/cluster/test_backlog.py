@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.cluster.test_crew import FACTS, node
 from tests.pipeline.jobs import make_job
+from vrx.cluster.connect import Actor
 from vrx.cluster.crew import Worker, find_slow
 from vrx.cluster.files import Backlog, FileRun, Task
 from vrx.cluster.run import count_wanted, estimate_left, find_bound
@@ -23,6 +25,18 @@ def make_task(folder: Path, frames: int = 240) -> Task:
 
 def at_work(name: str, task: Task | None, begun: float = 0.0, done: int = 0) -> Worker:
     return Worker(name, node(name), actor=None, facts=FACTS, task=task, begun=begun, done=done)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("span", "waiting_counts"), [(None, False), (0, True)])
+def test_the_time_of_a_whole_file_is_not_that_of_its_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, span: int | None, waiting_counts: bool
+) -> None:
+    monkeypatch.setattr(Actor, "begin", lambda self, unit, label: None)
+    worker, task = at_work("a", None), replace(make_task(tmp_path), span=span)
+    worker.actor = Actor(handle=None, ready=None, place=None)
+    opened = task.file.begin
+    worker.begin(task)
+    assert (task.file.begin == opened) == waiting_counts
 
 
 def test_the_heaviest_task_comes_first(tmp_path: Path) -> None:

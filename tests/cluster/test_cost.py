@@ -58,6 +58,17 @@ def test_what_bounds_a_single_film() -> None:
     assert "joining" in find_limit([[240, 240]], wide).name
 
 
+def test_short_files_are_opened_by_workers_and_need_no_first_pass() -> None:
+    rates = Rates(restore=10.0, scan=1.0, disk=1e15, frame_bytes=1.0, open=0.7, whole=240)
+    films = [[3]] * 500
+    assert simulate(films, 1, rates).seconds == pytest.approx(500.0, rel=1e-6)
+    assert simulate(films, 2, rates).seconds == pytest.approx(250.0, rel=1e-6)
+    assert find_limit(films, rates).seconds == pytest.approx(1.0)
+    assert (find_limit(films, rates).workers, "longest span" in find_limit(films, rates).name) == (500, True)
+    for spans in ([241], [120, 120]):  # long, or divided
+        assert simulate([spans], 1, rates).seconds > sum(spans)
+
+
 def test_numbers_of_workers_that_are_shown() -> None:
     assert counts_for(3, 9) == [1, 2, 3, 4, 8]
     assert counts_for(1, 1) == [1]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from tests.clips import ClipMaker
 from tests.conftest import Command
 from tests.pipeline.jobs import make_job
 from vrx import events
+from vrx.batches import BatchSettings
+from vrx.cli.batch import RunOptions
 from vrx.cluster import connect, crew
 from vrx.cluster.connect import Actor, LostError, Need, Node, plan_workers
 from vrx.cluster.crew import Crew, check_alike, fail_together, no_room
@@ -103,13 +106,26 @@ def test_without_ray_one_line_says_how_to_get_it(
         (("--ray", "local", "--jobs", "2"), "there are as many workers as cores and memory allow"),
         (("--ray", "local", "--preview"), "--ray and previews are mutually exclusive"),
         (("--ship",), "--ship is for runs on a cluster"),
+        (("--ray", "local", "--until", "6:30", "-y"), "--until and --overwrite (-y) are mutually exclusive"),
+        (("--ray", "local", "-o", "out"), "unknown format: out"),
+        (("--ray", "local", "-o", "clip.mkv", "-y"), "the output clip.mkv is the input clip.mkv"),
     ],
 )
-def test_options_that_do_not_go_together(vrx: Command, clip: object, words: tuple[str, ...], message: str) -> None:
+def test_what_is_wrong_on_any_cluster_is_refused_before_one_is_joined(
+    vrx: Command, clip: object, words: tuple[str, ...], message: str
+) -> None:
     clip(frames=2)  # type: ignore[operator]
     done = vrx("upscale", "clip.mkv", "-s", "2", *words)
     assert done.returncode == Exit.USAGE
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, False), ({"jobs": 2}, True), ({"ray": "local"}, True)])
+def test_notes_name_their_file_where_several_are_at_work(settings: dict[str, Any], expected: bool) -> None:
+    options = RunOptions(
+        dry_run=False, json=False, quiet=False, verbose=False, progress="auto", batch=BatchSettings(**settings)
+    )
+    assert options.side_by_side == expected
 
 
 class Clock:

@@ -56,6 +56,11 @@ class RunOptions:
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose are mutually exclusive", "Remove one of them")
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several inputs are worked on at once."""
+        return self.batch.jobs > 1 or self.batch.ray is not None
+
 
 def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
     """Restore every input that the words name with the settings of `template`.
@@ -71,7 +76,7 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
         quiet=quiet,
         verbose=options.verbose,
         opening=words[0] if words else "-",
-        side_by_side=options.batch.jobs > 1 or options.batch.ray is not None,
+        side_by_side=options.side_by_side,
     )
     with watcher(console, shown, options.json) as watch:
         jobs = [job_of(template, found) for found in expand(words, template, options, watch)]

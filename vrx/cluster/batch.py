@@ -26,8 +26,10 @@ from vrx.errors import StoppedError, UsageError, VrxError
 from vrx.events import Fact, Note, Watcher, format_count
 from vrx.files import format_bytes
 from vrx.pipeline.batch import Batch
+from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.jobs import JobResult, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY
+from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, memory_needed
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
@@ -115,15 +117,18 @@ class ClusterBatch(Batch):
     def _predict(self, plans: Sequence[Plan | VrxError]) -> Note | None:
         """What the cost model says, from spans that are found for it now; None where a model's speed is not known."""
         files: list[list[int]] = []
-        seconds, scanned, size, frames = 0.0, 0.0, 0.0, 0
+        seconds, scanned, opened, size, frames = 0.0, 0.0, 0.0, 0.0, 0
         for job, plan in zip(self.jobs, plans, strict=True):
             if isinstance(plan, VrxError) or not is_work(plan):
                 continue
             if plan.seconds is None or not plan.frames:
                 return None
-            begin = perf_counter()
-            files.append(self._spans_of(job))
-            scanned += perf_counter() - begin
+            with Session(job, events.ignore, self._pool) as session:
+                begin = perf_counter()
+                session.open()
+                ready = perf_counter()
+                files.append(spans_of(session))
+                opened, scanned = opened + ready - begin, scanned + perf_counter() - ready
             found = sum(files[-1])
             frames, seconds = frames + found, seconds + plan.seconds * found / plan.frames
             pixels = plan.target_size[0] * plan.target_size[1] / (plan.source_size[0] * plan.source_size[1])
@@ -137,6 +142,8 @@ class ClusterBatch(Batch):
             disk=measure_disk(Path(tempfile.gettempdir())),
             frame_bytes=size / frames,
             start=self._gathering,
+            open=opened / len(files),
+            whole=SEGMENT_FRAMES,
         )
         limit, there = find_limit(files, rates), len(self._crew.ready)
         times = {n: simulate(files, n, rates).seconds for n in counts_for(there, limit.workers)}
@@ -149,14 +156,6 @@ class ClusterBatch(Batch):
         facts: dict[str, Fact] = {"spans": sum(map(len, files)), "frames": frames, "workers": there}
         facts |= {"limit": limit.name, "limit_workers": limit.workers}
         return Note("cluster-plan", text, {**facts, **{f"seconds_{n}": s for n, s in times.items()}})
-
-    def _spans_of(self, job: Job) -> list[int]:
-        """The lengths of a job's spans, in frames."""
-        with Session(job, events.ignore, self._pool) as session:
-            session.open()
-            found = group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)
-            lengths = [span.frames for span in found]
-            return lengths if divisible(session, SEGMENT_FRAMES) else [sum(lengths)]
 
     def _make_setup(self) -> Setup:
         return Setup(
@@ -205,6 +204,13 @@ class ClusterBatch(Batch):
         return self.results
 
 
+def spans_of(session: Session) -> list[int]:
+    """The lengths of the spans of an open session, in frames."""
+    found = group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)
+    lengths = [span.frames for span in found]
+    return lengths if divisible(session, SEGMENT_FRAMES) else [sum(lengths)]
+
+
 def is_work(plan: Plan | VrxError) -> bool:
     """Whether a run restores what was planned."""
     return not isinstance(plan, VrxError) and plan.action in ("write", "replace")
@@ -229,7 +235,10 @@ def absolute(job: Job) -> Job:
 
 
 def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
-    """Refuse pipes, previews, and options of runs on one machine.  Raises UsageError."""
+    """Refuse pipes, previews, options of runs on one machine, and results that replace something.
+
+    All of it is known without a cluster, which takes a while to join.  Raises UsageError and OutputError.
+    """
     if settings.jobs > 1:
         hint = "Remove --jobs: there are as many workers as cores and memory allow; with more --threads there are fewer"
         raise UsageError("--ray and --jobs are mutually exclusive", hint)
@@ -237,6 +246,8 @@ def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
         raise UsageError("--ray and pipes are mutually exclusive", "Name the input, and the result with -o")
     if any(job.preview is not None for job in jobs):
         raise UsageError("--ray and previews are mutually exclusive", "Remove one of them")
+    prepared = [settings.prepare(job) for job in jobs]
+    refuse_clashes([(job, find_destination(job, Path(job.source), job.model.name)) for job in prepared])
 
 
 def memory_of(jobs: Sequence[Job]) -> int:

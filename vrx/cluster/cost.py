@@ -22,7 +22,9 @@ PASSES = 3  # over a result's bytes: its segments are hashed, read again, and wr
 @dataclass(frozen=True, kw_only=True)
 class Rates:
     """Frames per second of a worker (`restore`) and of the first pass (`scan`), bytes per second of the driver's disk
-    (`disk`), bytes of a frame of the result, and seconds until workers are ready.
+    (`disk`), bytes of a frame of the result, and seconds until workers are ready and that it takes to `open` a source.
+
+    Files of one span of at most `whole` frames are restored at once, without a first pass.
     """
 
     restore: float
@@ -30,6 +32,12 @@ class Rates:
     disk: float
     frame_bytes: float
     start: float = 0.0
+    open: float = 0.0
+    whole: int = 0
+
+    def first_pass(self, spans: Sequence[int]) -> float:
+        """Seconds of the first pass over a file."""
+        return 0.0 if len(spans) == 1 and spans[0] <= self.whole else sum(spans) / self.scan
 
     def join(self, frames: int) -> float:
         """Seconds of joining a result."""
@@ -62,8 +70,9 @@ def simulate(files: Sequence[Sequence[int]], workers: int, rates: Rates) -> Pred
     worked = scanned = 0.0
     arrivals = []
     for number, spans in enumerate(files):
+        seconds = rates.first_pass(spans)
         for frames in spans:
-            scanned += frames / rates.scan
+            scanned += seconds * frames / max(1, sum(spans))
             arrivals.append((scanned, frames, number))
     place, joined = 0, 0.0
     finished: list[tuple[float, int]] = []
@@ -75,7 +84,7 @@ def simulate(files: Sequence[Sequence[int]], workers: int, rates: Rates) -> Pred
             heapq.heappush(waiting, (-arrivals[place][1], arrivals[place][2]))
             place += 1
         frames, number = heapq.heappop(waiting)
-        seconds = -frames / rates.restore
+        seconds = rates.open - frames / rates.restore
         worked += seconds
         heapq.heappush(free, now + seconds)
         ends[number], left[number] = max(ends[number], now + seconds), left[number] - 1
@@ -89,12 +98,13 @@ def simulate(files: Sequence[Sequence[int]], workers: int, rates: Rates) -> Pred
 def find_limit(files: Sequence[Sequence[int]], rates: Rates) -> Limit:
     """What bounds a batch however many workers there are."""
     frames = sum(map(sum, files))
-    work = frames / rates.restore
+    work = frames / rates.restore + rates.open * sum(map(len, files))
     floors = {
-        "the first pass over all frames, on this machine": frames / rates.scan,
+        "the first pass over all frames, on this machine": sum(map(rates.first_pass, files)),
         "joining the results, on this machine's disk": sum(rates.join(sum(spans)) for spans in files),
         "the longest span, which is one scene or more": max((max(spans) for spans in files if spans), default=0)
-        / rates.restore,
+        / rates.restore
+        + rates.open,
     }
     name = max(floors, key=lambda floor: floors[floor])
     return Limit(name, floors[name], max(1, round(work / max(1e-9, floors[name]))))

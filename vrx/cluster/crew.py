@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from vrx import events
@@ -44,6 +44,8 @@ class Worker:
     def begin(self, task: Task) -> None:
         """Have it work on a task."""
         self.task, self.begun, self.done = task, monotonic(), 0
+        if task.span is None:  # how long the file waited is not its time
+            task.file.begin = perf_counter()
         self.stream = self.actor.begin(task.unit, task.label)
 
 
