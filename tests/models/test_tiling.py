@@ -46,9 +46,8 @@ def test_wishes_come_before_memory() -> None:
         ("flashvsr", "auto", (1280, 720), 15.4),
         ("flashvsr", "auto", (1920, 1080), 30.0),
         ("instantvir-inpaint-lean", "auto", (832, 480), 10.5),
-        ("embedded", "auto", (1280, 720), 0.32),
-        ("embedded", "auto", (1920, 1080), 0.52),
-        ("embedded", "auto", (3840, 2160), 1.51),
+        ("embedded", "auto", (1280, 720), 0.33),
+        ("embedded", "auto", (1920, 1080), 0.62),  # larger results look less far ahead and take less than a line says
     ],
 )
 def test_the_memory_in_one_piece_is_the_measured_one(

@@ -52,7 +52,7 @@ def test_operations_of_enlarging_are_those_that_torch_counts(scale: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("size", "measured"), [((1920, 1080), 0.92), ((3840, 2160), 2.07), ((4096, 3072), 1.63), ((7680, 4320), 2.82)]
+    ("size", "measured"), [((1920, 1080), 1.31), ((3840, 2160), 2.82), ((4096, 3072), 1.63), ((7680, 4320), 2.82)]
 )
 def test_memory_is_near_what_runs_were_measured_to_take(size: tuple[int, int], measured: float) -> None:
     """Gigabytes, the largest resident size of `vrx upscale -s 4`."""

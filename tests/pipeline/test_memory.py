@@ -105,6 +105,16 @@ def test_scene_detection_holds_17_frames_of_the_source() -> None:
     assert held == [17 * 1000 * 500 * 2, 2 * 17 * 1000 * 500 * 2]  # luma and chroma; two bytes a sample above 8 bits
 
 
+def test_enlarging_holds_frames_that_come_later() -> None:
+    small, one, none = (64, 48), (1000, 500), (0, 0)
+    held = [
+        memory_needed(small, one, 8, task) - memory_needed(small, none, 8, task) for task in (Task.UPSCALE, Task.DEBLUR)
+    ]
+    assert held[0] - held[1] == 1150 * 1000 * 500
+    measured = 1.76e9  # the largest resident size at 1920x1080, from half of it
+    assert measured * 0.9 < memory_needed((1920, 1080), (960, 540), 8, Task.UPSCALE) < measured * 1.3
+
+
 def test_a_picture_takes_bytes_by_its_task() -> None:
     found = [memory.needed((1000, 1000), (500, 500), 8, task, frames=1) - memory.BASE_MEMORY for task in Task]
     assert dict(zip(Task, found, strict=True)) == {Task.UPSCALE: 190e6, Task.DEBLUR: 400e6, Task.INPAINT: 400e6}

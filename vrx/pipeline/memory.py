@@ -36,6 +36,7 @@ GROUP_FILES = (
 SMALLER = "Use a smaller video or --scale, or a machine with more memory"
 # bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 8 megapixels:
 # 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
+LATER_BYTES = 1150  # a pixel of the source of enlarged video: frames that come later; 1134 at 1920x1080 (x2)
 STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
 
 
@@ -51,7 +52,8 @@ def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, 
     ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
     if is_large(target, task):
         return BASE_MEMORY + LARGE_BYTES * target[0] * target[1] + LARGE_SOURCE_BYTES * source[0] * source[1] + ahead
-    return BASE_MEMORY + VIDEO_BYTES[task] * target[0] * target[1] + ahead
+    later = LATER_BYTES * source[0] * source[1] if task is Task.UPSCALE else 0
+    return BASE_MEMORY + VIDEO_BYTES[task] * target[0] * target[1] + later + ahead
 
 
 def is_large(target: tuple[int, int], task: Task) -> bool:

@@ -1,13 +1,14 @@
 """Enlarging with a view of later frames: blocks of them, what they help, where they are left out, interruptions."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.models.embedded.test_upscale import shipped
+from tests.models.embedded.test_upscale import moving, picture, shipped
 from tests.networks.networks import tiny_enlarging, tiny_parts
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import upscale
@@ -16,9 +17,21 @@ from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage, frames_ahead
 from vrx.models.embedded.model import LOOKING_AHEAD, SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import SceneRunner
-from vrx.train.degrade import quantize
+from vrx.networks.embedded.classical import bicubic
+from vrx.networks.embedded.degradation import LEVELS
+from vrx.networks.embedded.recurrent import (
+    BOUND,
+    LATER_BOUND,
+    ClipMotion,
+    PreviousFrame,
+    RecurrentConfig,
+    RecurrentNetwork,
+)
+from vrx.train.degrade import quantize, shrink
+from vrx.train.pool import motion_of
+from vrx.train.synthesis import saturate
 
-__all__ = ["shipped"]  # a fixture
+__all__ = ["picture", "shipped"]  # fixtures
 
 
 @pytest.fixture
@@ -112,9 +125,43 @@ def test_an_interruption_changes_nothing(scale: int, after: int) -> None:
     assert torch.equal(enlarge(restorer, pieces, after), enlarge(restorer, pieces))
 
 
+def luma_gain(low: Tensor, truth: Tensor, found: Tensor) -> float:
+    """dB over bicubic."""
+    errors = [((x - truth) ** 2)[..., 8:-8, 8:-8].mean() for x in (bicubic(low, 4), found)]
+    return float(10 * torch.log10(errors[0] / errors[1]))
+
+
+def test_later_frames_help(picture: Tensor, shipped: EmbeddedNetworks) -> None:
+    truth = moving(picture, 12)
+    low = quantize(shrink(truth, 4))
+    restorer = restorer_of(shipped)
+    seen, blind = (luma_gain(low, truth, enlarge(restorer, list(chunks(low, ahead)))[:12]) for ahead in (8, 0))
+    assert seen > blind + 0.2
+
+
+@pytest.mark.parametrize("vivid", [1.0, 3.0])
+def test_features_of_what_ships_do_not_grow_from_frame_to_frame(
+    picture: Tensor, shipped: EmbeddedNetworks, vivid: float
+) -> None:
+    there = moving(picture, 20)
+    truth = saturate(torch.cat([there, there.flip(0)])[None], vivid)
+    low = quantize(shrink(truth[0], 4))[None]
+    with ThreadPoolExecutor(1) as workers:
+        before, after = motion_of(low, 1, workers).float().unbind(1)
+    before[:, 0] = after[:, -1] = 1e4  # there is none
+    nothing = PreviousFrame(torch.zeros(1, 64, *low.shape[-2:]), torch.zeros_like(low[:, 0]))
+    with torch.inference_mode():
+        walked = shipped.enlarging(4, low, torch.zeros(1, LEVELS), nothing, ClipMotion(before, after))
+    largest = [torch.stack([found.abs().max() for found in part]) for part in (walked.features, walked.later)]
+    for found, bound in zip(largest, (BOUND, LATER_BOUND), strict=True):
+        assert found.max() < 0.6 * bound
+        assert found[-6:].mean() < 1.3 * found[6:12].mean()
+
+
 @pytest.mark.parametrize("branch", [True, False])
 def test_frames_come_along_for_a_network_with_a_branch_only(shipped: EmbeddedNetworks, branch: bool) -> None:
-    restorer = restorer_of(tiny_parts() if branch else shipped)
+    blind = replace(shipped, enlarging=RecurrentNetwork(RecurrentConfig(channels=8, blocks=1)))
+    restorer = restorer_of(shipped if branch else blind)
     assert restorer.schedule == (LOOKING_AHEAD if branch else SCHEDULE)
 
 

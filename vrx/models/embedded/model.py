@@ -124,8 +124,8 @@ FAMILY = Family(
         },
         resumes_in_scene=True,
         needs_gpu=False,
-        footprints=(Footprint(Linear(0.17e9, 165)),),  # upscaling, measured on an H100 (vrx/bench/README.md)
-        pace=240e6,
+        footprints=(Footprint(Linear(0.13e9, 240)),),  # upscaling, measured on an H100 (vrx/bench/README.md)
+        pace=150e6,
     ),
     components={
         FAMILY_NAME: Component(

@@ -52,7 +52,7 @@ class RecurrentConfig(NetworkConfig):
         return cls(**{**found, **given})
 
 
-STANDARD = RecurrentConfig(channels=64, blocks=7)
+STANDARD = RecurrentConfig(channels=64, blocks=7, later_blocks=3)
 
 
 @dataclass(frozen=True)
