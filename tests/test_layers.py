@@ -1,6 +1,7 @@
 """Imports point down: every room may import what its row names, and nothing else of vrx."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,31 @@ def test_imports_point_down(path: Path) -> None:
 def test_third_parties_stay_in_their_rooms(path: Path) -> None:
     others = {name.split(".")[0] for name in imports(path)} - STANDARD - {"vrx", "__future__"}
     assert others <= PACKAGES[room(path)]
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the package by name; a package is its `__init__`."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported_first(path: Path, known: dict[str, Path]) -> set[str]:
+    """The package's modules that a module imports while it is itself imported."""
+    found: set[str] = set()
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.Import):
+            found |= {name.name for name in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            names = {f"{statement.module}.{name.name}" for name in statement.names}
+            found |= {name if name in known else statement.module for name in names}
+    return found & known.keys()
+
+
+def test_no_modules_import_each_other() -> None:
+    """Whichever is imported first would find the other one half made."""
+    known = modules()
+    graph = {name: imported_first(path, known) - {name, "vrx"} for name, path in known.items()}
+    assert len(tuple(TopologicalSorter(graph).static_order())) == len(known)

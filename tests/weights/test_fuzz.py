@@ -28,6 +28,7 @@ from vrx.models.embedded.checkpoint import load_networks
 from vrx.models.loader import known_components, read_folder
 from vrx.models.registry import FAMILIES
 from vrx.weights import catalogue, checkpoint, pickle_cost, sharded
+from vrx.weights.safe_paths import is_safe_path
 
 KEYS = st.sampled_from(
     ["family", "tasks", "scales", "license", "source", "parts", "path", "size", "sizes", "repo", "x"]
@@ -60,7 +61,7 @@ def read(path: Path) -> None:
         for entry in catalogue.load_file(path, FAMILIES).values():
             assert all(isinstance(word, str) for word in (*entry.tasks, entry.family, entry.license))
             assert entry.size is None or entry.size >= 0
-            assert all(catalogue.is_safe_path(part.path) for part in entry.parts)
+            assert all(is_safe_path(part.path) for part in entry.parts)
     except ModelError as error:
         one_line(error, path)
 

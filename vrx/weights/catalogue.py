@@ -22,6 +22,7 @@ from vrx.settings import Environment
 from vrx.weights import sharded
 from vrx.weights.families import Families, missing_roles
 from vrx.weights.origin import is_private
+from vrx.weights.safe_paths import is_safe_path
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ EMBEDDED = "embedded"  # the name, the family and the only role of the default m
 UNPUBLISHED = "not published"  # the source of a model whose weights no one can have
 MAX_CATALOGUE = 1_000_000  # bytes
 MAX_DOTS = 100  # in one key: the time to parse a key grows with the square of its parts
-MAX_NAME, MAX_PATH = 200, 1000  # bytes of a file's name, characters of a path
 SHA256 = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"/[0-9a-f]{40}/")  # in the address of a file in a repository
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # of models, and of a revision's parts: plain file names
@@ -304,14 +304,6 @@ def describe_toml_types(match: re.Match[str]) -> str:
     """Two types that disagree, by the names TOML has for them."""
     expected, found = (TOML_TYPES.get(kind, kind) for kind in (match[1].removesuffix(" | null"), match[2]))
     return f"expected {expected}, got {found}"
-
-
-def is_safe_path(path: str) -> bool:
-    """Whether a relative path stays in the folder it is meant for, and a disk can hold its names."""
-    parts = PurePosixPath(path).parts
-    stays = bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and ":" not in path
-    fits = len(path) <= MAX_PATH and all(len(os.fsencode(part)) <= MAX_NAME for part in parts)
-    return stays and fits and path.isprintable()
 
 
 def check_entry(entry: Entry, families: Families) -> None:

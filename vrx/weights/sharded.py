@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from vrx.errors import ModelError
 from vrx.files import read_text
-from vrx.weights.catalogue import is_safe_path
+from vrx.weights.safe_paths import is_safe_path
 
 INDEX = ".index.json"
 MAX_INDEX_BYTES = 16_000_000  # bytes of an index
