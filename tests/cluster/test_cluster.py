@@ -176,7 +176,7 @@ def test_killed_workers_and_raylets_lose_and_double_nothing(cluster: Any, make: 
     killer = Killer(cluster, {2: "worker", 4: "raylet", 6: "worker"})
     check_results(jobs, made, run(jobs, cluster, killer))
     codes = [e.code for e in killer.heard if isinstance(e, events.Noted)]
-    assert codes.count("worker-lost") >= 3
+    assert codes.count("worker-lost") >= 2  # a raylet whose worker is still starting takes none along
     assert "unit-retried" in codes
 
 

@@ -196,7 +196,7 @@ def test_workers_know_the_size_of_an_output_whose_source_they_may_not_see(
     assert cloud.pixels == 128 * 96
 
 
-@pytest.mark.parametrize(("pixels", "model"), [(2560 * 1440, "relayvsr"), (64 * 48, "infvsr")])
+@pytest.mark.parametrize(("pixels", "model"), [(2560 * 1440, "(relayvsr|stream-diffvsr)"), (64 * 48, "infvsr")])
 def test_a_worker_selects_its_model_by_that_size(monkeypatch: pytest.MonkeyPatch, pixels: int, model: str) -> None:
     monkeypatch.setattr(pool, "pick_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(pool, "free_memory", lambda _: 30 * GB)
