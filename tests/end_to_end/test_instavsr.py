@@ -61,7 +61,7 @@ def test_the_model_in_the_package_works_offline(
     assert np.abs(means - source).mean() < 3  # levels: it is the same picture
 
 
-def test_an_interrupted_run_continues_with_the_same_bytes(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_with_the_same_frames(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
     small.instavsr(tmp_path / "mine.pt")
     clip("long.mkv", frames=11, size=(24, 16))
     words = ("upscale", "long.mkv", "--model", "mine.pt", "--codec", "ffv1", "--dtype", "fp32", "--scenes", "off")

@@ -64,7 +64,7 @@ def test_it_enlarges_restores_at_the_same_size_and_works_in_tiles(
     assert (results["same"] != results["int8"]).any()
 
 
-def test_an_interrupted_run_continues_at_a_scenes_end_with_the_same_bytes(
+def test_an_interrupted_run_continues_at_a_scenes_end_with_the_same_frames(
     vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
 ) -> None:
     clip("long.mkv", frames=23, size=(8, 8), cuts=[8, 20])

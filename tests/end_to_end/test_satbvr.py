@@ -150,7 +150,7 @@ def test_one_file_does_what_the_folder_does_and_tiles_change_the_result(
     assert (whole.frames != tiled.frames).any()
 
 
-def test_an_interrupted_run_continues_with_the_same_bytes(
+def test_an_interrupted_run_continues_with_the_same_frames(
     vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
 ) -> None:
     clip("long.mkv", frames=12, size=(16, 16), cuts=[9])

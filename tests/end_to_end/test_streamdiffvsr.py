@@ -120,7 +120,7 @@ def test_the_folder_and_one_file_of_it_restore_a_clip(
     assert (results[0].frames == results[1].frames).all()
 
 
-def test_an_interrupted_run_continues_with_the_same_bytes(
+def test_an_interrupted_run_continues_with_the_same_frames(
     vrx: Command, clip: ClipMaker, folder: Path, tmp_path: Path
 ) -> None:
     clip(size=(40, 24), frames=9, cuts=[5])
