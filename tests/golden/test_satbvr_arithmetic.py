@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from tests.golden.cases import Case, cases, close
+from vrx.networks.axis_tiles import Span
 from vrx.networks.color_transfer import low_band, wavelet
 from vrx.networks.satbvr.solver import Schedule, SolverStep, add_noise, clean_latent, solver_steps, timesteps
-from vrx.networks.satbvr.tiles import Side, Span, Tiling
+from vrx.networks.satbvr.tiles import Side, Tiling
 from vrx.networks.satbvr.transformer import PREDICTOR_TIMESTEP
 
 
@@ -83,7 +84,10 @@ def test_tiles_and_what_counts_of_each(case: Case) -> None:
         tiles = tiling.tiles((1, frames, 16, rows, columns))
         found = [(tile.time, tile.rows, tile.columns) for tile in tiles]
         assert found == [
-            tuple(Span(*axis) for axis in zip(row["start"], row["stop"], *zip(*row["valid"], strict=True), strict=True))
+            tuple(
+                Span(start, stop, start + first, start + last)
+                for start, stop, (first, last) in zip(row["start"], row["stop"], row["valid"], strict=True)
+            )
             for row in entry["tiles"]
         ]
         cover = torch.zeros(1, frames, 1, rows, columns)

@@ -105,9 +105,9 @@ def test_without_guidance_the_negative_prompt_is_not_run(guidance: float, prompt
 @given(length=st.integers(1, 400), tile=st.integers(1, 40), stride=st.integers(1, 40))
 def test_every_position_belongs_to_one_tile(length: int, tile: int, stride: int) -> None:
     spans = Side(tile=tile, stride=min(tile, stride)).spans(length)
-    assert [place for span in spans for place in range(length)[span.target]] == list(range(length))
-    assert all(span.start >= 0 and span.stop - span.start == min(tile, length) for span in spans)
-    assert spans[-1].stop == length
+    assert [place for span in spans for place in range(length)[span.counted]] == list(range(length))
+    assert all(span.begin >= 0 and span.end - span.begin == min(tile, length) for span in spans)
+    assert spans[-1].end == length
 
 
 def test_a_schedule_that_is_another_one_is_refused() -> None:

@@ -178,3 +178,17 @@ def message(done: "subprocess.CompletedProcess[str]") -> str:
     """Standard error in one line; never a traceback."""
     assert "Traceback" not in done.stderr
     return " ".join(done.stderr.split())
+
+
+def check_repair_and_removal(
+    command: Pull, part: dict[str, object], file: Path, hub: Hub, home: Path, *, gets: int
+) -> None:
+    """One of a checkpoint's files is damaged, set aside and loaded again; `gets` downloads in all; then all go."""
+    file.write_bytes(BLOB)
+    done = command("models", "verify", "mine", parts=[part])
+    assert done.returncode == 4
+    assert "set aside" in message(done)
+    assert command("models", "pull", "mine", parts=[part]).returncode == 0
+    assert sum(method == "GET" for method, _, _ in hub.asked) == gets
+    assert command("models", "rm", "mine", parts=[part]).returncode == 0
+    assert not list(stored(home).rglob("*.safetensors"))

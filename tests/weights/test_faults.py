@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, message, stored
+from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, check_repair_and_removal, message, stored
 from vrx.errors import ModelError
 from vrx.weights import sharded
 
@@ -180,14 +180,7 @@ def test_a_checkpoint_in_several_files_comes_whole(command: Pull, hub: Hub, tmp_
     assert command("models", "pull", "mine", parts=[part]).returncode == 0
     assert len(hub.asked) == asked
     shard = (index.parent / "m-2.safetensors").resolve()
-    shard.write_bytes(BLOB)
-    done = command("models", "verify", "mine", parts=[part])
-    assert done.returncode == 4
-    assert "set aside" in message(done)
-    assert command("models", "pull", "mine", parts=[part]).returncode == 0
-    assert sum(method == "GET" for method, _, _ in hub.asked) == 4
-    assert command("models", "rm", "mine", parts=[part]).returncode == 0
-    assert not list(stored(tmp_path).rglob("*.safetensors"))
+    check_repair_and_removal(command, part, shard, hub, tmp_path, gets=4)
 
 
 def test_an_index_that_leads_elsewhere_is_refused(command: Pull, hub: Hub) -> None:

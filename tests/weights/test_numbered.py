@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from tests.conftest import Command
 from tests.models import small
-from tests.weights.hub_server import BLOB, REPO, Hub, Pull, message, stored
+from tests.weights.hub_server import BLOB, REPO, Hub, Pull, check_repair_and_removal, message
 from vrx.errors import ModelError
 from vrx.weights import checkpoint, sharded
 
@@ -74,14 +74,7 @@ def test_they_come_whole_and_go_whole(command: Pull, hub: Hub, tmp_path: Path, n
     assert command("models", "pull", "mine", parts=[part]).returncode == 0
     assert len(hub.asked) == asked
     second = (first.parent / SECOND).resolve()
-    second.write_bytes(BLOB)
-    done = command("models", "verify", "mine", parts=[part])
-    assert done.returncode == 4
-    assert "set aside" in message(done)
-    assert command("models", "pull", "mine", parts=[part]).returncode == 0
-    assert sum(method == "GET" for method, _, _ in hub.asked) == 3
-    assert command("models", "rm", "mine", parts=[part]).returncode == 0
-    assert not list(stored(tmp_path).rglob("*.safetensors"))
+    check_repair_and_removal(command, part, second, hub, tmp_path, gets=3)
 
 
 def test_one_that_is_not_there_is_named(command: Pull, hub: Hub) -> None:

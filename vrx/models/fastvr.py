@@ -26,11 +26,12 @@ from vrx.models.prompts import load_rows
 from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
 from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes, token_tiles
+from vrx.networks.axis_tiles import Span
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.color_transfer import match_colors
 from vrx.networks.fastvr.autoencoder import FastVae
 from vrx.networks.fastvr.generator import ChunkMemory, FastTransformer
-from vrx.networks.fastvr.tiles import SIDE, STRIDE, Span, spans
+from vrx.networks.fastvr.tiles import SIDE, STRIDE, spans
 from vrx.networks.swiftvr.autoencoder import SPATIAL
 from vrx.networks.wan.transformer import TI2V_5B, Conditions, WanTransformer
 from vrx.settings import RestoreSettings

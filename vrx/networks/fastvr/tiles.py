@@ -5,34 +5,9 @@ Pure functions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from vrx.networks.axis_tiles import Span
 
 SIDE, STRIDE = 64, 52  # latents: 1024 pixels, the size of its training
-
-
-@dataclass(frozen=True)
-class Span:
-    """A tile along an axis: the places from `begin` to before `end`, of which those in `first`..`last` count."""
-
-    begin: int
-    end: int
-    first: int
-    last: int
-
-    @property
-    def whole(self) -> slice:
-        """The tile on its axis."""
-        return slice(self.begin, self.end)
-
-    @property
-    def counted(self) -> slice:
-        """What counts of it, on its axis."""
-        return slice(self.first, self.last)
-
-    @property
-    def inside(self) -> slice:
-        """What counts of it, within the tile."""
-        return slice(self.first - self.begin, self.last - self.begin)
 
 
 def spans(length: int, side: int = SIDE, stride: int = STRIDE) -> list[Span]:

@@ -9,30 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-
-@dataclass(frozen=True)
-class Span:
-    """A tile along one axis: latents `start` to `stop`, of which it owns `first` to `last`, counted from its start."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-    @property
-    def whole(self) -> slice:
-        """The tile."""
-        return slice(self.start, self.stop)
-
-    @property
-    def owned(self) -> slice:
-        """Its part of the result, counted from its start."""
-        return slice(self.first, self.last)
-
-    @property
-    def target(self) -> slice:
-        """Its part of the result, counted from the axis' start."""
-        return slice(self.start + self.first, self.start + self.last)
+from vrx.networks.axis_tiles import Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +32,12 @@ class Side:
         starts = list(range(0, room + 1, stride))
         overlap = self.tile - stride
         head, tail = -(-overlap // 2), overlap // 2
-        spans = [Span(start, start + self.tile, head if start else 0, self.tile - tail) for start in starts]
+        cuts = [0, *(start + head for start in starts[1:])]
+        ends = [start + self.tile - tail for start in starts]
+        spans = [Span(start, start + self.tile, *owned) for start, *owned in zip(starts, cuts, ends, strict=True)]
         if starts[-1] < room:
-            return [*spans, Span(room, length, self.tile - tail - room % stride, self.tile)]
-        return [*spans[:-1], Span(room, length, head if room else 0, self.tile)]
+            return [*spans, Span(room, length, ends[-1], length)]
+        return [*spans[:-1], Span(room, length, cuts[-1], length)]
 
 
 SPATIAL = Side(tile=128, stride=96)  # latents: 1024 and 768 pixels
@@ -84,12 +63,12 @@ class Tile:
     @property
     def owned(self) -> Index:
         """In a result of the tile's size, what counts of it."""
-        return index(self.time.owned, self.rows.owned, self.columns.owned)
+        return index(self.time.inside, self.rows.inside, self.columns.inside)
 
     @property
     def target(self) -> Index:
         """In the latent, where that belongs."""
-        return index(self.time.target, self.rows.target, self.columns.target)
+        return index(self.time.counted, self.rows.counted, self.columns.counted)
 
 
 def index(time: slice, rows: slice, columns: slice) -> Index:
