@@ -8,13 +8,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
 # what every room may know
-VALUES = {"errors", "folders", "settings", "geometry", "events", "files", "previews", "temporary", "batches"}
+VALUES = {"errors", "folders", "rates", "settings", "geometry", "events", "files", "previews", "temporary", "batches"}
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
     "folders": set(),
     "settings": {"errors", "folders"},
     "geometry": {"errors", "settings"},
+    "rates": {"errors"},
     "previews": {"errors", "settings"},
     "files": set(),
     "temporary": set(),
@@ -52,6 +53,7 @@ PACKAGES = {
     "errors": set(),
     "events": set(),
     "geometry": set(),
+    "rates": set(),
     "previews": set(),
     "files": set(),
     "temporary": {"filelock"},

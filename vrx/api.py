@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from vrx.batches import BatchSettings
 from vrx.errors import UsageError
 from vrx.events import Watcher, ignore
+from vrx.rates import to_rate
 from vrx.settings import Job, ModelSettings, check_threshold
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from vrx.pipeline.compare.results import Comparison
     from vrx.pipeline.compare.tables import Report
     from vrx.pipeline.doctor import Check
-    from vrx.pipeline.inputs import Expansion
+    from vrx.pipeline.inputs import Expansion, Input
     from vrx.pipeline.mask.finds import MaskResult
     from vrx.pipeline.model_use import ModelUse
     from vrx.pipeline.plan import Plan
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from vrx.weights.removal import Removal
 
 
+PathLike = str | os.PathLike[str]
+Rate = float | Fraction | str | None
 THREADS = "vrx "  # what the names of threads at work begin with
 
 
@@ -62,11 +66,11 @@ def batch(jobs: Sequence[Job], watch: Watcher = ignore, settings: BatchSettings 
     return ClusterBatch(jobs, watch, settings) if settings and settings.ray else Batch(jobs, watch, settings)
 
 
-def in_subfolder(job: Job, subfolder: str) -> Job:
-    """A job whose result goes to the same subfolder of the folder for results that its input is in."""
-    from vrx.pipeline.paths import in_subfolder
+def make_jobs(template: Job, inputs: Sequence[Input], needs_rate: bool = False) -> list[Job]:
+    """The jobs of inputs with the settings of `template`; `needs_rate`: --fps must be of some.  Raises UsageError."""
+    from vrx.pipeline.inputs import make_jobs
 
-    return in_subfolder(job, subfolder)
+    return make_jobs(template, inputs, needs_rate)
 
 
 def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[str, Path]]) -> None:
@@ -91,7 +95,7 @@ def expand_all(inputs: Sequence[str], recursive: bool = False) -> Expansion:
     return expand_inputs(inputs, Choice(recursive=recursive, results=True, command=None))
 
 
-def probe(source: str | os.PathLike[str], stream: int | None = None) -> SourceInfo:
+def probe(source: PathLike, stream: int | None = None) -> SourceInfo:
     """What a file holds: `video` with its size, rate and color, `duration` in seconds, all `streams`, and tags.
 
     `stream` is the index of another video stream than the one that players show.  Raises InputError, and
@@ -110,12 +114,12 @@ def probe(source: str | os.PathLike[str], stream: int | None = None) -> SourceIn
 
 
 def detect_scenes(
-    source: str | os.PathLike[str], threshold: float | None = None, stream: int | None = None
+    source: PathLike, threshold: float | None = None, stream: int | None = None, fps: Rate = None
 ) -> list[Scene]:
     """The scenes of a video: frames `start` to before `end`, and `start_time` and `end_time` in seconds.
 
-    `threshold` is how large a change a cut is, 27 unless given; lower finds more.  Raises InputError, and UsageError
-    for a threshold out of range or an index that is not a video stream.
+    `threshold` is how large a change a cut is, 27 unless given; lower finds more.  `fps` of numbered pictures, 24
+    unless given.  Raises InputError, and UsageError for values out of range or an index that is not a video stream.
 
     >>> import vrx
     >>> [(scene.start, scene.end) for scene in vrx.detect_scenes("in.mp4")]
@@ -126,17 +130,18 @@ def detect_scenes(
     from vrx.scenes import detect
 
     check_threshold(threshold)
-    with read.Reader(to_path(source), read.Span(stream=stream), lambda note: None) as reader:
+    with read.Reader(to_path(source), read.Span(stream=stream, fps=to_rate(fps)), lambda note: None) as reader:
         wanted = detect.CUT_THRESHOLD if threshold is None else threshold
         return list(detect.group_scenes(detect.detect_cuts(reader.frames(), wanted)))
 
 
 def compare(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
-    reference: str | os.PathLike[str] | None = None,
+    first: PathLike,
+    second: PathLike,
+    reference: PathLike | None = None,
     perceptual: bool = True,
     on_event: Watcher = ignore,
+    fps: Rate = None,
 ) -> Comparison:
     """Figures of two videos or pictures, against each other, or of both against the one they should be.
 
@@ -144,7 +149,7 @@ def compare(
     of which the second is measured against the first; `missing` says which were not measured, and why.  Frames are
     paired by time; resized pictures, parts and pictures moved by whole pixels are found and said in `notes`.
     With `perceptual`, LPIPS and DISTS are measured where they were downloaded (`vrx models pull`).  `on_event` gets
-    `progress`.  Raises InputError, UsageError for standard input, and ModelError for a broken catalogue.
+    `progress`; `fps` of numbered pictures, 24 unless given.  Raises InputError, UsageError and ModelError.
 
     >>> import vrx
     >>> vrx.compare("in.mp4", "in.mp4").overall[1].psnr
@@ -158,7 +163,8 @@ def compare(
     sources = [os.fspath(source) for source in (*(() if reference is None else (reference,)), first, second)]
     run.check_sources(sources)
     paths = [Path(source) for source in sources]
-    return run.compare(paths, reference is not None, find_measures() if perceptual else Perceptuals(), on_event)
+    measures = find_measures() if perceptual else Perceptuals()
+    return run.compare(paths, reference is not None, measures, on_event, run.read_at(paths, to_rate(fps)))
 
 
 def comparison_report(found: Comparison, names: Sequence[str]) -> Report:
@@ -207,13 +213,16 @@ def make_mask(
     write_empty: bool,
     stream: int | None,
     overwrite: bool,
+    fps: Rate = None,
     on_event: Watcher = ignore,
 ) -> MaskResult:
     """Find what does not belong to a video, and write a mask of it.  Raises UsageError, InputError and OutputError."""
     from vrx.pipeline.mask import finds, run
 
     kinds = finds.parse_kinds(find)
-    settings = run.MaskSettings(kinds=kinds, grow=grow, write_empty=write_empty, stream=stream, overwrite=overwrite)
+    settings = run.MaskSettings(
+        kinds=kinds, grow=grow, write_empty=write_empty, stream=stream, overwrite=overwrite, fps=to_rate(fps)
+    )
     return run.make_mask(source, target, settings, on_event)
 
 

@@ -234,7 +234,8 @@ class RestoreSettings:
 class SelectionSettings:
     """Which part of the source is restored: times in seconds from its start, scene cuts, and deinterlacing.
 
-    `stream` is the index of the video stream in the file, None for the one that players show.
+    `stream` is the index of the video stream in the file, None for the one that players show.  `fps` is how many
+    numbered pictures are shown in a second, None for 24.
     """
 
     start: Fraction | None = None
@@ -244,6 +245,7 @@ class SelectionSettings:
     scene_threshold: float | None = None
     deinterlace: Deinterlacing = "auto"
     stream: int | None = None
+    fps: Fraction | None = None
 
     def __post_init__(self) -> None:
         for name, time in (("start", self.start), ("end", self.end)):

@@ -140,9 +140,19 @@ def test_subfolders_are_kept_in_a_folder_for_results_only() -> None:
     assert in_subfolder(job("in/s/a.mkv"), "s").output.path is None
 
 
-@pytest.mark.parametrize(("start", "expected"), [(None, 1001), (Fraction(1, 24), 1002), (Fraction(1), 1025)])
-def test_pictures_are_numbered_as_those_of_the_source(here: Path, start: Fraction | None, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({}, 1001),
+        ({"start": Fraction(1, 24)}, 1002),
+        ({"start": Fraction(1)}, 1025),
+        ({"start": Fraction(1), "fps": Fraction(30)}, 1031),
+    ],
+)
+def test_pictures_are_numbered_as_those_of_the_source(
+    here: Path, selection: dict[str, Fraction], expected: int
+) -> None:
     for number in range(1001, 1040):
         (here / f"f_{number}.png").touch()
-    assert first_number(Path("f_%04d.png"), start) == expected
-    assert first_number(Path("a.mkv"), start) == 1
+    assert first_number(Path("f_%04d.png"), SelectionSettings(**selection)) == expected
+    assert first_number(Path("a.mkv"), SelectionSettings(**selection)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a command runs and what it shows."""
+    """How a command runs and what it shows.  `needs_rate`: whether it has a rate that some input must be of."""
 
     dry_run: bool
     json: bool
@@ -49,6 +49,7 @@ class RunOptions:
     verbose: bool
     progress: ProgressStyle
     recursive: bool = False
+    needs_rate: bool = False
     page: Page | None = None
     batch: BatchSettings = field(default_factory=BatchSettings)
 
@@ -79,7 +80,7 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
         side_by_side=options.side_by_side,
     )
     with watcher(console, shown, options.json) as watch:
-        jobs = [job_of(template, found) for found in expand(words, template, options, watch)]
+        jobs = api.make_jobs(template, expand(words, template, options, watch), options.needs_rate)
         check_streams(jobs, options)
         batch = api.batch(jobs, watch, options.batch)
         if options.page is not None:
@@ -157,11 +158,6 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
 def command_of(template: Job) -> str:
     """The words that begin the command of some jobs, after `vrx`."""
     return template.restore.task if template.preview is None else f"preview {template.restore.task}"
-
-
-def job_of(template: Job, found: Input) -> Job:
-    """The job of one input."""
-    return api.in_subfolder(replace(template, source=found.source), found.subfolder)
 
 
 def check_streams(jobs: Sequence[Job], options: RunOptions) -> None:

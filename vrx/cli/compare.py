@@ -40,6 +40,7 @@ def compare(
             "--perceptual/--no-perceptual", metavar=o.FLAG, help="LPIPS and DISTS, where downloaded; they take time."
         ),
     ] = True,
+    fps: o.PictureRate = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar=o.FLAG, help="Show no progress.")] = False,
 ) -> None:
     """Compare two videos, with each other or with the one both should be."""
@@ -48,7 +49,7 @@ def compare(
     api.check_comparison(sources, output, html, overwrite)
     options = progress.ProgressOptions(quiet=quiet, opening=first)
     with progress.watcher(render.err_console(), options, json_lines=False) as watch:
-        found = api.compare(first, second, reference, perceptual, watch)
+        found = api.compare(first, second, reference, perceptual, watch, fps)
     names = ("A", "B") if reference is None else ("reference", "A", "B")
     for note in found.notes:
         render.note_line(note.text)
@@ -56,7 +57,8 @@ def compare(
         for path in api.write_comparison(found, output, names, overwrite):
             render.note_line(f"wrote {path}")
     if html is not None:
-        command = shlex.join(["vrx", "compare", *sources, "--html", str(html)])
+        rate = [] if fps is None else ["--fps", fps]
+        command = shlex.join(["vrx", "compare", *sources, "--html", str(html), *rate])
         api.write_page(found, html, names, command)
         render.note_line(f"wrote {html}")
     report = api.comparison_report(found, names)

@@ -35,6 +35,7 @@ def mask(
         bool, typer.Option("--write-empty", metavar=o.FLAG, help="Write a mask where nothing is found, too.")
     ] = False,
     stream: o.StreamNumber = None,
+    fps: o.PictureRate = None,
     json: o.AsJson = False,
     overwrite: Annotated[
         bool, typer.Option("-y", "--overwrite", metavar=o.FLAG, help="Replace a mask that exists.")
@@ -52,6 +53,7 @@ def mask(
             write_empty=write_empty,
             stream=stream,
             overwrite=overwrite,
+            fps=fps,
             on_event=watch,
         )
     for note in found.notes:
@@ -77,5 +79,6 @@ def mask(
         render.note_line(f"nothing found in {found.frames} frames" + ("" if found.mask else "; no mask written"))
     if found.mask is not None and not json:
         render.note_line(f"wrote {found.mask}" + (f" and {found.picture}" if found.picture else ""))
-        command = shlex.join(["vrx", "inpaint", str(source), "--mask", str(found.mask)])
+        rate = [] if fps is None else ["--fps", fps]
+        command = shlex.join(["vrx", "inpaint", str(source), "--mask", str(found.mask), *rate])
         render.note_line(f"check the picture, then: {command}" if found.picture else f"it marks nothing yet: {command}")

@@ -15,11 +15,13 @@ from vrx.batches import BatchSettings
 from vrx.cli import batch, parsing
 from vrx.cli import options as o
 from vrx.cli import run_options as r
-from vrx.cli.defaults import LINE
+from vrx.cli import selection_options as s
+from vrx.cli.defaults import LINE, TYPED
 from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_length
 from vrx.errors import UsageError
 from vrx.geometry import parse_box, parse_mask
 from vrx.previews import PreviewSettings, Variant
+from vrx.rates import to_rate
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_time
 
 DEFAULT_LENGTH = "1"  # second of each place of a preview
@@ -44,13 +46,14 @@ class SharedOptions:
     steps: o.Steps = None
     guidance: o.Guidance = None
     offline: o.Offline = False
-    start: o.Start = None
-    end: o.End = None
-    frames: o.Frames = None
-    scenes: o.Scenes = "auto"
-    scene_threshold: o.SceneThreshold = None
-    deinterlace: o.Deinterlace = "auto"
-    stream: o.VideoStream = None
+    start: s.Start = None
+    end: s.End = None
+    frames: s.Frames = None
+    scenes: s.Scenes = "auto"
+    scene_threshold: s.SceneThreshold = None
+    deinterlace: s.Deinterlace = "auto"
+    stream: s.VideoStream = None
+    fps: s.Fps = None
     output: o.Output = None
     codec: o.Codec = "auto"
     crf: o.Crf = None
@@ -110,6 +113,7 @@ class SharedOptions:
                 scene_threshold=self.scene_threshold,
                 deinterlace=self.deinterlace,
                 stream=self.stream,
+                fps=to_rate(self.fps),
             ),
             output=OutputSettings(
                 path=self.output,
@@ -192,7 +196,8 @@ def expand(command: Callable[..., RestoreSettings], given: frozenset[str]) -> Ca
         choices = parse_choices(context, shared.vary or [])
         variants = tuple(Variant.of(name, job(values | chosen)) for name, chosen in choices)
         template = replace(job(values), preview=shared.preview_settings(variants))
-        batch.run([*(inputs or []), *(shared.more or [])], template, shared.run(context.meta[LINE]))
+        how = replace(shared.run(context.meta[LINE]), needs_rate="fps" in context.meta[TYPED])
+        batch.run([*(inputs or []), *(shared.more or [])], template, how)
 
     place = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     sources = inspect.Parameter("inputs", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=o.Inputs)

@@ -19,10 +19,11 @@ def scenes(
     json: o.AsJson = False,
     scene_threshold: o.Sensitivity = None,
     stream: o.StreamNumber = None,
+    fps: o.PictureRate = None,
 ) -> None:
     """List the scenes of a video."""
     parsing.check_form(csv, json)
-    found = api.detect_scenes(source, scene_threshold, stream)
+    found = api.detect_scenes(source, scene_threshold, stream, fps)
     if json:
         for scene in found:
             render.emit_json({"type": "scene", **render.to_json_value(scene)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vrx.errors import UsageError
 from vrx.media.animations import HEIF_SUFFIXES, is_animation
 
 STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr"}
@@ -16,7 +17,7 @@ VIDEO_SUFFIXES |= {".3g2", ".asf", ".divx", ".dv", ".f4v", ".m1v", ".m2p", ".m2t
 VIDEO_SUFFIXES |= {".mk3d", ".mod", ".mpe", ".mpv", ".ogm", ".qt", ".rm", ".rmvb", ".tod", ".trp", ".vro", ".wtv"}
 VIDEO_SUFFIXES |= {".264", ".265", ".amv", ".av1", ".gxf", ".h264", ".h265", ".hevc", ".ivf", ".obu", ".xvid"}
 PATTERN = re.compile(r"%0?\d*d")
-SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own
+SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own, unless one is given
 
 
 SIGNATURES = (  # first bytes of picture files
@@ -45,6 +46,16 @@ def is_pattern(path: Path) -> bool:
     """Whether a name is a picture sequence such as `f_%05d.png` and no file of that very name."""
     suffix = path.suffix.lower()
     return bool(PATTERN.search(path.name)) and suffix in STILL_SUFFIXES - HEIF_CONTAINERS and not path.exists()
+
+
+def check_numbered(name: str, path: Path) -> None:
+    """Refuse a frame rate for what is not numbered pictures; `name` is what messages call it.  Raises UsageError."""
+    if is_pattern(path):
+        return
+    hint = "Remove it: a video's times stay as they are"
+    if is_still(path):
+        hint = "Name numbered pictures by their pattern, such as f_%05d.png"
+    raise UsageError(f"--fps is for numbered pictures, and {name} is not", hint)
 
 
 def is_still(path: Path) -> bool:

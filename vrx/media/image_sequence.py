@@ -26,7 +26,6 @@ from vrx.media.probe import check_regular, input_error, open_input
 from vrx.media.video_stream import pick_video
 from vrx.settings import LIMIT, too_large
 
-TICK = Fraction(1, SEQUENCE_RATE)  # seconds from one number to the next
 MAX_NAMES = 5  # files that an error lists before it counts the rest
 PIXEL_FORMATS: set[str] = cast(Any, av.video.format).names
 HEADER_BYTES = 1 << 16  # bytes at either end of a picture that are searched for EXIF data and its end
@@ -68,19 +67,24 @@ class Member:
 class ImageSequence:
     """The pictures of a pattern such as `f_%05d.png` between two times, in the order of their numbers.
 
-    The first number is time 0, whether in the span or not; a missing number leaves a gap in time.
+    The first number is time 0, whether in the span or not; a missing number leaves a gap in time.  `tick` is the
+    time from one number to the next, in seconds.
     Raises InputError where there are none, where one that is wanted is missing or cannot be opened, and
     where one is shown in another size than the first.
     """
 
-    def __init__(self, pattern: Path, start: Fraction, end: Fraction | None, frames: int | None) -> None:
+    def __init__(
+        self, pattern: Path, times: tuple[Fraction, Fraction | None], frames: int | None, fps: Fraction | None = None
+    ) -> None:
+        start, end = times
+        self.tick = 1 / (fps or Fraction(SEQUENCE_RATE))
         found = unique_members(pattern, sequence_members(pattern))
         if not found:
             raise InputError(f"cannot read {pattern}: no such files")
         self.first = found[0][0]
-        begin = self.first + max(0, ceil(start / TICK))
+        begin = self.first + max(0, ceil(start / self.tick))
         limits = [found[-1][0] + 1]  # the first number that is not wanted
-        limits += [] if end is None else [self.first + ceil(end / TICK)]
+        limits += [] if end is None else [self.first + ceil(end / self.tick)]
         limits += [] if frames is None else [begin + frames]
         wanted = [(number, path) for number, path in found if begin <= number < min(limits)]
         if not wanted:
@@ -102,7 +106,7 @@ class ImageSequence:
             picture = decode_picture(member.path, member.header.codec)
             if (picture.width, picture.height) != member.header.size:
                 raise InputError(f"cannot read {member.path}: it was changed while the sequence was read")
-            picture.pts, picture.time_base = member.number - self.first, TICK
+            picture.pts, picture.time_base = member.number - self.first, self.tick
             yield picture
 
 

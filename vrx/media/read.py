@@ -21,10 +21,10 @@ from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
 from vrx.media.deinterlace import Deinterlace, check_source, deinterlace
-from vrx.media.file_types import is_pattern
+from vrx.media.file_types import check_numbered, is_pattern
 from vrx.media.frame import Color, Frame, Kind, Plane
 from vrx.media.frame_side_data import read_hdr10
-from vrx.media.image_sequence import TICK, ImageSequence, common_layout, convert_planes, is_truncated_jpeg
+from vrx.media.image_sequence import ImageSequence, common_layout, convert_planes, is_truncated_jpeg
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import count_pictures
 from vrx.media.pixel_formats import extract_planes, layout_from_pix_fmt, merge_color
@@ -46,7 +46,7 @@ DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that stor
 class Span:
     """The part to read: seconds from the first frame, a number of frames, and a stream by its index in the file.
 
-    `threads` of the decoder, 0 for as many as it likes.
+    `threads` of the decoder, 0 for as many as it likes.  `fps` of numbered pictures, None for 24.
     """
 
     start: Fraction = Fraction(0)
@@ -54,6 +54,7 @@ class Span:
     frames: int | None = None
     stream: int | None = None
     threads: int = 0
+    fps: Fraction | None = None
 
 
 class Reader:
@@ -61,7 +62,7 @@ class Reader:
 
     `info` describes the source as stored; `size` (width, height), `layout`, `color`, `sample_aspect` and
     `orientation` are those of the frames to come.  `notify` gets damage, repaired timestamps and a source that
-    ends early, each text once.
+    ends early, each text once.  Raises UsageError for a rate of what is not a numbered sequence.
     """
 
     def __init__(
@@ -87,9 +88,15 @@ class Reader:
 
     def _open_source(self) -> None:
         source, span = self._source, self._span
-        self._sequence = ImageSequence(source, span.start, span.end, span.frames) if is_pattern(source) else None
+        if span.fps is not None:
+            check_numbered(self.name, source)
+        times = (span.start, span.end)
+        self._sequence = ImageSequence(source, times, span.frames, span.fps) if is_pattern(source) else None
         self._pictures = self._open()
         info = describe_source(self._container, self.name, source, self._stream)
+        if self._sequence is not None:
+            tick = self._sequence.tick
+            info = replace(info, video=replace(info.video, rate=1 / tick, time_base=tick))
         self._describe_choice(info)
         self._first: VideoFrame = self._decode_first()
         check_source(self._deinterlace, self._first, info.still and self._sequence is None)
@@ -135,7 +142,7 @@ class Reader:
         headers = [(member.path, member.header) for member in sequence.members]
         self.layout = common_layout(h.turn.layout(layout_from_pix_fmt(h.pix_fmt, str(path))) for path, h in headers)
         self.transparent = self.layout.alpha
-        length = len(headers) * TICK
+        length = len(headers) * sequence.tick
         formats = {header.pix_fmt for _, header in headers}
         name = formats.pop() if len(formats) == 1 else self.layout.pix_fmt
         video = replace(self.info.video, frames=len(headers), duration=length, pix_fmt=name)

@@ -7,18 +7,19 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
 from vrx.geometry import TargetSize
-from vrx.media.file_types import is_media, is_pattern, sequence_members
+from vrx.media.file_types import check_numbered, is_media, is_pattern, sequence_members
 from vrx.media.probe import find_size
 from vrx.pipeline.addresses import refuse_address
+from vrx.pipeline.paths import in_subfolder
 from vrx.pipeline.sizing import fit
-from vrx.settings import Task
+from vrx.settings import Job, Task
 
 STDIN = "-"
 # what vrx puts before the suffix of a result; names with a size people use, too, so the pictures must have it
@@ -117,6 +118,29 @@ def expand_word(word: str, choice: Choice) -> Expansion:
     if path.is_symlink():
         raise InputError(f"cannot read {word}: it is a link to a file that does not exist")
     raise InputError(f"cannot read {word}: no such file")
+
+
+def make_jobs(template: Job, inputs: Sequence[Input], needs_rate: bool) -> list[Job]:
+    """The jobs of inputs with the settings of `template`, whose frame rate is that of numbered pictures among them.
+
+    Raises UsageError where it `needs_rate` and none are numbered pictures.
+    """
+    numbered = [is_pattern(Path(found.source)) for found in inputs]
+    if needs_rate and not any(numbered):
+        check_numbered(inputs[0].source, Path(inputs[0].source))
+    jobs = [in_subfolder(replace(template, source=found.source), found.subfolder) for found in inputs]
+    return [job if rated else without_rate(job) for job, rated in zip(jobs, numbered, strict=True)]
+
+
+def without_rate(job: Job) -> Job:
+    """A job, and what is previewed of it, without a frame rate."""
+    if job.selection.fps is None:
+        return job
+    shown = job.preview
+    if shown is not None:
+        variants = tuple(replace(v, selection=replace(v.selection, fps=None)) for v in shown.variants)
+        shown = replace(shown, variants=variants)
+    return replace(job, selection=replace(job.selection, fps=None), preview=shown)
 
 
 def to_path(source: str | os.PathLike[str]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,7 +13,7 @@ from vrx.media import data_loss, encoders, hdr10
 from vrx.media.color import output_color
 from vrx.media.encoders import EncoderSpec
 from vrx.media.ffmpeg import encoder_error, executable, has_option
-from vrx.media.file_types import SEQUENCE_RATE, is_pattern, sequence_members
+from vrx.media.file_types import is_pattern, sequence_members
 from vrx.media.frame import Color, Kind, Layout
 from vrx.media.metadata_tags import TagOptions
 from vrx.media.orientation import ORIENTATION_CONTAINERS, UPRIGHT
@@ -46,7 +45,7 @@ def prepare_target(
     target = make_target(job, reader, open_stream_source(job, reader, folder), output, notify)
     if destination is None:
         return target
-    number = paths.first_number(Path(job.source), job.selection.start)
+    number = paths.first_number(Path(job.source), job.selection)
     return replace(target, literal=not destination.sequence, first_number=number)
 
 
@@ -138,8 +137,7 @@ def pictures(info: SourceInfo, selection: SelectionSettings) -> tuple[Path, ...]
     """The files of the chosen pictures, in the order of the frames that come of them."""
     if not is_pattern(info.path):
         return (info.path,) if info.still or info.animated else ()
-    first = math.ceil((selection.start or 0) * SEQUENCE_RATE)
-    return tuple(sequence_members(info.path)[first:])
+    return tuple(sequence_members(info.path)[paths.first_selected(selection) :])
 
 
 def warn_of_metadata(job: Job, target: Target, form: Path | None, notify: Notify) -> None:

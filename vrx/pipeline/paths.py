@@ -8,7 +8,6 @@ import re
 import stat
 import tempfile
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import InputError, OutputError, UsageError
@@ -29,7 +28,7 @@ from vrx.media.target import FORMATS
 from vrx.media.video_stream import pick_video
 from vrx.pipeline.addresses import refuse_address_to_write
 from vrx.pipeline.transfer import other_streams
-from vrx.settings import Job, Task
+from vrx.settings import Job, SelectionSettings, Task
 
 FALLBACK_SUFFIX = ".mkv"  # holds every stream there is
 STDOUT = "-"
@@ -182,10 +181,15 @@ def is_numbered(name: str) -> bool:
     return bool(PATTERN.search(name)) and Path(name).suffix.lower() in STILL_ENCODERS
 
 
-def first_number(source: Path, start: Fraction | None) -> int:
-    """What numbered pictures are numbered from: as the source's pictures from `start` seconds on are, else from 1."""
+def first_number(source: Path, selection: SelectionSettings) -> int:
+    """What numbered pictures are numbered from: as those that are selected of the source's are, else from 1."""
     numbers = sequence_numbers(source) if is_pattern(source) else []
-    return numbers[0] + math.ceil((start or 0) * SEQUENCE_RATE) if numbers else 1
+    return numbers[0] + first_selected(selection) if numbers else 1
+
+
+def first_selected(selection: SelectionSettings) -> int:
+    """How many of a source's numbered pictures are shown before those that are selected."""
+    return math.ceil((selection.start or 0) * (selection.fps or SEQUENCE_RATE))
 
 
 def follow_link(path: Path) -> Path:

@@ -201,7 +201,7 @@ class Session:
         """Have the source and its mask read from their beginning; `notify` gets what is seen when they are opened."""
         self._reading.close()
         selection, threads = self.job.selection, self.job.model.threads or 0
-        span = Span(selection.start or Fraction(0), selection.end, selection.frames, selection.stream, threads)
+        span = replace(select_span(selection), threads=threads)
         name = PIPE_NAME if self._named is None else None
         reader = Reader(self.source, span, self.notify, name, deinterlacing(selection, self.job.restore.task))
         self.reader = self._reading.enter_context(reader)
@@ -235,6 +235,12 @@ class Session:
     def _downloader(self) -> Downloader:
         """Provides the files of models."""
         return Downloader.for_watcher(self.job.source, self.watch, self.job.model.offline)
+
+
+def select_span(selection: SelectionSettings) -> Span:
+    """The part of a source to read."""
+    start = selection.start or Fraction(0)
+    return Span(start, selection.end, selection.frames, selection.stream, fps=selection.fps)
 
 
 def deinterlacing(selection: SelectionSettings, task: Task) -> Deinterlace:

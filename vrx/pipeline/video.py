@@ -24,7 +24,7 @@ from vrx.events import Note, Notify, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Color, Frame, Kind, Layout
-from vrx.media.read import Reader, Span
+from vrx.media.read import Reader
 from vrx.media.signals import defer_signals
 from vrx.media.target import Target
 from vrx.media.write import Writer
@@ -34,6 +34,8 @@ from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.colorspace import Conversion, from_rgb, to_rgb
 from vrx.pipeline.output import choose_encoder, expected_frames, prepare_target
 from vrx.pipeline.resume.workspace import claim
+from vrx.pipeline.session import select_span
+from vrx.rates import to_rate
 from vrx.settings import (
     Deinterlacing,
     Job,
@@ -81,7 +83,8 @@ class VideoReader:
 
     A context manager that is iterated once and gives `VideoFrame`s, upright.  `path` may be a pattern
     (`f_%05d.png`).  `start` and `end` are seconds (a number or `"1:20.5"`), `frames` the most that come,
-    `stream` the index of another video stream than players show.  `on_event` gets notes about the file.
+    `stream` the index of another video stream than players show, `fps` the rate of numbered pictures (24 unless
+    given).  `on_event` gets notes about the file.
 
     Raises InputError for what cannot be read, UsageError for options that make no sense.
     """
@@ -95,6 +98,7 @@ class VideoReader:
         frames: int | None = None,
         stream: int | None = None,
         deinterlace: Deinterlacing = "auto",
+        fps: Seconds | None = None,
         on_event: Watcher = events.ignore,
     ) -> None:
         self.path = Path(path)
@@ -104,12 +108,12 @@ class VideoReader:
             frames=frames,
             stream=stream,
             deinterlace=deinterlace,
+            fps=to_rate(fps),
         )
         self._times: deque[Fraction] | None = None
         self._iterated = self._closed = False
         self._stack = ExitStack()
-        span = Span(self.selection.start or Fraction(0), self.selection.end, frames, stream)
-        notify = make_notifier(str(self.path), on_event)
+        span, notify = select_span(self.selection), make_notifier(str(self.path), on_event)
         self.reader = self._stack.enter_context(Reader(self.path, span, notify, None, Deinterlace(deinterlace)))
         self.reader.make_upright()
 

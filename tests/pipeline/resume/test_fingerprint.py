@@ -66,6 +66,7 @@ OTHER: dict[str, Any] = {
     "scene_threshold": 20.0,
     "deinterlace": "on",
     "stream": 1,
+    "fps": Fraction(25),
     "codec": "hevc",
     "crf": 30,
     "preset": "fast",

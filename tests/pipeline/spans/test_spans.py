@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_a_span_is_read_as_in_one_pass_over_all(kind: str, clip: ClipMaker) -> N
             (time, planes) for time, _, planes in expected
         ]
         assert [i.boundary for i in found][1:] == [boundary for _, boundary, _ in expected][1:]
+
+
+def test_a_span_of_numbered_pictures_is_read_at_their_rate(tmp_path: Path) -> None:
+    for number in range(1, 21):
+        save_picture(tmp_path / f"f_{number:02d}.png", np.full((32, 48), 250 * (number > 10), np.uint8))
+    job = make_job(tmp_path / "f_%02d.png", tmp_path / "out.mkv", selection={"fps": Fraction(10)})
+    works, seen = spans_of(job, 10)
+    assert [work.span.start for work in works] == [0, 1]
+    with PartSession(works[1], events.ignore, ModelPool()) as session:
+        session.open()
+        assert [item.frame.time for item in session.read_span()] == [time for time, _, _ in seen[10:]]
 
 
 def test_spans_are_whole_scenes_of_at_least_a_length(clip: ClipMaker) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from vrx.errors import UsageError
 from vrx.events import Note, Noted, Watcher
+from vrx.media.file_types import is_pattern
 from vrx.media.read import Span
 from vrx.pipeline.compare import run
 from vrx.pipeline.compare.page import build
 from vrx.pipeline.compare.run import Reading
-from vrx.pipeline.session import deinterlacing
+from vrx.pipeline.session import deinterlacing, select_span
 from vrx.settings import Job
 
 OPTION = "--html"
@@ -36,8 +37,8 @@ def check(jobs: Sequence[Job], page: Path) -> None:
 def write(job: Job, result: Path, page: Path, command: str, watch: Watcher) -> None:
     """Compare the source of a job with its result, and write the page.  Raises InputError and OutputError."""
     wanted = job.selection
-    span = Span(wanted.start or Span().start, wanted.end, wanted.frames, wanted.stream)
-    readings = (Reading(span, deinterlacing(wanted, job.restore.task)), Reading())
+    shown = Span(fps=wanted.fps if is_pattern(result) else None)
+    readings = (Reading(select_span(wanted), deinterlacing(wanted, job.restore.task)), Reading(shown))
     found = run.compare([Path(job.source), result], False, watch=watch, readings=readings)
     for note in found.notes:
         watch(Noted.of(job.source, note))

@@ -16,6 +16,7 @@ from vrx.errors import InputError, UsageError
 from vrx.events import Note, Watcher
 from vrx.media.color import COEFFICIENTS, resolve_color
 from vrx.media.deinterlace import Deinterlace
+from vrx.media.file_types import check_numbered, is_pattern
 from vrx.media.frame import Kind
 from vrx.media.read import Reader, Span
 from vrx.metrics.fidelity import LumaScale
@@ -44,7 +45,7 @@ class Reading:
         """Whether other frames come of an open video than are stored in it."""
         whole = self.deinterlace is Deinterlace.AUTO and not reader.interlaced
         made = self.deinterlace is not Deinterlace.OFF and not whole
-        return made or replace(self.span, stream=None) != Span()
+        return made or replace(self.span, stream=None, fps=None) != Span()
 
 
 def compare(
@@ -105,6 +106,14 @@ def compare(
         walk.damage.result(),
         walk.excerpt.result(),
     )
+
+
+def read_at(paths: Sequence[Path], fps: Fraction | None) -> list[Reading]:
+    """How videos are read of which some are numbered pictures of a rate.  Raises UsageError where none are."""
+    numbered = [is_pattern(path) for path in paths]
+    if fps is not None and not any(numbered):
+        check_numbered(str(paths[0]), paths[0])
+    return [Reading(Span(fps=fps)) if pattern else Reading() for pattern in numbered]
 
 
 def enter_pool(stack: ExitStack, videos: int) -> ThreadPoolExecutor:

@@ -54,7 +54,8 @@ class MaskSettings:
     """What is looked for (`finds.FINDABLE`), and by how many pixels finds are grown (0 to 64).
 
     `write_empty`: a mask is written where nothing was found, too.  `stream`: the number of the video stream, None for
-    the one that players choose.  `overwrite`: files that exist are replaced.  Raises UsageError.
+    the one that players choose.  `overwrite`: files that exist are replaced.  `fps` of numbered pictures, None for 24.
+    Raises UsageError.
     """
 
     kinds: frozenset[str] = frozenset(FINDABLE)
@@ -62,6 +63,7 @@ class MaskSettings:
     write_empty: bool = False
     stream: int | None = None
     overwrite: bool = False
+    fps: Fraction | None = None
 
     def __post_init__(self) -> None:
         check_number("grow", self.grow, int)
@@ -147,7 +149,7 @@ def open_video(source: Path, settings: MaskSettings, notes: list[Note]) -> Reade
     """The video, upright.  Raises InputError."""
     if str(source) == "-":
         raise UsageError("a mask needs a file, as it is read twice", "Save standard input to a file first")
-    reader = Reader(source, Span(stream=settings.stream), notes.append)
+    reader = Reader(source, Span(stream=settings.stream, fps=settings.fps), notes.append)
     if reader.info.still and not is_pattern(source):
         reader.__exit__()
         raise InputError(

@@ -32,6 +32,7 @@ class Source:
     """A file to preview: `name` for messages; what a run restores of it is from `begin` to before `end`.
 
     Times are seconds after the first frame; `end` None is unknown, `limit` None where a run restores all to the end.
+    `fps` of numbered pictures, None for 24.
     """
 
     path: Path
@@ -42,17 +43,19 @@ class Source:
     begin: Fraction
     end: Fraction | None
     limit: Fraction | None
+    fps: Fraction | None = None
 
     @classmethod
     def of(cls, job: Job, path: Path, name: str) -> Source:
         """The source of a job.  Raises InputError, and UsageError for a stream that is not a video."""
         selection, threads = job.selection, job.model.threads or 0
-        with Reader(path, Span(stream=selection.stream, threads=threads), ignore, name) as reader:
+        with Reader(path, Span(stream=selection.stream, threads=threads, fps=selection.fps), ignore, name) as reader:
             info = reader.info_on_timeline()
         times = copied_span(selection.start, selection.end, selection.frames, info.video.rate)
         begin, limit = (Fraction(0), None) if times is None else times
         ends = [end for end in (limit, info.video.duration or info.duration) if end]
-        return cls(path, name, info, selection.stream, threads, begin, min(ends, default=None), limit)
+        end = min(ends, default=None)
+        return cls(path, name, info, selection.stream, threads, begin, end, limit, selection.fps)
 
     @property
     def single(self) -> bool:
@@ -66,7 +69,7 @@ class Source:
 
     def open(self, start: Fraction, frames: int | None = None, which: Deinterlace = Deinterlace.OFF) -> Reader:
         """The part from `start` seconds on, upright; a context manager."""
-        span = Span(Fraction(0) if self.single else start, self.limit, frames, self.stream, self.threads)
+        span = Span(Fraction(0) if self.single else start, self.limit, frames, self.stream, self.threads, self.fps)
         reader = Reader(self.path, span, ignore, self.name, which)
         reader.make_upright()
         return reader

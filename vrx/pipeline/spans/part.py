@@ -69,7 +69,7 @@ class PartSession(Session):
         self._reading.close()
         selection, job = self.job.selection, self.job
         start = Fraction(0) if margin is None else max(Fraction(0), self.span.start - margin)
-        reading = Reading(start, None, None, selection.stream, job.model.threads or 0)
+        reading = Reading(start, None, None, selection.stream, job.model.threads or 0, selection.fps)
         reader = Reader(self.source, reading, silent, None, deinterlacing(selection, job.restore.task))
         self.reader = self._reading.enter_context(reader)
         apply_orientation(self.reader, self.output, silent)
