@@ -83,6 +83,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "unit-retried": "with --ray, a span or file that failed is tried elsewhere: span, worker, attempt",
     "worker-lost": "with --ray, a worker, or its node, is gone: worker, node",
     "worker-refused": "with --ray, a worker that came later is not like the others: worker, node",
+    "results-renamed": "inputs differ in the suffix only, which is therefore in the names of their results: count",
     "resuming": "an earlier run of the same command is resumed: frames",
     "shift-found": "pictures are moved by some pixels to lie on another's: path",
     "short-mask": "a mask ends before the video: masks, frames",

@@ -298,7 +298,7 @@ class OutputSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One restoring run over one input, or a `preview` of it."""
+    """One restoring run over one input, or a `preview` of it; `stem` is what its result is named after."""
 
     source: str
     model: ModelSettings
@@ -306,6 +306,7 @@ class Job:
     selection: SelectionSettings
     output: OutputSettings
     preview: PreviewSettings | None = None
+    stem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,14 +108,10 @@ def test_two_results_are_not_one_file(jobs: list[Job]) -> None:
         compare(*jobs)
 
 
-@pytest.mark.parametrize(
-    ("inputs", "hint"),
-    [(("way/a.mpg", "way/a.ts"), "names differ in the ending only"), (("way/a.mkv", "off/a.mkv"), "keeps subfolders")],
-)
-def test_inputs_with_one_result_get_a_hint_that_helps(inputs: tuple[str, str], hint: str) -> None:
+def test_inputs_with_one_result_get_a_hint_that_helps() -> None:
     with pytest.raises(UsageError) as refused:
-        compare(*(job(name, "out/a.x2.mp4") for name in inputs))
-    assert hint in (refused.value.hint or "")
+        compare(*(job(name, "out/a.x2.mp4") for name in ("way/a.mkv", "off/a.mkv")))
+    assert "use {stem}" in (refused.value.hint or "")
 
 
 def test_an_input_is_named_once() -> None:

@@ -33,6 +33,7 @@ from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, memory_needed
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
+from vrx.pipeline.same_names import name_apart
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans.result import divisible
@@ -247,7 +248,8 @@ def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
     if any(job.preview is not None for job in jobs):
         raise UsageError("--ray and previews are mutually exclusive", "Remove one of them")
     prepared = [settings.prepare(job) for job in jobs]
-    refuse_clashes([(job, find_destination(job, Path(job.source), job.model.name)) for job in prepared])
+    named, _ = name_apart(prepared, lambda job: [find_destination(job, Path(job.source), job.model.name)])
+    refuse_clashes([(job, file) for job, files in named for file in files])
 
 
 def memory_of(jobs: Sequence[Job]) -> int:

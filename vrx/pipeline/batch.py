@@ -22,6 +22,7 @@ from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.naming import find_files
 from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult
+from vrx.pipeline.same_names import name_apart
 from vrx.pipeline.session import Session
 from vrx.pipeline.side_by_side import SideBySide, make_tasks
 from vrx.settings import Job
@@ -48,20 +49,28 @@ class Batch:
         self.destinations: list[paths.Destination | None] = []
         self._needs: dict[int, int | None] = {}
         self._side_by_side = SideBySide(self._settings, watch)
-        results = []
         for job in self.jobs:
-            source = None if job.source == "-" else Path(job.source)
             chosen = self._pool.select(job.model, job.restore, job.source)
             if self._settings.jobs > 1 and chosen.device.type != "cpu":
                 hint = "Add --device cpu, or remove --jobs"
                 raise UsageError(f"--jobs is for processors, and {chosen.entry.name} runs on {chosen.device}", hint)
-            entry = chosen.entry
-            files = [find_destination(job, source, entry.name)] if job.preview is None else []
-            files += [] if job.preview is None else find_files(job, source, entry.name).all
+        named, renamed = name_apart(self.jobs, self._find_files)
+        self.jobs, results = tuple(job for job, _ in named), []
+        for job, files in named:
             self.destinations.append(files[0])
             self._outputs.append(None if files[0] is None else files[0].path)
             results += [(job, file) for file in files]
         refuse_clashes(results, self._settings.trace)
+        if renamed is not None:
+            watch(events.Noted.of("", renamed))
+
+    def _find_files(self, job: Job) -> Sequence[paths.Destination | None]:
+        """What a job writes; None for standard output."""
+        source = None if job.source == "-" else Path(job.source)
+        model = self._pool.select(job.model, job.restore, job.source).entry.name
+        if job.preview is not None:
+            return find_files(job, source, model).all
+        return [find_destination(job, source, model)]
 
     @property
     def records_results(self) -> bool:

@@ -117,13 +117,6 @@ def files_of(destination: Destination) -> list[Path]:
     return found
 
 
-def sharing_hint(one: Path, other: Path) -> str:
-    """How two inputs get results of their own."""
-    if one.parent == other.parent and one.stem == other.stem:
-        return "Their names differ in the ending only: rename one, or restore it alone with -o NAME"
-    return "Name a folder with -o, or use {stem}; with -r a folder keeps subfolders apart"
-
-
 class OutputRegistry:
     """Registry of the result files of a batch.  Two results for one file are refused with a UsageError."""
 
@@ -146,7 +139,7 @@ class OutputRegistry:
         if earlier is not None:
             raise UsageError(
                 f"{earlier} and {source} cannot share the output {path}",
-                sharing_hint(Path(earlier), Path(source)),
+                "Name a folder with -o, or use {stem}; with -r a folder keeps subfolders apart",
             )
         self._exact[exact] = self._folded[folded] = source
         kind = self._sequences if destination.sequence else self._files

@@ -262,6 +262,7 @@ def results_among(files: Mapping[str, Path]) -> set[str]:
     stems: dict[str, list[Path]] = {}
     for name, path in files.items():
         stems.setdefault(os.path.splitext(name)[0], []).append(path)  # noqa: PTH122 - as text, with its folder
+        stems.setdefault(name, []).append(path)  # inputs that differ in the suffix only: a.avi.x2.mp4
     found = set()
     for name, path in files.items():
         stem = os.path.splitext(name)[0]  # noqa: PTH122

@@ -102,7 +102,7 @@ def find_destination(job: Job, source: Path | None, model: str) -> Destination |
     if wanted == STDOUT or (wanted is None and source is None):
         return None
     suffix = default_suffix(source, job.output.audio, job.selection.stream)
-    stem = source.stem if source is not None else "stdin"
+    stem = job.stem or (source.stem if source is not None else "stdin")
     named = f"{stem}.{tag(job)}{suffix}"
     numbered, folder = source is not None and is_pattern(source), is_folder(wanted)
     if wanted is None:
