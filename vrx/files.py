@@ -21,6 +21,11 @@ FILE_KINDS = {
 }
 
 
+def as_argument(name: str) -> str:
+    """A file's name as it is typed in a command: one that begins with a dash would be read as an option."""
+    return f"./{name}" if name.startswith("-") else name
+
+
 class NotAFileError(OSError):
     """A pipe, device, socket or folder in place of a file, or a file larger than the limit."""
 

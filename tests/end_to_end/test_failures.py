@@ -331,9 +331,41 @@ def test_the_trace_of_a_run_that_was_ended_opens(
     assert (events[-1]["name"] == "end of the trace") == complete
 
 
-def test_a_file_whose_name_starts_with_a_dash_is_explained(vrx: Command, clip: ClipMaker) -> None:
+DASHED = "vrx: -dash.mkv is read as options. For the file of that name: ./-dash.mkv, or -dash.mkv after --\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("upscale",), ("upscale", "-n"), ("restore", "-o", "out.mkv"), ("deblur",), ("inpaint", "--box", "1,1,5,5")),
+        *(("preview",), ("preview", "deblur"), ("info",), ("scenes",), ("mask",), ("compare", "./-dash.mkv")),
+    ],
+)
+def test_a_file_whose_name_starts_with_a_dash_is_explained(
+    words: tuple[str, ...], vrx: Command, clip: ClipMaker
+) -> None:
     clip("-dash.mkv", frames=2)
-    done = vrx("info", "-dash.mkv")
-    assert done.returncode == 2
-    assert done.stderr == "vrx: -dash.mkv is read as options. For the file of that name: ./-dash.mkv\n"
-    assert vrx("info", "./-dash.mkv").returncode == 0
+    done = vrx(*words, "-dash.mkv")
+    assert (done.returncode, done.stderr) == (2, DASHED)
+    plan = ("--dry-run",) if words[0] in ("upscale", "restore", "deblur", "inpaint", "preview") else ()
+    for name in (("./-dash.mkv",), ("--", "-dash.mkv")):
+        done = vrx(*words, *plan, *name)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_value_that_starts_with_a_dash_is_a_value(vrx: Command, clip: ClipMaker) -> None:
+    clip("-dash.mkv", frames=2)
+    assert vrx("upscale", "./-dash.mkv", "-o", "-dash.mkv", "-y").stderr.startswith("vrx: the output -dash.mkv is the")
+    done = vrx("upscale", "--", "-dash.mkv", "-o", "out.mkv")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "vrx: -o is read as an input, as it is after --. Put options before --\n",
+    )
+
+
+def test_commands_that_are_suggested_name_files_as_files(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
+    clip("-dash.mkv", frames=2)
+    done = vrx("mask", "--write-empty", "--", "-dash.mkv")
+    assert "vrx inpaint ./-dash.mkv --mask ./-dash.mask.mkv" in done.stderr
+    assert vrx("compare", "--html", "page.html", "--", "-dash.mkv", "-dash.mkv").returncode == 0
+    assert "vrx compare ./-dash.mkv ./-dash.mkv" in (tmp_path / "page.html").read_text()

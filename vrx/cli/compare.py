@@ -11,6 +11,7 @@ import typer
 from vrx import api
 from vrx.cli import options as o
 from vrx.cli import parsing, progress, render
+from vrx.files import as_argument
 
 
 def compare(
@@ -58,7 +59,7 @@ def compare(
             render.note_line(f"wrote {path}")
     if html is not None:
         rate = [] if fps is None else ["--fps", fps]
-        command = shlex.join(["vrx", "compare", *sources, "--html", str(html), *rate])
+        command = shlex.join(["vrx", "compare", *map(as_argument, sources), "--html", str(html), *rate])
         api.write_page(found, html, names, command)
         render.note_line(f"wrote {html}")
     report = api.comparison_report(found, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ KEY = "vrx.defaults"  # of a context's notes: the settings that its command got 
 LINE = "vrx.line"  # the same: the command as it was typed
 TYPED = "vrx.typed"  # the same: the options that its line names
 ENCODER_PRESET = "preset"
+END_OF_OPTIONS = "--"
 
 
 def long_name(parameter: Any) -> str:
@@ -49,6 +51,7 @@ class ConfiguredCommand(typer.core.TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the line twice: what it names decides which defaults count.  Raises UsageError."""
         ctx.meta[LINE] = [*ctx.command_path.split(), *args]
+        refuse_dashes(self.params, args)
         if not ctx.resilient_parsing:  # completion
             typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             if "help" not in typed:
@@ -79,6 +82,27 @@ class ConfiguredCommand(typer.core.TyperCommand):
         settings = found.resolve(self.name or "", names, typed.get(own[PRESET].name))
         ctx.meta[KEY] = {option: setting for option, setting in settings.items() if option in own}
         ctx.default_map = {own[option].name: setting.value for option, setting in ctx.meta[KEY].items()}
+
+
+def refuse_dashes(parameters: Sequence[Any], words: Sequence[str]) -> None:
+    """Refuse files whose names would be read as options, and options that would be read as files.
+
+    The parser takes -dash.mp4 for -d ash.mp4, and all words behind -- for inputs.  Raises UsageError.
+    """
+    options = {name: p for p in parameters if p.param_type_name == "option" for name in (*p.opts, *p.secondary_opts)}
+    end = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
+    for before, word in pairwise(["", *words[:end]]):
+        is_value = before in options and not options[before].is_flag
+        if word.startswith("-") and not is_value and Path(word).is_file():
+            raise dashed_file(word)
+    for word in words[end + 1 :]:
+        if word.split("=")[0] in options and not Path(word).exists():
+            raise UsageError(f"{word} is read as an input, as it is after --", "Put options before --")
+
+
+def dashed_file(name: str) -> UsageError:
+    """The error of a file whose name begins as options do."""
+    return UsageError(f"{name} is read as options", f"For the file of that name: ./{name}, or {name} after --")
 
 
 def varied_options(words: Sequence[str]) -> set[str]:

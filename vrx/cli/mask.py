@@ -11,6 +11,7 @@ import typer
 from vrx import api
 from vrx.cli import options as o
 from vrx.cli import progress, render
+from vrx.files import as_argument
 
 
 def mask(
@@ -80,5 +81,5 @@ def mask(
     if found.mask is not None and not json:
         render.note_line(f"wrote {found.mask}" + (f" and {found.picture}" if found.picture else ""))
         rate = [] if fps is None else ["--fps", fps]
-        command = shlex.join(["vrx", "inpaint", str(source), "--mask", str(found.mask), *rate])
+        command = shlex.join(["vrx", "inpaint", as_argument(source), "--mask", as_argument(str(found.mask)), *rate])
         render.note_line(f"check the picture, then: {command}" if found.picture else f"it marks nothing yet: {command}")

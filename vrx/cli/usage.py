@@ -10,7 +10,7 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from vrx.cli.defaults import locate
+from vrx.cli.defaults import dashed_file, locate
 from vrx.errors import UsageError, choice_of, did_you_mean
 
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".png", ".jpg", ".jpeg", ".gif")
@@ -60,7 +60,7 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
         return None
     dashed = next((word for word in arguments if word.startswith("-") and Path(word).is_file()), None)
     if dashed is not None:
-        return UsageError(f"{dashed} is read as options", f"For the file of that name: ./{dashed}")
+        return dashed_file(dashed)
     context = getattr(error, "ctx", None)
     command = next((word for word in arguments if not word.startswith("-")), "")
     see = f"See: {context.command_path if context else f'vrx {command}'.rstrip()} --help"
