@@ -56,8 +56,9 @@ def test_a_file_is_the_command_s_file_byte_by_byte(clip: ClipMaker, tmp_path: Pa
 def test_an_existing_result_stays(clip: ClipMaker, tmp_path: Path) -> None:
     clip("in.mkv", frames=2)
     (tmp_path / "out.mkv").write_text("mine")
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match=r"exists\. Replace it with overwrite=True") as refused:
         package.deblur(tmp_path / "in.mkv", tmp_path / "out.mkv", sigma=1.5)
+    assert "-y" not in str(refused.value)
     assert (tmp_path / "out.mkv").read_text() == "mine"
 
 

@@ -96,6 +96,10 @@ class OutputError(VrxError, OSError):
         return VrxError.__str__(self)
 
 
+class ExistsError(OutputError):
+    """A result whose name is taken."""
+
+
 class ReaderGoneError(OutputError):
     """A result on standard output, whose reader has exited."""
 

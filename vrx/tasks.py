@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from vrx.errors import UsageError, choice_of
+from vrx.errors import ExistsError, UsageError, choice_of
 from vrx.events import Watcher, ignore
 from vrx.geometry import Box, choose_size, parse_box, parse_mask
 from vrx.previews import PreviewSettings, Variant, combine
@@ -215,7 +216,8 @@ def preview(
         other = preview_job(input, output, Task(task), changed)
         variants.append(Variant.of(name, other))
     shown = PreviewSettings(at=times, length=to_seconds(length), variants=tuple(variants))
-    return Batch([replace(job, preview=shown)], options.get("on_event", ignore)).preview(0)
+    with python_hints():
+        return Batch([replace(job, preview=shown)], options.get("on_event", ignore)).preview(0)
 
 
 def check_task(task: object) -> None:
@@ -252,7 +254,18 @@ def run(input: PathLike, output: PathLike | None, restore: RestoreSettings, opti
     from vrx.pipeline.batch import Batch
 
     job = make_job(input, output, restore, options)
-    return Batch([job], options.get("on_event", ignore)).restore(0)
+    with python_hints():
+        return Batch([job], options.get("on_event", ignore)).restore(0)
+
+
+@contextmanager
+def python_hints() -> Iterator[None]:
+    """Hints of the command line about an existing result in the words of Python."""
+    try:
+        yield
+    except ExistsError as error:
+        hint = "Replace it with overwrite=True, or leave it with skip_existing=True"
+        raise ExistsError(error.message, hint) from None
 
 
 def make_job(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> Job:

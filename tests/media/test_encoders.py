@@ -140,6 +140,25 @@ def test_a_size_that_an_encoder_does_not_take_is_refused(size: tuple[int, int]) 
 
 
 @pytest.mark.parametrize(
+    ("container", "codec", "size", "hint"),
+    [
+        ("webm", "av1", (16386, 64), "Use --codec vp9, or a smaller --scale"),
+        ("mp4", "h264", (16386, 64), "Use --codec hevc or vp9, or a smaller --scale"),
+        ("avi", "h264", (16386, 64), "Use --codec ffv1, or a smaller --scale"),
+        ("mpegts", "h264", (16386, 64), "Use --codec hevc, or a smaller --scale"),
+        ("mp4", "h264_nvenc", (65, 48), "Use --codec h264, hevc, av1 or vp9"),
+        ("webm", "av1_nvenc", (65, 48), "Use --codec vp9 or av1"),
+    ],
+)
+def test_hints_name_codecs_that_the_container_holds(
+    container: str, codec: str, size: tuple[int, int], hint: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        choose_layout(Layout(Kind.YUV, 8, 1, 1), find_encoder(codec), size, container)
+    assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
     ("size", "slices"), [((16, 16), 4), ((3840, 2160), 4), ((7680, 4320), 9), ((8192, 8192), 16), ((16384, 8704), 36)]
 )
 def test_large_pictures_have_more_slices(size: tuple[int, int], slices: int) -> None:

@@ -5,8 +5,10 @@ import pytest
 
 from tests.media.test_write import target
 from vrx.errors import OutputError, UsageError
+from vrx.media.encoders import CONTAINER_CODECS, choose_layout, find_encoder
 from vrx.media.frame import Kind, Layout
 from vrx.media.preflight import MAX_SIDE, black_frame, check_encoder_settings
+from vrx.media.target import FORMATS
 
 PLAIN = Layout(Kind.YUV, 8, 1, 1)
 
@@ -59,6 +61,31 @@ def test_an_unknown_preset_is_named_with_the_known_ones(tmp_path: Path, codec: s
 def test_what_goes_together_leaves_nothing_behind(tmp_path: Path, name: str, codec: str, layout: Layout) -> None:
     check_encoder_settings(target(tmp_path / name, codec, layout))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(suffix, codec) for suffix, container in FORMATS.items() for codec in CONTAINER_CODECS[container]],
+)
+def test_a_container_holds_the_codecs_that_are_advised_for_it(tmp_path: Path, suffix: str, codec: str) -> None:
+    layout, _ = choose_layout(PLAIN, find_encoder(codec), (64, 48))
+    check_encoder_settings(target(tmp_path / f"a{suffix}", codec, layout))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "hint"),
+    [
+        ("a.webm", "h264", "Use --codec vp9 or av1, or another container"),
+        ("a.mov", "vp9", "Use --codec h264, hevc or prores, or another container"),
+        ("a.avi", "hevc", "Use --codec h264 or ffv1, or another container"),
+    ],
+)
+def test_a_codec_that_the_container_does_not_hold_gets_those_that_it_does(
+    tmp_path: Path, name: str, codec: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_encoder_settings(target(tmp_path / name, codec, PLAIN))
+    assert refused.value.hint == hint
 
 
 def test_a_large_size_is_rehearsed_small_and_as_odd() -> None:

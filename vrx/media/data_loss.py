@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrx.events import Note
+from vrx.media.encoders import CONTAINER_CODECS
 from vrx.media.hdr10 import Hdr10Metadata, can_store
 from vrx.media.probe import StreamInfo
 from vrx.media.side_data import SideData, SideDataKind
@@ -108,7 +109,8 @@ def hdr10_notes(
     if container == "image2":
         text = f"pictures cannot hold {what}; use -o NAME.mkv to keep them"
     elif not has_options and encoder != "libx265":
-        text = f"this ffmpeg cannot write {what} with {encoder}; use --codec hevc, or a newer ffmpeg"
+        name = "" if "hevc" in CONTAINER_CODECS.get(container, ()) else " and -o NAME.mkv"
+        text = f"this ffmpeg cannot write {what} with {encoder}; use --codec hevc{name}, or a newer ffmpeg"
     elif not can_store(encoder, container):
         text = f"{encoder} in {container} cannot hold {what}; use -o NAME.mkv to keep them"
     if text:

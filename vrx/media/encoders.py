@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vrx.errors import UsageError
+from vrx.errors import UsageError, choice_of
 from vrx.media.frame import Kind, Layout
 
 CHROMA = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "411": (2, 0)}
@@ -117,6 +117,15 @@ SHORT_NAMES = {
     "prores": "prores_ks",
     "ffv1": "ffv1",
 }
+CONTAINER_CODECS = {  # that are advised for a container, by ffmpeg's name of it; it may hold more
+    "mp4": ("h264", "hevc", "av1", "vp9"),
+    "mov": ("h264", "hevc", "prores"),
+    "matroska": ("h264", "hevc", "av1", "vp9", "ffv1"),
+    "webm": ("vp9", "av1"),
+    "avi": ("h264", "ffv1"),
+    "nut": ("h264", "hevc", "ffv1"),
+    "mpegts": ("h264", "hevc"),
+}
 STILL_ENCODERS = {
     ".png": "png",
     ".jpg": "mjpeg",
@@ -165,16 +174,44 @@ def default_encoder(layout: Layout, suffix: str) -> str:
     return "libx265" if layout.depth > 8 and suffix != ".avi" else "libx264"  # players expect no HEVC in AVI
 
 
-def choose_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int]) -> tuple[Layout, str]:
+def fits(rule: EncoderSpec, size: tuple[int, int]) -> bool:
+    """Whether an encoder takes pictures of a size, odd sides aside."""
+    return rule.largest is None or (size[0] <= rule.largest[0] and size[1] <= rule.largest[1])
+
+
+def takes_odd(rule: EncoderSpec) -> bool:
+    """Whether an encoder takes pictures with an odd side, in some layout."""
+    return not rule.even or "444" in rule.chroma
+
+
+def advise_codec(container: str, size: tuple[int, int], rule: EncoderSpec | None = None) -> str:
+    """`Use --codec vp9 or av1`: codecs of a container that take a size, but for that of `rule`; or another container.
+
+    `container` by ffmpeg's name.
+    """
+    rules = {name: ENCODERS[SHORT_NAMES[name]] for name in CONTAINER_CODECS.get(container, ())}
+    odd = bool(size[0] % 2 or size[1] % 2)
+    good = [name for name, one in rules.items() if one != rule and fits(one, size) and (takes_odd(one) or not odd)]
+    return f"Use --codec {choice_of(good)}" if good else "Use -o NAME.mkv"
+
+
+def choose_layout(
+    layout: Layout, rule: EncoderSpec, size: tuple[int, int], container: str = "matroska"
+) -> tuple[Layout, str]:
     """The nearest layout that the encoder supports for a picture of `size`, and what is lost, in words.
 
-    Raises UsageError for a size that it does not support.
+    Raises UsageError for a size that it does not support; the hint names codecs that `container` holds.
     """
-    if rule.largest and (size[0] > rule.largest[0] or size[1] > rule.largest[1]):
-        still = rule.name in STILL_ENCODERS.values()
+    if rule.largest is not None and not fits(rule, size):
+        hint = f"{advise_codec(container, size, rule)}, or a smaller --scale"
+        if rule.name in STILL_ENCODERS.values():
+            hint = "Write a PNG or TIFF picture, or a smaller one"
         raise UsageError(
-            f"{rule.name} cannot hold {size[0]}x{size[1]}, at most {rule.largest[0]}x{rule.largest[1]}",
-            "Write a PNG or TIFF picture, or a smaller one" if still else "Use --codec h265, or a smaller --scale",
+            f"{rule.name} cannot hold {size[0]}x{size[1]}, at most {rule.largest[0]}x{rule.largest[1]}", hint
+        )
+    if (size[0] % 2 or size[1] % 2) and not takes_odd(rule):
+        raise UsageError(
+            f"{rule.name} cannot hold the odd size {size[0]}x{size[1]}", advise_codec(container, size, rule)
         )
     lost = []
     if layout.alpha and rule.alpha:
@@ -230,10 +267,6 @@ def choose_opaque_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int
         lost = lost or f"4:{wanted[1]}:{wanted[2]}"
     shift_x, shift_y = CHROMA[chroma]
     if rule.even and ((shift_x and size[0] % 2) or (shift_y and size[1] % 2)):
-        if "444" not in rule.chroma:
-            raise UsageError(
-                f"{rule.name} cannot hold the odd size {size[0]}x{size[1]}", "Use --codec h264, vp9 or ffv1"
-            )
         return Layout(Kind.YUV, depth), f"the odd size {size[0]}x{size[1]} in 4:{chroma[1]}:{chroma[2]}"
     return Layout(Kind.YUV, depth, shift_x, shift_y), lost
 

@@ -11,7 +11,7 @@ import av.error
 import numpy as np
 
 from vrx.errors import OutputError, UsageError
-from vrx.media.encoders import PRESETS
+from vrx.media.encoders import CONTAINER_CODECS, PRESETS, SHORT_NAMES, advise_codec
 from vrx.media.ffmpeg import executable
 from vrx.media.frame import Frame, Kind
 from vrx.media.target import Target
@@ -58,10 +58,10 @@ def encode_test_frame(target: Target, folder: Path) -> None:
             .removeprefix(f"{path}: ")
             .removesuffix("; output discarded")
         )
-        raise UsageError(
-            f"{name} cannot be written with these options: {reason}",
-            "Try another container, or remove the options",
-        ) from error
+        hint = "Try another container, or remove the options"
+        if target.rule.name not in (SHORT_NAMES[codec] for codec in CONTAINER_CODECS.get(target.container, ())):
+            hint = f"{advise_codec(target.container, target.size)}, or another container"
+        raise UsageError(f"{name} cannot be written with these options: {reason}", hint) from error
 
 
 def check_readable(path: Path) -> None:

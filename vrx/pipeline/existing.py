@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vrx.errors import OutputError
+from vrx.errors import ExistsError
 from vrx.events import Note
 from vrx.pipeline import paths
 from vrx.pipeline.resume import published
@@ -98,8 +98,8 @@ def refuse(destination: paths.Destination) -> None:
     """Refuse a destination that exists.  Raises OutputError."""
     found = destination.existing()
     if found:
-        hint = "Replace it with -y (overwrite=True in Python), or skip existing results with -n"
-        raise OutputError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)
+        hint = "Replace it with -y, or skip existing results with -n"
+        raise ExistsError(f"{found[0]} exists", "Replace the sequence with -y" if len(found) > 1 else hint)
 
 
 def find_publication(

@@ -188,7 +188,7 @@ def choose_picture_format(
         text = f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color"
         notify(Note("pixel-format-change", text, {"pix_fmt": "yuv420p"}, "warning"))
         source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
-    layout, lost = encoders.choose_layout(source, rule, size)
+    layout, lost = encoders.choose_layout(source, rule, size, paths.container_of(output))
     if lost:
         notify(data_loss.loss("pixel-format-loss", f"{job.source}: {lost}", pix_fmt=layout.pix_fmt))
     color = output_color(reader.color, (reader.size, size), (reader.layout, layout))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vrx import events
-from vrx.errors import OutputError, UsageError
+from vrx.errors import ExistsError, OutputError, UsageError
 from vrx.events import Note, Notify, Watcher
 from vrx.media import encoders
 from vrx.media.deinterlace import Deinterlace
@@ -259,7 +259,7 @@ class VideoWriter:
         paths.check_kind(destination)
         found = destination.existing()
         if found and not overwrite:
-            raise OutputError(f"{found[0]} exists", "Choose another name, or overwrite=True to replace it")
+            raise ExistsError(f"{found[0]} exists", "Choose another name, or overwrite=True to replace it")
         paths.make_folder(destination)
 
     def _folder(self) -> Path:
@@ -358,7 +358,7 @@ def make_plain_target(path: Path, output: OutputSettings, size: tuple[int, int],
     still = suffix in encoders.STILL_ENCODERS
     wanted = Layout(Kind.RGB, 8) if still else Layout(Kind.YUV, 8, 1, 1)
     rule = encoders.find_encoder(choose_encoder(output, path, encoders.default_encoder(wanted, suffix)))
-    layout, _ = encoders.choose_layout(wanted, rule, size)
+    layout, _ = encoders.choose_layout(wanted, rule, size, paths.container_of(path))
     return Target(
         path=path,
         container=paths.container_of(path),
