@@ -8,7 +8,7 @@ def stream(kind: str, codec: str) -> StreamInfo:
     return StreamInfo(index=1, kind=kind, codec=codec)
 
 
-@pytest.mark.parametrize("codec", ["aac", "mp3float", "ac3", "pcm_s16le", "flac"])
+@pytest.mark.parametrize("codec", ["aac", "mp3float", "ac3", "pcm_s16le", "pcm_u8", "pcm_mulaw", "flac"])
 def test_sound_that_mp4_holds_goes_into_mp4(codec: str) -> None:
     assert choose_container([stream("audio", codec)], ".avi") == (".mp4", "")
 
@@ -16,7 +16,7 @@ def test_sound_that_mp4_holds_goes_into_mp4(codec: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "codec"),
     [
-        *(("audio", codec) for codec in ("wmav2", "adpcm_ms", "adpcm_swf", "amrnb", "pcm_dvd", "aac_latm", "pcm_u8")),
+        *(("audio", codec) for codec in ("wmav2", "adpcm_ms", "adpcm_swf", "amrnb", "pcm_dvd", "aac_latm")),
         *(("subtitle", codec) for codec in ("ass", "subrip", "dvd_subtitle", "dvb_subtitle")),
         *(("attachment", "ttf"), ("cover", "gif"), ("video", "wmv3")),
     ],

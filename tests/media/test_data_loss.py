@@ -51,9 +51,32 @@ def test_dropped_styles_of_subtitles_are_named(codec: str, convert: str | None, 
     assert texts(notes) == ([f"{expected}; use -o NAME.mkv to keep them"] if expected else [])
 
 
-def test_converted_sound_is_named() -> None:
-    notes = conversion_notes("matroska", [SOUND], [CopiedStream(index=1, kind="audio", convert="flac")])
-    assert texts(notes) == ["matroska cannot hold audio 1 (wmav2) as it is; converted to flac, without loss"]
+@pytest.mark.parametrize(
+    ("container", "codec", "convert", "text"),
+    [
+        (
+            "matroska",
+            "pcm_dvd",
+            "flac",
+            "matroska cannot hold audio 1 (pcm_dvd) as it is; converted to flac, without loss",
+        ),
+        (
+            "webm",
+            "aac",
+            "libopus",
+            "webm cannot hold audio 1 (aac); converted to libopus; use -o NAME.mkv to avoid loss",
+        ),
+        (
+            *("mp4", "pcm_s16le", "aac"),
+            "few players play audio 1 (pcm_s16le) in mp4; converted to aac; use -o NAME.mkv or .mov to keep it",
+        ),
+    ],
+)
+def test_converted_sound_is_named(container: str, codec: str, convert: str, text: str) -> None:
+    notes = conversion_notes(
+        container, [StreamInfo(1, "audio", codec)], [CopiedStream(index=1, kind="audio", convert=convert)]
+    )
+    assert texts(notes) == [text]
 
 
 def test_pictures_drop_streams_and_chapters() -> None:

@@ -1,14 +1,16 @@
 """What a run says about what it cannot keep, before any work, and what the result holds."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 
-from tests.clips import ClipMaker, write_sounding
+from tests.clips import ClipMaker, tones, write_counted, write_sounding
 from tests.media.boxes import dolby_vision, spherical, stereo, video
 from vrx import events
+from vrx.geometry import parse_box
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.plan import Plan
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
@@ -65,7 +67,42 @@ def test_a_container_that_vrx_chooses_keeps_the_sound(tmp_path: Path, output: st
 def test_a_container_that_the_user_names_is_taken_and_the_loss_said(tmp_path: Path) -> None:
     plan = planned(job(write_sounding(tmp_path / "a.avi", "mpeg4", "adpcm_ms"), "b.mp4"))
     assert plan.container == "mp4"
-    assert plan.notes[0].endswith("mp4 cannot hold audio 1 (adpcm_ms); use -o NAME.mkv to keep it")
+    assert plan.notes[0].endswith("mp4 cannot hold audio 1 (adpcm_ms); converted to aac; use -o NAME.mkv to avoid loss")
+
+
+def test_uncompressed_sound_is_converted_for_mp4_and_that_is_said_once(tmp_path: Path) -> None:
+    source = write_counted(tmp_path / "a.avi", words="-c:v mpeg4 -c:a pcm_s16le -ac 2")
+    heard: list[events.Event] = []
+    result = Batch([job(source)], heard.append).restore(0).path
+    assert result == tmp_path / "a.x2.mp4"
+    notes = [event.text for event in heard if isinstance(event, events.Noted) and event.code == "stream-conversion"]
+    assert len(notes) == 1
+    with av.open(str(result)) as box:
+        (sound,) = box.streams.audio
+        assert (sound.codec_context.name, sound.channels, sound.rate) == ("aac", 2, 48000)
+    ((tone, begin, end),) = tones(result)
+    assert (tone, begin) == (500, pytest.approx(0, abs=0.03))
+    assert end == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("restore", [Task.UPSCALE, Task.INPAINT, Task.DEBLUR])
+def test_prores_stays_prores_in_mov(tmp_path: Path, restore: Task) -> None:
+    source = write_counted(tmp_path / "a.mov", words="-c:v prores_ks -pix_fmt yuv422p10le -c:a pcm_s16le")
+    task = {
+        Task.UPSCALE: RestoreSettings(task=Task.UPSCALE, scale=2),
+        Task.DEBLUR: RestoreSettings(task=Task.DEBLUR, sigma=1.0),
+        Task.INPAINT: RestoreSettings(task=Task.INPAINT, boxes=(parse_box("4,4,8,8"),)),
+    }[restore]
+    for output, codec, encoder in (
+        (None, "auto", "prores_ks"),
+        ("b.mov", "auto", "prores_ks"),
+        ("b.mkv", "auto", "libx265"),
+        ("b.mov", "h264", "libx264"),
+    ):
+        plan = planned(replace(job(source, output, codec=codec), restore=task))
+        assert (plan.encoder, plan.notes) == (encoder, ())
+    other = write_counted(tmp_path / "c.mov", words="-c:v mpeg4 -c:a pcm_s16le")
+    assert planned(replace(job(other), restore=task)).encoder == "libx264"
 
 
 def test_statistics_of_the_source_are_not_copied(tmp_path: Path) -> None:

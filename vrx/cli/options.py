@@ -277,7 +277,7 @@ Codec = Annotated[
     typer.Option(
         metavar="CODEC",
         help="h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder by ffmpeg's name; auto chooses by the "
-        "container and the source.",
+        "container and the source: in MOV ProRes stays ProRes.",
         rich_help_panel=OUTPUT,
         autocompletion=complete_codecs,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrx.media.probe import StreamInfo
+from vrx.media.streams import is_plain_pcm
 
 DEFAULT_SUFFIX = ".mp4"  # plays everywhere
 FALLBACK_SUFFIX = ".mkv"  # holds nearly every audio codec, subtitle and attachment
@@ -12,8 +13,6 @@ SAME_AS_SOURCE = {".mp4", ".mkv", ".mov", ".webm"}  # sources whose own containe
 MP4_CODECS = {  # codecs that ffmpeg writes into MP4 and reads back, by kind; names as its decoders give them
     "audio": {
         *("aac", "ac3", "alac", "dca", "eac3", "flac", "mp1", "mp2", "mp3", "opus", "vorbis"),
-        *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le"),
-        *("pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le"),
     },
     "subtitle": {"mov_text"},
     "video": {"av1", "libdav1d", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "vvc"},
@@ -39,10 +38,10 @@ def choose_container(others: Sequence[StreamInfo], source_suffix: str) -> tuple[
 
 
 def fits_mp4(stream: StreamInfo) -> bool:
-    """Whether MP4 holds a stream unchanged, or no container does."""
+    """Whether MP4 holds a stream unchanged, or as AAC what is uncompressed, or no container does."""
     codec = stream.codec
     for variant in DECODER_VARIANTS:
         codec = codec.removesuffix(variant)
-    if stream.kind == "subtitle" and codec in UNSUPPORTED_SUBTITLES:
+    if (stream.kind == "subtitle" and codec in UNSUPPORTED_SUBTITLES) or is_plain_pcm(codec):
         return True
     return codec in MP4_CODECS.get(stream.kind, {codec})

@@ -9,7 +9,7 @@ from vrx.media.encoders import CONTAINER_CODECS
 from vrx.media.hdr10 import Hdr10Metadata, can_store
 from vrx.media.probe import StreamInfo
 from vrx.media.side_data import SideData, SideDataKind
-from vrx.media.streams import CopiedStream
+from vrx.media.streams import LOSSY_SOUND, CopiedStream, is_plain_pcm
 
 SUBTITLE_STYLES = {
     "ass": "fonts, colors and positions",
@@ -53,6 +53,10 @@ def conversion_notes(container: str, streams: Sequence[StreamInfo], copied: Sequ
         text = ""
         if stream.kind == "audio":
             text = f"{container} cannot hold {stream} as it is; converted to {codec}, without loss"
+            if is_plain_pcm(stream.codec) and container == "mp4":
+                text = f"few players play {stream} in mp4; converted to {codec}; use -o NAME.mkv or .mov to keep it"
+            elif codec in LOSSY_SOUND:
+                text = f"{container} cannot hold {stream}; converted to {codec}; use -o NAME.mkv to avoid loss"
         elif stream.codec in SUBTITLE_STYLES:
             advice = "" if container == "matroska" else "; use -o NAME.mkv to keep them"
             text = f"{container} holds {stream} as {codec}, without its {SUBTITLE_STYLES[stream.codec]}{advice}"

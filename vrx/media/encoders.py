@@ -136,6 +136,7 @@ STILL_ENCODERS = {
     ".tiff": "tiff",
     ".ppm": "ppm",
 }
+MEZZANINES = {"prores": "prores_ks"}  # codecs of editing, by decoder, which a result in the same container keeps
 X26X_PRESETS = "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo"
 PRESETS = {"libx264": X26X_PRESETS, "libx265": X26X_PRESETS, "libsvtav1": "0 (slow) to 13 (fast)"}  # for --preset
 SLICE_PIXELS = 1 << 22  # of FFV1; ffmpeg refuses slices of somewhat more

@@ -81,8 +81,11 @@ def alpha_tag(target: Target) -> str:
 
 def stream_codec_args(target: Target) -> list[str]:
     """Codecs of the other streams: copied, or converted where the container cannot hold them."""
-    found = [(place, stream.convert or "copy") for place, stream in enumerate(target.copied_streams, start=1)]
-    return [word for place, encoder in found for word in (f"-c:{place}", encoder)]
+    words = []
+    for place, stream in enumerate(target.copied_streams, start=1):
+        words += [f"-c:{place}", stream.convert or "copy"]
+        words += [f"-b:{place}", str(stream.bit_rate)] if stream.bit_rate else []
+    return words
 
 
 def container_args(target: Target) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.format import Flags
 from av.stream import Discard, Stream
@@ -39,6 +40,7 @@ class StreamInfo:
     """One stream: `index` in the file, codec name, its own tags.
 
     `kind` is video, cover, audio, subtitle, attachment, data, or chapters (QuickTime's track of their titles).
+    `channels` of sound, 0 where unknown.
     """
 
     index: int
@@ -47,6 +49,7 @@ class StreamInfo:
     language: str = ""
     detail: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    channels: int = 0
 
     def __str__(self) -> str:
         named = self.codec if self.codec not in UNNAMED_CODECS else self.metadata.get("handler_name", "unknown")
@@ -261,6 +264,7 @@ def describe_source(container: InputContainer, name: str, path: Path, stream: Vi
             language=s.language or "",
             metadata=dict(s.metadata),
             detail=describe_stream(s) if isinstance(s, VideoStream) else "",
+            channels=s.channels if isinstance(s, AudioStream) and s.codec_context is not None else 0,
         )
         for s in container.streams
     )

@@ -16,17 +16,27 @@ from vrx.media.probe import StreamInfo
 from vrx.temporary import spare_folder
 
 TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "srt"}
-LOSSLESS_SOUND = {"matroska": "flac"}  # for audio that Matroska has no codec ID for (PCM of discs)
+# encoders of sound that a container cannot hold; Matroska: PCM of discs, for which it has no codec ID
+SOUND_ENCODERS = {"matroska": "flac", "avi": "pcm_s16le", "webm": "libopus"}
+SOUND_ENCODERS |= dict.fromkeys(("mp4", "mov", "mpegts"), "aac")
+LOSSY_SOUND = {"aac", "libopus"}
+BITS_A_CHANNEL = 128_000  # a second, of lossy sound: no difference is heard at that
+DISC_PCM = {"pcm_dvd", "pcm_bluray"}  # sound of discs, packed as only they do
+MP4_SUFFIXES = {".mp4", ".m4v"}
 TRIAL_SECONDS = "0.5"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CopiedStream:
-    """A stream copied from the source: its index there, and the codec to convert it to, if any."""
+    """A stream copied from the source: its index there, and the codec to convert it to, if any.
+
+    `bit_rate` of lossy sound, in bits a second.
+    """
 
     index: int
     kind: str
     convert: str | None = None
+    bit_rate: int | None = None
 
 
 def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | None = None) -> bool:
@@ -75,17 +85,27 @@ def select_streams(
     """Streams that `container` can hold, copied or converted, and those it cannot."""
     copied, lost = [], []
     for stream in streams:
-        if can_mux(source, stream, container):
-            copied.append(CopiedStream(index=stream.index, kind=stream.kind))
-        elif (codec := fallback_codec(stream, container)) and can_mux(source, stream, container, codec):
-            copied.append(CopiedStream(index=stream.index, kind=stream.kind, convert=codec))
+        fallback = fallback_codec(stream, container)
+        ways = [None, fallback] if fallback else [None]
+        if is_plain_pcm(stream.codec) and container == "mp4" and source.suffix.lower() not in MP4_SUFFIXES:
+            ways.reverse()  # MP4 holds PCM, which few players play
+        for codec in ways:
+            if can_mux(source, stream, container, codec):
+                rate = BITS_A_CHANNEL * (stream.channels or 2) if codec in LOSSY_SOUND else None
+                copied.append(CopiedStream(index=stream.index, kind=stream.kind, convert=codec, bit_rate=rate))
+                break
         else:
             lost.append(stream)
     return copied, lost
+
+
+def is_plain_pcm(codec: str) -> bool:
+    """Whether a codec is PCM as files hold it, not as discs do."""
+    return codec.startswith("pcm_") and codec not in DISC_PCM
 
 
 def fallback_codec(stream: StreamInfo, container: str) -> str | None:
     """The codec to convert a stream to where a container cannot hold it unchanged; None: drop it."""
     if stream.kind == "subtitle":
         return TEXT_SUBTITLES.get(container, "srt")
-    return LOSSLESS_SOUND.get(container) if stream.kind == "audio" else None
+    return SOUND_ENCODERS.get(container) if stream.kind == "audio" else None

@@ -177,7 +177,10 @@ def choose_picture_format(
     """Encoder, layout and color of the result."""
     size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
-    name = choose_encoder(job.output, output, encoders.default_encoder(reader.layout, suffix))
+    usual = encoders.default_encoder(reader.layout, suffix)
+    if reader.info.video.codec in encoders.MEZZANINES and suffix == reader.info.path.suffix.lower() == ".mov":
+        usual = encoders.MEZZANINES[reader.info.video.codec]
+    name = choose_encoder(job.output, output, usual)
     rule = encoders.find_encoder(name)
     if name not in encoders.ENCODERS:
         trouble = encoder_error(executable(), name, "yuv420p")
