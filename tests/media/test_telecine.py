@@ -8,6 +8,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from tests.clips import ClipMaker
+from tests.conftest import EXAMPLES
 from tests.media import telecined
 from tests.media.telecined import FILM
 from vrx.errors import UsageError
@@ -59,6 +60,32 @@ def test_hard_telecine_gives_the_frames_of_the_film(film: Path, tmp_path: Path, 
 def test_repetitions_are_found_through_the_noise_of_coding(film: Path, tmp_path: Path) -> None:
     frames, _ = read(telecined.hard(film, tmp_path / "hard.ts", codec="mpeg2video"))  # at 200 kbit/s, ffmpeg's default
     assert numbers(frames, film) == list(range(FRAMES))
+
+
+@pytest.mark.parametrize(("noise", "coding"), [(0, "ffv1"), (16, "ffv1"), (8, "mpeg2video")])
+def test_film_of_a_camera_is_found_through_the_noise_of_a_capture(tmp_path: Path, noise: int, coding: str) -> None:
+    """16 of ffmpeg's noise, which differs between repetitions, are 4.5 levels of deviation; 20 are too many."""
+    count = 24
+    film = pan(tmp_path / "film.mkv", FILM, count)
+    grain = f"noise=alls={noise}:allf=t+u:all_seed=5," if noise else ""
+    weave = f"telecine=first_field=top:pattern=23,{grain}setparams=field_mode=tff"
+    options = ["-flags", "+ildct+ilme", "-c:v", coding, *(["-q:v", "4"] if coding != "ffv1" else [])]
+    frames, _ = read(telecined.make(tmp_path / "hard.mkv", "-i", str(film), "-vf", weave, *options))
+    assert numbers(frames, film) == list(range(count))
+
+
+def test_video_of_a_camera_that_moves_a_little_keeps_its_frames(tmp_path: Path) -> None:
+    """At 1.6 pixels a frame; frames that differ less are taken for repetitions."""
+    video = pan(tmp_path / "video.mkv", Fraction(30_000, 1001), 30)
+    frames, _ = read(video)
+    assert numbers(frames, video) == list(range(30))
+
+
+def pan(path: Path, rate: Fraction, frames: int) -> Path:
+    """A slow pan over the example clip, at a rate, lossless."""
+    filters = f"scale=160:90,scroll=h=0.01,setpts=N/({rate})/TB"
+    source, options = str(EXAMPLES / "flower.mp4"), ["-an", "-c:v", "ffv1", "-pix_fmt", "yuv420p"]
+    return telecined.make(path, "-i", source, "-vf", filters, "-r", str(rate), "-frames:v", str(frames), *options)
 
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "mpg", "mp4"])
