@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import browser
+from tests import browser, forked
 from tests.clips import ClipMaker
 
-ROOT = Path(__file__).parent.parent
+ROOT = forked.ROOT
 EXAMPLES = ROOT / "examples"
 
 
@@ -65,36 +65,34 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def vrx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command in the test's folder, with caches of its own.
 
-    It runs in this process, as starting another one takes seconds.  With `stdin`, --debug or variables of the
-    Hub's client it runs in a child process: pipes are pipes there, logging is set up, and the client reads its
-    variables once.
+    It runs in this process.  With `stdin` or --debug it runs in another: pipes are pipes there, and logging is set
+    up.  With variables of the Hub's client or of Python, which are read once, it is one that starts with them.
     """
     homes = {"VRX_HOME": str(tmp_path / ".vrx"), "HF_HOME": str(tmp_path / ".hub")}
 
     def run(*words: object, stdin: bytes | None = None, env: dict[str, str] | None = None) -> object:
         arguments = [str(word) for word in words]
-        apart = any(name.startswith(("HF_", "PYTHON")) for name in env or {}) or "--debug" in arguments
-        if stdin is None and not apart:
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), **homes, **(env or {})}
+        if any(name.startswith(("HF_", "PYTHON")) for name in env or {}):
+            assert stdin is None
+            return run_anew(arguments, tmp_path, variables)
+        if stdin is None and "--debug" not in arguments:
             with monkeypatch.context() as patch:
                 patch.chdir(tmp_path)
                 for name, value in {**homes, **(env or {})}.items():
                     patch.setenv(name, value)
                 return run_here(arguments, patch)
-        done = subprocess.run(
-            [sys.executable, "-m", "vrx", *arguments],
-            cwd=tmp_path,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **homes, **(env or {})},
-            timeout=300,
-            check=False,
-        )
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        )
+        return forked.run(arguments, cwd=tmp_path, env=variables, content=stdin, timeout=300)
 
     return run  # type: ignore[return-value]
+
+
+def run_anew(arguments: list[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The command from the start of Python on."""
+    return subprocess.run(
+        [sys.executable, "-m", "vrx", *arguments], cwd=folder, env=variables, timeout=300, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
 
 
 def run_here(arguments: list[str], patch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,7 @@ import os
 import re
 import shlex
 import shutil
-import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from PIL import Image
 
 from tests.clips import ClipMaker
 from tests.conftest import EXAMPLES, ROOT
+from tests.forked import write_command
 from vrx import events
 from vrx.cli import app
 from vrx.errors import Exit
@@ -89,9 +88,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_mask(tmp_path / "scan.tif")
     bin_folder = tmp_path / ".bin"
     bin_folder.mkdir()
-    command = bin_folder / "vrx"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vrx "$@"\n')
-    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    write_command(bin_folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -104,7 +101,7 @@ def cut_examples(place: Path) -> None:
     """Few frames in place of the long example clips."""
     make = ClipMaker(place / "examples")
     for name in ("flower.mp4", "flower-marked.mp4"):
-        make(name, frames=15, size=(320, 180), codec="mpeg4", audio=True)
+        make(name, times=[0, 250, 500, 750], size=(320, 180), codec="mpeg4", audio=True)
 
 
 @pytest.mark.parametrize("command", commands())

@@ -8,8 +8,6 @@ import pty
 import re
 import select
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.forked import COMMAND, Forked
 from tests.held import HeldEncoder
 
 SECONDS = 120  # for anything that a command should show
@@ -105,10 +104,10 @@ def run_on_terminal(
     env |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "VRX_HOME": str(folder / ".home")}
     env |= held.env if held else {}
     begin = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "vrx", *words],
-        cwd=folder, env=env, stdin=child_end, stdout=subprocess.DEVNULL, stderr=child_end,
-        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    terminal_of_session = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    child = Forked(
+        words, cwd=folder, env=env, stdin=child_end, stderr=child_end, new_session=True,
+        program=terminal_of_session + COMMAND,
     )  # fmt: skip
     os.close(child_end)
     screen, frames, rest = Screen(columns), [], b""

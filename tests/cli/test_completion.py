@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.forked import write_command
 
 CASES = [
     ("vrx upscale --model infv", {"infvsr"}),
@@ -48,9 +48,7 @@ SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where `vrx` is a command."""
     folder = tmp_path_factory.mktemp("shell")
-    command = folder / "vrx"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vrx "$@"\n')
-    command.chmod(0o755)
+    write_command(folder)
     return folder
 
 

@@ -6,14 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.clips import ClipMaker, read
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
+from tests.forked import Forked
 
 FAST = ("--device", "cpu", "--at", "0", "--length", "0.1")
 
@@ -263,15 +263,9 @@ def test_a_stop_leaves_nothing(clip: ClipMaker, tmp_path: Path, number: signal.S
     clip("in.mkv", frames=40, size=(160, 120))
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    command = [sys.executable, "-m", "vrx", "preview", "in.mkv", "--json", "--device", "cpu", "--at", "0.4"]
-    child = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".vrx"), "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env = {**os.environ, "VRX_HOME": str(tmp_path / ".vrx"), "TMPDIR": str(temporary)}
+    words = ["preview", "in.mkv", "--json", "--device", "cpu", "--at", "0.4"]
+    child = Forked(words, cwd=tmp_path, env=env, stdout=subprocess.PIPE)
     assert child.stdout is not None
     lines = []
     for line in child.stdout:
@@ -286,7 +280,7 @@ def test_a_stop_leaves_nothing(clip: ClipMaker, tmp_path: Path, number: signal.S
     (stopped,) = [event for event in map(json.loads, rest.splitlines()) if event["type"] == "stopped"]
     assert stopped["input"] == "in.mkv"
     assert (stopped["frames"], stopped["saved"]) == (35, 0)
-    assert "frames. No frames saved; the same command starts again" in stderr
+    assert "frames. No frames saved; the same command starts again" in stderr.decode()
     assert names(tmp_path) == ["in.mkv", "tmp"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] in ([], [".vrx"])
     assert not list(temporary.iterdir())

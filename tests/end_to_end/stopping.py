@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,37 +10,31 @@ import pytest
 
 from tests.clips import read
 from tests.conftest import ROOT, Command
+from tests.forked import COMMAND, Forked
 from tests.held import HeldEncoder, hold_encoder
 from vrx.pipeline.resume import opening, writer
 
 SHORT_SEGMENTS = """
-import sys
-from vrx.cli.app import main
 from vrx.pipeline.resume import opening, writer
-writer.SEGMENT_FRAMES = opening.SEGMENT_FRAMES = int(sys.argv.pop(1))
-main()
+writer.SEGMENT_FRAMES = opening.SEGMENT_FRAMES = {}
 """
 
 
-def launch(folder: Path, *words: object, held: HeldEncoder, segment: int | None = None) -> subprocess.Popen[bytes]:
+def launch(folder: Path, *words: object, held: HeldEncoder, segment: int | None = None) -> Forked:
     """The command, in a session of its own; it waits for its encoder.
 
     `segment`: after so many frames it saves its state, rather than after those that users have.
     """
-    program = ("-m", "vrx") if segment is None else ("-c", SHORT_SEGMENTS, str(segment))
-    return subprocess.Popen(
-        [sys.executable, *program, *map(str, words)],
+    return Forked(
+        words,
         cwd=folder,
         env={**os.environ, **held.env, "PYTHONPATH": str(ROOT), "VRX_HOME": str(folder / ".vrx")},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
+        new_session=True,
+        program=COMMAND if segment is None else SHORT_SEGMENTS.format(segment) + COMMAND,
     )
 
 
-def stop_once_saved(
-    child: subprocess.Popen[bytes], workspace: Path, seconds: float, number: signal.Signals = signal.SIGINT
-) -> bytes:
+def stop_once_saved(child: Forked, workspace: Path, seconds: float, number: signal.Signals = signal.SIGINT) -> bytes:
     """Send a signal to a run whose workspace has a journal, which must be within `seconds`; what it said at its end.
 
     The encoder of the next part must be held, or the run may end first.  An interrupted run ends with 130.

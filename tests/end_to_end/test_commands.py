@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from tests import forked
 from tests.clips import ClipMaker, read, tones, write_interlaced
 from tests.conftest import EXAMPLES, ROOT, Command
 from vrx.media.ffmpeg import FFmpegProcess
@@ -198,17 +199,9 @@ def test_a_part_starts_at_zero(
 
 
 def test_pipes_in_and_out(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     path = clip("a.mp4", codec="mpeg4", frames=5, audio=True)
     with (tmp_path / "out.mkv").open("wb") as out, path.open("rb") as source:
-        done = subprocess.run(
-            [sys.executable, "-m", "vrx", "upscale", "-s", "2"],
-            stdin=source, stdout=out, stderr=subprocess.PIPE, cwd=ROOT, timeout=120, check=False,
-        )  # fmt: skip
+        done = forked.run(["upscale", "-s", "2"], stdin=source.fileno(), stdout=out.fileno(), cwd=ROOT)
     assert done.returncode == 0, done.stderr
     result = read(tmp_path / "out.mkv")
     assert result.frames.shape == (5, 96, 128, 3)
@@ -353,8 +346,7 @@ def test_the_example_script_restores_a_folder(clip: ClipMaker, tmp_path: Path) -
     (tmp_path / "bad.mp4").write_text("no video")
     shim = tmp_path / "bin"
     shim.mkdir()
-    (shim / "vrx").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vrx "$@"\n')
-    (shim / "vrx").chmod(0o755)
+    forked.write_command(shim)
     env = {**os.environ, "PATH": f"{shim}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     for _ in range(2):
         done = subprocess.run(

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import pytest
 
 from tests import traces
 from tests.clips import ClipMaker, read, save_picture
-from tests.conftest import EXAMPLES, ROOT, Command
+from tests.conftest import EXAMPLES, Command
 from tests.end_to_end.stopping import launch, stop_once_saved
+from tests.forked import COMMAND, Forked, run
 from tests.held import HeldEncoder, hold_encoder
 from vrx.pipeline.resume import opening, writer
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
@@ -151,7 +151,7 @@ def test_names_with_dashes_and_colons(vrx: Command, clip: ClipMaker, tmp_path: P
     assert (tmp_path / "-a:b.x2.mkv").exists()
 
 
-def start(tmp_path: Path, *words: object, held: HeldEncoder) -> subprocess.Popen[bytes]:
+def start(tmp_path: Path, *words: object, held: HeldEncoder) -> Forked:
     """The command on a long clip once it has begun to write, which an encoder does that has got some of it."""
     child = launch(tmp_path, *words, held=held)
     deadline = time.monotonic() + 120
@@ -184,17 +184,9 @@ def test_a_reader_that_has_exited_ends_the_run_as_sigpipe_would(
     clip("in.mkv", frames=2)
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "vrx", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path)},
-        stdin=subprocess.DEVNULL,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        timeout=60,
-    )
+    done = run(words, cwd=tmp_path, stdout=writing)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (done.returncode, done.stderr) == (141, "")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
@@ -250,19 +242,13 @@ def test_the_same_command_goes_on_after_a_stop(
 
 def test_a_full_disk_is_said_and_nothing_is_published(clip: ClipMaker, tmp_path: Path) -> None:
     """A file size limit stands for a small disk: the kernel refuses the encoder's writes either way."""
-    import resource
-
-    clip("clip.mkv", frames=60, size=(160, 120))
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "vrx", "upscale", "clip.mkv", "--codec", "ffv1", "-o", "out.mkv", "-q"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=limit,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    clip("clip.mkv", frames=12, size=(160, 120))
+    limit = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)); "
+    )
+    words = ["upscale", "clip.mkv", "--codec", "ffv1", "-o", "out.mkv", "-q"]
+    done = run(words, cwd=tmp_path, program=limit + COMMAND)
     assert done.returncode == 6, done.stderr
     assert "cannot write out.mkv" in one_line(done.stderr)
     assert {p.name for p in tmp_path.iterdir()} == {"clip.mkv"}
@@ -282,7 +268,7 @@ def small_disk(tmp_path: Path) -> Path:
 
 
 def test_a_really_full_disk(vrx: Command, clip: ClipMaker, small_disk: Path) -> None:
-    clip("clip.mkv", frames=60, size=(160, 120))
+    clip("clip.mkv", frames=12, size=(160, 120))
     done = vrx("upscale", "clip.mkv", "--codec", "ffv1", "-o", small_disk / "out.mkv", "-q")
     assert done.returncode == 6, done.stderr
     line = one_line(done.stderr)
@@ -293,11 +279,8 @@ def test_a_really_full_disk(vrx: Command, clip: ClipMaker, small_disk: Path) -> 
 
 def test_a_closed_pipe_ends_quietly(clip: ClipMaker, tmp_path: Path) -> None:
     clip("clip.mkv", frames=200, size=(160, 120))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "vrx", "deblur", "clip.mkv", "--sigma", "1", "-o", "-", "-q"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    words = ["deblur", "clip.mkv", "--sigma", "1", "-o", "-", "-q"]
+    child = Forked(words, cwd=tmp_path, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.read(100)
     child.stdout.close()

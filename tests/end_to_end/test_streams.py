@@ -9,14 +9,16 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.conftest import ROOT
+from tests.forked import write_command
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
 def shell(folder: Path, words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
-    """A shell's command line; `vrx` in it is the real command."""
+    """A shell's command line; `vrx` in it is the real command, from the start of Python on if a stream is closed."""
+    command = f"{sys.executable} -m vrx" if "&-" in words else str(write_command(folder.parent))
     return subprocess.run(
-        ["sh", "-c", words.replace("vrx", f"{sys.executable} -m vrx", 1)],
+        ["sh", "-c", words.replace("vrx", command, 1)],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False,
     )  # fmt: skip

@@ -1,10 +1,8 @@
 """What the words of a command line stand for."""
 
 import functools
-import os
 import shutil
 import subprocess
-import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.clips import ClipMaker, read
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
+from tests.forked import write_command
 from tests.pipeline.jobs import make_job
 from vrx import api
 from vrx.errors import InputError, UsageError
@@ -267,9 +266,8 @@ def test_the_pipe_that_is_shown_works(vrx: Command, clip: ClipMaker, tmp_path: P
             done = vrx("upscale", f"http://127.0.0.1:{server.server_port}/{name}", "-o", "x.mp4")
             assert done.returncode == 3
             shown = done.stderr.strip().split("Pipe it in: ")[1]
-            command = shown.replace("| vrx upscale", f"| {sys.executable} -m vrx upscale -s 2")
-            env = {**os.environ, "PYTHONPATH": str(ROOT)}
-            subprocess.run(command, shell=True, cwd=tmp_path, env=env, check=True, capture_output=True)
+            command = shown.replace("| vrx upscale", f"| {write_command(tmp_path)} upscale -s 2")
+            subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
             assert read(tmp_path / result).kinds == kinds
         server.shutdown()
 

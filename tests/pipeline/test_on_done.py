@@ -1,17 +1,15 @@
 """The command of --on-done: when it runs, what it is given, and what its failure means."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.clips import ClipMaker
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
+from tests.forked import Forked
 from vrx import events
 from vrx.events import Event
 from vrx.pipeline.on_done import run_command
@@ -86,14 +84,13 @@ def test_a_stop_while_it_runs_leaves_the_result_done(
     for name in names:
         clip(name, frames=1)
     wait = 'touch "$VRX_INPUT.begun"; exec sleep 300'
-    words = [sys.executable, "-m", "vrx", "upscale", *names, "-s", "2", *more, "--on-done", wait]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".vrx")}
-    with subprocess.Popen(words, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+    words = ["upscale", *names, "-s", "2", *more, "--on-done", wait]
+    with Forked(words, cwd=tmp_path) as process:
         while process.poll() is None and not all((tmp_path / f"{name}.begun").exists() for name in names):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 143
     count = len(names)
-    assert f"vrx: terminated after {count} of {count} inputs. The same command with -n does the rest" in said
+    assert f"vrx: terminated after {count} of {count} inputs. The same command with -n does the rest" in said.decode()
     assert len(list(tmp_path.glob("*.x2.mkv"))) == count

@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +14,7 @@ import pytest
 
 from tests.clips import ClipMaker
 from tests.conftest import ROOT, Command
+from tests.forked import Forked
 from tests.held import hold_encoder
 from tests.pipeline.jobs import make_job
 from vrx import events
@@ -221,15 +221,12 @@ def test_one_signal_ends_all_and_leaves_nothing(
     for name in "abc":
         clip(f"{name}.mkv", frames=80, size=(64, 48))
     held = hold_encoder(tmp_path, size=1_000_000)  # of 5,900,000
-    child = subprocess.Popen(
-        [sys.executable, "-m", "vrx", "upscale", "a.mkv", "b.mkv", "c.mkv", "--jobs", "2", "--json"],
+    child = Forked(
+        ["upscale", "a.mkv", "b.mkv", "c.mkv", "--jobs", "2", "--json"],
         cwd=tmp_path,
         env={**os.environ, **held.env, "PYTHONPATH": str(ROOT), "VRX_HOME": str(tmp_path / ".home")},
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        new_session=True,
     )
     assert child.stdout is not None
     found, running = [], set()
@@ -244,7 +241,7 @@ def test_one_signal_ends_all_and_leaves_nothing(
     stopped = {e["input"]: e["exit_code"] for e in found if e["type"] == "stopped"}
     assert stopped == dict.fromkeys(running, status)
     assert found[-1]["type"] == "batch-finished"
-    assert len(err.splitlines()) == 1
+    assert err.count(b"\n") == 1
     deadline = time.monotonic() + 10
     while workers_in(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
