@@ -33,16 +33,17 @@ def scenery(number: int, size: tuple[int, int], shot: int = 0) -> np.ndarray:
 
 @dataclass
 class ClipMaker:
-    """Writes clips into a folder."""
+    """Writes clips into a folder, of a size unless another one is named."""
 
     folder: Path
+    size: tuple[int, int] = (64, 48)
 
     def __call__(
         self,
         name: str = "clip.mkv",
         *,
         frames: int = 12,
-        size: tuple[int, int] = (64, 48),
+        size: tuple[int, int] | None = None,
         codec: str = "ffv1",
         pix_fmt: str = "yuv420p",
         times: Sequence[int] | None = None,
@@ -52,7 +53,7 @@ class ClipMaker:
         options: dict[str, str] | None = None,
     ) -> Path:
         """A clip of drifting blobs; `times` in ticks of `time_base`; a new shot begins at every cut."""
-        path = self.folder / name
+        path, size = self.folder / name, size or self.size
         times = [40 * i for i in range(frames)] if times is None else times
         with av.open(str(path), "w") as box:
             video = box.add_stream(codec, rate=25, options=options or {})

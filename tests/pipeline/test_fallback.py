@@ -28,6 +28,7 @@ from vrx.pipeline.resume import writer
 from vrx.settings import Job, ModelSettings, RestoreSettings, Task
 
 LOSSLESS = {"codec": "ffv1"}
+SIZE = (32, 24)
 WORDS = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -36,6 +37,22 @@ WORDS = (
     MemoryError("bad_alloc"),
 )
 Fails = Callable[[int, AnyStage, Any], Exception | None]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> ClipMaker:
+    """Small clips: what is tested here does not depend on their size."""
+    return ClipMaker(tmp_path, SIZE)
+
+
+@pytest.fixture(scope="module")
+def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Read]:
+    """A clip, and what a run without failures makes of it."""
+    folder = tmp_path_factory.mktemp("two-scenes")
+    path = ClipMaker(folder, SIZE)(frames=22, cuts=[9])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "SEGMENT_FRAMES", 4)
+        return path, restore(make_job(path, folder / "plain.mkv", **LOSSLESS))[0]
 
 
 @pytest.fixture
@@ -101,11 +118,15 @@ def steps_taken(heard: list[Event]) -> list[object]:
 @pytest.mark.parametrize("error", WORDS, ids=lambda error: str(error)[:20])
 @pytest.mark.parametrize("resume", [True, False], ids=["saved", "unsaved"])
 def test_the_chunk_that_ran_out_is_restored_again_in_the_same_bytes(
-    error: Exception, resume: bool, clip: ClipMaker, tmp_path: Path, fail: Any, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    resume: bool,
+    two_scenes: tuple[Path, Read],
+    tmp_path: Path,
+    fail: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(writer, "SEGMENT_FRAMES", 4)
-    path = clip(frames=22, cuts=[9])
-    plain, _ = restore(make_job(path, tmp_path / "plain.mkv", **LOSSLESS))
+    path, plain = two_scenes
     fail(at(17, error=error))
     found, heard = restore(make_job(path, tmp_path / "found.mkv", resume=resume, **LOSSLESS))
     assert same(found, plain)

@@ -20,6 +20,14 @@ from vrx.pipeline.resume import writer
 from vrx.pipeline.resume.workspace import folder_of
 from vrx.settings import Job
 
+SIZE = (32, 24)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> ClipMaker:
+    """Small clips: what is tested here does not depend on their size."""
+    return ClipMaker(tmp_path, SIZE)
+
 
 class AfterCalls(Deadline):
     """A deadline that is there once it was asked about a number of times."""

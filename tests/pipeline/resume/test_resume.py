@@ -20,11 +20,18 @@ from vrx.pipeline.run import RestoreResult
 from vrx.settings import Deinterlacing, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 SEGMENT_FRAMES = 8
+SIZE = (32, 24)
 VARIABLE = [700 + t for t in (0, 40, 80, 200, 240, 410, 450, 460, 600, 640, 1700, 1740, 1760, 1800, 2000, 2040, 2080)]
 
 
 class StoppedHereError(Exception):
     """A run that ends in the middle."""
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> ClipMaker:
+    """Small clips: what is tested here does not depend on their size."""
+    return ClipMaker(tmp_path, SIZE)
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +134,7 @@ def test_frames_of_fields_go_on_to_the_same_result(
 )
 def test_parts_keep_times_sound_and_tags(clip: ClipMaker, tmp_path: Path, name: str, codec: str) -> None:
     """Variable rate, a late start, three parts: as a result in one piece has them."""
-    source = clip("in.mkv", times=VARIABLE, audio=True, size=(64, 48))
+    source = clip("in.mkv", times=VARIABLE, audio=True)
     whole, parts = tmp_path / f"whole-{name}", tmp_path / name
     api.restore(job(source, whole, codec=codec, resume=False))
     api.restore(job(source, parts, codec=codec))

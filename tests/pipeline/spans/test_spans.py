@@ -23,6 +23,14 @@ from vrx.pipeline.spans.result import local_means, restore_in_spans
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
 from vrx.settings import Job, RestoreSettings, Task
 
+SIZE = (32, 24)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> ClipMaker:
+    """Small clips: what is tested here does not depend on their size."""
+    return ClipMaker(tmp_path, SIZE)
+
 
 def deblur() -> RestoreSettings:
     return RestoreSettings(task=Task.DEBLUR, sigma=1.0)
@@ -132,8 +140,8 @@ def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
     masks = clip.folder / "masks"
     masks.mkdir()
     for number in range(30):
-        mask = np.zeros((48, 64), np.uint8)
-        mask[10:20, number : number + 10] = 255
+        mask = np.zeros((24, 32), np.uint8)
+        mask[8:14, number % 20 : number % 20 + 10] = 255
         save_picture(masks / f"{number:03d}.png", mask)
     restore = RestoreSettings(task=Task.INPAINT, mask=masks)
     job = make_job(source, clip.folder / "whole.mkv", codec="ffv1", restore=restore)
