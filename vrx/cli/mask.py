@@ -27,8 +27,8 @@ def mask(
         typer.Option(
             "--find",
             metavar="KIND,KIND",
-            help="overlays (logos, subtitles, timecodes), dust and scratches (of one frame: not lines that stay), "
-            "pixels (dead ones), or all.",
+            help="overlays (logos, subtitles, timecodes), dust and scratches (of one frame, or lines that stay while "
+            "the picture moves), pixels (dead ones), or all.",
         ),
     ] = "all",
     grow: Annotated[int, typer.Option("--grow", metavar="PIXELS", help="Mask this much around what is found.")] = 1,

@@ -56,8 +56,9 @@ def write(path: Path, pictures: Iterator[Luma]) -> Path:
     """A gray clip, losslessly."""
     with av.open(str(path), "w") as box:
         stream = box.add_stream("ffv1", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for number, picture in enumerate(pictures):
+            if number == 0:
+                stream.height, stream.width, stream.pix_fmt = *picture.shape, "yuv420p"
             frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")
             frame.pts = number
             box.mux(stream.encode(frame))

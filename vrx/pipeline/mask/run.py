@@ -36,6 +36,7 @@ from vrx.pipeline.mask.picture import MaskPicture
 from vrx.pipeline.mask.pixels import DeadPixelFinder
 from vrx.pipeline.mask.reading import Reading
 from vrx.pipeline.mask.samples import Area, Luma, Sampler
+from vrx.pipeline.mask.standing import Standing, StandingFinder, StandingMask
 from vrx.pipeline.mask.tally import SpotTally
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.video import make_plain_target
@@ -74,8 +75,8 @@ class MaskSettings:
 @dataclass
 class Finds:
     """What the first pass found: overlays, upright lines among them, dead pixels [H, W], whether there is dust or
-    scratches that come and go, whether the scene is so `still` that what stays cannot be told from it, and how many
-    overlays were told by their look alone.
+    scratches that come and go, scratches that stay while the picture moves, whether the scene is so `still` that what
+    stays cannot be told from it, and how many overlays were told by their look alone.
     """
 
     overlays: list[Overlay]
@@ -83,6 +84,7 @@ class Finds:
     pixel_count: int
     dust: bool
     scratches: bool
+    standing: list[Standing]
     frames: int
     still: bool
     by_look: int
@@ -93,7 +95,7 @@ class Finds:
         return self.dust or self.scratches
 
     def __bool__(self) -> bool:
-        return bool(self.overlays or self.pixel_count or self.spots)
+        return bool(self.overlays or self.pixel_count or self.spots or self.standing)
 
 
 def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, watch: Watcher = ignore) -> MaskResult:
@@ -181,14 +183,18 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
     with open_video(source, settings, notes) as reader:
         kinds = settings.kinds
         overlays, pixels = OverlayFinder(reader.size), DeadPixelFinder(reader.size)
-        tally, sampler = SpotTally(reader.size), Sampler()
+        tally, sampler, standing = SpotTally(reader.size), Sampler(), StandingFinder(reader.size)
         for luma, spots, time in with_spots(reader, bool(kinds & {"dust", "scratches"}), progress):
             tally.add(spots.centers, spots.lines)
+            if "scratches" in kinds:
+                standing.add(luma)
             if sampler.is_next(time):
                 overlays.add(luma, time)
                 pixels.add(luma)
-        found = overlays.finish()
+        found, lines = overlays.finish(), standing.finish()
         covered = np.zeros(reader.size[::-1], bool)
+        for line in lines:
+            covered[:, int(line.left) : int(line.right) + 1] = True
         for overlay in found:
             place(overlay, covered)
         covered = cv2.dilate(covered.astype(np.uint8), np.ones((2 * NEAR_OVERLAY + 1,) * 2, np.uint8)) > 0
@@ -198,7 +204,8 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
         wanted = [x for x in found if ("scratches" if x.upright else "overlays") in kinds]
         dust, scratches = "dust" in kinds and tally.has_dust, "scratches" in kinds and tally.has_scratches
         by_look = sum(any(x is other for other in overlays.by_look) for x in wanted)
-        return Finds(wanted, dead, count, dust, scratches, tally.frames, overlays.is_still and not by_look, by_look)
+        still = overlays.is_still and not by_look
+        return Finds(wanted, dead, count, dust, scratches, lines, tally.frames, still, by_look)
 
 
 def with_spots(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Luma, Spots, Fraction]]:
@@ -263,7 +270,7 @@ class Record:
         for (kind, _), shown in sorted(self.shown.items(), key=lambda item: (item[1].start, item[0])):
             left, top, right, bottom = shown.box or (0, 0, 0, 0)
             box = (left, top, right - left, bottom - top)
-            single = kind in ("overlay", "timecode", "line")
+            single = kind in ("overlay", "timecode", "line", "scratch")
             yield Find(kind, box, shown.start, shown.end, shown.frames, 1 if single else shown.count)
 
 
@@ -301,9 +308,13 @@ def write_mask(
         stack.enter_context(claim(path))
         with defer_signals():
             writer = stack.enter_context(Writer(target))
+        standing = StandingMask(reader.size, found.standing)
         for item, shown in settle(frames_with_overlays(reader, found, progress)):
             time = item.frame.time - reader.origin
             mask = draw(item, shown, found, record, time)
+            for number, area in standing.draw(item.luma, item.number).items():
+                mask |= area
+                record.add(("scratch", number), time, area, 1)
             if settings.grow and mask.any():
                 kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * settings.grow + 1,) * 2)
                 mask = cv2.dilate(mask.astype(np.uint8), kernel) > 0
