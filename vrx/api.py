@@ -58,12 +58,11 @@ def plan(job: Job, watch: Watcher = ignore) -> Plan:
 
 def batch(jobs: Sequence[Job], watch: Watcher = ignore, settings: BatchSettings | None = None) -> Batch:
     """Jobs that run one after the other.  Raises UsageError where their results would replace something."""
-    from vrx.cluster.batch import ClusterBatch
-    from vrx.pipeline.batch import Batch
+    from vrx.cluster.batch import make_batch
 
     if not all(isinstance(job, Job) for job in jobs):
         raise UsageError("a job must be a vrx.settings.Job", "For one file use vrx.upscale, vrx.deblur or vrx.inpaint")
-    return ClusterBatch(jobs, watch, settings) if settings and settings.ray else Batch(jobs, watch, settings)
+    return make_batch(jobs, watch, settings)
 
 
 def make_jobs(template: Job, inputs: Sequence[Input], needs_rate: bool = False) -> list[Job]:

@@ -32,8 +32,9 @@ class Deadline:
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
     """How jobs are run: until when, what is run when one is done or has failed (`on_done`, for the shell), how many at
-    once, and on which Ray cluster: `ray` is auto, local or its address; with `ship` files travel through it.  `trace`
-    is the file of what the threads do.
+    once, and on which Ray cluster: `ray` is auto, local or its address; with `ship` files travel through it.  `gpus`:
+    numbers of the only ones of this machine that a local one has, () for all.  `trace` is the file of what the threads
+    do.
     """
 
     deadline: Deadline = field(default_factory=Deadline)
@@ -41,6 +42,7 @@ class BatchSettings:
     jobs: int = 1
     ray: str | None = None
     ship: bool = False
+    gpus: tuple[int, ...] = ()
     trace: Path | None = None
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ SWITCH_WORDS = {"on": True, "1": True, "off": False, "0": False}
 
 CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 SECONDS = re.compile(r"^(\d+(?:\.\d+)?)(s|ms)?$")
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+DEVICE = re.compile(r"auto|all|cpu|mps|cuda(:\d+)?|cuda:\d+(,cuda:\d+)+")
 MAX_FRAMES = 2**31 - 1  # as many as ffmpeg counts
 MAX_SECONDS = 10**9  # of a time in a video, over thirty years
 MAX_THRESHOLD = 255  # the largest content score
@@ -117,6 +117,7 @@ class Task(StrEnum):
 class ModelSettings:
     """Which model runs, where, and in which type.
 
+    `device`: auto, cpu, mps, cuda, cuda:N; all GPUs of this machine, or cuda:N,cuda:N for some of them, share the work.
     `steps` and `guidance` of a diffusion model: None for as much as it prefers.  `threads` of the processor that
     networks, decoder and encoder each use; None for one a core.  `compile` parts of networks: auto as much as pays.
     """
@@ -140,7 +141,10 @@ class ModelSettings:
         if not self.name:
             raise UsageError("--model is empty", "Use auto, the name of a model, or the path of a checkpoint")
         if not (isinstance(self.device, str) and DEVICE.fullmatch(self.device)):
-            raise UsageError(f"--device is {self.device!r}", "Choose auto, cpu, cuda, cuda:N or mps")
+            raise UsageError(
+                f"--device is {self.device!r}",
+                "Choose auto, cpu, cuda, cuda:N, cuda:N,cuda:N (several GPUs), all or mps",
+            )
         check_choice("--decoder", self.decoder, Decoder)
         check_choice("--color-fix", self.color_fix, ColorFix)
         check_choice("--dtype", self.dtype, Dtype)

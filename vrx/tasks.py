@@ -44,14 +44,15 @@ DAMAGE = ("strength", "denoise", "grain", "blend")
 class Options(TypedDict, total=False):
     """What every task takes besides, by the names that the command line has.
 
-    `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N or mps;
-    `dtype` auto, bf16, fp16, fp32 or int8; `prefer` auto, speed or quality, where `model` is auto; `prompt` for
-    models that take one.  `threads` of the processor are one a core unless given.  `strength` 0 (clean) to 1 is how
-    degraded the source is, estimated unless given; `denoise` 0 to 1 how much of the noise found goes, None for what
-    is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that is given back, drawn anew; `blend` the restored
-    share.  `start` and `end` are seconds, a number or text such as "1:20.5"; `scenes` "auto", "off" or the path of
-    a cut list; `fps` of numbered pictures a number or text such as "24000/1001", 24 unless given.  `overwrite`
-    replaces an existing result, `skip_existing` leaves it.  `on_event` is called with each event: see `vrx.events`.
+    `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N, mps, or
+    several GPUs that share the work: all, or cuda:N,cuda:N; `dtype` auto, bf16, fp16, fp32 or int8; `prefer` auto,
+    speed or quality, where `model` is auto; `prompt` for models that take one. `threads` of the processor are one a
+    core unless given. `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `denoise` 0 to 1
+    how much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that is
+    given back, drawn anew; `blend` the restored share. `start` and `end` are seconds, a number or text such as
+    "1:20.5"; `scenes` "auto", "off" or the path of a cut list; `fps` of numbered pictures a number or text such as
+    "24000/1001", 24 unless given. `overwrite` replaces an existing result, `skip_existing` leaves it. `on_event` is
+    called with each event: see `vrx.events`.
     """
 
     model: PathLike

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vrx import api, configuration
 
-DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
+DEVICES = ("auto", "all", "cpu", "cuda", "cuda:0", "mps")
 
 
 def complete_models(incomplete: str) -> list[str]:

@@ -185,8 +185,8 @@ Device = Annotated[
     typer.Option(
         "-d",
         "--device",
-        metavar="auto|cpu|cuda[:N]|mps",
-        help="Where the model runs; auto takes a GPU if there is one.",
+        metavar="auto|cpu|cuda[:N]|all|mps",
+        help="Where the model runs; auto takes a GPU if there is one. all, or cuda:0,cuda:1: GPUs that share the work.",
         rich_help_panel=MODEL,
         autocompletion=complete_devices,
     ),

@@ -17,6 +17,7 @@ from vrx.batches import BatchSettings
 from vrx.cluster import connect
 from vrx.cluster.cost import Rates, counts_for, find_limit, measure_disk, simulate
 from vrx.cluster.crew import Crew, difference_of
+from vrx.cluster.gpus import share_gpus
 from vrx.cluster.record import BatchRecord
 from vrx.cluster.run import Run, Setup
 from vrx.cluster.shipping import size_of, source_size
@@ -53,9 +54,10 @@ class ClusterBatch(Batch):
         self._cluster = ExitStack()
         pool = ModelPool()
         try:
-            where = self._cluster.enter_context(connect.connect(settings.ray, settings.ship))
+            where = self._cluster.enter_context(connect.connect(settings.ray, settings.ship, settings.gpus))
             nodes = connect.find_nodes()
-            need = connect.plan_workers(nodes, memory_of(jobs), jobs[0].model.threads)
+            model = jobs[0].model
+            need = connect.plan_workers(nodes, memory_of(jobs), model.threads, model.device)
             template = absolute(replace(jobs[0], model=replace(jobs[0].model, threads=need.threads)))
             self._threads = need.threads
             self._crew = Crew(need, template, watch, shared=not settings.ship)
@@ -205,6 +207,15 @@ class ClusterBatch(Batch):
         return self.results
 
 
+def make_batch(jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None) -> Batch:
+    """A batch on the cluster of the settings, on the GPUs that --device names, or in this process.
+
+    Raises UsageError, OutputError and DeviceError.
+    """
+    jobs, settings = share_gpus(jobs, settings)
+    return ClusterBatch(jobs, watch, settings) if settings and settings.ray else Batch(jobs, watch, settings)
+
+
 def spans_of(session: Session) -> list[int]:
     """The lengths of the spans of an open session, in frames."""
     found = group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)
@@ -240,13 +251,14 @@ def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
 
     All of it is known without a cluster, which takes a while to join.  Raises UsageError and OutputError.
     """
+    option = "--device with several GPUs" if len(settings.gpus) > 1 else "--ray"
     if settings.jobs > 1:
         hint = "Remove --jobs: there are as many workers as cores and memory allow; with more --threads there are fewer"
-        raise UsageError("--ray and --jobs are mutually exclusive", hint)
+        raise UsageError(f"{option} and --jobs are mutually exclusive", hint)
     if any(job.source == "-" or job.output.path == "-" for job in jobs):
-        raise UsageError("--ray and pipes are mutually exclusive", "Name the input, and the result with -o")
+        raise UsageError(f"{option} and pipes are mutually exclusive", "Name the input, and the result with -o")
     if any(job.preview is not None for job in jobs):
-        raise UsageError("--ray and previews are mutually exclusive", "Remove one of them")
+        raise UsageError(f"{option} and previews are mutually exclusive", "Remove one of them")
     prepared = [settings.prepare(job) for job in jobs]
     named, _ = name_apart(prepared, lambda job: [find_destination(job, Path(job.source), job.model.name)])
     refuse_clashes([(job, file) for job, files in named for file in files])

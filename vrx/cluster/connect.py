@@ -6,10 +6,11 @@ import logging
 import signal
 import socket
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from vrx.cluster.gpus import only
 from vrx.cluster.worker import VrxWorker
 from vrx.errors import DeviceError, UsageError
 from vrx.media.signals import SIGNALS
@@ -46,12 +47,12 @@ class Need:
         return int(min(rooms))
 
 
-def plan_workers(nodes: Sequence[Node], memory: int, threads: int | None) -> Need:
+def plan_workers(nodes: Sequence[Node], memory: int, threads: int | None, device: str = "auto") -> Need:
     """What a worker takes: a GPU where the cluster has any; else as many threads as leave none idle in its memory.
 
-    `memory`: bytes that a worker takes; `threads` that the user wants.
+    `memory`: bytes that a worker takes; `threads` and `device` that the user wants.
     """
-    if any(node.gpus >= 1 for node in nodes):
+    if device != "cpu" and any(node.gpus >= 1 for node in nodes):
         of = [node for node in nodes if node.gpus >= 1]
         return Need(threads or max(1, int(min(node.cpus // node.gpus for node in of))), memory, gpus=1)
     if threads is None:
@@ -60,29 +61,27 @@ def plan_workers(nodes: Sequence[Node], memory: int, threads: int | None) -> Nee
     return Need(threads, memory)
 
 
-def load_ray() -> Any:
-    """Ray, which is an extra.  Raises UsageError where it is not installed."""
+def load_ray(what: str) -> Any:
+    """Ray, which is an extra that `what` needs.  Raises UsageError where it is not installed."""
     try:
         import ray
     except ImportError as error:
-        raise UsageError(
-            "--ray needs Ray, which is not installed", 'Install it with: pip install "vrx[ray]"'
-        ) from error
+        raise UsageError(f"{what} Ray, which is not installed", 'Install it with: pip install "vrx[ray]"') from error
     return ray
 
 
 @contextmanager
-def connect(address: str, ship: bool) -> Iterator[str]:
+def connect(address: str, ship: bool, gpus: Sequence[int] = ()) -> Iterator[str]:
     """A cluster by its address, `local` for one on this machine only, `auto` for the one that is found, else that.
 
-    Gives what was joined, in words.  All that was started is gone afterwards.  Raises UsageError without Ray, and
-    DeviceError where no cluster answers.
+    `gpus`: the only ones that a local one has, () for all.  Gives what was joined, in words.  All that was started is
+    gone afterwards.  Raises UsageError without Ray, and DeviceError where no cluster answers.
     """
-    ray = load_ray()
+    ray = load_ray("several GPUs need" if len(gpus) > 1 else "--ray needs")
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray sets one of its own
     silence(ray)
     try:
-        yield join(ray, address, ship)
+        yield join(ray, address, ship, gpus)
     finally:
         ray.shutdown()
         restore(handlers)
@@ -95,14 +94,15 @@ def silence(ray: Any) -> None:
         printer.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("%s", data.get("lines"))
 
 
-def join(ray: Any, address: str, ship: bool) -> str:
-    """Connect to a cluster, or start one."""
+def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
+    """Connect to a cluster, or start one; see `connect`."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "ignore_reinit_error": False}
     here = {"address": "local", "include_dashboard": False} | ({} if ship else {"object_store_memory": LOCAL_STORE})
     try:
         if address == "local":
-            ray.init(**here, **quiet)
+            with only(gpus) if gpus else nullcontext():
+                ray.init(**here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
             return "this machine"
         if address == "auto":
             try:

@@ -29,8 +29,25 @@ INT8 = "int8"  # of weights alone: the networks compute in the type of "auto"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
+def is_several(name: str) -> bool:
+    """Whether a device is several GPUs of this machine."""
+    return name == "all" or "," in name
+
+
+def gpu_numbers(name: str) -> tuple[int, ...]:
+    """The numbers of `all` GPUs, of `cuda:0,cuda:1` or of one, in order.  Raises DeviceError where one is not there."""
+    if name == "all":
+        pick_device("cuda")
+        return tuple(range(torch.cuda.device_count()))
+    for one in name.split(","):
+        pick_device(one)
+    return tuple(sorted({int(one.rpartition(":")[2]) for one in name.split(",")}))
+
+
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`.  Raises DeviceError where an explicit one is not there."""
+    if is_several(name):
+        raise DeviceError(f"--device {name} is for runs that restore", "Name one device here: cuda or cuda:N")
     if name == "auto":
         return torch.device("cpu" if device_fault(torch.device("cuda")) else "cuda")
     try:

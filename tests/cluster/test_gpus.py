@@ -1,0 +1,159 @@
+"""Several GPUs of one machine: what is asked for, what they are told, and what they cannot do."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.cluster.conftest import needs_ray
+from vrx import api
+from vrx.batches import BatchSettings
+from vrx.cluster import batch as cluster_batch
+from vrx.cluster import connect
+from vrx.cluster.connect import Node, plan_workers
+from vrx.cluster.gpus import VISIBLE, only, share_gpus
+from vrx.errors import DeviceError, UsageError
+from vrx.pipeline import devices
+from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+
+GPU_NODE = Node("id", "here", cpus=16, gpus=2, memory=64 << 30)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has two, as far as a driver asks."""
+
+    def fault(device: torch.device) -> str:
+        return "" if (device.index or 0) < 2 else "there are two"
+
+    monkeypatch.setattr(devices, "device_fault", fault)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def jobs_on(*names: str) -> list[Job]:
+    return [
+        Job(
+            source=f"{number}.mp4",
+            model=ModelSettings(device=name),
+            restore=RestoreSettings(task=Task.UPSCALE),
+            selection=SelectionSettings(),
+            output=OutputSettings(path=f"{number}.mkv"),
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("name", ["all", "cuda:0,cuda:1", "cuda:1,cuda:0"])
+def test_several_gpus_are_a_cluster_of_this_machine(name: str) -> None:
+    jobs, settings = share_gpus(jobs_on(name, name), None)
+    assert settings == BatchSettings(ray="local", gpus=(0, 1))
+    assert [job.model.device for job in jobs] == ["cuda", "cuda"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_one_gpu_needs_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_on("cuda:1", "auto")
+    assert share_gpus(jobs, None) == (jobs, None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    (job,), settings = share_gpus(jobs_on("all"), BatchSettings(jobs=2))
+    assert (job.model.device, settings) == ("cuda:0", BatchSettings(jobs=2))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_local_cluster_may_have_one_of_the_gpus_alone() -> None:
+    (job,), settings = share_gpus(jobs_on("cuda:1"), BatchSettings(ray="local"))
+    assert (job.model.device, settings) == ("cuda", BatchSettings(ray="local", gpus=(1,)))
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("names", "settings", "error", "text"),
+    [
+        (("cuda:0,cuda:2",), BatchSettings(), DeviceError, "the device cuda:2 is not available: there are two"),
+        (("all", "cpu"), BatchSettings(), UsageError, "jobs of one batch are to run on all and on cpu"),
+        (("all",), BatchSettings(ray="10.0.0.1:6379"), UsageError, "--device all and --ray 10.0.0.1:6379 are mutually"),
+        (("cuda:1",), BatchSettings(ray="auto"), UsageError, "--device cuda:1 and --ray auto are mutually"),
+        (("all",), BatchSettings(trace=Path("t.json")), UsageError, "--trace and --device all are mutually exclusive"),
+        (("all",), BatchSettings(jobs=2), UsageError, "--device with several GPUs and --jobs are mutually exclusive"),
+    ],
+)
+def test_what_several_gpus_cannot_do_is_one_line(
+    names: Sequence[str], settings: BatchSettings, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        api.batch(jobs_on(*names), settings=settings)
+
+
+@pytest.mark.parametrize("name", ["cuda:0,cuda:x", "cuda:0,", "cpu,cpu", "cuda,cuda:1", "all,cuda:0"])
+def test_names_of_several_gpus_are_checked(name: str) -> None:
+    with pytest.raises(UsageError, match="--device is"):
+        ModelSettings(device=name)
+
+
+def test_without_a_gpu_all_of_them_is_an_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(DeviceError, match="the device cuda is not available"):
+        api.batch(jobs_on("all"))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_single_device_is_wanted_elsewhere() -> None:
+    with pytest.raises(DeviceError, match="--device all is for runs that restore"):
+        devices.pick_device("all")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_without_ray_several_gpus_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(UsageError, match="several GPUs need Ray, which is not installed"):
+        api.batch(jobs_on("all"))
+
+
+def test_workers_take_a_gpu_each_but_for_a_run_on_the_processor() -> None:
+    assert plan_workers([GPU_NODE], 1 << 30, None, "cuda").gpus == 1
+    assert plan_workers([GPU_NODE], 1 << 30, None).gpus == 1
+    assert plan_workers([GPU_NODE], 1 << 30, None, "cpu").gpus == 0
+
+
+@pytest.mark.parametrize(("view", "seen"), [(None, "1,2"), ("4,5,6", "5,6")])
+def test_only_the_named_gpus_are_seen(monkeypatch: pytest.MonkeyPatch, view: str | None, seen: str) -> None:
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if view is not None:
+        monkeypatch.setenv(VISIBLE, view)
+    with only((1, 2)):
+        assert os.environ[VISIBLE] == seen
+    assert os.environ.get(VISIBLE) == view
+
+
+@needs_ray
+def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+
+    class Seer:
+        def sees(self) -> str:
+            return os.environ[VISIBLE]
+
+    with connect.connect("local", ship=False, gpus=(1, 3)):
+        assert [node.gpus for node in connect.find_nodes()] == [2]
+        made = ray.remote(Seer).options(num_gpus=1, num_cpus=0)
+        actors: list[Any] = [made.remote() for _ in range(2)]
+        assert sorted(ray.get([actor.sees.remote() for actor in actors])) == ["1", "3"]
+    assert VISIBLE not in os.environ
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_batch_is_handed_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[tuple[Sequence[Job], BatchSettings]] = []
+    monkeypatch.setattr(cluster_batch, "ClusterBatch", lambda jobs, _watch, settings: handed.append((jobs, settings)))
+    api.batch(jobs_on("cuda:0,cuda:1"))
+    ((jobs, settings),) = handed
+    assert settings.gpus == (0, 1)
+    assert jobs[0].model.device == "cuda"
