@@ -15,7 +15,7 @@ RESTORING = {
     "--model", "--prompt", "--seed", "--device", "--dtype", "--decoder", "--color-fix", "--tile", "--steps",
     "--guidance", "--prefer", "--compile",
     "--offline", "--strength", "--denoise", "--grain", "--blend",
-    "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream", "--fps",
+    "--start", "--end", "--frames", "--scenes", "--scene-threshold", "--deinterlace", "--stream", "--fps", "--crop",
     "--output", "--codec", "--crf", "--preset", "--pix-fmt", "--encoder-args", "--no-audio", "--overwrite",
     "--skip-existing", "--recursive", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--progress",
     "--threads", "--preset-name", "--until", "--on-done", "--log", "--jobs", "--html", "--ray", "--ship",

@@ -34,6 +34,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "compared-part": "pictures of one video are a part of another's: path",
     "compared-resized": "pictures are resized to be compared: path",
     "container-chosen": "the result has another container than the source, and why",
+    "cropped": "what of the picture is restored: crop (W:H:X:Y, None where no borders were found)",
     "damaged-packets": "packets of the source were skipped: packets",
     "delay-found": "the content of one video comes earlier or later than another's: path, frames",
     "degradation-estimated": "the damage of a scene: scene, noise, luma_noise, chroma_noise (levels of 255), "

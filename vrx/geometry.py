@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from vrx.errors import UsageError
 from vrx.settings import Scale, check_number, parse_time
@@ -18,6 +18,7 @@ DEFAULT_SCALE, MAX_FACTOR = 4, 16
 LENGTH = r"\d+(?:\.\d+)?%?"
 BOX = re.compile(rf"(?P<place>{LENGTH}(?:,{LENGTH}){{3}})(?:@(?P<start>[\d:.]*)-(?P<end>[\d:.]*))?")
 TIMED = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)")
+CROP = re.compile(r"(?P<width>\d{1,5}):(?P<height>\d{1,5})(?::(?P<left>\d{1,5}):(?P<top>\d{1,5}))?")
 BOX_FORM = "Use X,Y,WIDTH,HEIGHT in pixels or percent, and @START-END for a part of the time"
 
 
@@ -141,3 +142,28 @@ def parse_box(text: str) -> Box:
         raise UsageError(f"--box {text} ends before it begins", BOX_FORM)
     left, top, width, height = lengths
     return Box(left, top, width, height, start, end)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What is kept of the displayed picture, in pixels, in the order of ffmpeg's crop filter; None: in the middle."""
+
+    width: int
+    height: int
+    left: int | None = None
+    top: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(value) for value in (self.width, self.height, self.left, self.top) if value is not None)
+
+
+def parse_crop(text: str | None) -> Crop | Literal["auto"] | None:
+    """`W:H:X:Y`, or `W:H` from the middle; `auto`; None for `off`.  Raises UsageError."""
+    if text is None or text == "off":
+        return None
+    match = CROP.fullmatch(text.removeprefix("crop="))
+    if match is not None:
+        return Crop(*(None if value is None else int(value) for value in match.groups()))  # type: ignore[arg-type]
+    if text == "auto":
+        return "auto"
+    raise UsageError(f"--crop is {text!r}", "Use auto, off or WIDTH:HEIGHT:X:Y in pixels, as ffmpeg's crop")

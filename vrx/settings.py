@@ -17,7 +17,7 @@ from vrx.errors import UsageError, choice_of
 from vrx.folders import platform_folders
 
 if TYPE_CHECKING:
-    from vrx.geometry import Box, TargetSize, TimeRange
+    from vrx.geometry import Box, Crop, TargetSize, TimeRange
     from vrx.previews import PreviewSettings
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32", "int8"]  # int8: weights in 8 bits, all else as with auto
@@ -239,7 +239,8 @@ class SelectionSettings:
     """Which part of the source is restored: times in seconds from its start, scene cuts, and deinterlacing.
 
     `stream` is the index of the video stream in the file, None for the one that players show.  `fps` is how many
-    numbered pictures are shown in a second, None for 24.
+    numbered pictures are shown in a second, None for 24.  `crop` is what of the displayed picture is restored, auto:
+    all but black borders.
     """
 
     start: Fraction | None = None
@@ -250,6 +251,7 @@ class SelectionSettings:
     deinterlace: Deinterlacing = "auto"
     stream: int | None = None
     fps: Fraction | None = None
+    crop: Crop | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         for name, time in (("start", self.start), ("end", self.end)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from vrx.errors import ExistsError, UsageError, choice_of
 from vrx.events import Watcher, ignore
-from vrx.geometry import Box, choose_size, parse_box, parse_mask
+from vrx.geometry import Box, choose_size, parse_box, parse_crop, parse_mask
 from vrx.previews import PreviewSettings, Variant, combine
 from vrx.rates import to_rate
 from vrx.settings import (
@@ -51,8 +51,8 @@ class Options(TypedDict, total=False):
     how much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that is
     given back, drawn anew; `blend` the restored share. `start` and `end` are seconds, a number or text such as
     "1:20.5"; `scenes` "auto", "off" or the path of a cut list; `fps` of numbered pictures a number or text such as
-    "24000/1001", 24 unless given. `overwrite` replaces an existing result, `skip_existing` leaves it. `on_event` is
-    called with each event: see `vrx.events`.
+    "24000/1001", 24 unless given; `crop` "auto" or "W:H:X:Y". `overwrite` replaces an existing result, `skip_existing`
+    leaves it. `on_event` is called with each event: see `vrx.events`.
     """
 
     model: PathLike
@@ -81,6 +81,7 @@ class Options(TypedDict, total=False):
     deinterlace: Deinterlacing
     stream: int | None
     fps: Seconds | None
+    crop: str | None
     codec: str
     crf: int | None
     preset: str | None
@@ -136,8 +137,8 @@ def upscale(
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prefer, prompt, seed, offline,
     decoder, color_fix, tile, steps, guidance, threads, compile, strength, denoise, grain, blend, start, end, frames,
-    scenes, scene_threshold, deinterlace, stream, fps, codec, crf, preset, pix_fmt, encoder_args, audio, overwrite,
-    skip_existing, resume, on_event.
+    scenes, scene_threshold, deinterlace, stream, fps, crop, codec, crf, preset, pix_fmt, encoder_args, audio,
+    overwrite, skip_existing, resume, on_event.
 
     Raises VrxError; an existing file under the result's name is then unchanged.
 
@@ -278,6 +279,7 @@ def make_job(input: PathLike, output: PathLike | None, restore: RestoreSettings,
     for name in TIMES:
         values[name] = to_seconds(values.get(name))
     values["fps"] = to_rate(values.get("fps"))
+    values["crop"] = parse_crop(values.get("crop"))
     values["scenes"] = os.fspath(values.get("scenes", "auto"))
     values["path"] = None if output is None else os.fspath(output)
     model = {"name": os.fspath(values.get("model", "auto")), **select_fields(ModelSettings, values)}

@@ -36,3 +36,11 @@ def test_a_title_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_bytes_of_a_name_that_are_no_text_are_written_out() -> None:
     assert render.printable("a\udcff") == r"a\xff"
+
+
+def test_numbers_between_colons_are_not_taken_for_emoji(capfd: pytest.CaptureFixture[str]) -> None:
+    render.err_console().print("--crop 200:100:10:32")
+    render.emit_table(("crop",), [("200:100:10:32",)])
+    out, err = capfd.readouterr()
+    assert "200:100:10:32" in out
+    assert "200:100:10:32" in err

@@ -29,7 +29,7 @@ BYTES = range(0xDC80, 0xDD00)  # surrogates in place of the bytes 0x80 to 0xff
 
 def err_console() -> Console:
     """The console of standard error."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)  # or a crop of 200:100:10:32 would show one
 
 
 def printable(text: str) -> str:
@@ -80,7 +80,7 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str 
     table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*(escape(printable(str(cell))) for cell in row))
-    console = Console()
+    console = Console(emoji=False)
     console.print(table, width=None if console.is_terminal else 200, soft_wrap=not console.is_terminal)
 
 

@@ -19,7 +19,7 @@ from vrx.cli import selection_options as s
 from vrx.cli.defaults import LINE, TYPED
 from vrx.cli.preview import At, Length, Preview, Vary, parse_choices, parse_length
 from vrx.errors import UsageError
-from vrx.geometry import parse_box, parse_mask
+from vrx.geometry import parse_box, parse_crop, parse_mask
 from vrx.previews import PreviewSettings, Variant
 from vrx.rates import to_rate
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, parse_time
@@ -54,6 +54,7 @@ class SharedOptions:
     deinterlace: s.Deinterlace = "auto"
     stream: s.VideoStream = None
     fps: s.Fps = None
+    crop: s.Crop = None
     output: o.Output = None
     codec: o.Codec = "auto"
     crf: o.Crf = None
@@ -114,6 +115,7 @@ class SharedOptions:
                 deinterlace=self.deinterlace,
                 stream=self.stream,
                 fps=to_rate(self.fps),
+                crop=parse_crop(self.crop),
             ),
             output=OutputSettings(
                 path=self.output,

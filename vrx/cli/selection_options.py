@@ -66,3 +66,14 @@ Fps = Annotated[
         rich_help_panel=SELECTION,
     ),
 ]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        "--crop",
+        metavar="auto|W:H:X:Y|off",
+        help="Restore a part of the picture only: auto, all but black borders, or pixels, as ffmpeg's crop. Masks and "
+        "boxes are of the complete picture.",
+        show_default="off",
+        rich_help_panel=SELECTION,
+    ),
+]

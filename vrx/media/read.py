@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
 from vrx.events import Note, Notify
+from vrx.geometry import Crop
 from vrx.media.alpha import any_transparent_frame, has_separate_alpha, has_transparency
 from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
@@ -34,6 +35,7 @@ from vrx.media.source_notes import PictureChanges, SourceNotes
 from vrx.media.timeline import scan_timeline
 from vrx.media.timing import Clock
 from vrx.media.video_stream import choice_note, pick_video
+from vrx.media.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that stor
 class Span:
     """The part to read: seconds from the first frame, a number of frames, and a stream by its index in the file.
 
-    `threads` of the decoder, 0 for as many as it likes.  `fps` of numbered pictures, None for 24.
+    `threads` of the decoder, 0 for as many as it likes.  `fps` of numbered pictures, None for 24.  `crop`: what is read
+    of the displayed pictures.
     """
 
     start: Fraction = Fraction(0)
@@ -55,6 +58,7 @@ class Span:
     stream: int | None = None
     threads: int = 0
     fps: Fraction | None = None
+    crop: Crop | None = None
 
 
 class Reader:
@@ -62,7 +66,8 @@ class Reader:
 
     `info` describes the source as stored; `size` (width, height), `layout`, `color`, `sample_aspect` and
     `orientation` are those of the frames to come.  `notify` gets damage, repaired timestamps and a source that
-    ends early, each text once.  Raises UsageError for a rate of what is not a numbered sequence.
+    ends early, each text once.  `window` is the part of the pictures that is read.  Raises UsageError for a rate of
+    what is not a numbered sequence, and for a part that is not in the picture.
     """
 
     def __init__(
@@ -135,7 +140,12 @@ class Reader:
             self._notes.warn(
                 "orientation-loss", "tagged to be shown at an angle; only quarter turns and mirrors are preserved"
             )
-        self.orientation, self.applied_orientation = orientation or UPRIGHT, UPRIGHT
+        turn = self.orientation = orientation or UPRIGHT
+        self.applied_orientation = UPRIGHT
+        shown = Window.of(self._span.crop, turn.size(self.size), turn.layout(self.layout))
+        self.window = shown.turned(turn.inverse)
+        self.color = fill_matrix(self.color, self.layout, self.size, self.window.shape)
+        self.size = self.window.shape
 
     def _describe_sequence(self, sequence: ImageSequence) -> None:
         """Set what depends on all pictures of a sequence."""
@@ -214,7 +224,7 @@ class Reader:
         self.size, self.sample_aspect = turn.size(size), turn.aspect(self.sample_aspect)
         # the matrix assumed for untagged colors depends on the size: decided before it changes
         self.color = turn.color(fill_matrix(self.color, self.layout, size, self.size), self.layout)
-        self.layout = turn.layout(self.layout)
+        self.layout, self.window = turn.layout(self.layout), self.window.turned(turn)
         self.applied_orientation, self.orientation = turn, UPRIGHT
 
     @cached_property
@@ -351,7 +361,7 @@ class Reader:
             own = turn.layout(layout_from_pix_fmt(picture.format.name, self.name))
             layout = layout if own.kind is Kind.YUV else own
         stored = extract_planes(picture, turn.inverse.layout(layout))
-        planes = tuple(cast(Plane, turn.turn(plane)) for plane in stored)
+        planes = self.window.cut([cast(Plane, turn.turn(plane)) for plane in stored], layout)
         return planes if layout == self.layout else convert_planes(planes, layout, self.layout)
 
     def _read_color(self, picture: VideoFrame) -> Color:

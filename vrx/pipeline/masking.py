@@ -16,6 +16,7 @@ from vrx.geometry import Box, TimeRange
 from vrx.media.masks import Mask, MaskTrack
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader
+from vrx.media.window import Window
 from vrx.pipeline.mask_growth import Growth
 from vrx.pipeline.output import expected_frames
 from vrx.settings import Job, SelectionSettings, format_time
@@ -24,19 +25,27 @@ UNGROWN = Growth(0)
 
 
 class JobMask:
-    """What is filled at a time: a mask's white, and boxes.  A context manager; times must not go back."""
+    """What is filled at a time: a mask's white, and boxes.  A context manager; times must not go back.
+
+    Masks and boxes are of the complete picture, what is given of the part in the `window`.  Raises UsageError for a
+    box that covers all of that.
+    """
 
     def __init__(
         self,
         track: MaskTrack | None,
         boxes: Sequence[tuple[Box, Mask]],
-        stored: tuple[int, int],
+        window: Window,
         stretch: TimeRange | None = None,
         growth: Growth = UNGROWN,
     ) -> None:
-        self._track, self._boxes, self._stretch, self._growth = track, boxes, stretch or TimeRange(), growth
-        self._empty = np.zeros((stored[1], stored[0]), bool)
-        self._latest = self._grown = self._empty
+        self._track, self._stretch, self._growth = track, stretch or TimeRange(), growth
+        self._empty = np.zeros(window.size[::-1], bool)
+        self._latest, self._window = self._empty, window
+        self._grown = window.cut_mask(self._empty)
+        self._boxes = [(box, window.cut_mask(mask)) for box, mask in boxes]
+        if any(mask.all() for _, mask in self._boxes):
+            raise UsageError("a --box covers all that is restored: there would be nothing to fill from")
 
     def __enter__(self) -> JobMask:
         return self
@@ -56,7 +65,7 @@ class JobMask:
         if not self._stretch.holds(time):
             found = self._empty
         if found is not self._latest:  # the same one for many frames, or for all
-            self._latest, self._grown = found, self._growth.apply(found)
+            self._latest, self._grown = found, self._window.cut_mask(self._growth.apply(found))
         found = self._grown
         for box, mask in self._boxes:
             found = found | mask if box.holds(time) else found
@@ -72,7 +81,7 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
     if restore.mask is None and not restore.boxes:
         return None
     margin = Growth.of(restore.dilate, reader.layout)
-    boxes = [(box, margin.apply(draw_box(box, reader.size, reader.orientation))) for box in restore.boxes]
+    boxes = [(box, margin.apply(draw_box(box, reader.window.size, reader.orientation))) for box in restore.boxes]
     track = None
     if restore.mask is not None:
         track = open_mask(replace(job, selection=complete or job.selection), reader, restore.mask, notify)
@@ -82,7 +91,7 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
     if complete is None:
         warn_late(job, reader, notify)
     growth = Growth.of(restore.dilate, reader.layout, track is not None and track.has_margin)
-    return JobMask(track, boxes, reader.size, restore.mask_time, growth)
+    return JobMask(track, boxes, reader.window, restore.mask_time, growth)
 
 
 def warn_late(job: Job, reader: Reader, notify: Notify) -> None:
@@ -125,7 +134,7 @@ def open_mask(job: Job, reader: Reader, path: Path, notify: Notify) -> MaskTrack
     A folder may have masks for the frames before the chosen part too, or begin with it: what its number is
     nearer to decides.  `notify` gets which, and a warning where there are too few.
     """
-    track = MaskTrack(path, reader.size, notify, reader.orientation)
+    track = MaskTrack(path, reader.window.size, notify, reader.orientation)
     selection, video = job.selection, reader.info.video
     frames = expected_frames(reader.info_on_timeline(), selection)
     if track.count is None or frames is None:

@@ -16,6 +16,7 @@ from vrx.batches import Deadline
 from vrx.errors import UsageError
 from vrx.events import Note, Notify, Watcher
 from vrx.media import encoders
+from vrx.media.borders import find_borders
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.file_types import is_pattern
 from vrx.media.read import Reader, Span
@@ -187,7 +188,11 @@ class Session:
         """Open the source, standard input where none is named, and the mask beside it."""
         selection = self.job.selection
         self.source = spool_stdin(self._folder()) if named is None else named
+        self.job = replace(self.job, selection=resolve_crop(selection, self.source))
         self._begin_reading(self.notify)
+        cropped = crop_note(selection, self.reader)
+        if cropped is not None:
+            self.notify(cropped)
         which = deinterlacing(selection, self.job.restore.task)
         if self.reader.interlaced and selection.deinterlace == "auto":
             if which is Deinterlace.OFF:
@@ -240,7 +245,27 @@ class Session:
 def select_span(selection: SelectionSettings) -> Span:
     """The part of a source to read."""
     start = selection.start or Fraction(0)
-    return Span(start, selection.end, selection.frames, selection.stream, fps=selection.fps)
+    crop = None if selection.crop == "auto" else selection.crop
+    return Span(start, selection.end, selection.frames, selection.stream, fps=selection.fps, crop=crop)
+
+
+def resolve_crop(selection: SelectionSettings, source: Path) -> SelectionSettings:
+    """A selection whose crop is known: black borders are looked for.  Raises InputError."""
+    if selection.crop != "auto":
+        return selection
+    return replace(selection, crop=find_borders(source, select_span(selection)))
+
+
+def crop_note(selection: SelectionSettings, reader: Reader) -> Note | None:
+    """What is cropped of an open source, in words; None where nothing was asked for."""
+    if selection.crop is None:
+        return None
+    part = reader.window.turned(reader.orientation)
+    if part.is_all:
+        return Note("cropped", "no black borders found; nothing is cropped", {"crop": None})
+    crop = f"{part.width}:{part.height}:{part.left}:{part.top}"
+    text = f"cropped from {part.size[0]}x{part.size[1]} to {part.width}x{part.height} (--crop {crop})"
+    return Note("cropped", text, {"crop": crop})
 
 
 def deinterlacing(selection: SelectionSettings, task: Task) -> Deinterlace:

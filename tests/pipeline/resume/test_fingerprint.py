@@ -12,7 +12,7 @@ import torch
 
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, open_session
-from vrx.geometry import TargetSize, TimeRange, parse_box
+from vrx.geometry import Crop, TargetSize, TimeRange, parse_box
 from vrx.media import ffmpeg
 from vrx.pipeline.encoding_pace import Pace, keep_pace
 from vrx.pipeline.resume import fingerprint as marking
@@ -67,6 +67,7 @@ OTHER: dict[str, Any] = {
     "deinterlace": "on",
     "stream": 1,
     "fps": Fraction(25),
+    "crop": Crop(32, 24, 0, 4),
     "codec": "hevc",
     "crf": 30,
     "preset": "fast",

@@ -12,7 +12,7 @@ from vrx.media.read import Span
 from vrx.pipeline.compare import run
 from vrx.pipeline.compare.page import build
 from vrx.pipeline.compare.run import Reading
-from vrx.pipeline.session import deinterlacing, select_span
+from vrx.pipeline.session import deinterlacing, resolve_crop, select_span
 from vrx.settings import Job
 
 OPTION = "--html"
@@ -36,7 +36,7 @@ def check(jobs: Sequence[Job], page: Path) -> None:
 
 def write(job: Job, result: Path, page: Path, command: str, watch: Watcher) -> None:
     """Compare the source of a job with its result, and write the page.  Raises InputError and OutputError."""
-    wanted = job.selection
+    wanted = resolve_crop(job.selection, Path(job.source))
     shown = Span(fps=wanted.fps if is_pattern(result) else None)
     readings = (Reading(select_span(wanted), deinterlacing(wanted, job.restore.task)), Reading(shown))
     found = run.compare([Path(job.source), result], False, watch=watch, readings=readings)

@@ -15,7 +15,7 @@ from vrx.pipeline.preview.naming import PreviewFiles, find_files
 from vrx.pipeline.preview.places import Place, choose_places, masked_times
 from vrx.pipeline.preview.source import Source
 from vrx.pipeline.preview.stretch import Reading, Stretch, find_stretch
-from vrx.pipeline.session import deinterlacing
+from vrx.pipeline.session import deinterlacing, resolve_crop
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.previews import PreviewSettings, Variant
 from vrx.settings import Job, format_time
@@ -55,6 +55,10 @@ class Preview:
         """Open the source.  Raises VrxError."""
         self.folder = self.stack.enter_context(temporary_folder())
         path = spool_stdin(self.folder) if self._named is None else self._named
+        crop = resolve_crop(self.job.selection, path).crop
+        self.job = replace(self.job, selection=replace(self.job.selection, crop=crop))
+        self.variants = tuple(replace(v, selection=replace(v.selection, crop=crop)) for v in self.variants)
+        self._own = replace(self._own, selection=self.job.selection)
         self.source = Source.of(self.job, path, PIPE_NAME if self._named is None else str(path))
         if self._named is None and self.source.single:
             self.files = replace(self.files, clip=None)

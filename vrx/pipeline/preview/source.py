@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from vrx.media.read import Reader, Span
 from vrx.pipeline.colorspace import to_rgb
 from vrx.pipeline.output import copied_span
 from vrx.pipeline.screen import to_screen
+from vrx.pipeline.session import select_span
 from vrx.settings import Job, format_time
 
 CPU = torch.device("cpu")
@@ -32,30 +33,30 @@ class Source:
     """A file to preview: `name` for messages; what a run restores of it is from `begin` to before `end`.
 
     Times are seconds after the first frame; `end` None is unknown, `limit` None where a run restores all to the end.
-    `fps` of numbered pictures, None for 24.
+    `reading` is how it is read besides: its stream, threads, rate and crop.
     """
 
     path: Path
     name: str
     info: SourceInfo
-    stream: int | None
-    threads: int
+    reading: Span
     begin: Fraction
     end: Fraction | None
     limit: Fraction | None
-    fps: Fraction | None = None
 
     @classmethod
     def of(cls, job: Job, path: Path, name: str) -> Source:
         """The source of a job.  Raises InputError, and UsageError for a stream that is not a video."""
-        selection, threads = job.selection, job.model.threads or 0
-        with Reader(path, Span(stream=selection.stream, threads=threads, fps=selection.fps), ignore, name) as reader:
+        selection = job.selection
+        part = replace(select_span(selection), threads=job.model.threads or 0)
+        reading = replace(part, start=Fraction(0), end=None, frames=None)
+        with Reader(path, reading, ignore, name) as reader:
             info = reader.info_on_timeline()
         times = copied_span(selection.start, selection.end, selection.frames, info.video.rate)
         begin, limit = (Fraction(0), None) if times is None else times
         ends = [end for end in (limit, info.video.duration or info.duration) if end]
         end = min(ends, default=None)
-        return cls(path, name, info, selection.stream, threads, begin, end, limit, selection.fps)
+        return cls(path, name, info, reading, begin, end, limit)
 
     @property
     def single(self) -> bool:
@@ -69,7 +70,8 @@ class Source:
 
     def open(self, start: Fraction, frames: int | None = None, which: Deinterlace = Deinterlace.OFF) -> Reader:
         """The part from `start` seconds on, upright; a context manager."""
-        span = Span(Fraction(0) if self.single else start, self.limit, frames, self.stream, self.threads, self.fps)
+        first = Fraction(0) if self.single else start
+        span = replace(self.reading, start=first, end=self.limit, frames=frames)
         reader = Reader(self.path, span, ignore, self.name, which)
         reader.make_upright()
         return reader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, islice
 
@@ -11,12 +11,11 @@ from vrx.errors import InputError
 from vrx.events import Note, Notify, Watcher
 from vrx.media.frame import Frame
 from vrx.media.read import Reader
-from vrx.media.read import Span as Reading
 from vrx.media.target import Target
 from vrx.pipeline.masking import open_masks
 from vrx.pipeline.output import apply_orientation
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.session import Session, deinterlacing
+from vrx.pipeline.session import Session, deinterlacing, select_span
 from vrx.pipeline.spans.span import Span, WrongFramesError, add_checksum
 from vrx.scenes.detect import SceneFrame
 from vrx.settings import Job
@@ -69,7 +68,7 @@ class PartSession(Session):
         self._reading.close()
         selection, job = self.job.selection, self.job
         start = Fraction(0) if margin is None else max(Fraction(0), self.span.start - margin)
-        reading = Reading(start, None, None, selection.stream, job.model.threads or 0, selection.fps)
+        reading = replace(select_span(selection), start=start, end=None, frames=None, threads=job.model.threads or 0)
         reader = Reader(self.source, reading, silent, None, deinterlacing(selection, job.restore.task))
         self.reader = self._reading.enter_context(reader)
         apply_orientation(self.reader, self.output, silent)

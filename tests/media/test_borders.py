@@ -1,0 +1,62 @@
+"""Black borders: found where there are some, and only there."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import EXAMPLES
+from vrx.geometry import Crop
+from vrx.media.borders import find_borders
+from vrx.media.ffmpeg import FFmpegProcess
+from vrx.media.read import Span
+
+NOISE = "noise=alls=16:allf=t"  # of 4.5 levels of deviation
+
+
+def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flower.mp4") -> Path:
+    """A second of the example clip behind filters."""
+    options = words or ("-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p")
+    FFmpegProcess(["-y", "-i", str(source), "-t", "1", "-vf", filters, "-an", *options, str(path)]).finish()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("filters", "crop"),
+    [
+        ("scale=320:134,pad=320:180:0:22", "320:134:0:22"),  # wide film in 16:9
+        ("scale=136:180,pad=320:180:92:0", "136:180:92:0"),  # portrait
+        ("scale=240:134,pad=320:180:40:22", "240:134:40:22"),  # both
+        (f"scale=320:134,pad=320:180:0:22,{NOISE}", "320:134:0:22"),
+        ("scale=312:176,pad=320:180:8:2", "312:176:8:2"),  # edges of a capture
+        ("scale=320:134,pad=320:180:0:22,eq=brightness=-0.25", "320:134:0:22"),  # in the dark
+        ("scale=640:360,pad=640:408:0:24", "640:360:0:24"),
+        ("scale=320:180", None),
+        (f"scale=320:180,{NOISE}", None),
+        ("scale=320:180,eq=brightness=-0.6", None),  # a night
+        ("scale=320:180,vignette=PI/3", None),  # dark towards the corners
+        ("scale=320:180,drawbox=0:0:100:180:black:fill", None),  # on one side
+        ("scale=320:180,drawbox=color=black:t=fill", None),
+    ],
+)
+def test_borders_are_found_where_there_are_some(tmp_path: Path, filters: str, crop: str | None) -> None:
+    found = find_borders(film(tmp_path / "a.mkv", filters), Span())
+    assert (None if found is None else str(found)) == crop
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv444p10le", "yuv422p", "gray", "gbrp", "yuv411p"])
+def test_borders_are_found_in_every_layout(tmp_path: Path, pix_fmt: str) -> None:
+    path = film(tmp_path / "a.mkv", "scale=304:132,pad=320:180:9:23", "-c:v", "ffv1", "-pix_fmt", pix_fmt)
+    step = 4 if pix_fmt == "yuv411p" else 2
+    found = find_borders(path, Span())
+    assert found is not None
+    assert found.left is not None
+    assert found.left % step == 0
+    assert (found.left + found.width) % step == 0
+    assert 304 - 2 * step <= found.width <= 304
+
+
+def test_what_a_frame_shows_in_a_border_is_no_border(tmp_path: Path) -> None:
+    """A line of a subtitle for some of the time."""
+    title = "drawbox=100:165:120:6:white:fill:enable='between(t,0.4,0.6)'"
+    found = find_borders(film(tmp_path / "a.mkv", f"scale=320:134,pad=320:180:0:22,{title}"), Span())
+    assert found is None or found == Crop(320, 150, 0, 22)
