@@ -36,6 +36,12 @@ upscale in.mkv --size 1080
 upscale in.mkv -s 2 --height 90
 upscale in.mkv --sceens off
 upscale in.mkv --cores 4
+upscale in.mkv --quality 90
+upscale in.mkv --gpu
+upscale in.mkv --fps 25
+upscale in.mkv --fps fast
+upscale in.mkv --crop 20x20
+upscale in.mkv --crop 100:100:0:0
 upscale in.mkv --codec
 upscale in.mkv --codec cinepak9
 upscale in.mkv --crf best

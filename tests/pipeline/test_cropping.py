@@ -11,6 +11,7 @@ from tests.clips import ClipMaker, read, save_picture
 from tests.conftest import Command
 from tests.media.test_borders import film
 from tests.pipeline.jobs import make_job, notes, open_session
+from vrx import events
 from vrx.errors import UsageError
 from vrx.geometry import Crop, parse_box
 from vrx.pipeline.resume.fingerprint import fingerprint_of
@@ -77,6 +78,15 @@ def test_a_box_that_covers_the_part_is_refused(boxed: Path) -> None:
     job = make_job(boxed, boxed.with_name("out.mkv"), restore=restore, selection={"crop": Crop(96, 40, 0, 12)})
     with pytest.raises(UsageError, match="covers all that is restored"), open_session(job):
         pass
+
+
+def test_boxes_outside_of_the_part_are_said_to_fill_nothing(boxed: Path) -> None:
+    restore = RestoreSettings(task=Task.INPAINT, boxes=(parse_box("0,0,20,8"),), dilate=0)
+    for crop, count in ((Crop(96, 40, 0, 12), 1), (None, 0)):
+        heard: list[events.Event] = []
+        job = make_job(boxed, boxed.with_name("out.mkv"), restore=restore, selection={"crop": crop})
+        with open_session(job, heard):
+            assert ("empty-mask" in notes(heard)) == count
 
 
 def test_what_was_found_is_in_the_fingerprint(boxed: Path) -> None:

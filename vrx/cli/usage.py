@@ -23,6 +23,14 @@ ORDER = (  # of commands in the help: what is done to a video, around it, and to
     *("info", "scenes", "presets", "models", "bench", "doctor"),
 )
 RESTORING = frozenset({"upscale", "restore", "deblur", "inpaint"})  # whose options are easily mixed up
+OTHER_WORDS = {  # for options, in other programs
+    "--quality": "--crf",
+    "--vcodec": "--codec",
+    "--resolution": "--size",
+    "--framerate": "--fps",
+    "--ss": "--start",
+    "--gpu": "--device cuda",
+}
 READ_ON = "Read on: README.md and examples/README.md of vrx."
 
 
@@ -73,7 +81,10 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
         return UsageError(f"{parameter.metavar or parameter.name} is missing", see)
     if option is not None and hasattr(error, "possibilities"):
         known = option_names(context.command) if context else []
-        return UsageError(f"no option {option}", (owner(option, context) or did_you_mean(option, known)) + see)
+        return UsageError(
+            f"no option {option}",
+            (owner(option, context) or other_word(option, known) or did_you_mean(option, known)) + see,
+        )
     if option is not None and "requires an argument" in message:
         return UsageError(f"{option} needs a value", see)
     return UsageError(message.rstrip(".")[:1].lower() + message.rstrip(".")[1:], see)
@@ -82,6 +93,12 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
 def option_names(command: Any) -> list[str]:
     """The names of a command's options, as in its help."""
     return [name for p in command.params if not p.hidden for name in p.opts]
+
+
+def other_word(option: str, known: Sequence[str]) -> str:
+    """`Did you mean --crf? `, for what other programs call an option that a command has, else nothing."""
+    word = OTHER_WORDS.get(option, "")
+    return f"Did you mean {word}? " if word.split(" ")[0] in known else ""
 
 
 def owner(option: str, context: Any) -> str:

@@ -52,10 +52,10 @@ def check_numbered(name: str, path: Path) -> None:
     """Refuse a frame rate for what is not numbered pictures; `name` is what messages call it.  Raises UsageError."""
     if is_pattern(path):
         return
-    hint = "Remove it: a video's times stay as they are"
+    kind, hint = "a video", "Remove it: a video's times stay as they are"
     if is_still(path):
-        hint = "Name numbered pictures by their pattern, such as f_%05d.png"
-    raise UsageError(f"--fps is for numbered pictures, and {name} is not", hint)
+        kind, hint = "a picture", "Name numbered pictures by their pattern, such as f_%05d.png"
+    raise UsageError(f"--fps is for numbered pictures, and {name} is {kind}", hint)
 
 
 def is_still(path: Path) -> bool:

@@ -90,6 +90,8 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
             track.skip(ceil(seconds * reader.info.video.rate))
     if complete is None:
         warn_late(job, reader, notify)
+    if restore.boxes and not any(reader.window.cut_mask(mask).any() for _, mask in boxes):
+        notify(Note("empty-mask", "every --box lies outside of what is cropped: it fills nothing", level="warning"))
     growth = Growth.of(restore.dilate, reader.layout, track is not None and track.has_margin)
     return JobMask(track, boxes, reader.window, restore.mask_time, growth)
 
