@@ -229,6 +229,21 @@ def test_a_plan_says_how_long_some_workers_take(cluster: Any, make: Maker, tmp_p
     assert not any(output.exists() for output in outputs(jobs))
 
 
+def test_a_plan_counts_the_start_and_what_each_file_takes_besides_its_frames(
+    cluster: Any, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vrx.cluster import batch as cluster_batch
+
+    monkeypatch.setattr(cluster_batch, "measure_file", lambda *_: (50.0, 400.0))
+    jobs = jobs_of([make("one frame").clip] * 4, tmp_path)
+    batch = api.batch(jobs, events.ignore, BatchSettings(ray=cluster.address))
+    batch.plan_all()
+    assert batch.plan_note is not None
+    facts = batch.plan_note.facts
+    assert 600 < facts["seconds_1"] < 660  # type: ignore[operator]
+    assert 500 < facts["seconds_2"] < 560  # type: ignore[operator]
+
+
 def test_an_interrupted_batch_needs_no_other_command(cluster: Any, make: Maker, tmp_path: Path) -> None:
     made = [make("many cuts"), make("one frame")]
     jobs = jobs_of([one.clip for one in made], tmp_path)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
+from tests.clips import ClipMaker
+from tests.pipeline.jobs import make_job
+from vrx import events
 from vrx.cluster.cost import PASSES, Rates, counts_for, find_limit, measure_disk, simulate
+from vrx.cluster.probe import measure_file
+from vrx.pipeline.pool import ModelPool
+from vrx.pipeline.session import Session
 
 FAST = Rates(restore=2.0, scan=1e9, disk=1e15, frame_bytes=1.0)
 
@@ -67,6 +74,27 @@ def test_short_files_are_opened_by_workers_and_need_no_first_pass() -> None:
     assert (find_limit(films, rates).workers, "longest span" in find_limit(films, rates).name) == (500, True)
     for spans in ([241], [120, 120]):  # long, or divided
         assert simulate([spans], 1, rates).seconds > sum(spans)
+
+
+@pytest.mark.parametrize(
+    ("workers", "start", "end"), [(1, 7.7, 14.1), (1, 11.5, 18.8), (2, 9.2, 15.3), (2, 10.9, 16.7)]
+)
+def test_tiny_files_take_as_long_as_was_measured(workers: int, start: float, end: float) -> None:
+    """20 files of 5 frames (64x48, x2) on 2 busy CPU cores: `start` and `end` are seconds of runs, from their begin."""
+    rates = Rates(restore=40.0, scan=1e9, disk=1e9, frame_bytes=4000.0, start=start, open=0.17, whole=240)
+    assert simulate([[5]] * 20, workers, rates).seconds == pytest.approx(end, rel=0.25)
+
+
+def test_what_a_file_takes_besides_its_frames_is_measured(clip: ClipMaker, tmp_path: Path) -> None:
+    job = make_job(clip("in.mkv", frames=20), tmp_path / "out.mkv")
+    whole, loading = measure_file(job, tmp_path / "out.mkv", ModelPool())
+    with Session(job, events.ignore, ModelPool()) as session:
+        begin = perf_counter()
+        session.open()
+        opening = perf_counter() - begin
+    assert whole > 2 * opening  # an encoder that is started, fed and waited for takes longer
+    assert loading > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
 def test_numbers_of_workers_that_are_shown() -> None:

@@ -18,6 +18,7 @@ from vrx.cluster import connect
 from vrx.cluster.cost import Rates, counts_for, find_limit, measure_disk, simulate
 from vrx.cluster.crew import Crew, difference_of
 from vrx.cluster.gpus import share_gpus
+from vrx.cluster.probe import SLOW, measure_file
 from vrx.cluster.record import BatchRecord
 from vrx.cluster.run import Run, Setup
 from vrx.cluster.shipping import size_of, source_size
@@ -52,7 +53,7 @@ class ClusterBatch(Batch):
         check_jobs(jobs, settings)
         self._stops: list[events.Stopped] = []
         self._cluster = ExitStack()
-        pool = ModelPool()
+        pool, begin = ModelPool(), perf_counter()
         try:
             where = self._cluster.enter_context(connect.connect(settings.ray, settings.ship, settings.gpus))
             nodes = connect.find_nodes()
@@ -61,9 +62,8 @@ class ClusterBatch(Batch):
             template = absolute(replace(jobs[0], model=replace(jobs[0].model, threads=need.threads)))
             self._threads = need.threads
             self._crew = Crew(need, template, watch, shared=not settings.ship)
-            begin = perf_counter()
             self._crew.gather()
-            self._gathering = perf_counter() - begin
+            self._starting = perf_counter() - begin
             assert self._crew.first is not None
             self._facts = self._crew.first
             self._check_driver(self._facts)
@@ -139,13 +139,15 @@ class ClusterBatch(Batch):
         if not frames:
             return None
         threads = torch.get_num_threads() if self._facts.means.device == "cpu" else self._threads
+        opened /= len(files)
+        whole, loading = self._probe(plans, opened, seconds / frames)
         rates = Rates(
             restore=frames / seconds * min(1.0, self._threads / threads),
             scan=frames / scanned,
             disk=measure_disk(Path(tempfile.gettempdir())),
             frame_bytes=size / frames,
-            start=self._gathering,
-            open=opened / len(files),
+            start=self._starting + loading,
+            open=whole,
             whole=SEGMENT_FRAMES,
         )
         limit, there = find_limit(files, rates), len(self._crew.ready)
@@ -159,6 +161,22 @@ class ClusterBatch(Batch):
         facts: dict[str, Fact] = {"spans": sum(map(len, files)), "frames": frames, "workers": there}
         facts |= {"limit": limit.name, "limit_workers": limit.workers}
         return Note("cluster-plan", text, {**facts, **{f"seconds_{n}": s for n, s in times.items()}})
+
+    def _probe(self, plans: Sequence[Plan | VrxError], opened: float, frame: float) -> tuple[float, float]:
+        """Seconds of a span besides its frames, and of loading the model.
+
+        Where frames are slow, or this machine has not what workers have, those of opening stand for them.
+        """
+        if frame > SLOW or self._facts.means.device != "cpu":
+            return opened, 0.0
+        for job, plan, place in zip(self.jobs, plans, self.destinations, strict=True):
+            if is_work(plan) and place is not None and not place.sequence:
+                there = self._on_worker(job)
+                self._pool.keep(there.model, there.restore, self._pool.select(job.model, job.restore))
+                with suppress(VrxError):
+                    whole, loading = measure_file(there, place.path, self._pool)
+                    return max(opened, whole - frame), loading
+        return opened, 0.0
 
     def _make_setup(self) -> Setup:
         return Setup(

@@ -22,7 +22,8 @@ PASSES = 3  # over a result's bytes: its segments are hashed, read again, and wr
 @dataclass(frozen=True, kw_only=True)
 class Rates:
     """Frames per second of a worker (`restore`) and of the first pass (`scan`), bytes per second of the driver's disk
-    (`disk`), bytes of a frame of the result, and seconds until workers are ready and that it takes to `open` a source.
+    (`disk`), bytes of a frame of the result, seconds until the cluster is joined and its workers are ready with their
+    model (`start`), and seconds of a span besides its frames (`open`: its source, its encoder, its end).
 
     Files of one span of at most `whole` frames are restored at once, without a first pass.
     """
