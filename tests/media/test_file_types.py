@@ -8,6 +8,7 @@ from vrx.media.file_types import (
     is_media,
     is_pattern,
     is_still,
+    pattern_of,
     sequence_members,
     sequence_numbers,
 )
@@ -56,3 +57,18 @@ def test_types_and_demuxers_follow_the_suffix(tmp_path: Path) -> None:
     assert not is_still(Path("a.gif"))
     assert demuxer_options(Path("a.png")) == ("image2", {"framerate": "24", "pattern_type": "none"})
     assert demuxer_options(Path("a.heic")) == demuxer_options(Path("a.mp4")) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("d/f_001.png", "d/f_%03d.png"),
+        ("f_12.jpg", "f_%d.jpg"),
+        ("shot2_0099_graded.tif", "shot2_%04d_graded.tif"),
+        ("0001.png", "%04d.png"),
+        ("frame.png", None),
+        ("f_001.mp4", None),
+    ],
+)
+def test_the_pattern_of_a_numbered_picture(name: str, pattern: str | None) -> None:
+    assert pattern_of(Path(name)) == (None if pattern is None else Path(pattern))

@@ -114,6 +114,11 @@ def test_inputs_with_one_result_get_a_hint_that_helps() -> None:
     assert "use {stem}" in (refused.value.hint or "")
 
 
+def test_numbered_pictures_for_one_video_get_their_pattern_as_a_hint() -> None:
+    with pytest.raises(UsageError, match=r"For one video of all these pictures: f_%03d\.png"):
+        compare(job("f_001.png", "out/a.mp4"), job("f_002.png", "out/a.mp4"))
+
+
 def test_an_input_is_named_once() -> None:
     with pytest.raises(UsageError, match=r"a\.mkv is named twice"):
         compare(job("a.mkv"), job("way/a.mkv"))

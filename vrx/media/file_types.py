@@ -17,6 +17,7 @@ VIDEO_SUFFIXES |= {".3g2", ".asf", ".divx", ".dv", ".f4v", ".m1v", ".m2p", ".m2t
 VIDEO_SUFFIXES |= {".mk3d", ".mod", ".mpe", ".mpv", ".ogm", ".qt", ".rm", ".rmvb", ".tod", ".trp", ".vro", ".wtv"}
 VIDEO_SUFFIXES |= {".264", ".265", ".amv", ".av1", ".gxf", ".h264", ".h265", ".hevc", ".ivf", ".obu", ".xvid"}
 PATTERN = re.compile(r"%0?\d*d")
+LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 SEQUENCE_RATE = 24  # frames a second of a numbered sequence, which has no time of its own, unless one is given
 
 
@@ -54,8 +55,17 @@ def check_numbered(name: str, path: Path) -> None:
         return
     kind, hint = "a video", "Remove it: a video's times stay as they are"
     if is_still(path):
-        kind, hint = "a picture", "Name numbered pictures by their pattern, such as f_%05d.png"
+        kind, hint = "a picture", f"Name numbered pictures by their pattern: {pattern_of(path) or 'f_%05d.png'}"
     raise UsageError(f"--fps is for numbered pictures, and {name} is {kind}", hint)
+
+
+def pattern_of(path: Path) -> Path | None:
+    """The pattern that a numbered picture is one of, by the last number in its name; None for another file."""
+    match = LAST_NUMBER.search(path.stem)
+    if match is None or not is_still(path):
+        return None
+    digits = f"%0{len(match[0])}d" if match[0].startswith("0") else "%d"
+    return path.with_name(f"{path.stem[: match.start()]}{digits}{path.stem[match.end() :]}{path.suffix}")
 
 
 def is_still(path: Path) -> bool:

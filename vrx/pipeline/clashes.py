@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import UsageError
-from vrx.media.file_types import PATTERN, is_media, is_pattern, sequence_members
+from vrx.media.file_types import PATTERN, is_media, is_pattern, is_still, pattern_of, sequence_members
 from vrx.pipeline.paths import Destination
 from vrx.settings import Environment, Job
 
@@ -117,6 +117,14 @@ def files_of(destination: Destination) -> list[Path]:
     return found
 
 
+def sharing_hint(one: Path, other: Path, output: Path) -> str:
+    """How two inputs get results of their own, or numbered pictures become one video."""
+    pattern = pattern_of(one)
+    if pattern is not None and pattern == pattern_of(other) and not is_still(output):
+        return f"For one video of all these pictures: {pattern}"
+    return "Name a folder with -o, or use {stem}; with -r a folder keeps subfolders apart"
+
+
 class OutputRegistry:
     """Registry of the result files of a batch.  Two results for one file are refused with a UsageError."""
 
@@ -139,7 +147,7 @@ class OutputRegistry:
         if earlier is not None:
             raise UsageError(
                 f"{earlier} and {source} cannot share the output {path}",
-                "Name a folder with -o, or use {stem}; with -r a folder keeps subfolders apart",
+                sharing_hint(Path(earlier), Path(source), path),
             )
         self._exact[exact] = self._folded[folded] = source
         kind = self._sequences if destination.sequence else self._files
