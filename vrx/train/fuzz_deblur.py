@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vrx.models.base import DeviceChunk
+from vrx.models.base import ChunkSchedule, DeviceChunk
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.keep_size import EmbeddedOptions
-from vrx.models.embedded.model import SCHEDULE, EmbeddedRestorer
+from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded.blur import LUMA
 from vrx.train.blurred import Clip
@@ -36,13 +36,15 @@ BORDER = 8  # pixels that do not count; of small pictures an eighth of a side
 UNSEEN = 1e-8  # of squared differences in 0..1
 
 
-def chunks_of(clip: Tensor) -> Iterator[DeviceChunk]:
-    """A scene [T, 3, H, W] in the model's chunks."""
+def chunks_of(clip: Tensor, schedule: ChunkSchedule) -> Iterator[DeviceChunk]:
+    """A scene [T, 3, H, W] in the model's chunks; its last frame is repeated where frames ahead are asked for."""
     start = 0
     while start < len(clip):
-        size = SCHEDULE.size(int(start > 0))
-        yield DeviceChunk(clip[start : start + size].clone(), None, frozenset(() if start else {0}))
-        start += size
+        end, index = start + schedule.size(int(start > 0)), int(start > 0)
+        follow = range(min(end, len(clip)), min(end, len(clip)) + schedule.lookahead(index))
+        ahead = clip[[min(place, len(clip) - 1) for place in follow]] if follow else None
+        yield DeviceChunk(clip[start:end].clone(), None, frozenset(() if start else {0}), ahead)
+        start = end
 
 
 def restore(case: Case, networks: EmbeddedNetworks) -> tuple[Clip, str]:
@@ -50,7 +52,7 @@ def restore(case: Case, networks: EmbeddedNetworks) -> tuple[Clip, str]:
     options = EmbeddedOptions(task="deblur", sigma=case.sigma)
     restorer = EmbeddedRestorer(options, networks, torch.device("cpu"), torch.float32)
     with torch.inference_mode():
-        done = list(restore_scene(restorer, chunks_of(to_tensor(case.low))))
+        done = list(restore_scene(restorer, chunks_of(to_tensor(case.low), restorer.schedule)))
     frames = torch.cat([chunk.frames for chunk in done])
     text = "; ".join(note.text for chunk in done for note in chunk.notes)
     return (frames * 255).round().byte().permute(0, 2, 3, 1).numpy(), text
