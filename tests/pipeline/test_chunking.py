@@ -103,3 +103,12 @@ def test_large_frames_have_fewer_frames_ahead() -> None:
     schedule = ChunkSchedule(1, 4, ahead=8, large=1000, ahead_pixels=8000)
     assert [schedule.within(pixels).ahead for pixels in (100, 1000, 1001, 3000, 9000)] == [8, 8, 7, 2, 0]
     assert (schedule.within(1001).next, schedule.within(1000).next) == (1, 4)
+
+
+def test_large_frames_have_a_shorter_opening_and_one_at_a_time_the_same() -> None:
+    schedule = ChunkSchedule(4, 2, ahead_first=8, ahead_pixels=12000, large=3000)
+    single = schedule.single
+    assert single is not None
+    for pixels, opening in ((1000, 12), (2000, 6), (3000, 4), (5000, 4)):
+        for way in (schedule.within(pixels), single.within(pixels)):
+            assert way.first + way.lookahead(0) == opening

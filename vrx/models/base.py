@@ -11,6 +11,8 @@ from torch import Tensor
 
 from vrx.events import Note
 
+OPENING_FRAMES = 4  # of a scene, that come together however large they are
+
 
 @dataclass(frozen=True)
 class ChunkSchedule:
@@ -22,9 +24,9 @@ class ChunkSchedule:
     lookahead: FlashVSR's features lead its pictures by four frames; `ahead_first` more with a scene's first chunk.
     Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
     of more than `alone` without any others that would come along.
-    The frames ahead hold at most `ahead_pixels` together: large ones are fewer, and where `ahead_when_large` is off
-    none come along with results of more than `large`.  `spare`: this is a schedule for such results, where memory
-    counts more than speed.
+    The frames ahead hold at most `ahead_pixels` together, and so do a scene's first and those of `ahead_first`, but for
+    OPENING_FRAMES: large ones are fewer.  Where `ahead_when_large` is off none come along with results of more than
+    `large`.  `spare`: this is a schedule for such results, where memory counts more than speed.
     """
 
     first: int
@@ -49,8 +51,9 @@ class ChunkSchedule:
     def within(self, pixels: int) -> ChunkSchedule:
         """The schedule for results of that many pixels a frame; a scene's first frames come along all the same."""
         if self.ahead_pixels is not None:
-            fewer = min(self.ahead, self.ahead_pixels // pixels)
-            return replace(self, ahead=fewer, ahead_pixels=None).within(pixels)
+            most = self.ahead_pixels // pixels
+            first = min(self.ahead_first, max(most, OPENING_FRAMES) - self.first)
+            return replace(self, ahead=min(self.ahead, most), ahead_first=first, ahead_pixels=None).within(pixels)
         if self.large is None or pixels <= self.large:
             return self
         if self.alone is not None and pixels > self.alone:

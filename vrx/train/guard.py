@@ -20,9 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
-from vrx.models.embedded.damage import LEAST_WIDTH
+from vrx.models.embedded.damage import LEAST_WIDTH, WINDOW
 from vrx.models.embedded.deblur import Plan, Planner
-from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.networks.embedded.classical import wiener
 from vrx.networks.embedded.grid import GRID, deblur_inputs, to_pixels
 from vrx.networks.embedded.guard import DeblurGuard, measure
@@ -71,7 +70,7 @@ def row(case: Case, networks: EmbeddedNetworks) -> tuple[Tensor, Tensor] | None:
     """The measures and products of a case; None where nothing would be tried."""
     planner = Planner(networks.blur, networks.diagnosis, networks.guard, case.sigma, None)
     sides = [side // GRID * GRID for side in case.low.shape[1:3]]
-    clips = [clip[:ESTIMATED_FRAMES, : sides[0], : sides[1]] for clip in (case.low, case.truth)]
+    clips = [clip[:WINDOW, : sides[0], : sides[1]] for clip in (case.low, case.truth)]
     low, truth = map(to_tensor, clips)
     symptoms = describe(low, networks.blur)
     found, plan = planner.draft(symptoms)

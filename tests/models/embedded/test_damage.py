@@ -4,12 +4,23 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.networks.networks import tiny_parts
 from vrx.models.base import DeviceChunk
+from vrx.models.embedded import damage
 from vrx.models.embedded.checkpoint import load_networks
-from vrx.models.embedded.damage import DamageReader, SceneDamage, agreed, believed, damage_note, describe
+from vrx.models.embedded.damage import (
+    DamageReader,
+    SceneDamage,
+    agreed,
+    believed,
+    confirmed,
+    damage_note,
+    describe,
+    window_starts,
+)
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import restore_scene
@@ -27,6 +38,11 @@ def noisy(levels: float, frames: int = 4) -> Tensor:
     return quantize(picture + levels / 255 * torch.randn(picture.shape, generator=generator))
 
 
+def blocky(frames: Tensor) -> Tensor:
+    """Means of blocks of 8 x 8 pixels, as where an encoder keeps little."""
+    return F.interpolate(F.avg_pool2d(frames, 8), scale_factor=8)
+
+
 def test_noise_is_read_with_the_shipped_weights() -> None:
     parts = load_networks(packaged_path("embedded.safetensors"))
     reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
@@ -36,6 +52,44 @@ def test_noise_is_read_with_the_shipped_weights() -> None:
     assert found.luma_noise == pytest.approx(5.3, rel=0.15)
     assert found.chroma_noise == pytest.approx(5.1, rel=0.15)
     assert found.seen_noise == pytest.approx(8, rel=0.4)
+
+
+def test_a_dark_or_faded_start_does_not_hide_the_damage_after_it() -> None:
+    parts = load_networks(packaged_path("embedded.safetensors"))
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    shown = torch.tensor([0.03] * 4 + [1.0] * 8)[:, None, None, None]
+    with torch.inference_mode():
+        first, whole = (reader.read(quantize(noisy(8, 12) * shown)[:count]) for count in (4, 20))
+    assert first.damage.noise < 2
+    assert whole.damage.noise == pytest.approx(8, rel=0.1)
+    assert whole.liveliest >= 4
+
+
+@pytest.mark.parametrize(
+    ("count", "starts"), [(1, [0]), (4, [0]), (7, [0]), (8, [0, 4]), (9, [0, 5]), (10, [0, 6]), (12, [0, 4, 8])]
+)
+def test_windows_are_spread_over_the_frames(count: int, starts: list[int]) -> None:
+    assert window_starts(count) == starts
+
+
+@pytest.mark.parametrize(
+    ("diagnosed", "blockiness", "most"), [(0.0, 0.0, 0.0), (0.0, -0.3, 0.0), (0.2, 0.0, 0.6), (0.1, 0.05, 0.6)]
+)
+def test_compression_is_confirmed_by_the_diagnosis_or_by_blocks(
+    diagnosed: float, blockiness: float, most: float
+) -> None:
+    assert confirmed(diagnosed, blockiness) == pytest.approx(most)
+
+
+def test_compression_that_nothing_confirms_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = load_networks(packaged_path("embedded.safetensors"))
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    plain = blocky(noisy(3))
+    with torch.inference_mode():
+        found = reader.read(plain).damage.compression
+        monkeypatch.setattr(damage, "confirmed", lambda diagnosed, blockiness: 0.5 * found)
+        assert reader.read(plain).damage.compression == pytest.approx(0.5 * found)
+    assert found > 0.3
 
 
 def test_small_pictures_show_no_noise() -> None:
@@ -85,8 +139,9 @@ def test_a_clean_scene_is_an_event_and_no_line() -> None:
         (10.0, 20.0, True, (10.0, 16.0)),
         (10.0, 20.0, False, (10.0, 20.0)),  # one frame does not show what comes and goes
         (0.0, 20.0, True, (0.0, 1.0)),
-        (50.0, 1.0, True, (5.0, 1.0)),
-        (3.0, 0.0, True, (3.0, 0.0)),  # noise that an encoder left
+        (50.0, 1.0, True, (4.0, 1.0)),
+        (2.0, 0.0, True, (2.0, 0.0)),  # noise that an encoder left
+        (3.0, 0.0, True, (2.0, 0.0)),
         (50.0, 25.0, True, (50.0, 25.0)),  # more is not seen
     ],
 )
@@ -101,7 +156,7 @@ def test_noise_measured_and_seen_limit_each_other(
 @pytest.mark.parametrize(
     ("chance", "width", "kind"), [(0.9, 2.0, GAUSSIAN), (0.59, 2.0, NONE), (0.6, 2.0, GAUSSIAN), (0.9, 0.29, NONE)]
 )
-def test_a_blur_is_believed_where_it_is_likely(chance: float, width: float, kind: int) -> None:
+def test_a_blur_is_foundwhere_it_is_likely(chance: float, width: float, kind: int) -> None:
     chances = torch.tensor([1 - chance, chance, 0, 0], dtype=torch.float64)
     assert believed(Diagnosis(chances, width, 0.0, 0.0, 0.0))[0] == kind
 

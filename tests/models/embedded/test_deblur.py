@@ -237,6 +237,38 @@ def test_a_scene_that_changed_is_looked_at_again(shipped: EmbeddedNetworks, clip
     assert not torch.equal(other.base[..., :192, :256], low[2:])
 
 
+def test_a_change_on_a_chunks_last_frame_is_looked_at_with_the_next_also_after_an_interruption(
+    shipped: EmbeddedNetworks, clip: Tensor
+) -> None:
+    reader = DamageReader(shipped.degradation, shipped.blur, shipped.diagnosis)
+    planner = Planner(shipped.blur, shipped.diagnosis, shipped.guard, None, None)
+    encode = Encode(EmbeddedOptions(task="deblur"), reader, planner, Denoiser(0, 0))
+    low, found = blurred(clip, GAUSSIAN, 2.0), []
+    with torch.inference_mode():
+        _, state = encode.step(DeviceChunk(clip.clone(), None, frozenset({0})), encode.start(SCENE))
+        for refresh in ({1}, set(), set()):
+            chunk, state = encode.step(DeviceChunk(low[2:].clone(), None, frozenset(refresh)), state)
+            state = encode.load(SCENE, encode.save(state))
+            found.append(bool(chunk.notes))
+    assert found == [False, True, False]
+
+
+def test_what_is_seen_after_a_dark_start_decides(shipped: EmbeddedNetworks, clip: Tensor) -> None:
+    reader = DamageReader(shipped.degradation, shipped.blur, shipped.diagnosis)
+    planner = Planner(shipped.blur, shipped.diagnosis, shipped.guard, None, None)
+    encode = Encode(EmbeddedOptions(task="deblur"), reader, planner, Denoiser(0, 0))
+    low = blurred(clip, GAUSSIAN, 2.0)
+    dark = quantize(low * 0.03)
+    with torch.inference_mode():
+        alone, _ = encode.step(DeviceChunk(dark.clone(), None, frozenset({0})), encode.start(SCENE))
+        opening = DeviceChunk(dark.clone(), None, frozenset({0}), torch.cat([low, low[-1:].expand(4, -1, -1, -1)]))
+        _, state = encode.step(opening, encode.start(SCENE))
+    assert alone.unchanged
+    assert state.plan is not None
+    assert state.plan.strength > 0.5
+    assert state.plan.recipe.width == pytest.approx(2.0, rel=0.1)
+
+
 @pytest.mark.parametrize(("read", "expected"), [(2.4, 2.4), (2.6, 2.0), (1.6, 1.6), (1.5, 2.0), (0.0, 2.0)])
 def test_the_readers_of_clean_pictures_count_where_they_nearly_agree(
     monkeypatch: pytest.MonkeyPatch, shipped: EmbeddedNetworks, read: float, expected: float

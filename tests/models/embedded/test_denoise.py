@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.networks.networks import tiny_parts
 from vrx.models.base import DeviceChunk, SceneStart
-from vrx.models.embedded import keep_size
+from vrx.models.embedded import damage, keep_size
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.damage import SceneDamage
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
@@ -25,6 +25,12 @@ from vrx.weights.hashes import packaged_path
 
 TASKS = ("upscale", "deblur", "inpaint")
 HEIGHT, WIDTH = 48, 64
+
+
+@pytest.fixture(autouse=True)
+def four_frames_tell_the_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks here come with other frames ahead than a schedule brings, which is always the same number of them."""
+    monkeypatch.setattr(damage, "OPENING", 4)
 
 
 def clip(levels: float, frames: int = 9) -> Tensor:

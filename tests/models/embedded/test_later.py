@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.models.embedded.test_upscale import moving, picture, shipped
 from tests.networks.networks import tiny_enlarging, tiny_parts
 from vrx.models.base import DeviceChunk, SceneStart
-from vrx.models.embedded import upscale
+from vrx.models.embedded import damage, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage, frames_ahead
@@ -168,6 +168,7 @@ def test_frames_come_along_for_a_network_with_a_branch_only(shipped: EmbeddedNet
 def test_large_frames_and_those_whose_noise_goes_first_do_without(
     branched: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(damage, "OPENING", 4)  # damage is read from what is at hand
     generator = torch.Generator().manual_seed(4)
     low = quantize((0.5 + 0.03 * torch.randn(8, 3, 64, 64, generator=generator)).clamp(0, 1))
     usual = restorer_of(branched, denoise=0.0)

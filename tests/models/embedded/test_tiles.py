@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vrx.models.base import DeviceChunk, SceneStart
+from vrx.models.base import SceneStart
 from vrx.models.embedded import keep_size, tiles
 from vrx.models.embedded.checkpoint import load_networks
 from vrx.models.embedded.deblur import Plan
@@ -98,11 +98,11 @@ def test_a_large_frame_is_left_to_the_tiles(monkeypatch: pytest.MonkeyPatch, pic
 def test_damage_of_a_large_frame_is_read_from_its_middle(
     monkeypatch: pytest.MonkeyPatch, picture: torch.Tensor
 ) -> None:
-    chunk = DeviceChunk(picture, ahead=picture.flip(0))
-    assert keep_size.examined_part(chunk).shape == (2, 3, 416, 720)
+    frames = torch.cat([picture, picture.flip(0)])
+    assert keep_size.examined_part(frames).shape == (2, 3, 416, 720)
     monkeypatch.setattr(tiles, "LARGE", 1000)
     monkeypatch.setattr(tiles, "EXAMINED", (100, 2000))
     monkeypatch.setattr(keep_size, "middle", lambda x: tiles.middle(x, tiles.EXAMINED))
-    seen = keep_size.examined_part(chunk)
+    seen = keep_size.examined_part(frames)
     assert seen.shape == (2, 3, 100, 720)
     assert torch.equal(seen[0], picture[0, :, 158:258])

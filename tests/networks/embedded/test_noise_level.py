@@ -60,12 +60,30 @@ def test_motion_is_followed() -> None:
     clip, motion = stored(scene(4, 3)), still(4)
     motion[:, 0] = 3.2  # to the nearest pixel
     assert measure_noise(clip, motion).colors < 0.3
-    assert measure_noise(clip, still(4)).colors > 0.5
 
 
 def test_texture_is_no_noise() -> None:
     assert measure_noise(stored(scene(3)), still(3)).colors < 0.5
     assert measure_noise(stored(scene(1)), still(1)).luma < 0.5
+
+
+def test_texture_followed_past_its_place_is_no_noise_but_noise_on_what_moves_is() -> None:
+    generator = torch.Generator().manual_seed(5)
+    texture = F.avg_pool2d(torch.rand(1, 3, SIZE[0] + 4, SIZE[1] + 20, generator=generator), 5, 1)[0]
+    moving, motion = torch.stack([texture[..., 4 * t : 4 * t + SIZE[1]] for t in range(4)]), still(4)
+    motion[:, 0] = 3.0  # it is 4
+    assert measure_noise(stored(moving), motion).luma == 0
+    assert measure_noise(stored(moving), still(4)).luma > 3  # nothing shows that it moved
+    clip, motion[:, 0] = scene(4, 3), 3.0
+    assert measure_noise(stored(clip + grain(clip.shape, 6.0)), motion).colors == pytest.approx(6.0, rel=0.1)
+
+
+def test_slopes_that_move_unseen_are_no_noise() -> None:
+    x, y = torch.arange(SIZE[1]).float(), torch.arange(SIZE[0]).float()[:, None]
+    wave = [0.5 + 0.3 * torch.sin((x + 1.5 * t) / 9) * torch.cos((y - t) / 11) for t in range(4)]
+    clip = torch.stack(wave)[:, None].expand(-1, 3, -1, -1)
+    assert measure_noise(stored(clip), still(4)).luma < 1
+    assert measure_noise(stored(clip + grain(clip.shape, 6.0)), still(4)).colors == pytest.approx(6.0, rel=0.15)
 
 
 @pytest.mark.parametrize("period", [2, 3, 5])

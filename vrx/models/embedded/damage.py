@@ -12,20 +12,25 @@ from torch import Tensor
 from vrx.events import DETAIL, INFO, Fact, Note
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.blur import BlurEstimator
-from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, estimate_damage
+from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, detail, estimate_damage
 from vrx.networks.embedded.diagnosis import BlurDiagnosis, Diagnosis, diagnose
 from vrx.networks.embedded.kernels import KINDS, LINE, NONE
 from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
+from vrx.networks.embedded.symptoms import BLOCKINESS
 from vrx.networks.embedded.symptoms import describe as describe_symptoms
 
+OPENING, WINDOW = 12, 4  # frames of a scene that its damage is read from, and of these those that are read at once
+TELLING = 0.5  # of the detail of the liveliest frames, below which others tell little
 LEAST_EXAMINED, EXAMINED = 48, 512  # pixels a side, from the middle, that noise is measured on; smaller show none
 LEAST_NOISE = 1.0  # levels of 255, from which on noise is mentioned
 COLOR_NOISE = 1.5  # times the noise of luma, from which on that of chroma is mentioned
 LEAST_WIDTH = 0.3  # pixels; a narrower blur is none
 LEAST_CHANCE = 0.6  # of a kind of blur, below which it is not believed
 # levels: noise that an encoder hides from sight; times the seen noise, that is believed; of sight, its largest
-UNSEEN_NOISE, MOST_MEASURED, MOST_SEEN = 3.0, 2.0, 24.0
+UNSEEN_NOISE, MOST_MEASURED, MOST_SEEN = 2.0, 2.0, 24.0
 UNMEASURED_NOISE, MEASURED_NOISE = 1.0, 1.5  # levels, and times the measured noise, that are believed of the seen
+# times what else tells of compression, up to which it is believed: soft pictures and patterns look compressed, too
+CONFIRMED, OF_BLOCKS = 3.0, 2.0
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -69,10 +74,14 @@ class SceneDamage:
 
 @dataclass(frozen=True)
 class Examination:
-    """What a scene's first frames showed: its damage, and the symptoms [SYMPTOMS] that the blur was found by."""
+    """What a scene's first frames showed: its damage, and the symptoms [SYMPTOMS] that the blur was found by.
+
+    `liveliest`: where the frames begin, WINDOW of them at most, that have the most detail.
+    """
 
     damage: SceneDamage
     symptoms: Tensor
+    liveliest: int = 0
 
 
 class DamageReader:
@@ -83,23 +92,48 @@ class DamageReader:
         self._motion = Motion()
 
     def read(self, frames: Tensor) -> Examination:
-        """The damage of a scene's first frames [T, 3, H, W] in 0..1."""
-        symptoms = describe_symptoms(frames, self._sharpness)
+        """The damage of a scene by its first frames [T, 3, H, W] in 0..1, OPENING at most.
+
+        They are read in windows.  Those with little detail, as a scene is faded in or begins in the dark, are left out
+        where others have more; of the rest, numbers are medians, and symptoms, which are logarithms mostly, means.
+        """
+        starts = window_starts(min(len(frames), OPENING))
+        windows = [frames[start : start + WINDOW] for start in starts]
+        details = [detail(central(window)) for window in windows]
+        telling = [window for window, shown in zip(windows, details, strict=True) if shown >= TELLING * max(details)]
+        symptoms = torch.stack([describe_symptoms(window, self._sharpness) for window in telling]).mean(0)
         found, _ = diagnose(self._diagnosis, symptoms, None)
+        levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
+        colors, luma, chroma, compression, softness, seen = levels
+        compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))
+        damage = SceneDamage(colors, luma, chroma, compression, *believed(found), softness=softness, seen_noise=seen)
+        return Examination(damage, symptoms, starts[details.index(max(details))])
+
+    def levels(self, frames: Tensor) -> Tensor:
+        """Noise of all colors, of luma and of chroma, compression, softness and seen noise of [T, 3, H, W]: [6]."""
         level, compression, softness = estimate_damage(self._degradation, frames).tolist()
         shown = min(frames.shape[-2:]) >= LEAST_EXAMINED
         measured = self.noise(frames) if shown else NoiseLevel(0.0, 0.0, 0.0)
         noise, seen = agreed(measured, level * 255 * NOISE_UNIT, len(frames) > 1 or not shown)
-        damage = SceneDamage(
-            noise.colors, noise.luma, noise.chroma, compression, *believed(found), softness=softness, seen_noise=seen
-        )
-        return Examination(damage, symptoms)
+        numbers = [noise.colors, noise.luma, noise.chroma, compression, softness, seen]
+        return torch.tensor(numbers, dtype=torch.float64)
 
     def noise(self, frames: Tensor) -> NoiseLevel:
         """Of the middle of [T, 3, H, W]."""
-        top, left = (max(0, (side - EXAMINED) // 2) for side in frames.shape[-2:])
-        middle = frames[..., top : top + EXAMINED, left : left + EXAMINED]
+        middle = central(frames)
         return measure_noise(middle, self._motion.between(to_luma(middle)))
+
+
+def central(frames: Tensor) -> Tensor:
+    """The middle of [T, 3, H, W], EXAMINED pixels a side at most."""
+    top, left = (max(0, (side - EXAMINED) // 2) for side in frames.shape[-2:])
+    return frames[..., top : top + EXAMINED, left : left + EXAMINED]
+
+
+def window_starts(count: int) -> list[int]:
+    """Where windows begin that are spread evenly over `count` frames and do not overlap."""
+    windows = max(1, count // WINDOW)
+    return [round(number * (count - WINDOW) / max(1, windows - 1)) for number in range(windows)]
 
 
 def agreed(measured: NoiseLevel, seen: float, moving: bool) -> tuple[NoiseLevel, float]:
@@ -113,6 +147,11 @@ def agreed(measured: NoiseLevel, seen: float, moving: bool) -> tuple[NoiseLevel,
         share = min(1.0, (UNSEEN_NOISE + MOST_MEASURED * seen) / measured.colors)
     noise = NoiseLevel(share * measured.colors, share * measured.luma, share * measured.chroma)
     return noise, min(seen, UNMEASURED_NOISE + MEASURED_NOISE * noise.colors) if moving else seen
+
+
+def confirmed(diagnosed: float, blockiness: float) -> float:
+    """The most compression that is believed, by what was diagnosed and how far blocks show, as a logarithm."""
+    return CONFIRMED * (diagnosed + OF_BLOCKS * max(0.0, blockiness))
 
 
 def believed(found: Diagnosis) -> tuple[int, float, float]:

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
-from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
+from vrx.models.embedded.damage import OPENING, DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.denoise import Denoiser
 from vrx.models.embedded.keep_size import Denoising, Past
 from vrx.models.embedded.neighbors import Neighbors
-from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.embedded.views import Rectangle, View
 from vrx.models.layouts import pad_to_multiple
 from vrx.networks.embedded.grain import Grain
@@ -99,10 +98,12 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             past = [*past, coming[number]][-state.reach :]
         levels = chunk.frames.new_tensor([[0.0, self._strength or 0.0, float(self._strength is not None)]])
         damage, notes = state.damage, tuple[Note, ...]()
-        if damage is None and float(chunk.masks.mean()) <= MOST_MASKED:
-            seen = torch.stack([view.picture for view in coming[:ESTIMATED_FRAMES]])
-            damage = self._reader.read(seen.to(chunk.frames)).damage
-            notes = damage_note(damage, state.scene.number + 1)
+        changed = 0 if damage is None else min(chunk.refresh, default=count)
+        if changed < count and float(chunk.masks.mean()) <= MOST_MASKED:
+            seen = trim_repeats(coming[changed : changed + OPENING])
+            read = self._reader.read(torch.stack([view.picture for view in seen]).to(chunk.frames)).damage
+            if damage != read:
+                damage, notes = read, damage_note(read, state.scene.number + 1)
         result, frames = torch.stack(pictures), state.frames
         if damage is not None:
             height, width = result.shape[-2:]

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
-from vrx.models.embedded.damage import DamageReader, SceneDamage
+from vrx.models.embedded.damage import WINDOW, DamageReader, SceneDamage
 from vrx.models.embedded.deblur import Plan, Planner
-from vrx.models.embedded.denoise import Denoiser, follow
+from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
+from vrx.models.embedded.later import frames_ahead
 from vrx.models.embedded.tiles import LARGE, SIDE, in_tiles, is_large, middle
-from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import wiener
@@ -125,13 +125,15 @@ class Denoising:
 class EncodeState:
     """The damage of the scene, and what is undone of its blur; None until its first chunk was seen.
 
-    `past`: of a scene that is denoised, its frames so far.
+    `past`: of a scene that is denoised, its frames so far.  `due`: the scene changed on the latest frame, and its
+    damage is to be read again.
     """
 
     scene: SceneStart
     damage: SceneDamage | None = None
     plan: Plan | None = None
     past: Past | None = None
+    due: bool = False
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
@@ -149,24 +151,28 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         """Find the damage where a scene begins or has changed; filter."""
         notes: tuple[Note, ...] = ()
         plan, damage, frames = state.plan, state.damage, chunk.frames
-        changed = 0 if plan is None else min(chunk.refresh, default=len(frames))
-        fresh = plan is None or len(frames) - changed > 1
+        known = frames if chunk.ahead is None else torch.cat([frames, chunk.ahead[: frames_ahead(chunk)]])
+        count = len(frames)
+        changed = 0 if plan is None or state.due else min(chunk.refresh, default=count)
+        due = changed == count - 1 and plan is not None and not state.due  # a single frame tells less
+        fresh = changed < count and not due
         if damage is None or fresh:
-            examined = self._reader.read(examined_part(chunk)[changed:][:ESTIMATED_FRAMES])
+            examined = self._reader.read(examined_part(known)[changed:])
             damage = examined.damage
-        known = frames if chunk.ahead is None else torch.cat([frames, chunk.ahead])
-        blurred, past = self._denoising.clean(pad_to_multiple(known, GRID), damage, state.past, len(frames))
+        padded = pad_to_multiple(known[: max(count, LEAD_FRAMES)], GRID)
+        blurred, past = self._denoising.clean(padded, damage, state.past, count)
         if plan is None or fresh:
-            height, width = frames.shape[-2:]
-            seen = blurred[changed:, :, :height, :width][:ESTIMATED_FRAMES]
-            seen = middle(seen) if is_large(seen) else seen
-            if past is not None:  # what is sharpened is less noisy than what was found
+            if past is None:
+                seen = examined_part(known[changed:][examined.liveliest :][:WINDOW])
+            else:  # what is sharpened is less noisy than what was found
+                height, width = frames.shape[-2:]
+                seen = examined_part(blurred[changed:, :, :height, :width][:WINDOW])
                 examined = replace(self._reader.read(seen), damage=damage)
             plan, notes = self._planner.plan(examined, seen, state.scene.number)
         encoded = self.estimate(blurred, plan)
         unchanged = encoded.unchanged and past is None
         encoded = replace(encoded, refresh=chunk.refresh, notes=notes, unchanged=unchanged)
-        return encoded, EncodeState(state.scene, damage, plan, past)
+        return encoded, EncodeState(state.scene, damage, plan, past, due)
 
     def estimate(self, blurred: Tensor, plan: Plan) -> EncodedChunk:
         """What a plan makes of frames [T, 3, H, W]; of large ones, what is to be made."""
@@ -187,6 +193,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         """Damage and plan, where they are known, in float64: rounded, they would change every later frame."""
         known = {"damage": state.damage, "plan": state.plan}
         numbers = {name: value.tensor() for name, value in known.items() if value is not None}
+        numbers["due"] = torch.tensor(state.due)
         return numbers if state.past is None else {**numbers, **state.past.tensors()}
 
     def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> EncodeState:
@@ -197,13 +204,13 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             None if damage is None else SceneDamage.from_tensor(damage),
             None if plan is None else Plan.from_tensor(plan),
             Past.from_tensors(tensors),
+            bool(tensors["due"]),
         )
 
 
-def examined_part(chunk: DeviceChunk) -> Tensor:
-    """A chunk's frames and those that came along [T, 3, H, W]; of large ones the middle."""
-    parts = (chunk.frames,) if chunk.ahead is None else (chunk.frames, chunk.ahead)
-    return torch.cat([middle(part) if is_large(part) else part for part in parts])
+def examined_part(frames: Tensor) -> Tensor:
+    """Frames [T, 3, H, W] that damage is read from; of large ones the middle."""
+    return middle(frames) if is_large(frames) else frames
 
 
 def estimate(blurred: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from vrx.models.base import AnyStage, ChunkSchedule
+from vrx.models.base import OPENING_FRAMES, AnyStage, ChunkSchedule
 from vrx.models.components import Component
 from vrx.models.embedded import inpaint, keep_size, tiles, upscale
 from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
-from vrx.models.embedded.damage import DamageReader
+from vrx.models.embedded.damage import OPENING, DamageReader
 from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
 from vrx.models.embedded.grain import FindGrain, WithGrain
@@ -21,14 +21,22 @@ from vrx.models.footprint import Footprint, Linear
 from vrx.networks.embedded.network import EmbeddedNetwork
 from vrx.settings import RestoreSettings, Task
 
-# a scene's first frames, of which its damage is estimated, then a few at a time: pictures of 1280x720 then stay below
+# a scene's first frames together, then a few at a time: pictures of 1280x720 then stay below
 # what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
 # takes 100 MB and more, one at a time
-SCHEDULE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=4096 * 2176)
+SCHEDULE = ChunkSchedule(first=OPENING_FRAMES, next=2, large=4096 * 2176)
 # with a network that has a branch for later frames: four chunks and the overlap of two blocks (`later`)
 LOOKING_AHEAD = replace(SCHEDULE, ahead=8, ahead_pixels=8 * 2560 * 1440, ahead_when_large=False)
-# where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time
-KEEP_SIZE = ChunkSchedule(first=upscale.ESTIMATED_FRAMES, next=2, large=tiles.LARGE, alone=4096 * 2176)
+# where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time; more of a scene's
+# first frames come along for its damage alone
+KEEP_SIZE = ChunkSchedule(
+    first=OPENING_FRAMES,
+    next=2,
+    ahead_first=OPENING - OPENING_FRAMES,
+    ahead_pixels=OPENING * 1920 * 1088,
+    large=tiles.LARGE,
+    alone=4096 * 2176,
+)
 
 
 class EmbeddedRestorer:

@@ -23,7 +23,6 @@ from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, Neighbors, P
 from vrx.networks.embedded.sharpening import sharpen
 from vrx.networks.embedded.temporal import Average
 
-ESTIMATED_FRAMES = 4  # of a scene, for its damage
 NOISE_LEFT = (0.5, 1.0, 1.0)  # shares of noise, compression and softness that denoising leaves
 LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
@@ -128,14 +127,14 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def step(self, chunk: DeviceChunk, state: EncodeState) -> tuple[EncodedChunk, EncodeState]:
         """Find the damage where a scene begins or has changed, and motion."""
-        damage, count = state.damage, len(chunk.frames)
+        damage, count, following = state.damage, len(chunk.frames), frames_ahead(chunk)
         seen = chunk.frames if chunk.ahead is None else torch.cat([chunk.frames, chunk.ahead])
         notes: tuple[Note, ...] = ()
         covered = state.covered
         changed = 0 if damage is None or state.due else min(chunk.refresh, default=count)
         due = changed == count - 1 and damage is not None and not state.due  # a single frame tells less
         if changed < count and not due:
-            read = self._reader.read(seen[changed:][:ESTIMATED_FRAMES]).damage
+            read = self._reader.read(seen[changed : count + following]).damage
             if damage != read:
                 notes, damage, covered = damage_note(read, state.scene.number + 1), read, NOTHING
         assert damage is not None
@@ -143,7 +142,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
         along, foresees = len(seen) - count, self._foresees and noise is None and fits(pictures, side)
-        ahead = frames_ahead(chunk) if foresees else 0
+        ahead = following if foresees else 0
         foresees = foresees and (ahead > 0 or covered.frames >= count)
         length, covered = covered.plan(count, ahead, ahead < along) if foresees else (0, NOTHING)
         searched = pictures[: max(length, count, 0 if len(state.latest) else LEAD_FRAMES)]

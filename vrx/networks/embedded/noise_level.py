@@ -19,6 +19,9 @@ LEAST_CLIPPED = 2.0  # ... of a noise of at least this many levels
 STILL = 0.02  # levels, root mean square, below which a frame repeats the one before
 LAGS = range(4, 9)  # pixels, further than grain reaches, at which a pattern repeats
 REPEATED = (0.4, 0.6)  # correlation, from and up to which a change is taken for a pattern
+# how much larger the power of changes is where content is not followed, from and up to which they are taken for content
+# that was followed to a wrong place: noise changes alike
+FOLLOWED = (1.25, 3.25)
 DIAGONAL = ((0.5, -0.5), (-0.5, 0.5))  # Haar's diagonal detail: white noise keeps its deviation
 LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES = slice(0, 1), slice(1, 3), slice(3, 6)
 
@@ -41,12 +44,12 @@ def measure_noise(frames: Tensor, motion: Tensor) -> NoiseLevel:
     instead, which is right for white noise.
     """
     planes = 255 * torch.stack([*mix(frames, (LUMA,)), *mix(frames, CHROMA), *frames.unbind(1)], 1)  # [T, 6, H, W]
-    pairs = list(zip(planes[1:], changes(planes, motion), strict=True))
-    moved = [(now, change) for now, change in pairs if float(change.square().mean()) > STILL**2]
+    pairs = list(zip(planes[1:], changes(planes, motion), planes[1:] - planes[:-1], strict=True))
+    moved = [pair for pair in pairs if float(pair[1].square().mean()) > STILL**2]
     if len(frames) > 1:
-        power = torch.stack([smooth_power(now, change) / 2 for now, change in moved or pairs]).median(0).values
+        power = torch.stack([smooth_power(*pair) / 2 for pair in moved or pairs]).median(0).values
     else:
-        power = smooth_power(planes[0], detail(planes[0]))
+        power = smooth_power(planes[0], detail(planes[0]), None)
     luma, chroma, colors = (float(power[p].mean().sqrt()) for p in (LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES))
     return NoiseLevel(colors, luma, chroma)
 
@@ -72,12 +75,14 @@ def detail(planes: Tensor) -> Tensor:
     return F.conv2d(padded, planes.new_tensor(DIAGONAL)[None, None])[:, 0]
 
 
-def smooth_power(planes: Tensor, change: Tensor) -> Tensor:
+def smooth_power(planes: Tensor, change: Tensor, unmoved: Tensor | None) -> Tensor:
     """The median variance of a change [C, H, W] over the smoothest blocks of planes [C, H, W]: [C].
 
     Smooth blocks vary least between means of COARSE x COARSE pixels, which noise hardly changes.  Blocks that noise
     drives into black or white are left out, where there are others.  A change that repeats is a pattern whose motion
-    was not found, and no noise.
+    was not found, and no noise; nor is what a block moved by a part of a pixel explains, nor a change much smaller than
+    `unmoved`, the one with nothing followed: fine detail that moves is hardly ever followed that exactly.  Without
+    `unmoved`, it is no change over time.
     """
     side = min(BLOCK, *planes.shape[-2:])
     means, power = F.avg_pool2d(planes[None], side)[0].flatten(1), variance(change, side)
@@ -95,8 +100,33 @@ def smooth_power(planes: Tensor, change: Tensor) -> Tensor:
         limit = max(limit, float((median[0] / 2).sqrt()))
     if chosen is None or side < BLOCK:
         return median
-    low, high = REPEATED
-    return median * max(0.0, min(1.0, (high - repetition(blocks(change[0], side)[chosen])) / (high - low)))
+    repeated = repetition(blocks(change[0], side)[chosen])
+    if unmoved is None:
+        return median * fade(repeated, REPEATED)
+    followed = float(variance(unmoved[:1], side)[0, chosen].median() / median[0].clamp_min(1e-9))
+    left = unexplained(planes, change, chosen).median(1).values
+    return left * fade(repeated, REPEATED) * fade(followed, FOLLOWED)
+
+
+def unexplained(planes: Tensor, change: Tensor, chosen: Tensor) -> Tensor:
+    """The variance in chosen blocks of a change [C, H, W] but for what moving the block explains: [C, blocks].
+
+    A small move changes a block by its slopes, across and down (Lucas and Kanade, 1981).
+    """
+    padded = F.pad(planes[None], (1, 1, 1, 1), mode="replicate")[0]
+    across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+    found = [torch.stack([blocks(plane, BLOCK)[chosen] for plane in part]) for part in (change, across, down)]
+    left, *slopes = (part.flatten(2) - part.mean((2, 3))[..., None] for part in found)
+    steep = torch.stack(slopes, -1)  # [C, blocks, pixels, 2]
+    moved = steep.mT @ steep + torch.eye(2).to(steep)  # plus one, where there is no slope
+    explained = steep @ torch.linalg.solve(moved, steep.mT @ left[..., None])
+    return (left - explained[..., 0]).square().mean(-1)
+
+
+def fade(value: float, limits: tuple[float, float]) -> float:
+    """1 up to the first of the limits, 0 from the second on."""
+    full, none = limits
+    return min(1.0, max(0.0, (none - value) / (none - full)))
 
 
 def blocks(plane: Tensor, side: int) -> Tensor:

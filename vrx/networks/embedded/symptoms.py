@@ -22,6 +22,7 @@ BLOCK = 8  # pixels
 UNSEEN = 0.4 / 255  # differences below it are none
 CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # ITU-R BT.601
 OWN = 4 * RINGS + SECTORS * (len(RANGES) - 1) + CHROMA_RINGS + 2 + 3 + 3
+BLOCKINESS = slice(OWN - 6 - RINGS - 2, OWN - 6 - RINGS)  # places of the numbers of `blockiness`
 SYMPTOMS = OWN + FEATURES + 2 * READERS + FITTED
 
 

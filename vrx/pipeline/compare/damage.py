@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from vrx.models.embedded.checkpoint import load_networks
-from vrx.models.embedded.damage import DamageReader, SceneDamage
+from vrx.models.embedded.damage import WINDOW, DamageReader, SceneDamage
 from vrx.models.embedded.tiles import middle
-from vrx.models.embedded.upscale import ESTIMATED_FRAMES
 from vrx.weights.catalogue import EMBEDDED
 from vrx.weights.hashes import SAFE, packaged_path
 
@@ -34,7 +33,7 @@ class DamageLog:
         """A frame of every video, colors [3, H, W] in 0..1."""
         if self._open:
             self._waiting.append(tuple(middle(picture.clamp(0, 1)[None])[0] for picture in pictures))
-            if len(self._waiting) == ESTIMATED_FRAMES:
+            if len(self._waiting) == WINDOW:
                 self._read()
 
     def _read(self) -> None:
