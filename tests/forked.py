@@ -8,6 +8,7 @@ Python ends.  Tests of how Python starts (closed streams, encodings, what is imp
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -180,6 +181,7 @@ def serve(address: str) -> None:
         package = importlib.import_module(f"vrx.{part}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+    gc.freeze()  # a collection in a fork would copy all of it
     assert threading.active_count() == 1  # a fork has one thread, and the locks of all
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address)
