@@ -11,11 +11,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from tests import browser, forked
 from tests.clips import ClipMaker
+
+# the same cases in every run, however slow the machine is
+hypothesis.settings.register_profile("vrx", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("vrx")
 
 ROOT = forked.ROOT
 EXAMPLES = ROOT / "examples"
