@@ -173,3 +173,13 @@ def test_alpha_that_nothing_uses_is_no_transparency(tmp_path: Path, mode: str, n
     assert notes_of(tmp_path / name, tmp_path / "b.png")[0] == form
     assert not [note for note in notes_of(tmp_path / name, tmp_path / "b.jpg")[1] if "transpar" in note]
     assert not [note for note in notes_of(tmp_path / name, tmp_path / "b.mkv", codec="h264")[1] if "transpar" in note]
+
+
+def test_pictures_in_mp4_say_what_all_players_show(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.new("RGB", (32, 24), (90, 120, 60)).save(tmp_path / f"f_{number}.png")
+    form, (note, *others) = notes_of(tmp_path / "f_%d.png", tmp_path / "b.mp4")
+    assert (form, others) == ("yuv444p", [])
+    assert "few players show; --pix-fmt yuv420p is for all of them" in note
+    assert notes_of(tmp_path / "f_%d.png", tmp_path / "b.mp4", pix_fmt="yuv420p")[1] == []
+    assert "players" not in "".join(notes_of(tmp_path / "f_%d.png", tmp_path / "b.mkv")[1])

@@ -192,7 +192,10 @@ def choose_picture_format(
         notify(Note("pixel-format-change", text, {"pix_fmt": "yuv420p"}, "warning"))
         source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
     layout, lost = encoders.choose_layout(source, rule, size, paths.container_of(output))
-    if lost:
+    if source.kind is Kind.RGB and layout.kind is Kind.YUV and rule.name in PLAYED.get(suffix, ()):
+        even = not (size[0] % 2 or size[1] % 2)  # others have no 4:2:0
+        lost += ", which few players show; --pix-fmt yuv420p is for all of them" if even else ""
+    if lost and job.output.pix_fmt is None:
         notify(data_loss.loss("pixel-format-loss", f"{job.source}: {lost}", pix_fmt=layout.pix_fmt))
     color = output_color(reader.color, (reader.size, size), (reader.layout, layout))
     if reader.layout.kind is layout.kind is Kind.YUV and color.matrix != reader.color.matrix:
