@@ -346,6 +346,18 @@ def test_a_value_that_starts_with_a_dash_is_a_value(vrx: Command, clip: ClipMake
     )
 
 
+def test_a_word_is_an_option_or_a_long_value_first(vrx: Command, clip: ClipMaker) -> None:
+    """Files may be called as options are, and a text longer than any name is no file."""
+    for name in ("-y", "-"):
+        clip("in.mkv", frames=2).rename(clip.folder / name)
+    clip("in.mkv", frames=2)
+    assert vrx("upscale", "in.mkv", "-y", "--dry-run").returncode == 0
+    assert "is read as options" not in vrx("upscale", "-", "--dry-run").stderr
+    done = vrx("upscale", "in.mkv", "--prompt=" + "long " * 200)
+    assert done.stderr.startswith("vrx: model embedded does not take a prompt")
+    assert vrx("upscale", "in.mkv", "--unknown=" + "long " * 200).stderr.startswith("vrx: no option --unknown")
+
+
 def test_commands_that_are_suggested_name_files_as_files(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
     clip("-dash.mkv", frames=2)
     done = vrx("mask", "--write-empty", "--", "-dash.mkv")

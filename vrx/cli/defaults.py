@@ -16,13 +16,14 @@ from vrx import __version__, api, configuration
 from vrx.cli import transcript
 from vrx.configuration import PRESET, Configuration, Options, Setting
 from vrx.errors import UsageError
+from vrx.files import path_exists
 from vrx.geometry import parse_mask
 
 KEY = "vrx.defaults"  # of a context's notes: the settings that its command got from here
 LINE = "vrx.line"  # the same: the command as it was typed
 TYPED = "vrx.typed"  # the same: the options that its line names
 ENCODER_PRESET = "preset"
-END_OF_OPTIONS = "--"
+END_OF_OPTIONS, STDIN = "--", "-"
 
 
 def long_name(parameter: Any) -> str:
@@ -93,11 +94,16 @@ def refuse_dashes(parameters: Sequence[Any], words: Sequence[str]) -> None:
     end = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
     for before, word in pairwise(["", *words[:end]]):
         is_value = before in options and not options[before].is_flag
-        if word.startswith("-") and not is_value and Path(word).is_file():
+        if is_dashed_file(word) and word not in options and not is_value:
             raise dashed_file(word)
     for word in words[end + 1 :]:
-        if word.split("=")[0] in options and not Path(word).exists():
+        if word.split("=")[0] in options and not path_exists(Path(word)):
             raise UsageError(f"{word} is read as an input, as it is after --", "Put options before --")
+
+
+def is_dashed_file(word: str) -> bool:
+    """Whether a word that looks like an option is the name of a file or folder."""
+    return word.startswith("-") and word != STDIN and path_exists(Path(word))
 
 
 def dashed_file(name: str) -> UsageError:

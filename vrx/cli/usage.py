@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from vrx.cli.defaults import dashed_file, locate
+from vrx.cli.defaults import dashed_file, is_dashed_file, locate
 from vrx.errors import UsageError, choice_of, did_you_mean
 
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".png", ".jpg", ".jpeg", ".gif")
@@ -66,7 +65,7 @@ def from_typer(error: TyperException, arguments: Sequence[str]) -> UsageError | 
     message = getattr(error, "format_message", error.__str__)()
     if not message:
         return None
-    dashed = next((word for word in arguments if word.startswith("-") and Path(word).is_file()), None)
+    dashed = next((word for word in arguments if is_dashed_file(word)), None)
     if dashed is not None:
         return dashed_file(dashed)
     context = getattr(error, "ctx", None)
