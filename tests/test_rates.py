@@ -43,7 +43,9 @@ def test_rates_are_exact(given: float | str | None, rate: Fraction | None) -> No
     assert to_rate(given) == rate
 
 
-@pytest.mark.parametrize("given", ["fast", "0", "-25", "24/0", "1001", "nan", float("inf"), True, ""])
+@pytest.mark.parametrize(
+    "given", ["fast", "0", "-25", "24/0", "1001", "nan", float("inf"), pytest.param(10**400, id="huge"), True, ""]
+)
 def test_other_values_are_refused(given: float | str) -> None:
     with pytest.raises(UsageError, match="--fps"):
         to_rate(given)

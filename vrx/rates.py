@@ -23,7 +23,7 @@ def to_rate(fps: float | Fraction | str | None) -> Fraction | None:
         if isinstance(fps, bool) or not isinstance(fps, Real | str):
             raise ValueError
         rate = Fraction(fps if isinstance(fps, Fraction | str) else str(float(fps)) if isfinite(fps) else "nan")
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, OverflowError, ZeroDivisionError) as error:
         raise UsageError(f"--fps is {fps!r}", "Use frames per second, such as 25 or 24000/1001") from error
     rate = NTSC.get(rate, rate.limit_denominator(1_000_000))
     if not 0 < rate <= MAX_RATE:
