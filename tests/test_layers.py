@@ -34,7 +34,7 @@ ROWS: dict[str, set[str]] = {
     "api": {"bench", "cluster", "pipeline", "models", "weights", "scenes", "media", *VALUES},
     "cli": {"cli", "api", "configuration", *VALUES},
     "__main__": {"cli"},
-    "tasks": {"pipeline", *VALUES},
+    "tasks": {"cluster", "pipeline", *VALUES},
     "__init__": {"errors"},
 }
 PACKAGES = {

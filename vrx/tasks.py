@@ -207,7 +207,7 @@ def preview(
     >>> vrx.preview("in.mp4", scale=2, at=[0.1], length=None, vary={"strength": [0, 1]}).path.name
     'in.x2.preview.png'
     """
-    from vrx.pipeline.batch import Batch
+    from vrx.cluster.batch import make_batch
 
     check_task(task)
     times = tuple(time for moment in at if (time := to_seconds(moment)) is not None)
@@ -219,7 +219,7 @@ def preview(
         variants.append(Variant.of(name, other))
     shown = PreviewSettings(at=times, length=to_seconds(length), variants=tuple(variants))
     with python_hints():
-        return Batch([replace(job, preview=shown)], options.get("on_event", ignore)).preview(0)
+        return make_batch([replace(job, preview=shown)], options.get("on_event", ignore), None).preview(0)
 
 
 def check_task(task: object) -> None:
@@ -253,11 +253,11 @@ def task_settings(task: Task, own: TaskOptions, options: Options) -> RestoreSett
 
 def run(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> RestoreResult:
     """Execute a task.  Raises VrxError."""
-    from vrx.pipeline.batch import Batch
+    from vrx.cluster.batch import make_batch
 
     job = make_job(input, output, restore, options)
     with python_hints():
-        return Batch([job], options.get("on_event", ignore)).restore(0)
+        return make_batch([job], options.get("on_event", ignore), None).restore(0)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+import vrx as package
+from tests.clips import ClipMaker
 from tests.cluster.conftest import needs_ray
 from vrx import api
 from vrx.batches import BatchSettings
@@ -15,8 +17,10 @@ from vrx.cluster import batch as cluster_batch
 from vrx.cluster import connect
 from vrx.cluster.connect import Node, plan_workers
 from vrx.cluster.gpus import VISIBLE, only, share_gpus
-from vrx.errors import DeviceError, UsageError
+from vrx.errors import DeviceError, InputError, UsageError, VrxError
 from vrx.pipeline import devices
+from vrx.pipeline.jobs import JobResult
+from vrx.pipeline.run import RestoreResult
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 GPU_NODE = Node("id", "here", cpus=16, gpus=2, memory=64 << 30)
@@ -128,6 +132,30 @@ def test_only_the_named_gpus_are_seen(monkeypatch: pytest.MonkeyPatch, view: str
     with only((1, 2)):
         assert os.environ[VISIBLE] == seen
     assert os.environ.get(VISIBLE) == view
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_python_shares_gpus_too(monkeypatch: pytest.MonkeyPatch, clip: ClipMaker) -> None:
+    """The result of the one job, or its error."""
+    outcomes: list[RestoreResult | VrxError] = [
+        RestoreResult(path=Path("a.mkv"), frames=1, scenes=1, seconds=1.0),
+        InputError("cannot read in.mkv"),
+    ]
+
+    class OneJob(cluster_batch.ClusterBatch):
+        def __init__(self, jobs: Sequence[Job], _watch: object, settings: BatchSettings) -> None:
+            assert ([job.model.device for job in jobs], settings.gpus) == (["cuda"], (0, 1))
+
+        def restore_all(self) -> dict[int, JobResult]:
+            return {0: JobResult(outcomes.pop(0), 1.0)}
+
+    monkeypatch.setattr(cluster_batch, "ClusterBatch", OneJob)
+    path = clip("in.mkv", frames=2)
+    assert package.upscale(path, device="all").path == Path("a.mkv")
+    with pytest.raises(InputError, match="cannot read"):
+        package.upscale(path, device="cuda:0,cuda:1")
+    with pytest.raises(DeviceError, match="cuda:2 is not available"):
+        package.preview(path, device="cuda:0,cuda:2")
 
 
 @needs_ray

@@ -29,7 +29,7 @@ def bench(
         ),
     ] = None,
     frames: Annotated[int, typer.Option("--frames", metavar="N", help="Frames per measurement.")] = 40,
-    device: o.Device = "auto",
+    device: o.OneDevice = "auto",
     dtype: o.NumberType = "auto",
     model: Annotated[
         str,

@@ -191,6 +191,17 @@ Device = Annotated[
         autocompletion=complete_devices,
     ),
 ]
+OneDevice = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        "--device",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where the model runs; auto takes a GPU if there is one.",
+        rich_help_panel=MODEL,
+        autocompletion=complete_words("auto", "cpu", "cuda", "cuda:0", "mps"),
+    ),
+]
 NumberType = Annotated[
     Dtype,
     typer.Option(

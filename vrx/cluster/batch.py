@@ -35,6 +35,7 @@ from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, memory_needed
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
+from vrx.pipeline.run import RestoreResult
 from vrx.pipeline.same_names import name_apart
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import find_boundaries
@@ -208,6 +209,14 @@ class ClusterBatch(Batch):
     def stops(self) -> list[events.Stopped]:
         """The events of the files that a stop ended."""
         return self._stops
+
+    def restore(self, number: int) -> RestoreResult:
+        """As that of `Batch`; all jobs are restored."""
+        result = self.restore_all()[number].result
+        if isinstance(result, VrxError):
+            raise result
+        assert isinstance(result, RestoreResult)  # previews are refused
+        return result
 
     def restore_all(self) -> Mapping[int, JobResult]:
         """As that of `Batch`."""
