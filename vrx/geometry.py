@@ -161,7 +161,7 @@ def parse_crop(text: str | None) -> Crop | Literal["auto"] | None:
     """`W:H:X:Y`, or `W:H` from the middle; `auto`; None for `off`.  Raises UsageError."""
     if text is None or text == "off":
         return None
-    match = CROP.fullmatch(text.removeprefix("crop="))
+    match = CROP.fullmatch(text.removeprefix("crop=")) if isinstance(text, str) else None
     if match is not None:
         return Crop(*(None if value is None else int(value) for value in match.groups()))  # type: ignore[arg-type]
     if text == "auto":

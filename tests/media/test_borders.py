@@ -54,6 +54,12 @@ def test_borders_are_found_in_every_layout(tmp_path: Path, pix_fmt: str) -> None
     assert 304 - 2 * step <= found.width <= 304
 
 
+def test_borders_of_interlaced_video_end_with_whole_lines_of_both_fields(tmp_path: Path) -> None:
+    words = ("-c:v", "ffv1", "-pix_fmt", "yuv420p", "-field_order", "tt")
+    path = film(tmp_path / "a.mkv", "scale=320:134,pad=320:180:0:22,setfield=tff", *words)
+    assert str(find_borders(path, Span())) == "320:132:0:24"
+
+
 def test_what_some_frames_show_in_a_border_is_not_cut_off(tmp_path: Path) -> None:
     """A mark of nine pixels for a tenth of a second, such as a short subtitle."""
     mark = "drawbox=100:165:9:6:white:fill:enable='between(t,0.2,0.3)'"

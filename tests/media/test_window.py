@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tests.clips import ClipMaker, scenery, turned_clip
+from tests.media.test_borders import film
 from vrx.errors import UsageError
 from vrx.geometry import Crop, parse_crop
+from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Kind, Layout
 from vrx.media.orientation import Orientation
 from vrx.media.read import Reader, Span
@@ -35,11 +37,19 @@ def test_a_crop_is_rounded_as_ffmpeg_does(text: str, layout: Layout, expected: t
     assert window.is_all == (text == "crop=64:48:0:0")
 
 
-@pytest.mark.parametrize("text", ["66:48", "32:24:40:0", "1:1", "0:0:0:0", "32:24:0:26"])
+@pytest.mark.parametrize("text", ["66:48", "32:24:40:0", "32:24:0:26"])
 def test_a_crop_outside_of_the_picture_is_refused(text: str) -> None:
     crop = parse_crop(text)
     assert isinstance(crop, Crop)
     with pytest.raises(UsageError, match=r"is not a part of the picture.*64x48"):
+        Window.of(crop, (64, 48), YUV420)
+
+
+@pytest.mark.parametrize("text", ["1:1", "0:0:0:0", "32:1:0:0"])
+def test_a_crop_of_less_than_a_sample_of_color_is_refused(text: str) -> None:
+    crop = parse_crop(text)
+    assert isinstance(crop, Crop)
+    with pytest.raises(UsageError, match=r"is too small for yuv420p\. Use at least 2:2"):
         Window.of(crop, (64, 48), YUV420)
 
 
@@ -48,6 +58,9 @@ def test_words_for_crops() -> None:
     for text in ("32x24", "32:24:8", "-1:2:3:4", "a:b", "", "50%:50%"):
         with pytest.raises(UsageError, match="--crop is"):
             parse_crop(text)
+    for value in (5, ("auto",), b"2:2", Crop(2, 2)):
+        with pytest.raises(UsageError, match="--crop is"):
+            parse_crop(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -80,6 +93,17 @@ def test_frames_are_the_part_that_is_shown_there(tmp_path: Path, pix_fmt: str, u
         unit = 2 if whole.shape[0] == 24 else 1, 2 if whole.shape[1] == 16 else 1  # of shown rows and columns
         expected = whole[4 // unit[0] : 20 // unit[0], 8 // unit[1] : 28 // unit[1]]
         np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize(("pix_fmt", "whole", "kept"), [("yuv422p", 7, 6), ("yuv420p", 6, 4)])
+def test_fields_stay_what_they_are_where_they_are_kept(tmp_path: Path, pix_fmt: str, whole: int, kept: int) -> None:
+    """From an odd row on, of luma or of color, the first field would become the second one."""
+    words = ("-c:v", "ffv1", "-pix_fmt", pix_fmt, "-field_order", "tt", "-frames:v", "2")
+    path = film(tmp_path / "a.mkv", "scale=48:32,setfield=tff", *words)
+    for which, top in ((Deinterlace.OFF, kept), (Deinterlace.AUTO, whole)):
+        with Reader(path, Span(crop=Crop(32, 20, 0, 7)), [].append, None, which) as reader:
+            assert reader.interlaced
+            assert (reader.window.top, reader.window.shape) == (top, (32, 20))
 
 
 def test_untagged_color_stays_that_of_the_complete_picture(clip: ClipMaker) -> None:

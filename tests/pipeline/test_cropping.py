@@ -89,6 +89,33 @@ def test_boxes_outside_of_the_part_are_said_to_fill_nothing(boxed: Path) -> None
             assert ("empty-mask" in notes(heard)) == count
 
 
+@pytest.mark.parametrize(
+    ("marked", "expected"), [((0, 10), "lies outside of what is cropped"), ((10, 54), "covers all that is restored")]
+)
+def test_masks_are_judged_by_the_part(boxed: Path, marked: tuple[int, int], expected: str) -> None:
+    mask = np.zeros((64, 96), np.uint8)
+    mask[slice(*marked)] = 255
+    save_picture(boxed.with_name("m.png"), mask)
+    restore = RestoreSettings(task=Task.INPAINT, mask=boxed.with_name("m.png"))
+    heard: list[events.Event] = []
+    job = make_job(boxed, boxed.with_name("out.mkv"), restore=restore, selection={"crop": Crop(96, 40, 0, 12)})
+    try:
+        with open_session(job, heard):
+            said = [event.text for event in heard if isinstance(event, events.Noted)]
+    except UsageError as error:
+        said = [str(error)]
+    assert f"the mask {boxed.with_name('m.png')} {expected}" in " ".join(said)
+
+
+def test_the_complete_picture_as_a_crop_is_said_to_be_that(boxed: Path) -> None:
+    said = []
+    for crop in (Crop(96, 64), Crop(96, 64, 0, 0)):
+        heard: list[events.Event] = []
+        with open_session(make_job(boxed, boxed.with_name("out.mkv"), selection={"crop": crop}), heard):
+            said += [event.text for event in heard if isinstance(event, events.Noted) and event.code == "cropped"]
+    assert said == [f"--crop {x} is the complete picture; nothing is cropped" for x in ("96:64", "96:64:0:0")]
+
+
 def test_what_was_found_is_in_the_fingerprint(boxed: Path) -> None:
     marks = []
     for crop in ("auto", Crop(96, 40, 0, 12), Crop(96, 38, 0, 12)):

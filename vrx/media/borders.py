@@ -48,7 +48,7 @@ def find_borders(source: Path, span: Span) -> Crop | None:
         down = brightness(luma[lit[0] : lit[-1] + 1].T)  # bars above and below would darken the columns
         if not len(rows):
             rows, columns = across, down
-            step = (max(2, 1 << frame.layout.shift_x), max(2, 1 << frame.layout.shift_y))
+            step = (max(2, 1 << frame.layout.shift_x), max(2, (2 if frame.interlaced else 1) << frame.layout.shift_y))
         rows, columns = np.maximum(rows, across), np.maximum(columns, down)
     found = [bounds(means, side) for means, side in zip((columns, rows), step, strict=True)]
     if not len(rows) or any(b - a < LEAST_SHARE * len(m) for (a, b), m in zip(found, (columns, rows), strict=True)):
@@ -113,10 +113,10 @@ def open_upright(source: Path, span: Span) -> Reader:
 
 def to_luma(frame: Frame) -> NDArray[np.float64]:
     """Luma [H, W] in levels of 255."""
-    planes = [plane.astype(np.float64) for plane in frame.planes[:3]]
-    luma = planes[0]
+    first, *others = frame.planes
+    luma = first.astype(np.float64)
     if frame.layout.kind is Kind.RGB:
-        luma = RED * planes[0] + GREEN * planes[1] + (1 - RED - GREEN) * planes[2]
+        luma = RED * luma + GREEN * others[0] + (1 - RED - GREEN) * others[1]
     return luma * (256 / (1 << frame.layout.depth))
 
 

@@ -144,6 +144,8 @@ class Reader:
         self.applied_orientation = UPRIGHT
         shown = Window.of(self._span.crop, turn.size(self.size), turn.layout(self.layout))
         self.window = shown.turned(turn.inverse)
+        if self.interlaced and self._deinterlace is Deinterlace.OFF:
+            self.window = self.window.on_fields(self.layout)
         self.color = fill_matrix(self.color, self.layout, self.size, self.window.shape)
         self.size = self.window.shape
 

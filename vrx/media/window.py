@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,10 @@ class Window:
             (center if place is None else place) // step * step
             for place, center, step in zip(places, middle, steps, strict=True)
         )
-        if min(left, top) < 0 or min(wide, high) < 1 or left + wide > size[0] or top + high > size[1]:
+        if min(wide, high) < 1:
+            text = f"--crop {crop} is too small for {layout.pix_fmt}"
+            raise UsageError(text, f"Use at least {steps[0]}:{steps[1]}")
+        if min(left, top) < 0 or left + wide > size[0] or top + high > size[1]:
             text = f"--crop {crop} is not a part of the picture"
             raise UsageError(text, f"The video is displayed at {size[0]}x{size[1]}; use WIDTH:HEIGHT:X:Y within that")
         return cls(left, top, wide, high, size)
@@ -61,6 +64,10 @@ class Window:
         for _ in range(turn.turns):
             left, top, wide, high, size = top, size[0] - left - wide, high, wide, size[::-1]
         return Window(size[0] - left - wide if turn.mirrored else left, top, wide, high, size)
+
+    def on_fields(self, layout: Layout) -> Window:
+        """It or one a few rows above, for stored pictures of two fields: each stays the field that it is, color too."""
+        return replace(self, top=self.top - self.top % (2 << layout.shift_y))
 
     def cut(self, planes: Sequence[Plane], layout: Layout) -> tuple[Plane, ...]:
         """The part of the planes [H, W] of a complete picture in a layout."""

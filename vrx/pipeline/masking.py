@@ -27,8 +27,7 @@ UNGROWN = Growth(0)
 class JobMask:
     """What is filled at a time: a mask's white, and boxes.  A context manager; times must not go back.
 
-    Masks and boxes are of the complete picture, what is given of the part in the `window`.  Raises UsageError for a
-    box that covers all of that.
+    Masks and boxes are of the complete picture, what is given of the part in the `window`.
     """
 
     def __init__(
@@ -44,8 +43,6 @@ class JobMask:
         self._latest, self._window = self._empty, window
         self._grown = window.cut_mask(self._empty)
         self._boxes = [(box, window.cut_mask(mask)) for box, mask in boxes]
-        if any(mask.all() for _, mask in self._boxes):
-            raise UsageError("a --box covers all that is restored: there would be nothing to fill from")
 
     def __enter__(self) -> JobMask:
         return self
@@ -90,10 +87,25 @@ def open_masks(job: Job, reader: Reader, notify: Notify, complete: SelectionSett
             track.skip(ceil(seconds * reader.info.video.rate))
     if complete is None:
         warn_late(job, reader, notify)
-    if restore.boxes and not any(reader.window.cut_mask(mask).any() for _, mask in boxes):
-        notify(Note("empty-mask", "every --box lies outside of what is cropped: it fills nothing", level="warning"))
     growth = Growth.of(restore.dilate, reader.layout, track is not None and track.has_margin)
+    check_part([("a --box", mask) for _, mask in boxes], reader.window, notify)
+    if track is not None and track.static and not reader.window.is_all:
+        check_part([(f"the mask {track.name}", growth.apply(track.at(reader.origin)))], reader.window, notify)
     return JobMask(track, boxes, reader.window, restore.mask_time, growth)
+
+
+def check_part(masks: Sequence[tuple[str, Mask]], window: Window, notify: Notify) -> None:
+    """Warn where none of some masks of the complete picture, with their names, marks anything of a part of it.
+
+    Raises UsageError for one that marks all of the part.
+    """
+    parts = [(name, window.cut_mask(mask)) for name, mask in masks]
+    for name, part in parts:
+        if part.all():
+            raise UsageError(f"{name} covers all that is restored: there would be nothing to fill from")
+    if parts and not window.is_all and not any(part.any() for _, part in parts):
+        name = parts[0][0] if len(parts) == 1 else "every --box"
+        notify(Note("empty-mask", f"{name} lies outside of what is cropped: it fills nothing", level="warning"))
 
 
 def warn_late(job: Job, reader: Reader, notify: Notify) -> None:

@@ -262,7 +262,10 @@ def crop_note(selection: SelectionSettings, reader: Reader) -> Note | None:
         return None
     part = reader.window.turned(reader.orientation)
     if part.is_all:
-        return Note("cropped", "no black borders found; nothing is cropped", {"crop": None})
+        why = "no black borders found"
+        if selection.crop != "auto":
+            why = f"--crop {selection.crop} is the complete picture"
+        return Note("cropped", f"{why}; nothing is cropped", {"crop": None})
     crop = f"{part.width}:{part.height}:{part.left}:{part.top}"
     text = f"cropped from {part.size[0]}x{part.size[1]} to {part.width}x{part.height} (--crop {crop})"
     return Note("cropped", text, {"crop": crop})
