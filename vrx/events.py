@@ -44,6 +44,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "earlier-work-deleted": "--no-resume deleted the unfinished work of an earlier run",
     "empty-mask": "a mask marks nothing",
     "encoder": "the encoder of the result: encoder",
+    "encoder-setting-unused": "the encoder of the result has no such setting: encoder, option",
     "encoder-chosen": "another encoder or preset than usual keeps up with the GPU: encoder, preset",
     "frames-left-over": "frames of a video have no counterpart in another: path, frames",
     "frames-saved": "a run failed and the next one can resume: frames",

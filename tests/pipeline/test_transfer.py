@@ -50,6 +50,21 @@ def chaptered(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("codec", "suffix", "unused"),
+    [
+        ("prores", ".mov", ["--crf", "--preset"]),
+        ("vp9", ".webm", ["--preset"]),
+        ("hevc", ".mov", []),
+        ("auto", ".png", []),  # pictures of a batch with videos
+    ],
+)
+def test_settings_that_an_encoder_lacks_are_said(clip: ClipMaker, codec: str, suffix: str, unused: list[str]) -> None:
+    source = job(clip("a.mkv", frames=1), f"b{suffix}", codec=codec, crf=10, preset="slow")
+    found = [note for note in planned(source).notes if "which changes nothing" in note]
+    assert [note.split(" has no ")[1].split(",")[0] for note in found] == unused
+
+
 def test_a_plain_video_is_planned_without_a_word(clip: ClipMaker) -> None:
     assert planned(job(clip("a.mp4", codec="libx264", audio=True))).notes == ()
 

@@ -63,6 +63,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         notify(note)
     form = output if output is not None or not is_single_picture(info) else Path(PIPED_PICTURE)
     rule, layout, color = choose_picture_format(job, reader, form, notify)
+    warn_of_settings(job.output, rule, notify)
     container = paths.container_of(form)
     selection = job.selection
     times = copied_span(selection.start, selection.end, selection.frames, info.video.rate)
@@ -126,6 +127,18 @@ def names_encoder_settings(output: OutputSettings) -> bool:
     """Whether the user chose anything of the encoder."""
     plain = (output.crf, output.preset, output.pix_fmt) == (None, None, None)
     return output.codec != "auto" or bool(output.encoder_args) or not plain
+
+
+def warn_of_settings(output: OutputSettings, rule: EncoderSpec, notify: Notify) -> None:
+    """Warn of settings that the encoder of a video does not have."""
+    if rule.name in encoders.STILL_ENCODERS.values():
+        return
+    ours = rule.name in encoders.ENCODERS
+    unused = ["--crf"] if output.crf is not None and rule.quality is None else []
+    unused += ["--preset"] if output.preset is not None and ours and rule.name not in encoders.PRESETS else []
+    for option in unused:
+        text = f"{rule.name} has no {option}, which changes nothing; for another encoder use --codec"
+        notify(Note("encoder-setting-unused", text, {"encoder": rule.name, "option": option}, "warning"))
 
 
 def is_single_picture(info: SourceInfo) -> bool:
