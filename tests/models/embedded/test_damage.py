@@ -62,7 +62,17 @@ def test_a_dark_or_faded_start_does_not_hide_the_damage_after_it() -> None:
         first, whole = (reader.read(quantize(noisy(8, 12) * shown)[:count]) for count in (4, 20))
     assert first.damage.noise < 2
     assert whole.damage.noise == pytest.approx(8, rel=0.1)
-    assert whole.liveliest >= 4
+    assert whole.first >= 4
+
+
+def test_a_plain_start_has_the_symptoms_of_its_first_frames() -> None:
+    parts = load_networks(packaged_path("embedded.safetensors"))
+    reader, frames = DamageReader(parts.degradation, parts.blur, parts.diagnosis), quantize(noisy(8, 12))
+    with torch.inference_mode():
+        first, whole = (reader.read(frames[:count]) for count in (4, 12))
+    assert whole.first == 0
+    assert torch.equal(whole.symptoms, first.symptoms)
+    assert whole.damage != first.damage
 
 
 @pytest.mark.parametrize(

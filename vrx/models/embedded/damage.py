@@ -74,14 +74,14 @@ class SceneDamage:
 
 @dataclass(frozen=True)
 class Examination:
-    """What a scene's first frames showed: its damage, and the symptoms [SYMPTOMS] that the blur was found by.
+    """What a scene's first frames showed: its damage, and the symptoms [SYMPTOMS] of the first that tell of it.
 
-    `liveliest`: where the frames begin, WINDOW of them at most, that have the most detail.
+    `first`: where these begin, WINDOW of them at most.
     """
 
     damage: SceneDamage
     symptoms: Tensor
-    liveliest: int = 0
+    first: int = 0
 
 
 class DamageReader:
@@ -95,19 +95,22 @@ class DamageReader:
         """The damage of a scene by its first frames [T, 3, H, W] in 0..1, OPENING at most.
 
         They are read in windows.  Those with little detail, as a scene is faded in or begins in the dark, are left out
-        where others have more; of the rest, numbers are medians, and symptoms, which are logarithms mostly, means.
+        where others have more; of the rest, numbers are medians, and symptoms, which are logarithms mostly, means.  The
+        examination has the symptoms of the first of them alone: what is decided by them was trained on single windows.
         """
         starts = window_starts(min(len(frames), OPENING))
         windows = [frames[start : start + WINDOW] for start in starts]
         details = [detail(central(window)) for window in windows]
-        telling = [window for window, shown in zip(windows, details, strict=True) if shown >= TELLING * max(details)]
-        symptoms = torch.stack([describe_symptoms(window, self._sharpness) for window in telling]).mean(0)
+        told = [number for number, shown in enumerate(details) if shown >= TELLING * max(details)]
+        telling = [windows[number] for number in told]
+        described = [describe_symptoms(window, self._sharpness) for window in telling]
+        symptoms = torch.stack(described).mean(0)
         found, _ = diagnose(self._diagnosis, symptoms, None)
         levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
         colors, luma, chroma, compression, softness, seen = levels
         compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))
         damage = SceneDamage(colors, luma, chroma, compression, *believed(found), softness=softness, seen_noise=seen)
-        return Examination(damage, symptoms, starts[details.index(max(details))])
+        return Examination(damage, described[0], starts[told[0]])
 
     def levels(self, frames: Tensor) -> Tensor:
         """Noise of all colors, of luma and of chroma, compression, softness and seen noise of [T, 3, H, W]: [6]."""

@@ -163,7 +163,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         blurred, past = self._denoising.clean(padded, damage, state.past, count)
         if plan is None or fresh:
             if past is None:
-                seen = examined_part(known[changed:][examined.liveliest :][:WINDOW])
+                seen = examined_part(known[changed:][examined.first :][:WINDOW])
             else:  # what is sharpened is less noisy than what was found
                 height, width = frames.shape[-2:]
                 seen = examined_part(blurred[changed:, :, :height, :width][:WINDOW])
