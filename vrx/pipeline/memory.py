@@ -24,8 +24,11 @@ BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
 # bytes a pixel of output that a video takes, all stages and queues together; enlarged ones were measured at 1920x1080
 # (x4: 267, x2: 383) and 3840x2160 (x4: 205)
 VIDEO_BYTES = {Task.UPSCALE: 390, Task.DEBLUR: 690, Task.INPAINT: 690}
-LARGE_BYTES = 105  # enlarged one frame at a time: 102 at 4096x3072, 104 at 7680x4320 (x4)
-LARGE_SOURCE_BYTES = 160  # more for each pixel of the source then: 143 a pixel of output at 7680x4320 (x2)
+# one frame at a time: enlarged 68 at 7680x4320 and 88 at 4096x3072 (x4); at 3840x2160 deblurred 206, inpainted 327
+LARGE_BYTES = {Task.UPSCALE: 80, Task.DEBLUR: 230, Task.INPAINT: 360}
+LARGE_SOURCE_BYTES = 160  # more for each pixel of the source of enlarged ones
+# of the same size, with no others that would come along: 49 and 103 at 7680x4320
+ALONE_BYTES = {Task.DEBLUR: 60, Task.INPAINT: 115}
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # files of a control group, version 2 and version 1: its folder, its limit, what it uses, and the part of
 # that which the kernel would give back
@@ -50,10 +53,13 @@ def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: T
 def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task) -> int:
     """Bytes that a video takes, roughly: the network's maps, the queues, and the frames scene detection holds."""
     ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
-    if is_large(target, task):
-        return BASE_MEMORY + LARGE_BYTES * target[0] * target[1] + LARGE_SOURCE_BYTES * source[0] * source[1] + ahead
-    later = LATER_BYTES * source[0] * source[1] if task is Task.UPSCALE else 0
-    return BASE_MEMORY + VIDEO_BYTES[task] * target[0] * target[1] + later + ahead
+    pixels, large = target[0] * target[1], is_large(target, task)
+    each = (LARGE_BYTES if large else VIDEO_BYTES)[task] * pixels
+    if task is Task.UPSCALE:
+        each += (LARGE_SOURCE_BYTES if large else LATER_BYTES) * source[0] * source[1]
+    elif KEEP_SIZE.alone is not None and pixels > KEEP_SIZE.alone:
+        each = ALONE_BYTES[task] * pixels
+    return BASE_MEMORY + each + ahead
 
 
 def is_large(target: tuple[int, int], task: Task) -> bool:
