@@ -1,12 +1,16 @@
 """Black borders: found where there are some, and only there."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import EXAMPLES
-from vrx.media.borders import find_borders
+from vrx.api import probe
+from vrx.media.borders import find_borders, to_luma
 from vrx.media.ffmpeg import FFmpegProcess
+from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.read import Span
 
 NOISE = "noise=alls=16:allf=t"  # of 4.5 levels of deviation
@@ -14,7 +18,7 @@ NOISE = "noise=alls=16:allf=t"  # of 4.5 levels of deviation
 
 def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flower.mp4") -> Path:
     """A second of the example clip behind filters."""
-    options = words or ("-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p")
+    options = words or ("-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv444p" if "444" in filters else "yuv420p")
     FFmpegProcess(["-y", "-i", str(source), "-t", "1", "-vf", filters, "-an", *options, str(path)]).finish()
     return path
 
@@ -29,6 +33,10 @@ def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flowe
         ("scale=312:176,pad=320:180:8:2", "312:176:8:2"),  # edges of a capture
         ("scale=320:134,pad=320:180:0:22,eq=brightness=-0.25", "320:134:0:22"),  # in the dark
         ("scale=640:360,pad=640:408:0:24", "640:360:0:24"),
+        ("scale=320:134,pad=320:180:0:22:0x070707", "320:134:0:22"),  # luma 22
+        ("scale=320:134,pad=320:180:0:22:0x101010", None),  # luma 30: gray
+        ("scale=64:36,pad=320:180:128:72", None),  # a light in the dark
+        ("scale=321:134,pad=321:180:0:22,format=yuv444p", "321:134:0:22"),  # a side that is lit stays odd
         ("scale=320:180", None),
         (f"scale=320:180,{NOISE}", None),
         ("scale=320:180,eq=brightness=-0.6", None),  # a night
@@ -64,3 +72,20 @@ def test_what_some_frames_show_in_a_border_is_not_cut_off(tmp_path: Path) -> Non
     """A mark of nine pixels for a tenth of a second, such as a short subtitle."""
     mark = "drawbox=100:165:9:6:white:fill:enable='between(t,0.2,0.3)'"
     assert find_borders(film(tmp_path / "a.mkv", f"scale=320:134,pad=320:180:0:22,{mark}"), Span()) is None
+
+
+def test_a_source_without_a_length_is_looked_at_here_and_there(tmp_path: Path) -> None:
+    """Borders that end after some frames, as those of a trailer before its film."""
+    words = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough", "-f", "matroska", "-live", "1")
+    fast = "scale=320:134,pad=320:180:0:22,loop=2:20,settb=1/100,setpts=N"
+    for filters, crop in ((fast, "320:134:0:22"), (f"{fast},drawbox=color=gray:t=fill:enable='gt(n,20)'", None)):
+        path = film(tmp_path / "a.mkv", filters, *words)
+        assert probe(path).duration is None
+        found = find_borders(path, Span())
+        assert (None if found is None else str(found)) == crop
+
+
+def test_luma_of_rgb_is_of_all_three() -> None:
+    planes = tuple(np.full((2, 2), value, np.uint16) for value in (40, 400, 800))
+    frame = Frame(planes, Layout(Kind.RGB, 10), Color(), 0, Fraction(1))
+    assert to_luma(frame)[0, 0] == pytest.approx((0.299 * 40 + 0.587 * 400 + 0.114 * 800) / 4)

@@ -3,7 +3,7 @@ import subprocess
 import pytest
 
 from vrx.errors import UsageError
-from vrx.media.encoders import choose_layout, default_encoder, encoder_pix_fmt, find_encoder, slice_count
+from vrx.media.encoders import advise_codec, choose_layout, default_encoder, encoder_pix_fmt, find_encoder, slice_count
 from vrx.media.ffmpeg import executable
 from vrx.media.frame import Kind, Layout
 
@@ -156,6 +156,10 @@ def test_hints_name_codecs_that_the_container_holds(
     with pytest.raises(UsageError) as refused:
         choose_layout(Layout(Kind.YUV, 8, 1, 1), find_encoder(codec), size, container)
     assert refused.value.hint == hint
+
+
+def test_a_codec_that_failed_is_not_advised() -> None:
+    assert advise_codec("webm", (64, 48), find_encoder("vp9")) == "Use --codec av1"
 
 
 @pytest.mark.parametrize(

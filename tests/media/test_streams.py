@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,12 @@ def test_sound_goes_along_where_it_can_be_read_again(
     carried, lost = select_streams(tmp_path / name, container, streams)
     assert [item.convert for item in carried] == [codec]
     assert lost == []
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 128_000), (6, 768_000), (0, 256_000)])
+def test_lossy_sound_has_bits_for_its_channels(tmp_path: Path, channels: int, rate: int) -> None:
+    """Two where their number is unknown."""
+    (stream,) = others(write_sounding(tmp_path / "a.avi", "mpeg4", "pcm_s16le"))
+    for container, expected in (("mp4", rate), ("avi", None)):
+        (carried,), _ = select_streams(tmp_path / "a.avi", container, [replace(stream, channels=channels)])
+        assert carried.bit_rate == expected

@@ -14,6 +14,9 @@ from tests.pipeline.jobs import make_job, notes, open_session
 from vrx import events
 from vrx.errors import UsageError
 from vrx.geometry import Crop, parse_box
+from vrx.media.borders import find_borders
+from vrx.media.read import Span
+from vrx.pipeline import session
 from vrx.pipeline.resume.fingerprint import fingerprint_of
 from vrx.settings import RestoreSettings, Task
 
@@ -57,6 +60,19 @@ def test_a_preview_shows_the_part_and_says_so_once(boxed: Path, vrx: Command) ->
     assert done.stderr.count("cropped from 96x64 to 96x40") == 1
 
 
+def test_a_preview_looks_for_borders_once(boxed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each place and choice."""
+    sources: list[Path] = []
+
+    def find(source: Path, span: Span) -> Crop | None:
+        sources.append(source)
+        return find_borders(source, span)
+
+    monkeypatch.setattr(session, "find_borders", find)
+    package.preview(boxed, scale=2, crop="auto", at=[0, 0.1], length=None, vary={"blend": [0.5, 1]})
+    assert sources == [boxed]
+
+
 def test_masks_and_boxes_are_of_the_complete_picture(boxed: Path) -> None:
     mask = np.zeros((64, 96), np.uint8)
     mask[20:30, 10:40] = 255
@@ -65,9 +81,9 @@ def test_masks_and_boxes_are_of_the_complete_picture(boxed: Path) -> None:
         task=Task.INPAINT, mask=boxed.with_name("m.png"), boxes=(parse_box("60,40,10,20"),), dilate=0
     )
     job = make_job(boxed, boxed.with_name("out.mkv"), restore=restore, selection={"crop": Crop(96, 40, 0, 12)})
-    with open_session(job) as session:
-        assert session.mask is not None
-        found = session.mask.at(next(session.reader.frames()).time)
+    with open_session(job) as opened:
+        assert opened.mask is not None
+        found = opened.mask.at(next(opened.reader.frames()).time)
     expected = mask > 0
     expected[40:60, 60:70] = True
     np.testing.assert_array_equal(found, expected[12:52])
@@ -119,8 +135,8 @@ def test_the_complete_picture_as_a_crop_is_said_to_be_that(boxed: Path) -> None:
 def test_what_was_found_is_in_the_fingerprint(boxed: Path) -> None:
     marks = []
     for crop in ("auto", Crop(96, 40, 0, 12), Crop(96, 38, 0, 12)):
-        with open_session(make_job(boxed, boxed.with_name("out.mkv"), selection={"crop": crop})) as session:
-            marks.append(fingerprint_of(session, []))
+        with open_session(make_job(boxed, boxed.with_name("out.mkv"), selection={"crop": crop})) as opened:
+            marks.append(fingerprint_of(opened, []))
     assert marks[0] == marks[1]
     assert marks[0] != marks[2]
 

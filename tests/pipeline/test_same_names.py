@@ -30,6 +30,7 @@ def named(sources: Sequence[str], output: str | None = None) -> tuple[list[str],
         (["a.avi", "a.mp4"], ["a.avi.x2.mp4", "a.x2.mp4"]),
         (["a.mp4", "a.avi", "a.wmv"], ["a.x2.mp4", "a.avi.x2.mp4", "a.wmv.x2.mp4"]),
         (["a.avi", "a.wmv", "b.avi"], ["a.avi.x2.mp4", "a.wmv.x2.mp4", "b.x2.mp4"]),
+        (["A.avi", "a.mp4"], ["A.avi.x2.mp4", "a.x2.mp4"]),  # many disks take A and a for the same
         (["a.MP4", "a.mp4"], ["a.MP4.x2.mp4", "a.x2.mp4"]),
         (["a.mov", "a.mp4", "a.mkv"], ["a.x2.mov", "a.x2.mp4", "a.x2.mkv"]),
         (["d/a.avi", "a.mp4"], ["d/a.x2.mp4", "a.x2.mp4"]),
@@ -43,6 +44,13 @@ def test_results_that_would_share_a_name_keep_the_suffixes_of_their_inputs(
     found, text = named(sources)
     assert found == results
     assert (text != "") == any(name.count(".") > 2 for name in results)
+
+
+def test_some_of_many_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named([f"a.{suffix}" for suffix in ("mp4", "avi", "flv", "ogv", "wmv", "vob")])[1].endswith(
+        ": a.avi.x2.mp4, a.flv.x2.mp4, a.ogv.x2.mp4 and 2 more"
+    )
 
 
 def test_templates_take_the_names_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
