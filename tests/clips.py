@@ -9,6 +9,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 from vrx.media.ffmpeg import FFmpegProcess
 
@@ -29,6 +32,23 @@ def scenery(number: int, size: tuple[int, int], shot: int = 0) -> np.ndarray:
     channels = [128 + 100 * np.roll(np.array([1, 0.2, -0.6]), shot)[c] * waves for c in range(3)]
     picture = np.stack(channels, -1) + 60 * ((shot % 2) * 2 - 1)
     return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def add_video(
+    box: OutputContainer, codec: str, rate: int, size: tuple[int, int], pix_fmt: str, options: dict[str, str]
+) -> VideoStream:
+    """A video stream of a size (width, height) in a file that is written."""
+    stream = box.add_stream(codec, rate=rate, options=options)
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+    return stream
+
+
+def add_audio(box: OutputContainer, codec: str, rate: int) -> AudioStream:
+    """An audio stream in a file that is written."""
+    stream = box.add_stream(codec, rate=rate)
+    assert isinstance(stream, AudioStream)
+    return stream
 
 
 @dataclass
@@ -56,10 +76,9 @@ class ClipMaker:
         path, size = self.folder / name, size or self.size
         times = [40 * i for i in range(frames)] if times is None else times
         with av.open(str(path), "w") as box:
-            video = box.add_stream(codec, rate=25, options=options or {})
-            video.width, video.height, video.pix_fmt = *size, pix_fmt
+            video = add_video(box, codec, 25, size, pix_fmt, options or {})
             video.time_base = video.codec_context.time_base = time_base
-            sound = box.add_stream("flac" if path.suffix == ".mkv" else "aac", rate=16000) if audio else None
+            sound = add_audio(box, "flac" if path.suffix == ".mkv" else "aac", 16000) if audio else None
             shot = 0
             for number, time in enumerate(times):
                 shot += number in cuts
@@ -82,9 +101,8 @@ class ClipMaker:
 def write_sounding(path: Path, video: str, audio: str) -> Path:
     """Three frames with a sound in codecs of old players and discs."""
     with av.open(str(path), "w") as box:
-        picture = box.add_stream(video, rate=25)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = box.add_stream(audio, rate=44100)
+        picture = add_video(box, video, 25, (64, 48), "yuv420p", {})
+        sound = add_audio(box, audio, 44100)
         sound.bit_rate = 128_000  # WMA begins with none
         sound.layout = "mono"
         for number in range(3):
@@ -123,7 +141,7 @@ def write_interlaced(path: Path, flagged: bool) -> None:
 
 def write_counted(
     path: Path, first: int = 0, frames: int = 12, *, rate: int = 12, tone: int = 500, words: str = ""
-) -> None:
+) -> Path:
     """A clip whose gray level tells each frame's number, from `first` on, and whose tone tells the clip.
 
     `words` are further ones for ffmpeg; codecs are those that it takes for the container unless they name others.
@@ -158,7 +176,8 @@ def tones(path: Path) -> list[tuple[int, float, float]]:
             wave = samples[0] if frame.format.is_planar else samples[0][:: frame.layout.nb_channels]
             spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
             tone = round(int(spectrum.argmax()) * frame.sample_rate / len(wave) / 100) * 100
-            begin, end = float(frame.time), float(frame.time) + frame.samples / frame.sample_rate
+            assert frame.time is not None
+            begin, end = frame.time, frame.time + frame.samples / frame.sample_rate
             if found and found[-1][0] == tone:
                 found[-1] = (tone, found[-1][1], end)
             elif spectrum.max() > len(wave) * LOUD:
@@ -177,6 +196,13 @@ class Read:
     duration: float
 
 
+def time_of(frame: av.VideoFrame) -> Fraction:
+    """When a frame is shown."""
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base
+
+
 def read(path: Path) -> Read:
     """Decode all of a file."""
     with av.open(str(path)) as box:
@@ -184,7 +210,7 @@ def read(path: Path) -> Read:
         pictures = list(box.decode(stream))
         return Read(
             np.stack([p.to_ndarray(format="rgb24") for p in pictures]),
-            [p.pts * Fraction(p.time_base) for p in pictures],
+            [time_of(p) for p in pictures],
             pictures[0].format.name,
             [s.type for s in box.streams],
             float(box.duration or 0) / av.time_base,
@@ -218,9 +244,7 @@ def save_picture(path: Path, pixels: np.ndarray, pix_fmt: str = "gray", codec: s
     deep = {np.dtype(np.uint8): ("gray", "rgb24", "rgba"), np.dtype(np.uint16): ("gray16le", "rgb48le", "rgba64le")}
     form = deep[pixels.dtype][0 if pixels.ndim == 2 else pixels.shape[2] - 2]
     with av.open(str(path), "w", format="image2", options={"update": "1"}) as box:
-        stream = box.add_stream(codec, rate=1)
-        stream.height, stream.width = pixels.shape[:2]
-        stream.pix_fmt = pix_fmt
+        stream = add_video(box, codec, 1, (pixels.shape[1], pixels.shape[0]), pix_fmt, {})
         frame = av.VideoFrame.from_ndarray(pixels, format=form)
         box.mux([*stream.encode(frame if form == pix_fmt else frame.reformat(format=pix_fmt)), *stream.encode(None)])
     return path

@@ -108,5 +108,5 @@ def run_here(arguments: list[str], patch: pytest.MonkeyPatch) -> subprocess.Comp
     for name, stream in {**streams, "stdin": io.TextIOWrapper(io.BytesIO())}.items():
         patch.setattr(sys, name, stream)
     code = app.run_guarded(arguments, debug=False)
-    texts = [stream.buffer.getvalue().decode(errors="replace") for stream in streams.values()]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode(errors="replace") for stream in streams.values()]
     return subprocess.CompletedProcess(arguments, code, *texts)

@@ -134,7 +134,7 @@ def run(
     os.close(reading)
     threading.Thread(target=feed, args=(writing, content or b"")).start()
     texts = (text.decode(errors="replace") for text in child.communicate(timeout))
-    return subprocess.CompletedProcess(words, child.wait(), *texts)
+    return subprocess.CompletedProcess([str(word) for word in words], child.wait(), *texts)
 
 
 def feed(pipe: int, content: bytes) -> None:
@@ -188,7 +188,8 @@ def serve(address: str) -> None:
     listener.listen()
     os.write(1, b"ready")
     os.dup2(2, 1)
-    while 0 not in select.select([listener, 0], [], [])[0]:
+    watched: list[socket.socket | int] = [listener, 0]
+    while 0 not in select.select(watched, [], [])[0]:
         client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 
 CODECS = {"hevc": ("libx265", b"hvc1", b"hvcC"), "av1": ("libsvtav1", b"av01", b"av1C")}
 
@@ -41,6 +42,7 @@ def encode(picture: np.ndarray, codec: str, pix_fmt: str) -> Coded:
     encoder, kind, configuration = CODECS[codec]
     height, width = picture.shape[:2]
     context = av.CodecContext.create(encoder, "w")
+    assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = width, height, pix_fmt
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
     context.flags |= 1 << 22  # headers apart from the picture

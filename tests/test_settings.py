@@ -142,8 +142,8 @@ def test_boxes_are_in_pixels_or_percent_and_for_a_part_of_the_time() -> None:
     assert parse_box(" 10, 20.5, 30, 5 ") == plain
     half = parse_box("5%,0,50%,10%@0:10-1:00.5")
     assert (half.left, half.width) == (Length(5, percent=True), Length(50, percent=True))
-    assert (half.start, half.end) == (10, Fraction("60.5"))
-    assert (parse_box("0,0,1,1@-5").end, parse_box("0,0,1,1@5-").start) == (5, 5)
+    assert (half.start, half.end) == (Fraction(10), Fraction("60.5"))
+    assert (parse_box("0,0,1,1@-5").end, parse_box("0,0,1,1@5-").start) == (Fraction(5), Fraction(5))
     assert half.left.pixels(640) == 32
     assert [half.holds(Fraction(second)) for second in (9, 10, 60, 61)] == [False, True, True, False]
 

@@ -34,7 +34,7 @@ def test_every_option_is_named_where_people_look() -> None:
 def test_options_become_settings() -> None:
     job = make_job(Path("a.mp4"), Path("b.mp4"), X2, {"start": "1:20.5", "end": 90, "crf": 18, "device": "cpu"})
     assert (job.source, job.output.path, job.output.crf, job.model.device) == ("a.mp4", "b.mp4", 18, "cpu")
-    assert (job.selection.start, job.selection.end) == (Fraction(161, 2), 90)
+    assert (job.selection.start, job.selection.end) == (Fraction(161, 2), Fraction(90))
     assert make_job("a.mp4", None, X2, {}).output.path is None
 
 
@@ -44,7 +44,8 @@ def test_an_unknown_option_is_named() -> None:
 
 
 def test_a_file_is_the_command_s_file_byte_by_byte(clip: ClipMaker, tmp_path: Path, vrx: Command) -> None:
-    source, heard = clip("in.mkv", frames=6, audio=True, cuts=[4]), []
+    source = clip("in.mkv", frames=6, audio=True, cuts=[4])
+    heard: list[events.Event] = []
     result = package.upscale(source, tmp_path / "api.mp4", scale=2, device="cpu", on_event=heard.append)
     assert (result.path, result.frames, result.scenes) == (tmp_path / "api.mp4", 6, 2)
     assert isinstance(heard[-1], events.Finished)

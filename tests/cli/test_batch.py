@@ -12,8 +12,12 @@ from tests.clips import ClipMaker
 from vrx import events
 from vrx.cli import app
 from vrx.errors import TerminatedError
+from vrx.models.family import BuildRequest, LoadedModel
+from vrx.models.loader import load_model
 from vrx.pipeline import jobs, pool
+from vrx.pipeline.run import run
 from vrx.pipeline.session import Session
+from vrx.weights.catalogue import Entry
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,13 @@ def test_a_batch_gives_the_bytes_of_single_runs_and_loads_its_model_once(
     clip("a.mp4", frames=2, codec="mpeg4", size=(32, 24))
     clip("b.mp4", frames=2, codec="mpeg4", size=(32, 24), cuts=[1])
     names = ("b.mp4", "a.mp4")
-    builds = []
-    load = pool.load_model
-    monkeypatch.setattr(pool, "load_model", lambda entry, request: builds.append(entry.name) or load(entry, request))
+    builds: list[str] = []
+
+    def load(entry: Entry, request: BuildRequest) -> LoadedModel:
+        builds.append(entry.name)
+        return load_model(entry, request)
+
+    monkeypatch.setattr(pool, "load_model", load)
     assert main("upscale", *names, "-s", "2", "-o", "together/").status == 0
     assert builds == ["embedded"]
     for name in names:
@@ -267,8 +275,6 @@ def test_a_stop_before_the_first_frame_has_an_event_too(
 def test_a_stopped_batch_shows_what_is_done_and_what_is_not(
     main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch, extra: tuple[str, ...], line: str
 ) -> None:
-    run = jobs.run
-
     def stop_at_b(session: Session) -> object:
         if session.job.source == "b.mkv":
             raise KeyboardInterrupt

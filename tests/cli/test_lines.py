@@ -36,11 +36,14 @@ def test_lines_about_a_cluster() -> None:
     assert lines.format_node(node) == "b: 4 workers, 31 spans, 9120 frames, 12.0 fps, 1 failure"
     idle = events.NodeFinished(node="b", workers=1, spans=0, frames=0, seconds=0.0, failures=0)
     assert lines.format_node(idle) == "b: 1 worker, 0 spans, 0 frames, 0 failures"
-    counts = {"files_done": 3, "files": 40, "spans_done": 31, "spans": 92, "workers": 8, "fps": 12.14}
-    far = events.ClusterAdvanced(input="", share=0.25, seconds_left=3730.0, **counts)
+    far = events.ClusterAdvanced(
+        input="", share=0.25, seconds_left=3730.0,
+        files_done=3, files=40, spans_done=31, spans=92, workers=8, fps=12.14,
+    )  # fmt: skip
     assert lines.format_cluster(far) == "3 of 40 files, 31 of 92 spans, 8 workers, 12.1 fps, 1:02:10 left"
-    ones = {"files_done": 0, "files": 1, "spans_done": 0, "spans": 1, "workers": 1, "fps": 0.0}
-    first = events.ClusterAdvanced(input="", share=0.0, seconds_left=None, **ones)
+    first = events.ClusterAdvanced(
+        input="", share=0.0, seconds_left=None, files_done=0, files=1, spans_done=0, spans=1, workers=1, fps=0.0
+    )
     assert lines.format_cluster(first) == "0 of 1 file, 0 of 1 span, 1 worker"
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from tests.cli.test_texts import COMMANDS
@@ -76,7 +77,9 @@ def test_man_shows_it_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_commands_come_in_the_order_of_a_restoration() -> None:
-    shown_names = [name for name, command in get_command(app).commands.items() if not command.hidden]
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    shown_names = [name for name, command in group.commands.items() if not command.hidden]
     assert shown_names == list(ORDER)
     assert [PAGE.index(f".SS vrx {name}\n") for name in ORDER if name not in ("preview", "models")] == sorted(
         PAGE.index(f".SS vrx {name}\n") for name in ORDER if name not in ("preview", "models")

@@ -36,6 +36,7 @@ def test_a_preset_sets_options_and_the_line_replaces_them(vrx: Command, jobs: li
     assert vrx("deblur", "in.mkv", "--preset-name", "vhs").returncode == 0
     first, second, third = jobs
     assert (first.restore.denoise, first.restore.scale, first.selection.deinterlace) == (1.0, 2, "on")
+    assert second.restore.size is not None
     assert (second.restore.denoise, second.restore.size.height, second.selection.deinterlace) == (0.0, 480, "on")
     assert (third.restore.denoise, third.restore.scale, third.selection.deinterlace) == (1.0, 1, "on")
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -226,7 +227,7 @@ def test_python_gives_the_command_s_bytes(vrx: Command, clip: ClipMaker, tmp_pat
         tmp_path / "in.mkv", tmp_path / "b.mkv", scale=2, device="cpu", threads=1, at=[0], length="0.1",
         vary={"strength": [0, 1], "look": ["faithful", "sharp"]},
     )  # fmt: skip
-    assert made.places == (0,)
+    assert made.places == (Fraction(0),)
     assert made.path.read_bytes() == (tmp_path / "a.preview.png").read_bytes()
     assert made.clip is not None
     assert made.clip.read_bytes() == (tmp_path / "a.preview.mp4").read_bytes()

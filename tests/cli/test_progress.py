@@ -23,11 +23,17 @@ def test_the_environment_may_ask_for_plain_lines(monkeypatch: pytest.MonkeyPatch
         assert isinstance(watch, PlainProgress)
 
 
+def started(name: str, frames: int) -> events.Started:
+    return events.Started(
+        input=name, output="out", frames=frames, model="m", device="cpu", dtype="fp32",
+        source_size=(8, 8), target_size=(16, 16),
+    )  # fmt: skip
+
+
 def test_logs_get_a_line_every_twentieth_of_a_file() -> None:
     file = io.StringIO()
     plain = PlainProgress(lambda text: file.write(text + "\n"), ProgressOptions())
-    sizes = {"source_size": (8, 8), "target_size": (16, 16)}
-    plain(events.Started(input="in", output="out", frames=64, model="m", device="cpu", dtype="fp32", **sizes))
+    plain(started("in", 64))
     for done in range(1, 65):
         plain(events.Advanced(input="in", done=done, frames=64, scene=1, fps=2.0, queues={}))
     lines = file.getvalue().splitlines()[1:]
@@ -37,9 +43,8 @@ def test_logs_get_a_line_every_twentieth_of_a_file() -> None:
 def test_files_side_by_side_get_their_own_lines() -> None:
     said: list[str] = []
     plain = PlainProgress(said.append, ProgressOptions())
-    sizes = {"source_size": (8, 8), "target_size": (16, 16)}
     for name in ("a", "b"):
-        plain(events.Started(input=name, output="out", frames=100, model="m", device="cpu", dtype="fp32", **sizes))
+        plain(started(name, 100))
     for done in range(1, 11):
         for name in ("a", "b"):
             plain(events.Advanced(input=name, done=done, frames=100, scene=1, fps=2.0, queues={}))
@@ -58,9 +63,9 @@ def test_logs_get_a_line_every_twentieth_of_a_cluster_s_work() -> None:
     assert [int(line.split()[0]) for line in said] == list(range(4, 65, 4))
     assert said[0] == "4 of 64 files, 0 of 0 spans, 2 workers, 1.0 fps, 0:09 left"
     said.clear()
-    unit = {"input": "a.mkv", "span": 0, "worker": "vrx worker 1", "node": "b", "frames": 9}
+    unit = events.UnitChanged(input="a.mkv", span=0, state="begun", worker="vrx worker 1", node="b", frames=9)
     for verbose, lines in ((False, []), (True, ["a.mkv span 1: begun by vrx worker 1 on b"])):
-        PlainProgress(said.append, ProgressOptions(verbose=verbose))(events.UnitChanged(state="begun", **unit))
+        PlainProgress(said.append, ProgressOptions(verbose=verbose))(unit)
         assert said == lines
 
 

@@ -234,7 +234,7 @@ def literals(tree: ast.Module) -> Iterator[tuple[int, str]]:
             text = "".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts:
             text = node.value
-        if " " in text.strip():
+        if isinstance(node, ast.expr) and " " in text.strip():
             yield node.lineno, text
 
 

@@ -28,6 +28,7 @@ from vrx.errors import OutputError, StoppedError, VrxError
 from vrx.events import Event
 from vrx.pipeline.jobs import JobResult
 from vrx.pipeline.resume.workspace import folder_of
+from vrx.pipeline.run import RestoreResult
 from vrx.pipeline.spans import result
 from vrx.pipeline.spans.result import restore_in_spans
 from vrx.settings import Job
@@ -111,7 +112,9 @@ def test_many_kinds_of_clips_have_the_bytes_of_one_process(cluster: Any, make: M
     assert len({e.node for e in spans}) == 2
     assert sum(e.span is not None and e.state == "done" for e in spans) > 15
     nodes = [e for e in heard if isinstance(e, events.NodeFinished)]
-    assert sum(e.frames for e in nodes) == sum(done.result.frames for done in results.values())  # type: ignore[union-attr]
+    restored = [done.result for done in results.values() if isinstance(done.result, RestoreResult)]
+    assert len(restored) == len(results)
+    assert sum(e.frames for e in nodes) == sum(found.frames for found in restored)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.conftest import Command
 from tests.end_to_end.stopping import check_interruption
 from tests.extras import needs_extra
 from tests.models import small_satbvr as small
+from tests.models.small import TEXT
 from tests.weights.conftest import command, hub
 from tests.weights.hub_server import Hub, Pull
 from vrx.errors import ModelError
@@ -64,7 +66,7 @@ def test_roles_sizes_schedule_and_adapters_come_from_the_published_layout(folder
     assert found.autoencoder.config.norm_num_groups == 4
     adapted = denoiser.transformer_blocks[0].attn1.to_q  # type: ignore[union-attr]
     assert {name: layer.weight.shape[0] for name, layer in adapted.lora_A.items()} == {"predictor": 2, "denoiser": 3}  # type: ignore[union-attr, operator]
-    assert found.sampler.prompts.positive.shape == (1, 12, small.TEXT)
+    assert found.sampler.prompts.positive.shape == (1, 12, TEXT)
     assert not torch.equal(found.sampler.prompts.positive, found.sampler.prompts.negative)
 
 
@@ -123,7 +125,7 @@ def test_on_a_gpu_layers_that_wait_on_the_host_give_the_same(folder: Path) -> No
             ModelSettings(tile="off"),
             torch.device("cuda"),
             torch.float32,
-            free=lambda free=free: free,
+            free=partial(int, free),
         )
         model = load_model(entry(folder), request)
         runner = SceneRunner(model.restorer(RestoreSettings(task=Task.UPSCALE, scale=2)))

@@ -62,10 +62,14 @@ def join(path: Path, parts: Sequence[Path]) -> Path:
                 own = source.streams.video[0]
                 stream = stream or result.add_stream_from_template(own)
                 packets = [packet for packet in source.demux(own) if packet.size]
-                first, base = packets[0].pts, Fraction(own.time_base)
-                end = begin + (packets[-1].pts - first + packets[-1].duration) * base
-                for packet in packets:
-                    packet.pts = packet.dts = round((begin + (packet.pts - first) * base) * 90_000)
+                first, base, duration = packets[0].pts, own.time_base, packets[-1].duration
+                assert first is not None
+                assert base is not None
+                assert duration is not None
+                times = [packet.pts - first for packet in packets if packet.pts is not None]
+                end = begin + (times[-1] + duration) * base
+                for packet, time in zip(packets, times, strict=True):
+                    packet.pts = packet.dts = round((begin + time * base) * 90_000)
                     packet.stream, packet.time_base = stream, Fraction(1, 90_000)
                     result.mux(packet)
             begin = end

@@ -2,13 +2,14 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clips import scenery
+from tests.clips import add_video, scenery
 from tests.media.test_write import target
 from tests.pictures import png_bytes
 from vrx import api, events
@@ -26,8 +27,7 @@ def see_through(path: Path, codec: str, pix_fmt: str, frames: int = 4) -> Path:
     alpha[:, OPAQUE_COLUMNS:] = 40
     options = {"auto-alt-ref": "0", "crf": "10", "b": "0"} if "vpx" in codec else {}
     with av.open(str(path), "w") as box:
-        video = box.add_stream(codec, rate=25, options=options)
-        video.width, video.height, video.pix_fmt = 64, 48, pix_fmt
+        video = add_video(box, codec, 25, (64, 48), pix_fmt, options)
         for number in range(frames):
             picture = np.concatenate([scenery(number, (64, 48)), alpha], -1)
             box.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=pix_fmt)))
@@ -35,7 +35,7 @@ def see_through(path: Path, codec: str, pix_fmt: str, frames: int = 4) -> Path:
     return path
 
 
-def job(source: Path, output: Path, **changes: str) -> Job:
+def job(source: Path, output: Path, **changes: Any) -> Job:
     return Job(
         source=str(source),
         model=ModelSettings(device="cpu"),
@@ -47,7 +47,7 @@ def job(source: Path, output: Path, **changes: str) -> Job:
 
 def alphas(path: Path, span: Span | None = None) -> list[np.ndarray]:
     """The alpha planes of a file in 0..1; an empty list where it has none."""
-    with Reader(path, span or Span(), [].append) as reader:
+    with Reader(path, span or Span(), lambda _: None) as reader:
         return [f.planes[-1] / f.layout.peak for f in reader.frames()] if reader.layout.alpha else []
 
 
@@ -76,7 +76,7 @@ def test_alpha_of_webm_is_kept(tmp_path: Path, name: str, tag: str | None) -> No
 
 def test_parts_of_a_transparent_result_are_joined_with_it(tmp_path: Path) -> None:
     source = see_through(tmp_path / "a.webm", "libvpx-vp9", "yuva420p", frames=6)
-    with Reader(source, Span(), [].append) as reader:
+    with Reader(source, Span(), lambda _: None) as reader:
         frames, layout = list(reader.frames()), reader.layout
     whole = target(tmp_path / "b.webm", "vp9", layout, source=source)
     parts = []
@@ -110,7 +110,9 @@ def tags(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 @pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
-def test_gray_pictures_keep_their_transparency(tmp_path: Path, kind: type, suffix: str) -> None:
+def test_gray_pictures_keep_their_transparency(
+    tmp_path: Path, kind: type[np.uint8] | type[np.uint16], suffix: str
+) -> None:
     peak = np.iinfo(kind).max
     pixels = np.full((24, 32, 2), peak // 2, kind)
     pixels[..., 1] = np.where(np.arange(32) < 16, peak, 0)
@@ -122,7 +124,7 @@ def test_gray_pictures_keep_their_transparency(tmp_path: Path, kind: type, suffi
     assert found.shape == (48, 64)
     assert found[:, :28].min() > 0.95
     assert found[:, 36:].max() < 0.05
-    with Reader(result, Span(), [].append) as reader:
+    with Reader(result, Span(), lambda _: None) as reader:
         luma = next(reader.frames()).planes[0] / reader.layout.peak
     assert abs(float(luma[8:-8, 8:24].mean()) - 0.5) < (0.06 if suffix == "webp" else 0.02)
 

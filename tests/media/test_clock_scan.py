@@ -25,7 +25,7 @@ def test_a_plain_clock_stays() -> None:
     found = scan(*part(90_000, 0, lead=1_000))
     assert found.is_continuous
     assert found.shifts[0].at(4) == (0, None)
-    assert (found.begin, found.end, found.sound) == (1, Fraction(3, 2), Fraction(89, 90))
+    assert (found.begin, found.end, found.sound) == (Fraction(1), Fraction(3, 2), Fraction(89, 90))
     assert found.zero(found.begin) == Fraction(89, 90)
 
 

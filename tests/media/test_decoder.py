@@ -34,7 +34,8 @@ CONTAINERS = {
 
 def shown(path: Path, span: Span, notes: list[Note] | None = None) -> list[tuple[Fraction, int]]:
     """Times after the first picture of the file, and numbers of the frames of a part."""
-    with Reader(path, span, [].append if notes is None else notes.append) as reader:
+    heard: list[Note] = [] if notes is None else notes
+    with Reader(path, span, heard.append) as reader:
         return [(frame.time - reader.origin, number_of(frame.planes[0])) for frame in reader.frames()]
 
 

@@ -37,7 +37,7 @@ def combing(frame: Frame) -> float:
     return float(np.abs(x[1:-1] - (x[:-2] + x[2:]) / 2).mean())
 
 
-def error(frame: Frame, number: int) -> float:
+def error(frame: Frame, number: float) -> float:
     truth = av.VideoFrame.from_ndarray(stripes(number), format="rgb24").reformat(format="yuv444p").to_ndarray()[0]
     return float(np.abs(frame.planes[0].astype(float) - truth).mean())
 

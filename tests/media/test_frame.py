@@ -32,4 +32,4 @@ def test_a_frame_has_flat_planes_and_an_exact_time() -> None:
     assert (frame.width, frame.height, frame.time) == (8, 6, Fraction(1001, 30000))
     assert repr(frame) == "Frame(8x6 gray at 1001 * 1/30000)"
     with pytest.raises(ValueError, match="planes must be"):
-        Frame((np.zeros((6, 8, 3), np.uint8),), Layout(Kind.RGB, 8), Color(), 0, Fraction(1, 25))  # type: ignore[arg-type]
+        Frame((np.zeros((6, 8, 3), np.uint8),), Layout(Kind.RGB, 8), Color(), 0, Fraction(1, 25))

@@ -24,7 +24,7 @@ def box_mask(size: tuple[int, int] = SIZE) -> np.ndarray:
 @pytest.mark.parametrize("pix_fmt", ["gray", "rgb24", "gray16be", "monob"])
 def test_white_is_filled_in_every_format(tmp_path: Path, pix_fmt: str) -> None:
     path = save_picture(tmp_path / "m.png", box_mask(), pix_fmt)
-    with MaskTrack(path, SIZE, [].append) as track:
+    with MaskTrack(path, SIZE, lambda _: None) as track:
         assert np.array_equal(track.at(Fraction(0)), box_mask() > 0)
         assert np.array_equal(track.at(Fraction(9)), box_mask() > 0)
 
@@ -32,27 +32,27 @@ def test_white_is_filled_in_every_format(tmp_path: Path, pix_fmt: str) -> None:
 def test_soft_edges_belong_to_what_is_marked(tmp_path: Path) -> None:
     soft = box_mask()
     soft[24, :16] = 3
-    with MaskTrack(save_picture(tmp_path / "m.png", soft), SIZE, [].append) as track:
+    with MaskTrack(save_picture(tmp_path / "m.png", soft), SIZE, lambda _: None) as track:
         assert np.array_equal(track.at(Fraction(0)), soft > 0)
 
 
 def test_transparent_white_is_not_filled(tmp_path: Path) -> None:
     pixels = np.full((48, 64, 4), 255, np.uint8)
     pixels[..., 3] = box_mask()
-    with MaskTrack(save_picture(tmp_path / "m.png", pixels, "rgba"), SIZE, [].append) as track:
+    with MaskTrack(save_picture(tmp_path / "m.png", pixels, "rgba"), SIZE, lambda _: None) as track:
         assert np.array_equal(track.at(Fraction(0)), box_mask() > 0)
 
 
 def test_a_mask_of_the_same_shape_is_scaled_and_of_another_refused(tmp_path: Path) -> None:
-    with MaskTrack(save_picture(tmp_path / "half.png", box_mask((32, 24))), SIZE, [].append) as track:
+    with MaskTrack(save_picture(tmp_path / "half.png", box_mask((32, 24))), SIZE, lambda _: None) as track:
         assert np.array_equal(track.at(Fraction(0)), box_mask() > 0)
     with pytest.raises(UsageError, match="32x32, the video is displayed at 64x48"):
-        MaskTrack(save_picture(tmp_path / "square.png", box_mask((32, 32))), SIZE, [].append)
+        MaskTrack(save_picture(tmp_path / "square.png", box_mask((32, 32))), SIZE, lambda _: None)
 
 
 def test_all_white_is_refused_and_all_black_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="all white"):
-        MaskTrack(save_picture(tmp_path / "white.png", np.full((48, 64), 255, np.uint8)), SIZE, [].append)
+        MaskTrack(save_picture(tmp_path / "white.png", np.full((48, 64), 255, np.uint8)), SIZE, lambda _: None)
     notes: list[Note] = []
     MaskTrack(save_picture(tmp_path / "black.png", np.zeros((48, 64), np.uint8)), SIZE, notes.append)
     assert "all black" in notes[0].text
@@ -97,7 +97,7 @@ def test_a_folder_is_in_the_order_of_its_numbers(tmp_path: Path, name: str) -> N
     for hidden in ("._mask_9.png", ".DS_Store", "Thumbs.db", ".hidden.png"):
         (folder / hidden).write_bytes(b"no picture")
     (folder / "old.png").mkdir()
-    with MaskTrack(folder, SIZE, [].append) as track:
+    with MaskTrack(folder, SIZE, lambda _: None) as track:
         assert columns_of(track, 5) == [0, 1, 2, 3, 4]
 
 
@@ -111,14 +111,14 @@ def test_a_folder_is_in_the_order_of_its_numbers(tmp_path: Path, name: str) -> N
 )
 def test_a_folder_with_a_hole_is_refused(tmp_path: Path, names: list[str], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        MaskTrack(column_masks(tmp_path / "masks", names), SIZE, [].append)
+        MaskTrack(column_masks(tmp_path / "masks", names), SIZE, lambda _: None)
 
 
 def test_a_pattern_with_a_hole_is_refused_and_names_without_numbers_are_not(tmp_path: Path) -> None:
     folder = column_masks(tmp_path / "masks", ["m_1.png", "m_2.png", "m_12.png"])
     with pytest.raises(InputError, match=r"9 pictures are missing: m_3\.png, .*m_7\.png, \.\.\."):
-        MaskTrack(folder / "m_%d.png", SIZE, [].append)
-    with MaskTrack(column_masks(tmp_path / "words", ["a.png", "b2.png", "c7.png"]), SIZE, [].append) as track:
+        MaskTrack(folder / "m_%d.png", SIZE, lambda _: None)
+    with MaskTrack(column_masks(tmp_path / "words", ["a.png", "b2.png", "c7.png"]), SIZE, lambda _: None) as track:
         assert columns_of(track, 3) == [0, 1, 2]
 
 
@@ -126,10 +126,10 @@ def test_a_folder_whose_masks_differ_in_shape_is_refused_by_name(tmp_path: Path)
     folder = column_masks(tmp_path / "masks", ["m_1.png", "m_2.png"])
     save_picture(folder / "m_3.png", np.zeros((48, 48), np.uint8))
     with pytest.raises(UsageError, match=r"m_3\.png is 48x48, the video is displayed at 64x48"):
-        MaskTrack(folder, SIZE, [].append)
+        MaskTrack(folder, SIZE, lambda _: None)
     (folder / "m_3.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"m_3\.png"):
-        MaskTrack(folder, SIZE, [].append)
+        MaskTrack(folder, SIZE, lambda _: None)
 
 
 def test_too_few_masks_are_told_before_work(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ EIGHT = [Orientation(turns, mirrored) for turns in range(4) for mirrored in (Fal
 @pytest.mark.parametrize("orientation", EIGHT, ids=str)
 def test_masks_are_as_the_video_is_shown(tmp_path: Path, orientation: Orientation) -> None:
     shown = box_mask(orientation.size(SIZE))
-    with MaskTrack(save_picture(tmp_path / "m.png", shown), SIZE, [].append, orientation) as track:
+    with MaskTrack(save_picture(tmp_path / "m.png", shown), SIZE, lambda _: None, orientation) as track:
         assert track.at(Fraction(0)).shape == SIZE[::-1]
         assert np.array_equal(orientation.turn(track.at(Fraction(0))), shown > 0)
 
@@ -159,13 +159,13 @@ def test_masks_are_as_the_video_is_shown(tmp_path: Path, orientation: Orientatio
 def test_a_mask_video_is_turned_as_it_says(tmp_path: Path) -> None:
     stored = box_mask()
     path = turned_clip(tmp_path / "m.mkv", 1, True, "gray", SIZE, np.repeat(stored[..., None], 3, 2))
-    with MaskTrack(path, SIZE[::-1], [].append) as track:
+    with MaskTrack(path, SIZE[::-1], lambda _: None) as track:
         assert np.array_equal(track.at(Fraction(0)), Orientation(1, mirrored=True).turn(stored) > 0)
 
 
 def marked(path: Path) -> list[bool]:
     """Which columns of a mask are filled."""
-    with MaskTrack(path, SIZE, [].append) as track:
+    with MaskTrack(path, SIZE, lambda _: None) as track:
         mask = track.at(Fraction(0))
     assert np.array_equal(mask, np.broadcast_to(mask[0], mask.shape))
     return [bool(x) for x in mask[0, ::8]]
@@ -256,19 +256,19 @@ def test_every_frame_has_its_own_mask_whatever_containers_round(tmp_path: Path, 
     in_milliseconds = [Fraction(round(time * 1000), 1000) for time in exact]
     late_start = [max(Fraction(0), time - Fraction(1, 1000)) for time in exact]  # its first rounded up, the rest down
     for times in (exact, in_milliseconds, late_start):
-        with MaskTrack(path, SIZE, [].append) as track:
+        with MaskTrack(path, SIZE, lambda _: None) as track:
             assert [int(np.flatnonzero(track.at(time).any(0))[0]) for time in times] == list(range(count))
 
 
 def test_missing_and_empty_masks_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        MaskTrack(tmp_path / "none.png", SIZE, [].append)
+        MaskTrack(tmp_path / "none.png", SIZE, lambda _: None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="has no pictures"):
-        MaskTrack(tmp_path / "empty", SIZE, [].append)
+        MaskTrack(tmp_path / "empty", SIZE, lambda _: None)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(InputError):
-        MaskTrack(tmp_path / "bad.png", SIZE, [].append)
+        MaskTrack(tmp_path / "bad.png", SIZE, lambda _: None)
 
 
 def test_a_mask_of_joined_parts_goes_on_where_its_clock_restarts(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def test_a_clock_is_not_taken_for_a_rate() -> None:
 def test_pictures_of_more_pixels_than_ffmpeg_takes_are_refused(size: tuple[int, int], taken: bool) -> None:
     names = ("colorspace", "color_primaries", "color_trc", "color_range")
     context = SimpleNamespace(width=size[0], height=size[1], name="png", pix_fmt="rgb24", **dict.fromkeys(names, 0))
-    names = ("time_base", "average_rate", "guessed_rate", "sample_aspect_ratio", "start_time", "duration")
-    stream: Any = SimpleNamespace(codec_context=context, index=0, frames=1, **dict.fromkeys(names))
+    unknown = ("time_base", "average_rate", "guessed_rate", "sample_aspect_ratio", "start_time", "duration")
+    stream: Any = SimpleNamespace(codec_context=context, index=0, frames=1, **dict.fromkeys(unknown))
     if taken:
         assert describe_video(stream, "p.png", Path("p.png")).size == size
     else:

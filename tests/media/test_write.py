@@ -1,15 +1,17 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import SideData
 
 from tests.clips import read, scenery
 from vrx.errors import OutputError
@@ -17,7 +19,7 @@ from vrx.media import ffmpeg, signals
 from vrx.media.atomic import count_frames
 from vrx.media.encoders import choose_layout, default_encoder, find_encoder
 from vrx.media.ffmpeg_args import build_arguments
-from vrx.media.frame import Color, Frame, Kind, Layout
+from vrx.media.frame import Color, Frame, Kind, Layout, Plane
 from vrx.media.hdr10 import Hdr10Metadata, can_store, ffmpeg_options
 from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.preflight import black_frame
@@ -48,8 +50,9 @@ def target(path: Path, codec: str = "ffv1", layout: Layout = RGB, **changes: obj
 def frames(times: list[int], layout: Layout = RGB) -> Iterator[Frame]:
     for number, time in enumerate(times):
         picture = scenery(number, (64, 48))
-        kind = np.uint8 if layout.depth == 8 else np.uint16
-        planes = [picture[..., c].astype(kind) << (layout.depth - 8) for c in range(3)]
+        deep = picture.astype(np.uint16) << np.uint16(layout.depth - 8)
+        samples: Plane = picture if layout.depth == 8 else deep
+        planes: list[Plane] = [np.ascontiguousarray(samples[..., c]) for c in range(3)]
         if layout.kind is Kind.YUV:
             step_y, step_x = 1 << layout.shift_y, 1 << layout.shift_x
             planes[1:] = [np.ascontiguousarray(p[::step_y, ::step_x]) for p in planes[1:]]
@@ -190,7 +193,8 @@ HDR10 = Hdr10Metadata("G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(
 
 def brightness(path: Path) -> set[str]:
     with av.open(str(path)) as box:
-        kinds = {data.type.name for data in next(box.decode(video=0)).side_data}
+        picture = next(box.decode(video=0))
+        kinds = {data.type.name for data in cast(Iterable[SideData], picture.side_data)}  # typed as one of them
     return kinds & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
 
 

@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer
 
 from tests.models import small_satbvr as small
+from tests.models.small import TEXT
 from vrx.errors import ModelError
 from vrx.models.components import Components
 from vrx.models.loader import read_folder
@@ -42,7 +43,7 @@ def test_a_prompt_is_padded_encoded_and_stored(tmp_path: Path, monkeypatch: pyte
     components = read_folder(tmp_path)
     assert set(components.files) == {"text", "tokenizer"}
     rows = text.encode_prompt(components, "a cat", torch.device("cpu"), tmp_path / "cache")
-    assert rows.shape == (1, 226, small.TEXT) == (1, text.LENGTH, small.TEXT)
+    assert rows.shape == (1, 226, TEXT) == (1, text.LENGTH, TEXT)
     network = text.load_encoder(components)
     ids = torch.tensor([[3, 4, 1, *[0] * 223]])
     assert torch.equal(rows, network(ids, torch.ones_like(ids)))

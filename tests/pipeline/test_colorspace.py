@@ -94,7 +94,8 @@ def test_chroma_agrees_with_swscale() -> None:
     picture = np.stack([128 + 100 * np.sin(x / 9), 128 + 90 * np.cos(y / 7), 128 + 80 * np.sin((x + y) / 11)], -1)
     source = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24").reformat(format="yuv420p")
     planes = tuple(
-        np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy() for p in source.planes
+        np.frombuffer(memoryview(p), np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy()
+        for p in source.planes
     )
     rgb, _ = to_rgb(frame_of(planes, Layout(Kind.YUV, 8, 1, 1), Color(matrix="smpte170m")), CPU)
     ours = (rgb.clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()

@@ -1,5 +1,6 @@
 """Which number type a processor gets."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_a_gpu_without_kernels_for_it_is_not_taken(monkeypatch: pytest.MonkeyPat
             raise RuntimeError(
                 "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors"
             )
-        return ones(*given, **options)  # type: ignore[call-overload,no-any-return]
+        return ones(*given, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(torch, "ones", fails)
     fault = devices.device_fault(torch.device("cuda"))
@@ -105,7 +106,7 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_named(
 ) -> None:
     Driver(monkeypatch, TOO_OLD)
     monkeypatch.setattr(devices, "DRIVER_FILES", (tmp_path if there else tmp_path / "none",))
-    monkeypatch.setattr(devices.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     wanted = RestoreSettings(task=Task.UPSCALE, scale=2)
     notes = [note for note in ModelPool().select(ModelSettings(), wanted).notes if note.code == "gpu-unusable"]
     assert [note.level for note in notes] == ["warning"] * there

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from vrx.errors import ModelError, OutputError
+from vrx.media import ffmpeg
 from vrx.pipeline import doctor
 from vrx.pipeline.doctor import check_ffmpeg, check_packaged_models, check_torch
+from vrx.weights import hashes, hub
 
 
 def test_torch_and_the_processor_are_named() -> None:
@@ -18,9 +20,7 @@ def test_torch_and_the_processor_are_named() -> None:
 
 
 def test_every_encoder_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        doctor.ffmpeg, "encoder_error", lambda program, name, pix_fmt: "" if name == "libx264" else "no"
-    )
+    monkeypatch.setattr(ffmpeg, "encoder_error", lambda program, name, pix_fmt: "" if name == "libx264" else "no")
     checks = {check.name: check for check in check_ffmpeg()}
     assert checks["ffmpeg"].good
     assert checks["encoder libx264"].good
@@ -70,7 +70,7 @@ def test_the_hub_is_asked(address: str, fault: str, detail: str, monkeypatch: py
             raise ModelError(fault)
         return address
 
-    monkeypatch.setattr(doctor.hub, "ping", ping)
+    monkeypatch.setattr(hub, "ping", ping)
     check = doctor.check_hub()
     assert (check.good, check.needed) == (not fault, False)
     assert check.detail.startswith(detail)
@@ -80,7 +80,7 @@ def test_a_missing_ffmpeg_is_one_failed_check(monkeypatch: pytest.MonkeyPatch) -
     def missing() -> str:
         raise OutputError("no ffmpeg", "Install it")
 
-    monkeypatch.setattr(doctor.ffmpeg, "executable", missing)
+    monkeypatch.setattr(ffmpeg, "executable", missing)
     (check,) = check_ffmpeg()
     assert (check.good, check.detail) == (False, "no ffmpeg. Install it")
 
@@ -91,5 +91,5 @@ def test_a_changed_packaged_model_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     def wrong(path: Path, size: int | None, sha256: str | None) -> None:
         raise ModelError("another file")
 
-    monkeypatch.setattr(doctor.hashes, "verify_file", wrong)
+    monkeypatch.setattr(hashes, "verify_file", wrong)
     assert not any(check.good for check in check_packaged_models())

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_others_stay(target: Callable[..., Target]) -> None:
     [("cuda", {}, True), ("cpu", {}, False), ("cuda", {"crf": 20}, False), ("cuda", {"codec": "h264"}, False)],
 )
 def test_a_session_keeps_pace_on_a_gpu_unless_the_user_chose(
-    device: str, chosen: dict[str, int], changes: bool, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, chosen: dict[str, Any], changes: bool, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(clip(frames=2), tmp_path / "out.mp4", **chosen)
     heard: list[Event] = []

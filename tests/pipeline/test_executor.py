@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,8 @@ def test_two_runs_with_a_saved_state_equal_one(tmp_path: Path, stop: int, task: 
 def test_both_executors_give_the_same_items(task: str) -> None:
     """Frames and saved states, bit by bit, over cuts and soft boundaries."""
     found = []
-    for driver in (SynchronousExecutor, ThreadedExecutor):
+    drivers: tuple[Driver, Driver] = (SynchronousExecutor, ThreadedExecutor)
+    for driver in drivers:
         restorer = restorer_for(task)
         items = make_chunks(stream(21, cuts=[6], soft=[12]), restorer.schedule, restorer.scale)
         found.append(walk(restorer, save_after_every_chunk(items), driver))
@@ -185,8 +186,8 @@ class Nothing:
     schedule = ChunkSchedule(9, 12, multiple=4, first_offset=1)
 
     def __init__(self, failing: str = "", fail_at: int = 2) -> None:
-        kinds = {"encode": Passing, "generate": Passing, "decode": Returning}
-        self.stages: dict[str, AnyStage] = {
+        kinds: dict[str, type[Passing]] = {"encode": Passing, "generate": Passing, "decode": Returning}
+        self.stages: Mapping[str, AnyStage] = {
             name: kind(fail_at if name == failing else None) for name, kind in kinds.items()
         }
 
@@ -266,7 +267,7 @@ def test_leaving_the_walk_early_joins_every_thread_and_closes_the_source(driver:
     for item in results:
         if isinstance(item, InFlight):
             break
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert vrx_threads() == []
     assert closed == [True]
 
@@ -308,7 +309,7 @@ def test_values_that_are_no_numbers_are_named() -> None:
             return replace(chunk, frames=chunk.frames * float("nan")), state
 
     restorer = Nothing()
-    restorer.stages["generate"] = Broken()
+    restorer.stages = {**restorer.stages, "generate": Broken()}
     with pytest.raises(Exception, match="NaN or Inf near frame 0"):
         walk(restorer, make_chunks(stream(3), Nothing.schedule, 1))
 

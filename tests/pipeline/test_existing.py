@@ -1,6 +1,7 @@
 """What becomes of a result that is there already."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from vrx.pipeline.resume.workspace import folder_of
 from vrx.pipeline.session import Session
 
 
-def decide(path: Path, output: Path, **written: bool) -> Existing | None:
+def decide(path: Path, output: Path, **written: Any) -> Existing | None:
     with Session(make_job(path, output, **written), events.ignore, ModelPool()) as session:
         return open_unless_done(session)
 
@@ -34,7 +35,7 @@ def test_a_new_result_is_written(clip: ClipMaker, tmp_path: Path) -> None:
     [({}, Action.REFUSE), ({"overwrite": True}, Action.REPLACE), ({"skip_existing": True}, Action.SKIP)],
 )
 def test_an_existing_result_is_refused_replaced_or_skipped(
-    clip: ClipMaker, tmp_path: Path, written: dict[str, bool], action: Action
+    clip: ClipMaker, tmp_path: Path, written: dict[str, Any], action: Action
 ) -> None:
     source, output = clip("in.mkv", frames=2), tmp_path / "out.mkv"
     output.write_bytes(b"mine")

@@ -18,16 +18,19 @@ from tests.pipeline.jobs import make_job, notes
 from vrx import events
 from vrx.errors import DeviceError, MemoryExhaustedError, VrxError
 from vrx.events import Event
+from vrx.models import loader
 from vrx.models.base import AnyStage, RestoredChunk, SceneStart
 from vrx.models.embedded import keep_size, model, upscale
+from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
-from vrx.pipeline import devices, executor, fallback, pool, run
+from vrx.pipeline import devices, executor, fallback, pool
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.resume import writer
 from vrx.settings import Job, ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
 
-LOSSLESS = {"codec": "ffv1"}
+LOSSLESS: dict[str, Any] = {"codec": "ffv1"}
 SIZE = (32, 24)
 WORDS = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -154,7 +157,7 @@ def test_one_stage_at_a_time_never_has_two_at_work(
         busy.remove(worker.name)
 
     turns: list[bool] = []
-    made = run.ThreadedExecutor.__init__
+    made = executor.ThreadedExecutor.__init__
 
     def make(self: Any, restorer: Any, converter: Any, in_turn: bool, *more: Any) -> None:
         busy.clear()
@@ -162,7 +165,7 @@ def test_one_stage_at_a_time_never_has_two_at_work(
         made(self, restorer, converter, in_turn, *more)
 
     monkeypatch.setattr(executor.Worker, "process", counted)
-    monkeypatch.setattr(run.ThreadedExecutor, "__init__", make)
+    monkeypatch.setattr(executor.ThreadedExecutor, "__init__", make)
     fail(at(6))
     restore(make_job(clip(frames=16), tmp_path / "found.mkv", **LOSSLESS))
     assert turns
@@ -174,13 +177,13 @@ def test_large_results_on_a_processor_go_through_the_stages_in_turn(
     large: int, in_turn: bool, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[bool] = []
-    made = run.ThreadedExecutor.__init__
+    made = executor.ThreadedExecutor.__init__
 
     def make(self: Any, restorer: Any, converter: Any, in_turn: bool, *more: Any) -> None:
         found.append(in_turn)
         made(self, restorer, converter, in_turn, *more)
 
-    monkeypatch.setattr(run.ThreadedExecutor, "__init__", make)
+    monkeypatch.setattr(executor.ThreadedExecutor, "__init__", make)
     for name in ("SCHEDULE", "LOOKING_AHEAD"):
         monkeypatch.setattr(model, name, replace(getattr(model, name), large=large))
     source = clip(frames=6, size=(32, 24))
@@ -275,7 +278,7 @@ def test_a_model_that_does_not_load_has_its_weights_wait_on_the_host(
 ) -> None:
     path, model = clip(frames=3, size=(40, 24)), small.infvsr(tmp_path / "model")
     plain, _ = restore(large_job(model, path, tmp_path / "plain.mkv"))
-    load = pool.load_model
+    load = loader.load_model
 
     def loads(entry: Any, request: Any) -> Any:
         if not request.offload:
@@ -309,8 +312,8 @@ def test_it_can_be_switched_off(clip: ClipMaker, tmp_path: Path, fail: Any, monk
 def auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Job]:
     """Jobs with --model auto on a machine whose GPU would take InfVSR, which is there at a small size."""
     entry = replace(small_entry(small.infvsr(tmp_path / "model")), name="infvsr")
-    known = pool.catalogue.load_all(pool.FAMILIES) | {"infvsr": entry}
-    monkeypatch.setattr(pool.catalogue, "load_all", lambda _: known)
+    known = catalogue.load_all(FAMILIES) | {"infvsr": entry}
+    monkeypatch.setattr(catalogue, "load_all", lambda _: known)
     info = pool.device_info
     here = frozenset(["infvsr"])
     monkeypatch.setattr(

@@ -142,8 +142,9 @@ def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_
     ],
 )
 def test_tiles_are_the_last_way_that_fits(gigabytes: float, megapixels: int, int8: bool, expected: Fit) -> None:
-    ways = {"tiled": Linear(8e9, 100), "offloaded": Linear(3e9, 1000), "int8": Linear(6e9, 1000)}
-    footprint = Footprint(Linear(10e9, 1000), **ways)
+    footprint = Footprint(
+        Linear(10e9, 1000), tiled=Linear(8e9, 100), offloaded=Linear(3e9, 1000), int8=Linear(6e9, 1000)
+    )
     assert footprint.fit(int(gigabytes * 1e9), megapixels * 10**6, int8=int8) == expected
 
 

@@ -12,6 +12,7 @@ from tests.conftest import Command
 from vrx.media.frame import Kind, Layout
 from vrx.media.masks import MaskTrack
 from vrx.media.probe import open_input
+from vrx.media.window import Window
 from vrx.pipeline import mask_growth
 from vrx.pipeline.mask_growth import Growth, dilate
 from vrx.pipeline.masking import JobMask
@@ -81,8 +82,12 @@ def test_a_still_mask_is_grown_once_and_one_that_changes_each_time(monkeypatch: 
         def at(self, time: Fraction) -> np.ndarray:
             return self.masks[time >= 3]
 
-    monkeypatch.setattr(mask_growth, "dilate", lambda mask, pixels: grown.append(pixels) or dilate(mask, pixels))
-    job = JobMask(cast(MaskTrack, Masks()), (), (60, 40), growth=Growth(2))
+    def counted(mask: np.ndarray, pixels: int) -> np.ndarray:
+        grown.append(pixels)
+        return dilate(mask, pixels)
+
+    monkeypatch.setattr(mask_growth, "dilate", counted)
+    job = JobMask(cast(MaskTrack, Masks()), (), Window(0, 0, 60, 40, (60, 40)), growth=Growth(2))
     found = [job.at(Fraction(number)) for number in range(5)]
     assert grown == [2, 2]
     assert [int(np.flatnonzero(mask.any(0))[0]) for mask in found] == [8, 8, 8, 13, 13]
@@ -94,7 +99,7 @@ def test_a_mask_that_was_found_says_so_and_a_person_s_does_not(clip: ClipMaker, 
     assert done.returncode == 0, done.stderr
     with open_input(tmp_path / "found.mkv", "found.mkv") as file:
         assert file.streams.video[0].metadata["title"] == "vrx mask"  # masks that exist have it
-    with MaskTrack(tmp_path / "found.mkv", (64, 48), [].append) as found:
+    with MaskTrack(tmp_path / "found.mkv", (64, 48), lambda _: None) as found:
         assert found.has_margin
-    with MaskTrack(source, (64, 48), [].append) as own:
+    with MaskTrack(source, (64, 48), lambda _: None) as own:
         assert not own.has_margin

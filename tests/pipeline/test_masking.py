@@ -93,8 +93,8 @@ def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path:
     job = Job(
         source="x", model=ModelSettings(), restore=restore, selection=SelectionSettings(), output=OutputSettings()
     )
-    with Reader(clip(frames=4), Span(), [].append) as reader:
-        found = open_masks(job, reader, [].append)
+    with Reader(clip(frames=4), Span(), lambda _: None) as reader:
+        found = open_masks(job, reader, lambda _: None)
         assert found is not None
         with found:
             columns = [np.flatnonzero(found.at(frame.time)[0]).tolist() for frame in reader.frames()]
@@ -102,14 +102,14 @@ def test_a_mask_and_boxes_are_joined_each_in_its_time(clip: ClipMaker, tmp_path:
     late = RestoreSettings(
         task=Task.INPAINT, mask=tmp_path / "m.png", mask_time=TimeRange(Fraction("0.04"), Fraction("0.12"))
     )
-    with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
-        found = open_masks(Job(**{**vars(job), "restore": late}), reader, [].append)
+    with Reader(tmp_path / "clip.mkv", Span(), lambda _: None) as reader:
+        found = open_masks(Job(**{**vars(job), "restore": late}), reader, lambda _: None)
         assert found is not None
         with found:
             assert [bool(found.at(frame.time).any()) for frame in reader.frames()] == [False, True, True, False]
     upscale = Job(**{**vars(job), "restore": RestoreSettings(task=Task.UPSCALE, scale=2)})
-    with Reader(tmp_path / "clip.mkv", Span(), [].append) as reader:
-        assert open_masks(upscale, reader, [].append) is None
+    with Reader(tmp_path / "clip.mkv", Span(), lambda _: None) as reader:
+        assert open_masks(upscale, reader, lambda _: None) is None
 
 
 @pytest.mark.parametrize(("name", "ends"), [("a.mkv", "0:00:00.480"), ("a.png", "0:00:00.000")])
@@ -128,8 +128,11 @@ def test_masks_and_boxes_that_begin_after_the_end_are_told(
         output=OutputSettings(),
     )
     notes: list[Note] = []
-    with Reader(source, Span(), notes.append) as reader, open_masks(job, reader, notes.append):
-        pass
+    with Reader(source, Span(), notes.append) as reader:
+        found = open_masks(job, reader, notes.append)
+        assert found is not None
+        with found:
+            pass
     assert [(note.code, note.text) for note in notes] == [
         ("empty-mask", f"a --mask begins at 0:00:00.500, and the video ends at {ends}: it fills nothing"),
         ("empty-mask", f"a --box begins at 0:00:09.000, and the video ends at {ends}: it fills nothing"),

@@ -61,7 +61,7 @@ def test_the_last_lines_of_a_long_output_are_shown() -> None:
     assert lines == [str(number) for number in range(11, 31)]
     heard.clear()
     assert run_command("head -c 9000 /dev/zero | tr '\\0' x", "a.mkv", {}, heard.append)
-    assert [len(event.facts["line"]) for event in heard if isinstance(event, events.Noted)] == [8000]
+    assert [len(str(event.facts["line"])) for event in heard if isinstance(event, events.Noted)] == [8000]
 
 
 def test_it_does_not_run_for_plans(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:

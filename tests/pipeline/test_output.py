@@ -45,7 +45,7 @@ def test_a_video_codec_does_not_make_pictures_nor_the_other_way_round() -> None:
     ],
 )
 def test_other_streams_are_cut_to_the_chosen_part(
-    start: int | None, end: int | None, frames: int | None, expected: tuple[int, int | None] | None
+    start: int | None, end: int | None, frames: int | None, expected: object
 ) -> None:
     first, last = (None if time is None else Fraction(time) for time in (start, end))
     assert copied_span(first, last, frames, Fraction(25)) == expected

@@ -3,6 +3,7 @@
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,9 +150,7 @@ def test_subfolders_are_kept_in_a_folder_for_results_only() -> None:
         ({"start": Fraction(1), "fps": Fraction(30)}, 1031),
     ],
 )
-def test_pictures_are_numbered_as_those_of_the_source(
-    here: Path, selection: dict[str, Fraction], expected: int
-) -> None:
+def test_pictures_are_numbered_as_those_of_the_source(here: Path, selection: dict[str, Any], expected: int) -> None:
     for number in range(1001, 1040):
         (here / f"f_{number}.png").touch()
     assert first_number(Path("f_%04d.png"), SelectionSettings(**selection)) == expected

@@ -72,6 +72,8 @@ def test_memory_of_a_large_model_is_that_of_the_result_s_size(
         short = make_plan(session)
     assert enough.memory == whole.whole.at(1280 * 960)
     assert enough.least_memory == memory_needed(entry, 1280 * 960) == enough.free_memory
+    assert enough.memory is not None
+    assert enough.least_memory is not None
     assert enough.least_memory < enough.memory
     assert not any("run out" in note for note in enough.notes)
     assert any(note.endswith("are free on cpu: it will run out of memory") for note in short.notes)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from vrx.models.family import BuildRequest, LoadedModel
+from vrx.models.loader import load_model
 from vrx.pipeline import pool
 from vrx.pipeline.pool import ModelPool
 from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
 
 CPU = ModelSettings(device="cpu", dtype="fp32")
@@ -17,8 +20,12 @@ DEBLUR = RestoreSettings(task=Task.DEBLUR)
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    load = pool.load_model
-    monkeypatch.setattr(pool, "load_model", lambda entry, request: found.append(entry.name) or load(entry, request))
+
+    def load(entry: Entry, request: BuildRequest) -> LoadedModel:
+        found.append(entry.name)
+        return load_model(entry, request)
+
+    monkeypatch.setattr(pool, "load_model", load)
     return found
 
 

@@ -1,6 +1,7 @@
 """--model as a function of the wish, the catalogue and the machine."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_names_are_heeded_or_refused() -> None:
         ("flashvsr", {"color_fix": "wavelet", "decoder": "full"}, True),
     ],
 )
-def test_options_that_a_model_does_not_heed_are_refused(name: str, wishes: dict[str, str], good: bool) -> None:
+def test_options_that_a_model_does_not_heed_are_refused(name: str, wishes: dict[str, Any], good: bool) -> None:
     model = ModelSettings(name=name, **wishes)
     if good:
         assert select_model(model, ENTRIES, UPSCALE, DeviceInfo()).entry.name == name

@@ -23,7 +23,7 @@ def test_an_open_job_knows_its_frames_and_its_target(clip: ClipMaker, tmp_path: 
 def test_a_cut_list_is_read(clip: ClipMaker, tmp_path: Path) -> None:
     (tmp_path / "cuts").write_text("2\n4\n")
     with open_session(make_job(clip("in.mkv"), selection={"scenes": str(tmp_path / "cuts")})) as session:
-        assert session.cuts == {2, 4}
+        assert session.cuts == frozenset({2, 4})
 
 
 def test_a_warning_is_sent_once(clip: ClipMaker) -> None:

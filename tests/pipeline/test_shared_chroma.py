@@ -102,7 +102,7 @@ def test_weights_are_those_of_swscale() -> None:
         picture = np.full((48, 48, 3), 128, np.uint8)
         picture[20, 20] = (255, 20, 20)
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p", interpolation=mode)
-        red = np.frombuffer(frame.planes[2], np.uint8).reshape(24, -1)[:, :24].astype(float) - 128
+        red = np.frombuffer(memoryview(frame.planes[2]), np.uint8).reshape(24, -1)[:, :24].astype(float) - 128
         mask = torch.zeros(1, 1, 48, 48)
         mask[..., 20, 20] = 1
         share = 1 - known_share(mask, STEPS, (DOWN[down], ACROSS[0]))[0, 0].numpy()

@@ -9,8 +9,10 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.clips import ClipMaker
 from tests.conftest import ROOT, Command
@@ -20,9 +22,10 @@ from tests.pipeline.jobs import make_job
 from vrx import events
 from vrx.batches import BatchSettings, Deadline
 from vrx.errors import DeviceError, Exit, FailedInputsError, InputError, OutputError, StoppedError, VrxError
-from vrx.pipeline import batch, memory, side_by_side
+from vrx.pipeline import memory, side_by_side
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.memory import BASE_MEMORY, HostMemory
+from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.side_by_side import SideBySide, Task, Worker, death_of, divide_threads
 from vrx.settings import Job, ModelSettings
 
@@ -145,7 +148,7 @@ def test_the_memory_of_each_job_is_estimated(clip: ClipMaker, tmp_path: Path, mo
 
 
 def test_threads_are_divided_unless_the_user_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side.torch, "get_num_threads", lambda: 9)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 9)
     task = Task(0, make_job("a.mkv"), None, 1)
     assert [divide_threads(task, count).job.model.threads for count in (1, 2, 20)] == [9, 4, 1]
     asked = replace(task, job=replace(task.job, model=ModelSettings(threads=3)))
@@ -229,7 +232,8 @@ def test_one_signal_ends_all_and_leaves_nothing(
         new_session=True,
     )
     assert child.stdout is not None
-    found, running = [], set()
+    found: list[dict[str, Any]] = []
+    running: set[str] = set()
     while len(running) < 2:
         found.append(json.loads(child.stdout.readline()))
         if found[-1]["type"] == "progress":
@@ -275,12 +279,12 @@ def test_errors_pass_between_processes(error: VrxError) -> None:
 
 def test_gpus_are_for_one_job_at_a_time(monkeypatch: pytest.MonkeyPatch, vrx: Command, clip: ClipMaker) -> None:
     clip("a.mkv", frames=1)
-    select = batch.ModelPool.select
+    select = ModelPool.select
 
-    def elsewhere(*arguments: object) -> object:
-        return replace(select(*arguments), device=side_by_side.torch.device("meta"))  # type: ignore[arg-type]
+    def elsewhere(*arguments: Any) -> Selection:
+        return replace(select(*arguments), device=torch.device("meta"))
 
-    monkeypatch.setattr(batch.ModelPool, "select", elsewhere)
+    monkeypatch.setattr(ModelPool, "select", elsewhere)
     done = vrx("upscale", "a.mkv", "--jobs", "2")
     assert done.returncode == 2
     assert "--jobs is for processors, and embedded runs on meta. Add --device cpu" in done.stderr

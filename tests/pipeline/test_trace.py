@@ -133,7 +133,7 @@ def test_other_files_stay_as_they_are(path: Path, make: Any, message: str) -> No
 def test_a_result_does_not_take_the_trace_s_name(clip: ClipMaker, tmp_path: Path) -> None:
     job = make_job(clip(), tmp_path / "out.mkv", overwrite=True)
     with pytest.raises(UsageError, match="is the file of --trace"):
-        Batch([job], [].append, BatchSettings(trace=tmp_path / "out.mkv"))
+        Batch([job], lambda _: None, BatchSettings(trace=tmp_path / "out.mkv"))
 
 
 def test_several_jobs_at_once_have_no_trace(path: Path) -> None:
@@ -148,7 +148,7 @@ STAGES = ("encode", "generate", "decode")
 
 def test_a_run_shows_every_chunk_in_every_stage(clip: ClipMaker, tmp_path: Path, path: Path) -> None:
     job = make_job(clip(frames=11, cuts=[6]), tmp_path / "out.mkv")
-    Batch([job], [].append, BatchSettings(trace=path)).restore_all()
+    Batch([job], lambda _: None, BatchSettings(trace=path)).restore_all()
     events = json.loads(path.read_text())
     spans = traces.check(events)
     assert spans["vrx read"].count("decode a frame") == 12  # and the end
@@ -174,7 +174,7 @@ def test_a_failed_run_shows_where(clip: ClipMaker, tmp_path: Path, path: Path, m
 
     monkeypatch.setattr(StageRunner, "step", fail)
     job = make_job(clip(), tmp_path / "out.mkv")
-    Batch([job], [].append, BatchSettings(trace=path)).restore_all()
+    Batch([job], lambda _: None, BatchSettings(trace=path)).restore_all()
     events = json.loads(path.read_text())
     traces.check([event for event in events if event["ph"] not in "stf"])
     marks = [event["name"] for event in events if event["ph"] == "i"]

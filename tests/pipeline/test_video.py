@@ -31,14 +31,14 @@ def test_a_copy_has_the_times_the_sound_and_the_pixels(clip: ClipMaker, tmp_path
 
 def test_a_reader_tells_what_it_reads(clip: ClipMaker) -> None:
     with VideoReader(clip("in.mkv", frames=12), start=0.2, frames=3) as video:
-        assert (video.size, video.fps, video.frame_count) == ((64, 48), 25, 3)
+        assert (video.size, video.fps, video.frame_count) == ((64, 48), Fraction(25), 3)
         assert repr(video).endswith("in.mkv', 64x48, 25 fps)")
         frames = list(video)
         assert [frame.time for frame in frames] == [Fraction(n, 25) for n in (5, 6, 7)]
         with pytest.raises(UsageError, match="read already"):
             iter(video)
     array, tensor = frames[0].to_numpy(), frames[0].to_tensor()
-    assert (array.shape, array.dtype) == ((48, 64, 3), np.uint8)
+    assert (array.shape, array.dtype) == ((48, 64, 3), np.dtype(np.uint8))
     assert (tuple(tensor.shape), tensor.dtype) == ((3, 48, 64), torch.float32)
     assert np.abs(array / 255 - tensor.permute(1, 2, 0).numpy()).max() < 0.003
 
@@ -141,9 +141,9 @@ def test_a_file_without_frames_is_no_file(clip: ClipMaker, tmp_path: Path) -> No
 
 def test_a_closed_writer_takes_no_frame(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "out.mkv", size=(64, 48), fps=25) as writer:
-        writer.write(np.zeros((48, 64, 3), np.uint8))
+        writer.write(np.zeros((48, 64, 3), np.dtype(np.uint8)))
     with pytest.raises(UsageError, match=r"out\.mkv is closed"):
-        writer.write(np.zeros((48, 64, 3), np.uint8))
+        writer.write(np.zeros((48, 64, 3), np.dtype(np.uint8)))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_name_that_is_too_long_is_one_line() -> None:
 
 def test_a_writer_that_is_dropped_leaves_nothing(tmp_path: Path) -> None:
     out = VideoWriter(tmp_path / "out.mkv", size=(64, 48), fps=25, codec="ffv1")
-    out.write(np.zeros((48, 64, 3), np.uint8))
+    out.write(np.zeros((48, 64, 3), np.dtype(np.uint8)))
     process = out._writer._encoder._process
     assert process.poll() is None
     del out

@@ -182,7 +182,9 @@ def test_a_network_that_gets_a_branch_for_later_frames_begins_as_it_was() -> Non
     larger = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2, later_blocks=1))
     larger.load_state_dict(grown(plain.state_dict(), larger))
     assert larger.later is not None
-    assert torch.equal(larger.later.blocks[0].first.weight, plain.blocks[0].first.weight)
+    assert torch.equal(
+        larger.get_parameter("later.blocks.0.first.weight"), plain.get_parameter("blocks.0.first.weight")
+    )
     clip, levels, motion = torch.rand(1, 3, 3, 6, 6), torch.rand(1, 3), torch.rand(1, 3, 2, 6, 6)
     start = PreviousFrame(torch.rand(1, 8, 6, 6), torch.rand(1, 3, 6, 6))
     expected, *_ = plain(4, clip, levels, start, ClipMotion(motion))

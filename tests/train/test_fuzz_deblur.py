@@ -14,7 +14,8 @@ from vrx.weights.hashes import packaged_path
 
 
 def case_of(low: int, truth: int) -> Case:
-    return Case(*(np.full((2, 24, 32, 3), value, np.uint8) for value in (low, truth)), None, "even")
+    even = [np.full((2, 24, 32, 3), value, np.uint8) for value in (low, truth)]
+    return Case(even[0], even[1], None, "even")
 
 
 def test_gain_is_that_of_luma() -> None:

@@ -181,7 +181,9 @@ def test_spectral_norms_are_one_after_they_were_renewed() -> None:
     judges = instavsr_losses.Judges(TINY)
     for _ in range(30):
         judges.renew_norms()
-    norm = torch.linalg.matrix_norm(judges.pixel.leave.weight.detach().flatten(1), 2)
+    weight = judges.pixel.leave.weight
+    assert isinstance(weight, torch.Tensor)
+    norm = torch.linalg.matrix_norm(weight.detach().flatten(1), 2)
     assert float(norm) == pytest.approx(1.0, rel=0.02)
 
 

@@ -97,7 +97,9 @@ def test_steps_move_the_network_and_go_on_where_they_stopped(clips: Path, tmp_pa
 def test_only_one_use_moves_where_that_is_asked(clips: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     network = EmbeddedNetwork(SMALL)
-    torch.nn.init.normal_(network.heads["deblur"].weight, std=0.01)  # zero, it would hold back what is before it
+    torch.nn.init.normal_(
+        network.get_parameter("heads.deblur.weight"), std=0.01
+    )  # zero, it would hold back what is before it
     save_file(network.state_dict(), start)
     embedded.train(arguments(clips, tmp_path / "out", start=start, only=["deblur"]))
     before, after = load_file(start), load_file(tmp_path / "out" / "embedded.safetensors")
@@ -146,10 +148,13 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     pack.main()
     found = load_networks(out)
     assert torch.equal(found.enlarging.recall.weight, made.recall.weight)
-    assert torch.equal(found.degradation.head[0].weight, damage.head[0].weight)
+    assert torch.equal(found.degradation.get_parameter("head.0.weight"), damage.get_parameter("head.0.weight"))
     assert torch.equal(found.network.weight, parts.network.weight)
-    assert torch.equal(found.diagnosis.causes[0].weight, parts.diagnosis.causes[0].weight)
-    assert torch.equal(found.guard.members[0][0].weight, parts.guard.members[0][0].weight)
+    assert torch.equal(
+        found.diagnosis.get_parameter("causes.0.weight"), parts.diagnosis.get_parameter("causes.0.weight")
+    )
+    name = "members.0.0.weight"
+    assert torch.equal(found.guard.get_parameter(name), parts.guard.get_parameter(name))
     assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(out).items()
 
     torch.nn.init.ones_(made.recall.weight)

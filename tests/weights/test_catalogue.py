@@ -158,8 +158,7 @@ def test_every_entry_of_the_catalogue_is_whole() -> None:
 
 
 def test_files_of_unknown_size_have_half_precision_at_least() -> None:
-    part = {"role": "a", "repo": "x/y", "path": "m.safetensors"}
-    parts = tuple(PartFile(**part, size=size) for size in (100, None))
+    parts = tuple(PartFile(role="a", repo="x/y", path="m.safetensors", size=size) for size in (100, None))
     entry = Entry(name="m", family="toy", tasks=(), license="", source="", parts=parts)
     assert entry.minimum_size == 100
     assert replace(entry, parameters=1000).minimum_size == 2000

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from vrx.errors import ModelError
 from vrx.events import Note
-from vrx.weights import backend, download, store, transfer
+from vrx.weights import download, store, transfer
 from vrx.weights.backend import DownloadTask
 from vrx.weights.catalogue import Entry, PartFile
 from vrx.weights.download import Downloader, announcement, throttle, with_sizes
@@ -68,7 +68,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
         progress(len(CONTENT[request.name]), request.size)
 
     monkeypatch.setattr(store, "HUB", found)
-    monkeypatch.setattr(backend.transfer, "fetch", fetch)
+    monkeypatch.setattr(transfer, "fetch", fetch)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return found
 

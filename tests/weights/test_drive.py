@@ -3,6 +3,7 @@
 import itertools
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def test_a_busy_server_is_asked_again(pull: Pull, drive: Drive) -> None:
 
 def test_pauses_before_asking_again_double(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(backend.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     monkeypatch.setattr(backend, "QUERY_PAUSE", 0.5)
     drive.status = [429, 503]
     source = backend.DriveSource.of(PartFile(**part(drive)))  # type: ignore[arg-type]
@@ -253,10 +254,10 @@ def test_two_hundred_folders_are_searched_and_no_more(drive: Drive, monkeypatch:
     """The root counts, too."""
     source, count = backend.DriveSource.of(PartFile(**part(drive))), 0  # type: ignore[arg-type]
 
-    def contents(source: object, folder: backend.DriveItem) -> list[backend.DriveItem]:
+    def contents(source: object, folder: DriveItem) -> list[DriveItem]:
         if folder.path:
-            return [backend.DriveItem(f"{folder.path}/model.pt", folder.id, is_folder=False)]
-        return [backend.DriveItem(f"{number}", f"{number}", is_folder=True) for number in range(count)]
+            return [DriveItem(f"{folder.path}/model.pt", folder.id, is_folder=False)]
+        return [DriveItem(f"{number}", f"{number}", is_folder=True) for number in range(count)]
 
     monkeypatch.setattr(backend, "list_folder", contents)
     count = 199

@@ -17,7 +17,7 @@ from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, check_rep
 from vrx.errors import ModelError
 from vrx.weights import sharded
 
-TRANSFORMER = {"role": "transformer", "repo": REPO, "path": "x.bin"}
+TRANSFORMER: dict[str, object] = {"role": "transformer", "repo": REPO, "path": "x.bin"}
 OTHER = {"role": "autoencoder", "repo": REPO, "path": "y.bin"}
 
 

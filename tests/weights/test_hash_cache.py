@@ -26,7 +26,12 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are hashed."""
     found: list[Path] = []
     sha256 = hashes.sha256
-    monkeypatch.setattr(hash_cache.hashes, "sha256", lambda path: found.append(path) or sha256(path))
+
+    def noted(path: Path) -> str:
+        found.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(hashes, "sha256", noted)
     return found
 
 

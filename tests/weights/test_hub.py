@@ -91,7 +91,7 @@ def test_wrong_bytes_are_set_aside(command: Pull, hub: Hub, tmp_path: Path) -> N
 
 
 def test_a_hash_of_the_catalogue_that_differs_is_refused(command: Pull, hub: Hub) -> None:
-    part = {"role": "transformer", "repo": REPO, "path": "x.bin", "sha256": "0" * 64}
+    part: dict[str, object] = {"role": "transformer", "repo": REPO, "path": "x.bin", "sha256": "0" * 64}
     assert "is corrupt" in message(command("models", "pull", "mine", parts=[part]))
     part = {"role": "transformer", "repo": REPO, "path": "x.bin", "size": 5}
     assert "5 in the catalogue" in message(command("models", "pull", "mine", parts=[part]))

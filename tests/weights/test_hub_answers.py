@@ -1,6 +1,7 @@
 """How single answers of the Hub are read, without a server."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -36,7 +37,7 @@ def test_a_part_is_a_file_of_its_repository() -> None:
         (False, {}, None),
     ],
 )
-def test_the_size_of_a_file(redirect: bool, headers: dict[str, str], size: int | None) -> None:
+def test_the_size_of_a_file(redirect: bool, headers: dict[str, Any], size: int | None) -> None:
     assert hub.stated_size(answer(**headers), redirect) == size
 
 

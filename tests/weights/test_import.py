@@ -32,7 +32,7 @@ def in_shards(folder: Path, tensors: dict[str, torch.Tensor], suffix: str = "saf
     """A folder with an index and two files."""
     folder.mkdir()
     names = sorted(tensors)
-    placed = {}
+    placed: dict[str, str] = {}
     for number, chosen in enumerate((names[::2], names[1::2]), 1):
         shard = f"model-{number}.{suffix}"
         placed |= dict.fromkeys(chosen, shard)

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,9 +63,9 @@ def served(hub: Hub, files: dict[str, bytes], tmp_path: Path) -> dict[str, str]:
             digest = hashlib.sha256(files[path]).hexdigest()
             text += [f"[[measures.{name}.parts]]", f'role = "{role}"', f'repo = "{REPO}"', f'path = "{path}"']
             text.append(f'sha256 = "{digest}"')
-    path = tmp_path / "own.toml"
-    path.write_text("\n".join(text))
-    return {"VRX_WEIGHTS_FILE": str(path)}
+    own = tmp_path / "own.toml"
+    own.write_text("\n".join(text))
+    return {"VRX_WEIGHTS_FILE": str(own)}
 
 
 def videos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -73,8 +75,8 @@ def videos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return truth, noisy(truth)
 
 
-def overall(done: object) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])  # type: ignore[attr-defined]
+def overall(done: CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,9 +174,10 @@ def test_five_answers_in_a_row_that_bring_nothing_are_enough(pull: Pull, server:
 
 
 def test_pauses_between_attempts_double(pull: Pull, server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata, pauses = hub.query(SOURCE), []
+    metadata = hub.query(SOURCE)
+    pauses: list[float] = []
     monkeypatch.setattr(transfer, "PAUSE", PAUSE)
-    monkeypatch.setattr(transfer.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     server.status = [503] * 50
     with pytest.raises(ModelError):
         transfer.fetch(hub.make_request(SOURCE, metadata, ""), lambda *_: None)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -99,7 +100,7 @@ class Session:
         refuse_clashes([(job, self.destination)])
         logger.debug("%s: model %s on %s, result %s", job.source, self.entry.name, self.device, self.output or "-")
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

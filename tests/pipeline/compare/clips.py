@@ -44,7 +44,7 @@ def write_luma(path: Path, plane: np.ndarray, pix_fmt: str, transfer: int = 1, f
     deep = "10" in pix_fmt
     kind = np.uint16 if deep else np.uint8
     for number, target in enumerate(frame.planes):
-        rows = np.frombuffer(target, kind).reshape(target.height, -1)
+        rows = np.frombuffer(memoryview(target), kind).reshape(target.height, -1)
         rows[:] = 512 if deep else 128
         if not number:
             rows[:, : plane.shape[1]] = plane

@@ -23,7 +23,7 @@ from vrx.pipeline.compare import progress, run
 from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures, Means
 from vrx.pipeline.compare.pairing import Opening, find_delay
 from vrx.pipeline.compare.placing import Placement, Region, find_part, find_shift, gray, place
-from vrx.pipeline.compare.results import FrameResult, FrameTable
+from vrx.pipeline.compare.results import Comparison, FrameResult, FrameTable
 
 
 def tensor(picture: np.ndarray) -> torch.Tensor:
@@ -36,7 +36,7 @@ def known(figures: Figures, name: str) -> float:
     return value
 
 
-def codes(found: run.Comparison) -> set[str]:
+def codes(found: Comparison) -> set[str]:
     return {note.code for note in found.notes}
 
 

@@ -168,7 +168,7 @@ def test_the_better_of_two_is_marked_by_what_the_figure_means() -> None:
 def test_pictures_stay_within_their_bytes() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (1080, 1600, 3), np.uint8)
     assert len(images.jpeg(noise)) <= 2 * images.PICTURE_BYTES
-    smooth = cv2.resize(noise[:20, :20], (1600, 1080))
+    smooth = cv2.resize(noise[:20, :20], (1600, 1080)).astype(np.uint8, copy=False)
     assert len(images.jpeg(smooth)) <= images.PICTURE_BYTES
     assert images.fitted(torch.zeros(3, 100, 4000)).shape == (40, images.SIDE, 3)
     exact = cv2.imdecode(np.frombuffer(images.jpeg(np.full((16, 16, 3), (200, 30, 90), np.uint8)), np.uint8), 1)
@@ -185,8 +185,13 @@ def test_the_excerpt_is_where_the_videos_differ_most() -> None:
         maker.add([flat, flat + np.uint8(level)], n, time, float(level))
     found = maker.result()
     assert isinstance(found, Excerpt)
-    assert (found.start, found.first, len(found.times), found.size) == (SECONDS, SECONDS * 10, SECONDS * 10, (30, 20))
-    with av.open(io.BytesIO(found.content)) as box:
+    assert (found.start, found.first, len(found.times), found.size) == (
+        Fraction(SECONDS),
+        SECONDS * 10,
+        SECONDS * 10,
+        (30, 20),
+    )
+    with av.open(io.BytesIO(found.content), "r") as box:
         stream = box.streams.video[0]
         assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 30, 40)
         frames = list(box.decode(stream))

@@ -30,9 +30,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     hostile = "<img src=x onerror=document.title=1>&\"'.mkv"
     levels = {hostile: DARK, "b.mkv": BRIGHT, "t.mkv": TRUTH}
-    videos = [write(folder / name, ramp(level)) for name, level in levels.items()]
+    first, second, truth = (write(folder / name, ramp(level)) for name, level in levels.items())
     page = folder / "page.html"
-    api.write_page(api.compare(*videos), page, NAMES, f"vrx compare '{hostile}' </code><b>x")
+    api.write_page(api.compare(first, second, truth), page, NAMES, f"vrx compare '{hostile}' </code><b>x")
     return page
 
 

@@ -42,9 +42,9 @@ def time(number: int) -> Fraction:
 
 def lettering(text: str) -> NDArray[np.float32]:
     """How opaque white letters are, 0 to 1, [184, 320]: in the upper left corner."""
-    canvas = np.zeros(SIZE[::-1], np.uint8)
+    canvas: NDArray[np.uint8] = np.zeros(SIZE[::-1], np.uint8)
     cv2.putText(canvas, text, (14, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2, cv2.LINE_AA)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / np.float32(255)
 
 
 def overlaid(luma: Luma, opacity: NDArray[np.float32]) -> Luma:

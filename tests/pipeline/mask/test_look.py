@@ -54,7 +54,7 @@ def test_letters_are_of_one_light_sharp_three_and_near_a_corner() -> None:
 
     base = still() // 2
     assert has(overlaid(base, LETTERS))
-    assert not has(overlaid(base, cv2.GaussianBlur(LETTERS, (0, 0), 3)))
+    assert not has(overlaid(base, cv2.GaussianBlur(LETTERS, (0, 0), 3).astype(np.float32)))
     assert not has(overlaid(base, (lettering("K") > 0.5).astype(np.float32)))
     assert not has(overlaid(base, np.roll(LETTERS, (60, 90), (0, 1))))  # in the middle
     assert not has(overlaid(base, np.roll(LETTERS, (-22, 0), (0, 1))))  # at the border

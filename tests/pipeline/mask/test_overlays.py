@@ -132,7 +132,7 @@ def drift(frames: int, step: float) -> Iterator[Luma]:
     """A camera that moves by parts of a pixel."""
     whole = texture()
     for number in range(frames):
-        shift = np.float32([[1, 0, -60 - step * number], [0, 1, -60 - step * number / 2]])
+        shift = np.array([[1, 0, -60 - step * number], [0, 1, -60 - step * number / 2]], np.float32)
         yield cv2.warpAffine(whole, shift, SIZE, flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 

@@ -118,7 +118,7 @@ def test_it_is_masked_and_told(tmp_path: Path) -> None:
     (found,) = result.finds  # its pixels are not dead ones
     assert (found.kind, found.frames, found.count) == ("scratch", 24, 1)
     assert result.mask is not None
-    with MaskTrack(result.mask, (WIDTH, HEIGHT), [].append) as track:
+    with MaskTrack(result.mask, (WIDTH, HEIGHT), lambda _: None) as track:
         mask = track.at(Fraction(12, RATE))
     assert mask[:, round(WHERE)].mean() > 0.97
     assert not mask[:, : round(WHERE) - 20].any()

@@ -70,12 +70,13 @@ def test_places_lie_in_the_part_that_a_run_restores(clip: ClipMaker) -> None:
 def test_places_lie_where_something_is_masked(clip: ClipMaker) -> None:
     boxes = tuple(parse_box(f"0,0,4,4@{time}") for time in ("1-1.4", "1.2-2", "3-3.2", "9-"))
     mask = RestoreSettings(task=Task.INPAINT, mask=Path("m.png"), mask_time=TimeRange(Fraction(3)), boxes=boxes[:2])
+    cases: list[tuple[RestoreSettings, int, list[tuple[int, int | Fraction]]]] = [
+        (RestoreSettings(task=Task.INPAINT, boxes=boxes), 5, [(1, 2), (3, Fraction(16, 5))]),
+        (RestoreSettings(task=Task.INPAINT, boxes=boxes[2:]), 10, [(3, Fraction(16, 5))]),
+        (mask, 5, [(1, 2), (3, 4)]),
+    ]
     with source_of(clip(frames=100)) as (source, _):
-        for restore, length, spans in (
-            (RestoreSettings(task=Task.INPAINT, boxes=boxes), 5, [(1, 2), (3, Fraction(16, 5))]),
-            (RestoreSettings(task=Task.INPAINT, boxes=boxes[2:]), 10, [(3, Fraction(16, 5))]),
-            (mask, 5, [(1, 2), (3, 4)]),
-        ):
+        for restore, length, spans in cases:
             times = [place.time for place in choose_places(source, length * TICK, masked_times(restore))]
             assert all(any(begin <= time < end for begin, end in spans) for time in times)
             assert all(after - before >= length * TICK for before, after in pairwise(times))

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_a_scene_out_of_reach_is_joined_some_frames_before(two_shots: Path) -> N
 
 def test_a_run_begins_a_scene_too(two_shots: Path) -> None:
     found = stretch(two_shots, 12 * TICK)
-    assert (found.start, found.lead, found.complete) == (0, 12, True)
+    assert (found.start, found.lead, found.complete) == (Fraction(0), 12, True)
     found = stretch(two_shots, 75 * TICK, start=70 * TICK)
     assert (found.start, found.lead, found.complete) == (70 * TICK, 5, True)
 
@@ -93,7 +94,7 @@ def test_what_is_left_at_the_end_is_shown(two_shots: Path) -> None:
 
 
 @pytest.mark.parametrize("selection", [{}, {"end": Fraction(1)}, {"frames": 25}, {"start": Fraction(1), "frames": 5}])
-def test_a_place_outside_of_the_run_is_refused(two_shots: Path, selection: dict[str, object]) -> None:
+def test_a_place_outside_of_the_run_is_refused(two_shots: Path, selection: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"--at 0:00:04\.000 is past the end of clip\.mkv, which ends at 0:00:0[14]\."):
         stretch(two_shots, 4, **selection)
     if "start" in selection:

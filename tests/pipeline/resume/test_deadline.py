@@ -39,7 +39,7 @@ class AfterCalls(Deadline):
     @property
     def passed(self) -> bool:
         object.__setattr__(self, "calls", self.calls - 1)  # type: ignore[attr-defined]
-        return self.calls < 0  # type: ignore[attr-defined,no-any-return]
+        return self.calls < 0  # type: ignore[attr-defined]
 
 
 def stop(job: Job, calls: int) -> events.Stopped:

@@ -244,7 +244,7 @@ def test_a_run_stopped_before_its_first_part_leaves_nothing(
 
 def test_two_runs_do_not_write_one_result(clip: ClipMaker, tmp_path: Path) -> None:
     wanted = job(clip("in.mkv", frames=20), tmp_path / "out.mkv")
-    refused = []
+    refused: list[bool] = []
 
     def watch(event: Event) -> None:
         if isinstance(event, events.Advanced) and not refused:
@@ -332,7 +332,7 @@ def killed_before_clearing(wanted: Job, monkeypatch: pytest.MonkeyPatch) -> None
     "changes", [{"overwrite": False}, {"overwrite": True}, {"overwrite": False, "skip_existing": True}]
 )
 def test_a_result_that_its_run_published_counts_as_done_and_the_rest_is_cleared(
-    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, bool]
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     wanted = job(clip(frames=2 * SEGMENT_FRAMES + 2, size=(32, 24)), tmp_path / "out.mkv", **changes)
     killed_before_clearing(wanted, monkeypatch)

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vrx.pipeline.spans import result
 from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
 from vrx.pipeline.spans.result import local_means, restore_in_spans
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
+from vrx.scenes.detect import Boundary
 from vrx.settings import Job, RestoreSettings, Task
 
 SIZE = (32, 24)
@@ -41,7 +43,7 @@ def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "SEGMENT_FRAMES", 16)
 
 
-def spans_of(job: Job, least: int = 16) -> tuple[list[SpanWork], list[tuple[object, ...]]]:
+def spans_of(job: Job, least: int = 16) -> tuple[list[SpanWork], list[tuple[Fraction, Boundary, bytes]]]:
     """The spans of a job, and all its frames as one pass gives them."""
     with open_session(job) as session:
         frames = list(find_boundaries(session))
@@ -92,7 +94,7 @@ def test_a_span_survives_json(clip: ClipMaker) -> None:
 
 
 @pytest.mark.parametrize("change", [{"checksum": 1}, {"frames": FRAMES + 1}, {"head": 1}, {"begin": Fraction(99)}])
-def test_other_frames_than_those_found_are_refused(clip: ClipMaker, change: dict[str, object]) -> None:
+def test_other_frames_than_those_found_are_refused(clip: ClipMaker, change: dict[str, Any]) -> None:
     works, _ = spans_of(make_job(clip(frames=FRAMES, cuts=CUTS), clip.folder / "out.mkv"))
     work = replace(works[-1], span=replace(works[-1].span, **change))
     with PartSession(work, events.ignore, ModelPool()) as session, pytest.raises(WrongFramesError):
