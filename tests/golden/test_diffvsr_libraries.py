@@ -84,7 +84,8 @@ def sizes(kind: type[BackboneConfig], table: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("case", cases("stream_diffvsr"))
 @torch.inference_mode()
 def test_every_step_of_every_frame(case: Case) -> None:
-    io, parts, previous = case.io(), networks(case), None
+    io, parts = case.io(), networks(case)
+    previous: Tensor | None = None
     frames = io["frames"].permute(0, 3, 1, 2).float() / 127.5 - 1
     for number, frame in enumerate(frames):
         latent, residuals = io["noise"][number][None], None

@@ -84,8 +84,8 @@ def test_chunks_see_the_chunk_before(case: Case) -> None:
         rows = mine[0].transpose(1, 2)
         close(rows, io[f"stream.cache_{name}0"].reshape(1, -1, *rows.shape[2:])[:, -rows.shape[1] :], case.tolerance)
     tiled = torch.zeros_like(latent)
-    rows, columns = (spans(length, config["tile"], config["tile_stride"]) for length in latent.shape[-2:])
-    for row, column in product(rows, columns):
+    tiles = (spans(length, config["tile"], config["tile_stride"]) for length in latent.shape[-2:])
+    for row, column in product(*tiles):
         restored, _ = restore(latent[..., row.whole, column.whole])
         tiled[..., row.counted, column.counted] = restored[..., row.inside, column.inside]
     close(tiled, io["tiled.x0"], case.tolerance)
@@ -177,7 +177,7 @@ def test_the_procedure(case: Case) -> None:
     size = (config["processing_height"], config["processing_width"])
     runners = [StageRunner(stage) for stage in stages]
     for runner in runners:
-        runner.start(SceneStart(0, tuple(x.shape[-2:]), size))
+        runner.start(SceneStart(0, (x.shape[-2], x.shape[-1]), size))
     raw: list[Tensor] = []
     net.decoder.output_head.register_forward_hook(lambda _, __, out: raw.append(out))
     tolerance, restored = config["tolerance"], []

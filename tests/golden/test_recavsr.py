@@ -110,7 +110,8 @@ def test_what_layers_keep(case: Case) -> None:
 @pytest.mark.parametrize("case", cases("recavsr_blocks"))
 def test_the_plan_of_blocks(case: Case) -> None:
     for plan in case.config["cases"]:
-        begin, found = 0, []
+        begin = 0
+        found: list[list[int]] = []
         while begin < plan["frames"]:
             valid = min(SCHEDULE.size(len(found)), plan["frames"] - begin)
             found.append([begin, valid, valid + SCHEDULE.padding(valid, not found)])

@@ -13,6 +13,7 @@ from vrx.models.resizing import crop
 from vrx.models.room import Room
 from vrx.models.runner import SceneRunner
 from vrx.models.tiling import Tiling
+from vrx.networks.grouped_attention import FrameMemory
 from vrx.networks.relayvsr.key_frames import TIMESTEP, KeyFrameConfig, KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SmallConfig, SmallTransformer
 from vrx.weights.key_mapping import to_native_keys
@@ -36,7 +37,7 @@ def test_the_small_transformer(case: Case) -> None:
     for layer in (0, net.config.depth - 1):
         close(start.keys[layer], io[f"memory.start.block.{layer}.key"], case.tolerance)
         close(start.values[layer], io[f"memory.start.block.{layer}.value"], case.tolerance)
-    recent = []
+    recent: list[FrameMemory] = []
     for number, frame in enumerate(io["lr"].split(1)):
         recent = recent[-(net.config.window_size - 1) :]
         out, own = net(frame, start, end, recent)
@@ -104,7 +105,13 @@ def test_the_whole_pipeline(case: Case, monkeypatch: pytest.MonkeyPatch) -> None
     runner.start(SceneStart(0, (height, width), (4 * height, 4 * width)))
     generate = runner.runners["generate"].stage
     step = generate.step
-    monkeypatch.setattr(generate, "step", lambda *a: (latents.extend((out := step(*a))[0].latents), out)[1])
+
+    def noted(*given: Any) -> Any:
+        out = step(*given)
+        latents.extend(out[0].latents)
+        return out
+
+    monkeypatch.setattr(generate, "step", noted)
     for begin, end in (window["emitted"] for window in plan["windows"]):
         found.append(runner.step(DeviceChunk(frames[begin : end + 1])).frames)
     for key, latent in zip(plan["key_frames"], latents, strict=True):

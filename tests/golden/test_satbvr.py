@@ -109,7 +109,7 @@ def adapter(case: Case, network: nn.Module) -> dict[str, Tensor]:
     lora, found = case.config["lora"], {}
     for key in lora["keys"]:
         target, side = key.removesuffix(".weight").split(".lora_")
-        rows, columns = network.get_submodule(target).weight.shape
+        rows, columns = network.get_parameter(f"{target}.weight").shape
         found[key] = [lora["rank"], columns] if side == "A" else [rows, lora["rank"]]
     return described_weights(found, case.config["weights"]["lora_gain"])
 

@@ -19,7 +19,7 @@ pytestmark = needs_extra
 
 def autoencoder(config: dict[str, Any]) -> CogVideoAutoencoder:
     """The network of a case, filled by the formula."""
-    sizes = {n: tuple(v) if isinstance(v, list) else v for n, v in config["autoencoder"].items()}
+    sizes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in config["autoencoder"].items()}
     known = {n: v for n, v in sizes.items() if n in vars(AutoencoderConfig())}
     network: CogVideoAutoencoder = fill_by_formula(
         CogVideoAutoencoder(AutoencoderConfig(**known)), config["weights"]["gain"]["autoencoder"]
@@ -97,10 +97,17 @@ def test_a_scene_of_any_allowed_length(frames: int, latents: int) -> None:
 def test_what_waits_for_the_next_call_is_only_what_is_read() -> None:
     network = small()
     waiting: list[ConvCache] = []
-    _, caches = network.decode(torch.zeros(1, 16, 3, 2, 2), [], lambda cache: waiting.append(cache) or cache)
+
+    def offload(cache: ConvCache) -> ConvCache:
+        waiting.append(cache)
+        return cache
+
+    _, caches = network.decode(torch.zeros(1, 16, 3, 2, 2), [], offload)
     assert waiting == caches
     convolutions = [
-        name for name, module in network.decoder.named_modules() if getattr(module, "time_kernel_size", 0) > 1
+        name
+        for name, module in network.get_submodule("decoder").named_modules()
+        if getattr(module, "time_kernel_size", 0) > 1
     ]
     assert len(caches[0].store) == len(convolutions)
     assert not any(name.endswith("conv_y") for name in caches[0].store)

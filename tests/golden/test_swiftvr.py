@@ -175,8 +175,9 @@ def test_the_procedure(case: Case) -> None:
         Decode(StreamingPass(net.decode_step, Tiling("off"), (1, SPATIAL)), CPU),
     )
     runners = [StageRunner(stage) for stage in stages]
+    size = (x.shape[-2], x.shape[-1])
     for runner in runners:
-        runner.start(SceneStart(0, tuple(x.shape[-2:]), tuple(x.shape[-2:])))
+        runner.start(SceneStart(0, size, size))
     tolerance, restored = config["tolerance"], []
     for number, (chunk, count) in enumerate(chunks(x, schedule(latents, latents + 1))):
         encoded = runners[0].step(chunk)

@@ -39,7 +39,7 @@ def test_streams(case: Case, mode: str) -> None:
     timestep = config["timestep"]
     sigma = nearest_sigma(timestep, config["timestep_shift"], config["train_timesteps"])
     assert sigma == pytest.approx(float(io["sigma"]), abs=1e-7)
-    cache = net.allocate(*latent.shape[-2:], window, block)
+    cache = net.allocate(latent.shape[-2], latent.shape[-1], window, block)
     conditions = net.conditions(timestep, io["context"])
     flow = torch.cat([net.step(part, conditions, cache) for part in latent.split(block, 2)], 2)
     close(flow, io[f"{mode}.flow"], case.tolerance)

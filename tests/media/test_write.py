@@ -19,7 +19,7 @@ from vrx.media import ffmpeg, signals
 from vrx.media.atomic import count_frames
 from vrx.media.encoders import choose_layout, default_encoder, find_encoder
 from vrx.media.ffmpeg_args import build_arguments
-from vrx.media.frame import Color, Frame, Kind, Layout, Plane
+from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.hdr10 import Hdr10Metadata, can_store, ffmpeg_options
 from vrx.media.orientation import Orientation, read_orientation
 from vrx.media.preflight import black_frame
@@ -50,9 +50,8 @@ def target(path: Path, codec: str = "ffv1", layout: Layout = RGB, **changes: obj
 def frames(times: list[int], layout: Layout = RGB) -> Iterator[Frame]:
     for number, time in enumerate(times):
         picture = scenery(number, (64, 48))
-        deep = picture.astype(np.uint16) << np.uint16(layout.depth - 8)
-        samples: Plane = picture if layout.depth == 8 else deep
-        planes: list[Plane] = [np.ascontiguousarray(samples[..., c]) for c in range(3)]
+        kind = np.uint8 if layout.depth == 8 else np.uint16
+        planes: list[np.ndarray] = [np.left_shift(picture[..., c].astype(kind), layout.depth - 8) for c in range(3)]
         if layout.kind is Kind.YUV:
             step_y, step_x = 1 << layout.shift_y, 1 << layout.shift_x
             planes[1:] = [np.ascontiguousarray(p[::step_y, ::step_x]) for p in planes[1:]]

@@ -148,9 +148,9 @@ def streamdiffvsr(folder: Path) -> Path:
         "norm_num_groups": 4,
         "attention_head_dim": 4,
     }
-    text = {"num_attention_heads": 2, "hidden_act": "gelu"}
+    text: dict[str, Any] = {"num_attention_heads": 2, "hidden_act": "gelu"}
     vae = {"_class_name": "TemporalAutoencoderTiny", "num_encoder_blocks": [1, 3, 3], "scaling_factor": 1.0}
-    layers = {"vocab_size": 20, "hidden_size": TEXT, "intermediate_size": 32, "num_hidden_layers": 2}
+    layers: dict[str, Any] = {"vocab_size": 20, "hidden_size": TEXT, "intermediate_size": 32, "num_hidden_layers": 2}
     networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {
         "unet": (Unet(UnetConfig(**sizes)), {"_class_name": "UNet2DConditionModel", **sizes}),
         "controlnet": (

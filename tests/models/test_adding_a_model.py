@@ -1,6 +1,6 @@
 """What vrx/models/README.md says about adding a model: a network, a model's file, a registry line, weights.toml."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import vrx
 from tests.clips import ClipMaker
 from vrx import api
-from vrx.models.base import ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
+from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.components import Component
 from vrx.models.family import Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
@@ -87,7 +87,7 @@ class Restore(Stage[DeviceChunk, RestoredChunk, Tensor | None]):
 class ToyRestorer:
     def __init__(self, network: ToyNetwork) -> None:
         self.schedule, self.scale = SCHEDULE, 1
-        self.stages = {"restore": Restore(network)}
+        self.stages: Mapping[str, AnyStage] = {"restore": Restore(network)}
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ path = "toy.safetensors"
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The family in the registry, its entry in a catalogue, and a checkpoint that averages two frames."""
     monkeypatch.setitem(FAMILIES, FAMILY.name, FAMILY)
     monkeypatch.setenv("VRX_HOME", str(tmp_path / "home"))

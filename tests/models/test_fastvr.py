@@ -147,7 +147,9 @@ def test_the_transformer_has_the_published_tiles_unless_told_otherwise() -> None
 def test_a_tile_is_a_stream_of_its_own_and_half_of_what_overlaps_counts(folder: Path) -> None:
     x = clip(26, (32, 416))
     plain, tiled = restorer(folder, tile="off"), restorer(folder, tile="256")
-    whole_latents, tiled_latents, alone = [], [], []
+    whole_latents: list[Tensor] = []
+    tiled_latents: list[Tensor] = []
+    alone: list[Tensor] = []
     for system, found in ((plain, whole_latents), (tiled, tiled_latents), (plain, alone)):
         scene = SceneStart(0, (32, 416), (32, 416))
         encode, generate = plain.stages["encode"], system.stages["generate"]
@@ -169,7 +171,7 @@ def test_a_tile_is_a_stream_of_its_own_and_half_of_what_overlaps_counts(folder: 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("wishes", [{}, {"tile": "256", "color_fix": "wavelet"}, {"color_fix": "adain"}])
-def test_it_goes_on_from_a_saved_state_alike(folder: Path, wishes: dict[str, str]) -> None:
+def test_it_goes_on_from_a_saved_state_alike(folder: Path, wishes: dict[str, Any]) -> None:
     x = clip(25, (20, 290))
     expected = run_scene(restorer(folder, **wishes), x)
     assert torch.isfinite(expected).all()
@@ -203,10 +205,8 @@ def test_colors_are_matched_to_the_frame_they_belong_to_where_asked(folder: Path
 @torch.inference_mode()
 def test_weights_in_8_bits_and_on_the_host(folder: Path) -> None:
     x, settings = clip(12), RestoreSettings(task=Task.UPSCALE, scale=1)
-    exact, rounded, waiting, both = (
-        run(load(folder, **way).restorer(settings), x)
-        for way in ({}, {"int8": True}, {"offload": True}, {"int8": True, "offload": True})
-    )
+    ways: list[dict[str, Any]] = [{}, {"int8": True}, {"offload": True}, {"int8": True, "offload": True}]
+    exact, rounded, waiting, both = (run(load(folder, **way).restorer(settings), x) for way in ways)
     assert torch.equal(exact, waiting)
     assert torch.equal(rounded, both)
     assert not torch.equal(exact, rounded)

@@ -14,6 +14,7 @@ from tests.models.small import random_weights
 from vrx.bench.random_weights import RandomComponents
 from vrx.bench.stages import measure
 from vrx.errors import ModelError
+from vrx.events import Note
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
@@ -201,7 +202,7 @@ def test_the_large_network_takes_the_colors_of_the_source() -> None:
 @pytest.mark.parametrize("scale", [2, 3])
 def test_other_scales_are_resized_and_the_user_learns_it_once(scale: int) -> None:
     runner, scene = SceneRunner(restorer(scale=scale)), SceneStart(0, SOURCE, (35 * scale, 41 * scale))
-    notes = []
+    notes: list[Note] = []
     for number in (0, 1):
         runner.start(replace(scene, number=number))
         for chunk in chunks(clip(4)):

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def restorer(path: Path, task: Task, **wishes: str) -> Restorer:
+def restorer(path: Path, task: Task, **wishes: Any) -> Restorer:
     entry = entry_from_path(path)
     model = ModelSettings(name=str(path), **wishes)
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=Path("m"))

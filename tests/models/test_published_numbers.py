@@ -193,7 +193,7 @@ def test_relayvsr() -> None:
 def test_recavsr() -> None:
     """arXiv 2609.37831 and its code: blocks of 21 frames, then 8, as 6 and 2 latent frames."""
     assert ChunkSchedule(first=21, next=8, multiple=8, first_offset=5, least=21) == recavsr.SCHEDULE
-    assert (recavsr.FIRST_LATENTS, recavsr.NEXT_LATENTS, recavsr.RECYCLED) == (6, 2, 2)
+    assert (recavsr.FIRST_LATENTS, recavsr.NEXT_LATENTS, recycled.RECYCLED) == (6, 2, 2)
     assert recavsr.ADAIN_EPSILON == 4 * 1e-5  # of variances in 0..1
     assert (recycled.TIMESTEP, recycled.SPATIAL_WINDOW, recycled.KERNEL, recycled.STRIDE) == (1000.0, (22, 40), 4, 2)
     assert history.Anchors() == history.Anchors(first=5, stride=6, most=2)

@@ -1,6 +1,6 @@
 """A model's stages one after the other: states pass from chunk to chunk, and can be saved and loaded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -39,7 +39,7 @@ class Model:
     schedule, scale = ChunkSchedule(1, 1), 2
 
     def __init__(self) -> None:
-        self.stages: dict[str, AnyStage] = {"sum": Sum(), "double": Double()}
+        self.stages: Mapping[str, AnyStage] = {"sum": Sum(), "double": Double()}
 
 
 def chunks(count: int) -> list[DeviceChunk]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,8 @@ from vrx.errors import ModelError, UsageError
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
+from vrx.models.footprint import Linear
+from vrx.models.prompts import load_rows
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
 from vrx.models.satbvr import model
@@ -187,7 +190,12 @@ def test_what_is_known_stays_exactly_that() -> None:
 def test_noise_is_one_generators_for_posterior_start_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[int, ...]] = []
     draw = module.RestoreState.draw
-    monkeypatch.setattr(module.RestoreState, "draw", lambda s, shape: drawn.append(tuple(shape)) or draw(s, shape))
+
+    def noted(state: module.RestoreState, shape: torch.Size) -> Tensor:
+        drawn.append(tuple(shape))
+        return draw(state, shape)
+
+    monkeypatch.setattr(module.RestoreState, "draw", noted)
     run(restore(steps=3), [frames(9)])
     assert drawn == [(1, 16, 3, 2, 4), *[(1, 4, 16, 2, 4)] * 3]  # the last step needs none
     assert torch.equal(run(restore(7), [frames(9)]), run(restore(7), [frames(9)]))
@@ -293,16 +301,21 @@ def test_memory_by_size() -> None:
 def test_caches_wait_on_the_device_while_the_transformer_fits_beside_them() -> None:
     cache, hd = ConvCache({"x": torch.ones(1)}), 1280 * 720
     for free, device, stays in ((7e9, "cuda", True), (6e9, "cuda", False), (0, "cpu", True)):
-        memory = Memory(cast(Any, None), cast(Any, None), torch.device(device), free=lambda free=free: int(free))
+        memory = Memory(cast(Any, None), cast(Any, None), torch.device(device), free=partial(int, free))
         assert (memory.offload_cache(hd, cache) is cache) == stays
     unknown = Memory(cast(Any, None), cast(Any, None), torch.device("cuda"))
     assert unknown.offload_cache(hd, cache) is not cache
 
 
 def test_layers_wait_on_the_host_only_where_the_output_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
+    calls: list[Memory] = []
+
+    def offload(self: Memory) -> None:
+        calls.append(self)
+        self.rings.append(cast(Any, None))
+
     memory = Memory(cast(Any, None), cast(Any, None), CPU, int(24e9))
-    monkeypatch.setattr(Memory, "offload_weights", lambda self: (calls.append(1), self.rings.append(cast(Any, None))))
+    monkeypatch.setattr(Memory, "offload_weights", offload)
     memory.prepare(640 * 480)
     assert not calls
     memory.prepare(1280 * 720)
@@ -325,12 +338,12 @@ def test_rows_that_are_no_prompts_are_refused(rows: Tensor, tmp_path: Path) -> N
     torch.save(rows, path)
     request = BuildRequest(Components({"prompt_embeds": path}), ModelSettings(), CPU, torch.float32)
     with pytest.raises(ModelError, match=r"prompt_embeds\.pt holds \[.*\] \w+, not rows of a prompt, 8 wide"):
-        model.load_rows(request, "prompt_embeds", 8)
+        load_rows(request, "prompt_embeds", 8)
     torch.save(torch.full((1, 3, 8), float("nan")), path)
     with pytest.raises(ModelError, match=r"prompt_embeds\.pt: .*NaN"):
-        model.load_rows(request, "prompt_embeds", 8)
+        load_rows(request, "prompt_embeds", 8)
     torch.save(torch.ones(3, 8).bfloat16(), path)
-    assert model.load_rows(request, "prompt_embeds", 8).shape == (1, 3, 8)
+    assert load_rows(request, "prompt_embeds", 8).shape == (1, 3, 8)
 
 
 def test_the_options_and_what_is_asked_without_them() -> None:
@@ -368,6 +381,7 @@ def test_what_the_footprint_says_of_weights_is_what_they_take() -> None:
     count = sum(p.numel() for p in weights.values())
     assert count == 5_570_676_352 + 529_095_168 + 17_763_379 + 825_767_475 + 215_583_907
     assert entry.parameters == pytest.approx(count, rel=1e-3)
+    assert isinstance(FOOTPRINT.whole, Linear)
     assert 2 * count + 2.5e9 < FOOTPRINT.whole.fixed < 2 * count + 4e9  # a tile of the autoencoder, adapters
     denoiser, control = loaded.sampler.denoiser, loaded.sampler.control
     pairs = zip(denoiser.blocks, denoiser.connectors.children(), strict=True)

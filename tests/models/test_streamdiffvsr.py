@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -202,7 +203,8 @@ def test_rows_of_the_empty_prompt_are_computed_once(tmp_path: Path, monkeypatch:
     config = TextConfig(vocab_size=20, hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
     tensors = random_weights(TextEncoder(config))
     rows = []
-    for number, rename in enumerate((str, lambda name: name.removeprefix("text_model."))):  # old and new libraries
+    renames: tuple[Callable[[str], str], ...] = (str, lambda name: name.removeprefix("text_model."))
+    for number, rename in enumerate(renames):  # old and new libraries
         path = tmp_path / f"{number}.safetensors"
         extra = {"text_model.embeddings.position_ids": torch.arange(77)[None]} if number == 0 else {}
         save_file({**{rename(f"text_model.{name}"): tensor for name, tensor in tensors.items()}, **extra}, path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.models import small
@@ -186,6 +187,6 @@ def test_the_layers_at_pixels_stay_in_float32() -> None:
 
 def test_a_prompt_file_without_its_rows_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = small.swiftvr(tmp_path / "swiftvr")
-    small.save_file({"other": torch.ones(1)}, copy / "prompt_embedding.safetensors")
+    save_file({"other": torch.ones(1)}, copy / "prompt_embedding.safetensors")
     with pytest.raises(ModelError, match="lacks"):
         load(copy)

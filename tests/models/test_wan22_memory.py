@@ -79,7 +79,7 @@ def test_the_full_size_model_takes_no_more_memory_than_is_stated(name: str) -> N
     entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name]
     family = FAMILIES[name]
     with ELSEWHERE:
-        parts = [part.network(part.config) for part in family.components.values() if part.network]  # type: ignore[call-arg]
+        parts = [part.network(part.config) for part in family.components.values() if part.network]
     assert sum(p.numel() for part in parts for p in part.parameters()) == entry.parameters
     (footprint,) = family.capabilities.footprints
     width, height = HD
@@ -100,7 +100,7 @@ def test_weights_that_wait_leave_the_device_to_the_rest(name: str) -> None:
     staying = held(restorer) - sum(waiting) + SLOTS * max(waiting) + PROMPT + GIVEN_UP
     offloaded = FAMILIES[name].capabilities.footprints[0].offloaded
     assert offloaded is not None
-    assert 0.9 < staying / offloaded.fixed <= 1  # type: ignore[union-attr]
+    assert 0.9 < staying / offloaded.fixed <= 1
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ def tiny_network(seed: int = 0) -> EmbeddedNetwork:
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
     for layer in network.attention:
-        torch.nn.init.normal_(layer.out.weight, std=0.5)  # so that a wrong neighbor would show
+        torch.nn.init.normal_(layer.get_parameter("out.weight"), std=0.5)  # so that a wrong neighbor would show
     return network
 
 

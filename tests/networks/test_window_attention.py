@@ -1,5 +1,7 @@
 """Windows at borders, and every way of attending in them against a mask of all tokens."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,7 +71,7 @@ def tensors(grid: tuple[int, int], frames: int, keys: int, device: str = "cpu") 
 @pytest.mark.parametrize("way", [attend, attend_blocks, attend_flex])
 @pytest.mark.parametrize(("grid", "windows", "frames"), CASES)
 def test_every_way_is_attention_under_a_mask(
-    way: type[attend], grid: tuple[int, int], windows: Windows, frames: int
+    way: Callable[..., Tensor], grid: tuple[int, int], windows: Windows, frames: int
 ) -> None:
     q, k, v = tensors(grid, frames, len(windows))
     torch.testing.assert_close(way(q, k, v, grid, windows), masked(q, k, v, grid, windows), atol=1e-5, rtol=0)
@@ -99,7 +101,7 @@ def test_blocks_that_see_some_or_every_key_are_those_of_the_mask(
 @pytest.mark.parametrize(("grid", "windows", "frames"), CASES)
 def test_on_a_gpu_it_is_the_same(grid: tuple[int, int], windows: Windows, frames: int) -> None:
     q, k, v = tensors(grid, frames, len(windows), "cuda")
-    expected = masked(*(x.cpu() for x in (q, k, v)), grid, windows)
+    expected = masked(q.cpu(), k.cpu(), v.cpu(), grid, windows)
     torch.testing.assert_close(attend(q, k, v, grid, windows).cpu(), expected, atol=2e-3, rtol=0)
     assert not module.on_gpu.fails
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import av
 import pytest
-from av.container.core import Chapter
 
 from tests.clips import ClipMaker, tones, write_counted, write_sounding
 from tests.media.boxes import dolby_vision, spherical, stereo, video
@@ -43,10 +42,12 @@ def chaptered(path: Path) -> Path:
         stream = box.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.metadata["timecode"] = "01:00:00:00"
-        chapters: list[Chapter] = [
-            {"id": n, "start": 2 * n, "end": 2 * n + 2, "time_base": Fraction(1, 25), "metadata": {}} for n in range(2)
-        ]
-        box.set_chapters(chapters)
+        box.set_chapters(
+            [
+                {"id": n, "start": 2 * n, "end": 2 * n + 2, "time_base": Fraction(1, 25), "metadata": {}}
+                for n in range(2)
+            ]
+        )
         for _ in range(4):
             box.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
         box.mux(stream.encode(None))

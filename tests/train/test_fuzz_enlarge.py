@@ -11,8 +11,9 @@ import pytest
 from tests.train.textures import Textures
 from vrx.models.embedded.checkpoint import load_networks
 from vrx.train import fuzz_enlarge
+from vrx.train.diagnosis import to_tensor
 from vrx.train.enlarge_cases import DAMAGES, PATTERNS, WAYS, Shrunk, draw_shrunk, pattern, pixel_art, shrink, spoiled
-from vrx.train.fuzz_deblur import chunks_of
+from vrx.train.fuzz_deblur import LOSS, chunks_of
 from vrx.weights.hashes import packaged_path
 
 
@@ -66,7 +67,7 @@ def test_the_last_frame_stands_in_for_frames_ahead() -> None:
     restorer_schedule = fuzz_enlarge.restorer_of(
         even(111), load_networks(packaged_path("embedded.safetensors"))
     ).schedule
-    clip = fuzz_enlarge.to_tensor(np.stack([np.full((4, 4, 3), value, np.uint8) for value in range(7)]))
+    clip = to_tensor(np.stack([np.full((4, 4, 3), value, np.uint8) for value in range(7)]))
     first, second, last = chunks_of(clip, restorer_schedule)
     assert [len(chunk.frames) for chunk in (first, second, last)] == [4, 2, 1]
     assert first.ahead is not None
@@ -79,7 +80,7 @@ def test_no_case_loses_with_the_shipped_weights() -> None:
     for number in range(6):
         case = draw_shrunk(textures, 2, 5, number)
         found.append(fuzz_enlarge.gains(case, fuzz_enlarge.enlarge(case, networks)[0])[1])
-    assert min(found) > -fuzz_enlarge.LOSS
+    assert min(found) > -LOSS
     assert np.mean(found) > 0.2
 
 

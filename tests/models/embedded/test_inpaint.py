@@ -117,6 +117,7 @@ def test_what_no_frame_shows_is_left_to_the_network(shipped: EmbeddedNetworks, t
     with torch.inference_mode():
         for chunk in chunks(clip * (1 - masks), masks, 3):
             encoded = runner.runners["encode"].step(chunk)
+            assert chunk.masks is not None
             assert torch.equal(encoded.left, chunk.masks.expand(-1, 2, -1, -1))
 
 

@@ -34,7 +34,7 @@ def picture() -> torch.Tensor:
 def test_tiles_cover_a_side_once(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     monkeypatch.setattr(tiles, "SIDE", 64)
     monkeypatch.setattr(tiles, "MARGIN", 16)
-    covered = []
+    covered: list[int] = []
     for seen, own, place in tiles.spans(length):
         covered += range(length)[place]
         assert list(range(length)[seen])[own] == list(range(length)[place])

@@ -42,7 +42,7 @@ def test_whatever_is_found_stays_within_limits(network: BlurDiagnosis) -> None:
     found, recipe = diagnose(network, torch.full((SYMPTOMS,), 1e9), None)
     assert found.width == WIDEST
     assert all(torch.isfinite(x).all() for x in (recipe.shares, recipe.luma, recipe.chroma))
-    torch.nn.init.constant_(network.causes[-1].bias, -50.0)
+    torch.nn.init.constant_(network.causes[-1].get_parameter("bias"), -50.0)
     found, _ = diagnose(network, torch.zeros(SYMPTOMS), None)
     assert (found.width, found.noise, found.compression) == (0, 0, 0)
 

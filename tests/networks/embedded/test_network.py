@@ -10,7 +10,7 @@ from vrx.train.rollout import Rollout
 
 def walk(network: EmbeddedNetwork, mode: str, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
     """Clips [B, T, C, H, W] over a rolling memory."""
-    cache = network.allocate(*x.shape[-2:], batch=len(x))
+    cache = network.allocate(x.shape[-2], x.shape[-1], batch=len(x))
     steps = [network.step(mode, x[:, t], levels, cache, t == 0) for t in range(x.shape[1])]
     return torch.stack(steps, 1)
 
@@ -79,7 +79,7 @@ def test_a_new_reference_changes_what_follows() -> None:
         cache = network.allocate(8, 8)
         network.step("inpaint", torch.zeros_like(x), levels, cache, True)
         results.append(network.step("inpaint", x, levels, cache, fresh))
-    assert not torch.allclose(*results)
+    assert not torch.allclose(results[0], results[1])
 
 
 @torch.inference_mode()

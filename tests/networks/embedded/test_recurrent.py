@@ -81,7 +81,7 @@ def test_later_frames_count_where_a_clip_foresees_them() -> None:
     made = network()
     clip, levels, motion = torch.rand(2, 3, 3, 6, 6), torch.rand(2, LEVELS), torch.rand(2, 2, 3, 2, 6, 6).unbind(1)
     start = PreviousFrame(torch.rand(2, 8, 6, 6), torch.rand(2, 3, 6, 6))
-    seen, *_ = made(4, clip, levels, start, ClipMotion(*motion, foreseen=torch.tensor([1.0, 0.0])))
+    seen, *_ = made(4, clip, levels, start, ClipMotion(motion[0], motion[1], foreseen=torch.tensor([1.0, 0.0])))
     blind, *_ = made(4, clip, levels, start, ClipMotion(motion[0]))
     torch.testing.assert_close(seen[1], blind[1])
     assert not torch.allclose(seen[0], blind[0], atol=1e-3)

@@ -53,10 +53,10 @@ def test_every_size_is_described(size: tuple[int, int, int]) -> None:
 def test_noise_is_read_where_frames_differ() -> None:
     still = law(GAUSSIAN, 2.0, noise=0).expand(4, -1, -1)
     noisy = still + 5 / 255 * torch.randn(still.shape, generator=torch.Generator().manual_seed(3))
-    power = symptoms.still(noisy)[: symptoms.RINGS].median()
+    power = symptoms.still(noisy)[: templates.RINGS].median()
     assert 255 * 10 ** (float(power) / 2) == pytest.approx(5, rel=0.1)
-    assert symptoms.still(still)[symptoms.RINGS] == 1
-    assert symptoms.still(noisy)[symptoms.RINGS] < 0.1
+    assert symptoms.still(still)[templates.RINGS] == 1
+    assert symptoms.still(noisy)[templates.RINGS] < 0.1
 
 
 def test_blocks_show() -> None:
@@ -72,11 +72,11 @@ def test_blocks_show() -> None:
 
 def test_a_direction_shows() -> None:
     lying, standing = (
-        symptoms.by_direction(symptoms.tile_power(law(LINE, 3.0, angle)).mean(0)).view(-1, symptoms.SECTORS)
+        symptoms.by_direction(symptoms.tile_power(law(LINE, 3.0, angle)).mean(0)).view(-1, templates.SECTORS)
         for angle in (0.0, math.pi / 2)
     )
     assert lying[1:3, 0].max() < -0.4  # blurred along x, nothing is left along x
-    assert standing[1:3, symptoms.SECTORS // 2].max() < -0.4
+    assert standing[1:3, templates.SECTORS // 2].max() < -0.4
 
 
 def test_large_pictures_give_no_more_tiles_than_fit() -> None:
