@@ -60,7 +60,7 @@ def extract_planes(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:
     planes = []
     for plane in frame.planes:
         kind: Any = np.uint8 if layout.depth == 8 else np.dtype("<u2")
-        rows = np.frombuffer(plane, dtype=kind)  # type: ignore[call-overload]
+        rows = np.frombuffer(memoryview(plane), dtype=kind)
         rows = rows.reshape(plane.height, plane.line_size // rows.itemsize)
         if layout.kind is Kind.GRAY and layout.alpha:  # two samples a pixel in one plane
             planes += [rows[:, place : 2 * plane.width : 2].copy() for place in (0, 1)]
