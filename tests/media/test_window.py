@@ -101,7 +101,7 @@ def test_fields_stay_what_they_are_where_they_are_kept(tmp_path: Path, pix_fmt: 
     words = ("-c:v", "ffv1", "-pix_fmt", pix_fmt, "-field_order", "tt", "-frames:v", "2")
     path = film(tmp_path / "a.mkv", "scale=48:32,setfield=tff", *words)
     for which, top in ((Deinterlace.OFF, kept), (Deinterlace.AUTO, whole)):
-        with Reader(path, Span(crop=Crop(32, 20, 0, 7)), [].append, None, which) as reader:
+        with Reader(path, Span(crop=Crop(32, 20, 0, 7)), lambda _: None, None, which) as reader:
             assert reader.interlaced
             assert (reader.window.top, reader.window.shape) == (top, (32, 20))
 

@@ -193,7 +193,7 @@ HDR10 = Hdr10Metadata("G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(
 def brightness(path: Path) -> set[str]:
     with av.open(str(path)) as box:
         picture = next(box.decode(video=0))
-        kinds = {data.type.name for data in cast(Iterable[SideData], picture.side_data)}  # typed as one of them
+        kinds = {data.type.name for data in cast(Iterable[SideData], picture.side_data)}  # PyAV types it as one of them
     return kinds & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
 
 
