@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.networks.networks import tiny_parts
+from tests.pipeline.compare import clips
 from vrx.models.base import DeviceChunk
 from vrx.models.embedded import damage
 from vrx.models.embedded.checkpoint import load_networks
@@ -63,6 +64,19 @@ def test_a_dark_or_faded_start_does_not_hide_the_damage_after_it() -> None:
     assert first.damage.noise < 2
     assert whole.damage.noise == pytest.approx(8, rel=0.1)
     assert whole.first >= 4
+
+
+def test_noise_over_detail_that_moves_everywhere_is_believed_where_it_is_seen() -> None:
+    parts = load_networks(packaged_path("embedded.safetensors"))
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    clean = clips.scene()
+    with torch.inference_mode():
+        found = [
+            reader.read(torch.from_numpy(x.copy()).permute(0, 3, 1, 2).float() / 255).damage.noise
+            for x in (clean, clips.noisy(clean, 12))
+        ]
+    assert found[0] < 1
+    assert found[1] == pytest.approx(12, rel=0.25)
 
 
 def test_a_plain_start_has_the_symptoms_of_its_first_frames() -> None:

@@ -116,15 +116,22 @@ class DamageReader:
         """Noise of all colors, of luma and of chroma, compression, softness and seen noise of [T, 3, H, W]: [6]."""
         level, compression, softness = estimate_damage(self._degradation, frames).tolist()
         shown = min(frames.shape[-2:]) >= LEAST_EXAMINED
-        measured = self.noise(frames) if shown else NoiseLevel(0.0, 0.0, 0.0)
-        noise, seen = agreed(measured, level * 255 * NOISE_UNIT, len(frames) > 1 or not shown)
+        sight = level * 255 * NOISE_UNIT
+        measured = self.noise(frames, sight) if shown else NoiseLevel(0.0, 0.0, 0.0)
+        noise, seen = agreed(measured, sight, len(frames) > 1 or not shown)
         numbers = [noise.colors, noise.luma, noise.chroma, compression, softness, seen]
         return torch.tensor(numbers, dtype=torch.float64)
 
-    def noise(self, frames: Tensor) -> NoiseLevel:
-        """Of the middle of [T, 3, H, W]."""
+    def noise(self, frames: Tensor, seen: float = 0.0) -> NoiseLevel:
+        """Of the middle of [T, 3, H, W]; where all of it is detail that moves, up to what is `seen`, in levels."""
         middle = central(frames)
-        return measure_noise(middle, self._motion.between(to_luma(middle)))
+        motion = self._motion.between(to_luma(middle))
+        sure = measure_noise(middle, motion)
+        most = measure_noise(middle, motion, trusting=True) if seen > sure.colors else sure
+        if min(most.colors, seen) <= sure.colors:
+            return sure
+        share = min(1.0, seen / most.colors)
+        return NoiseLevel(share * most.colors, share * most.luma, share * most.chroma)
 
 
 def central(frames: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -35,16 +36,17 @@ class NoiseLevel:
     chroma: float
 
 
-def measure_noise(frames: Tensor, motion: Tensor) -> NoiseLevel:
+def measure_noise(frames: Tensor, motion: Tensor, trusting: bool = False) -> NoiseLevel:
     """The noise of frames [T, 3, H, W] in 0..1.
 
     `motion` [T - 1, 2, H, W]: from each frame but the first to where its content was in the one before, in pixels.
     Noise is what does not come along: half of the power of the differences, the median over smooth blocks and over
     frames; those that repeat the one before do not count, unless all do.  A single frame shows its diagonal detail
-    instead, which is right for white noise.
+    instead, which is right for white noise.  `trusting`: what motion should have followed, and may not have, counts.
     """
     planes = 255 * torch.stack([*mix(frames, (LUMA,)), *mix(frames, CHROMA), *frames.unbind(1)], 1)  # [T, 6, H, W]
-    pairs = list(zip(planes[1:], changes(planes, motion), planes[1:] - planes[:-1], strict=True))
+    unmoved = [None if trusting else now - before for before, now in pairwise(planes)]
+    pairs = list(zip(planes[1:], changes(planes, motion), unmoved, strict=True))
     moved = [pair for pair in pairs if float(pair[1].square().mean()) > STILL**2]
     if len(frames) > 1:
         power = torch.stack([smooth_power(*pair) / 2 for pair in moved or pairs]).median(0).values
@@ -82,7 +84,7 @@ def smooth_power(planes: Tensor, change: Tensor, unmoved: Tensor | None) -> Tens
     drives into black or white are left out, where there are others.  A change that repeats is a pattern whose motion
     was not found, and no noise; nor is what a block moved by a part of a pixel explains, nor a change much smaller than
     `unmoved`, the one with nothing followed: fine detail that moves is hardly ever followed that exactly.  Without
-    `unmoved`, it is no change over time.
+    `unmoved`, both count.
     """
     side = min(BLOCK, *planes.shape[-2:])
     means, power = F.avg_pool2d(planes[None], side)[0].flatten(1), variance(change, side)
