@@ -30,7 +30,7 @@ from typing import IO, Any
 ROOT = Path(__file__).parent.parent
 COMMAND = "from vrx.cli.app import main; main()"
 PARTS = ("cli", "cluster", "media", "models", "pipeline", "scenes", "weights")  # of vrx: what a command may import
-LARGEST = 1 << 17  # bytes of a request
+CHUNK = 1 << 16  # bytes that are read at once
 
 
 class Forked:
@@ -66,12 +66,14 @@ class Forked:
                 files[-1] = os.fdopen(reading, "rb")
             given.append(null if stream == subprocess.DEVNULL else stream)
         _, self.stdout, self.stderr = files
-        self._status = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._status = socket.socket(socket.AF_UNIX)
         self._status.connect(server or start_server())
-        socket.send_fds(self._status, [json.dumps(request).encode()], given)
+        content = json.dumps(request).encode() + b"\n"
+        sent = socket.send_fds(self._status, [content], given)
+        self._status.sendall(content[sent:])
         for descriptor in own:
             os.close(descriptor)
-        self.pid = int(self._status.recv(16))
+        self.pid = int(read_line(self._status))
 
     def poll(self) -> int | None:
         """The exit status, as `subprocess` has it; None while it runs."""
@@ -84,7 +86,7 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._status], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("vrx", timeout or 0)
-            self.returncode = int(self._status.recv(16))
+            self.returncode = int(read_line(self._status))
             self._status.close()
         return self.returncode
 
@@ -137,6 +139,17 @@ def run(
     return subprocess.CompletedProcess([str(word) for word in words], child.wait(), *texts)
 
 
+def read_line(stream: socket.socket) -> bytes:
+    """All up to the end of a line, byte by byte: what follows it is read by the next call.  Raises EOFError."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = stream.recv(1)
+        if not part:
+            raise EOFError("the server of commands has ended")
+        line += part
+    return line
+
+
 def feed(pipe: int, content: bytes) -> None:
     """Write all into a pipe, as far as it is read."""
     with suppress(BrokenPipeError), os.fdopen(pipe, "wb") as file:
@@ -183,7 +196,7 @@ def serve(address: str) -> None:
             importlib.import_module(module.name)
     gc.freeze()  # a collection in a fork would copy all of it
     assert threading.active_count() == 1  # a fork has one thread, and the locks of all
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
     os.write(1, b"ready")
@@ -203,7 +216,9 @@ def serve(address: str) -> None:
 
 def attend(client: socket.socket) -> None:
     """Fork the command of a request, and tell its pid and at its end its status; return in the command alone."""
-    message, streams, _, _ = socket.recv_fds(client, LARGEST, 3)
+    message, streams, _, _ = socket.recv_fds(client, CHUNK, 3)
+    if not message.endswith(b"\n"):
+        message += read_line(client)
     pid = os.fork()
     if pid == 0:
         client.close()
@@ -212,8 +227,8 @@ def attend(client: socket.socket) -> None:
     for stream in streams:
         os.close(stream)
     with suppress(BrokenPipeError):
-        client.sendall(str(pid).encode())
-        client.sendall(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+        client.sendall(f"{pid}\n".encode())
+        client.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
     os._exit(0)
 
 

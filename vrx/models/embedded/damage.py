@@ -31,6 +31,7 @@ UNSEEN_NOISE, MOST_MEASURED, MOST_SEEN = 2.0, 2.0, 24.0
 UNMEASURED_NOISE, MEASURED_NOISE = 1.0, 1.5  # levels, and times the measured noise, that are believed of the seen
 # times what else tells of compression, up to which it is believed: soft pictures and patterns look compressed, too
 CONFIRMED, OF_BLOCKS = 3.0, 2.0
+APART = 0.8  # of the noise of all colors, that luma has at most where these differ; content is gray, mostly
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -123,12 +124,16 @@ class DamageReader:
         return torch.tensor(numbers, dtype=torch.float64)
 
     def noise(self, frames: Tensor, seen: float = 0.0) -> NoiseLevel:
-        """Of the middle of [T, 3, H, W]; where all of it is detail that moves, up to what is `seen`, in levels."""
+        """Of the middle of [T, 3, H, W].
+
+        Where all of it is detail that moves, noise that differs from color to color counts up to what is `seen` of it,
+        in levels.
+        """
         middle = central(frames)
         motion = self._motion.between(to_luma(middle))
         sure = measure_noise(middle, motion)
         most = measure_noise(middle, motion, trusting=True) if seen > sure.colors else sure
-        if min(most.colors, seen) <= sure.colors:
+        if min(most.colors, seen) <= sure.colors or most.luma > APART * most.colors:
             return sure
         share = min(1.0, seen / most.colors)
         return NoiseLevel(share * most.colors, share * most.luma, share * most.chroma)
