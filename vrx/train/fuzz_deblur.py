@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,15 @@ def gain(case: Case, out: Clip) -> tuple[float, float]:
     return float(before.mean()), float((after - before).mean())
 
 
+def conclude(rows: list[dict[str, Any]], path: Path | None) -> int:
+    """Print how many rows lose by their `gain`, and write them as JSON; 1 where any does, else 0."""
+    gains = np.array([row["gain"] for row in rows])
+    print(f"{len(rows)} cases: {(gains < -LOSS).sum()} lose more than {LOSS} dB, mean {gains.mean():+.2f} dB")  # noqa: T201
+    if path:
+        path.write_text(json.dumps(rows, indent=1))
+    return int((gains < -LOSS).any())
+
+
 def main() -> int:
     """Draw, restore, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -92,11 +102,7 @@ def main() -> int:
         rows.append({"case": number, "what": case.words, "before": before, "gain": won, "note": text})
         if won < -LOSS or args.only:
             print(f"{number:5d} {before:6.2f} dB {won:+6.2f}  {case.words} | {text}", flush=True)  # noqa: T201
-    gains = np.array([row["gain"] for row in rows])
-    print(f"{len(rows)} cases: {(gains < -LOSS).sum()} lose more than {LOSS} dB, mean {gains.mean():+.2f} dB")  # noqa: T201
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1))
-    return int((gains < -LOSS).any())
+    return conclude(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ they gain over bicubic.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
@@ -29,7 +28,7 @@ from vrx.train.blurred import Clip
 from vrx.train.diagnosis import to_tensor
 from vrx.train.enlarge_cases import SIZES, Shrunk, draw_shrunk
 from vrx.train.fuzz_cases import Material
-from vrx.train.fuzz_deblur import LOSS, chunks_of, luma_error
+from vrx.train.fuzz_deblur import LOSS, chunks_of, conclude, luma_error
 from vrx.weights.hashes import packaged_path
 
 
@@ -96,11 +95,7 @@ def main() -> int:
             print(f"{number:5d} {before:6.2f} dB {won:+6.2f} ({over:+.2f})  {case.words} | {text}", flush=True)  # noqa: T201
             if args.pictures:
                 show(case, out, args.pictures / f"x{args.scale}-{args.seed}-{number}.png")
-    found = np.array([row["gain"] for row in rows])
-    print(f"{len(rows)} cases: {(found < -LOSS).sum()} lose more than {LOSS} dB, mean {found.mean():+.2f} dB")  # noqa: T201
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1))
-    return int((found < -LOSS).any())
+    return conclude(rows, args.json)
 
 
 if __name__ == "__main__":
