@@ -351,12 +351,13 @@ StreamNumber = Annotated[
         "--stream", metavar="N", help="Video stream, by its number in vrx info.", show_default="as players choose"
     ),
 ]
+PICTURE_RATE = "Frames per second of numbered pictures: 25, 23.976, 24000/1001."  # for every command that has --fps
 PictureRate = Annotated[
     str | None,
     typer.Option(
         "--fps",
         metavar="RATE",
-        help="Frames per second of numbered pictures: 25, 23.976, 24000/1001.",
+        help=PICTURE_RATE,
         show_default="24",
     ),
 ]

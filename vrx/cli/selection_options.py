@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vrx.cli.completion import complete_words
-from vrx.cli.options import choices
+from vrx.cli.options import PICTURE_RATE, choices
 from vrx.settings import Deinterlacing
 
 SELECTION = "Selection"
@@ -61,7 +61,7 @@ Fps = Annotated[
     typer.Option(
         "--fps",
         metavar="RATE",
-        help="Frames per second of numbered pictures: 25, 23.976, 24000/1001.",
+        help=PICTURE_RATE,
         show_default="24",
         rich_help_panel=SELECTION,
     ),
