@@ -82,10 +82,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, tmp_path / name)
     make("long.mkv", times=[2_000 * number for number in range(45)], size=(32, 24))
-    for name in ("logo.png", "m.png", "dust/1.png", "dust/2.png", "dust/3.png"):
+    for name in ("logo.png", "m.png", "dust/1.png", "dust/2.png", "dust/3.png", "frames/1.png", "frames/2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_mask(tmp_path / name)
-    write_mask(tmp_path / "scan.tif")
     bin_folder = tmp_path / ".bin"
     bin_folder.mkdir()
     write_command(bin_folder)

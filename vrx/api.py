@@ -79,26 +79,27 @@ def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[st
     refuse_shared(written, others)
 
 
-def expand(inputs: Sequence[str], recursive: bool, output: str | None, command: str) -> Expansion:
-    """The inputs that the arguments of a command name; `output` is where results go.  Raises UsageError."""
+def expand(inputs: Sequence[str], recursive: bool, sequence: bool, output: str | None, command: str) -> Expansion:
+    """The inputs that a command's arguments name; `output` is where results go.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
     from vrx.pipeline.paths import results_folder
 
-    return expand_inputs(inputs, Choice(recursive=recursive, beside=results_folder(output), command=command))
+    beside = results_folder(output)
+    return expand_inputs(inputs, Choice(recursive=recursive, beside=beside, command=command, sequence=sequence))
 
 
-def expand_all(inputs: Sequence[str], recursive: bool = False) -> Expansion:
+def expand_all(inputs: Sequence[str], recursive: bool = False, sequence: bool = False) -> Expansion:
     """The inputs that arguments name, results of earlier runs included.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
 
-    return expand_inputs(inputs, Choice(recursive=recursive, results=True, command=None))
+    return expand_inputs(inputs, Choice(recursive=recursive, results=True, command=None, sequence=sequence))
 
 
-def probe(source: PathLike, stream: int | None = None) -> SourceInfo:
+def probe(source: PathLike, stream: int | None = None, fps: Rate = None) -> SourceInfo:
     """What a file holds: `video` with its size, rate and color, `duration` in seconds, all `streams`, and tags.
 
-    `stream` is the index of another video stream than the one that players show.  Raises InputError, and
-    UsageError for an index that is not a video stream.
+    `stream` is the index of another video stream than the one that players show; `fps` of numbered pictures, 24
+    unless given.  Raises InputError, and UsageError for an index that is not a video stream.
 
     >>> import vrx
     >>> info = vrx.probe("in.mp4")
@@ -108,7 +109,7 @@ def probe(source: PathLike, stream: int | None = None) -> SourceInfo:
     from vrx.media import read
     from vrx.pipeline.inputs import to_path
 
-    with read.Reader(to_path(source), read.Span(stream=stream), lambda note: None) as reader:
+    with read.Reader(to_path(source), read.Span(stream=stream, fps=to_rate(fps)), lambda note: None) as reader:
         return reader.info
 
 
@@ -154,14 +155,13 @@ def compare(
     >>> vrx.compare("in.mp4", "in.mp4").overall[1].psnr
     100.0
     """
-    from pathlib import Path
-
     from vrx.pipeline.compare import run
     from vrx.pipeline.compare.perceptual import Perceptuals, find_measures
+    from vrx.pipeline.inputs import to_path
 
     sources = [os.fspath(source) for source in (*(() if reference is None else (reference,)), first, second)]
     run.check_sources(sources)
-    paths = [Path(source) for source in sources]
+    paths = [to_path(source) for source in sources]
     measures = find_measures() if perceptual else Perceptuals()
     return run.compare(paths, reference is not None, measures, on_event, run.read_at(paths, to_rate(fps)))
 

@@ -115,7 +115,7 @@ def test_inputs_with_one_result_get_a_hint_that_helps() -> None:
 
 
 def test_numbered_pictures_for_one_video_get_their_pattern_as_a_hint() -> None:
-    with pytest.raises(UsageError, match=r"For one video of all these pictures: f_%03d\.png"):
+    with pytest.raises(UsageError, match=r"For one video of all these pictures add --sequence, or name f_%03d\.png"):
         compare(job("f_001.png", "out/a.mp4"), job("f_002.png", "out/a.mp4"))
 
 

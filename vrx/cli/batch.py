@@ -49,6 +49,7 @@ class RunOptions:
     verbose: bool
     progress: ProgressStyle
     recursive: bool = False
+    sequence: bool = False
     needs_rate: bool = False
     page: Page | None = None
     batch: BatchSettings = field(default_factory=BatchSettings)
@@ -147,9 +148,13 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("no input", "Name a video, or pipe one in; see --help")
         words = ["-"]
-    expansion = api.expand(words, options.recursive, template.output.path, command_of(template))
+    output, command = template.output.path, command_of(template)
+    expansion = api.expand(words, options.recursive, options.sequence, output, command)
     for word, note in expansion.notes:
-        watch(events.Noted.of(word, note))
+        if options.dry_run and not options.quiet and not options.json:  # whose watcher shows warnings only
+            render.note_line(note.text)
+        else:
+            watch(events.Noted.of(word, note))
     if expansion.problems:
         raise FailedInputsError(expansion.problems, Exit.INPUT)
     return expansion.inputs

@@ -23,11 +23,13 @@ def info(
         bool, typer.Option("--scenes", metavar=o.FLAG, help="Count the scenes (decodes the complete video).")
     ] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", metavar=o.FLAG, help="Include subfolders.")] = False,
+    sequence: o.AsSequence = False,
     stream: o.StreamNumber = None,
+    fps: o.PictureRate = None,
     json: o.AsJson = False,
 ) -> None:
     """Show streams, size, color and timing of files."""
-    expansion = api.expand_all(inputs, recursive)
+    expansion = api.expand_all(inputs, recursive, sequence)
     for word, note in expansion.notes:
         if json:
             write_event(events.Noted.of(word, note))
@@ -35,19 +37,20 @@ def info(
             render.note_line(note.text)
     alone = len(expansion.inputs) + len(expansion.problems) == 1
     failed: list[tuple[str, VrxError]] = list(expansion.problems)
+    rated = any(found.numbered for found in expansion.inputs)  # else the rate is refused
     for found in expansion.inputs:
         try:
-            show(found.source, stream, scenes, json)
+            show(found.source, stream, fps if found.numbered or not rated else None, scenes, json)
         except VrxError as error:
             failed.append((found.source, error))
     if failed:
         raise FailedInputsError(failed, failed[0][1].exit_code if alone else Exit.BATCH)
 
 
-def show(source: str, stream: int | None, scenes: bool, json: bool) -> None:
+def show(source: str, stream: int | None, fps: str | None, scenes: bool, json: bool) -> None:
     """Show one source.  Raises InputError, and UsageError for an index that is not a video stream."""
-    found = api.probe(source, stream)
-    count = len(api.detect_scenes(source, stream=stream)) if scenes else None
+    found = api.probe(source, stream, fps)
+    count = len(api.detect_scenes(source, stream=stream, fps=fps)) if scenes else None
     if json:
         render.emit_json({"type": "info", **render.to_json_value(found), "scenes": count})
     else:

@@ -81,5 +81,6 @@ def mask(
     if found.mask is not None and not json:
         render.note_line(f"wrote {found.mask}" + (f" and {found.picture}" if found.picture else ""))
         rate = [] if fps is None else ["--fps", fps]
+        rate += ["--sequence"] if Path(source).is_dir() else []
         command = shlex.join(["vrx", "inpaint", as_argument(source), "--mask", as_argument(str(found.mask)), *rate])
         render.note_line(f"check the picture, then: {command}" if found.picture else f"it marks nothing yet: {command}")

@@ -345,6 +345,8 @@ Recursive = Annotated[
     ),
 ]
 
+NUMBERED = "Numbered pictures of folders, globs and lists are the frames of one video, not pictures of their own."
+AsSequence = Annotated[bool, typer.Option("--sequence", metavar=FLAG, help=NUMBERED)]
 StreamNumber = Annotated[
     int | None,
     typer.Option(

@@ -53,6 +53,7 @@ class SharedOptions:
     scene_threshold: s.SceneThreshold = None
     deinterlace: s.Deinterlace = "auto"
     stream: s.VideoStream = None
+    sequence: s.Sequence = False
     fps: s.Fps = None
     crop: s.Crop = None
     output: o.Output = None
@@ -158,6 +159,7 @@ class SharedOptions:
             verbose=self.verbose,
             progress=self.progress,
             recursive=self.recursive,
+            sequence=self.sequence,
             batch=BatchSettings(
                 deadline=parsing.parse_clock(self.until),
                 on_done=self.on_done,

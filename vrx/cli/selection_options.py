@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vrx.cli.completion import complete_words
-from vrx.cli.options import PICTURE_RATE, choices
+from vrx.cli.options import FLAG, NUMBERED, PICTURE_RATE, choices
 from vrx.settings import Deinterlacing
 
 SELECTION = "Selection"
@@ -56,6 +56,7 @@ VideoStream = Annotated[
         rich_help_panel=SELECTION,
     ),
 ]
+Sequence = Annotated[bool, typer.Option("--sequence", metavar=FLAG, help=NUMBERED, rich_help_panel=SELECTION)]
 Fps = Annotated[
     str | None,
     typer.Option(

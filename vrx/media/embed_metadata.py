@@ -11,6 +11,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 
 from vrx.errors import OutputError
 from vrx.media.animations import PNG_SIGNATURE
+from vrx.media.dpx import embed_dpx_metadata, read_dpx_metadata
 from vrx.media.picture_metadata import (
     DESCRIPTIVE_TAGS,
     EXIF_DIRECTORY,
@@ -51,9 +52,13 @@ def embed_metadata(path: Path, metadata: PictureMetadata, size: tuple[int, int])
 def embed_source_metadata(files: Sequence[Path], sources: Sequence[Path], size: tuple[int, int], gray: bool) -> None:
     """Add the metadata of each source to its file, adapted to `size` (width, height).  Raises OutputError."""
     for file, source in zip(files, sources, strict=False):
-        metadata, _ = fit_metadata(read_metadata(source), file.suffix.lower(), size, gray)
+        suffix = file.suffix.lower()
+        metadata, _ = fit_metadata(read_metadata(source), suffix, size, gray)
+        header = read_dpx_metadata(source) if suffix == ".dpx" else None
         try:
             embed_metadata(file, metadata, size)
+            if header is not None:
+                embed_dpx_metadata(file, header)
         except OSError as error:
             raise OutputError(f"cannot write {file.name}: {error.strerror}") from error
 

@@ -97,6 +97,7 @@ ENCODERS: dict[str, EncoderSpec] = {
     ),
     "bmp": EncoderSpec(name="bmp", chroma=(), depths=(), rgb=(8,), gray=(8,)),
     "ppm": EncoderSpec(name="ppm", chroma=(), depths=(), rgb=(8, 16)),
+    "dpx": EncoderSpec(name="dpx", chroma=(), depths=(), rgb=(8, 10, 12, 16), gray=(8, 16)),
     "libwebp": EncoderSpec(
         name="libwebp",
         chroma=("420",),
@@ -135,6 +136,7 @@ STILL_ENCODERS = {
     ".tif": "tiff",
     ".tiff": "tiff",
     ".ppm": "ppm",
+    ".dpx": "dpx",
 }
 MEZZANINES = {"prores": "prores_ks"}  # codecs of editing, by decoder, which a result in the same container keeps
 X26X_PRESETS = "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo"
@@ -325,9 +327,13 @@ def encoder_pix_fmt(layout: Layout, name: str) -> str:
             ("bmp", 8, False): "bgr24",
             ("ppm", 8, False): "rgb24",
             ("ppm", 16, False): "rgb48be",
+            ("dpx", 8, False): "rgb24",
+            ("dpx", 10, False): "gbrp10be",
+            ("dpx", 12, False): "gbrp12be",
+            ("dpx", 16, False): "rgb48be",
         }
         return packed.get((name, layout.depth, layout.alpha), layout.pix_fmt)
-    if name == "png" and layout.depth == 16:
+    if name in ("png", "dpx") and layout.depth == 16:
         return "gray16be"
     if name == "mjpeg":
         return layout.pix_fmt.replace("yuv", "yuvj") if layout.kind is Kind.YUV else "gray"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from vrx.errors import UsageError
 from vrx.media.animations import HEIF_SUFFIXES, is_animation
 
-STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr"}
+STILL_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jxl", ".exr", ".dpx"}
 HEIF_CONTAINERS = HEIF_SUFFIXES  # stills in a container of their own, which opens like a video
 STILL_SUFFIXES |= HEIF_CONTAINERS
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
@@ -27,6 +28,8 @@ SIGNATURES = (  # first bytes of picture files
     (b"II*\0", ".tif"),
     (b"MM\0*", ".tif"),
     (b"BM", ".bmp"),
+    (b"SDPX", ".dpx"),
+    (b"XPDS", ".dpx"),
     (b"\xff\x0a", ".jxl"),
     (b"\0\0\0\x0cJXL ", ".jxl"),
 )
@@ -66,6 +69,17 @@ def pattern_of(path: Path) -> Path | None:
         return None
     digits = f"%0{len(match[0])}d" if match[0].startswith("0") else "%d"
     return path.with_name(f"{path.stem[: match.start()]}{digits}{path.stem[match.end() :]}{path.suffix}")
+
+
+def sequence_stem(pattern: Path) -> str:
+    """A name for all pictures of a pattern: its stem without the number, `shot` of `shot_%04d.png`.
+
+    Where the number comes first, the folder's name takes its place: `frames.x2` of `frames/%04d.x2.png`.
+    """
+    stem = re.sub(rf"[._-]*{PATTERN.pattern}", "", pattern.stem, count=1)
+    if stem and not stem.startswith("."):
+        return stem
+    return (os.path.basename(os.path.abspath(pattern.parent)) or "frames") + stem  # noqa: PTH100, PTH119 - of links, too
 
 
 def is_still(path: Path) -> bool:

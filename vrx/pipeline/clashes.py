@@ -120,8 +120,9 @@ def files_of(destination: Destination) -> list[Path]:
 def sharing_hint(one: Path, other: Path, output: Path) -> str:
     """How two inputs get results of their own, or numbered pictures become one video."""
     pattern = pattern_of(one)
-    if pattern is not None and pattern == pattern_of(other) and not is_still(output):
-        return f"For one video of all these pictures: {pattern}"
+    one_result = not is_still(output) or PATTERN.search(output.name)
+    if pattern is not None and pattern == pattern_of(other) and one_result:
+        return f"For one video of all these pictures add --sequence, or name {pattern}"
     return "Name a folder with -o, or use {stem}; with -r a folder keeps subfolders apart"
 
 

@@ -14,17 +14,19 @@ from typing import NoReturn
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
 from vrx.geometry import TargetSize
-from vrx.media.file_types import check_numbered, is_media, is_pattern, sequence_members
+from vrx.media.file_types import check_numbered, is_media, is_pattern, pattern_of, sequence_members, sequence_stem
 from vrx.media.probe import find_size
 from vrx.pipeline.addresses import refuse_address
 from vrx.pipeline.paths import in_subfolder
+from vrx.pipeline.picture_runs import find_only_run, find_runs, join_runs
 from vrx.pipeline.sizing import fit
 from vrx.settings import Job, Task
 
 STDIN = "-"
 # what vrx puts before the suffix of a result; names with a size people use, too, so the pictures must have it
 RESULT = re.compile(
-    r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint|(w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)))", re.DOTALL
+    r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint|mask|(w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)))",
+    re.DOTALL,
 )
 PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
@@ -36,6 +38,11 @@ class Input:
 
     source: str
     subfolder: str = ""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it is numbered pictures as one video."""
+        return is_pattern(Path(self.source))
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class Expansion:
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a folder is taken: files of subfolders if `recursive`, results of earlier runs if `results`.
+    """What of a folder is taken: files of subfolders if `recursive`, results of earlier runs if `results`, numbered
+    pictures as one video if `sequence`.
 
     A folder `beside` the inputs that results go to is passed over.  `command` is the
     one that takes them, None where it reads no standard input.
@@ -68,10 +76,14 @@ class Choice:
     results: bool = False
     beside: Path | None = None
     command: str | None = Task.UPSCALE
+    sequence: bool = False
 
 
 def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
-    """The inputs that words name.  Raises UsageError for an empty word, and for standard input named twice.
+    """The inputs that words name.
+
+    Raises UsageError for an empty word, for standard input named twice, and where numbered pictures are wanted as a
+    video of which some are named only.
 
     A missing file, an address, and a folder or a glob that holds nothing are problems of the expansion, so
     that all of them can be reported.
@@ -95,7 +107,32 @@ def expand_inputs(words: Sequence[str], choice: Choice) -> Expansion:
             parts.append(Expansion(problems=((word, InputError(error.message, hint)),)))
         except OSError as error:  # a name too long, a folder that may not be entered
             parts.append(Expansion(problems=((word, InputError(f"cannot read {word}: {error.strerror}")),)))
-    return Expansion.join(parts)
+    found = Expansion.join(parts)
+    return with_sequences(found) if choice.sequence else with_note_of_runs(found)
+
+
+def with_sequences(found: Expansion) -> Expansion:
+    """The same with each run of numbered pictures as one input.  Raises UsageError where a part of one is named."""
+    joined = join_runs([one.source for one in found.inputs])
+    inputs = tuple(dict.fromkeys(replace(one, source=joined[one.source]) for one in found.inputs))
+    if any(one.numbered for one in inputs) or not inputs:
+        return replace(found, inputs=inputs)
+    note = Note("inputs-skipped", "--sequence: no input is one of several numbered pictures", {"count": 0}, "warning")
+    return replace(found, notes=(*found.notes, (inputs[0].source, note)))
+
+
+def with_note_of_runs(found: Expansion) -> Expansion:
+    """The same with a note of pictures that are numbered as the frames of a video are, and are taken one by one."""
+    runs = [run for run in find_runs(Path(one.source) for one in found.inputs) if run.looks_like_frames()]
+    if not runs:
+        return found
+    count = sum(len(run.members) for run in runs)
+    text = (
+        f"{listed([str(run.pattern) for run in runs])}: {count} numbered pictures, taken one by one; "
+        "for one video of them add --sequence"
+    )
+    note = Note("numbered-pictures", text, {"count": count})
+    return replace(found, notes=(*found.notes, (str(runs[0].pattern), note)))
 
 
 def expand_word(word: str, choice: Choice) -> Expansion:
@@ -125,7 +162,7 @@ def make_jobs(template: Job, inputs: Sequence[Input], needs_rate: bool) -> list[
 
     Raises UsageError where it `needs_rate` and none are numbered pictures.
     """
-    numbered = [is_pattern(Path(found.source)) for found in inputs]
+    numbered = [found.numbered for found in inputs]
     if needs_rate and not any(numbered):
         check_numbered(inputs[0].source, Path(inputs[0].source))
     jobs = [in_subfolder(replace(template, source=found.source), found.subfolder) for found in inputs]
@@ -144,9 +181,19 @@ def without_rate(job: Job) -> Job:
 
 
 def to_path(source: str | os.PathLike[str]) -> Path:
-    """The path of a file that is not piped.  Raises InputError for an address."""
+    """The path of a file that is not piped; of a folder of numbered pictures their pattern.
+
+    Raises InputError for an address, and for a folder that holds anything but one run of numbered pictures.
+    """
     refuse_address(os.fspath(source))
-    return Path(source)
+    path = Path(source)
+    if not path.is_dir():
+        return path
+    try:
+        found = expand_folder(str(path), Choice())
+    except InputError as error:
+        raise InputError(error.message, "Name a file") from error
+    return find_only_run(str(path), (Path(one.source) for one in found.inputs)).pattern
 
 
 def check_name(path: Path) -> None:
@@ -263,6 +310,9 @@ def results_among(files: Mapping[str, Path]) -> set[str]:
     for name, path in files.items():
         stems.setdefault(os.path.splitext(name)[0], []).append(path)  # noqa: PTH122 - as text, with its folder
         stems.setdefault(name, []).append(path)  # inputs that differ in the suffix only: a.avi.x2.mp4
+        pattern = pattern_of(path)
+        if pattern is not None:  # previews and masks of all pictures: shot.x2.preview.mp4, shot.mask.mkv
+            stems.setdefault(str(Path(name).with_name(sequence_stem(pattern))), []).append(path)
     found = set()
     for name, path in files.items():
         stem = os.path.splitext(name)[0]  # noqa: PTH122

@@ -11,6 +11,7 @@ from vrx.errors import OutputError, UsageError
 from vrx.events import Note, Notify
 from vrx.media import data_loss, encoders, hdr10
 from vrx.media.color import output_color
+from vrx.media.dpx import read_dpx_metadata
 from vrx.media.encoders import EncoderSpec
 from vrx.media.ffmpeg import encoder_error, executable, has_option
 from vrx.media.file_types import is_pattern, sequence_members
@@ -160,6 +161,8 @@ def warn_of_metadata(job: Job, target: Target, form: Path | None, notify: Notify
     suffix = form.suffix.lower() if form is not None else paths.FALLBACK_SUFFIX
     found = read_metadata(target.pictures[0])
     _, lost = fit_metadata(found, suffix, target.size, target.layout.kind is Kind.GRAY)
+    header = read_dpx_metadata(target.pictures[0]) if suffix != ".dpx" else None
+    lost += ["time code and film data of the DPX header"] if header is not None and header.industry else []
     if lost:
         text = f"{job.source}: {suffix[1:]} cannot hold its {', '.join(lost)}"
         notify(data_loss.loss("metadata-loss", text, container=suffix[1:]))

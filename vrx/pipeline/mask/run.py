@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vrx.errors import InputError, OutputError, UsageError
 from vrx.events import Note, Watcher, ignore
-from vrx.media.file_types import is_pattern
+from vrx.media.file_types import is_pattern, sequence_stem
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.masks import FOUND_TITLE
 from vrx.media.read import Reader, Span
@@ -105,7 +105,8 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, wat
     """
     source = to_path(name)
     notes: list[Note] = []
-    path = target or source.with_name(f"{source.stem}.mask{SUFFIX}")
+    stem = sequence_stem(source) if is_pattern(source) else source.stem
+    path = target or source.with_name(f"{stem}.mask{SUFFIX}")
     check(source, path, settings)
     progress = Reading(source, watch)
     found = look_through(source, settings, notes, progress)

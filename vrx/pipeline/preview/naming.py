@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrx.errors import UsageError
 from vrx.media.encoders import STILL_ENCODERS
-from vrx.media.file_types import PATTERN, is_pattern, is_still
+from vrx.media.file_types import PATTERN, is_pattern, is_still, sequence_stem
 from vrx.pipeline import paths
 from vrx.pipeline.existing import refuse
 from vrx.pipeline.inputs import PREVIEW_MARK
@@ -62,7 +61,8 @@ def find_files(job: Job, source: Path | None, model: str) -> PreviewFiles:
 
 def mark(result: Destination, suffix: str) -> Destination:
     """A preview's file beside a result."""
-    stem = re.sub(rf"[._-]*{PATTERN.pattern}", "", result.path.stem).lstrip(".") or "frames"
+    numbered = PATTERN.search(result.path.stem) is not None
+    stem = sequence_stem(result.path) if numbered else result.path.stem.lstrip(".")
     path = result.path.with_name(f"{stem.removesuffix(PREVIEW_MARK)}{PREVIEW_MARK}{suffix}")
     paths.check_name(path)
     return replace(result, path=paths.follow_link(path), sequence=False)
