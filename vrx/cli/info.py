@@ -13,6 +13,8 @@ from vrx.cli.progress import write_event
 from vrx.errors import Exit, FailedInputsError, VrxError
 from vrx.files import format_bytes
 
+FIELDS = {"tff": "yes, top field first", "bff": "yes, bottom field first"}
+
 if TYPE_CHECKING:
     from vrx.media.probe import SourceInfo
 
@@ -74,7 +76,7 @@ def rows(info: SourceInfo, scenes: int | None) -> list[tuple[str, str]]:
     if video.rotation or video.mirrored:
         result.append(("rotation", f"{video.rotation} degrees{', mirrored' if video.mirrored else ''}"))
     if video.interlaced:
-        result.append(("interlaced", "yes"))
+        result.append(("interlaced", FIELDS[video.interlaced]))
     for stream in info.streams:
         if stream.index != video.index:
             language = f" ({stream.language})" if stream.language else ""

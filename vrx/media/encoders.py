@@ -16,7 +16,8 @@ class EncoderSpec:
 
     `chroma` and `depths` it can hold in YUV; `rgb`, `gray`, `alpha` depths of those (empty: none);
     `even` where it refuses odd sizes with subsampled chroma; `quality` the option that --crf sets and
-    its default; `extra` further options; `largest` width and height, where it has a limit that people meet.
+    its default; `extra` further options; `largest` width and height, where it has a limit that people meet;
+    `interlaced` the options by which it codes fields, None where it does not.
     """
 
     name: str
@@ -30,8 +31,10 @@ class EncoderSpec:
     preset: str | None = None
     extra: tuple[str, ...] = ()
     largest: tuple[int, int] | None = None
+    interlaced: tuple[str, ...] | None = None
 
 
+FIELDS = ("-flags:v:0", "+ilme+ildct")
 APPLE_TAG = ("-tag:v:0", "hvc1")  # for HEVC in MP4 and MOV
 ALL_CHROMA = ("420", "422", "444")
 PICTURE_ALPHA = (("rgb", 8), ("rgb", 16), ("gray", 8))  # the pipe to ffmpeg (NUT) has no name for 16 bits of gray
@@ -45,6 +48,7 @@ ENCODERS: dict[str, EncoderSpec] = {
         quality=("-crf", 17),
         preset="medium",
         largest=(16384, 16384),
+        interlaced=FIELDS,
     ),
     "libx265": EncoderSpec(
         name="libx265",
@@ -75,7 +79,12 @@ ENCODERS: dict[str, EncoderSpec] = {
         extra=("-b:v:0", "0", "-row-mt", "1", "-deadline", "good", "-cpu-used", "4"),
     ),
     "prores_ks": EncoderSpec(
-        name="prores_ks", chroma=("422", "444"), depths=(10,), alpha=(("444", 10),), extra=("-vendor", "apl0")
+        name="prores_ks",
+        chroma=("422", "444"),
+        depths=(10,),
+        alpha=(("444", 10),),
+        extra=("-vendor", "apl0"),
+        interlaced=FIELDS,
     ),
     "ffv1": EncoderSpec(
         name="ffv1",
@@ -85,6 +94,7 @@ ENCODERS: dict[str, EncoderSpec] = {
         gray=(8, 9, 10, 12, 16),
         alpha=(("420", 8), ("422", 8), ("444", 8), ("420", 10), ("422", 10), ("444", 10), ("rgb", 8), ("rgb", 16)),
         extra=("-level", "3", "-slicecrc", "1", "-g", "1"),
+        interlaced=(),
     ),
     "png": EncoderSpec(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "tiff": EncoderSpec(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
@@ -272,6 +282,16 @@ def choose_opaque_layout(layout: Layout, rule: EncoderSpec, size: tuple[int, int
     if rule.even and ((shift_x and size[0] % 2) or (shift_y and size[1] % 2)):
         return Layout(Kind.YUV, depth), f"the odd size {size[0]}x{size[1]} in 4:{chroma[1]}:{chroma[2]}"
     return Layout(Kind.YUV, depth, shift_x, shift_y), lost
+
+
+def interlacing_trouble(rule: EncoderSpec, layout: Layout, size: tuple[int, int]) -> str:
+    """Why an encoder cannot code pictures of a size (width, height) as fields; empty where it can."""
+    if rule.interlaced is None:
+        return f"{rule.name} cannot tag fields (--codec h264, prores and ffv1 can)"
+    rows = 2 << layout.shift_y  # of macroblocks in H.264, which has those of chroma, too
+    if rule.name == "libx264" and size[1] % rows:
+        return f"{rule.name} codes fields where the height is a multiple of {rows} (--codec prores and ffv1 always do)"
+    return ""
 
 
 def slice_count(size: tuple[int, int]) -> int:

@@ -125,6 +125,7 @@ def video_encoder_args(target: Target) -> list[str]:
     aspect = target.sample_aspect
     filters = [f"setsar={aspect.numerator}/{aspect.denominator}:max={SAR_LIMIT}"] if aspect else []
     filters += [setparams_filter(target.color)] if setparams_filter(target.color) else []
+    filters += [f"setfield={target.fields}"] if target.fields else []
     if filters:
         words += ["-filter:v:0", ",".join(filters)]
     words += ["-pix_fmt:v:0", target.pix_fmt or encoder_pix_fmt(target.layout, rule.name)]
@@ -139,12 +140,21 @@ def video_encoder_args(target: Target) -> list[str]:
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
     words += ["-slices:v:0", str(slice_count(target.size))] if rule.name == "ffv1" else []
     words += rule.extra if target.container in TIMESCALE_CONTAINERS else without_tag(rule.extra)
+    words += field_args(target)
     if target.container == "avi":  # it cannot store display order
         words += ["-bf:v:0", "0"]
     if target.copied_streams:
         words += ["-disposition:v:0", "default"]
     words += ["-threads:v:0", str(target.threads)] if target.threads else []
     return [*words, *target.encoder_args]
+
+
+def field_args(target: Target) -> list[str]:
+    """The encoder's options for pictures of two fields."""
+    if target.fields is None:
+        return []
+    own = ["-x264-params:v:0", f"{target.fields}=1"] if target.rule.name == "libx264" else []  # or SEI has the default
+    return [*(target.rule.interlaced or ()), *own]
 
 
 def without_tag(words: tuple[str, ...]) -> tuple[str, ...]:

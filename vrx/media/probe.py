@@ -62,7 +62,7 @@ class VideoInfo:
 
     `size` is (width, height) as stored; `rotation` counterclockwise in degrees as a player turns it, which
     then mirrors it left to right if `mirrored`; `sample_aspect` 0 where unknown; `frames` is the container's
-    count, 0 where it has none; times in seconds.
+    count, 0 where it has none; `interlaced` tff or bff, the field that is first, or empty; times in seconds.
     """
 
     index: int

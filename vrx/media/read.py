@@ -176,7 +176,7 @@ class Reader:
             frames=0 if which is Deinterlace.FILM else stored.frames * (2 if which is Deinterlace.DOUBLE else 1),
             rotation=self.orientation.rotation,
             mirrored=self.orientation.mirrored,
-            interlaced="yes" if self.interlaced else "",
+            interlaced=self._changes.fields or "",
         )
         return replace(self.info, video=video)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from av.video.frame import VideoFrame
 
 from vrx.events import Note, Notify
+from vrx.media.fields import find_field_order
 from vrx.media.side_data import SideDataKind, frame_side_data_kinds
 
 
@@ -25,14 +26,16 @@ class SourceNotes:
 class PictureChanges:
     """Compares the pictures of a file with its first, and warns of what changes.
 
-    `size` (width, height) and `rotation` in degrees are those of the first; `interlaced`: whether one was flagged so.
+    `size` (width, height) and `rotation` in degrees are those of the first; `fields` the order of its fields, where it
+    is flagged as interlaced; `interlaced`: whether one so far was.
     `side_data` are the kinds that were found in the first pictures, None where they were not looked for.
     """
 
     def __init__(self, notes: SourceNotes, first: VideoFrame, rotation: int, codec: str) -> None:
         self._notes, self._codec = notes, codec
         self.size, self._rotation = (first.width, first.height), rotation
-        self.interlaced = bool(first.interlaced_frame)
+        self.fields = find_field_order(first)
+        self.interlaced = self.fields is not None
         self.side_data: set[SideDataKind] | None = None
 
     def check(self, picture: VideoFrame) -> None:

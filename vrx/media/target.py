@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vrx.media.encoders import EncoderSpec
+from vrx.media.fields import FieldOrder
 from vrx.media.file_types import PATTERN
 from vrx.media.frame import Color, Layout
 from vrx.media.metadata_tags import TagOptions
@@ -36,7 +37,8 @@ class Target:
     which those of the copied streams are later than the pictures'.  `source_index` None: the restored stream is
     not in `source`.
     `hdr10` are options before ffmpeg's input, `mastering` x265's own for an ffmpeg without them.
-    `pictures` are the still sources of the frames, in order, whose metadata is copied.
+    `pictures` are the still sources of the frames, in order, whose metadata is copied.  `fields`: the order of those
+    that the frames consist of, None for progressive ones.
     A `path` such as `f_%05d.png` is a pattern unless it is `literal`: numbered from `first_number`.
     """
 
@@ -67,6 +69,7 @@ class Target:
     overwrite: bool = False
     pictures: tuple[Path, ...] = ()
     literal: bool = False
+    fields: FieldOrder | None = None
     first_number: int = 1
 
     @property

@@ -25,10 +25,12 @@ from vrx.media.read import Reader
 from vrx.media.remux import StreamSource, remux, use_source
 from vrx.media.target import PIPED_PICTURE, Target
 from vrx.pipeline import paths
+from vrx.pipeline.fields import choose_fields, preserved_fields
 from vrx.pipeline.sizing import result_size, size_note
 from vrx.pipeline.transfer import Transfer, container_reason, other_streams
 from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, too_large
 
+FIELD_DEPTHS = encoders.ENCODERS["libx264"].depths
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
 
 
@@ -71,6 +73,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     transfer = make_transfer(job, reader, copied, (container, layout), notify)
     carried = transfer.streams()
     light = hdr10_options(transfer, reader, rule.name)
+    fields = choose_fields(job, reader, (rule, layout, size), notify)
     target = Target(
         path=output,
         container=container,
@@ -98,6 +101,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
         tags=TagOptions() if info.still else transfer.tags(carried),
         overwrite=job.output.overwrite,
         pictures=pictures(info, selection),
+        fields=fields,
     )
     warn_of_metadata(job, target, form, notify)
     if names_encoder_settings(job.output):
@@ -194,6 +198,8 @@ def choose_picture_format(
     size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
     usual = encoders.default_encoder(reader.layout, suffix)
+    if usual == "libx265" and preserved_fields(job, reader, size) and reader.layout.depth in FIELD_DEPTHS:
+        usual = "libx264"  # HEVC does without fields
     if reader.info.video.codec in encoders.MEZZANINES and suffix == reader.info.path.suffix.lower() == ".mov":
         usual = encoders.MEZZANINES[reader.info.video.codec]
     name = choose_encoder(job.output, output, usual)

@@ -29,6 +29,7 @@ from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.devices import INT8, pick_dtype, release_memory
 from vrx.pipeline.encoding_pace import Pace, keep_pace
+from vrx.pipeline.fields import deinterlacing
 from vrx.pipeline.masking import JobMask, open_masks
 from vrx.pipeline.output import apply_orientation, expected_frames, names_encoder_settings, prepare_target
 from vrx.pipeline.pool import ModelPool
@@ -38,7 +39,7 @@ from vrx.pipeline.trace import Trace
 from vrx.pipeline.ways import Way
 from vrx.scenes.cut_list import read_cuts
 from vrx.scenes.detect import SceneFrame
-from vrx.settings import Job, SelectionSettings, Task
+from vrx.settings import Job, SelectionSettings
 from vrx.temporary import temporary_folder
 from vrx.weights.download import Downloader
 
@@ -270,9 +271,3 @@ def crop_note(selection: SelectionSettings, reader: Reader) -> Note | None:
     crop = f"{part.width}:{part.height}:{part.left}:{part.top}"
     text = f"cropped from {part.size[0]}x{part.size[1]} to {part.width}x{part.height} (--crop {crop})"
     return Note("cropped", text, {"crop": crop})
-
-
-def deinterlacing(selection: SelectionSettings, task: Task) -> Deinterlace:
-    """How frames are deinterlaced for a task: never to inpaint, unless that is asked for, as what is known stays."""
-    which = Deinterlace(selection.deinterlace)
-    return Deinterlace.OFF if task is Task.INPAINT and which is Deinterlace.AUTO else which

@@ -12,7 +12,8 @@ from vrx.media.read import Span
 from vrx.pipeline.compare import run
 from vrx.pipeline.compare.page import build
 from vrx.pipeline.compare.run import Reading
-from vrx.pipeline.session import deinterlacing, resolve_crop, select_span
+from vrx.pipeline.fields import deinterlacing
+from vrx.pipeline.session import resolve_crop, select_span
 from vrx.settings import Job
 
 OPTION = "--html"

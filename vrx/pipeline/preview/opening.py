@@ -10,12 +10,13 @@ from pathlib import Path
 from vrx import events
 from vrx.events import Note, Watcher
 from vrx.pipeline import paths
+from vrx.pipeline.fields import deinterlacing
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.naming import PreviewFiles, find_files
 from vrx.pipeline.preview.places import Place, choose_places, masked_times
 from vrx.pipeline.preview.source import Source
 from vrx.pipeline.preview.stretch import Reading, Stretch, find_stretch
-from vrx.pipeline.session import deinterlacing, resolve_crop
+from vrx.pipeline.session import resolve_crop
 from vrx.pipeline.stdin import PIPE_NAME, spool_stdin
 from vrx.previews import PreviewSettings, Variant
 from vrx.settings import Job, format_time

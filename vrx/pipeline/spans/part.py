@@ -12,10 +12,11 @@ from vrx.events import Note, Notify, Watcher
 from vrx.media.frame import Frame
 from vrx.media.read import Reader
 from vrx.media.target import Target
+from vrx.pipeline.fields import deinterlacing
 from vrx.pipeline.masking import open_masks
 from vrx.pipeline.output import apply_orientation
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.session import Session, deinterlacing, select_span
+from vrx.pipeline.session import Session, select_span
 from vrx.pipeline.spans.span import Span, WrongFramesError, add_checksum
 from vrx.scenes.detect import SceneFrame
 from vrx.settings import Job
