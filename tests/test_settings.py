@@ -77,7 +77,7 @@ def test_one_variable_moves_all_folders_and_another_names_the_catalogue(
 
 @pytest.mark.parametrize(
     ("option", "field"),
-    [("--dtype", {"dtype": "fp8"}), ("--prefer", {"prefer": "price"}), ("--decoder", {"decoder": "big"})],
+    [("--dtype", {"dtype": "fp4"}), ("--prefer", {"prefer": "price"}), ("--decoder", {"decoder": "big"})],
 )
 def test_values_outside_a_closed_set_are_refused_from_python_too(option: str, field: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=f"{option} is .* Choose auto, "):

@@ -260,7 +260,7 @@ def model_options(entry: Entry) -> dict[str, str]:
     from vrx.models.registry import FAMILIES
 
     family = FAMILIES.get(entry.family)
-    options = family.capabilities.options if family else {}
+    options = family.capabilities.all_options if family else {}
     return {name.replace("_", "-"): meaning for name, meaning in options.items()}
 
 

@@ -154,7 +154,8 @@ class Started(Event):
     """Restoring begins.
 
     `output` is the file, or `-` for standard output.  `frames` is an estimate, None for a pipe; the first
-    `resumed_frames` of them were restored by an earlier run.  `device` and `dtype` are torch's names.
+    `resumed_frames` of them were restored by an earlier run.  `device` and `dtype` are torch's names, the latter with
+    `, weights in int8` or `fp8` where they are.
     """
 
     kind: ClassVar[str] = "started"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vrx.geometry import Box, Crop, TargetSize, TimeRange
     from vrx.previews import PreviewSettings
 
-Dtype = Literal["auto", "bf16", "fp16", "fp32", "int8"]  # int8: weights in 8 bits, all else as with auto
+Dtype = Literal["auto", "bf16", "fp16", "fp32", "int8", "fp8"]  # the last two: of weights, all else as with auto
 Prefer = Literal["auto", "speed", "quality"]
 Decoder = Literal["auto", "full", "tiny"]
 ColorFix = Literal["auto", "none", "adain", "wavelet"]

@@ -45,7 +45,7 @@ class Options(TypedDict, total=False):
     """What every task takes besides, by the names that the command line has.
 
     `model` is a name of the catalogue, "auto" or the path of a checkpoint; `device` auto, cpu, cuda, cuda:N, mps, or
-    several GPUs that share the work: all, or cuda:N,cuda:N; `dtype` auto, bf16, fp16, fp32 or int8; `prefer` auto,
+    several GPUs that share the work: all, or cuda:N,cuda:N; `dtype` auto, bf16, fp16, fp32, int8 or fp8; `prefer` auto,
     speed or quality, where `model` is auto; `prompt` for models that take one. `threads` of the processor are one a
     core unless given. `strength` 0 (clean) to 1 is how degraded the source is, estimated unless given; `denoise` 0 to 1
     how much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that is

@@ -70,6 +70,18 @@ def test_every_way_of_working_is_compared_with_the_plain_one(context: Context) -
     assert [record.get("worst") for record in found] == [None, 0.0, 0.0]
 
 
+def test_number_formats_of_weights_are_compared_with_the_plain_one(context: Context) -> None:
+    ways.compare_formats(context, ["swiftvr:1280x720:auto:auto"])
+    found = {record["way"]: record for record in records(context.results.folder, "bench")}
+    assert list(found) == list(ways.FORMATS)
+    assert found["int8"]["psnr"] > found["fp8"]["psnr"] > 60
+    assert found["fp8"]["worst"] == found["fp8 offloaded"]["worst"]
+    kernels.linear_layers(context)
+    layers = [record for record in records(context.results.folder, "micro") if "error" in record]
+    assert {record["how"] for record in layers} == {"as it is", "int8", "fp8"}
+    assert all(0.02 < record["error"] < 0.05 for record in layers if record["how"] == "fp8")
+
+
 def test_a_model_that_runs_out_of_memory_shows_its_steps(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     step, calls = StageRunner.step, []
 

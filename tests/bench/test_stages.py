@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import small
-from vrx.bench.stages import ON_PROCESSOR, Meter, measure, parameters
+from vrx.bench import stages
+from vrx.bench.stages import ON_PROCESSOR, Meter, Operations, Rates, measure, parameters
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
+from vrx.networks.quantized import Fp8Linear
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.download import Downloader
 
@@ -22,7 +24,7 @@ def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
     restore = RestoreSettings(task=Task.UPSCALE, scale=4)
     request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
     restorer = load_model(entry, request).restorer(restore)
-    rows = measure(restorer, (128, 128), 1, CPU, (1e9, 1e9))
+    rows = measure(restorer, (128, 128), 1, CPU, Rates(1e9, 2e9, 1e9))
     assert [row.stage for row in rows] == ["encode", "generate", "decode"]
     for row in rows:
         held = sum(p.nbytes for p in parameters(restorer.stages[row.stage]))
@@ -54,3 +56,21 @@ def test_attention_on_the_processor_counts() -> None:
     with FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) as counter:
         F.scaled_dot_product_attention(q, k, k)
     assert counter.get_total_flops() == 2 * 2 * (2 * 16 * 40 * 8)
+
+
+@torch.inference_mode()
+def test_what_is_multiplied_in_fp8_counts_at_its_own_rate() -> None:
+    layer, x = Fp8Linear(torch.randn(32, 64), None), torch.randn(10, 64)
+    with FlopCounterMode(display=False) as counter:
+        layer(F.linear(x, torch.eye(64)))
+    found = Operations.of(counter)
+    assert (found.total, found.fp8) == (2 * 10 * 64 * (64 + 32), 2 * 10 * 64 * 32)
+    assert found.seconds(Rates(1e3, 2e3, 1.0)) == pytest.approx(2 * 10 * 64 * (64 + 32 / 2) / 1e3)
+
+
+def test_a_device_is_measured_by_what_it_does_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "matrix_rate", lambda *_: 3.0)
+    monkeypatch.setattr(stages, "product_rate", lambda *_, fp8=False: 9.0 if fp8 else 5.0)
+    monkeypatch.setattr(stages, "bandwidth", lambda _: 1.0)
+    assert Rates.of(CPU, torch.float32, fp8=False) == Rates(5.0, 5.0, 1.0)
+    assert Rates.of(CPU, torch.float32, fp8=True) == Rates(5.0, 9.0, 1.0)

@@ -50,8 +50,9 @@ def test_it_enlarges_restores_at_the_same_size_and_works_in_tiles(
         ("x1", ("upscale", path, "-s", "1"), (330, 10)),
         ("tiled", ("restore", path, "--tile", "256"), (330, 10)),
         ("int8", ("restore", path, "--dtype", "int8"), (330, 10)),
+        ("fp8", ("restore", path, "--dtype", "fp8"), (330, 10)),
     ):
-        kind = FLAGS if name != "int8" else FLAGS[2:]
+        kind = FLAGS[2:] if name in ("int8", "fp8") else FLAGS
         done = vrx(*command_words, "--model", folder, *kind, "-o", "o.mkv", "-y")
         assert done.returncode == 0, done.stderr
         assert "then resized" not in done.stderr
@@ -62,6 +63,8 @@ def test_it_enlarges_restores_at_the_same_size_and_works_in_tiles(
     assert (results["same"] == results["x1"]).all()
     assert (results["same"] != results["tiled"]).any()
     assert (results["same"] != results["int8"]).any()
+    assert (results["same"] != results["fp8"]).any()
+    assert (results["int8"] != results["fp8"]).any()
 
 
 def test_an_interrupted_run_continues_at_a_scenes_end_with_the_same_frames(

@@ -1,7 +1,12 @@
+import math
+from pathlib import Path
+
 import pytest
 import torch
 
+import vrx.models
 from tests.golden.cases import Case, cases, close, filled
+from vrx.networks.quantized import WeightFormat
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
 
@@ -65,6 +70,35 @@ def test_half_precision_keeps_the_float32_islands(case: Case) -> None:
     error = flow - io["full.flow"]
     assert float(error.square().mean().sqrt()) < 0.02
     assert float(error.abs().max()) < 0.15
+
+
+LOSS = {"int8": (54.1, 60.3), "fp8": (41.3, 47.5)}  # dB of the flow and of the latents; see vrx/models/README.md
+
+
+@pytest.mark.parametrize("case", [case for case in cases("wan_causal") if case.id == "wan_causal/e"])
+@pytest.mark.parametrize("kind", LOSS)
+@torch.inference_mode()
+def test_weights_in_8_bits_lose_what_is_stated(case: Case, kind: WeightFormat) -> None:
+    io, config, results = case.io(), case.config, []
+    sigma = nearest_sigma(config["timestep"], config["timestep_shift"], config["train_timesteps"])
+    for quantized in (False, True):
+        net = network(case)
+        if quantized:
+            net.quantize(kind, torch.device("cpu"))
+        net.cast_weights(torch.bfloat16)
+        height, width = io["latent"].shape[-2:]
+        cache = net.allocate(height, width, config["rolling_cache_frames"], config["frames_per_block"])
+        conditions = net.conditions(config["timestep"], io["context"])
+        parts = io["latent"].split(config["frames_per_block"], 2)
+        flow = torch.cat([net.step(part, conditions, cache) for part in parts], 2)
+        results.append((flow, clean_latent(io["latent"], flow, sigma)))
+    for found, expected, stated in zip(results[1], results[0], LOSS[kind], strict=True):
+        span = float(expected.max() - expected.min())
+        psnr = 20 * math.log10(span) - 10 * math.log10(float((found - expected).square().mean()))
+        assert psnr == pytest.approx(stated, abs=1.0)
+    text = (Path(vrx.models.__file__).parent / "README.md").read_text()
+    assert f"| `{kind}` |" in text
+    assert " | ".join(f"{stated:.0f} dB" for stated in LOSS[kind]) in text
 
 
 @pytest.mark.parametrize("case", cases("wan22_dit"))

@@ -29,6 +29,7 @@ from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS
 from vrx.networks.flashvsr import attention
 from vrx.networks.wan.autoencoder import ChannelNorm, WanAutoencoder, WanAutoencoderConfig
 from vrx.networks.wan.transformer import WanConfig, WanTransformer
+from vrx.pipeline.devices import weight_format
 from vrx.settings import Compile, ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 
@@ -61,19 +62,19 @@ class Border(TorchDispatchMode):
     ("name", "wishes"),
     [
         ("infvsr", {}),
-        ("infvsr", {"decoder": "tiny"}),
+        ("infvsr", {"decoder": "tiny", "dtype": "fp8"}),
         ("instantvir-sr4", {}),
-        ("instantvir-sr4-lean", {}),
+        ("instantvir-sr4-lean", {"dtype": "fp8"}),
         ("instantvir-inpaint", {}),
         ("flashvsr", {}),
-        ("flashvsr", {"decoder": "full", "color_fix": "wavelet"}),
+        ("flashvsr", {"decoder": "full", "color_fix": "wavelet", "dtype": "fp8"}),
         ("instavsr", {}),
         ("instavsr", {"tile": "256"}),
-        ("swiftvr", {}),
+        ("swiftvr", {"dtype": "int8"}),
         ("fastvr", {}),
-        ("fastvr", {"color_fix": "wavelet"}),
-        ("relayvsr", {}),
-        ("recavsr", {"color_fix": "wavelet"}),
+        ("fastvr", {"color_fix": "wavelet", "dtype": "fp8"}),
+        ("relayvsr", {"dtype": "fp8"}),
+        ("recavsr", {"color_fix": "wavelet", "dtype": "fp8"}),
         pytest.param("stream-diffvsr", {}, marks=needs_extra),
         pytest.param("satb-vr", {"steps": 1, "guidance": 1.0}, marks=needs_extra),
     ],
@@ -89,7 +90,8 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, Any], monkeypatch: pyte
     components = RandomComponents.of(entry, FAMILIES[entry.family], ELSEWHERE, torch.bfloat16)
     model, context = ModelSettings(name=name, **wishes), torch.randn(1, 8, 1024 if name == "stream-diffvsr" else 4096)
     with torch.inference_mode():
-        request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context)
+        kind = weight_format(model.dtype)
+        request = BuildRequest(components, model, ELSEWHERE, torch.bfloat16, context, quantized=kind)
         restorer = load_model(entry, request).restorer(restore)
         source = ONE_TILE if name in ("satb-vr", "relayvsr", "recavsr", "swiftvr", "fastvr") else SOURCE
         target = (source[0] * restorer.scale, source[1] * restorer.scale)

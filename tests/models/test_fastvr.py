@@ -202,15 +202,16 @@ def test_colors_are_matched_to_the_frame_they_belong_to_where_asked(folder: Path
         assert off < 0.3 * (plain - x).mean((-2, -1)).abs().amax()
 
 
+@pytest.mark.parametrize(("kind", "limit"), [("int8", 0.005), ("fp8", 0.025)])
 @torch.inference_mode()
-def test_weights_in_8_bits_and_on_the_host(folder: Path) -> None:
+def test_weights_in_8_bits_and_on_the_host(folder: Path, kind: str, limit: float) -> None:
     x, settings = clip(12), RestoreSettings(task=Task.UPSCALE, scale=1)
-    ways: list[dict[str, Any]] = [{}, {"int8": True}, {"offload": True}, {"int8": True, "offload": True}]
+    ways: list[dict[str, Any]] = [{}, {"quantized": kind}, {"offload": True}, {"quantized": kind, "offload": True}]
     exact, rounded, waiting, both = (run(load(folder, **way).restorer(settings), x) for way in ways)
     assert torch.equal(exact, waiting)
     assert torch.equal(rounded, both)
     assert not torch.equal(exact, rounded)
-    assert float((exact - rounded).square().mean().sqrt()) < 0.005 * float(exact.std())
+    assert float((exact - rounded).square().mean().sqrt()) < limit * float(exact.std())
 
 
 def test_the_layers_at_pixels_stay_in_float32() -> None:

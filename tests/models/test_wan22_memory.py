@@ -15,6 +15,7 @@ from vrx.models.loader import load_model
 from vrx.models.offload import SLOTS
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
+from vrx.networks.quantized import WeightFormat
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
@@ -37,12 +38,12 @@ def attention(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fused)
 
 
-def load(name: str, int8: bool = False, untiled: int = HD[0] * HD[1]) -> Restorer:
+def load(name: str, quantized: WeightFormat | None = None, untiled: int = HD[0] * HD[1]) -> Restorer:
     """A model on a GPU with room for so many pixels in one piece."""
     entry, family = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[name], FAMILIES[name]
     components = RandomComponents.of(entry, family, ELSEWHERE, torch.bfloat16)
     rows = random_context(family)
-    request = BuildRequest(components, ModelSettings(), ELSEWHERE, torch.bfloat16, rows, untiled, int8=int8)
+    request = BuildRequest(components, ModelSettings(), ELSEWHERE, torch.bfloat16, rows, untiled, quantized=quantized)
     return load_model(entry, request).restorer(RestoreSettings(task=Task.UPSCALE, scale=1))
 
 
@@ -83,9 +84,11 @@ def test_the_full_size_model_takes_no_more_memory_than_is_stated(name: str) -> N
     assert sum(p.numel() for part in parts for p in part.parameters()) == entry.parameters
     (footprint,) = family.capabilities.footprints
     width, height = HD
-    for int8, stated in ((False, footprint.whole), (True, footprint.int8)):
+    kinds: tuple[WeightFormat | None, ...] = (None, "int8", *(("fp8",) if name == "swiftvr" else ()))  # the same blocks
+    for kind in kinds:
+        stated = footprint.quantized if kind else footprint.whole
         assert stated is not None
-        restorer = load(name, int8)
+        restorer = load(name, kind)
         used = held(restorer) + PROMPT + sum(peaks(restorer, width, height).values())
         assert 0.95 < used / (stated.at(width * height) / SPARE) <= 1
 

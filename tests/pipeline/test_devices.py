@@ -115,6 +115,46 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_named(
     assert not [note for note in asked.notes if note.code == "gpu-unusable"]
 
 
+@pytest.mark.parametrize(
+    ("capability", "bf16", "instead"), [((8, 6), True, "bf16"), ((7, 5), False, "fp16"), ((8, 9), True, "")]
+)
+def test_fp8_is_refused_where_a_gpu_does_not_multiply_in_it(
+    capability: tuple[int, int], bf16: bool, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = torch.device("cuda")
+    devices.fp8_fault.cache_clear()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A card")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+    monkeypatch.setattr(devices, "Fp8Linear", lambda *_: lambda _: torch.full((1,), 16.0))
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: None)
+    devices.check_dtype("bf16", cuda)
+    if not instead:
+        devices.check_dtype("fp8", cuda)
+    else:
+        with pytest.raises(DeviceError) as refused:
+            devices.check_dtype("fp8", cuda)
+        major, minor = capability
+        found = f"A card has compute capability {major}.{minor}, fp8 needs 8.9"
+        assert refused.value.message == f"--dtype fp8 does not work on cuda: {found}"
+        assert refused.value.hint == f"Use --dtype {instead}"
+    devices.fp8_fault.cache_clear()
+
+
+def test_fp8_is_tried_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices.fp8_fault.cache_clear()
+    assert devices.fp8_fault(CPU) == ""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("torch._scaled_mm is only supported on CUDA devices\nmore")
+
+    monkeypatch.setattr(torch, "_scaled_mm", fails)
+    devices.fp8_fault.cache_clear()
+    with pytest.raises(DeviceError, match="only supported on CUDA devices"):
+        ModelPool().select(ModelSettings(device="cpu", dtype="fp8"), RestoreSettings(task=Task.UPSCALE, scale=2))
+    devices.fp8_fault.cache_clear()
+
+
 def test_what_cannot_be_compiled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(function: object) -> object:
         raise RuntimeError("Failed to find C compiler. Please specify via CC\nmore")

@@ -36,12 +36,14 @@ def test_what_networks_use_on_a_gpu_is_tried(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(doctor, "gpu_memory", lambda _: 24_000_000_000)
     monkeypatch.setattr(doctor, "pick_dtype", lambda *_: torch.bfloat16)
     monkeypatch.setattr(doctor, "attention_fault", lambda _: "")
+    monkeypatch.setattr(doctor, "fp8_fault", lambda _: "it has compute capability 8.6, fp8 needs 8.9")
     monkeypatch.setattr(doctor, "compile_fault", lambda _: "Failed to find C compiler")
     checks = {check.name: check for check in check_torch()}
     assert checks["CUDA"].detail == "a GPU"
     assert checks["GPU memory"].detail == "20.0 GB of 24.0 GB are free"
     assert checks["GPU attention"].detail == "works in bfloat16"
     assert (checks["GPU compiler"].good, checks["GPU compiler"].detail) == (False, "Failed to find C compiler")
+    assert (checks["GPU fp8"].good, checks["GPU fp8"].detail) == (False, "it has compute capability 8.6, fp8 needs 8.9")
     assert not any(check.needed for name, check in checks.items() if name.startswith("GPU"))
 
 

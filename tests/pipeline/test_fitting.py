@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,9 +94,10 @@ def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatc
     ("gigabytes", "dtype", "expected"),
     [
         (24, "auto", Fit()),
-        (16, "auto", Fit(int8=True)),
+        (16, "auto", Fit(quantized="int8")),
         (16, "bf16", Fit(offload=True)),
         (16, "int8", Fit()),  # as it was asked for
+        (16, "fp8", Fit()),
         (10, "auto", Fit(offload=True)),
         (10, "int8", Fit(offload=True)),
         (None, "auto", Fit()),
@@ -135,7 +137,7 @@ def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_
     ("gigabytes", "megapixels", "int8", "expected"),
     [
         (13, 1, True, Fit()),
-        (9, 1, True, Fit(int8=True)),
+        (9, 1, True, Fit(quantized="int8")),
         (9, 1, False, Fit(offload=True)),  # in tiles it would fit, too
         (9.6, 6, True, Fit()),  # in tiles only
         (4, 1, True, Fit(offload=True)),  # not in any way
@@ -143,7 +145,7 @@ def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_
 )
 def test_tiles_are_the_last_way_that_fits(gigabytes: float, megapixels: int, int8: bool, expected: Fit) -> None:
     footprint = Footprint(
-        Linear(10e9, 1000), tiled=Linear(8e9, 100), offloaded=Linear(3e9, 1000), int8=Linear(6e9, 1000)
+        Linear(10e9, 1000), tiled=Linear(8e9, 100), offloaded=Linear(3e9, 1000), quantized=Linear(6e9, 1000)
     )
     assert footprint.fit(int(gigabytes * 1e9), megapixels * 10**6, int8=int8) == expected
 
@@ -153,13 +155,15 @@ def test_fastvr_has_the_same_ways() -> None:
         gigabytes: fitting.fit_weights(ENTRIES["fastvr"], ModelSettings(), gigabytes * 10**9, 1280 * 720)
         for gigabytes in (24, 16, 10)
     }
-    assert found == {24: Fit(), 16: Fit(int8=True), 10: Fit(offload=True)}
+    assert found == {24: Fit(), 16: Fit(quantized="int8"), 10: Fit(offload=True)}
 
 
-@pytest.mark.parametrize(("change", "pixels"), [({}, 0), ({"int8": True}, 2_122_314), ({"offload": True}, 3_104_132)])
+@pytest.mark.parametrize(
+    ("change", "pixels"), [({}, 0), ({"quantized": "fp8"}, 2_122_314), ({"offload": True}, 3_104_132)]
+)
 def test_tiles_begin_where_the_chosen_way_does_not_fit(
-    change: dict[str, bool], pixels: int, monkeypatch: pytest.MonkeyPatch
+    change: dict[str, Any], pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "free_memory", lambda _: 12_140_000_000)
-    request = replace(BuildRequest(Components(), ModelSettings(), CUDA, torch.bfloat16), **change)  # type: ignore[arg-type]
+    request = replace(BuildRequest(Components(), ModelSettings(), CUDA, torch.bfloat16), **change)
     assert fitting.limit_to_memory(request, ENTRIES["swiftvr"]).untiled == pytest.approx(pixels, abs=600_000)

@@ -82,8 +82,13 @@ def test_every_model_that_enlarges_has_what_it_is_ranked_by() -> None:
 def test_weights_in_8_bits_are_for_models_that_can_have_them() -> None:
     machine = DeviceInfo(gpu_memory=LARGE, online=True)
     assert select_model(ModelSettings(dtype="int8"), ENTRIES, UPSCALE, machine).entry.name == "swiftvr"
-    with pytest.raises(UsageError, match="infvsr does not have weights in 8 bits"):
+    with pytest.raises(UsageError, match="infvsr does not have weights in int8") as refused:
         select_model(ModelSettings(name="infvsr", dtype="int8"), ENTRIES, UPSCALE, machine)
+    assert refused.value.hint == "Use --dtype auto or fp8"
+    assert select_model(ModelSettings(name="infvsr", dtype="fp8"), ENTRIES, UPSCALE, machine).entry.name == "infvsr"
+    with pytest.raises(UsageError, match="embedded does not have weights in fp8") as refused:
+        select_model(ModelSettings(name="embedded", dtype="fp8"), ENTRIES, UPSCALE, machine)
+    assert refused.value.hint == "Use --dtype auto"
     unknown = {"other": replace(ENTRIES["infvsr"], name="other", family="other"), **ENTRIES}  # of a user's catalogue
     assert select_model(ModelSettings(dtype="int8"), unknown, UPSCALE, machine).entry.name == "swiftvr"
 

@@ -19,8 +19,8 @@ from vrx.models.family import BuildRequest
 from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
-from vrx.pipeline.cost import bandwidth, matrix_rate
-from vrx.pipeline.devices import INT8, machine_name, pick_device, pick_dtype
+from vrx.pipeline.cost import bandwidth, matrix_rate, product_rate
+from vrx.pipeline.devices import check_dtype, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import limit_to_memory
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
@@ -33,6 +33,39 @@ def attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, 
 
 # torch counts the fused attention of a GPU, but not that of a processor
 ON_PROCESSOR = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_operations}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device was measured to reach: operations a second in the type of the run and in fp8, bytes a second."""
+
+    matrix: float
+    fp8: float
+    bandwidth: float
+
+    @classmethod
+    def of(cls, device: torch.device, dtype: torch.dtype, fp8: bool) -> Rates:
+        """Of a device; that in fp8 is measured where it is used."""
+        matrix = max(matrix_rate(device, dtype), product_rate(device, dtype))
+        return cls(matrix, product_rate(device, dtype, fp8=True) if fp8 else matrix, bandwidth(device))
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Multiplications and additions, each counted: all of them, and those in fp8 among them."""
+
+    total: float
+    fp8: float
+
+    @classmethod
+    def of(cls, counter: FlopCounterMode) -> Operations:
+        """What was counted."""
+        fp8 = counter.get_flop_counts().get("Global", {}).get(torch.ops.aten._scaled_mm, 0)
+        return cls(float(counter.get_total_flops()), float(fp8))
+
+    def seconds(self, rates: Rates) -> float:
+        """The least that they take."""
+        return (self.total - self.fp8) / rates.matrix + self.fp8 / rates.fp8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,32 +112,34 @@ def benchmark_random(
     then `chunks` timed ones.
     """
     device = pick_device(model.device)
+    check_dtype(model.dtype, device)
     dtype = pick_dtype(model.dtype, device)
     task = Task(entry.tasks[0])
     mask = Path("none") if task is Task.INPAINT else None  # required, never read
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
     family = FAMILIES[entry.family]
     components = RandomComponents.of(entry, family, device, dtype)
-    request = BuildRequest(components, model, device, dtype, random_context(family), int8=model.dtype == INT8)
+    prompt, quantized = random_context(family), weight_format(model.dtype)
+    request = BuildRequest(components, model, device, dtype, prompt, quantized=quantized)
     restorer = load_model(entry, limit_to_memory(request, entry)).restorer(restore)
-    rates = matrix_rate(device, dtype), bandwidth(device)
+    rates = Rates.of(device, dtype, fp8=quantized == "fp8")
     rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]
     counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}
     return LargeBenchmark(
         machine=machine_name(device),
         model=entry.name,
         device=str(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=str(dtype).removeprefix("torch.") + (f", weights in {quantized}" if quantized else ""),
         torch=torch.__version__,
         parameters=sum(counted.values()),
-        matrix_rate=rates[0],
-        bandwidth=rates[1],
+        matrix_rate=rates.matrix,
+        bandwidth=rates.bandwidth,
         rows=rows,
     )
 
 
 def measure(
-    restorer: Restorer, size: tuple[int, int], chunks: int, device: torch.device, rates: tuple[float, float]
+    restorer: Restorer, size: tuple[int, int], chunks: int, device: torch.device, rates: Rates
 ) -> list[StageRow]:
     """The rows of one size."""
     meter = Meter(restorer, size, device)
@@ -116,7 +151,7 @@ def measure(
     rows = []
     for name, runner in meter.runners.items():
         read = sum(w.nbytes for w in weights(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
-        floor = max(operations[name] / rates[0], read / rates[1])
+        floor = max(operations[name].seconds(rates), read / rates.bandwidth)
         rows.append(
             StageRow(
                 width=size[0],
@@ -125,7 +160,7 @@ def measure(
                 frames=frames,
                 seconds=seconds[name],
                 fps=frames / seconds[name],
-                operations=operations[name],
+                operations=operations[name].total,
                 bytes=read,
                 floor=floor,
                 gap=seconds[name] / floor,
@@ -158,13 +193,13 @@ class Meter:
         while not all(runner.stage.cache_usage(runner.state).full for runner in self.runners.values()):
             self._chunk()
 
-    def count(self) -> dict[str, float]:
+    def count(self) -> dict[str, Operations]:
         """The operations of a chunk in each stage; apart from the timed ones, as counting costs time."""
         counters = {name: FlopCounterMode(display=False, custom_mapping=ON_PROCESSOR) for name in self.runners}
         self._counters = counters
         self._chunk()
         self._counters = {}
-        return {name: float(counter.get_total_flops()) for name, counter in counters.items()}
+        return {name: Operations.of(counter) for name, counter in counters.items()}
 
     def time(self, chunks: int) -> dict[str, float]:
         """Seconds a chunk in each stage."""

@@ -38,7 +38,7 @@ from vrx.errors import InputError, VrxError
 from vrx.events import Event, Note
 from vrx.media import ffmpeg
 from vrx.media.file_types import is_pattern
-from vrx.pipeline.devices import INT8, pick_dtype
+from vrx.pipeline.devices import pick_dtype, weight_format
 from vrx.pipeline.jobs import as_failure
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.resume.fingerprint import hash_samples
@@ -94,7 +94,7 @@ class VrxWorker:
                 model=chosen.entry.name,
                 checkpoint="; ".join(f"{path.name} {hash_samples(path)}" for path in paths),
                 device=chosen.device.type,
-                dtype=name_dtype(dtype, chosen.fit.int8 or job.model.dtype == INT8),
+                dtype=name_dtype(dtype, chosen.fit.quantized or weight_format(job.model.dtype)),
             )
             return Facts(host=socket.gethostname(), pid=os.getpid(), means=means, versions=versions())
         except VrxError as error:

@@ -16,12 +16,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vrx.errors import ModelError
+from vrx.errors import ModelError, choice_of
 from vrx.models.base import ChunkSchedule, Restorer
 from vrx.models.components import TRANSFORMER, Component, Components, Network, align_weights
 from vrx.models.footprint import Footprint
 from vrx.models.offload import offload
 from vrx.models.tiling import Tiling
+from vrx.networks.quantized import WeightFormat
 from vrx.networks.wan.transformer import WanConfig
 from vrx.settings import Compile, Environment, ModelSettings, RestoreSettings, keep_compiled
 from vrx.weights.catalogue import Entry
@@ -61,8 +62,8 @@ class Capabilities:
     enlarges by, its frames being resized to others; None where there are several.  `steps`: the numbers of denoising
     steps that it was trained for.  `footprints`: GPU memory, the first that applies.  `tiled_decoders`: with which
     --decoder it can work in tiles.  `offloads`: its weights can wait on the host (`BuildRequest.offload`).
-    `quantizes`: most of them can be in 8 bits (`BuildRequest.int8`).  `pace`: pixels of output a second on the fastest
-    GPU that was measured; None where it was not.
+    `quantizes`: the formats in which most of them can be in 8 bits (`BuildRequest.quantized`).  `pace`: pixels of
+    output a second on the fastest GPU that was measured; None where it was not.
     """
 
     tasks: tuple[str, ...]
@@ -80,8 +81,15 @@ class Capabilities:
     footprints: tuple[Footprint, ...] = ()
     tiled_decoders: tuple[str, ...] = ("auto", "full", "tiny")
     offloads: bool = False
-    quantizes: bool = False
+    quantizes: tuple[WeightFormat, ...] = ()
     pace: float | None = None
+
+    @property
+    def all_options(self) -> Mapping[str, str]:
+        """The options it heeds, and what it does with one that all models have."""
+        if not self.quantizes:
+            return self.options
+        return {**self.options, "dtype": f"{choice_of(self.quantizes)}: weights in 8 bits, half the memory"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class BuildRequest:
 
     `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
     are what `Tiling` knows of the device's memory.  `offload`: layers that can wait on the host do so.  `frames`: how
-    many are restored; None where that is not known.  `int8`: weights that can be in 8 bits are.
+    many are restored; None where that is not known.  `quantized`: weights that can be in 8 bits are, in this format.
     """
 
     components: Components
@@ -102,7 +110,7 @@ class BuildRequest:
     free: Callable[[], int | None] | None = None
     offload: bool = False
     frames: int | None = None
-    int8: bool = False
+    quantized: WeightFormat | None = None
 
     @property
     def tiling(self) -> Tiling:
@@ -115,8 +123,8 @@ class BuildRequest:
 
     def place(self, network: Network) -> Network:
         """A network on the device, in the type and the layout it runs in."""
-        if self.int8:
-            network.quantize(torch.device("cpu") if self.offload else self.device)
+        if self.quantized is not None:
+            network.quantize(self.quantized, torch.device("cpu") if self.offload else self.device)
         layers = network.waiting_layers() if self.offload else []
         if layers:
             network.place(torch.device("cpu"), self.dtype)

@@ -44,7 +44,7 @@ SCHEDULE = schedule(LATENTS, LATENTS)
 FOOTPRINT = Footprint(
     Linear(9.4e9, 6_250),
     offloaded=Linear(2.5e9, 6_250),
-    int8=Linear(5.3e9, 6_250),
+    quantized=Linear(5.3e9, 6_250),
     tiled=Linear(13.6e9, 1_050),
 )
 AUTOENCODER, PROMPT = "conditional_autoencoder", "prompt"  # roles
@@ -242,7 +242,7 @@ FAMILY = Family(
         },
         latent_scale=SPATIAL,
         offloads=True,
-        quantizes=True,
+        quantizes=("int8", "fp8"),
         footprints=(FOOTPRINT,),
     ),
     components={

@@ -297,6 +297,7 @@ FAMILY = Family(
         },
         latent_scale=SPATIAL,
         offloads=True,
+        quantizes=("fp8",),
         pace=39e6,
         tiled_decoders=("full",),
         footprints=(  # measured on an H100 (vrx/bench/README.md); with the full decoder computed

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vrx.networks.quantized import WeightFormat
+
 SPARE = 1.1  # what the allocator's blocks and the libraries' workspaces take on top
 
 
@@ -57,7 +59,7 @@ class Curve:
 class Fit:
     """How a model's weights are stored: most in 8 bits, or on the host until it is their layer's turn."""
 
-    int8: bool = False
+    quantized: WeightFormat | None = None
     offload: bool = False
 
 
@@ -66,7 +68,7 @@ class Footprint:
     """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
 
     `offloaded`: in one piece, with weights that wait on the host for their layer's turn (None where they do not);
-    `int8`: in one piece, with weights in 8 bits (None where they are not).
+    `quantized`: in one piece, with weights in 8 bits, in either format (None where not computed).
 
     It is that of a run with the given `decoder` (as --decoder has it), where the model has the part `part`, or at most
     so many `parameters`; of any run where none of these is named.
@@ -78,22 +80,22 @@ class Footprint:
     part: str = ""
     offloaded: Linear | None = None
     parameters: float = float("inf")
-    int8: Linear | None = None
+    quantized: Linear | None = None
 
     def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""
-        return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded, self.int8) if way)
+        return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded, self.quantized) if way)
 
     def fit(self, memory: int, pixels: int, *, int8: bool = False) -> Fit:
         """How the weights are stored so that an output of so many pixels fits so many bytes.
 
-        The first of these that fits: as they are, in 8 bits where `int8` allows that, on the host, and as they are but
+        The first of these that fits: as they are, in int8 where `int8` allows that, on the host, and as they are but
         in tiles.  Where none does, on the host.
         """
         if self.whole.at(pixels) <= memory:
             return Fit()
-        if int8 and self.int8 is not None and self.int8.at(pixels) <= memory:
-            return Fit(int8=True)
+        if int8 and self.quantized is not None and self.quantized.at(pixels) <= memory:
+            return Fit(quantized="int8")
         if self.offloaded is None:
             return Fit()
         tiles = self.tiled is not None and self.tiled.at(pixels) <= memory
@@ -101,7 +103,7 @@ class Footprint:
 
     def in_one_piece(self, fit: Fit) -> Linear | Curve:
         """What a run without tiles takes, its weights stored in a way."""
-        stored = self.offloaded if fit.offload else self.int8 if fit.int8 else None
+        stored = self.offloaded if fit.offload else self.quantized if fit.quantized else None
         return stored or self.whole
 
     def applies(self, decoder: str, roles: frozenset[str], parameters: int | None = None) -> bool:

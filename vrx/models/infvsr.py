@@ -164,6 +164,7 @@ FAMILY = Family(
         },
         latent_scale=SPATIAL,
         offloads=True,
+        quantizes=("fp8",),
         pace=25e6,
         footprints=(  # in one piece measured on an H100, with the tiny decoder at one size (vrx/bench/README.md)
             Footprint(Linear(5.0e9, 11_000), Linear(15.0e9, 4_600), decoder="tiny"),

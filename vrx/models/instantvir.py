@@ -151,6 +151,7 @@ FAMILY = Family(
         takes_prompt=True,
         latent_scale=SPATIAL,
         offloads=True,
+        quantizes=("fp8",),
         pace=32e6,
         footprints=(  # LeanVAE: measured at one size on an H100 (vrx/bench/README.md); others computed
             Footprint(Linear(4.5e9, 15_000), part="lean"),

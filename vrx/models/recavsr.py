@@ -356,6 +356,7 @@ FAMILY = Family(
         },
         latent_scale=PIXELS // PATCH,
         offloads=True,
+        quantizes=("fp8",),
         footprints=(FOOTPRINT,),
     ),
     components={

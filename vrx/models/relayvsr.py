@@ -321,6 +321,7 @@ FAMILY = Family(
         latent_scale=PIXELS // PATCH,
         native_scale=SCALE,
         offloads=True,
+        quantizes=("fp8",),
         footprints=(FOOTPRINT,),
     ),
     components={

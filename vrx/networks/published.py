@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from vrx.networks.quantized import WeightFormat
+
 Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
 Given = Mapping[str, Any]  # sizes that are known otherwise, by field
 CONFIG_ERRORS = (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError)  # what impossible sizes lead to
@@ -70,7 +72,7 @@ class PublishedNetwork(nn.Module):
         self.to(device, dtype)
         store_channels_last(self)
 
-    def quantize(self, device: torch.device) -> None:
+    def quantize(self, kind: WeightFormat, device: torch.device) -> None:
         """Put most weights into 8 bits, on a device, where the network can work so; before it is placed."""
 
     def waiting_layers(self) -> list[list[nn.Module]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from vrx.models.embedded.later import OVERLAP
 from vrx.models.embedded.model import LOOKING_AHEAD
 from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedConfig
 from vrx.networks.embedded.recurrent import INPUTS, PIXELS, STANDARD, RecurrentConfig
+from vrx.networks.quantized import round_rows
 
 PROBE_CHANNELS = 64
 PROBE_SIDES = {"cpu": 192}  # positions; elsewhere 1024
+PRODUCT_SIDES = {"cpu": 512}  # rows and columns; elsewhere 8192
 PROBE_RUNS = 6
 COPIED = 1 << 29  # bytes, more than any cache holds
 REACHED = 0.5  # share of that rate that a whole run reaches end to end; measured
@@ -63,15 +67,38 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     x = x.contiguous(memory_format=torch.channels_last)
     weight = torch.rand(PROBE_CHANNELS, PROBE_CHANNELS, 3, 3, device=device).to(dtype)
     weight = weight.contiguous(memory_format=torch.channels_last)
+    return 18.0 * PROBE_CHANNELS**2 * side**2 / fastest(lambda: F.conv2d(x, weight, padding=1), device)
+
+
+@cache
+def product_rate(device: torch.device, dtype: torch.dtype, fp8: bool = False) -> float:
+    """Operations per second of a product of large matrices in a type, or in fp8 of what was rounded beforehand.
+
+    More than `matrix_rate` on a GPU, where a convolution of so few channels waits for the memory.
+    """
+    side = PRODUCT_SIDES.get(device.type, 8192)
+    x = torch.rand(side, side, device=device).to(dtype)
+    rows, scale = round_rows(x)
+
+    def work() -> Tensor:
+        if not fp8:
+            return x @ x.t()
+        return torch._scaled_mm(rows, rows.t(), scale, scale.t(), out_dtype=dtype, use_fast_accum=True)
+
+    return 2.0 * side**3 / fastest(work, device)
+
+
+def fastest(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that work takes, the least of a few runs."""
     best = float("inf")
     with torch.inference_mode():
         for _ in range(PROBE_RUNS):
             begin = perf_counter()
-            F.conv2d(x, weight, padding=1)
+            work()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             best = min(best, perf_counter() - begin)
-    return 18.0 * PROBE_CHANNELS**2 * side**2 / best
+    return best
 
 
 @cache
@@ -79,11 +106,4 @@ def bandwidth(device: torch.device) -> float:
     """Bytes per second that this device reads and writes when it copies a large block."""
     block = torch.empty(COPIED // 2 if device.type == "cpu" else COPIED, dtype=torch.uint8, device=device).fill_(1)
     other = torch.empty_like(block)
-    best = float("inf")
-    for _ in range(PROBE_RUNS):
-        begin = perf_counter()
-        other.copy_(block)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, perf_counter() - begin)
-    return 2.0 * block.numel() / best
+    return 2.0 * block.numel() / fastest(lambda: other.copy_(block), device)

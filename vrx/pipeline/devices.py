@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from vrx.errors import DeviceError
+from vrx.networks.quantized import LAYERS, MULTIPLE, Fp8Linear, WeightFormat
 from vrx.settings import Dtype
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 REASON = 200  # characters of an error that are shown
 DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))  # of NVIDIA's driver on Linux
 PROBE_CHANNELS, PROBE_SIDE, PROBE_RUNS = 48, 96, 8
-INT8 = "int8"  # of weights alone: the networks compute in the type of "auto"
+FP8_CAPABILITY = (8, 9)  # of CUDA: Ada, Hopper and later multiply in fp8
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -161,7 +162,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     A processor that reports units for it is not measured, so that a run gives the same bytes however busy the
     machine is; any other is.
     """
-    if name not in ("auto", INT8):
+    if name in DTYPES:
         return DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
@@ -171,6 +172,33 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         logger.debug("bf16: the processor %s", "has units for it" if units else f"is {gain:.1f} times as fast with it")
         return torch.bfloat16 if units or gain > 1.1 else torch.float32
     return torch.float32
+
+
+def weight_format(name: Dtype) -> WeightFormat | None:
+    """The format of weights that a --dtype names, all else being as with `auto`; None for a type of the networks."""
+    return next((kind for kind in LAYERS if kind == name), None)
+
+
+def check_dtype(name: Dtype, device: torch.device) -> None:
+    """Refuse a number type that a device does not have.  Raises DeviceError."""
+    fault = fp8_fault(device) if name == "fp8" else ""
+    if fault:
+        instead = next(name for name, dtype in DTYPES.items() if dtype == pick_dtype("auto", device))
+        raise DeviceError(f"--dtype fp8 does not work on {device}: {fault}", f"Use --dtype {instead}")
+
+
+@cache
+def fp8_fault(device: torch.device) -> str:
+    """Why nothing is multiplied in fp8 on a device, in a line; empty where it is."""
+    if device.type == "cuda" and (found := torch.cuda.get_device_capability(device)) < FP8_CAPABILITY:
+        needed, there = (f"{major}.{minor}" for major, minor in (FP8_CAPABILITY, found))
+        return f"{machine_name(device)} has compute capability {there}, fp8 needs {needed}"
+    try:
+        with torch.inference_mode():
+            values = torch.ones(MULTIPLE, MULTIPLE, device=device, dtype=pick_dtype("auto", device))
+            return "" if bool((Fp8Linear(values, None)(values) == MULTIPLE).all()) else "its results are wrong"
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        return first_line(error)
 
 
 def bf16_units() -> bool:

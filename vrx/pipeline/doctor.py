@@ -20,6 +20,7 @@ from vrx.pipeline.devices import (
     bf16_gain,
     compile_fault,
     device_fault,
+    fp8_fault,
     free_memory,
     gpu_memory,
     machine_name,
@@ -71,6 +72,7 @@ def check_gpu(device: torch.device) -> Iterator[Check]:
         ("torch on a GPU", torch_fault(), "no known fault"),
         ("GPU attention", attention_fault(device), f"works in {dtype}"),
         ("GPU compiler", compile_fault(device), "works"),
+        ("GPU fp8", fp8_fault(device), "works"),
     ):
         yield Check(name, not fault, fault or works, needed=False)
 

@@ -13,7 +13,7 @@ from vrx.media.probe import find_size
 from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import INT8, free_memory
+from vrx.pipeline.devices import free_memory, weight_format
 from vrx.pipeline.select_model import AUTO, USUAL
 from vrx.pipeline.sizing import fit
 from vrx.settings import ModelSettings, RestoreSettings
@@ -39,11 +39,11 @@ def describe_fit(fit: Fit, entry: Entry, free: int | None) -> tuple[Note, ...]:
     room = f"as {format_bytes(free)} of the GPU's memory are free"
     if fit.offload:
         text = f"{entry.name}: weights wait in the machine's memory for their turn, {room}"
-    elif fit.int8:
+    elif fit.quantized:
         text = f"{entry.name}: weights in 8 bits, {room} (--dtype bf16 keeps them, and is slower)"
     else:
         return ()
-    return (Note("weights-fit", text, {"model": entry.name, "int8": fit.int8, "offload": fit.offload}),)
+    return (Note("weights-fit", text, {"model": entry.name, "int8": fit.quantized == "int8", "offload": fit.offload}),)
 
 
 def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: int) -> Fit:
@@ -55,8 +55,8 @@ def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: in
     found = family.footprint(entry, model.decoder) if family else None
     if free is None or found is None:
         return Fit()
-    if model.dtype == INT8:
-        found = replace(found, whole=found.int8 or found.whole)
+    if weight_format(model.dtype):
+        found = replace(found, whole=found.quantized or found.whole)
     return found.fit(free, pixels, int8=model.dtype == AUTO)
 
 
@@ -66,5 +66,5 @@ def limit_to_memory(request: BuildRequest, entry: Entry) -> BuildRequest:
     found = FAMILIES[entry.family].footprint(entry, request.model.decoder)
     untiled = None
     if free is not None and found is not None:
-        untiled = found.in_one_piece(Fit(request.int8, request.offload)).within(free)
+        untiled = found.in_one_piece(Fit(request.quantized, request.offload)).within(free)
     return replace(request, untiled=untiled, free=partial(free_memory, request.device))

@@ -49,8 +49,8 @@ def load_model(
     """Load a model of the catalogue, or a checkpoint by its path: a file, or a folder of parts.
 
     Files that are missing are downloaded unless `offline`, and all are verified.  `device` is auto, cpu, cuda,
-    cuda:N, mps or a torch.device; `dtype` auto, bf16, fp16 or fp32; the others are as on the command line.  Raises
-    ModelError, DeviceError and UsageError.
+    cuda:N, mps or a torch.device; `dtype` auto, bf16, fp16, fp32, int8 or fp8; the others are as on the command
+    line.  Raises ModelError, DeviceError and UsageError.
 
     >>> import vrx
     >>> model = vrx.load_model("embedded", device="cpu")

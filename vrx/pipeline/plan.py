@@ -64,7 +64,7 @@ def make_plan(session: Session) -> Plan:
         model=entry.name,
         checkpoint=str(entry.local or files),
         device=str(session.device),
-        dtype=str(session.dtype).removeprefix("torch."),
+        dtype=session.number_type,
         frames=session.frames,
         source_size=reader.size,
         target_size=target.size,
@@ -104,7 +104,7 @@ def memory_needed(session: Session) -> int | None:
     entry, reader = session.entry, session.reader
     if entry.family != EMBEDDED:
         footprint = FAMILIES[entry.family].footprint(entry, session.job.model.decoder)
-        return entry.memory if footprint is None else footprint.whole.at(network_pixels(session))
+        return entry.memory if footprint is None else footprint.in_one_piece(session.fit).at(network_pixels(session))
     task, frames = session.job.restore.task, session.frames
     return memory.needed(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
 

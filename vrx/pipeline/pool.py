@@ -14,7 +14,7 @@ from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.footprint import Fit
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import INT8, free_memory, idle_gpu, pick_device, pick_dtype, torch_fault
+from vrx.pipeline.devices import check_dtype, free_memory, idle_gpu, pick_device, pick_dtype, torch_fault, weight_format
 from vrx.pipeline.fitting import describe_fit, fit_weights, limit_to_memory, output_pixels
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
@@ -62,6 +62,7 @@ class ModelPool:
         if key not in self._selected:
             known = catalogue.load_all(FAMILIES)
             device = torch.device("cpu") if self._on_processor and model.device == AUTO else pick_device(model.device)
+            check_dtype(model.dtype, device)
             found = replace(device_info(model, known, device), excluded=self._excluded)
             if found.gpu_memory is not None:
                 found = replace(found, pixels=pixels or output_pixels(source, restore))
@@ -108,7 +109,7 @@ class ModelPool:
                 chosen.device,
                 dtype,
                 offload=way.offload or chosen.fit.offload,
-                int8=chosen.fit.int8 or settings.dtype == INT8,
+                quantized=chosen.fit.quantized or weight_format(settings.dtype),
                 frames=frames,
             )
             self._loaded[key] = load_model(chosen.entry, limit_to_memory(request, chosen.entry))

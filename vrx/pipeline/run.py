@@ -191,7 +191,7 @@ def announce(session: Session, components: Components, schedule: ChunkSchedule, 
             target_size=target.size,
             model=session.entry.name,
             device=str(session.device),
-            dtype=str(session.dtype).removeprefix("torch."),
+            dtype=session.number_type,
             resumed_frames=saved,
         )
     )

@@ -14,7 +14,8 @@ from vrx.events import Note
 from vrx.files import format_bytes, path_exists
 from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import INT8
+from vrx.networks.quantized import WeightFormat
+from vrx.pipeline.devices import weight_format
 from vrx.settings import ModelSettings, Prefer, RestoreSettings, Task
 from vrx.weights.catalogue import EMBEDDED, Entry
 
@@ -118,13 +119,13 @@ def supports(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> bo
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.size is not None or restore.scale in entry.scales
     prompted = model.prompt is None or entry.takes_prompt
-    quantized = model.dtype != INT8 or quantizes(entry)
+    quantized = weight_format(model.dtype) in (None, *weight_formats(entry))
     return runs and scales and prompted and quantized and not ignored_options(entry, model, restore)
 
 
-def quantizes(entry: Entry) -> bool:
-    """Whether a model works with weights in 8 bits; False for a family that is not known."""
-    return entry.family in FAMILIES and FAMILIES[entry.family].capabilities.quantizes
+def weight_formats(entry: Entry) -> tuple[WeightFormat, ...]:
+    """The formats in which a model works with weights in 8 bits; none for a family that is not known."""
+    return FAMILIES[entry.family].capabilities.quantizes if entry.family in FAMILIES else ()
 
 
 def needs_gpu(entry: Entry) -> bool:
@@ -200,8 +201,9 @@ def check_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) 
         name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
         because = f": {reason}" if reason else ""
         raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
-    if model.dtype == INT8 and not quantizes(entry):
-        raise UsageError(f"model {entry.name} does not have weights in 8 bits", "Use --dtype auto")
+    if weight_format(model.dtype) not in (None, *capabilities.quantizes):
+        others = choice_of(("auto", *capabilities.quantizes))
+        raise UsageError(f"model {entry.name} does not have weights in {model.dtype}", f"Use --dtype {others}")
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
         row = len(steps) > 2 and steps == tuple(range(steps[0], steps[-1] + 1))

@@ -24,10 +24,12 @@ from vrx.media.read import Reader, Span
 from vrx.media.target import ONE_PICTURE
 from vrx.models.base import Restorer
 from vrx.models.components import Components
+from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
+from vrx.networks.quantized import WeightFormat
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
-from vrx.pipeline.devices import INT8, pick_dtype, release_memory
+from vrx.pipeline.devices import pick_dtype, release_memory, weight_format
 from vrx.pipeline.encoding_pace import Pace, keep_pace
 from vrx.pipeline.fields import deinterlacing
 from vrx.pipeline.masking import JobMask, open_masks
@@ -118,9 +120,21 @@ class Session:
         return pick_dtype(self.job.model.dtype, self.device)
 
     @property
-    def int8(self) -> bool:
-        """Whether most weights are in 8 bits."""
-        return self._selection.fit.int8 or self.job.model.dtype == INT8
+    def number_type(self) -> str:
+        """What the network computes in, for people: `bfloat16`, or `bfloat16, weights in fp8`."""
+        name = str(self.dtype).removeprefix("torch.")
+        return f"{name}, weights in {self.quantized}" if self.quantized else name
+
+    @property
+    def quantized(self) -> WeightFormat | None:
+        """The format in which most weights are in 8 bits; None where they are not."""
+        return self.fit.quantized
+
+    @property
+    def fit(self) -> Fit:
+        """How the weights are stored: as was asked for, or so that they fit the device."""
+        fit = self._selection.fit
+        return replace(fit, quantized=fit.quantized or weight_format(self.job.model.dtype))
 
     def components(self) -> Components:
         """The model's files, downloaded where they are missing, and verified.  Raises ModelError."""

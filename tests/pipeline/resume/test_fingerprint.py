@@ -14,6 +14,7 @@ from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, open_session
 from vrx.geometry import Crop, TargetSize, TimeRange, parse_box
 from vrx.media import ffmpeg
+from vrx.networks.quantized import WeightFormat
 from vrx.pipeline.encoding_pace import Pace, keep_pace
 from vrx.pipeline.resume import fingerprint as marking
 from vrx.pipeline.resume.fingerprint import (
@@ -154,6 +155,14 @@ def test_what_computes_the_picture_is_in_it(tmp_path: Path, name: str) -> None:
         plain[place] = value
     after = fingerprint(plain[0], plain[1], plain[2], (where[0], where[1]))
     assert [key for key in before if before[key] != after[key]] == [name]
+
+
+def test_the_format_of_weights_in_8_bits_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "in.mkv").touch()
+    where = torch.device("cpu"), torch.float32
+    formats: tuple[WeightFormat | None, ...] = (None, "int8", "fp8")
+    found = [fingerprint(job(tmp_path / "in.mkv"), "swiftvr", [], where, kind).get("the weights") for kind in formats]
+    assert found == [None, "in int8", "in fp8"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
 from vrx.pipeline.spans.result import local_means, restore_in_spans
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
 from vrx.scenes.detect import Boundary
-from vrx.settings import Job, RestoreSettings, Task
+from vrx.settings import Dtype, Job, RestoreSettings, Task
 
 SIZE = (32, 24)
 
@@ -152,8 +152,9 @@ def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
     assert (read(clip.folder / "whole.mkv").frames == read(clip.folder / "parts.mkv").frames).all()
 
 
-def test_weights_in_8_bits_stay_so_in_spans(clip: ClipMaker) -> None:
+@pytest.mark.parametrize("dtype", ["int8", "fp8"])
+def test_weights_in_8_bits_stay_so_in_spans(clip: ClipMaker, dtype: Dtype) -> None:
     job = make_job(clip(frames=1), clip.folder / "out.mkv", restore=RestoreSettings(task=Task.UPSCALE, scale=1))
-    settings = replace(job.model, name=str(small.swiftvr(clip.folder / "model")), dtype="int8")
+    settings = replace(job.model, name=str(small.swiftvr(clip.folder / "model")), dtype=dtype)
     with open_session(replace(job, model=settings)) as session:
         assert local_means(session).settings(settings) == settings

@@ -84,6 +84,8 @@ PARTS = (  # in order of value, but for those that were added later
     bench(60, "recavsr:1280x720:auto:auto", "recavsr:1920x1080:auto:auto"),
     bench(60, "swiftvr:1280x720:auto:auto", "swiftvr:1920x1080:auto:auto"),
     bench(60, "fastvr:1280x720:auto:auto", "fastvr:1920x1080:auto:auto"),
+    Part("formats", "ways", "compare_formats", "bench", 60, ("flashvsr:1280x720:auto:auto",)),
+    Part("formats", "ways", "compare_formats", "bench", 75, ("swiftvr:1280x720:auto:auto",)),
 )
 
 

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vrx.bench.gpu.context import Context
 from vrx.networks import fusion
 from vrx.networks.flashvsr import attention as sparse
+from vrx.networks.quantized import LAYERS, round_rows
 from vrx.networks.wan.autoencoder import ChannelNorm
 from vrx.networks.wan.rope import rope
 from vrx.networks.wan.transformer import WanBlock, WanConfig
@@ -26,6 +27,12 @@ ATTENTION = {  # heads, queries, keys, width
 }
 BACKENDS = ("default", "FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION")
 WINDOWS = {"512x832": (4, 7), "768x1280": (6, 10), "1152x1920": (9, 15)}  # FlashVSR's, by output: rows, columns
+MATRICES = {  # of transformer blocks: rows of the input, columns, rows of the matrix
+    "1.3B projection 720p": (10800, 1536, 1536),
+    "1.3B feed-forward 720p": (10800, 1536, 8960),
+    "1.3B feed-forward back 720p": (10800, 8960, 1536),
+    "5B feed-forward 1088p": (14280, 3072, 14336),
+}
 KEPT_RATIO, REACH, PAIRS = 2.0, 11, 4  # of the choice of windows; pairs of frames that keys come from
 
 
@@ -38,6 +45,7 @@ def measure(context: Context, words: Sequence[str]) -> None:
         codec_convolution,
         projection,
         transformer_block,
+        linear_layers,
     )
     for part in parts:
         if context.left() > 8:
@@ -45,10 +53,10 @@ def measure(context: Context, words: Sequence[str]) -> None:
                 part(context)
 
 
-def emit(context: Context, what: str, how: str, ms: float, operations: float = 0.0) -> None:
+def emit(context: Context, what: str, how: str, ms: float, operations: float = 0.0, **facts: float) -> None:
     """One kernel, with the rate it reaches where its operations are known."""
     rate = {"tflops": round(operations / ms / 1e9)} if operations else {}
-    context.results.emit("micro", what=what, how=how, ms=ms, **rate)
+    context.results.emit("micro", what=what, how=how, ms=ms, **rate, **facts)
 
 
 def sparse_attention(context: Context) -> None:
@@ -146,7 +154,7 @@ def projection(context: Context) -> None:
 
 
 def transformer_block(context: Context) -> None:
-    """A block of the transformer without its self-attention: as it is, compiled, and its largest matrix in fp8."""
+    """A block of the transformer without its self-attention: as it is, and compiled."""
     config = WanConfig(dim=256, ffn_dim=512, num_heads=2) if context.tiny else WanConfig()
     block = WanBlock(config).to(context.device, context.dtype).eval()
     block.norm3.float()
@@ -167,9 +175,23 @@ def transformer_block(context: Context) -> None:
         return
     compiled = torch.compile(block, dynamic=False)
     emit(context, what, "compiled", context.time(lambda: compiled(x, time, context_kv, freqs, attend)))
-    a, b = context.random(n, config.dim), context.random(config.ffn_dim, config.dim)
-    one = torch.ones((), device=context.device)
-    a8, b8 = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn)
-    emit(context, "feed-forward matrix", "bf16", context.time(lambda: F.linear(a, b)))
-    fp8 = context.time(lambda: torch._scaled_mm(a8, b8.T, one, one, out_dtype=torch.bfloat16))
-    emit(context, "feed-forward matrix", "fp8", fp8)
+
+
+def linear_layers(context: Context) -> None:
+    """The transformers' matrices in every number format, and how far each is from float32; fp8's input is rounded."""
+    for name, (n, columns, rows) in MATRICES.items():
+        n, columns, rows = (side // 32 for side in (n, columns, rows)) if context.tiny else (n, columns, rows)
+        x, weight = context.random(n, columns), context.random(rows, columns) / columns**0.5
+        expected = F.linear(x.float(), weight.float())
+        layers: dict[str, Callable[[Tensor], Tensor]] = {
+            "as it is": partial(F.linear, weight=weight),
+            **{kind: layer(weight, None) for kind, layer in LAYERS.items()},
+        }
+        if context.cuda:
+            layers["fp8, compiled"] = torch.compile(layers["fp8"])
+        for how, layer in layers.items():
+            with context.results.guard("micro", what=name, how=how):
+                error = float((layer(x).float() - expected).norm() / expected.norm())
+                ms = context.time(partial(layer, x))
+                emit(context, name, how, ms, 2 * n * columns * rows, error=round(error, 5))
+        emit(context, name, "rounding its input", context.time(partial(round_rows, x)))

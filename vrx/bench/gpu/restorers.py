@@ -19,6 +19,7 @@ from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.models.registry import FAMILIES
+from vrx.networks.quantized import LAYERS, WeightFormat
 from vrx.pipeline.ways import Way
 from vrx.settings import Compile, Decoder, ModelSettings, RestoreSettings, Task, check_choice
 from vrx.weights import catalogue
@@ -33,14 +34,21 @@ DIFFUSERS_TOY: dict[str, Any] = {
     "norm_num_groups": 4,
     "attention_head_dim": 4,
 }
+TRANSFORMER_TOY: dict[str, Any] = {"dim": 48, "ffn_dim": 64, "num_heads": 2, "freq_dim": 32}
 SATB_TOY: dict[str, Any] = {"num_attention_heads": 3, "attention_head_dim": 16, "time_embed_dim": 16}
 TOYS: dict[str, dict[str, Any]] = {
-    "transformer": {"dim": 48, "ffn_dim": 64, "num_layers": 2, "num_heads": 2, "freq_dim": 32},
+    "transformer": {**TRANSFORMER_TOY, "num_layers": 2},
     "autoencoder": {"dim": 4},
     "projection": {"hidden1": 6, "hidden2": 8, "out_dim": 48},
     "decoder": {"channels": (8, 8, 6, 6)},
     "tiny": {"encoder_width": 4, "decoder_widths": (8, 8, 4, 4)},
     "lean": {"l_dim": 6, "h_dim": 10, "embedding_dim": 16, "sep_num_layer": 1, "fusion_num_layer": 1},
+    "key_frame_transformer": {**TRANSFORMER_TOY, "num_layers": 2, "lq_dims": (6, 8)},
+    "small_transformer": {"dim": 64, "depth": 2, "num_heads": 1, "num_kv_groups": 1, "ffn_dim": 64},
+    "recycled_transformer": {**TRANSFORMER_TOY, "lq_dims": (6, 8)},
+    "flashdecoder": {"dim": 64, "depth": 1, "refinement_depth": 1, "num_heads": 1, "num_kv_groups": 1, "ffn_dim": 64},
+    "conditional_autoencoder": {"encoder_width": 4, "decoder_widths": (12, 8, 8, 6), "luma_width": 2},
+    "reae": {"encoder_width": 6, "decoder_widths": (12, 8, 8, 6)},
     "instavsr": {"widths": (48, 96), "layers": 1, "decoder_widths": (4, 8, 8, 8), "decoder_layers": 1},
     "unet": DIFFUSERS_TOY,
     "controlnet": {**DIFFUSERS_TOY, "conditioning_embedding_out_channels": (4, 8, 12)},
@@ -93,6 +101,11 @@ class Spec:
         return self.task is Task.INPAINT
 
     @property
+    def quantized(self) -> WeightFormat | None:
+        """The format of weights in 8 bits, by a flag of its name."""
+        return next((kind for kind in LAYERS if kind in self.flags), None)
+
+    @property
     def compile(self) -> Compile:
         """All that can be, unless its flag `plain` is there."""
         return "off" if "plain" in self.flags else "on"
@@ -122,8 +135,15 @@ def restorer_of(spec: Spec, context: Context, way: Way | None = None) -> Restore
     family = FAMILIES[spec.entry.family]
     kind = ToyComponents if context.tiny else RandomComponents
     components = kind.of(spec.entry, family, context.device, context.dtype)
-    rows = random_context(family)
-    request = BuildRequest(components, wishes, context.device, context.dtype, rows, offload=way.offload)
+    request = BuildRequest(
+        components,
+        wishes,
+        context.device,
+        context.dtype,
+        random_context(family),
+        offload=way.offload,
+        quantized=spec.quantized,
+    )
     return load_model(spec.entry, request).restorer(restore)
 
 

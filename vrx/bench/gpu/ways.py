@@ -1,12 +1,13 @@
 """The ways in which a run can work: the same frames in each? how fast, in how much memory? and which it takes when a
-GPU's memory really runs out.
+GPU's memory really runs out.  Number formats of weights in the same manner.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -36,24 +37,43 @@ from vrx.pipeline.ways import Way
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
 WAYS = {"plain": ("plain",), "compiled": (), "offloaded": ("plain",)}  # and flags of a `Spec` in each
+FORMATS = {
+    "plain": ("plain",),
+    "int8": ("plain", "int8"),
+    "fp8": ("plain", "fp8"),
+    "fp8 offloaded": ("plain", "fp8"),
+    "compiled": (),
+    "fp8 compiled": ("fp8",),
+}
 CHUNKS = 4
 SEED = 1
 
 
 def compare(context: Context, words: Sequence[str]) -> None:
     """Models in `words`, a few chunks in every way: milliseconds, memory, and how far the frames are apart."""
+    compare_each(context, words, WAYS)
+
+
+def compare_formats(context: Context, words: Sequence[str]) -> None:
+    """The same for the number formats of weights, whose frames are expected to be apart: see `psnr`."""
+    compare_each(context, words, FORMATS)
+
+
+def compare_each(context: Context, words: Sequence[str], ways: Mapping[str, tuple[str, ...]]) -> None:
+    """Models in `words` with the flags of every way; frames are compared with those of the first."""
     for word in words:
         expected: list[Tensor] = []
-        for way, flags in WAYS.items():
+        for way, flags in ways.items():
             if context.left() < 12:
                 context.results.emit("bench", what=word, way=way, skipped="no time")
                 continue
             context.clear()
             with context.results.guard("bench", what=word, way=way), torch.inference_mode():
                 spec = Spec.parse(":".join((word, *flags)), context.tiny)
-                found, record = run_chunks(context, spec, Way(offload=way == "offloaded"))
+                found, record = run_chunks(context, spec, Way(offload=way.endswith("offloaded")))
                 if expected:
                     record["worst"] = round(max(apart(a, b) for a, b in zip(found, expected, strict=True)), 5)
+                    record["psnr"] = round(decibels(torch.cat(found), torch.cat(expected)), 1)
                 context.results.emit("bench", what=word, way=way, steady=True, **record)
                 expected = expected or found
 
@@ -83,6 +103,11 @@ def run_chunks(context: Context, spec: Spec, way: Way) -> tuple[list[Tensor], di
 def apart(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two results."""
     return float((found - expected).abs().max())
+
+
+def decibels(found: Tensor, expected: Tensor) -> float:
+    """PSNR of frames in 0..1; 200 where they are equal."""
+    return -10 * math.log10(max(float((found - expected).square().mean()), 1e-20))
 
 
 def source_size(spec: Spec) -> tuple[int, int]:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from vrx.networks.cache import KVCache
 from vrx.networks.fusion import Compiled
-from vrx.networks.int8 import quantize
 from vrx.networks.norms import RMSNorm
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
+from vrx.networks.quantized import WeightFormat, fixed_weights, quantize
 from vrx.networks.wan.rope import apply_real_rope, apply_rope, rope
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
@@ -245,9 +245,10 @@ class WanTransformer(PublishedNetwork):
 
     def cast_weights(self, dtype: torch.dtype, device: torch.device | None = None) -> None:
         """Put the large matrices into `dtype`, and what the release keeps in float32 there, whatever they were."""
+        fixed = fixed_weights(self)
         for name, parameter in self.named_parameters():
             precise = any(part in FP32_PARAMETERS for part in name.split("."))
-            if not (parameter.dtype is torch.int8 or name.endswith(".scale")):
+            if id(parameter) not in fixed:
                 parameter.data = parameter.data.to(device, torch.float32 if precise else dtype)
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -255,9 +256,9 @@ class WanTransformer(PublishedNetwork):
         self.cast_weights(dtype, device)
         self.to(device)
 
-    def quantize(self, device: torch.device) -> None:
+    def quantize(self, kind: WeightFormat, device: torch.device) -> None:
         """See `PublishedNetwork`: the matrices of the blocks, 97 of 100 weights."""
-        quantize(self.blocks, device)
+        quantize(self.blocks, kind, device)
 
     def compile_layers(self) -> None:
         """Compile all of a block but its self-attention, once for all blocks and any number of tokens.

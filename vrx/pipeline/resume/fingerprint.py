@@ -14,6 +14,7 @@ import torch
 import vrx
 from vrx.media import ffmpeg
 from vrx.media.file_types import is_pattern, sequence_members
+from vrx.networks.quantized import WeightFormat
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.pipeline.session import Session
 from vrx.settings import Job
@@ -26,9 +27,16 @@ FILES = ("restore.mask", "selection.scenes")  # settings that may name a file
 
 
 def fingerprint(
-    job: Job, model: str, checkpoints: Iterable[Path], where: tuple[torch.device, torch.dtype], int8: bool = False
+    job: Job,
+    model: str,
+    checkpoints: Iterable[Path],
+    where: tuple[torch.device, torch.dtype],
+    quantized: WeightFormat | None = None,
 ) -> Fingerprint:
-    """Names to values; where all are equal, a run may continue another's work.  `int8`: weights in 8 bits."""
+    """Names to values; where all are equal, a run may continue another's work.
+
+    `quantized`: the format of weights in 8 bits.
+    """
     device, dtype = where
     found = {
         "the input": describe_files(Path(job.source)),
@@ -40,8 +48,8 @@ def fingerprint(
         "torch": torch.__version__,
         "ffmpeg": ffmpeg.version(ffmpeg.executable()),
     }
-    if int8:
-        found["the weights"] = "in 8 bits"
+    if quantized:
+        found["the weights"] = f"in {quantized}"
     rooms: dict[str, Any] = {
         "model": job.model,
         "restore": job.restore,
@@ -74,7 +82,7 @@ def describe_files(path: Path) -> str:
 def fingerprint_of(session: Session, checkpoints: Iterable[Path]) -> Fingerprint:
     """The fingerprint of a run of an open session."""
     where = (session.device, session.dtype)
-    return fingerprint(session.job, session.entry.name, checkpoints, where, session.int8) | encoder_mark(session)
+    return fingerprint(session.job, session.entry.name, checkpoints, where, session.quantized) | encoder_mark(session)
 
 
 def encoder_mark(session: Session) -> Fingerprint:

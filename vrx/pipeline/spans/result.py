@@ -13,6 +13,7 @@ import torch
 from vrx import events
 from vrx.events import Note, Watcher
 from vrx.media.segments import Segment, join_segments
+from vrx.networks.quantized import WeightFormat
 from vrx.pipeline.existing import Existing, open_unless_done
 from vrx.pipeline.paths import make_folder
 from vrx.pipeline.pool import ModelPool
@@ -158,16 +159,16 @@ class SpannedResult:
         return RestoreResult(result, found.frames, found.scenes, perf_counter() - self._begin)
 
 
-def name_dtype(dtype: torch.dtype, int8: bool = False) -> Dtype:
-    """A number type as the settings name it; `int8` where most weights are in 8 bits."""
+def name_dtype(dtype: torch.dtype, quantized: WeightFormat | None = None) -> Dtype:
+    """A number type as the settings name it; `quantized` is the format of weights in 8 bits."""
     names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
-    return "int8" if int8 else names.get(dtype, "fp32")
+    return quantized or names.get(dtype, "fp32")
 
 
 def local_means(session: Session) -> Means:
     """What this process restores the spans of an open session with."""
     files = "; ".join(f"{path.name} {hash_samples(path)}" for path in session.components().paths())
-    dtype = name_dtype(session.dtype, session.int8)
+    dtype = name_dtype(session.dtype, session.quantized)
     return Means(model=session.entry.name, checkpoint=files, device=session.device.type, dtype=dtype)
 
 
