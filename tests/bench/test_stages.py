@@ -7,11 +7,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import small
 from vrx.bench import stages
+from vrx.bench.end_to_end import benchmark
+from vrx.bench.gpu.restorers import ToyComponents
 from vrx.bench.stages import ON_PROCESSOR, Meter, Operations, Rates, measure, parameters
+from vrx.errors import UsageError
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
+from vrx.models.registry import FAMILIES
 from vrx.networks.quantized import Fp8Linear
 from vrx.settings import ModelSettings, RestoreSettings, Task
+from vrx.weights import catalogue
 from vrx.weights.download import Downloader
 
 CPU = torch.device("cpu")
@@ -74,3 +79,15 @@ def test_a_device_is_measured_by_what_it_does_fastest(monkeypatch: pytest.Monkey
     monkeypatch.setattr(stages, "bandwidth", lambda _: 1.0)
     assert Rates.of(CPU, torch.float32, fp8=False) == Rates(5.0, 5.0, 1.0)
     assert Rates.of(CPU, torch.float32, fp8=True) == Rates(5.0, 9.0, 1.0)
+
+
+def test_random_weights_are_measured_in_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "RandomComponents", ToyComponents)
+    monkeypatch.setattr(stages, "bandwidth", lambda _: 1e10)
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["flashvsr"]
+    result = stages.benchmark_random(entry, [(128, 128)], 1, ModelSettings(device="cpu", dtype="fp8"))
+    assert result.dtype.endswith(", weights in fp8")
+    assert [row.stage for row in result.rows] == ["encode", "generate", "decode"]
+    assert all(row.operations > 1e5 for row in result.rows)
+    with pytest.raises(UsageError, match="embedded does not have weights in fp8"):
+        benchmark([(64, 64)], 8, ModelSettings(dtype="fp8"))

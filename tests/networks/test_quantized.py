@@ -45,6 +45,8 @@ def test_rows_in_fp8_fill_its_range_and_are_within_half_a_step(dtype: torch.dtyp
     rounded, scale = round_rows(x)
     assert rounded.dtype is FP8
     assert (rounded.float().abs().amax(1) == 448).all()
+    largest = (rounded.float() * scale).abs().amax(1)
+    torch.testing.assert_close(largest, x.float().abs().amax(1), rtol=0.005, atol=0)
     error = (rounded.float() * scale - x.float()).abs()
     assert (error <= x.float().abs() * (STEP + 0.005) + scale * 2.0**-10).all()
     zero, scale = round_rows(torch.zeros(2, 16, dtype=dtype))

@@ -19,10 +19,13 @@ from vrx.media import encoders
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.target import Target
 from vrx.media.write import Writer
+from vrx.models.registry import FAMILIES
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.cost import matrix_rate, operations
 from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
+from vrx.pipeline.select_model import check_format
 from vrx.settings import Dtype, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
+from vrx.weights import catalogue
 
 SCALE = 4
 RATE = Fraction(25)
@@ -63,6 +66,7 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSetting
 
     On the processor each size has a process of its own, whose memory is its own.  Raises UsageError.
     """
+    check_format(catalogue.load_file(catalogue.packaged_path(), FAMILIES)[catalogue.EMBEDDED], model.dtype)
     chosen = pick_device(model.device)
     kind = pick_dtype(model.dtype, chosen)
     rate = matrix_rate(chosen, kind)

@@ -22,6 +22,7 @@ from vrx.models.runner import SceneRunner
 from vrx.pipeline.cost import bandwidth, matrix_rate, product_rate
 from vrx.pipeline.devices import check_dtype, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import limit_to_memory
+from vrx.pipeline.select_model import check_format
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
@@ -112,6 +113,7 @@ def benchmark_random(
     then `chunks` timed ones.
     """
     device = pick_device(model.device)
+    check_format(entry, model.dtype)
     check_dtype(model.dtype, device)
     dtype = pick_dtype(model.dtype, device)
     task = Task(entry.tasks[0])

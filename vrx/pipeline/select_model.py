@@ -16,7 +16,7 @@ from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
 from vrx.networks.quantized import WeightFormat
 from vrx.pipeline.devices import weight_format
-from vrx.settings import ModelSettings, Prefer, RestoreSettings, Task
+from vrx.settings import Dtype, ModelSettings, Prefer, RestoreSettings, Task
 from vrx.weights.catalogue import EMBEDDED, Entry
 
 AUTO = "auto"
@@ -128,6 +128,13 @@ def weight_formats(entry: Entry) -> tuple[WeightFormat, ...]:
     return FAMILIES[entry.family].capabilities.quantizes if entry.family in FAMILIES else ()
 
 
+def check_format(entry: Entry, dtype: Dtype) -> None:
+    """Refuse a format in which a model does not have weights.  Raises UsageError."""
+    if weight_format(dtype) not in (None, *weight_formats(entry)):
+        others = choice_of(("auto", *weight_formats(entry)))
+        raise UsageError(f"model {entry.name} does not have weights in {dtype}", f"Use --dtype {others}")
+
+
 def needs_gpu(entry: Entry) -> bool:
     """Whether a model is large for a processor; those in the package are not."""
     family = FAMILIES.get(entry.family)
@@ -201,9 +208,7 @@ def check_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) 
         name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
         because = f": {reason}" if reason else ""
         raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
-    if weight_format(model.dtype) not in (None, *capabilities.quantizes):
-        others = choice_of(("auto", *capabilities.quantizes))
-        raise UsageError(f"model {entry.name} does not have weights in {model.dtype}", f"Use --dtype {others}")
+    check_format(entry, model.dtype)
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
         row = len(steps) > 2 and steps == tuple(range(steps[0], steps[-1] + 1))
