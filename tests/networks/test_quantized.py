@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks import quantized
 from vrx.networks.quantized import (
     FP8,
     GROUP,
@@ -88,6 +89,24 @@ def test_layers_that_a_format_does_not_take_stay_as_they_are(kind: WeightFormat,
     torch.testing.assert_close(modules(x), exact, rtol=0, atol=0.15)
 
 
+@torch.inference_mode()
+def test_the_input_is_rounded_in_one_compiled_pass_where_chains_are_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    def compiled(x: Tensor) -> tuple[Tensor, Tensor]:
+        passes.append(x.shape)
+        return round_rows(x)
+
+    monkeypatch.setattr(quantized, "ROUND", compiled)
+    net, x = block_network("fp8"), random(2, 5, 64).bfloat16()
+    layer = net.get_submodule("blocks.0.ffn.0")
+    expected = layer(x)
+    assert not passes
+    net.fuse()
+    assert torch.equal(layer(x), expected)
+    assert passes == [(10, 64)]
+
+
 def block_network(kind: WeightFormat) -> WanTransformer:
     torch.manual_seed(0)
     net = WanTransformer(WanConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=1, text_dim=16, freq_dim=32)).eval()
@@ -114,7 +133,9 @@ def test_only_matrices_of_blocks_are_in_8_bits_and_stay_so_when_placed(kind: Wei
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
 @torch.inference_mode()
 def test_a_block_in_8_bits_is_compiled_in_one_piece(kind: WeightFormat) -> None:
-    block, tokens = block_network(kind).blocks[0], 24
+    net, tokens = block_network(kind), 24
+    net.fuse()
+    block = net.blocks[0]
     x, time, table = random(1, tokens, 64), random(1, 6, 64), random(tokens, 16, 2)
     context = tuple(random(1, 2, 9, 32).bfloat16() for _ in range(2))
     torch._dynamo.reset()

@@ -80,6 +80,20 @@ def test_memory_of_a_large_model_is_that_of_the_result_s_size(
     assert memory_words(short).count("GB") == 3
 
 
+def test_memory_and_type_are_those_of_weights_as_they_are_stored(clip: ClipMaker, tmp_path: Path) -> None:
+    footprint = FAMILIES["swiftvr"].footprint(load_all(FAMILIES)["swiftvr"])
+    assert footprint is not None
+    assert footprint.quantized is not None
+    job = make_job(clip("in.mkv", frames=1), tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=2))
+    found = {}
+    for dtype in ("bf16", "fp8"):
+        with open_session(replace(job, model=replace(job.model, name="swiftvr", dtype=dtype))) as session:
+            found[dtype] = make_plan(session)
+    assert found["bf16"].memory == footprint.whole.at(128 * 96)
+    assert found["fp8"].memory == footprint.quantized.at(128 * 96)
+    assert (found["bf16"].dtype, found["fp8"].dtype.partition(", ")[2]) == ("bfloat16", "weights in fp8")
+
+
 def test_free_memory_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 7)
     monkeypatch.setattr(memory, "unswapped_memory", lambda: 5.0)

@@ -208,7 +208,7 @@ NumberType = Annotated[
         "--dtype",
         metavar=choices(Dtype),
         help="Number type of the networks; auto takes the fastest. int8, fp8: weights in 8 bits, half the memory, a "
-        "small loss; fp8 is faster as well, on GPUs from Ada and Hopper on.",
+        "small loss; fp8, for GPUs from Ada and Hopper on, multiplies so, too.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vrx.bench.gpu.context import Context
 from vrx.networks import fusion
 from vrx.networks.flashvsr import attention as sparse
-from vrx.networks.quantized import LAYERS, round_rows
+from vrx.networks.quantized import LAYERS, ROUND, round_rows
 from vrx.networks.wan.autoencoder import ChannelNorm
 from vrx.networks.wan.rope import rope
 from vrx.networks.wan.transformer import WanBlock, WanConfig
@@ -195,3 +195,5 @@ def linear_layers(context: Context) -> None:
                 ms = context.time(partial(layer, x))
                 emit(context, name, how, ms, 2 * n * columns * rows, error=round(error, 5))
         emit(context, name, "rounding its input", context.time(partial(round_rows, x)))
+        if context.cuda:
+            emit(context, name, "rounding its input, compiled", context.time(partial(ROUND, x)))

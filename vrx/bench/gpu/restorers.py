@@ -107,8 +107,8 @@ class Spec:
 
     @property
     def compile(self) -> Compile:
-        """All that can be, unless its flag `plain` is there."""
-        return "off" if "plain" in self.flags else "on"
+        """All that can be; nothing by the flag `plain`, chains of elementwise operations alone by `chains`."""
+        return "off" if "plain" in self.flags else "auto" if "chains" in self.flags else "on"
 
     def estimate(self) -> float | None:
         """Gigabytes that the footprints expect in one piece, their spare tenth included."""

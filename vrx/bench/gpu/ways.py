@@ -42,6 +42,8 @@ FORMATS = {
     "int8": ("plain", "int8"),
     "fp8": ("plain", "fp8"),
     "fp8 offloaded": ("plain", "fp8"),
+    "chains": ("chains",),
+    "fp8 chains": ("chains", "fp8"),
     "compiled": (),
     "fp8 compiled": ("fp8",),
 }
