@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from vrx.networks.quantized import WeightFormat
+from vrx.networks.quantized import WeightFormat, fuse_rounding
 
 Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
 Given = Mapping[str, Any]  # sizes that are known otherwise, by field
@@ -83,7 +83,11 @@ class PublishedNetwork(nn.Module):
         return []
 
     def fuse(self) -> None:
-        """Compile chains of elementwise operations, where the network has such: it takes seconds."""
+        """Compile chains of elementwise operations, where the network has such: it takes seconds.
+
+        Here, the rounding to fp8.
+        """
+        fuse_rounding(self)
 
     def compile_layers(self) -> None:
         """Compile whole layers, where the network has such that gain: it takes up to half a minute."""

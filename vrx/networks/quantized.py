@@ -113,7 +113,7 @@ def quantize(modules: Iterable[nn.Module], kind: WeightFormat, device: torch.dev
                 setattr(module, name, LAYERS[kind](layer.weight.data.to(device), bias))
 
 
-def fuse(network: nn.Module) -> None:
+def fuse_rounding(network: nn.Module) -> None:
     """Have the inputs of layers in fp8 rounded in one compiled pass."""
     for layer in network.modules():
         if isinstance(layer, Fp8Linear):

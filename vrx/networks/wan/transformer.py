@@ -22,7 +22,7 @@ from vrx.networks.cache import KVCache
 from vrx.networks.fusion import Compiled
 from vrx.networks.norms import RMSNorm
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
-from vrx.networks.quantized import WeightFormat, fixed_weights, fuse, quantize
+from vrx.networks.quantized import WeightFormat, fixed_weights, quantize
 from vrx.networks.wan.rope import apply_real_rope, apply_rope, rope
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v -> attended, all [B, h, N, d]
@@ -259,10 +259,6 @@ class WanTransformer(PublishedNetwork):
     def quantize(self, kind: WeightFormat, device: torch.device) -> None:
         """See `PublishedNetwork`: the matrices of the blocks, 97 of 100 weights."""
         quantize(self.blocks, kind, device)
-
-    def fuse(self) -> None:
-        """See `PublishedNetwork`: rounding to fp8, where it is used."""
-        fuse(self)
 
     def compile_layers(self) -> None:
         """Compile all of a block but its self-attention, once for all blocks and any number of tokens.
