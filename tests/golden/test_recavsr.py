@@ -1,4 +1,3 @@
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,13 +6,13 @@ from torch import Tensor
 
 from tests.golden.cases import Case, cases, close, filled
 from tests.golden.test_flashvsr import formula_video
-from vrx.models import recavsr
 from vrx.models.base import DeviceChunk, SceneStart
-from vrx.models.recavsr import (
+from vrx.models.recavsr import model as recavsr
+from vrx.models.recavsr.decoding import match_colors
+from vrx.models.recavsr.model import (
     FIRST_LATENTS,
     NEXT_LATENTS,
     SCHEDULE,
-    Decode,
     Generate,
     RecaVsrModel,
     RecaVsrRestorer,
@@ -22,9 +21,10 @@ from vrx.models.room import Room
 from vrx.models.runner import SceneRunner
 from vrx.models.tiling import Tiling
 from vrx.networks.causal_conv import ConvCache
-from vrx.networks.recavsr.flashdecoder import DEVIATION, MEAN, DecoderMemory, FlashDecoder, FlashDecoderConfig
+from vrx.networks.recavsr.flashdecoder import DecoderMemory, FlashDecoder, FlashDecoderConfig
 from vrx.networks.recavsr.history import ACTIONS, Anchors, visible
 from vrx.networks.recavsr.transformer import RECYCLED, TIMESTEP, RecycledConfig, RecycledTransformer
+from vrx.networks.wan.residual_decoder import DEVIATION, MEAN
 from vrx.weights.key_mapping import to_native_keys
 
 CPU = torch.device("cpu")
@@ -127,16 +127,9 @@ def test_the_color_fix(case: Case) -> None:
     shown, decoded = (io[name].transpose(0, 1)[None] for name in ("reference", "decoded"))
     for name in ("adain", "wavelet"):
         expected = io[name] if name == "adain" else io[name] * 2 - 1
-        matched = stage(name).match(decoded if name == "adain" else decoded.clamp(-1, 1), shown, source)
+        matched = match_colors(decoded if name == "adain" else decoded.clamp(-1, 1), shown, source, name)
         close(matched[0].transpose(0, 1), expected.clamp(-1, 1), 2 * bars[name])
-    assert torch.equal(stage("auto").match(decoded, shown, source), decoded)
-
-
-def stage(color: str) -> Decode:
-    model: Any = SimpleNamespace(
-        decoder=SimpleNamespace(lr_stem=torch.nn.Linear(1, 1)), color=color, tiles=lambda _: None
-    )
-    return Decode(model)
+    assert torch.equal(match_colors(decoded, shown, source, "auto"), decoded)
 
 
 @pytest.mark.parametrize("case", cases("recavsr_pipeline"))

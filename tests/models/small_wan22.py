@@ -18,10 +18,12 @@ from vrx.networks.recavsr.flashdecoder import FlashDecoder, FlashDecoderConfig
 from vrx.networks.recavsr.transformer import RecycledConfig, RecycledTransformer
 from vrx.networks.relayvsr.key_frames import KeyFrameConfig, KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SmallConfig, SmallTransformer
+from vrx.networks.wan.residual_decoder import ResidualDecoder, ResidualDecoderConfig
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.key_mapping import to_native_keys
 
 NAMES = Path(__file__).parents[1] / "data" / "tensors" / "wan2.2-ti2v-5b-dit-diffusers.json"
+AUTOENCODER_NAMES = NAMES.with_name("wan2.2-vae.json")
 CHANNELS = 8
 WAN: dict[str, Any] = {
     "dim": 48,
@@ -95,7 +97,7 @@ LATENTS = 48
 
 
 def recavsr(folder: Path, **changes: Any) -> Path:
-    """The three files of the release; `changes` to the transformer's configuration."""
+    """The four files of the release; `changes` to the transformer's configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     actions = tuple(RECA["recycled_transformer"]["static_kv_router"]["layer_actions"])
     sizes = {**WAN, "num_layers": 3, "in_dim": LATENTS, "out_dim": LATENTS}
@@ -112,9 +114,21 @@ def recavsr(folder: Path, **changes: Any) -> Path:
     save_file(weights, folder / "flashdecoder.safetensors")
     rows = torch.randn(1, 5, TEXT, generator=torch.Generator().manual_seed(2)).bfloat16()
     save_file({"positive": rows}, folder / "prompt.safetensors")
+    save_file(wan22_autoencoder(LATENTS), folder / "vae.safetensors")
     config = {**RECA, "recycled_transformer": {**RECA["recycled_transformer"], **changes}}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def wan22_autoencoder(channels: int) -> dict[str, torch.Tensor]:
+    """Wan 2.2's autoencoder under Diffusers' names; of its encoder only a part."""
+    network = ResidualDecoder(ResidualDecoderConfig(dim=8, z_dim=channels))
+    weights = random_weights(network, 3)
+    weights["decoder.head.2.weight"] *= 4  # pictures with some contrast
+    weights["encoder.conv1.weight"] = torch.ones(4, 12, 3, 3, 3)
+    rows = json.loads(AUTOENCODER_NAMES.read_text())["tensors"]
+    theirs = {row["name"]: row["diffusers"] for row in rows}
+    return {theirs[name]: tensor for name, tensor in weights.items()}
 
 
 def load(folder: Path, offload: bool = False, free: int | None = None, **settings: Any) -> Any:

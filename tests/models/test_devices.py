@@ -75,6 +75,7 @@ class Border(TorchDispatchMode):
         ("fastvr", {"color_fix": "wavelet", "dtype": "fp8"}),
         ("relayvsr", {"dtype": "fp8"}),
         ("recavsr", {"color_fix": "wavelet", "dtype": "fp8"}),
+        ("recavsr", {"decoder": "full"}),
         pytest.param("stream-diffvsr", {}, marks=needs_extra),
         pytest.param("satb-vr", {"steps": 1, "guidance": 1.0}, marks=needs_extra),
     ],

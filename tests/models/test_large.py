@@ -357,4 +357,6 @@ def test_an_inplace_cache_moves_on_itself() -> None:
         assert network.decode_step(latent, inplace)[1] is inplace
     assert not kept.store
     assert inplace.store
-    assert inplace.to(torch.device("cpu")).inplace
+    assert inplace.to(torch.device("cpu")) is inplace  # not once more: the old tensors would stay beside the new ones
+    assert inplace.to(torch.device("meta")).inplace
+    assert kept.to(torch.device("cpu")) is not kept

@@ -19,7 +19,6 @@ from vrx.models import (
     instantvir,
     light_wan,
     prompts,
-    recavsr,
     relayvsr,
     streamdiffvsr,
     tiling,
@@ -28,6 +27,8 @@ from vrx.models import (
 from vrx.models.base import ChunkSchedule, SceneStart
 from vrx.models.causal_wan import OneStep
 from vrx.models.flashvsr import FlashVsrOptions, GenerateState
+from vrx.models.recavsr import decoding
+from vrx.models.recavsr import model as recavsr
 from vrx.networks import grouped_attention, ram, taehv, umt5
 from vrx.networks.color_transfer import adain
 from vrx.networks.diffvsr import autoencoder as tiny
@@ -194,7 +195,7 @@ def test_recavsr() -> None:
     """arXiv 2609.37831 and its code: blocks of 21 frames, then 8, as 6 and 2 latent frames."""
     assert ChunkSchedule(first=21, next=8, multiple=8, first_offset=5, least=21) == recavsr.SCHEDULE
     assert (recavsr.FIRST_LATENTS, recavsr.NEXT_LATENTS, recycled.RECYCLED) == (6, 2, 2)
-    assert recavsr.ADAIN_EPSILON == 4 * 1e-5  # of variances in 0..1
+    assert decoding.ADAIN_EPSILON == 4 * 1e-5  # of variances in 0..1
     assert (recycled.TIMESTEP, recycled.SPATIAL_WINDOW, recycled.KERNEL, recycled.STRIDE) == (1000.0, (22, 40), 4, 2)
     assert history.Anchors() == history.Anchors(first=5, stride=6, most=2)
     assert len(history.RELEASED) == 30

@@ -12,15 +12,18 @@ from torch import Tensor
 
 from tests.models import small_wan22 as small
 from vrx.errors import ModelError
-from vrx.models import recavsr
 from vrx.models.layouts import to_video
 from vrx.models.loader import detect_family, read_folder
-from vrx.models.recavsr import SCHEDULE, RecaVsrModel, enlarge, frame_groups, pad_reflecting
+from vrx.models.recavsr import model as recavsr
+from vrx.models.recavsr.decoding import frame_groups
+from vrx.models.recavsr.model import SCHEDULE, RecaVsrModel, enlarge, pad_reflecting
 from vrx.networks.causal_conv import ConvCache
-from vrx.networks.recavsr.flashdecoder import DecoderMemory
+from vrx.networks.recavsr.flashdecoder import DecoderMemory, FlashDecoder
 from vrx.networks.recavsr.history import Anchors, visible
 from vrx.networks.recavsr.transformer import RECYCLED, SourceProjection
+from vrx.networks.wan.residual_decoder import ResidualDecoder
 from vrx.networks.wan.rope import rope
+from vrx.weights.key_mapping import to_native_keys
 
 CPU = torch.device("cpu")
 SOURCE = (9, 14)  # no whole tokens at four times the size
@@ -48,7 +51,10 @@ def blocks(frames: int) -> Iterator[tuple[int, int]]:
 
 @torch.inference_mode()
 def whole(model: RecaVsrModel, x: Tensor) -> Tensor:
-    """The same with the whole clip at hand: one projection of all frames, all keys kept and masked by the table."""
+    """The same with the whole clip at hand: one projection of all frames, all keys kept and masked by the table.
+
+    Wan's decoder decodes all latents in one call, the other one by one.
+    """
     network, size = model.network, (4 * x.shape[-2], 4 * x.shape[-1])
     plan = list(blocks(len(x)))
     count = 1 + 4 * (plan[-1][0] + plan[-1][1] - 1)
@@ -79,17 +85,27 @@ def whole(model: RecaVsrModel, x: Tensor) -> Tensor:
         latent = noise - network.run(noise, model.conditions, freqs, attend, [extra])
         before = latent[:, :, -RECYCLED:]
         latents.append(latent)
+    video = decoded(model.decoder, torch.cat(latents, 2), shown)
+    return (video[0].transpose(0, 1)[: len(x), :, : size[0], : size[1]] / 2 + 0.5).clamp(0, 1)
+
+
+def decoded(decoder: FlashDecoder | ResidualDecoder, latents: Tensor, shown: Tensor) -> Tensor:
+    """Frames [1, 3, T, H, W] of all latents of a clip."""
+    if isinstance(decoder, ResidualDecoder):
+        return decoder.decode_step(latents, ConvCache())[0]
     memory, found = DecoderMemory(), []
-    for latent, seen in zip(torch.cat(latents, 2).unbind(2), frame_groups(count), strict=True):
-        out, memory = model.decoder(latent, shown[:, :, seen], memory)
+    for latent, seen in zip(latents.unbind(2), frame_groups(shown.shape[2]), strict=True):
+        out, memory = decoder(latent, shown[:, :, seen], memory)
         found.append(out)
-    video = torch.cat(found, 2)[0].transpose(0, 1)[: len(x), :, : size[0], : size[1]]
-    return (video / 2 + 0.5).clamp(0, 1)
+    return torch.cat(found, 2)
 
 
-def test_streamed_is_whole_for_every_length_up_to_three_chunks_and_a_bit(tmp_path: Path) -> None:
-    model = load(small.recavsr(tmp_path / "model", spatial_window=[22, 40]))
-    for count in (*range(1, 47), 70):
+@pytest.mark.parametrize(("decoder", "lengths"), [("auto", (*range(1, 47), 70)), ("full", (1, 2, 20, 21, 22, 29, 38))])
+def test_streamed_is_whole_for_every_length_up_to_three_chunks_and_a_bit(  # of the full one: tests/golden, too
+    decoder: str, lengths: tuple[int, ...], tmp_path: Path
+) -> None:
+    model = load(small.recavsr(tmp_path / "model", spatial_window=[22, 40]), decoder=decoder)
+    for count in lengths:
         x = small.clip(count, (8, 12))
         found = small.run(model, x)
         assert found.shape == (count, 3, 32, 48)
@@ -113,16 +129,20 @@ def test_the_source_is_projected_alike_however_it_is_cut() -> None:
         assert network(video[:, :, :count], ConvCache())[0].shape[2] == -(-count // 4)
 
 
-@pytest.mark.parametrize(("tile", "source"), [("off", SOURCE), ("256", (5, 90))])
+@pytest.mark.parametrize(
+    ("decoder", "tile", "source"),
+    [("auto", "off", SOURCE), ("auto", "256", (5, 90)), ("full", "off", (5, 6)), ("full", "256", (5, 90))],
+)
 def test_a_saved_scene_continues_alike_and_is_the_same_every_time(
-    tile: str, source: tuple[int, int], folder: Path
+    decoder: str, tile: str, source: tuple[int, int], folder: Path
 ) -> None:
-    model, x = load(folder, tile=tile), small.clip(36, source)
+    model, x = load(folder, tile=tile, decoder=decoder), small.clip(36, source)
     expected = small.run(model, x)
     assert expected.shape == (36, 3, 4 * source[0], 4 * source[1])
     assert torch.isfinite(expected).all()
     for chunk in (1, 2):
-        assert torch.equal(small.run(load(folder, tile=tile), x, reload_at=chunk), expected)
+        again = load(folder, tile=tile, decoder=decoder)
+        assert torch.equal(small.run(again, x, reload_at=chunk), expected)
 
 
 def test_every_scene_begins_anew_with_noise_of_its_own(folder: Path) -> None:
@@ -152,15 +172,16 @@ def test_it_restores_at_any_size_and_scale(folder: Path) -> None:
         assert torch.isfinite(found).all()
 
 
-def test_tiles_agree_with_the_whole_away_from_their_seams(folder: Path) -> None:
-    x = small.clip(22, (8, 90))
-    expected, tiled = (small.run(load(folder, tile=tile), x) for tile in ("off", "256"))
+@pytest.mark.parametrize("decoder", ["auto", "full"])
+def test_tiles_agree_with_the_whole_away_from_their_seams(decoder: str, folder: Path) -> None:
+    x = small.clip(22 if decoder == "auto" else 5, (8, 90))
+    expected, tiled = (small.run(load(folder, tile=tile, decoder=decoder), x) for tile in ("off", "256"))
     assert not torch.equal(tiled, expected)
     near = (tiled - expected).abs().amax((0, 1, 2))  # by column
     assert float(near[:32].max()) < float(near[200:260].max())
     assert float((tiled - expected).abs().mean()) < 0.2 * float(expected.std())
     for tile in ("auto", "384"):
-        assert torch.equal(small.run(load(folder, tile=tile), x), expected)
+        assert torch.equal(small.run(load(folder, tile=tile, decoder=decoder), x), expected)
 
 
 def test_layers_that_wait_on_the_host_give_the_same(folder: Path) -> None:
@@ -168,13 +189,14 @@ def test_layers_that_wait_on_the_host_give_the_same(folder: Path) -> None:
     assert torch.equal(small.run(load(folder, offload=True), x), small.run(load(folder), x))
 
 
-def test_colors_are_matched_where_asked(folder: Path) -> None:
-    x = small.clip(2, SOURCE)
+@pytest.mark.parametrize("decoder", ["auto", "full"])
+def test_colors_are_matched_where_asked(decoder: str, folder: Path) -> None:
+    x = small.clip(1, (4, 6))
     plain, none, fixed, wavelet = (
-        small.run(load(folder, color_fix=choice), x) for choice in ("auto", "none", "adain", "wavelet")
+        small.run(load(folder, color_fix=choice, decoder=decoder), x) for choice in ("auto", "none", "adain", "wavelet")
     )
     assert torch.equal(plain, none)
-    source = enlarge(x, (4 * SOURCE[0], 4 * SOURCE[1]))
+    source = enlarge(x, (16, 24))
     for found in (fixed, wavelet):
         off = (found - source).mean((-2, -1)).abs().max()
         assert off < 0.5 * (plain - source).mean((-2, -1)).abs().max()
@@ -183,14 +205,15 @@ def test_colors_are_matched_where_asked(folder: Path) -> None:
 def test_the_published_layout_is_recognized(folder: Path, tmp_path: Path) -> None:
     assert detect_family(folder) == "recavsr"
     found = read_folder(folder)
-    roles = {recavsr.RECYCLED_TRANSFORMER, recavsr.DECODER, recavsr.PROMPT}
+    roles = {recavsr.RECYCLED_TRANSFORMER, recavsr.DECODER, recavsr.PROMPT, recavsr.AUTOENCODER}
     assert set(found.files) == roles
     model = load(folder)
     assert model.network.config.spatial_window == (2, 3)
     assert model.network.config.actions == ("recent_2_anchor", "none", "recent_4")
+    assert isinstance(model.decoder, FlashDecoder)
     assert model.decoder.config.spatial_window_size == (4, 4)
     assert model.conditions.context.keys.shape == (3, 1, 2, 5, 24)
-    for number, name in enumerate(("transformer", "flashdecoder", "prompt")):
+    for number, name in enumerate(("transformer", "flashdecoder", "prompt", "vae")):
         (tmp_path / f"{number}.safetensors").write_bytes((folder / f"{name}.safetensors").read_bytes())
     assert set(read_folder(tmp_path).files) == roles
 
@@ -215,3 +238,33 @@ def test_rows_of_another_width_are_refused(folder: Path, tmp_path: Path) -> None
     save_file({"positive": rows[..., :8].contiguous()}, other / "prompt.safetensors")
     with pytest.raises(ModelError, match=r"prompt\.safetensors holds \[1, 5, 8\] bfloat16, not rows of a prompt"):
         load(other)
+
+
+def test_either_decoder_is_read_only_where_it_decodes(folder: Path, tmp_path: Path) -> None:
+    x, expected = small.clip(2, SOURCE), {}
+    for decoder in ("auto", "full"):
+        expected[decoder] = small.run(load(folder, decoder=decoder), x)
+    assert (expected["full"] - expected["auto"]).abs().max() > 0.1
+    for decoder, unused in (("auto", "vae"), ("full", "flashdecoder")):
+        other = small.recavsr(tmp_path / decoder)
+        (other / f"{unused}.safetensors").unlink()
+        assert torch.equal(small.run(load(other, decoder=decoder), x), expected[decoder])
+    with pytest.raises(ModelError, match=r"lacks its residual_autoencoder \(vae\.\* or Wan2\.2_VAE\.\*\)"):
+        load(tmp_path / "auto", decoder="full")
+
+
+def test_wans_autoencoder_is_read_under_native_names_too(folder: Path, tmp_path: Path) -> None:
+    other = small.recavsr(tmp_path / "model")
+    native = to_native_keys(load_file(other / "vae.safetensors"))
+    assert "decoder.upsamples.0.upsamples.3.time_conv.weight" in native
+    (other / "vae.safetensors").unlink()
+    torch.save(native, other / "Wan2.2_VAE.pth")
+    x = small.clip(2, SOURCE)
+    assert torch.equal(small.run(load(other, decoder="full"), x), small.run(load(folder, decoder="full"), x))
+
+
+def test_an_autoencoder_of_other_latents_is_refused(tmp_path: Path) -> None:
+    other = small.recavsr(tmp_path / "model")
+    save_file(small.wan22_autoencoder(8), other / "vae.safetensors")
+    with pytest.raises(ModelError, match=r"vae\.safetensors does not fit the transformer: other latents"):
+        load(other, decoder="full")

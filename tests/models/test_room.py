@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tests.models import small_wan22 as small
-from vrx.models import recavsr, relayvsr
+from vrx.models import relayvsr
 from vrx.models.base import SceneStart
 from vrx.models.footprint import SPARE, Footprint, Linear
+from vrx.models.recavsr import model as recavsr
 from vrx.models.room import Room
 from vrx.models.tiling import Tiling
 from vrx.networks.published import PublishedNetwork

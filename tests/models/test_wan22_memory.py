@@ -10,12 +10,18 @@ from vrx.bench.random_weights import RandomComponents, random_context
 from vrx.bench.stages import networks, weights
 from vrx.models.base import ChunkSchedule, Restorer, SceneStart
 from vrx.models.family import BuildRequest
-from vrx.models.footprint import SPARE
+from vrx.models.footprint import SPARE, Linear
 from vrx.models.loader import load_model
 from vrx.models.offload import SLOTS
+from vrx.models.recavsr import model as recavsr
+from vrx.models.recavsr.decoding import GeneratedChunk, WanDecode
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
+from vrx.models.tiling import Tiling
+from vrx.networks import fusion
 from vrx.networks.quantized import WeightFormat
+from vrx.networks.recavsr.flashdecoder import FlashDecoder, FlashDecoderConfig
+from vrx.networks.wan.residual_decoder import ResidualDecoder, ResidualDecoderConfig
 from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
@@ -113,3 +119,45 @@ def test_what_fastvrs_tiles_remember_may_wait_too() -> None:
     assert tiled is not None
     used = held(restorer) + PROMPT + sum(peaks(restorer, *HD).values()) - (TILES - 1) * TILE
     assert 0.95 < used / (tiled.at(HD[0] * HD[1]) / SPARE) <= 1
+
+
+@torch.inference_mode()
+def test_wan_22s_decoder_takes_what_is_stated_in_place_of_recavsrs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ReCaVSR's own decoder takes 1.33 GB at 1920x1080 by its authors: so much of a run's footprint is its."""
+    for kernel in ("normalize", "add"):  # one pass each, as on a GPU
+        monkeypatch.setattr(fusion, kernel, lambda *_: None)
+    usual, full = recavsr.FOOTPRINT, recavsr.FULL_FOOTPRINT
+    with ELSEWHERE:
+        network, other = ResidualDecoder(ResidualDecoderConfig()), FlashDecoder(FlashDecoderConfig())
+    network.place(ELSEWHERE, torch.bfloat16)
+    network.fuse()
+    weights = [sum(p.numel() for p in part.parameters()) * 2 for part in (network, other)]
+    uhd = 3840, 2176
+    found = [decoding_peak(network, *size)[0] for size in (HD, uhd)]
+    per_pixel = (found[1] - found[0]) / (uhd[0] * uhd[1] - HD[0] * HD[1])
+    spared = (1.33e9 - weights[1]) / (1920 * 1080)
+    for stated, before in ((full.whole, usual.whole), (full.offloaded, usual.offloaded)):
+        assert isinstance(stated, Linear)
+        assert isinstance(before, Linear)
+        assert stated.fixed - before.fixed == pytest.approx(weights[0] - weights[1], rel=0.01)
+        assert 1 <= (stated.per_pixel - before.per_pixel) / (per_pixel - spared) < 1.02
+    assert full.tiled is not None
+    assert usual.tiled is not None
+    peak, caches = decoding_peak(network, *uhd, "1024")
+    waiting = sum(caches) - max(caches)
+    more = [way.at(uhd[0] * uhd[1]) / SPARE for way in (full.tiled, usual.tiled)]
+    assert 0.9 < (weights[0] - weights[1] + peak - waiting) / (more[0] - more[1]) <= 1
+    assert full.tiled.fixed - usual.tiled.fixed >= weights[0] - weights[1] + decoding_peak(network, 1024, 1024)[0]
+
+
+def decoding_peak(network: ResidualDecoder, width: int, height: int, tile: str = "off") -> tuple[int, list[int]]:
+    """The most bytes that decoding two blocks holds, inputs and weights not counted, and those of each tile's cache."""
+    stage = WanDecode(network, "none", lambda _: Tiling(tile))
+    state = stage.start(SceneStart(0, (height, width), (height, width)))
+    alive = Alive()
+    for frames, latents in ((21, 6), (8, 2)):
+        latent = torch.empty(1, 48, latents, height // 16, width // 16, device=ELSEWHERE)
+        source = torch.empty(frames, 3, height, width, device=ELSEWHERE)
+        with alive:
+            _, state = stage.step(GeneratedChunk(latent, source.transpose(0, 1)[None], source), state)
+    return alive.peak, [cache.nbytes for cache in state.caches]

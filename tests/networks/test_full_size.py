@@ -1,6 +1,7 @@
 """The networks at their published sizes, without memory: names and shapes as the files have them."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from vrx.networks.swiftvr.autoencoder import Reae, ReaeConfig
 from vrx.networks.taehv import ConditionalConfig, ConditionalDecoder, TinyAutoencoder, TinyConfig
 from vrx.networks.umt5 import Umt5Config, Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder, WanAutoencoderConfig
+from vrx.networks.wan.residual_decoder import ResidualDecoder
 from vrx.networks.wan.transformer import TI2V_5B, WanConfig, WanTransformer
 from vrx.weights.key_mapping import to_native_keys
 
@@ -99,6 +101,13 @@ def test_recavsrs_networks_are_the_published_ones() -> None:
     assert (len(shapes(network)), count(network)) == (835, 5_301_793_984)
     assert shapes(decoder) == published("recavsr-flashdecoder")
     assert count(decoder) == 57_173_552
+
+
+def test_wan_22s_decoder_is_the_published_one() -> None:
+    whole, decoder = published("wan2.2-vae"), at_published_size(ResidualDecoder)
+    assert sum(math.prod(shape) for shape in whole.values()) == 704_688_668
+    assert {name: shape for name, shape in whole.items() if name.startswith(("decoder.", "conv2."))} == shapes(decoder)
+    assert (len(whole), len(shapes(decoder)), count(decoder)) == (196, 110, 555_051_580)
 
 
 def test_the_lq_projection_is_the_published_one() -> None:

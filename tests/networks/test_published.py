@@ -27,6 +27,7 @@ from vrx.networks.swiftvr.autoencoder import Reae
 from vrx.networks.taehv import ConditionalDecoder, TinyAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.autoencoder import WanAutoencoder
+from vrx.networks.wan.residual_decoder import ResidualDecoder
 from vrx.networks.wan.transformer import TI2V_5B, WanConfig, WanTransformer
 
 DEFAULTS: tuple[type[PublishedNetwork], ...] = (
@@ -45,6 +46,7 @@ DEFAULTS: tuple[type[PublishedNetwork], ...] = (
     FlashDecoder,
     KeyFrameTransformer,
     RecycledTransformer,
+    ResidualDecoder,
     SmallTransformer,
 )
 LIBRARIES: tuple[type[PublishedNetwork], ...] = (

@@ -62,6 +62,22 @@ def test_the_text_encoder_comes_back_from_transformers() -> None:
     assert set(tied) == {"token_embedding.weight", "norm.weight"}
 
 
+def test_wan_22s_autoencoder_comes_back_from_diffusers() -> None:
+    rows = json.loads((TENSORS / "wan2.2-vae.json").read_text())["tensors"]
+    theirs, native = {row["diffusers"]: row["name"] for row in rows}, {row["name"]: row["name"] for row in rows}
+    assert len(theirs) == len(native) == 196
+    assert all(name == new for new, name in to_native_keys(theirs).items())
+    assert to_native_keys(native) == native
+    assert {
+        "decoder.up_blocks.1.upsampler.time_conv.weight": "decoder.upsamples.1.upsamples.3.time_conv.weight",
+        "encoder.down_blocks.0.downsampler.resample.1.bias": "encoder.downsamples.0.downsamples.2.resample.1.bias",
+        "decoder.up_blocks.2.resnets.0.conv_shortcut.bias": "decoder.upsamples.2.upsamples.0.shortcut.bias",
+        "decoder.mid_block.resnets.1.norm2.gamma": "decoder.middle.2.residual.3.gamma",
+        "encoder.mid_block.attentions.0.to_qkv.bias": "encoder.middle.1.to_qkv.bias",
+        "post_quant_conv.weight": "conv2.weight",
+    }.items() <= theirs.items()
+
+
 @pytest.mark.parametrize(
     "prefix", ["", "model.", "module.", "model._fsdp_wrapped_module.", "_orig_mod.model.", "module.module.model."]
 )

@@ -39,11 +39,7 @@ class VideoAutoencoder(Protocol):
 
 
 class WanVideoAutoencoder:
-    """Wan's autoencoder, a latent frame at a time; with `tiny`, TAEHV decodes in its place.
-
-    Its widest maps have the size of the picture: those of a whole chunk would take three times the memory, for
-    the same result.
-    """
+    """Wan's autoencoder, a latent frame at a time (`decode_one_by_one`); with `tiny`, TAEHV decodes in its place."""
 
     def __init__(self, network: WanAutoencoder, tiny: TinyAutoencoder | None = None) -> None:
         self.network, self.tiny = network, tiny
@@ -61,13 +57,22 @@ class WanVideoAutoencoder:
         """See `VideoAutoencoder`."""
         latent = latent.to(self._dtype)
         if self.tiny is None:
-            pictures = []
-            for part in latent.split(1, 2):
-                frames, cache = self.network.decode_step(part, cache)
-                pictures.append(frames.float().clamp_(-1, 1))
-            return torch.cat(pictures, 2), cache
+            return decode_one_by_one(self.network.decode_step, latent, cache)
         frames, cache = self.tiny.decode_step(latent.transpose(1, 2), cache)
         return frames.transpose(1, 2).float() * 2 - 1, cache
+
+
+def decode_one_by_one(step: Step, latents: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
+    """Frames [1, 3, T, H, W] in -1..1, float32, of latents [1, C, F, h, w], by a step for each latent frame.
+
+    An autoencoder's widest maps have the size of the picture: those of a whole chunk would take three times the
+    memory, for the same result.
+    """
+    videos = []
+    for latent in latents.split(1, 2):
+        frames, cache = step(latent, cache)
+        videos.append(frames.float().clamp_(-1, 1))
+    return torch.cat(videos, 2), cache
 
 
 def by_latent(frames: Tensor) -> tuple[Tensor, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vrx.models import fastvr, flashvsr, infvsr, instantvir, instavsr, recavsr, relayvsr, streamdiffvsr, swiftvr
+from vrx.models import fastvr, flashvsr, infvsr, instantvir, instavsr, relayvsr, streamdiffvsr, swiftvr
 from vrx.models.embedded import model as embedded
 from vrx.models.family import Family
+from vrx.models.recavsr import model as recavsr
 from vrx.models.satbvr import model as satbvr
 
 FAMILIES: dict[str, Family] = {

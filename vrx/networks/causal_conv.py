@@ -30,6 +30,11 @@ class ConvCache:
         self.store[name] = new
         return old
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(x.nbytes for x in self.store.values())
+
     def tensors(self) -> dict[str, Tensor]:
         """All there is to save, by name."""
         return {name: x.contiguous() for name, x in self.store.items()}
@@ -38,8 +43,11 @@ class ConvCache:
         """The same elsewhere.
 
         Between a GPU and the host (in pinned memory) the copy is asynchronous: the GPU's own order of work keeps
-        reads there correct, but a reader on the host must synchronize first.
+        reads there correct, but a reader on the host must synchronize first.  One that changes in place and is there
+        stays itself: a second one would keep the old tensors alive beside the new ones.
         """
+        if self.inplace and all(x.device == device for x in self.store.values()):
+            return self
         return ConvCache({name: x.to(device, non_blocking=True) for name, x in self.store.items()}, self.inplace)
 
 

@@ -48,9 +48,37 @@ DIFFUSERS_UMT5: tuple[Rule, ...] = (
     (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wi_1\.weight", r"blocks.\1.ffn.fc1.weight"),
     (r"encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\.wo\.weight", r"blocks.\1.ffn.fc2.weight"),
 )
+DIFFUSERS_RESIDUAL_BLOCK = {  # of Wan's autoencoders: theirs, and ours
+    "norm1": "residual.0",
+    "conv1": "residual.2",
+    "norm2": "residual.3",
+    "conv2": "residual.6",
+    "conv_shortcut": "shortcut",
+}
+DIFFUSERS_WAN22_AUTOENCODER: tuple[Rule, ...] = (
+    (r"quant_conv\.(.+)", r"conv1.\1"),
+    (r"post_quant_conv\.(.+)", r"conv2.\1"),
+    (r"(encoder|decoder)\.conv_in\.(.+)", r"\1.conv1.\2"),
+    (r"(encoder|decoder)\.norm_out\.(.+)", r"\1.head.0.\2"),
+    (r"(encoder|decoder)\.conv_out\.(.+)", r"\1.head.2.\2"),
+    (r"(encoder|decoder)\.mid_block\.attentions\.0\.(.+)", r"\1.middle.1.\2"),
+    (r"encoder\.down_blocks\.(\d+)\.downsampler\.(.+)", r"encoder.downsamples.\1.downsamples.2.\2"),
+    (r"decoder\.up_blocks\.(\d+)\.upsampler\.(.+)", r"decoder.upsamples.\1.upsamples.3.\2"),
+    *(
+        (rf"{block}\.{theirs}\.(.+)", rf"{place}.{ours}.\{last}")
+        for theirs, ours in DIFFUSERS_RESIDUAL_BLOCK.items()
+        for block, place, last in (
+            (r"(encoder|decoder)\.mid_block\.resnets\.0", r"\1.middle.0", 2),
+            (r"(encoder|decoder)\.mid_block\.resnets\.1", r"\1.middle.2", 2),
+            (r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)", r"encoder.downsamples.\1.downsamples.\2", 3),
+            (r"decoder\.up_blocks\.(\d+)\.resnets\.(\d+)", r"decoder.upsamples.\1.upsamples.\2", 3),
+        )
+    ),
+)
 FORMATS: tuple[tuple[str, tuple[Rule, ...]], ...] = (  # a name that only that format has, and its table
     ("condition_embedder.time_proj.weight", DIFFUSERS_WAN),
     ("encoder.final_layer_norm.weight", DIFFUSERS_UMT5),
+    ("decoder.up_blocks.0.upsampler.resample.1.weight", DIFFUSERS_WAN22_AUTOENCODER),
 )
 
 

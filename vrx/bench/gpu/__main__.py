@@ -81,7 +81,7 @@ PARTS = (  # in order of value, but for those that were added later
     Part("copies", "overlap", "measure_copies", "embedded", 40, ("upscale:1280x720", "upscale:1920x1080")),
     Part("trace", "ways", "record_trace", "bench", 45, ("flashvsr:1280x720:auto:auto",)),
     bench(60, "relayvsr:1280x720:auto:auto", "relayvsr:1920x1080:auto:auto"),
-    bench(60, "recavsr:1280x720:auto:auto", "recavsr:1920x1080:auto:auto"),
+    bench(80, "recavsr:1280x720:auto:auto", "recavsr:1920x1080:auto:auto", "recavsr:1280x720:full:auto"),
     bench(60, "swiftvr:1280x720:auto:auto", "swiftvr:1920x1080:auto:auto"),
     bench(60, "fastvr:1280x720:auto:auto", "fastvr:1920x1080:auto:auto"),
     Part("formats", "ways", "compare_formats", "bench", 60, ("flashvsr:1280x720:auto:auto",)),

@@ -91,6 +91,16 @@ class ChannelNorm(nn.Module):
         return buffer
 
 
+def fuse_norms(network: nn.Module) -> None:
+    """Let every block of a network do in one pass over memory what is between two convolutions.
+
+    For a GPU, where these passes cost as much as the convolutions; sums are then rounded once.
+    """
+    for module in network.modules():
+        if isinstance(module, ChannelNorm):
+            module.fused = True
+
+
 class ResidualBlock(nn.Module):
     """Norm, SiLU, convolution, twice, beside a shortcut."""
 
@@ -184,11 +194,11 @@ class Shrink(nn.Module):
 
 
 class Grow(nn.Module):
-    """Twice the rows and columns at half the channels, and with `temporal` twice the frames but the first."""
+    """Twice the rows and columns in so many channels, and with `temporal` twice the frames but the first."""
 
-    def __init__(self, channels: int, temporal: bool) -> None:
+    def __init__(self, channels: int, outputs: int, temporal: bool) -> None:
         super().__init__()
-        self.resample = nn.Sequential(Upsample(), nn.Conv2d(channels, channels // 2, 3, padding=1))
+        self.resample = nn.Sequential(Upsample(), nn.Conv2d(channels, outputs, 3, padding=1))
         self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if temporal else None
         self.key = ""
 
@@ -265,7 +275,7 @@ class Decoder(Trunk):
             for i in range(config.num_res_blocks + 1):
                 layers.append(ResidualBlock(entering if i == 0 else outputs, outputs))
             if level < len(grows):
-                layers.append(Grow(outputs, grows[level]))
+                layers.append(Grow(outputs, outputs // 2, grows[level]))
         self.upsamples = nn.ModuleList(layers)
         self.head = nn.ModuleDict({"0": ChannelNorm(widths[-1]), "2": CausalConv3d(widths[-1], 3, 3)})
 
@@ -296,13 +306,8 @@ class WanAutoencoder(PublishedNetwork):
         name_layers(self)
 
     def fuse(self) -> None:
-        """Let every block do in one pass over memory what is between two convolutions.
-
-        For a GPU, where these passes cost as much as the convolutions; sums are then rounded once.
-        """
-        for module in self.modules():
-            if isinstance(module, ChannelNorm):
-                module.fused = True
+        """See `PublishedNetwork` and `fuse_norms`."""
+        fuse_norms(self)
 
     def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, [1, C, 1, 1, 1]."""

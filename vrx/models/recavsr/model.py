@@ -2,12 +2,12 @@
 
 Encode: enlarge, and project to tokens.  Generate: noise to the latents of a block of 21 frames, then of 8, led by the
 tokens, by the last latents of the block before, and by what each layer keeps of earlier ones.  Decode: latents to
-pixels with the enlarged source beside them.
+pixels with the enlarged source beside them (`decoding.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,23 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.errors import ModelError
-from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
-from vrx.models.components import Component
+from vrx.models.base import AnyStage, CacheUsage, ChunkSchedule, DeviceChunk, SceneStart, Stage
+from vrx.models.components import Component, Components
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
-from vrx.models.layouts import round_up, to_frames, to_video
+from vrx.models.layouts import to_video
 from vrx.models.noise import scene_generator
 from vrx.models.prompts import load_rows
+from vrx.models.recavsr.decoding import Decode, GeneratedChunk, WanDecode, grid_of
 from vrx.models.room import Room, load_with_room
 from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
-from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes
+from vrx.models.token_tiles import PATCH, PIXELS, Cut, in_tiles, tile_sizes
 from vrx.networks.causal_conv import ConvCache
-from vrx.networks.color_transfer import adain, wavelet
-from vrx.networks.grouped_attention import FrameMemory
-from vrx.networks.recavsr.flashdecoder import FRAMES, DecoderMemory, FlashDecoder
+from vrx.networks.recavsr.flashdecoder import FlashDecoder
 from vrx.networks.recavsr.history import History
 from vrx.networks.recavsr.transformer import RECYCLED, TIMESTEP, RecycledTransformer
+from vrx.networks.wan.residual_decoder import ResidualDecoder, select_tensors
 from vrx.networks.wan.transformer import Conditions
 from vrx.settings import RestoreSettings
 
@@ -39,11 +39,16 @@ FIRST, NEXT = 21, 8  # frames of a block
 FIRST_LATENTS, NEXT_LATENTS = 6, 2
 SCHEDULE = ChunkSchedule(first=FIRST, next=NEXT, multiple=NEXT, first_offset=FIRST % NEXT, least=FIRST)
 RECYCLED_TRANSFORMER, DECODER, PROMPT = "recycled_transformer", "flashdecoder", "positive_prompt"  # roles
-ADAIN_EPSILON = 4e-5  # the release's 1e-5 is in 0..1
+AUTOENCODER = "residual_autoencoder"  # Wan 2.2's
 CPU = torch.device("cpu")
 # The authors' 15.16 GB at 1920x1080, of which 1.65 are what layers keep.  Offloaded: without the 8.7 GB of the blocks,
 # but for two of them; in tiles: computed, as the other tiles' histories wait on the host.
 FOOTPRINT = Footprint(Linear(11.2e9, 1_900), offloaded=Linear(3.1e9, 1_900), tiled=Linear(12.8e9, 600))
+# With Wan 2.2's decoder in place of the other's 1.33 GB at that size: 1.1 GB of weights and 7.6 kB a pixel, computed.
+# In tiles those of one tile, as the other tiles' caches wait on the host, and 550 bytes a pixel of the result.
+FULL_FOOTPRINT = Footprint(
+    Linear(12.2e9, 9_000), offloaded=Linear(4.1e9, 9_000), tiled=Linear(21.8e9, 1_150), decoder="full"
+)
 
 
 def enlarge(frames: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,12 +66,6 @@ def pad_reflecting(video: Tensor) -> Tensor:
     return video
 
 
-def grid_of(scene: SceneStart) -> Grid:
-    """Rows and columns of a scene's tokens."""
-    height, width = (round_up(side, PIXELS) // PIXELS for side in scene.target)
-    return height, width
-
-
 @dataclass(frozen=True)
 class EncodedChunk:
     """From encode to generate: a block's tokens [1, D, F, rows, columns].
@@ -75,15 +74,6 @@ class EncodedChunk:
     """
 
     tokens: Tensor
-    shown: Tensor
-    source: Tensor
-
-
-@dataclass(frozen=True)
-class GeneratedChunk:
-    """From generate to decode: latents [1, C, F, h, w]; the rest as in `EncodedChunk`."""
-
-    latents: Tensor
     shown: Tensor
     source: Tensor
 
@@ -196,101 +186,6 @@ class Generate(Stage[EncodedChunk, GeneratedChunk, GenerateState]):
         return CacheUsage(sum(history.nbytes for history in state.histories), full)
 
 
-@dataclass(frozen=True)
-class DecodeState:
-    """What the decoder remembers of each tile."""
-
-    scene: SceneStart
-    tiles: Tiles | None
-    memories: list[DecoderMemory]
-    begun: bool = False
-
-
-class Decode(Stage[GeneratedChunk, RestoredChunk, DecodeState]):
-    """Latents to pixels with the source beside them, a latent frame at a time.  `color`: as --color-fix has it."""
-
-    def __init__(self, model: RecaVsrModel) -> None:
-        self._network, self._color, self._tiles = model.decoder, model.color, model.tiles
-        self._device = model.decoder.lr_stem.weight.device
-
-    def start(self, scene: SceneStart) -> DecodeState:
-        """Nothing remembered yet."""
-        return self._begin(scene, self._tiles(scene))
-
-    def _begin(self, scene: SceneStart, tiles: Tiles | None) -> DecodeState:
-        return DecodeState(scene, tiles, [DecoderMemory() for _ in tile_sizes(tiles, grid_of(scene))])
-
-    def step(self, chunk: GeneratedChunk, state: DecodeState) -> tuple[RestoredChunk, DecodeState]:
-        """Restored frames [T, 3, s H, s W] in 0..1."""
-        out = chunk.source.new_empty((len(chunk.source), 3, *state.scene.target), dtype=torch.float32)
-        parts = zip(chunk.latents.unbind(2), frame_groups(len(chunk.source)), strict=True)
-        for latent, frames in parts:
-            video = self.decode(latent, chunk.shown[:, :, frames], state)
-            height, width = state.scene.target
-            cut = video[..., :height, :width].clamp(-1, 1)
-            out[frames] = to_frames(self.match(cut, chunk.shown[:, :, frames], chunk.source[frames]))
-        return RestoredChunk(out), replace(state, begun=True)
-
-    def decode(self, latent: Tensor, shown: Tensor, state: DecodeState) -> Tensor:
-        """Frames [1, 3, T, H, W] of a latent frame [1, C, h, w], about -1..1; the state's memories move on."""
-
-        def run(number: int, cut: Cut) -> Tensor:
-            source, memory = cut(shown, PIXELS), state.memories[number]
-            frames, state.memories[number] = self._network(cut(latent, PATCH), source, memory)
-            return frames
-
-        return in_tiles(grid_of(state.scene), state.tiles, PIXELS, run)
-
-    def match(self, video: Tensor, shown: Tensor, source: Tensor) -> Tensor:
-        """Frames [1, 3, T, H, W] in the colors of the source: as they are unless asked for."""
-        height, width = video.shape[-2:]
-        if self._color == "adain":
-            return adain(video, shown[..., :height, :width], ADAIN_EPSILON, correction=1)
-        if self._color == "wavelet":
-            large = F.interpolate(source.float(), (height, width), mode="bicubic").clamp(0, 1)
-            return wavelet(video, to_video(large))
-        return video
-
-    def save(self, state: DecodeState) -> dict[str, Tensor]:
-        """What each tile's decoder remembers, and the side and stride of the tiles (0 for none)."""
-        sides = (state.tiles.side, state.tiles.stride) if state.tiles else (0, 0)
-        found = {"tiles": torch.tensor(sides)}
-        for number, memory in enumerate(state.memories):
-            parts = {"latents": memory.latents, "frames": memory.frames}
-            found |= pack(
-                (f"{number}.{name}.{place}", kept.tensors())
-                for name, all_kept in parts.items()
-                for place, kept in enumerate(all_kept)
-            )
-        return found
-
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> DecodeState:
-        """The state that `save` gave."""
-        side, stride = tensors["tiles"].tolist()
-        state = self._begin(scene, Tiles(side, stride) if side else None)
-        for number in range(len(state.memories)):
-            latents, frames = (tuple(self._restore(f"{number}.{name}", tensors)) for name in ("latents", "frames"))
-            state.memories[number] = DecoderMemory(latents, frames)
-        return state
-
-    def _restore(self, name: str, tensors: dict[str, Tensor]) -> Iterator[FrameMemory]:
-        """The frames kept under a name."""
-        place = 0
-        while parts := unpack(f"{name}.{place}", tensors):
-            yield FrameMemory.restore(parts, self._device)
-            place += 1
-
-    def cache_usage(self, state: DecodeState) -> CacheUsage:
-        """Keys and values of the latent and the frames before."""
-        return CacheUsage(sum(memory.nbytes for memory in state.memories), all(m.frames for m in state.memories))
-
-
-def frame_groups(count: int) -> list[slice]:
-    """The frames of each latent frame of a block: four, but one of a scene's first."""
-    first = count % FRAMES
-    return [*([slice(0, first)] if first else []), *(slice(b, b + FRAMES) for b in range(first, count, FRAMES))]
-
-
 class RecaVsrRestorer:
     """The three stages; networks are on their device, in their type."""
 
@@ -301,7 +196,7 @@ class RecaVsrRestorer:
         self.stages: Mapping[str, AnyStage] = {
             "encode": Encode(model.network),
             "generate": Generate(model),
-            "decode": Decode(model),
+            "decode": model.decode(),
         }
 
 
@@ -311,7 +206,7 @@ class RecaVsrModel:
 
     network: RecycledTransformer
     conditions: Conditions
-    decoder: FlashDecoder
+    decoder: FlashDecoder | ResidualDecoder
     color: str
     seed: int
     tiling: Tiling
@@ -321,13 +216,24 @@ class RecaVsrModel:
         """The tiles of a scene, for which there is room from now on."""
         return self.room.tiles(self.tiling, grid_of(scene))
 
+    def autoencoder_tiling(self, scene: SceneStart) -> Tiling:
+        """How Wan 2.2's autoencoder is tiled in a scene, for which there is room from now on."""
+        rows, columns = grid_of(scene)
+        return self.room.tiling(self.tiling, rows * columns * PIXELS**2)
+
+    def decode(self) -> AnyStage:
+        """The stage of the decoder there is."""
+        if isinstance(self.decoder, ResidualDecoder):
+            return WanDecode(self.decoder, self.color, self.autoencoder_tiling)
+        return Decode(self.decoder, self.color, self.tiles)
+
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> RecaVsrRestorer:
         """See `LoadedModel`."""
         return RecaVsrRestorer(self, restore.scale)
 
 
 def load(request: BuildRequest) -> RecaVsrModel:
-    """Load both networks, and the prompt's rows.  Raises ModelError."""
+    """Load the networks, with --decoder full Wan 2.2's to decode, and the prompt's rows.  Raises ModelError."""
     conditions: list[Conditions] = []
 
     def condition(network: RecycledTransformer) -> None:
@@ -336,12 +242,25 @@ def load(request: BuildRequest) -> RecaVsrModel:
             conditions.append(network.conditions(TIMESTEP, rows, pad=False))
         network.forget_context()
 
-    network, room = load_with_room(request, RECYCLED_TRANSFORMER, RecycledTransformer, FOOTPRINT, condition)
-    decoder = request.load(DECODER, FlashDecoder)
-    if network.config.out_dim != decoder.config.channels:
-        raise ModelError(f"{request.components.where(DECODER)} does not fit the transformer: other latents")
     settings = request.model
+    full = settings.decoder == "full"
+    footprint = FULL_FOOTPRINT if full else FOOTPRINT
+    network, room = load_with_room(request, RECYCLED_TRANSFORMER, RecycledTransformer, footprint, condition)
+    decoder: FlashDecoder | ResidualDecoder
+    if full:
+        decoder = request.place(load_residual_decoder(request.components))
+        role, channels = AUTOENCODER, decoder.config.z_dim
+    else:
+        decoder = request.load(DECODER, FlashDecoder)
+        role, channels = DECODER, decoder.config.channels
+    if network.config.out_dim != channels:
+        raise ModelError(f"{request.components.where(role)} does not fit the transformer: other latents")
     return RecaVsrModel(network, conditions[0], decoder, settings.color_fix, settings.seed, request.tiling, room)
+
+
+def load_residual_decoder(components: Components) -> ResidualDecoder:
+    """Wan 2.2's autoencoder without its encoder.  Raises ModelError."""
+    return components.fill(AUTOENCODER, ResidualDecoder, select_tensors(components.tensors(AUTOENCODER)))
 
 
 FAMILY = Family(
@@ -351,18 +270,26 @@ FAMILY = Family(
         scales=(2, 3, 4),
         schedule=SCHEDULE,
         options={
+            "decoder": "full: Wan 2.2's autoencoder decodes, slower and without the source beside it",
             "tile": "all networks work in tiles of so many pixels of output",
             "color_fix": "how the colors are matched to the source: none (auto), adain, or wavelet",
         },
         latent_scale=PIXELS // PATCH,
         offloads=True,
         quantizes=("fp8",),
-        footprints=(FOOTPRINT,),
+        footprints=(FULL_FOOTPRINT, FOOTPRINT),
     ),
     components={
         RECYCLED_TRANSFORMER: Component(network=RecycledTransformer, files=("transformer.*",)),
         DECODER: Component(network=FlashDecoder, files=("flashdecoder.*",)),
         PROMPT: Component(files=("prompt.*",), signature="positive"),
+        AUTOENCODER: Component(
+            network=ResidualDecoder,
+            files=("vae.*", "Wan2.2_VAE.*"),
+            folders=("vae",),
+            decoder="full",
+            check=load_residual_decoder,
+        ),
     },
     needs=(RECYCLED_TRANSFORMER, DECODER, PROMPT),
     load=load,

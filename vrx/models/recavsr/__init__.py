@@ -1,0 +1,1 @@
+"""ReCaVSR: its blocks, its decoders, and how it is loaded."""
