@@ -16,7 +16,7 @@ from vrx.pipeline import memory, plan
 from vrx.pipeline.memory import HostMemory
 from vrx.pipeline.plan import check_memory, make_plan, missing_files_note
 from vrx.pipeline.select_model import memory_needed
-from vrx.settings import RestoreSettings, Task
+from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import load_all
 
 
@@ -107,10 +107,31 @@ def test_a_plan_tells_which_files_of_a_model_are_missing(monkeypatch: pytest.Mon
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
     entries = load_all(FAMILIES)
-    assert missing_files_note(entries["infvsr"], False).startswith("a run downloads first: InfVSR.ckpt, ")
-    note = missing_files_note(entries["instantvir-sr4"], False)
+    assert missing_files_note(entries["infvsr"], ModelSettings()).startswith("a run downloads first: InfVSR.ckpt, ")
+    note = missing_files_note(entries["instantvir-sr4"], ModelSettings())
     assert note.startswith("a run downloads first: wan_causal_inverse_sr4/model.pt, ")
-    assert missing_files_note(entries["instavsr"], False).endswith("vrx models show instavsr")
+    assert missing_files_note(entries["instavsr"], ModelSettings()).endswith("vrx models show instavsr")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "path"),
+    [
+        ("infvsr", ModelSettings(decoder="tiny"), "taew2_1.pth"),
+        ("flashvsr", ModelSettings(decoder="full"), "Wan2.1_VAE.pth"),
+        ("recavsr", ModelSettings(decoder="full"), "vae.safetensors"),
+    ],
+)
+def test_a_plan_names_the_files_that_only_these_settings_need(
+    name: str, settings: ModelSettings, path: str, clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRX_HOME", str(tmp_path))
+    monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
+    entry = load_all(FAMILIES)[name]
+    assert path in missing_files_note(entry, settings)
+    assert path not in missing_files_note(entry, ModelSettings())
+    job = make_job(clip(frames=2), tmp_path / "out.mkv")
+    with open_session(replace(job, model=replace(settings, name=name, device="cpu"))) as session:
+        assert path in make_plan(session).checkpoint
 
 
 @pytest.mark.parametrize(("option", "variable"), [(True, False), (False, True)])
@@ -120,5 +141,5 @@ def test_a_plan_without_network_does_not_promise_a_download(
     monkeypatch.setenv("VRX_HOME", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", variable)
     monkeypatch.setattr("vrx.weights.store.find_part", lambda entry, part, models: None)
-    note = missing_files_note(load_all(FAMILIES)["infvsr"], option)
+    note = missing_files_note(load_all(FAMILIES)["infvsr"], ModelSettings(offline=option))
     assert note.startswith("not on this machine, and the network is off (--offline or HF_HUB_OFFLINE): InfVSR.ckpt, ")

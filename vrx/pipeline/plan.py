@@ -11,7 +11,7 @@ from vrx.pipeline.cost import REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
 from vrx.pipeline.select_model import needs_gpu
 from vrx.pipeline.session import Session
-from vrx.settings import Environment, Task
+from vrx.settings import Environment, ModelSettings, Task
 from vrx.weights import http, store
 from vrx.weights.catalogue import EMBEDDED, Entry
 
@@ -54,10 +54,10 @@ class Plan:
 def make_plan(session: Session) -> Plan:
     """The plan of an open job."""
     target, reader, entry = session.target, session.reader, session.entry
-    files = ", ".join(part.path for part in entry.parts if not part.optional)
+    files = ", ".join(part.path for part in store.required_parts(entry, optional_roles(entry, session.job.model)))
     needed, least, free = memory_needed(session), least_memory(session), memory.free_of(session.device)
     warning = short_note(least, free, session) if needs_gpu(entry) else memory.note(needed, session.device)
-    notes = [*session.warnings, session.encoder_remark, warning, missing_files_note(entry, session.job.model.offline)]
+    notes = [*session.warnings, session.encoder_remark, warning, missing_files_note(entry, session.job.model)]
     return Plan(
         source=session.job.source,
         output=str(target.path) if target.path else "standard output",
@@ -83,17 +83,20 @@ def make_plan(session: Session) -> Plan:
     )
 
 
-def missing_files_note(entry: Entry, offline: bool) -> str:
-    """Which files of a model a run lacks, and whether it downloads them first; empty for none.
+def optional_roles(entry: Entry, model: ModelSettings) -> set[str]:
+    """Roles of the optional files that a run with these settings needs."""
+    return FAMILIES[entry.family].optional_roles(model)
 
-    `offline`: whether the run may not use the network, whatever HF_HUB_OFFLINE says.
-    """
-    missing = [] if entry.local else store.missing_parts(entry, Environment.read().models)
+
+def missing_files_note(entry: Entry, model: ModelSettings) -> str:
+    """Which files of a model a run with these settings lacks, and whether it downloads them first; empty for none."""
+    roles = optional_roles(entry, model)
+    missing = [] if entry.local else store.missing_parts(entry, Environment.read().models, roles)
     if not missing:
         return ""
     files = ", ".join(part.path for part in missing)
     if all(part.downloadable for part in missing):
-        if offline or http.offline():
+        if model.offline or http.offline():
             return f"not on this machine, and the network is off (--offline or HF_HUB_OFFLINE): {files}"
         return f"a run downloads first: {files}"
     return f"not on this machine: {files}; how to get them: vrx models show {entry.name}"

@@ -6,6 +6,7 @@ A file is in the package, in the folder of files that the user added, or in a ba
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from vrx.errors import ModelError
@@ -32,14 +33,14 @@ def backend_of(part: PartFile) -> Backend:
     return DRIVE if part.drive else PLAIN
 
 
-def required_parts(entry: Entry, roles: set[str]) -> list[PartFile]:
+def required_parts(entry: Entry, roles: Collection[str]) -> list[PartFile]:
     """The parts of a run: those that every run needs, and the optional ones in `roles`."""
     return [part for part in entry.parts if not part.optional or part.role in roles]
 
 
-def missing_parts(entry: Entry, models: Path) -> list[PartFile]:
-    """Parts that every run needs and that are not on this machine."""
-    return [part for part in required_parts(entry, set()) if find_part(entry, part, models) is None]
+def missing_parts(entry: Entry, models: Path, roles: Collection[str] = ()) -> list[PartFile]:
+    """Parts that every run needs, and optional ones in `roles`, that are not on this machine."""
+    return [part for part in required_parts(entry, roles) if find_part(entry, part, models) is None]
 
 
 def find_part(entry: Entry, part: PartFile, models: Path) -> Path | None:
