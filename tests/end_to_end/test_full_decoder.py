@@ -56,6 +56,10 @@ def test_the_autoencoder_is_downloaded_once_it_is_asked_for(
     for path in folder.glob("*.safetensors"):
         hub.files[f"kopper/ReCaVSR/{path.name}"] = path.read_bytes()
     own = own_catalogue(folder, "recavsr", tmp_path / "own.toml")
+    lines = command("models", "show", "recavsr", **own).stdout.splitlines()
+    shown = {line.split()[1]: line.split()[0] for line in lines if "kopper/" in line}
+    assert shown["kopper/ReCaVSR/vae.safetensors,"] == "optional"
+    assert shown["kopper/ReCaVSR/flashdecoder.safetensors,"] == "part"
     assert command("models", "pull", "recavsr", **own).returncode == 0
     words = ("upscale", clip(size=(20, 12), frames=2), "--model", "recavsr", *FULL, "-o", "out.mkv")
     done = command(*words, "--offline", **own)

@@ -127,7 +127,8 @@ def show(name: Name, json: o.AsJson = False) -> None:
     for part in entry.parts:
         where = part.location if part.downloadable else f"{part.path} ({entry.source})"
         size = format_bytes(part.size) if part.size else "size not known"
-        rows.append(("part", f"{where}, {size}, {f'sha256 {part.sha256}' if part.sha256 else 'no published hash'}"))
+        hashed = f"sha256 {part.sha256}" if part.sha256 else "no published hash"
+        rows.append(("optional" if part.optional else "part", f"{where}, {size}, {hashed}"))
     rows += [(key, value) for key, value in api.model_metadata(entry).items() if key not in UNSHOWN]
     render.emit_table(("", ""), rows, title=name)
 
