@@ -384,9 +384,11 @@ def test_after_the_embedded_model_on_a_gpu_comes_the_processor(monkeypatch: pyte
 # ---------------------------------------------------------------- numbers that overflow
 
 
-@pytest.mark.parametrize("units", [True, False], ids=["bf16", "no bf16"])
+@pytest.mark.parametrize(
+    ("units", "inside"), [(True, False), (False, True)], ids=["bf16", "no bf16, before the result is limited"]
+)
 def test_numbers_that_overflow_have_the_scene_restored_again_in_a_wider_type(
-    units: bool, clip: ClipMaker, tmp_path: Path, fail: Any, monkeypatch: pytest.MonkeyPatch
+    units: bool, inside: bool, clip: ClipMaker, tmp_path: Path, fail: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "SEGMENT_FRAMES", 4)
     monkeypatch.setattr(devices, "bf16_units", lambda: units)
@@ -405,10 +407,12 @@ def test_numbers_that_overflow_have_the_scene_restored_again_in_a_wider_type(
     step, restored = StageRunner.step, [0]
 
     def overflowing(runner: StageRunner, value: Any) -> Any:
+        if inside and isinstance(value, keep_size.ResidualChunk) and types[-1] == torch.float16 and restored[0] > 6:
+            value.base[-1, 0, 0, 0] = float("inf")
         result = step(runner, value)
         if isinstance(result, RestoredChunk):
             restored[0] += len(result.frames)
-            if types[-1] == torch.float16 and restored[0] > 8:
+            if not inside and types[-1] == torch.float16 and restored[0] > 8:
                 result.frames[-1, 0, 0, 0] = float("inf")
         return result
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.networks.overflow import clamp_to_unit
+
 
 def to_video(frames: Tensor) -> Tensor:
     """[T, 3, H, W] in 0..1 to [1, 3, T, H, W] in -1..1."""
@@ -13,7 +15,7 @@ def to_video(frames: Tensor) -> Tensor:
 
 def to_frames(video: Tensor) -> Tensor:
     """The inverse of `to_video`, clamped."""
-    return ((video[0].transpose(0, 1) + 1) / 2).clamp_(0, 1)
+    return clamp_to_unit((video[0].transpose(0, 1) + 1) / 2)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

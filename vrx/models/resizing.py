@@ -7,12 +7,13 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import SceneStart
+from vrx.networks.overflow import clamp_to_unit
 
 
 def crop(picture: Tensor, scene: SceneStart, native: int) -> Tensor:
     """A raw output [N, 3, H, W] in -1..1, enlarged by `native`: without padding, in 0..1, at the scene's size."""
     height, width = (native * side for side in scene.source)
-    found = (picture[..., :height, :width] / 2 + 0.5).clamp(0, 1)
+    found = clamp_to_unit(picture[..., :height, :width] / 2 + 0.5)
     if scene.target == (height, width):
         return found
     return F.interpolate(found, scene.target, mode="bicubic", antialias=True).clamp(0, 1)

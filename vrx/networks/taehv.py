@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import ConvCache, name_layers
+from vrx.networks.overflow import clamp_to_unit, overflow_mark
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
 SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
@@ -157,7 +158,7 @@ class Limit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return torch.tanh(x / LIMIT) * LIMIT
+        return torch.tanh(x / LIMIT) * LIMIT + overflow_mark(x)
 
 
 def grown_first(layers: nn.Sequential) -> list[nn.Module]:
@@ -261,7 +262,7 @@ class TinyAutoencoder(PublishedNetwork):
         """The next latents [N, F, C, H, W] to frames in 0..1: 4 each, but 1 for a scene's first."""
         cache = cache.fork()
         frames = self.decode_raw(latent, cache)
-        return trim(frames, cache, self.config.frames_to_trim).clamp(0, 1), cache
+        return clamp_to_unit(trim(frames, cache, self.config.frames_to_trim)), cache
 
 
 def whole_groups(video: Tensor, group: int) -> Tensor:

@@ -23,6 +23,7 @@ from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import GRID, inpaint_inputs, to_pixels
 from vrx.networks.embedded.network import EmbeddedNetwork, Memory
 from vrx.networks.embedded.symptoms import gray
+from vrx.networks.overflow import clamp_to_unit
 
 REACH = 8  # frames on either side that are looked into
 AHEAD_PIXELS = REACH * 1920 * 1088  # in all the frames ahead together; larger frames have fewer
@@ -225,7 +226,7 @@ class Generate(Stage[EncodedChunk, RestoredChunk, GenerateState]):
         for number, (picture, left) in enumerate(zip(frames, chunk.left, strict=True)):
             fresh = number in chunk.refresh or not self._remember
             memories = self.fill(picture, left, chunk.levels, GenerateState(state.scene, state.tiles, memories), fresh)
-        return RestoredChunk(frames.clamp_(0, 1), chunk.notes), GenerateState(state.scene, state.tiles, memories)
+        return RestoredChunk(clamp_to_unit(frames), chunk.notes), GenerateState(state.scene, state.tiles, memories)
 
     def fill(
         self, picture: Tensor, left: Tensor, levels: Tensor, state: GenerateState, fresh: bool

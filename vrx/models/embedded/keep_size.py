@@ -23,6 +23,7 @@ from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import GRID, deblur_inputs, to_pixels
 from vrx.networks.embedded.network import SIGMA_UNIT, EmbeddedNetwork, Memory
 from vrx.networks.embedded.temporal import Average
+from vrx.networks.overflow import clamp_to_unit
 
 FOLLOWED = 2  # pixels a side of the positions whose motion is looked for, to denoise
 
@@ -300,4 +301,4 @@ class Decode(StatelessStage[ResidualChunk, RestoredChunk]):
             residual = to_pixels(chunk.residuals)[..., : frames.shape[-2], : frames.shape[-1]]
             # in place: pages that are touched for the first time cost more than the sum
             frames = frames.add_(residual)
-        return RestoredChunk(frames.clamp_(0, 1)[..., :height, :width], chunk.notes, chunk.unchanged), state
+        return RestoredChunk(clamp_to_unit(frames)[..., :height, :width], chunk.notes, chunk.unchanged), state

@@ -22,6 +22,7 @@ from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, Neighbors, PreviousFrame, RecurrentNetwork
 from vrx.networks.embedded.sharpening import sharpen
 from vrx.networks.embedded.temporal import Average
+from vrx.networks.overflow import clamp_to_unit
 
 NOISE_LEFT = (0.5, 1.0, 1.0)  # shares of noise, compression and softness that denoising leaves
 LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
@@ -315,9 +316,9 @@ class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
         residual = residuals[..., top:last, :]
         # in place: pages that are touched for the first time cost more than the sum
         if is_on_source_grid(scale):
-            return to_pixels(bicubic_grid(around, scale)[..., own, :].add_(residual).clamp_(0, 1))
+            return to_pixels(clamp_to_unit(bicubic_grid(around, scale)[..., own, :].add_(residual)))
         base = bicubic(around, scale)[..., own.start * scale : own.stop * scale, :]
-        return base.add_(to_pixels(residual)).clamp_(0, 1)
+        return clamp_to_unit(base.add_(to_pixels(residual)))
 
 
 def is_on_source_grid(scale: int) -> bool:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.overflow import clamp_to_unit
+
 WIDTHS = (3, 5, 9, 16, 28)  # times the width of the head
 MULTIPLE = 16  # pixels: four halvings
 SLOPE = 0.2
@@ -119,6 +121,6 @@ class LumaHead(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames [N, 3, H, W], about -1..1, to the same in -1..1."""
-        yuv = mix(((frames.float() + 1) / 2).clamp(0, 1), TO_YUV)
+        yuv = mix(clamp_to_unit((frames.float() + 1) / 2), TO_YUV)
         refined = torch.cat([self.refine(yuv[:, :1]), yuv[:, 1:]], 1)
-        return mix(refined, TO_RGB).clamp(0, 1) * 2 - 1
+        return clamp_to_unit(mix(refined, TO_RGB)) * 2 - 1

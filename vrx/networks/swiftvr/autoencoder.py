@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import ConvCache, name_layers
+from vrx.networks.overflow import clamp_to_unit
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 from vrx.networks.taehv import Grow, Growth, decoder_layers, encoder_layers, flat, run, split_frames, trim
 
@@ -145,6 +146,6 @@ class Reae(PublishedNetwork):
         size = (n, count * TEMPORAL, 3, h * SPATIAL, w * SPATIAL)
         frames = torch.empty(size, device=latent.device)
         for place, part in enumerate(latent.split(1, 1)):
-            folded = self.decode_raw(part, cache).clamp_(0, 1)
+            folded = clamp_to_unit(self.decode_raw(part, cache))
             frames[:, place * TEMPORAL : (place + 1) * TEMPORAL] = F.pixel_shuffle(folded, PATCH)
         return trim(frames, cache, LEAD), cache

@@ -1,0 +1,17 @@
+"""Numbers that overflowed stay visible: a limit would make white or black of Inf, and nobody would notice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def overflow_mark(x: Tensor) -> Tensor:
+    """0, or NaN where a value is not finite, in the type of x: to be added to what is made of x by a limit."""
+    return (x.sum(dtype=torch.float32) * 0).to(x.dtype)
+
+
+def clamp_to_unit(x: Tensor) -> Tensor:
+    """Values limited to 0..1, in place; NaN, all of them, where one is not finite."""
+    mark = overflow_mark(x)
+    return x.clamp_(0, 1).add_(mark)
