@@ -116,6 +116,22 @@ def test_weights_are_in_8_bits_or_wait_where_the_memory_is_short(
     assert fitting.fit_weights(ENTRIES["infvsr"], ModelSettings(), free, 1920 * 1088) == Fit()
 
 
+@pytest.mark.parametrize("name", ["relayvsr", "recavsr"])
+def test_weights_in_fp8_need_not_wait_where_those_in_bf16_do(name: str) -> None:
+    entry, family = ENTRIES[name], FAMILIES[name]
+    found = {
+        dtype: fitting.fit_weights(entry, ModelSettings(dtype=dtype), 12_000_000_000, 1920 * 1088)
+        for dtype in ("auto", "fp8")
+    }
+    assert found == {"auto": Fit(offload=True), "fp8": Fit()}
+    footprint = family.footprint(entry)
+    assert footprint is not None
+    assert footprint.quantized is not None
+    assert isinstance(footprint.whole, Linear)
+    saved = 30 * (6 * 3072**2 + 2 * 3072 * 14336)  # bytes: a block's matrices but those of the prompt
+    assert footprint.whole.fixed - footprint.quantized.fixed == pytest.approx(saved, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("name", "gigabytes", "expected"),
     [

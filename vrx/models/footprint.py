@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from vrx.networks.quantized import WeightFormat
@@ -81,6 +81,10 @@ class Footprint:
     offloaded: Linear | None = None
     parameters: float = float("inf")
     quantized: Linear | None = None
+
+    def stored(self, quantized: WeightFormat | None) -> Footprint:
+        """Of a run whose weights are in a format from the start."""
+        return self if quantized is None or self.quantized is None else replace(self, whole=self.quantized)
 
     def minimum(self, pixels: int) -> int:
         """Bytes below which no way of working fits."""

@@ -37,7 +37,9 @@ WINDOW = 16  # frames from a key frame to the next one, both counted
 MULTIPLE = 8  # pixels of the source: two latents
 # The authors' 13.82 GB at 1920x1080 and 24.25 at 3840x2160.  Offloaded: without the 8.7 GB of the blocks, but for
 # two of them; in tiles: computed, as the other tiles' memories wait on the host.
-FOOTPRINT = Footprint(Linear(10.4e9, 1_680), offloaded=Linear(2.3e9, 1_680), tiled=Linear(12.1e9, 420))
+FOOTPRINT = Footprint(
+    Linear(10.4e9, 1_680), offloaded=Linear(2.3e9, 1_680), quantized=Linear(6.1e9, 1_680), tiled=Linear(12.1e9, 420)
+)
 KEY_FRAMES, SMALL = "key_frame_transformer", "small_transformer"  # roles
 
 

@@ -58,7 +58,7 @@ def load_with_room(
 
     `prepare` is called once it is on its device.  Raises ModelError.
     """
-    before = request.free() if request.free else None
+    before, footprint = request.free() if request.free else None, footprint.stored(request.quantized)
     if before is not None and footprint.fit(before, 0).offload:
         request = replace(request, offload=True)
     network = request.load(role, kind)

@@ -55,9 +55,8 @@ def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: in
     found = family.footprint(entry, model.decoder) if family else None
     if free is None or found is None:
         return Fit()
-    if weight_format(model.dtype):
-        found = replace(found, whole=found.quantized or found.whole)
-    return found.fit(free, pixels, int8=model.dtype == AUTO)
+    int8 = model.dtype == AUTO and family is not None and "int8" in family.capabilities.quantizes
+    return found.stored(weight_format(model.dtype)).fit(free, pixels, int8=int8)
 
 
 def limit_to_memory(request: BuildRequest, entry: Entry) -> BuildRequest:

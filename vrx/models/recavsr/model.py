@@ -43,7 +43,9 @@ AUTOENCODER = "residual_autoencoder"  # Wan 2.2's
 CPU = torch.device("cpu")
 # The authors' 15.16 GB at 1920x1080, of which 1.65 are what layers keep.  Offloaded: without the 8.7 GB of the blocks,
 # but for two of them; in tiles: computed, as the other tiles' histories wait on the host.
-FOOTPRINT = Footprint(Linear(11.2e9, 1_900), offloaded=Linear(3.1e9, 1_900), tiled=Linear(12.8e9, 600))
+FOOTPRINT = Footprint(
+    Linear(11.2e9, 1_900), offloaded=Linear(3.1e9, 1_900), quantized=Linear(6.9e9, 1_900), tiled=Linear(12.8e9, 600)
+)
 # With Wan 2.2's decoder in place of the other's 1.33 GB at that size: 1.1 GB of weights and 7.6 kB a pixel, computed.
 # In tiles those of one tile, as the other tiles' caches wait on the host, and 550 bytes a pixel of the result.
 FULL_FOOTPRINT = Footprint(
