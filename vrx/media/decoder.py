@@ -99,6 +99,22 @@ class FrameDecoder:
             back = 2 * back or FIRST_STEP
         return None
 
+    def key_frame(self, target: Fraction) -> VideoFrame | None:
+        """The key frame that a seek to `target` seconds leads to; None where it leads to none.
+
+        Nothing but that is decoded, so this is for looking around, not for reading on.
+        """
+        try:
+            place = int(target / (self._stream.time_base or Fraction(1, 1000)))
+            self._container.seek(place, stream=self._stream, backward=True)
+        except (av.error.FFmpegError, OSError):
+            return None
+        packet, decoder = next(self._demux_from_key_frame({}), None), self._stream.codec_context
+        if packet is None:
+            return None
+        pictures = [*(self._call(partial(decoder.decode, packet)) or ()), *(self._call(decoder.decode) or ())]
+        return pictures[0] if pictures else None
+
     def _demux_from_key_frame(self, keys: Mapping[int, int]) -> Iterator[Packet[VideoStream]]:
         """Packets from the next key frame; none where its size differs from the one in `keys`."""
         packets = self._demux()

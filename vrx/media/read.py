@@ -78,10 +78,8 @@ class Reader:
         name: str | None = None,
         deinterlace: Deinterlace = Deinterlace.OFF,
     ) -> None:
-        self._stack = ExitStack()
-        self.name = name or str(source)
-        self._source, self._span, self._notify = source, span, notify
-        self._deinterlace = deinterlace
+        self._stack, self.name = ExitStack(), name or str(source)
+        self._source, self._span, self._notify, self._deinterlace = source, span, notify, deinterlace
         self._notes = SourceNotes(self.name, notify)
         self.end = Fraction(0)  # when the last picture read so far stops being shown, in seconds
         self._is_cut = False
@@ -300,6 +298,11 @@ class Reader:
         margin = 0 if self._deinterlace is Deinterlace.OFF else FILTER_MARGIN / (self._stored.rate or DEFAULT_RATE)
         target = self._first_time + max(Fraction(0), self._span.start - margin)
         return self._decoder.seek(target, self._first_time, keys)
+
+    def key_frame(self, time: Fraction) -> Frame | None:
+        """The key frame that a seek to a time leads to, if any; for looking around, without reading on from there."""
+        picture = self._decoder.key_frame(self._first_time + time)
+        return self._make_frame(picture) if picture is not None and picture.width == self._first.width else None
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the span in order of time."""
