@@ -108,6 +108,12 @@ def test_what_takes_one_video_takes_a_folder_of_frames(tmp_path: Path) -> None:
         to_path(folder)
 
 
+def test_standard_input_is_refused_where_one_file_is_looked_at() -> None:
+    for look in (api.probe, api.detect_scenes):
+        with pytest.raises(UsageError, match="read standard input"):
+            look("-")
+
+
 def test_a_folder_of_frames_becomes_a_video_at_a_rate(tmp_path: Path, vrx: Command) -> None:
     write_pictures(tmp_path / "in", frames(3))
     refused = vrx("upscale", "in", "-s", "2", "-o", "r.mkv", "--device", "cpu")

@@ -14,7 +14,15 @@ from typing import NoReturn
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
 from vrx.geometry import TargetSize
-from vrx.media.file_types import check_numbered, is_media, is_pattern, pattern_of, sequence_members, sequence_stem
+from vrx.media.file_types import (
+    check_numbered,
+    is_media,
+    is_pattern,
+    is_still,
+    pattern_of,
+    sequence_members,
+    sequence_stem,
+)
 from vrx.media.probe import find_size
 from vrx.pipeline.addresses import refuse_address
 from vrx.pipeline.paths import in_subfolder
@@ -115,7 +123,7 @@ def with_sequences(found: Expansion) -> Expansion:
     """The same with each run of numbered pictures as one input.  Raises UsageError where a part of one is named."""
     joined = join_runs([one.source for one in found.inputs])
     inputs = tuple(dict.fromkeys(replace(one, source=joined[one.source]) for one in found.inputs))
-    if any(one.numbered for one in inputs) or not inputs:
+    if any(one.numbered for one in inputs) or not any(is_still(Path(one.source)) for one in inputs):
         return replace(found, inputs=inputs)
     note = Note("inputs-skipped", "--sequence: no input is one of several numbered pictures", {"count": 0}, "warning")
     return replace(found, notes=(*found.notes, (inputs[0].source, note)))
@@ -183,8 +191,11 @@ def without_rate(job: Job) -> Job:
 def to_path(source: str | os.PathLike[str]) -> Path:
     """The path of a file that is not piped; of a folder of numbered pictures their pattern.
 
-    Raises InputError for an address, and for a folder that holds anything but one run of numbered pictures.
+    Raises InputError for an address, and for a folder that holds anything but one run of numbered pictures, and
+    UsageError for standard input.
     """
+    if os.fspath(source) == STDIN:
+        raise UsageError("only upscale, restore, deblur and inpaint read standard input", "Save it to a file first")
     refuse_address(os.fspath(source))
     path = Path(source)
     if not path.is_dir():

@@ -103,6 +103,8 @@ def make_mask(name: str | Path, target: Path | None, settings: MaskSettings, wat
 
     `watch` gets `progress`, of both times that the video is read.  Raises UsageError, InputError and OutputError.
     """
+    if str(name) == "-":
+        raise UsageError("a mask needs a file, as it is read twice", "Save standard input to a file first")
     source = to_path(name)
     notes: list[Note] = []
     stem = sequence_stem(source) if is_pattern(source) else source.stem
@@ -150,8 +152,6 @@ def check(source: Path, path: Path, settings: MaskSettings) -> None:
 
 def open_video(source: Path, settings: MaskSettings, notes: list[Note]) -> Reader:
     """The video, upright.  Raises InputError."""
-    if str(source) == "-":
-        raise UsageError("a mask needs a file, as it is read twice", "Save standard input to a file first")
     reader = Reader(source, Span(stream=settings.stream, fps=settings.fps), notes.append)
     if reader.info.still and not is_pattern(source):
         reader.__exit__()
