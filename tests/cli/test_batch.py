@@ -97,7 +97,7 @@ def test_what_is_bad_is_told_before_the_first_is_restored(main: Main, clip: Clip
     clip("taken.mkv", frames=1)
     (tmp_path / "bad.mkv").write_text("no video")
     (tmp_path / "taken.x2.mkv").touch()
-    done = main("upscale", "a.mkv", "bad.mkv", "taken.mkv", "-s", "2", "--progress", "plain")
+    done = main("upscale", "a.mkv", "bad.mkv", "taken.mkv", "-s", "2", "--codec", "h264", "--progress", "plain")
     assert done.status == 7
     lines = done.err.splitlines()
     assert "bad.mkv: truncated" in lines[0]

@@ -250,17 +250,17 @@ def test_output_templates(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None
 
 def test_a_dry_run_writes_nothing(vrx: Command, clip: ClipMaker, tmp_path: Path) -> None:
     clip("a.mkv", frames=30)
-    done = vrx("upscale", "a.mkv", "--dry-run")
+    done = vrx("upscale", "a.mkv", "--codec", "h264", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "256x192" in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
-    plan = json.loads(vrx("upscale", "a.mkv", "--dry-run", "--json").stdout)
+    plan = json.loads(vrx("upscale", "a.mkv", "--codec", "h264", "--dry-run", "--json").stdout)
     assert (plan["type"], plan["frames"], plan["target_size"]) == ("plan", 30, [256, 192])
 
 
 def test_json_lines_begin_and_end_a_run(vrx: Command, clip: ClipMaker) -> None:
     clip("a.mkv", frames=40, cuts=[20])
-    done = vrx("upscale", "a.mkv", "-s", "2", "--json")
+    done = vrx("upscale", "a.mkv", "-s", "2", "--codec", "h264", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     kinds = [line["type"] for line in lines]
     assert kinds[:2] == ["opening", "started"]

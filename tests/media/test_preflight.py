@@ -68,8 +68,9 @@ def test_what_goes_together_leaves_nothing_behind(tmp_path: Path, name: str, cod
     [(suffix, codec) for suffix, container in FORMATS.items() for codec in CONTAINER_CODECS[container]],
 )
 def test_a_container_holds_the_codecs_that_are_advised_for_it(tmp_path: Path, suffix: str, codec: str) -> None:
-    layout, _ = choose_layout(PLAIN, find_encoder(codec), (64, 48))
-    check_encoder_settings(target(tmp_path / f"a{suffix}", codec, layout))
+    size = (256, 144)  # the least of DNxHR is 256x120
+    layout, _ = choose_layout(PLAIN, find_encoder(codec), size)
+    check_encoder_settings(target(tmp_path / f"a{suffix}", codec, layout, size=size))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from tests.clips import ClipMaker, tones, write_counted, write_sounding
 from tests.media.boxes import dolby_vision, spherical, stereo, video
 from vrx import events
-from vrx.geometry import parse_box
+from vrx.errors import UsageError
+from vrx.geometry import Crop, parse_box
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.plan import Plan
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
@@ -123,6 +124,55 @@ def test_prores_stays_prores_in_mov(tmp_path: Path, restore: Task) -> None:
         assert (plan.encoder, plan.notes) == (encoder, ())
     other = write_counted(tmp_path / "c.mov", words="-c:v mpeg4 -c:a pcm_s16le")
     assert planned(replace(job(other), restore=task)).encoder == "libx264"
+
+
+@pytest.mark.parametrize(
+    ("words", "encoder", "pix_fmt"),
+    [
+        ("-s 256x144 -c:v dnxhd -profile:v dnxhr_hq -pix_fmt yuv422p", "dnxhd", "yuv422p10le"),
+        ("-s 256x144 -c:v dnxhd -profile:v dnxhr_444 -pix_fmt yuv444p10le", "dnxhd", "yuv444p10le"),
+        ("-c:v prores_ks -pix_fmt yuv422p10le", "prores_ks", "yuv422p10le"),
+    ],
+)
+def test_codecs_of_editing_stay_in_mov_whatever_held_them(
+    tmp_path: Path, words: str, encoder: str, pix_fmt: str
+) -> None:
+    mov, mxf = (
+        write_counted(tmp_path / f"a.{kind}", rate=25, words=f"{words} -c:a pcm_s16le") for kind in ("mov", "mxf")
+    )
+    for source, wanted in ((mov, None), (mxf, None), (mxf, "b.mov")):
+        plan = planned(job(source, wanted))
+        assert (plan.encoder, plan.pix_fmt, plan.notes) == (encoder, pix_fmt, ())
+        assert Path(plan.output).suffix == ".mov"
+    assert planned(job(mov, "b.mkv")).encoder in ("libx264", "libx265")
+
+
+def test_dnxhr_is_written_by_its_profile_and_not_where_it_is_too_small(tmp_path: Path) -> None:
+    source = write_counted(tmp_path / "a.mov", frames=2, words="-s 256x144 -c:v dnxhd -profile:v dnxhr_hq -an")
+    small = SelectionSettings(crop=Crop(200, 100, 0, 0))
+    restore = RestoreSettings(task=Task.INPAINT, boxes=(parse_box("4,4,8,8"),))
+    result = Batch([replace(job(source), restore=restore)], events.ignore).restore(0).path
+    assert result is not None
+    with av.open(str(result)) as box:
+        stream = box.streams.video[0]
+        assert (stream.codec_context.name, stream.profile) == ("dnxhd", "DNXHR HQX")
+    cropped = replace(job(source), restore=restore, selection=small)
+    assert planned(cropped).encoder == "libx264"
+    with pytest.raises(UsageError, match="dnxhd cannot hold 200x100, at least 256x120"):
+        planned(replace(cropped, output=OutputSettings(path=str(tmp_path / "b.mov"), codec="dnxhr")))
+
+
+def test_lossless_stays_lossless_in_mkv_and_says_so(tmp_path: Path) -> None:
+    source = write_counted(tmp_path / "a.mkv", frames=2, words="-c:v ffv1 -an")
+    heard: list[events.Event] = []
+    assert Batch([job(source)], heard.append).plan(0).encoder == "ffv1"
+    said = [event.text for event in heard if isinstance(event, events.Noted)]
+    assert f"{source}: FFV1 stays FFV1, lossless; for a smaller file: --codec h264" in said
+    assert planned(job(source, "b.mp4")).encoder == "libx264"
+    assert planned(job(source, crf=18)).encoder == "libx264"
+    assert planned(job(source, codec="h264")).encoder == "libx264"
+    other = write_counted(tmp_path / "c.mkv", frames=2, words="-c:v mpeg4 -an")
+    assert planned(job(other)).encoder == "libx264"
 
 
 def test_statistics_of_the_source_are_not_copied(tmp_path: Path) -> None:

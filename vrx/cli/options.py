@@ -288,8 +288,8 @@ Codec = Annotated[
     str,
     typer.Option(
         metavar="CODEC",
-        help="h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder by ffmpeg's name; auto chooses by the "
-        "container and the source: in MOV ProRes stays ProRes.",
+        help="h264, hevc, av1, vp9, prores, dnxhr, ffv1, or a hardware encoder by ffmpeg's name; auto chooses by the "
+        "container and the source: ProRes and DNxHR stay that in MOV, FFV1 in MKV.",
         rich_help_panel=OUTPUT,
         autocompletion=complete_codecs,
     ),

@@ -16,8 +16,8 @@ class EncoderSpec:
 
     `chroma` and `depths` it can hold in YUV; `rgb`, `gray`, `alpha` depths of those (empty: none);
     `even` where it refuses odd sizes with subsampled chroma; `quality` the option that --crf sets and
-    its default; `extra` further options; `largest` width and height, where it has a limit that people meet;
-    `interlaced` the options by which it codes fields, None where it does not.
+    its default; `extra` further options; `smallest` and `largest` width and height, where it has a limit that
+    people meet; `interlaced` the options by which it codes fields, None where it does not.
     """
 
     name: str
@@ -30,6 +30,7 @@ class EncoderSpec:
     quality: tuple[str, int] | None = None
     preset: str | None = None
     extra: tuple[str, ...] = ()
+    smallest: tuple[int, int] = (1, 1)
     largest: tuple[int, int] | None = None
     interlaced: tuple[str, ...] | None = None
 
@@ -86,6 +87,9 @@ ENCODERS: dict[str, EncoderSpec] = {
         extra=("-vendor", "apl0"),
         interlaced=FIELDS,
     ),
+    "dnxhd": EncoderSpec(  # as DNxHR, whose profiles of 10 bits take as much room as those of 8
+        name="dnxhd", chroma=("422", "444"), depths=(10,), rgb=(10,), smallest=(256, 120)
+    ),
     "ffv1": EncoderSpec(
         name="ffv1",
         chroma=("420", "422", "444", "440", "411"),
@@ -126,11 +130,12 @@ SHORT_NAMES = {
     "av1": "libsvtav1",
     "vp9": "libvpx-vp9",
     "prores": "prores_ks",
+    "dnxhr": "dnxhd",
     "ffv1": "ffv1",
 }
 CONTAINER_CODECS = {  # that are advised for a container, by ffmpeg's name of it; it may hold more
     "mp4": ("h264", "hevc", "av1", "vp9"),
-    "mov": ("h264", "hevc", "prores"),
+    "mov": ("h264", "hevc", "prores", "dnxhr"),
     "matroska": ("h264", "hevc", "av1", "vp9", "ffv1"),
     "webm": ("vp9", "av1"),
     "avi": ("h264", "ffv1"),
@@ -148,7 +153,7 @@ STILL_ENCODERS = {
     ".ppm": "ppm",
     ".dpx": "dpx",
 }
-MEZZANINES = {"prores": "prores_ks"}  # codecs of editing, by decoder, which a result in the same container keeps
+MEZZANINES = {"prores": "prores_ks", "dnxhd": "dnxhd"}  # codecs of editing, by decoder, which a result in MOV keeps
 X26X_PRESETS = "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo"
 PRESETS = {"libx264": X26X_PRESETS, "libx265": X26X_PRESETS, "libsvtav1": "0 (slow) to 13 (fast)"}  # for --preset
 SLICE_PIXELS = 1 << 22  # of FFV1; ffmpeg refuses slices of somewhat more
@@ -189,7 +194,8 @@ def default_encoder(layout: Layout, suffix: str) -> str:
 
 def fits(rule: EncoderSpec, size: tuple[int, int]) -> bool:
     """Whether an encoder takes pictures of a size, odd sides aside."""
-    return rule.largest is None or (size[0] <= rule.largest[0] and size[1] <= rule.largest[1])
+    small = size[0] < rule.smallest[0] or size[1] < rule.smallest[1]
+    return not small and (rule.largest is None or (size[0] <= rule.largest[0] and size[1] <= rule.largest[1]))
 
 
 def takes_odd(rule: EncoderSpec) -> bool:
@@ -215,13 +221,12 @@ def choose_layout(
 
     Raises UsageError for a size that it does not support; the hint names codecs that `container` holds.
     """
-    if rule.largest is not None and not fits(rule, size):
-        hint = f"{advise_codec(container, size, rule)}, or a smaller --scale"
+    if not fits(rule, size):
+        hint = advise_codec(container, size, rule) + (", or a smaller --scale" if rule.largest is not None else "")
         if rule.name in STILL_ENCODERS.values():
             hint = "Write a PNG or TIFF picture, or a smaller one"
-        raise UsageError(
-            f"{rule.name} cannot hold {size[0]}x{size[1]}, at most {rule.largest[0]}x{rule.largest[1]}", hint
-        )
+        limit, (width, height) = ("at most", rule.largest) if rule.largest else ("at least", rule.smallest)
+        raise UsageError(f"{rule.name} cannot hold {size[0]}x{size[1]}, {limit} {width}x{height}", hint)
     if (size[0] % 2 or size[1] % 2) and not takes_odd(rule):
         raise UsageError(
             f"{rule.name} cannot hold the odd size {size[0]}x{size[1]}", advise_codec(container, size, rule)

@@ -136,6 +136,8 @@ def video_encoder_args(target: Target) -> list[str]:
         words += ["-preset:v:0", preset]
     if rule.name == "prores_ks":
         words += ["-profile:v:0", "4" if target.layout.shift_x == 0 else "3"]
+    if rule.name == "dnxhd":
+        words += ["-profile:v:0", "dnxhr_444" if target.layout.shift_x == 0 else "dnxhr_hqx"]
     if rule.name == "libx265":
         words += ["-x265-params", ":".join(("log-level=error", *target.mastering))]
     words += ["-slices:v:0", str(slice_count(target.size))] if rule.name == "ffv1" else []

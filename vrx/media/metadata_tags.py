@@ -18,7 +18,10 @@ from vrx.temporary import spare_folder
 STATISTICS = re.compile(r"(BPS|DURATION|NUMBER_OF_FRAMES|NUMBER_OF_BYTES|_STATISTICS_\w+)(-\w+)?", re.IGNORECASE)
 FILE_TAGS = {  # about the source file and its writer; the muxer of the result writes its own
     *("major_brand", "minor_version", "compatible_brands", "encoder", "software"),
+    *("operational_pattern_ul", "uid", "generation_uid", "material_package_umid", "application_platform"),  # of MXF
+    *("company_name", "product_name", "product_version", "product_version_num", "product_uid", "toolkit_version_num"),
 }
+TIME_CODE = "timecode"
 KEYED_CONTAINERS = {"mp4", "mov"}  # containers with a second way of writing tags, by key, which takes all
 KEYED_FLAG = "+use_metadata_tags"
 TRIAL_ENCODERS = {"webm": "libvpx-vp9", "mpegts": "mpeg2video"}  # else MPEG-4, which the others take
@@ -65,8 +68,9 @@ def try_tags(source: Path, container: str, movflag: str = "") -> TrialTags | Non
         try:
             FFmpegProcess([*words, "-f", container, f"file:{trial}"]).finish()
             with av.open(f"file:{trial}", metadata_errors="replace") as box:
-                names = frozenset(name.lower() for name in box.metadata)
-                return TrialTags(names, frozenset(box.metadata.values()))
+                names = {name.lower() for name in box.metadata}
+                names |= {TIME_CODE for stream in box.streams if TIME_CODE in stream.metadata}  # a track of its own
+                return TrialTags(frozenset(names), frozenset(box.metadata.values()))
         except (OutputError, av.error.FFmpegError, OSError, ValueError):
             return None
 

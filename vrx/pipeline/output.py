@@ -191,19 +191,33 @@ def add_offset(
     return times[0] + first, None if times[1] is None else times[1] + first
 
 
+def usual_encoder(job: Job, reader: Reader, suffix: str, size: tuple[int, int]) -> str:
+    """The encoder of a result that none is named for: that of the source's kind, editing or lossless, or what plays."""
+    usual, codec = encoders.default_encoder(reader.layout, suffix), reader.info.video.codec
+    fields = preserved_fields(job, reader, size) is not None
+    if suffix == ".mov" and codec in encoders.MEZZANINES:
+        kept = encoders.MEZZANINES[codec]
+        if fields and encoders.ENCODERS[kept].interlaced is None:
+            kept = "prores_ks"
+        return kept if encoders.fits(encoders.ENCODERS[kept], size) else usual
+    if suffix == ".mkv" and codec == "ffv1" and job.output.crf is None and job.output.preset is None:
+        return codec
+    if fields and usual == "libx265" and reader.layout.depth in FIELD_DEPTHS:
+        return "libx264"  # HEVC does without fields
+    return usual
+
+
 def choose_picture_format(
     job: Job, reader: Reader, output: Path | None, notify: Notify
 ) -> tuple[EncoderSpec, Layout, Color]:
     """Encoder, layout and color of the result."""
     size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
-    usual = encoders.default_encoder(reader.layout, suffix)
-    if usual == "libx265" and preserved_fields(job, reader, size) and reader.layout.depth in FIELD_DEPTHS:
-        usual = "libx264"  # HEVC does without fields
-    if reader.info.video.codec in encoders.MEZZANINES and suffix == reader.info.path.suffix.lower() == ".mov":
-        usual = encoders.MEZZANINES[reader.info.video.codec]
-    name = choose_encoder(job.output, output, usual)
+    name = choose_encoder(job.output, output, usual_encoder(job, reader, suffix, size))
     rule = encoders.find_encoder(name)
+    if name == "ffv1" == reader.info.video.codec and job.output.codec == "auto":
+        text = f"{job.source}: FFV1 stays FFV1, lossless; for a smaller file: --codec h264"
+        notify(Note("encoder", text, {"encoder": name}))
     if name not in encoders.ENCODERS:
         trouble = encoder_error(executable(), name, "yuv420p")
         if trouble:
