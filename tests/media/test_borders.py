@@ -46,6 +46,7 @@ def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flowe
         ("scale=320:140,pad=320:180:0:32", "320:140:0:32"),  # on two, of different width
         (f"scale=220:180,pad=320:180:100:0,{NOISE}", None),  # on one side, and not flat
         ("scale=320:180,drawbox=0:0:100:90:black:fill,drawbox=0:90:60:90:black:fill", None),  # no straight end
+        ("scale=320:180,geq=lum='if(lt(X,100),16+7*mod(floor(Y/12),2),lum(X,Y))':cb=128:cr=128", None),  # a dark wall
         ("scale=320:180,geq=lum='if(lt(X,100+Y/16),16,lum(X,Y))':cb=128:cr=128", None),  # nor here
         ("scale=320:180,geq=lum='lum(X,Y)*clip((X-60)/60,0.1,1)':cb=128:cr=128", None),  # a shadow that fades
         ("scale=320:180,drawbox=color=black:t=fill", None),
