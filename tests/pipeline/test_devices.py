@@ -194,3 +194,27 @@ def test_a_run_on_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("cuda", "cpu")
     }
     assert found == {"cuda": ["torch 2.9.1 takes too much"], "cpu": []}
+
+
+@pytest.mark.parametrize(
+    ("units", "asked", "right", "expected"),
+    [
+        ({"avx512_vnni": True}, False, True, True),
+        ({"avx_vnni": True, "avx512_vnni": False}, False, True, True),
+        ({"amx_int8": True}, False, True, True),
+        ({"avx2": True}, False, True, False),
+        (None, True, True, True),  # torch before 2.10 answers one question only
+        (None, False, True, False),
+        ({"avx512_vnni": True}, True, False, False),
+    ],
+)
+def test_8_bits_need_units_and_a_torch_that_uses_them(
+    units: dict[str, bool] | None, asked: bool, right: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if units is None:
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: asked, raising=False)
+    monkeypatch.setattr(devices, "multiplies_rightly", lambda: right)
+    assert devices.int8_units() is expected

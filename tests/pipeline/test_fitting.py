@@ -183,3 +183,21 @@ def test_tiles_begin_where_the_chosen_way_does_not_fit(
     monkeypatch.setattr(fitting, "free_memory", lambda _: 12_140_000_000)
     request = replace(BuildRequest(Components(), ModelSettings(), CUDA, torch.bfloat16), **change)
     assert fitting.limit_to_memory(request, ENTRIES["swiftvr"]).untiled == pytest.approx(pixels, abs=600_000)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "task", "units", "expected"),
+    [
+        ("auto", Task.UPSCALE, True, Fit(quantized="int8")),
+        ("auto", Task.UPSCALE, False, Fit()),
+        ("bf16", Task.UPSCALE, True, Fit()),
+        ("auto", Task.DEBLUR, True, Fit()),
+    ],
+)
+def test_a_processor_multiplies_in_8_bits_where_it_gains_by_it(
+    dtype: Dtype, task: Task, units: bool, expected: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "int8_units", lambda: units)
+    assert fitting.fit_processor(ENTRIES["embedded"], ModelSettings(dtype=dtype), task) == expected
+    assert fitting.fit_processor(ENTRIES["swiftvr"], ModelSettings(dtype=dtype), task) == Fit()
+    assert fitting.describe_fit(expected, ENTRIES["embedded"], None) == ()

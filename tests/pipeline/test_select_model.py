@@ -88,7 +88,11 @@ def test_weights_in_8_bits_are_for_models_that_can_have_them() -> None:
     assert select_model(ModelSettings(name="infvsr", dtype="fp8"), ENTRIES, UPSCALE, machine).entry.name == "infvsr"
     with pytest.raises(UsageError, match="embedded does not have weights in fp8") as refused:
         select_model(ModelSettings(name="embedded", dtype="fp8"), ENTRIES, UPSCALE, machine)
+    assert refused.value.hint == "Use --dtype auto or int8"
+    with pytest.raises(UsageError, match="embedded does not have weights in int8") as refused:
+        select_model(ModelSettings(name="embedded", dtype="int8"), ENTRIES, DEBLUR, machine)
     assert refused.value.hint == "Use --dtype auto"
+    assert select_model(ModelSettings(dtype="int8"), ENTRIES, UPSCALE, DeviceInfo()).entry.name == "embedded"
     unknown = {"other": replace(ENTRIES["infvsr"], name="other", family="other"), **ENTRIES}  # of a user's catalogue
     assert select_model(ModelSettings(dtype="int8"), unknown, UPSCALE, machine).entry.name == "swiftvr"
 

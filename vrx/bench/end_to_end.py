@@ -19,11 +19,14 @@ from vrx.media import encoders
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.target import Target
 from vrx.media.write import Writer
+from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.cost import matrix_rate, operations
-from vrx.pipeline.devices import machine_name, pick_device, pick_dtype
+from vrx.pipeline.devices import machine_name, pick_device, pick_dtype, weight_format
+from vrx.pipeline.fitting import fit_processor
 from vrx.pipeline.select_model import check_format
+from vrx.pipeline.spans.result import name_dtype
 from vrx.settings import Dtype, Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 from vrx.weights import catalogue
 
@@ -36,7 +39,8 @@ class Row:
     """One size: frames per second of each stage alone and end to end, and what the processor could do.
 
     `floor_fps` is the rate at which the network's multiplications alone would run at the measured
-    matrix rate; `gap` how many times longer the whole takes.  `memory` peak resident bytes, or of the GPU.
+    matrix rate, which is that of the number type: what multiplies in 8 bits can be faster.  `gap`: how many times longer
+    the whole takes.  `memory`: peak resident bytes, or of the GPU.
     """
 
     width: int
@@ -66,21 +70,24 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSetting
 
     On the processor each size has a process of its own, whose memory is its own.  Raises UsageError.
     """
-    check_format(catalogue.load_file(catalogue.packaged_path(), FAMILIES)[catalogue.EMBEDDED], model.dtype)
+    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)[catalogue.EMBEDDED]
+    check_format(entry, model.dtype)
     chosen = pick_device(model.device)
     kind = pick_dtype(model.dtype, chosen)
     rate = matrix_rate(chosen, kind)
     apart = chosen.type == "cpu"
+    fit = fit_processor(entry, model, Task.UPSCALE) if apart else Fit()
+    dtype = name_dtype(kind, fit.quantized or weight_format(model.dtype))
     rows = [
-        run_in_subprocess(measure, size, frames, (chosen, kind), rate)
+        run_in_subprocess(measure, size, frames, (chosen, dtype), rate)
         if apart
-        else measure(size, frames, (chosen, kind), rate)
+        else measure(size, frames, (chosen, dtype), rate)
         for size in sizes
     ]
     return Benchmark(
         machine=machine_name(chosen),
         device=str(chosen),
-        dtype=str(kind).removeprefix("torch."),
+        dtype=str(kind).removeprefix("torch.") + ", weights in int8" * (dtype == "int8"),
         torch=torch.__version__,
         frames=frames,
         matrix_rate=rate,
@@ -91,7 +98,7 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSetting
 def measure(
     size: tuple[int, int],
     frames: int,
-    where: tuple[torch.device, torch.dtype],
+    where: tuple[torch.device, Dtype],
     rate: float,
 ) -> Row:
     """Measure one size."""
@@ -100,10 +107,9 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="vrx-bench-") as folder:
         clip = Path(folder) / "clip.mkv"
         make_clip(clip, source, frames)
-        names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
         job = Job(
             source=str(clip),
-            model=ModelSettings(device=str(device), dtype=names[dtype]),
+            model=ModelSettings(device=str(device), dtype=dtype),
             restore=RestoreSettings(task=Task.UPSCALE, scale=SCALE),
             selection=SelectionSettings(),
             output=OutputSettings(path=str(Path(folder) / "out.mp4")),

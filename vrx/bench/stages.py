@@ -113,7 +113,7 @@ def benchmark_random(
     then `chunks` timed ones.
     """
     device = pick_device(model.device)
-    check_format(entry, model.dtype)
+    check_format(entry, model.dtype, Task(entry.tasks[0]))
     check_dtype(model.dtype, device)
     dtype = pick_dtype(model.dtype, device)
     task = Task(entry.tasks[0])

@@ -62,8 +62,9 @@ class Capabilities:
     enlarges by, its frames being resized to others; None where there are several.  `steps`: the numbers of denoising
     steps that it was trained for.  `footprints`: GPU memory, the first that applies.  `tiled_decoders`: with which
     --decoder it can work in tiles.  `offloads`: its weights can wait on the host (`BuildRequest.offload`).
-    `quantizes`: the formats in which most of them can be in 8 bits (`BuildRequest.quantized`).  `pace`: pixels of
-    output a second on the fastest GPU that was measured; None where it was not.
+    `quantizes`: the formats in which most of them can be in 8 bits (`BuildRequest.quantized`).  `int8_tasks`: those
+    whose networks multiply in 8 bits on processors, for speed.  `pace`: pixels of output a second on the fastest GPU
+    that was measured; None where it was not.
     """
 
     tasks: tuple[str, ...]
@@ -82,14 +83,17 @@ class Capabilities:
     tiled_decoders: tuple[str, ...] = ("auto", "full", "tiny")
     offloads: bool = False
     quantizes: tuple[WeightFormat, ...] = ()
+    int8_tasks: tuple[str, ...] = ()
     pace: float | None = None
 
     @property
     def all_options(self) -> Mapping[str, str]:
         """The options it heeds, and what it does with one that all models have."""
-        if not self.quantizes:
-            return self.options
-        return {**self.options, "dtype": f"{choice_of(self.quantizes)}: weights in 8 bits, half the memory"}
+        meaning = f"{choice_of(self.quantizes)}: weights in 8 bits, half the memory" if self.quantizes else ""
+        if self.int8_tasks:
+            tasks = "s or ".join(self.int8_tasks)
+            meaning = f"int8: products in 8 bits when it {tasks}s; auto: so on processors that are faster by it"
+        return {**self.options, "dtype": meaning} if meaning else self.options
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from vrx.errors import DeviceError
+from vrx.networks.embedded.int8 import multiplies_rightly
 from vrx.networks.quantized import LAYERS, MULTIPLE, Fp8Linear, WeightFormat
 from vrx.settings import Dtype
 
@@ -27,6 +28,7 @@ REASON = 200  # characters of an error that are shown
 DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))  # of NVIDIA's driver on Linux
 PROBE_CHANNELS, PROBE_SIDE, PROBE_RUNS = 48, 96, 8
 FP8_CAPABILITY = (8, 9)  # of CUDA: Ada, Hopper and later multiply in fp8
+INT8_UNITS = ("avx512_vnni", "avx_vnni", "amx_int8")  # of processors, as torch names them
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -199,6 +201,14 @@ def fp8_fault(device: torch.device) -> str:
             return "" if bool((Fp8Linear(values, None)(values) == MULTIPLE).all()) else "its results are wrong"
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         return first_line(error)
+
+
+def int8_units() -> bool:
+    """Whether the processor reports that it multiplies in 8 bits (VNNI, AMX), and this torch does so rightly."""
+    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    ask = getattr(torch.cpu, "_is_vnni_supported", None)
+    units = any(found.get(name) for name in INT8_UNITS) or bool(ask and ask())
+    return units and multiplies_rightly()
 
 
 def bf16_units() -> bool:

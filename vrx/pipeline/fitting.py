@@ -13,10 +13,10 @@ from vrx.media.probe import find_size
 from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
-from vrx.pipeline.devices import free_memory, weight_format
+from vrx.pipeline.devices import free_memory, int8_units, weight_format
 from vrx.pipeline.select_model import AUTO, USUAL
 from vrx.pipeline.sizing import fit
-from vrx.settings import ModelSettings, RestoreSettings
+from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
 
@@ -36,6 +36,8 @@ def output_pixels(source: str, restore: RestoreSettings) -> int:
 
 def describe_fit(fit: Fit, entry: Entry, free: int | None) -> tuple[Note, ...]:
     """What was chosen for the user, and why."""
+    if free is None:
+        return ()
     room = f"as {format_bytes(free)} of the GPU's memory are free"
     if fit.offload:
         text = f"{entry.name}: weights wait in the machine's memory for their turn, {room}"
@@ -44,6 +46,13 @@ def describe_fit(fit: Fit, entry: Entry, free: int | None) -> tuple[Note, ...]:
     else:
         return ()
     return (Note("weights-fit", text, {"model": entry.name, "int8": fit.quantized == "int8", "offload": fit.offload}),)
+
+
+def fit_processor(entry: Entry, model: ModelSettings, task: Task) -> Fit:
+    """How a model works on the processor: in 8 bits where that is faster and the type was left open."""
+    family = FAMILIES.get(entry.family)
+    suits = family is not None and task in family.capabilities.int8_tasks
+    return Fit(quantized="int8" if suits and model.dtype == AUTO and int8_units() else None)
 
 
 def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: int) -> Fit:

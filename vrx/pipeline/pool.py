@@ -15,7 +15,7 @@ from vrx.models.footprint import Fit
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import check_dtype, free_memory, idle_gpu, pick_device, pick_dtype, torch_fault, weight_format
-from vrx.pipeline.fitting import describe_fit, fit_weights, limit_to_memory, output_pixels
+from vrx.pipeline.fitting import describe_fit, fit_processor, fit_weights, limit_to_memory, output_pixels
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
 from vrx.settings import Environment, ModelSettings, RestoreSettings
@@ -67,7 +67,10 @@ class ModelPool:
             if found.gpu_memory is not None:
                 found = replace(found, pixels=pixels or output_pixels(source, restore))
             choice = select_model(model, known, restore, found)
-            fit = fit_weights(choice.entry, model, found.gpu_memory, found.pixels)
+            if device.type == "cpu":
+                fit = fit_processor(choice.entry, model, restore.task)
+            else:
+                fit = fit_weights(choice.entry, model, found.gpu_memory, found.pixels)
             notes = (*choice.notes, *device_notes(model, device), *describe_fit(fit, choice.entry, found.gpu_memory))
             self._selected[key] = Selection(choice.entry, known, device, notes, fit)
         return self._selected[key]

@@ -119,19 +119,22 @@ def supports(entry: Entry, model: ModelSettings, restore: RestoreSettings) -> bo
     runs = entry.available and installed and not entry.missing_roles and restore.task in entry.tasks
     scales = restore.task is not Task.UPSCALE or restore.size is not None or restore.scale in entry.scales
     prompted = model.prompt is None or entry.takes_prompt
-    quantized = weight_format(model.dtype) in (None, *weight_formats(entry))
+    quantized = weight_format(model.dtype) in (None, *weight_formats(entry, restore.task))
     return runs and scales and prompted and quantized and not ignored_options(entry, model, restore)
 
 
-def weight_formats(entry: Entry) -> tuple[WeightFormat, ...]:
-    """The formats in which a model works with weights in 8 bits; none for a family that is not known."""
-    return FAMILIES[entry.family].capabilities.quantizes if entry.family in FAMILIES else ()
+def weight_formats(entry: Entry, task: Task) -> tuple[WeightFormat, ...]:
+    """The formats in which a model does a task with weights in 8 bits; none for a family that is not known."""
+    if entry.family not in FAMILIES:
+        return ()
+    capabilities = FAMILIES[entry.family].capabilities
+    return capabilities.quantizes or (("int8",) if task in capabilities.int8_tasks else ())
 
 
-def check_format(entry: Entry, dtype: Dtype) -> None:
+def check_format(entry: Entry, dtype: Dtype, task: Task = Task.UPSCALE) -> None:
     """Refuse a format in which a model does not have weights.  Raises UsageError."""
-    if weight_format(dtype) not in (None, *weight_formats(entry)):
-        others = choice_of(("auto", *weight_formats(entry)))
+    if weight_format(dtype) not in (None, *weight_formats(entry, task)):
+        others = choice_of(("auto", *weight_formats(entry, task)))
         raise UsageError(f"model {entry.name} does not have weights in {dtype}", f"Use --dtype {others}")
 
 
@@ -208,7 +211,7 @@ def check_options(entry: Entry, model: ModelSettings, restore: RestoreSettings) 
         name, reason = option.replace("_", "-"), capabilities.refusals.get(option, "")
         because = f": {reason}" if reason else ""
         raise UsageError(f"--{name} has no effect with model {entry.name}{because}", f"Remove --{name}")
-    check_format(entry, model.dtype)
+    check_format(entry, model.dtype, restore.task)
     steps = capabilities.steps
     if model.steps is not None and model.steps not in steps:
         row = len(steps) > 2 and steps == tuple(range(steps[0], steps[-1] + 1))

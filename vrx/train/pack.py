@@ -18,14 +18,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, GUARD, SHARPNESS, load_networks
+from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, GUARD, PEAKS, SHARPNESS, load_networks
 from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.network import MODES, SMALL
 from vrx.weights import checkpoint, hashes
 
 RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does
 SHARED = ("middle.", "attention.")
-PREFIXES = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD)
+PREFIXES = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD, PEAKS)
 
 
 def mean(networks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -76,6 +76,7 @@ def main() -> None:
             tensors = replaced(tensors, prefix, part)
         given = checkpoint.parse_config(args.enlarging, checkpoint.read_metadata(args.enlarging))
         sizes[ENLARGING.rstrip(".")] = given
+        tensors = replaced(tensors, PEAKS, {})  # of another network: `vrx.train.peaks` measures its own
     config = {**sizes, **vars(SMALL)}
     notes = {**metadata, **dict(note.split("=", 1) for note in args.note)}
     save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vrx.errors import ModelError
 from vrx.models.components import Network
@@ -15,6 +15,7 @@ from vrx.networks.embedded.blur import BlurEstimator
 from vrx.networks.embedded.degradation import DegradationEstimator
 from vrx.networks.embedded.diagnosis import BlurDiagnosis
 from vrx.networks.embedded.guard import DeblurGuard
+from vrx.networks.embedded.int8 import Peaks
 from vrx.networks.embedded.network import SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
 from vrx.networks.published import CONFIG_ERRORS, NetworkConfig
@@ -23,11 +24,15 @@ from vrx.weights import checkpoint
 FAMILY_NAME = "embedded"
 # before the names of their tensors
 ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD = "enlarging.", "damage.", "sharpness.", "diagnosis.", "guard."
+PEAKS = "peaks."  # before those of what the enlarging network's convolutions see (`Peaks`); not in every file
 
 
 @dataclass(frozen=True)
 class EmbeddedNetworks:
-    """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows."""
+    """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows.
+
+    `peaks`: of the enlarging network and its branch for later frames, for 8 bits; None where the file has none.
+    """
 
     network: EmbeddedNetwork
     blur: BlurEstimator
@@ -35,11 +40,13 @@ class EmbeddedNetworks:
     degradation: DegradationEstimator
     diagnosis: BlurDiagnosis
     guard: DeblurGuard
+    peaks: tuple[Peaks, Peaks] | None = None
 
     @property
     def parameters(self) -> int:
         """How many there are in all."""
-        return sum(parameter.numel() for network in vars(self).values() for parameter in network.parameters())
+        networks = [network for network in vars(self).values() if isinstance(network, nn.Module)]
+        return sum(parameter.numel() for network in networks for parameter in network.parameters())
 
 
 def load_networks(path: Path) -> EmbeddedNetworks:
@@ -48,7 +55,7 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     if metadata.get("family") != FAMILY_NAME:
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
     prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD)
-    own = {n: t.float() for n, t in tensors.items() if not n.startswith(prefixes)}
+    own = {n: t.float() for n, t in tensors.items() if not n.startswith((*prefixes, PEAKS))}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
     found = EmbeddedNetworks(
@@ -58,6 +65,7 @@ def load_networks(path: Path) -> EmbeddedNetworks:
         DegradationEstimator(),
         BlurDiagnosis(),
         DeblurGuard(),
+        read_peaks(section(tensors, PEAKS), path),
     )
     parts = [own, *(section(tensors, prefix) for prefix in prefixes)]
     networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis, found.guard)
@@ -83,6 +91,14 @@ def build(
         raise ModelError(f"{path}: tensor {error} is missing") from error
     except CONFIG_ERRORS as error:
         raise ModelError(f"{path} has an invalid configuration: {error}") from error
+
+
+def read_peaks(tensors: dict[str, Tensor], path: Path) -> tuple[Peaks, Peaks] | None:
+    """The peaks of the trunk and of its branch; None where there are none.  Raises ModelError."""
+    try:
+        return (Peaks.from_tensors(tensors, "trunk."), Peaks.from_tensors(tensors, "later.")) if tensors else None
+    except KeyError as error:
+        raise ModelError(f"{path}: tensor {PEAKS}{str(error)[1:-1]} is missing") from error
 
 
 def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

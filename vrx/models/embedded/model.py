@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from vrx.errors import ModelError
 from vrx.models.base import OPENING_FRAMES, AnyStage, ChunkSchedule
 from vrx.models.components import Component
 from vrx.models.embedded import inpaint, keep_size, tiles, upscale
@@ -18,6 +19,7 @@ from vrx.models.embedded.grain import FindGrain, WithGrain
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
+from vrx.networks.embedded.int8 import narrow_network
 from vrx.networks.embedded.network import EmbeddedNetwork
 from vrx.settings import RestoreSettings, Task
 
@@ -113,7 +115,15 @@ class EmbeddedModel:
 
 def load(request: BuildRequest) -> EmbeddedModel:
     """Load the networks.  Raises ModelError."""
-    networks = load_networks(request.components.where(FAMILY_NAME))
+    path = request.components.where(FAMILY_NAME)
+    networks = load_networks(path)
+    if request.quantized and request.device.type != "cpu":
+        raise ModelError("the embedded model works in 8 bits on processors only; use --dtype auto")
+    if request.quantized and networks.peaks is not None:
+        networks.enlarging.place(request.device, request.dtype)
+        narrow_network(networks.enlarging, *networks.peaks)
+    elif request.quantized and request.model.dtype == "int8":
+        raise ModelError(f"{path} lacks what vrx.train.peaks measures for 8 bits; use --dtype auto")
     return EmbeddedModel(networks, request.device, request.dtype, request.model.seed)
 
 
@@ -132,6 +142,7 @@ FAMILY = Family(
         },
         resumes_in_scene=True,
         needs_gpu=False,
+        int8_tasks=(str(Task.UPSCALE),),
         footprints=(Footprint(Linear(0.13e9, 240)),),  # upscaling, measured on an H100 (vrx/bench/README.md)
         pace=150e6,
     ),

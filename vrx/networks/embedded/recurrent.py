@@ -12,7 +12,7 @@ Legend: N batch, C channels, H and W grid positions; a position is p x p pixels 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ INPUTS = 10  # planes per pixel of the source: colors, their contrast; of the fr
 HIDDEN = 32  # units between the conditions and the blocks
 # what features of the branch and of the trunk never exceed; those of plain clips stay far below
 LATER_BOUND, BOUND = 4.0, 8.0
+SLOPE = 0.1  # of activations below zero
 MOST_POSITIONS = 1 << 19  # that go through the network at once; larger pictures go in bands of rows
 
 
@@ -111,7 +112,7 @@ class Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(self.first.weight, a=0.1, nonlinearity="leaky_relu")
+        nn.init.kaiming_normal_(self.first.weight, a=SLOPE, nonlinearity="leaky_relu")
         nn.init.normal_(self.second.weight, std=0.3 / (9 * channels) ** 0.5)
         nn.init.zeros_(self.first.bias)  # type: ignore[arg-type]
 
@@ -123,7 +124,7 @@ class Block(nn.Module):
             hidden = F.conv2d(x, self.first.weight, bias + shift[0], padding=1)
         else:
             hidden = F.conv2d(x, self.first.weight, padding=1) + (shift + bias)[..., None, None]
-        out: Tensor = self.second(F.leaky_relu(hidden, 0.1, inplace=True))
+        out: Tensor = self.second(F.leaky_relu(hidden, SLOPE, inplace=True))
         return out.add_(x)
 
 
@@ -145,7 +146,7 @@ class Propagation(nn.Module):
     @property
     def weight(self) -> Tensor:
         """Some weight: its device and type are the network's."""
-        return self.recall.weight
+        return cast(Tensor, next(iter(self.stems.values())).weight)
 
     def shifts(self, levels: Tensor) -> tuple[Tensor, ...]:
         """The blocks' shifts [N, C] under conditions `levels` [N, LEVELS]."""
@@ -177,7 +178,7 @@ class Propagation(nn.Module):
 
     def refine(self, x: Tensor, shifts: tuple[Tensor, ...]) -> Tensor:
         """From the first layer to the features, which are bounded."""
-        x = F.leaky_relu(x, 0.1)
+        x = F.leaky_relu(x, SLOPE)
         for block, shift in zip(self.blocks, shifts, strict=True):
             x = block(x, shift)
         return bounded(x, self.bound)

@@ -1,0 +1,68 @@
+"""The embedded model in 8 bits: when it is, and when it cannot be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vrx.errors import ModelError
+from vrx.models.components import Components
+from vrx.models.embedded import model as embedded
+from vrx.models.embedded.checkpoint import FAMILY_NAME, PEAKS, load_networks
+from vrx.models.family import BuildRequest
+from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d
+from vrx.networks.embedded.recurrent import RecurrentNetwork
+from vrx.settings import ModelSettings
+from vrx.weights import checkpoint
+from vrx.weights.hashes import packaged_path
+
+SHIPPED = packaged_path("embedded.safetensors")
+
+
+def request(path: Path = SHIPPED, dtype: str = "auto", device: str = "cpu") -> BuildRequest:
+    settings = ModelSettings(dtype="int8" if dtype == "int8" else "auto")
+    components = Components({FAMILY_NAME: path})
+    return BuildRequest(components, settings, torch.device(device), torch.bfloat16, quantized="int8")
+
+
+def narrowed(network: RecurrentNetwork) -> list[bool]:
+    """Of all that is between the first and the last layers, whether it is in 8 bits."""
+    assert network.later is not None
+    layers = [network.recall, network.combine, network.later.recall]
+    blocks = [*network.blocks, *network.later.blocks]
+    return [isinstance(layer, Int8Conv2d) for layer in layers] + [isinstance(block, Int8Block) for block in blocks]
+
+
+def test_all_but_the_first_and_the_last_layers_are_in_8_bits() -> None:
+    loaded = embedded.load(request())
+    assert all(narrowed(loaded.networks.enlarging))
+    assert not any(narrowed(embedded.load(replace(request(), quantized=None)).networks.enlarging))
+    heads = [*loaded.networks.enlarging.heads.values(), *loaded.networks.enlarging.stems.values()]
+    assert {parameter.dtype for head in heads for parameter in head.parameters()} == {torch.bfloat16}
+
+
+def without(folder: Path, *names: str) -> Path:
+    path = folder / "embedded.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(SHIPPED).items() if not name.startswith(names)}
+    save_file(tensors, path, checkpoint.read_metadata(SHIPPED))
+    return path
+
+
+def test_a_checkpoint_without_peaks_stays_in_numbers_but_for_those_who_asked(tmp_path: Path) -> None:
+    path = without(tmp_path, PEAKS)
+    assert load_networks(path).peaks is None
+    assert not any(narrowed(embedded.load(request(path)).networks.enlarging))
+    with pytest.raises(ModelError, match=r"lacks what vrx.train.peaks measures for 8 bits; use --dtype auto"):
+        embedded.load(request(path, "int8"))
+
+
+def test_a_checkpoint_with_some_of_the_peaks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tensor peaks\.later\.raised is missing"):
+        load_networks(without(tmp_path, f"{PEAKS}later.raised"))
+
+
+def test_a_gpu_is_refused() -> None:
+    with pytest.raises(ModelError, match="in 8 bits on processors only; use --dtype auto"):
+        embedded.load(request(device="cuda"))

@@ -1,0 +1,107 @@
+"""Measure how large the inputs of the enlarging network's convolutions get, and put that into a packed checkpoint.
+
+    python -m vrx.train.peaks --checkpoint FILE --material DIR --out FILE [--clips 240] [--frames 8] [--seed 0]
+
+The clips are those that the network is trained with (`vrx.train.pool`), in all scales.  With these peaks
+(`vrx.networks.embedded.int8`) it runs in 8 bits on processors that are faster so.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vrx.models.embedded.checkpoint import PEAKS, load_networks
+from vrx.networks.embedded.int8 import Peaks
+from vrx.networks.embedded.recurrent import (
+    PIXELS,
+    SLOPE,
+    Block,
+    ClipMotion,
+    PreviousFrame,
+    Propagation,
+    RecurrentNetwork,
+)
+from vrx.train.footage import load_footage, load_photographs
+from vrx.train.pool import Clips, Maker
+from vrx.train.slots import OUTSIDE
+from vrx.weights import checkpoint
+
+AT_ONCE = 4  # clips
+
+
+class Meter:
+    """Watches one direction of the network and keeps the largest values of each channel."""
+
+    def __init__(self, network: Propagation) -> None:
+        self.peaks = Peaks.zero(network)
+        for number, block in enumerate(network.blocks):
+            block.register_forward_pre_hook(lambda block, given, number=number: self.watch(number, block, *given))
+
+    def watch(self, number: int, block: nn.Module, x: Tensor, shift: Tensor) -> None:
+        """What goes into a block [N, C, H, W], and what it makes of it in between."""
+        assert isinstance(block, Block)
+        hidden = F.leaky_relu(block.first(x) + shift[..., None, None], SLOPE)
+        for kept, values in ((self.peaks.stream, x.abs()), (self.peaks.raised, hidden), (self.peaks.lowered, -hidden)):
+            raise_to(kept[number], values)
+
+    def note(self, features: list[Tensor]) -> None:
+        """What comes out, [N, C, H, W] each."""
+        for values in features:
+            raise_to(self.peaks.features, values.abs())
+
+
+def raise_to(kept: Tensor, values: Tensor) -> None:
+    """Raise peaks [C] in place to the largest of [N, C, H, W]."""
+    torch.maximum(kept, values.amax((0, 2, 3)), out=kept)
+
+
+@torch.inference_mode()
+def walk(network: RecurrentNetwork, clips: Clips) -> tuple[list[Tensor], list[Tensor]]:
+    """Run clips through the network; the features of all frames and of the branch for later ones."""
+    low, motion = clips.low.float() / 255, clips.motion.float()
+    before, after = motion[:, 0].clone(), motion[:, 1].clone()
+    before[:, 0], after[:, -1] = OUTSIDE, OUTSIDE
+    empty = low.new_zeros(len(low), network.config.channels, *before.shape[-2:])
+    walked = network(clips.scale, low, clips.levels, PreviousFrame(empty, low[:, 0]), ClipMotion(before, after))
+    return walked.features, walked.later
+
+
+def measure(network: RecurrentNetwork, maker: Maker, count: int) -> dict[str, Tensor]:
+    """The peaks over so many clips, as a checkpoint has them."""
+    assert network.later is not None
+    trunk, later = Meter(network), Meter(network.later)
+    scales = list(PIXELS)
+    for number in range(0, count, AT_ONCE):
+        found = walk(network, maker.make(scales[number // AT_ONCE % len(scales)], AT_ONCE))
+        trunk.note(found[0])
+        later.note(found[1])
+    return {**trunk.peaks.tensors(f"{PEAKS}trunk."), **later.peaks.tensors(f"{PEAKS}later.")}
+
+
+def main() -> None:
+    """Measure, write, read back."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--material", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--clips", type=int, default=240)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    maker = Maker(load_photographs(args.material), load_footage(args.material)[0], args.frames, workers=1)
+    peaks = measure(load_networks(args.checkpoint).enlarging, maker, args.clips)
+    tensors = {name: tensor for name, tensor in load_file(args.checkpoint).items() if not name.startswith(PEAKS)}
+    save_file({**tensors, **peaks}, args.out, checkpoint.read_metadata(args.checkpoint))
+    load_networks(args.out)
+    print("\n".join(f"{name}: {float(peak.amax()):.2f}" for name, peak in peaks.items()))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
