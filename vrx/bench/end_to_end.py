@@ -39,8 +39,8 @@ class Row:
     """One size: frames per second of each stage alone and end to end, and what the processor could do.
 
     `floor_fps` is the rate at which the network's multiplications alone would run at the measured
-    matrix rate, which is that of the number type: what multiplies in 8 bits can be faster.  `gap`: how many times longer
-    the whole takes.  `memory`: peak resident bytes, or of the GPU.
+    matrix rate, which is that of the number type: what multiplies in 8 bits can be faster.  `gap`: how many times
+    longer the whole takes.  `memory`: peak resident bytes, or of the GPU.
     """
 
     width: int
