@@ -208,7 +208,8 @@ NumberType = Annotated[
         "--dtype",
         metavar=choices(Dtype),
         help="Number type of the networks; auto takes the fastest. int8, fp8: weights in 8 bits, half the memory, a "
-        "small loss; fp8, for GPUs from Ada and Hopper on, multiplies so, too.",
+        "small loss; fp8, for GPUs from Ada and Hopper on, multiplies so, too; so does int8 where the embedded model "
+        "upscales on a processor, which auto takes where units for it make that faster.",
         rich_help_panel=MODEL,
     ),
 ]
