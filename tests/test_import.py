@@ -14,5 +14,11 @@ def test_importing_vrx_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_cluster_is_joined_before_torch_is_imported() -> None:
+    code = "import sys, vrx.cluster.start, vrx.pipeline.inputs; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_types_are_for_everybody() -> None:
     assert (Path(vrx.__file__).parent / "py.typed").exists()

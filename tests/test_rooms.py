@@ -27,7 +27,7 @@ WORDS = {
     r"os\.environ": (
         "settings.py",
         "bench/gpu/",  # settings of the processes it starts
-        "cluster/gpus.py",  # what the processes of Ray see
+        "cluster/join.py",  # what the processes of Ray see
     ),
     r"\brich\b": ("cli/",),
     r"sys\.exit": ("cli/",),

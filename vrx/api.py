@@ -58,7 +58,7 @@ def plan(job: Job, watch: Watcher = ignore) -> Plan:
 
 def batch(jobs: Sequence[Job], watch: Watcher = ignore, settings: BatchSettings | None = None) -> Batch:
     """Jobs that run one after the other.  Raises UsageError where their results would replace something."""
-    from vrx.cluster.batch import make_batch
+    from vrx.cluster.start import make_batch
 
     if not all(isinstance(job, Job) for job in jobs):
         raise UsageError("a job must be a vrx.settings.Job", "For one file use vrx.upscale, vrx.deblur or vrx.inpaint")

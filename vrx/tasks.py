@@ -207,7 +207,7 @@ def preview(
     >>> vrx.preview("in.mp4", scale=2, at=[0.1], length=None, vary={"strength": [0, 1]}).path.name
     'in.x2.preview.png'
     """
-    from vrx.cluster.batch import make_batch
+    from vrx.cluster.start import make_batch
 
     check_task(task)
     times = tuple(time for moment in at if (time := to_seconds(moment)) is not None)
@@ -253,7 +253,7 @@ def task_settings(task: Task, own: TaskOptions, options: Options) -> RestoreSett
 
 def run(input: PathLike, output: PathLike | None, restore: RestoreSettings, options: Options) -> RestoreResult:
     """Execute a task.  Raises VrxError."""
-    from vrx.cluster.batch import make_batch
+    from vrx.cluster.start import make_batch
 
     job = make_job(input, output, restore, options)
     with python_hints():

@@ -12,10 +12,14 @@ from tests.cluster.test_crew import FACTS, node
 from tests.pipeline.jobs import make_job
 from vrx.cluster.connect import Actor
 from vrx.cluster.crew import Worker, find_slow
-from vrx.cluster.files import Backlog, FileRun, Task
+from vrx.cluster.files import Backlog, Feeder, FeederSettings, FileRun, Task
 from vrx.cluster.run import count_wanted, estimate_left, find_bound
 from vrx.cluster.units import FileDone, FileUnit
 from vrx.errors import StoppedError
+from vrx.events import ignore
+from vrx.pipeline.pool import ModelPool
+
+SETTINGS = FeederSettings(watch=ignore, fail=lambda *_: None, finished=lambda *_: None, on_worker=lambda job: job)
 
 
 def make_task(folder: Path, frames: int = 240) -> Task:
@@ -44,6 +48,21 @@ def test_the_heaviest_task_comes_first(tmp_path: Path) -> None:
     for task in tasks:
         backlog.put(task)
     assert [backlog.take("a", ["a"]) for _ in range(4)] == [tasks[1], tasks[2], tasks[0], None]
+
+
+def test_files_that_take_no_first_pass_come_first_while_few_tasks_wait(tmp_path: Path) -> None:
+    files = [FileRun(number, make_job(tmp_path / "a.mkv"), None) for number in range(6)]
+    for file, size in zip(files, (60, 50, 40, 30, 20, 10), strict=True):
+        file.bytes = size
+    backlog = Backlog(4)
+    feeder = Feeder(files, backlog, ModelPool(), FACTS.means, replace(SETTINGS, long={0, 1}))
+    order = []
+    for _ in files:
+        file = feeder._pop()
+        order.append(file.number)
+        if file.number > 1:
+            backlog.put(replace(make_task(tmp_path), file=file))
+    assert order == [2, 3, 0, 1, 4, 5]
 
 
 def test_a_failed_task_goes_to_another_worker_while_there_is_one(tmp_path: Path) -> None:

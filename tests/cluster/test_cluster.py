@@ -110,6 +110,7 @@ def test_many_kinds_of_clips_have_the_bytes_of_one_process(cluster: Any, make: M
     check_results(jobs, made, results)
     spans = [e for e in heard if isinstance(e, events.UnitChanged)]
     assert len({e.node for e in spans}) == 2
+    assert {e.input for e in spans if e.span is None} == {jobs[-1].source}  # the only short one
     assert sum(e.span is not None and e.state == "done" for e in spans) > 15
     nodes = [e for e in heard if isinstance(e, events.NodeFinished)]
     restored = [done.result for done in results.values() if isinstance(done.result, RestoreResult)]

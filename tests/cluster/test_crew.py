@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,24 @@ def test_workers_know_the_size_of_an_output_whose_source_they_may_not_see(
     cloud = Cloud(clock, [node("a")], {1: 1000.0})
     crew_of(cloud, monkeypatch, str(clip(size=(64, 48), frames=1))).gather()
     assert cloud.pixels == 128 * 96
+
+
+def test_time_until_workers_are_ready_is_used(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+
+    def steps() -> Iterator[bool]:
+        for _ in range(3):
+            clock.now += 0.1
+            taken.append(clock.now)
+            yield True
+
+    made = crew_of(Cloud(clock, [node("a")], {1: 1005.0, 2: 1005.0}), monkeypatch)
+    made.gather(steps())
+    assert taken == pytest.approx([1000.1, 1000.2, 1000.3])
+    assert clock.now == pytest.approx(1005.0, abs=1)
+    made = crew_of(Cloud(clock, [node("a")], {1: 0.0, 2: 0.0}), monkeypatch)
+    made.gather(steps())
+    assert len(taken) == 5  # a step for each worker that was waited for: none keeps them waiting
 
 
 @pytest.mark.parametrize(("pixels", "model"), [(2560 * 1440, "(relayvsr|stream-diffvsr)"), (64 * 48, "infvsr")])

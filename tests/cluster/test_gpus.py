@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.cluster.conftest import needs_ray
 from vrx import api
 from vrx.batches import BatchSettings
 from vrx.cluster import batch as cluster_batch
-from vrx.cluster import connect
+from vrx.cluster import connect, join, start
 from vrx.cluster.connect import Node, plan_workers
-from vrx.cluster.gpus import VISIBLE, only, share_gpus
+from vrx.cluster.gpus import share_gpus
+from vrx.cluster.join import NICENESS, VISIBLE, environment_of_workers
 from vrx.errors import DeviceError, InputError, UsageError, VrxError
 from vrx.pipeline import devices
 from vrx.pipeline.jobs import JobResult
@@ -129,7 +131,7 @@ def test_only_the_named_gpus_are_seen(monkeypatch: pytest.MonkeyPatch, view: str
     monkeypatch.delenv(VISIBLE, raising=False)
     if view is not None:
         monkeypatch.setenv(VISIBLE, view)
-    with only((1, 2)):
+    with environment_of_workers((1, 2)):
         assert os.environ[VISIBLE] == seen
     assert os.environ.get(VISIBLE) == view
 
@@ -143,12 +145,13 @@ def test_python_shares_gpus_too(monkeypatch: pytest.MonkeyPatch, clip: ClipMaker
     ]
 
     class OneJob(cluster_batch.ClusterBatch):
-        def __init__(self, jobs: Sequence[Job], _watch: object, settings: BatchSettings) -> None:
+        def __init__(self, jobs: Sequence[Job], _watch: object, settings: BatchSettings, _: object) -> None:
             assert ([job.model.device for job in jobs], settings.gpus) == (["cuda"], (0, 1))
 
         def restore_all(self) -> dict[int, JobResult]:
             return {0: JobResult(outcomes.pop(0), 1.0)}
 
+    monkeypatch.setattr(start, "connect", lambda *_: nullcontext("this machine"))
     monkeypatch.setattr(cluster_batch, "ClusterBatch", OneJob)
     path = clip("in.mkv", frames=2)
     assert package.upscale(path, device="all").path == Path("a.mkv")
@@ -156,6 +159,19 @@ def test_python_shares_gpus_too(monkeypatch: pytest.MonkeyPatch, clip: ClipMaker
         package.upscale(path, device="cuda:0,cuda:1")
     with pytest.raises(DeviceError, match="cuda:2 is not available"):
         package.preview(path, device="cuda:0,cuda:2")
+
+
+@pytest.mark.parametrize(("wanted", "seen"), [(None, "0"), ("7", "7")])
+def test_workers_have_the_priority_of_a_plain_run(
+    monkeypatch: pytest.MonkeyPatch, wanted: str | None, seen: str
+) -> None:
+    monkeypatch.delenv(NICENESS, raising=False)
+    if wanted is not None:
+        monkeypatch.setenv(NICENESS, wanted)
+    with environment_of_workers():
+        assert os.environ[NICENESS] == seen
+        assert VISIBLE not in os.environ
+    assert os.environ.get(NICENESS) == wanted
 
 
 @needs_ray
@@ -169,7 +185,7 @@ def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.M
         def sees(self) -> str:
             return os.environ[VISIBLE]
 
-    with connect.connect("local", ship=False, gpus=(1, 3)):
+    with join.connect("local", ship=False, gpus=(1, 3)):
         assert [node.gpus for node in connect.find_nodes()] == [2]
         made = ray.remote(Seer).options(num_gpus=1, num_cpus=0)
         actors: list[Any] = [made.remote() for _ in range(2)]
@@ -180,7 +196,8 @@ def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.M
 @pytest.mark.usefixtures("two_gpus")
 def test_a_batch_is_handed_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     handed: list[tuple[Sequence[Job], BatchSettings]] = []
-    monkeypatch.setattr(cluster_batch, "ClusterBatch", lambda jobs, _watch, settings: handed.append((jobs, settings)))
+    monkeypatch.setattr(start, "connect", lambda *_: nullcontext("this machine"))
+    monkeypatch.setattr(cluster_batch, "ClusterBatch", lambda jobs, _, settings, __: handed.append((jobs, settings)))
     api.batch(jobs_on("cuda:0,cuda:1"))
     ((jobs, settings),) = handed
     assert settings.gpus == (0, 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -17,26 +17,23 @@ from vrx.batches import BatchSettings
 from vrx.cluster import connect
 from vrx.cluster.cost import Rates, counts_for, find_limit, measure_disk, simulate
 from vrx.cluster.crew import Crew, difference_of
-from vrx.cluster.gpus import share_gpus
 from vrx.cluster.probe import SLOW, measure_file
 from vrx.cluster.record import BatchRecord
 from vrx.cluster.run import Run, Setup
 from vrx.cluster.shipping import size_of, source_size
+from vrx.cluster.start import Joined
 from vrx.cluster.units import Facts
 from vrx.cluster.worker import versions
 from vrx.errors import StoppedError, UsageError, VrxError
 from vrx.events import Fact, Note, Watcher, format_count
 from vrx.files import format_bytes
 from vrx.pipeline.batch import Batch
-from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.jobs import JobResult, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY
-from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, memory_needed
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
 from vrx.pipeline.run import RestoreResult
-from vrx.pipeline.same_names import name_apart
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans.result import divisible
@@ -47,24 +44,24 @@ logger = logging.getLogger(__name__)
 
 
 class ClusterBatch(Batch):
-    """As `Batch`, on the cluster of the settings.  Raises UsageError and DeviceError where that cannot be used."""
+    """As `Batch`, on a cluster that was joined, and is left at the end.
 
-    def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings) -> None:
-        assert settings.ray is not None
-        check_jobs(jobs, settings)
+    Raises UsageError and DeviceError where it cannot be used.
+    """
+
+    def __init__(self, jobs: Sequence[Job], watch: Watcher, settings: BatchSettings, joined: Joined) -> None:
         self._stops: list[events.Stopped] = []
-        self._cluster = ExitStack()
-        pool, begin = ModelPool(), perf_counter()
+        self._cluster, self._long = joined.leave, set[int]()
+        pool = ModelPool()
         try:
-            where = self._cluster.enter_context(connect.connect(settings.ray, settings.ship, settings.gpus))
             nodes = connect.find_nodes()
             model = jobs[0].model
             need = connect.plan_workers(nodes, memory_of(jobs), model.threads, model.device)
             template = absolute(replace(jobs[0], model=replace(jobs[0].model, threads=need.threads)))
             self._threads = need.threads
             self._crew = Crew(need, template, watch, shared=not settings.ship)
-            self._crew.gather()
-            self._starting = perf_counter() - begin
+            self._crew.gather(self._look_ahead(jobs))
+            self._starting = perf_counter() - joined.begin
             assert self._crew.first is not None
             self._facts = self._crew.first
             self._check_driver(self._facts)
@@ -73,7 +70,7 @@ class ClusterBatch(Batch):
                 known, device = ModelPool().select(named, job.restore), torch.device(self._facts.means.device)
                 pool.keep(job.model, job.restore, Selection(known.entry, known.catalogue, device))
             super().__init__(jobs, watch, settings, pool)
-            self._announce(where)
+            self._announce(joined.where)
         except BaseException:
             self.close()
             raise
@@ -83,6 +80,19 @@ class ClusterBatch(Batch):
         if hasattr(self, "_crew"):
             self._crew.kill()
         self._cluster.close()
+
+    def _look_ahead(self, jobs: Sequence[Job]) -> Iterator[bool]:
+        """Note which files are long, one a step, the largest first: else a worker has to find out, and gives it back.
+
+        What cannot be read is said when it is its turn.
+        """
+        pool = ModelPool()
+        for number in sorted(range(len(jobs)), key=lambda number: -source_size(jobs[number])):
+            with suppress(VrxError), Session(jobs[number], events.ignore, pool) as session:
+                session.open()
+                if divisible(session, SEGMENT_FRAMES):
+                    self._long.add(number)
+            yield True
 
     def _check_driver(self, facts: Facts) -> None:
         here = replace(facts, versions=versions())
@@ -191,6 +201,7 @@ class ClusterBatch(Batch):
             pool=self._pool,
             means=self._facts.means,
             on_worker=self._on_worker,
+            long=self._long,
             ships=self._settings.ship,
             results=self.results,
             stops=self._stops,
@@ -234,15 +245,6 @@ class ClusterBatch(Batch):
         return self.results
 
 
-def make_batch(jobs: Sequence[Job], watch: Watcher, settings: BatchSettings | None) -> Batch:
-    """A batch on the cluster of the settings, on the GPUs that --device names, or in this process.
-
-    Raises UsageError, OutputError and DeviceError.
-    """
-    jobs, settings = share_gpus(jobs, settings)
-    return ClusterBatch(jobs, watch, settings) if settings and settings.ray else Batch(jobs, watch, settings)
-
-
 def spans_of(session: Session) -> list[int]:
     """The lengths of the spans of an open session, in frames."""
     found = group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)
@@ -271,24 +273,6 @@ def absolute(job: Job) -> Job:
     if selection.scenes not in ("auto", "off"):
         selection = replace(selection, scenes=str(Path(selection.scenes).absolute()))
     return replace(job, source=str(Path(job.source).absolute()), restore=restore, selection=selection)
-
-
-def check_jobs(jobs: Sequence[Job], settings: BatchSettings) -> None:
-    """Refuse pipes, previews, options of runs on one machine, and results that replace something.
-
-    All of it is known without a cluster, which takes a while to join.  Raises UsageError and OutputError.
-    """
-    option = "--device with several GPUs" if len(settings.gpus) > 1 else "--ray"
-    if settings.jobs > 1:
-        hint = "Remove --jobs: there are as many workers as cores and memory allow; with more --threads there are fewer"
-        raise UsageError(f"{option} and --jobs are mutually exclusive", hint)
-    if any(job.source == "-" or job.output.path == "-" for job in jobs):
-        raise UsageError(f"{option} and pipes are mutually exclusive", "Name the input, and the result with -o")
-    if any(job.preview is not None for job in jobs):
-        raise UsageError(f"{option} and previews are mutually exclusive", "Remove one of them")
-    prepared = [settings.prepare(job) for job in jobs]
-    named, _ = name_apart(prepared, lambda job: [find_destination(job, Path(job.source), job.model.name)])
-    refuse_clashes([(job, file) for job, files in named for file in files])
 
 
 def memory_of(jobs: Sequence[Job]) -> int:

@@ -1,24 +1,14 @@
-"""Ray itself: a cluster joined or started, its nodes, and actors on them."""
+"""Nodes of the cluster that was joined, and actors on them."""
 
 from __future__ import annotations
 
 import logging
-import signal
-import socket
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vrx.cluster.gpus import only
 from vrx.cluster.worker import VrxWorker
-from vrx.errors import DeviceError, UsageError
-from vrx.media.signals import SIGNALS
 from vrx.settings import Job
-
-logger = logging.getLogger(__name__)
-CONNECT_SECONDS = 5.0
-LOCAL_STORE = 256 << 20  # bytes of the object store that is started here: without --ship only messages are in it
 
 
 @dataclass(frozen=True)
@@ -59,83 +49,6 @@ def plan_workers(nodes: Sequence[Node], memory: int, threads: int | None, device
         rooms = [(node.cpus, node.memory // max(1, memory)) for node in nodes]
         threads = max([1, *(int(-(-cpus // room)) for cpus, room in rooms if room >= 1)])
     return Need(threads, memory)
-
-
-def load_ray(what: str) -> Any:
-    """Ray, which is an extra that `what` needs.  Raises UsageError where it is not installed."""
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(f"{what} Ray, which is not installed", 'Install it with: pip install "vrx[ray]"') from error
-    return ray
-
-
-@contextmanager
-def connect(address: str, ship: bool, gpus: Sequence[int] = ()) -> Iterator[str]:
-    """A cluster by its address, `local` for one on this machine only, `auto` for the one that is found, else that.
-
-    `gpus`: the only ones that a local one has, () for all.  Gives what was joined, in words.  All that was started is
-    gone afterwards.  Raises UsageError without Ray, and DeviceError where no cluster answers.
-    """
-    ray = load_ray("several GPUs need" if len(gpus) > 1 else "--ray needs")
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray sets one of its own
-    silence(ray)
-    try:
-        yield join(ray, address, ship, gpus)
-    finally:
-        ray.shutdown()
-        restore(handlers)
-
-
-def silence(ray: Any) -> None:
-    """Keep what Ray reports of lost processes off standard output, where events are; it has no setting for that."""
-    printer = getattr(getattr(ray, "_private", None), "worker", None)
-    if printer is not None and hasattr(printer, "print_to_stdstream"):
-        printer.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("%s", data.get("lines"))
-
-
-def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
-    """Connect to a cluster, or start one; see `connect`."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "ignore_reinit_error": False}
-    here = {"address": "local", "include_dashboard": False} | ({} if ship else {"object_store_memory": LOCAL_STORE})
-    try:
-        if address == "local":
-            with only(gpus) if gpus else nullcontext():
-                ray.init(**here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
-            return "this machine"
-        if address == "auto":
-            try:
-                ray.init(address="auto", **quiet)
-            except ConnectionError:
-                ray.init(**here, **quiet)
-                return "this machine (no cluster was found)"
-        else:
-            knock(address)
-            ray.init(address=address, **quiet)
-        return f"the cluster at {ray.get_runtime_context().gcs_address}"
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()
-        raise DeviceError(
-            f"cannot join a Ray cluster at {address}: {reason[0] if reason else type(error).__name__}",
-            "See what runs there with: ray status --address ADDRESS; or use --ray local",
-        ) from error
-    finally:
-        restore(handlers)
-
-
-def knock(address: str) -> None:
-    """See whether anything listens at HOST:PORT: Ray's own client waits long, and may end the process."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "//" not in address:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-
-
-def restore(handlers: dict[int, Any]) -> None:
-    """Set signal handlers as they were."""
-    for number, handler in handlers.items():
-        if handler is not None:
-            signal.signal(number, handler)
 
 
 def find_nodes() -> list[Node]:

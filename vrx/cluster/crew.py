@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
@@ -79,17 +79,18 @@ class Crew:
         self.nodes: dict[str, Node] = {}
         self.first: Facts | None = None
 
-    def gather(self) -> None:
+    def gather(self, meanwhile: Iterable[bool] = ()) -> None:
         """Wait until all workers are ready that there is room for, or some after a time, and compare them.
 
-        Raises DeviceError where there is no room for any, and VrxError.
+        While none is, steps of `meanwhile` are taken, each True.  Raises DeviceError where there is no room for any,
+        and VrxError.
         """
         self.look()
         if not self.asked:
             raise DeviceError(*no_room(self._need, list(self.nodes.values())))
-        begin, failed, arrived = monotonic(), {}, []
+        begin, failed, arrived, steps = monotonic(), {}, [], iter(meanwhile)
         while self.asked:
-            worker, error = self._next_arrival(1.0)
+            worker, error = self._next_arrival(0.0 if next(steps, False) else 1.0)
             if worker is not None:
                 arrived.append(worker)
             if error is not None:

@@ -269,13 +269,22 @@ class Feeder:
             self._backlog.check()
             if self._long:
                 return self._long.popleft(), True
-            return (self._pending.popleft(), False) if self._pending else None
+            return (self._pop(), False) if self._pending else None
+
+    def _pop(self) -> FileRun:
+        """The largest file that is left; while few tasks wait, one that takes no first pass, if there is any."""
+        largest = self._pending[0]
+        if len(self._backlog) < self._backlog.bound // 2:
+            largest = next((file for file in self._pending if file.number not in self._settings.long), largest)
+        self._pending.remove(largest)
+        return largest
 
     def _feed(self, file: FileRun, long: bool) -> None:
         file.begin = perf_counter() if not long else file.begin
         destination = file.destination
         assert destination is not None
         published_before = published.find(destination.path) is not None
+        long = long or file.number in self._settings.long
         if not long and not destination.sequence and file.bytes <= LARGE and not published_before:
             if file.job.output.skip_existing and destination.existing():
                 self._settings.finished(file, RestoreResult(destination.path, 0, 0, 0.0, skipped=True))
@@ -356,13 +365,17 @@ class Feeder:
 
 @dataclass(frozen=True, kw_only=True)
 class FeederSettings:
-    """How a feeder tells what it finds; `ships`: whether files travel; `on_worker` makes a job that of a worker."""
+    """How a feeder tells what it finds; `ships`: whether files travel; `on_worker` makes a job that of a worker.
+
+    `long` are the numbers of files that are known to be.
+    """
 
     watch: Watcher
     fail: Callable[[FileRun, VrxError], None]
     finished: Callable[[FileRun, RestoreResult], None]
     on_worker: Callable[[Job], Job]
     ships: bool = False
+    long: Collection[int] = ()
 
 
 def started(file: FileRun, session: Session, means: Means) -> events.Started:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from vrx.batches import BatchSettings
 from vrx.errors import UsageError
 from vrx.pipeline.devices import gpu_numbers, is_several
 from vrx.settings import Job
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def share_gpus(jobs: Sequence[Job], settings: BatchSettings | None) -> tuple[Sequence[Job], BatchSettings | None]:
@@ -40,18 +36,3 @@ def share_gpus(jobs: Sequence[Job], settings: BatchSettings | None) -> tuple[Seq
 def on_device(jobs: Sequence[Job], device: str) -> list[Job]:
     """The same jobs on a device."""
     return [replace(job, model=replace(job.model, device=device)) for job in jobs]
-
-
-@contextmanager
-def only(gpus: Sequence[int]) -> Iterator[None]:
-    """Processes that are started meanwhile see these GPUs only, those of this process's own view by their numbers."""
-    before = os.environ.get(VISIBLE)
-    view = before.split(",") if before else None
-    os.environ[VISIBLE] = ",".join(view[gpu] if view else str(gpu) for gpu in gpus)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[VISIBLE]
-        else:
-            os.environ[VISIBLE] = before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Setup:
     """What a run has: its jobs and where their results go, its crew and its model, and where it leaves what came of it.
 
     After the `deadline` no task is begun.  `on_worker` makes a job one of a worker; `ships`: files travel through the
-    cluster.
+    cluster.  `long` are the numbers of files that are known to be.
     """
 
     jobs: Sequence[Job]
@@ -57,6 +57,7 @@ class Setup:
     means: Means
     on_worker: Callable[[Job], Job]
     ships: bool
+    long: Collection[int]
     results: dict[int, JobResult]
     stops: list[events.Stopped]
 
@@ -79,6 +80,7 @@ class Run:
             finished=lambda file, result: self._ended.put((file, result)),
             on_worker=setup.on_worker,
             ships=setup.ships,
+            long=setup.long,
         )
         self._feeder = Feeder(self._files, self._backlog, setup.pool, setup.means, settings)
         self._joining: dict[Future[RestoreResult], FileRun] = {}

@@ -1,0 +1,119 @@
+"""A Ray cluster, joined or started.  Torch is not imported for it: it is while Ray starts, see `start.py`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from vrx.errors import DeviceError, UsageError
+from vrx.media.signals import SIGNALS
+
+logger = logging.getLogger(__name__)
+CONNECT_SECONDS = 5.0
+LOCAL_STORE = 256 << 20  # bytes of the object store that is started here: without --ship only messages are in it
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+NICENESS = "RAY_worker_niceness"  # 15 by default: beside other work, workers would hardly get on
+
+
+def load_ray(what: str) -> Any:
+    """Ray, which is an extra that `what` needs.  Raises UsageError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(f"{what} Ray, which is not installed", 'Install it with: pip install "vrx[ray]"') from error
+    return ray
+
+
+@contextmanager
+def connect(address: str, ship: bool, gpus: Sequence[int] = ()) -> Iterator[str]:
+    """A cluster by its address, `local` for one on this machine only, `auto` for the one that is found, else that.
+
+    `gpus`: the only ones that a local one has, () for all.  Gives what was joined, in words.  All that was started is
+    gone afterwards.  Raises UsageError without Ray, and DeviceError where no cluster answers.
+    """
+    ray = load_ray("several GPUs need" if len(gpus) > 1 else "--ray needs")
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray sets one of its own
+    silence(ray)
+    try:
+        yield join(ray, address, ship, gpus)
+    finally:
+        ray.shutdown()
+        restore(handlers)
+
+
+def silence(ray: Any) -> None:
+    """Keep what Ray reports of lost processes off standard output, where events are; it has no setting for that."""
+    printer = getattr(getattr(ray, "_private", None), "worker", None)
+    if printer is not None and hasattr(printer, "print_to_stdstream"):
+        printer.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("%s", data.get("lines"))
+
+
+def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
+    """Connect to a cluster, or start one; see `connect`."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "ignore_reinit_error": False}
+    here = {"address": "local", "include_dashboard": False} | ({} if ship else {"object_store_memory": LOCAL_STORE})
+    try:
+        if address == "local":
+            with environment_of_workers(gpus):
+                ray.init(**here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
+            return "this machine"
+        if address == "auto":
+            try:
+                ray.init(address="auto", **quiet)
+            except ConnectionError:
+                with environment_of_workers():
+                    ray.init(**here, **quiet)
+                return "this machine (no cluster was found)"
+        else:
+            knock(address)
+            ray.init(address=address, **quiet)
+        return f"the cluster at {ray.get_runtime_context().gcs_address}"
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()
+        raise DeviceError(
+            f"cannot join a Ray cluster at {address}: {reason[0] if reason else type(error).__name__}",
+            "See what runs there with: ray status --address ADDRESS; or use --ray local",
+        ) from error
+    finally:
+        restore(handlers)
+
+
+@contextmanager
+def environment_of_workers(gpus: Sequence[int] = ()) -> Iterator[None]:
+    """Processes that are started meanwhile see these GPUs only, those of this process's own view by their numbers.
+
+    Workers have the priority of this process, unless the user says otherwise.
+    """
+    before = {name: os.environ.get(name) for name in (VISIBLE, NICENESS)}
+    view = (before[VISIBLE] or "").split(",") if before[VISIBLE] else None
+    if gpus:
+        os.environ[VISIBLE] = ",".join(view[gpu] if view else str(gpu) for gpu in gpus)
+    os.environ.setdefault(NICENESS, "0")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def knock(address: str) -> None:
+    """See whether anything listens at HOST:PORT: Ray's own client waits long, and may end the process."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "//" not in address:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+
+
+def restore(handlers: dict[int, Any]) -> None:
+    """Set signal handlers as they were."""
+    for number, handler in handlers.items():
+        if handler is not None:
+            signal.signal(number, handler)
