@@ -16,14 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.embedded.recurrent import SLOPE, Block, Propagation, RecurrentNetwork
+from vrx.networks.embedded.recurrent import BAND, SLOPE, Block, Propagation, RecurrentNetwork
 
 WEIGHTS = 127  # steps from zero to the largest weight
 SHARE = 0.5  # of a peak that has steps: the few values beyond it cost less than wider steps for all
 MIDDLE = 128  # stands for zero where both signs are alike
 LOW = 24  # stands for zero behind an activation, which leaves a tenth of what is negative
 HIGHEST = 255
-BAND = 1 << 18  # numbers that go to whole ones together
 LEAST = 1e-3  # of a network's largest peak that a channel counts with
 
 
@@ -135,16 +134,19 @@ def to_bytes(x: Tensor, zero: int, prepare: Callable[[Tensor], Tensor]) -> Tenso
     whole = torch.empty_like(x, dtype=torch.int8)
     rows = max(1, BAND // (x.shape[1] * x.shape[3]))
     for band, target in zip(x.split(rows, 2), whole.split(rows, 2), strict=True):
-        target.copy_(prepare(band).round_().clamp_(-zero, HIGHEST - zero).sub_(MIDDLE - zero))
+        steps = prepare(band).round_().clamp_(-zero, HIGHEST - zero)
+        target.copy_(steps.sub_(MIDDLE - zero) if zero != MIDDLE else steps)
     return whole.bitwise_xor_(-MIDDLE).view(torch.uint8)
 
 
 def narrow_network(network: RecurrentNetwork, peaks: Peaks, later: Peaks) -> None:
-    """Have all convolutions but the first and the last in 8 bits, on a processor, once the network is placed there.
+    """Have all convolutions but the first ones in 8 bits, on a processor, once the network is placed there.
 
     `peaks` of the trunk, and of its branch for later frames.
     """
     narrow_propagation(network, peaks)
+    for scale, head in network.heads.items():
+        network.heads[scale] = Int8Conv2d(cast(nn.Conv2d, head), peaks.features)
     if network.later is not None and network.combine is not None:
         narrow_propagation(network.later, later)
         network.register_module("combine", Int8Conv2d(network.combine, later.features))
