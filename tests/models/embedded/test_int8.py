@@ -12,13 +12,14 @@ from vrx.models.components import Components
 from vrx.models.embedded import model as embedded
 from vrx.models.embedded.checkpoint import FAMILY_NAME, PEAKS, load_networks
 from vrx.models.family import BuildRequest
-from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d
+from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d, multiplies_rightly
 from vrx.networks.embedded.recurrent import RecurrentNetwork
 from vrx.settings import ModelSettings
 from vrx.weights import checkpoint
 from vrx.weights.hashes import packaged_path
 
 SHIPPED = packaged_path("embedded.safetensors")
+pytestmark = pytest.mark.skipif(not multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 
 
 def request(path: Path = SHIPPED, dtype: str = "auto", device: str = "cpu") -> BuildRequest:

@@ -15,6 +15,7 @@ from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d, Peaks, narrow_netw
 from vrx.networks.embedded.recurrent import Block, Neighbors, PreviousFrame, RecurrentNetwork
 
 SHIPPED = Path(int8.__file__).parents[2] / "data" / "embedded.safetensors"
+pytestmark = pytest.mark.skipif(not int8.multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 
 
 def steps(peak: Tensor, count: int) -> Tensor:
