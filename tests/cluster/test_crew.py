@@ -26,12 +26,12 @@ from vrx.cluster.worker import VrxWorker
 from vrx.errors import DeviceError, Exit, ModelError, UsageError
 from vrx.pipeline import pool
 from vrx.pipeline.spans.result import Means
-from vrx.settings import RestoreSettings, Task
+from vrx.settings import Dtype, Job, RestoreSettings, Task
 from vrx.weights.download import Downloader
 
 GB = 10**9
 MEANS = Means(model="embedded", checkpoint="a 1", device="cpu", dtype="fp32")
-FACTS = Facts(host="a", pid=1, means=MEANS, versions={"vrx": "1", "torch": "2.13"})
+FACTS = Facts(host="a", pid=1, means=MEANS, network_type="fp32", versions={"vrx": "1", "torch": "2.13"})
 
 
 def node(name: str, cpus: float = 8, gpus: float = 0, memory: float = 16 * GB) -> Node:
@@ -73,6 +73,7 @@ def test_no_room_says_what_is_needed() -> None:
         (replace(FACTS, versions={"vrx": "1", "torch": "2.12"}), "torch 2.13 and 2.12"),
         (replace(FACTS, means=replace(MEANS, dtype="bf16")), "dtype fp32 and bf16"),
         (replace(FACTS, means=replace(MEANS, checkpoint="b 2")), "checkpoint a 1 and b 2"),
+        (replace(FACTS, network_type="bf16"), "dtype of its networks fp32 and bf16"),
     ],
 )
 def test_nodes_that_differ_are_named(other: Facts, words: str) -> None:
@@ -144,13 +145,15 @@ class Cloud:
         self.clock, self.nodes, self.arrives, self.asked, self.looks = clock, nodes, arrives, 0, 0
         self.lost: set[int] = set()
         self.pixels = 0
+        self.jobs: list[Job] = []
 
     def find_nodes(self) -> list[Node]:
         self.looks += 1
         return list(self.nodes)
 
-    def hire(self, name: str, need: Need, job: object, shared: bool, pixels: int) -> Actor:
+    def hire(self, name: str, need: Need, job: Job, shared: bool, pixels: int) -> Actor:
         self.asked += 1
+        self.jobs.append(job)
         self.pixels = pixels
         return Actor(handle=None, ready=self.asked, place="a")
 
@@ -174,11 +177,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def crew_of(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, source: str = "a.mkv") -> Crew:
+def crew_of(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, source: str = "a.mkv", dtype: Dtype = "auto") -> Crew:
     """A crew of workers that take four of a node's eight cores."""
     for name in ("find_nodes", "hire", "wait", "get"):
         monkeypatch.setattr(connect, name, getattr(cloud, name))
-    return Crew(Need(4, GB), make_job(source), events.ignore)
+    job = make_job(source)
+    return Crew(Need(4, GB), replace(job, model=replace(job.model, dtype=dtype)), events.ignore)
 
 
 def test_a_run_begins_a_minute_after_its_first_workers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +216,39 @@ def test_time_until_workers_are_ready_is_used(clock: Clock, monkeypatch: pytest.
     made = crew_of(Cloud(clock, [node("a")], {1: 0.0, 2: 0.0}), monkeypatch)
     made.gather(steps())
     assert len(taken) == 5  # a step for each worker that was waited for: none keeps them waiting
+
+
+INT8 = replace(FACTS, means=replace(MEANS, dtype="int8"))
+IN_BF16 = replace(FACTS, means=replace(MEANS, dtype="bf16"), network_type="bf16")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "facts", "expected"),
+    [
+        ("auto", (INT8, INT8), "int8"),
+        ("auto", (INT8, FACTS), "fp32"),
+        ("auto", (FACTS, INT8), "fp32"),
+        ("int8", (INT8, FACTS), "dtype int8 and fp32"),
+        ("auto", (INT8, IN_BF16), "dtype fp32 and bf16"),
+    ],
+)
+def test_processors_that_would_differ_in_8_bits_alone_do_without(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, wanted: Dtype, facts: tuple[Facts, Facts], expected: str
+) -> None:
+    cloud = Cloud(clock, [node("a")], {1: 0.0, 2: 0.0})
+    monkeypatch.setattr(cloud, "get", lambda reference: facts[reference - 1] if reference in (1, 2) else reference)
+    made = crew_of(cloud, monkeypatch, dtype=wanted)
+    if " " in expected:
+        with pytest.raises(UsageError, match=expected):
+            made.gather()
+        return
+    made.gather()
+    assert made.first is not None
+    assert {made.first.means.dtype, *(worker.facts.means.dtype for worker in made.ready)} == {expected}
+    made.dismiss(made.ready[0])
+    made.update()
+    later = "auto" if expected == "int8" else expected  # so that one that comes later has no other choice
+    assert cloud.jobs[-1].model.dtype == later
 
 
 @pytest.mark.parametrize(("pixels", "model"), [(2560 * 1440, "(relayvsr|stream-diffvsr)"), (64 * 48, "infvsr")])

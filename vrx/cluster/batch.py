@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from time import perf_counter
 
@@ -28,6 +29,7 @@ from vrx.errors import StoppedError, UsageError, VrxError
 from vrx.events import Fact, Note, Watcher, format_count
 from vrx.files import format_bytes
 from vrx.pipeline.batch import Batch
+from vrx.pipeline.devices import weight_format
 from vrx.pipeline.jobs import JobResult, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY
 from vrx.pipeline.plan import Plan, memory_needed
@@ -68,7 +70,9 @@ class ClusterBatch(Batch):
             for job in jobs:
                 named = replace(job.model, name=self._facts.means.model, prefer="auto", device="cpu")
                 known, device = ModelPool().select(named, job.restore), torch.device(self._facts.means.device)
-                pool.keep(job.model, job.restore, Selection(known.entry, known.catalogue, device))
+                alike = device.type == "cpu" and known.fit.quantized == weight_format(self._facts.means.dtype)
+                chosen = replace(known, notes=()) if alike else Selection(known.entry, known.catalogue, device)
+                pool.keep(job.model, job.restore, chosen)
             super().__init__(jobs, watch, settings, pool)
             self._announce(joined.where)
         except BaseException:
@@ -131,7 +135,7 @@ class ClusterBatch(Batch):
     def _predict(self, plans: Sequence[Plan | VrxError]) -> Note | None:
         """What the cost model says, from spans that are found for it now; None where a model's speed is not known."""
         files: list[list[int]] = []
-        seconds, scanned, opened, size, frames = 0.0, 0.0, 0.0, 0.0, 0
+        seconds, scanned, passed, opened, size, frames = 0.0, 0.0, 0, 0.0, 0.0, 0
         for job, plan in zip(self.jobs, plans, strict=True):
             if isinstance(plan, VrxError) or not is_work(plan):
                 continue
@@ -142,8 +146,10 @@ class ClusterBatch(Batch):
                 session.open()
                 ready = perf_counter()
                 files.append(spans_of(session))
-                opened, scanned = opened + ready - begin, scanned + perf_counter() - ready
+                opened += ready - begin
             found = sum(files[-1])
+            if found > SEGMENT_FRAMES:
+                scanned, passed = scanned + perf_counter() - ready, passed + found
             frames, seconds = frames + found, seconds + plan.seconds * found / plan.frames
             pixels = plan.target_size[0] * plan.target_size[1] / (plan.source_size[0] * plan.source_size[1])
             size += source_size(job) * pixels
@@ -154,7 +160,7 @@ class ClusterBatch(Batch):
         whole, loading = self._probe(plans, opened, seconds / frames)
         rates = Rates(
             restore=frames / seconds * min(1.0, self._threads / threads),
-            scan=frames / scanned,
+            scan=passed / scanned if passed else inf,
             disk=measure_disk(Path(tempfile.gettempdir())),
             frame_bytes=size / frames,
             start=self._starting + loading,
@@ -246,10 +252,12 @@ class ClusterBatch(Batch):
 
 
 def spans_of(session: Session) -> list[int]:
-    """The lengths of the spans of an open session, in frames."""
-    found = group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)
-    lengths = [span.frames for span in found]
-    return lengths if divisible(session, SEGMENT_FRAMES) else [sum(lengths)]
+    """The lengths of the spans of an open session, in frames.  One that is not divided is not read for it."""
+    whole = not divisible(session, SEGMENT_FRAMES)
+    if whole and session.frames is not None:
+        return [session.frames]
+    lengths = [span.frames for span in group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)]
+    return [sum(lengths)] if whole else lengths
 
 
 def is_work(plan: Plan | VrxError) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import inf
 from time import monotonic, perf_counter
@@ -102,10 +102,24 @@ class Crew:
             raise fail_together(failed)
         if not arrived:
             raise DeviceError("no worker of the cluster became ready", "See: ray status")
+        self._agree(arrived)
         check_alike(arrived)
         self.first = arrived[0].facts
         for worker in arrived:
             self._welcome(worker)
+
+    def _agree(self, workers: Sequence[Worker]) -> None:
+        """Have none work in 8 bits where only some of the processors do by themselves, and the type was left open."""
+        kinds = {worker.facts.means.dtype for worker in workers}
+        if len(kinds) == 1 or "int8" not in kinds or self._job.model.dtype != "auto":
+            return
+        if any(worker.facts.means.device != "cpu" for worker in workers):
+            return  # a GPU has 8 bits where its memory is too small for others
+        for worker in workers:
+            means = replace(worker.facts.means, dtype=worker.facts.network_type)
+            worker.facts = replace(worker.facts, means=means)
+        first = workers[0].facts.network_type
+        self._job = replace(self._job, model=replace(self._job.model, dtype=first))  # of those that come later
 
     def look(self, wanted: float = inf) -> None:
         """Ask for as many workers as there is room for, up to as many as are `wanted`; new nodes get theirs."""
@@ -263,6 +277,8 @@ def difference_of(one: Facts, other: Facts) -> str:
     pairs = [(name, one.versions.get(name), other.versions.get(name)) for name in one.versions | other.versions]
     for name in ("model", "checkpoint", "device", "dtype"):
         pairs.append((name, getattr(one.means, name), getattr(other.means, name)))
+    if one.means.dtype == other.means.dtype:
+        pairs.append(("dtype of its networks", one.network_type, other.network_type))
     return ", ".join(f"{name} {first} and {second}" for name, first, second in pairs if first != second)
 
 

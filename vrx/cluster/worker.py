@@ -96,7 +96,13 @@ class VrxWorker:
                 device=chosen.device.type,
                 dtype=name_dtype(dtype, chosen.fit.quantized or weight_format(job.model.dtype)),
             )
-            return Facts(host=socket.gethostname(), pid=os.getpid(), means=means, versions=versions())
+            return Facts(
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                means=means,
+                network_type=name_dtype(dtype),
+                versions=versions(),
+            )
         except VrxError as error:
             return error
         except Exception as error:  # noqa: BLE001 - the driver tells it, with the name of the node

@@ -20,10 +20,10 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans import result
 from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
-from vrx.pipeline.spans.result import local_means, restore_in_spans
+from vrx.pipeline.spans.result import Means, local_means, restore_in_spans
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
 from vrx.scenes.detect import Boundary
-from vrx.settings import Dtype, Job, RestoreSettings, Task
+from vrx.settings import Dtype, Job, ModelSettings, RestoreSettings, Task
 
 SIZE = (32, 24)
 
@@ -150,6 +150,20 @@ def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
     api.restore(job)
     restore_in_spans(replace(job, output=replace(job.output, path=str(clip.folder / "parts.mkv"))))
     assert (read(clip.folder / "whole.mkv").frames == read(clip.folder / "parts.mkv").frames).all()
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "wanted", "expected"),
+    [
+        ("cpu", "int8", "auto", "auto"),  # each processor takes it by itself, if the checkpoint has its peaks
+        ("cpu", "int8", "int8", "int8"),
+        ("cpu", "bf16", "auto", "bf16"),
+        ("cuda", "int8", "auto", "int8"),
+    ],
+)
+def test_means_name_the_number_type_that_was_chosen(device: str, dtype: Dtype, wanted: Dtype, expected: str) -> None:
+    means = Means(model="embedded", checkpoint="a 1", device=device, dtype=dtype)
+    assert means.settings(ModelSettings(dtype=wanted)).dtype == expected
 
 
 @pytest.mark.parametrize("dtype", ["int8", "fp8"])

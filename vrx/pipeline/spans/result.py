@@ -43,9 +43,13 @@ class Means:
     dtype: Dtype
 
     def settings(self, model: ModelSettings) -> ModelSettings:
-        """The settings that name these means, and leave nothing to choose."""
+        """The settings that name these means, and leave nothing to choose.
+
+        But for 8 bits that a processor takes by itself: it takes them again, where the checkpoint has what they need.
+        """
         name = self.model if model.name == "auto" else model.name
-        return replace(model, name=name, prefer="auto", device=self.device, dtype=self.dtype)
+        dtype = model.dtype if (self.device, self.dtype) == ("cpu", "int8") else self.dtype
+        return replace(model, name=name, prefer="auto", device=self.device, dtype=dtype)
 
 
 def span_marks(session: Session, means: Means) -> Fingerprint:
