@@ -7,6 +7,7 @@ import pytest
 
 from tests.clips import ClipMaker
 from vrx.media.borders import find_borders
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
 
@@ -40,3 +41,15 @@ def test_borders_are_found_by_key_frames_where_there_are_enough(
     monkeypatch.setattr(Reader, "frames", frames)
     assert find_borders(path, Span()) is None
     assert len(calls) == others
+
+
+def test_key_frames_of_another_size_are_scaled_to_the_first(clip: ClipMaker) -> None:
+    for number, size in enumerate([(64, 48), (64, 36)]):
+        clip(f"{number}.ts", frames=100, codec="libx264", options=every(5), size=size)
+    both, path = clip.folder / "both.txt", clip.folder / "both.mkv"
+    both.write_text("file '0.ts'\nfile '1.ts'\n")
+    FFmpegProcess(["-f", "concat", "-i", str(both), "-c", "copy", str(path)]).finish()
+    with Reader(path, Span(), lambda note: None) as reader:
+        found = [reader.key_frame(Fraction(second)) for second in (1, 7)]
+        assert [frame.planes[0].shape for frame in found if frame is not None] == [(48, 64)] * 2
+    assert find_borders(path, Span()) is None

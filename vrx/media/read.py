@@ -302,7 +302,7 @@ class Reader:
     def key_frame(self, time: Fraction) -> Frame | None:
         """The key frame that a seek to a time leads to, if any; for looking around, without reading on from there."""
         picture = self._decoder.key_frame(self._first_time + time)
-        return self._make_frame(picture) if picture is not None and picture.width == self._first.width else None
+        return None if picture is None else self._make_frame(self._changes.in_first_size(picture))
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the span in order of time."""
@@ -340,12 +340,10 @@ class Reader:
 
     def _decode_all(self) -> Iterator[VideoFrame]:
         """Every picture in the size of the first."""
-        width, height = self._changes.size
         for picture in chain([self._first], self._pictures):
             if self._sequence is None:
                 self._changes.check(picture)
-                if (picture.width, picture.height) != (width, height):
-                    picture = picture.reformat(width=width, height=height)
+                picture = self._changes.in_first_size(picture)
             if self._deinterlace is Deinterlace.AUTO:
                 self._changes.check_fields(picture)
             yield picture

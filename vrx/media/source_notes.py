@@ -24,7 +24,7 @@ class SourceNotes:
 
 
 class PictureChanges:
-    """Compares the pictures of a file with its first, and warns of what changes.
+    """Compares the pictures of a file with its first, warns of what changes, and scales what has another size.
 
     `size` (width, height) and `rotation` in degrees are those of the first; `fields` the order of its fields, where it
     is flagged as interlaced; `interlaced`: whether one so far was.
@@ -53,6 +53,12 @@ class PictureChanges:
             self.side_data.add(kind)
             text = f"from {seconds:.2f} s on, {kind.value} cannot be preserved"
             self._notes.warn("side-data-loss", text, kind=kind.value, seconds=seconds)
+
+    def in_first_size(self, picture: VideoFrame) -> VideoFrame:
+        """A picture, scaled where its size is not that of the first."""
+        width, height = self.size
+        same = (picture.width, picture.height) == (width, height)
+        return picture if same else picture.reformat(width=width, height=height)
 
     def check_fields(self, picture: VideoFrame) -> None:
         """Warn of the first interlaced picture, where the source did not begin with one."""
