@@ -49,9 +49,12 @@ def describe_fit(fit: Fit, entry: Entry, free: int | None) -> tuple[Note, ...]:
 
 
 def fit_processor(entry: Entry, model: ModelSettings, task: Task) -> Fit:
-    """How a model works on the processor: in 8 bits where that is faster and the type was left open."""
+    """How a model works on the processor: in 8 bits where that is faster and the type was left open.
+
+    Only those in the package, as other checkpoints may lack what 8 bits take.
+    """
     family = FAMILIES.get(entry.family)
-    suits = family is not None and task in family.capabilities.int8_tasks
+    suits = entry.packaged and family is not None and task in family.capabilities.int8_tasks
     return Fit(quantized="int8" if suits and model.dtype == AUTO and int8_units() else None)
 
 

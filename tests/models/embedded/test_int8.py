@@ -22,10 +22,9 @@ SHIPPED = packaged_path("embedded.safetensors")
 pytestmark = pytest.mark.skipif(not multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 
 
-def request(path: Path = SHIPPED, dtype: str = "auto", device: str = "cpu") -> BuildRequest:
-    settings = ModelSettings(dtype="int8" if dtype == "int8" else "auto")
+def request(path: Path = SHIPPED, device: str = "cpu") -> BuildRequest:
     components = Components({FAMILY_NAME: path})
-    return BuildRequest(components, settings, torch.device(device), torch.bfloat16, quantized="int8")
+    return BuildRequest(components, ModelSettings(), torch.device(device), torch.bfloat16, quantized="int8")
 
 
 def narrowed(network: RecurrentNetwork) -> list[bool]:
@@ -36,6 +35,7 @@ def narrowed(network: RecurrentNetwork) -> list[bool]:
     return [isinstance(layer, Int8Conv2d) for layer in layers] + [isinstance(block, Int8Block) for block in blocks]
 
 
+@pytest.mark.skipif(not multiplies_rightly(), reason="needs a processor that multiplies in 8 bits")
 def test_all_but_the_first_layers_are_in_8_bits() -> None:
     loaded = embedded.load(request())
     assert all(narrowed(loaded.networks.enlarging))
@@ -50,12 +50,13 @@ def without(folder: Path, *names: str) -> Path:
     return path
 
 
-def test_a_checkpoint_without_peaks_stays_in_numbers_but_for_those_who_asked(tmp_path: Path) -> None:
+def test_a_checkpoint_without_peaks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "multiplies_rightly", lambda: True)
     path = without(tmp_path, PEAKS)
     assert load_networks(path).peaks is None
-    assert not any(narrowed(embedded.load(request(path)).networks.enlarging))
-    with pytest.raises(ModelError, match=r"lacks what vrx.train.peaks measures for 8 bits; use --dtype auto"):
-        embedded.load(request(path, "int8"))
+    assert not any(narrowed(embedded.load(replace(request(path), quantized=None)).networks.enlarging))
+    with pytest.raises(ModelError, match=r"lacks what vrx.train.peaks measures for 8 bits"):
+        embedded.load(request(path))
 
 
 def test_a_checkpoint_with_some_of_the_peaks_is_refused(tmp_path: Path) -> None:
@@ -63,6 +64,9 @@ def test_a_checkpoint_with_some_of_the_peaks_is_refused(tmp_path: Path) -> None:
         load_networks(without(tmp_path, f"{PEAKS}later.raised"))
 
 
-def test_a_gpu_is_refused() -> None:
-    with pytest.raises(ModelError, match="in 8 bits on processors only; use --dtype auto"):
+def test_devices_that_do_not_multiply_so_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="in 8 bits on processors with units for that"):
         embedded.load(request(device="cuda"))
+    monkeypatch.setattr(embedded, "multiplies_rightly", lambda: False)
+    with pytest.raises(ModelError, match="in 8 bits on processors with units for that"):
+        embedded.load(request())

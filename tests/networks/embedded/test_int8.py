@@ -14,6 +14,7 @@ from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d, Peaks, narrow_network, to_bytes
 from vrx.networks.embedded.recurrent import Block, Neighbors, PreviousFrame, RecurrentNetwork
 
+pytestmark = pytest.mark.skipif(not int8.multiplies_rightly(), reason="needs a processor that multiplies in 8 bits")
 SHIPPED = Path(int8.__file__).parents[2] / "data" / "embedded.safetensors"
 pytestmark = pytest.mark.skipif(not int8.multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 

@@ -19,7 +19,7 @@ from vrx.models.embedded.grain import FindGrain, WithGrain
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
-from vrx.networks.embedded.int8 import narrow_network
+from vrx.networks.embedded.int8 import multiplies_rightly, narrow_network
 from vrx.networks.embedded.network import EmbeddedNetwork
 from vrx.settings import RestoreSettings, Task
 
@@ -117,13 +117,14 @@ def load(request: BuildRequest) -> EmbeddedModel:
     """Load the networks.  Raises ModelError."""
     path = request.components.where(FAMILY_NAME)
     networks = load_networks(path)
-    if request.quantized and request.device.type != "cpu":
-        raise ModelError("the embedded model works in 8 bits on processors only; use --dtype auto")
-    if request.quantized and networks.peaks is not None:
+    if request.quantized:
+        if request.device.type != "cpu" or not multiplies_rightly():
+            units = "processors with units for that (VNNI, AMX)"
+            raise ModelError(f"the embedded model works in 8 bits on {units} only", "Use --dtype auto")
+        if networks.peaks is None:
+            raise ModelError(f"{path} lacks what vrx.train.peaks measures for 8 bits", "Use --dtype auto")
         networks.enlarging.place(request.device, request.dtype)
         narrow_network(networks.enlarging, *networks.peaks)
-    elif request.quantized and request.model.dtype == "int8":
-        raise ModelError(f"{path} lacks what vrx.train.peaks measures for 8 bits; use --dtype auto")
     return EmbeddedModel(networks, request.device, request.dtype, request.model.seed)
 
 
