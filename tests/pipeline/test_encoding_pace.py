@@ -12,6 +12,7 @@ from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, notes, open_session
 from vrx.events import Event
 from vrx.media import ffmpeg
+from vrx.media.fields import FieldOrder
 from vrx.media.target import Target
 from vrx.pipeline import encoding_pace
 from vrx.pipeline.encoding_pace import SPEEDS, Pace, keep_pace
@@ -88,6 +89,8 @@ def test_it_is_not_taken_where_anything_would_be_lost(
     assert found.rule.name == "libx264"
     light = replace(target(), hdr10=("-x", "y"))
     assert keep_pace(light, Pace(1e12, 2))[0].rule.name == "libx264"
+    fields = replace(target(), fields=FieldOrder.TOP)  # which the GPU's encoder would not tag
+    assert keep_pace(fields, Pace(1e12, 2))[0].rule.name == "libx264"
     assert works == []
 
 

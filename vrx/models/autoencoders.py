@@ -15,6 +15,7 @@ from vrx.models.family import BuildRequest
 from vrx.models.tiling import SPATIAL, Mosaic, Tiles, Tiling, starts, usual_tiles
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.leanvae import LeanAutoencoder
+from vrx.networks.overflow import clamp_finite
 from vrx.networks.taehv import TinyAutoencoder
 from vrx.networks.wan.autoencoder import TEMPORAL, WanAutoencoder
 
@@ -71,7 +72,7 @@ def decode_one_by_one(step: Step, latents: Tensor, cache: ConvCache) -> tuple[Te
     videos = []
     for latent in latents.split(1, 2):
         frames, cache = step(latent, cache)
-        videos.append(frames.float().clamp_(-1, 1))
+        videos.append(clamp_finite(frames.float(), -1, 1))
     return torch.cat(videos, 2), cache
 
 
@@ -97,7 +98,7 @@ class LeanVideoAutoencoder:
     def decode_step(self, latent: Tensor, cache: ConvCache) -> tuple[Tensor, ConvCache]:
         """See `VideoAutoencoder`."""
         frames, cache = self.network.decode_step(latent.to(self._dtype), cache)
-        return frames.float().clamp(-LEAN_RANGE, LEAN_RANGE) / LEAN_RANGE, cache
+        return clamp_finite(frames.float(), -LEAN_RANGE, LEAN_RANGE) / LEAN_RANGE, cache
 
 
 # ---------------------------------------------------------------- streams

@@ -32,6 +32,7 @@ from vrx.networks.color_transfer import match_colors
 from vrx.networks.fastvr.autoencoder import FastVae
 from vrx.networks.fastvr.generator import ChunkMemory, FastTransformer
 from vrx.networks.fastvr.tiles import SIDE, STRIDE, spans
+from vrx.networks.overflow import clamp_to_unit
 from vrx.networks.swiftvr.autoencoder import SPATIAL
 from vrx.networks.wan.transformer import TI2V_5B, Conditions, WanTransformer
 from vrx.settings import RestoreSettings
@@ -171,7 +172,7 @@ class Decode(Stage[LightChunk, RestoredChunk, DecodeState]):
             shown = torch.cat([state.waiting, chunk.enlarged[..., :height, :width]])
             state = replace(state, waiting=shown[len(frames) :].clone())
             frames = match_colors(frames, shown[: len(frames)] * 2 - 1, self._color, lambda x, _: x)
-        return RestoredChunk(((frames + 1) / 2).clamp_(0, 1)), state
+        return RestoredChunk(clamp_to_unit((frames + 1) / 2)), state
 
     def save(self, state: DecodeState) -> dict[str, Tensor]:
         """Caches, the source that waits, and the side and stride of the tiles (0 for none)."""

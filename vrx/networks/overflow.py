@@ -13,5 +13,10 @@ def overflow_mark(x: Tensor) -> Tensor:
 
 def clamp_to_unit(x: Tensor) -> Tensor:
     """Values limited to 0..1, in place; NaN, all of them, where one is not finite."""
+    return clamp_finite(x, 0, 1)
+
+
+def clamp_finite(x: Tensor, low: float, high: float) -> Tensor:
+    """Values limited to a range, in place; NaN, all of them, where one is not finite."""
     mark = overflow_mark(x)
-    return x.clamp_(0, 1).add_(mark)
+    return x.clamp_(low, high).add_(mark)

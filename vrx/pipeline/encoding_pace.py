@@ -56,5 +56,7 @@ def hardware_encoder(target: Target) -> encoders.EncoderSpec | None:
     held = layout.kind is Kind.YUV and encoders.chroma_name(layout) in rule.chroma and layout.depth in rule.depths
     if not held or layout.alpha or target.mastering or target.hdr10 or target.container not in HARDWARE_CONTAINERS:
         return None
+    if target.fields is not None and rule.interlaced is None:
+        return None
     works = not encoder_error(executable(), rule.name, layout.pix_fmt, target.size)
     return rule if works else None

@@ -18,6 +18,7 @@ from vrx.models.tiling import Tiles, Tiling
 from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes
 from vrx.networks.color_transfer import adain, wavelet
 from vrx.networks.grouped_attention import FrameMemory
+from vrx.networks.overflow import clamp_finite
 from vrx.networks.recavsr.flashdecoder import FRAMES, DecoderMemory, FlashDecoder
 from vrx.networks.wan.residual_decoder import SPATIAL, ResidualDecoder
 
@@ -54,7 +55,7 @@ def restore(chunk: GeneratedChunk, target: tuple[int, int], color: str, videos: 
     out = chunk.source.new_empty((count, 3, height, width), dtype=torch.float32)
     for video, frames in zip(videos, frame_groups(count), strict=True):
         shown = chunk.shown[:, :, frames]
-        cut = video[..., :height, :width].clamp(-1, 1)
+        cut = clamp_finite(video[..., :height, :width], -1, 1)
         out[frames] = to_frames(match_colors(cut, shown, chunk.source[frames], color))
     return RestoredChunk(out)
 

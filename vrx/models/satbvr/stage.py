@@ -23,6 +23,7 @@ from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
 from vrx.models.noise import scene_generator
 from vrx.models.satbvr.memory import Memory
 from vrx.networks.color_transfer import match_colors, wavelet
+from vrx.networks.overflow import clamp_finite
 from vrx.networks.satbvr.autoencoder import FRAMES, SPATIAL, TEMPORAL, CogVideoAutoencoder
 from vrx.networks.satbvr.sampler import Sampler
 from vrx.networks.satbvr.tiles import Side, Tiling
@@ -134,7 +135,7 @@ class Restore(Stage[DeviceChunk, RestoredChunk, RestoreState]):
         height, width = state.scene.target
         found = []
         for part, shown in zip(pictures.split(FRAMES, 2), frames.split(FRAMES), strict=True):
-            video = part[..., :height, :width].float().clamp_(-1, 1)
+            video = clamp_finite(part[..., :height, :width].float(), -1, 1)
             source = self._enlarge(shown, state)
             found.append(to_frames(match_colors(video, source, self._options.color, TRANSFER)))
         return torch.cat(found)
