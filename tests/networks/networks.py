@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
@@ -11,6 +12,12 @@ from vrx.networks.embedded.diagnosis import BlurDiagnosis
 from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.network import EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
+from vrx.pipeline.devices import INT8_UNITS
+
+CAPABILITIES = getattr(torch.cpu, "get_capabilities", dict)()
+needs_int8_units = pytest.mark.skipif(
+    not any(CAPABILITIES.get(name) for name in INT8_UNITS), reason="needs a processor that multiplies in 8 bits"
+)
 
 TINY = EmbeddedConfig(
     full=8, coarse=16, before=1, middle=2, after=1, recall=(0, 2, 3), heads=2, window=4, memory=2, reference=2

@@ -30,7 +30,7 @@ def test_a_matrix_in_8_bits_is_a_quarter_and_within_half_a_level() -> None:
     weight = torch.randn(48, 3 * GROUP, generator=torch.Generator().manual_seed(2))
     layer = Int8Linear(weight, None)
     assert layer.weight.dtype is torch.int8
-    assert layer.weight.shape == (48, 3, GROUP)
+    assert layer.weight.shape == (48, 3, 128)
     half = layer.scale.flatten(1).repeat_interleave(GROUP, 1) / 2
     assert ((layer.matrix(torch.float32) - weight).abs() <= half * 1.0001).all()
     error = (layer.matrix(torch.float32) - weight).square().mean().sqrt() / weight.std()
@@ -38,6 +38,12 @@ def test_a_matrix_in_8_bits_is_a_quarter_and_within_half_a_level() -> None:
     uneven = Int8Linear(torch.randn(4, 10), torch.zeros(4))
     assert uneven.weight.shape == (4, 1, 10)
     assert torch.isfinite(Int8Linear(torch.zeros(2, 4), None).matrix(torch.bfloat16)).all()
+
+
+def test_sides_of_a_matrix_in_fp8_are_multiples_of_16_as_the_kernels_of_gpus_need() -> None:
+    shapes = [(16, 48), (24, 16), (16, 24)]
+    assert [quantized.accepts("fp8", torch.Size(shape)) for shape in shapes] == [True, False, False]
+    assert all(quantized.accepts("int8", torch.Size(shape)) for shape in shapes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

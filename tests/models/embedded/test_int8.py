@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.networks.networks import needs_int8_units
 from vrx.errors import ModelError
 from vrx.models.components import Components
 from vrx.models.embedded import model as embedded
 from vrx.models.embedded.checkpoint import FAMILY_NAME, PEAKS, load_networks
 from vrx.models.family import BuildRequest
-from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d, multiplies_rightly
+from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d
 from vrx.networks.embedded.recurrent import RecurrentNetwork
 from vrx.settings import ModelSettings
 from vrx.weights import checkpoint
@@ -35,7 +36,7 @@ def narrowed(network: RecurrentNetwork) -> list[bool]:
     return [isinstance(layer, Int8Conv2d) for layer in layers] + [isinstance(block, Int8Block) for block in blocks]
 
 
-@pytest.mark.skipif(not multiplies_rightly(), reason="needs a processor that multiplies in 8 bits")
+@needs_int8_units
 def test_all_but_the_first_layers_are_in_8_bits() -> None:
     loaded = embedded.load(request())
     assert all(narrowed(loaded.networks.enlarging))

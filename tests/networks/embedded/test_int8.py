@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.networks.networks import tiny_enlarging
+from tests.networks.networks import needs_int8_units, tiny_enlarging
 from vrx.models.embedded.checkpoint import load_networks
 from vrx.networks.embedded import int8, recurrent
 from vrx.networks.embedded.degradation import LEVELS
 from vrx.networks.embedded.int8 import Int8Block, Int8Conv2d, Peaks, narrow_network, to_bytes
 from vrx.networks.embedded.recurrent import Block, Neighbors, PreviousFrame, RecurrentNetwork
 
-pytestmark = pytest.mark.skipif(not int8.multiplies_rightly(), reason="needs a processor that multiplies in 8 bits")
+pytestmark = needs_int8_units
 SHIPPED = Path(int8.__file__).parents[2] / "data" / "embedded.safetensors"
 pytestmark = pytest.mark.skipif(not int8.multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 
@@ -64,6 +64,12 @@ def test_a_block_keeps_the_sign_behind_its_activation_and_adds_to_its_input() ->
     assert ((found - expected).abs() < 1e-4).float().mean() > 0.99  # a sum half way between two steps may go either way
     assert (found - expected).abs().max() < 2 * float(inner.max())
     assert (hidden == -24).any() or (hidden < -10).any()
+
+
+def test_channels_that_met_little_have_steps_for_a_thousandth_of_the_largest_peak() -> None:
+    found = int8.as_steps(torch.tensor([4.0, 1.0, 0.001, 0.0]), 100)
+    torch.testing.assert_close(found, torch.tensor([4.0, 1.0, 0.004, 0.004]) / 200)
+    torch.testing.assert_close(int8.as_steps(torch.zeros(2), 100), torch.full((2,), 0.001) / 200)
 
 
 def test_bands_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
