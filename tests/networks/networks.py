@@ -14,7 +14,7 @@ from vrx.networks.embedded.network import EmbeddedConfig, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
 from vrx.pipeline.devices import INT8_UNITS
 
-CAPABILITIES = getattr(torch.cpu, "get_capabilities", dict)()
+CAPABILITIES: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
 needs_int8_units = pytest.mark.skipif(
     not any(CAPABILITIES.get(name) for name in INT8_UNITS), reason="needs a processor that multiplies in 8 bits"
 )
