@@ -15,6 +15,7 @@ from vrx.networks.embedded.recurrent import RecurrentConfig, RecurrentNetwork
 from vrx.pipeline.devices import INT8_UNITS
 
 CAPABILITIES: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+# by what the processor reports, which older versions of torch do not pass on: not by what is tested
 needs_int8_units = pytest.mark.skipif(
     not any(CAPABILITIES.get(name) for name in INT8_UNITS), reason="needs a processor that multiplies in 8 bits"
 )

@@ -20,7 +20,6 @@ from vrx.weights import checkpoint
 from vrx.weights.hashes import packaged_path
 
 SHIPPED = packaged_path("embedded.safetensors")
-pytestmark = pytest.mark.skipif(not multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 
 
 def request(path: Path = SHIPPED, device: str = "cpu") -> BuildRequest:

@@ -16,7 +16,6 @@ from vrx.networks.embedded.recurrent import Block, Neighbors, PreviousFrame, Rec
 
 pytestmark = needs_int8_units
 SHIPPED = Path(int8.__file__).parents[2] / "data" / "embedded.safetensors"
-pytestmark = pytest.mark.skipif(not int8.multiplies_rightly(), reason="this torch does not multiply in 8 bits here")
 
 
 def steps(peak: Tensor, count: int) -> Tensor:
