@@ -95,6 +95,13 @@ def test_what_is_not_numbered_has_no_rate(name: str, pictures: Path, clip: ClipM
             package.upscale(pictures.with_name(name), pictures.with_name("out.mkv"), fps=25)
 
 
+@pytest.mark.parametrize("command", ["upscale", "info"])
+def test_pictures_taken_one_by_one_are_told_how_to_be_a_video(command: str, pictures: Path, vrx: Command) -> None:
+    done = vrx(command, ".", "--fps", "25")
+    refusal = "vrx: --fps is for numbered pictures as one video, and f_%02d.png are taken one by one. Add --sequence"
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (2, "", [refusal])
+
+
 def test_in_a_batch_it_is_the_rate_of_the_numbered_pictures(pictures: Path, clip: ClipMaker, vrx: Command) -> None:
     clip("in.mkv", frames=3)
     done = vrx("restore", "in.mkv", pictures.name, "--fps", "10", "-o", "{stem}.out.mkv")

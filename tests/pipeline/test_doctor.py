@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vrx.errors import ModelError, OutputError
-from vrx.media import ffmpeg
+from vrx.media import encoders, ffmpeg
 from vrx.pipeline import doctor
 from vrx.pipeline.doctor import check_ffmpeg, check_packaged_models, check_torch
 from vrx.weights import hashes, hub
@@ -20,13 +20,19 @@ def test_torch_and_the_processor_are_named() -> None:
 
 
 def test_every_encoder_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ffmpeg, "encoder_error", lambda program, name, pix_fmt: "" if name == "libx264" else "no")
+    monkeypatch.setattr(ffmpeg, "encoder_error", lambda program, name, *_, **__: "" if name == "libx264" else "no")
     checks = {check.name: check for check in check_ffmpeg()}
     assert checks["ffmpeg"].good
     assert checks["encoder libx264"].good
     assert checks["encoder libx264"].needed
     assert (checks["encoder h264_nvenc"].good, checks["encoder h264_nvenc"].needed) == (False, False)
     assert checks["encoder libx265"].detail == "no"
+
+
+def test_encoders_of_editing_are_tried_in_a_form_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "SHORT_NAMES", {"prores": "prores_ks", "dnxhr": "dnxhd"})
+    monkeypatch.setattr(doctor, "HARDWARE_ENCODERS", ())
+    assert [check.detail for check in check_ffmpeg()][1:] == ["works", "works"]
 
 
 def test_what_networks_use_on_a_gpu_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

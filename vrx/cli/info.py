@@ -39,10 +39,11 @@ def info(
             render.note_line(note.text)
     alone = len(expansion.inputs) + len(expansion.problems) == 1
     failed: list[tuple[str, VrxError]] = list(expansion.problems)
-    rated = any(found.numbered for found in expansion.inputs)  # else the rate is refused
+    if fps is not None and expansion.inputs:
+        expansion.check_rate()
     for found in expansion.inputs:
         try:
-            show(found.source, stream, fps if found.numbered or not rated else None, scenes, json)
+            show(found.source, stream, fps if found.numbered else None, scenes, json)
         except VrxError as error:
             failed.append((found.source, error))
     if failed:

@@ -61,14 +61,17 @@ def version(program: str) -> str:
 
 
 @cache
-def encoder_error(program: str, encoder: str, pix_fmt: str, size: tuple[int, int] = PROBE_SIZE) -> str:
+def encoder_error(
+    program: str, encoder: str, pix_fmt: str, size: tuple[int, int] = PROBE_SIZE, profile: str | None = None
+) -> str:
     """Why an encoder does not work, from encoding one frame: ffmpeg's message, empty where it works.
 
-    `size`: width and height of the frame.
+    `size`: width and height of the frame; `profile` the encoder's, None for its own choice.
     """
     source = f"color=size={size[0]}x{size[1]}:rate=1:duration=1,format={pix_fmt}"
     command = [program, "-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source]
-    command += ["-frames:v", "1", "-c:v", encoder, "-f", "null", "-"]
+    command += ["-frames:v", "1", "-c:v", encoder]
+    command += [*([] if profile is None else ["-profile:v", profile]), "-f", "null", "-"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.SubprocessError) as error:

@@ -84,7 +84,8 @@ def check_ffmpeg() -> Iterator[Check]:
         version = ffmpeg.version(program)
         yield Check("ffmpeg", bool(version), f"{version} at {program}")
         for name in dict.fromkeys((*encoders.SHORT_NAMES.values(), *HARDWARE_ENCODERS)):
-            error = ffmpeg.encoder_error(program, name, "yuv422p10le" if name == "prores_ks" else "yuv420p")
+            pix_fmt = "yuv422p10le" if name in encoders.MEZZANINES.values() else "yuv420p"
+            error = ffmpeg.encoder_error(program, name, pix_fmt, profile="dnxhr_hqx" if name == "dnxhd" else None)
             yield Check(f"encoder {name}", not error, error or "works", needed=name == "libx264")
     except VrxError as error:
         yield Check("ffmpeg", False, str(error))

@@ -70,6 +70,10 @@ class Expansion:
             tuple(problem for part in parts for problem in part.problems),
         )
 
+    def check_rate(self) -> None:
+        """As the function, of the inputs, of which there is one at least."""
+        check_rate(self.inputs)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -170,11 +174,21 @@ def make_jobs(template: Job, inputs: Sequence[Input], needs_rate: bool) -> list[
 
     Raises UsageError where it `needs_rate` and none are numbered pictures.
     """
-    numbered = [found.numbered for found in inputs]
-    if needs_rate and not any(numbered):
-        check_numbered(inputs[0].source, Path(inputs[0].source))
+    if needs_rate:
+        check_rate(inputs)
     jobs = [in_subfolder(replace(template, source=found.source), found.subfolder) for found in inputs]
-    return [job if rated else without_rate(job) for job, rated in zip(jobs, numbered, strict=True)]
+    return [job if found.numbered else without_rate(job) for job, found in zip(jobs, inputs, strict=True)]
+
+
+def check_rate(inputs: Sequence[Input]) -> None:
+    """Refuse a frame rate where no input is numbered pictures as one video.  Raises UsageError."""
+    if any(found.numbered for found in inputs):
+        return
+    runs = find_runs(Path(found.source) for found in inputs)
+    if runs:
+        text = f"--fps is for numbered pictures as one video, and {runs[0].pattern} are taken one by one"
+        raise UsageError(text, "Add --sequence")
+    check_numbered(inputs[0].source, Path(inputs[0].source))
 
 
 def without_rate(job: Job) -> Job:

@@ -55,7 +55,9 @@ def find_files(job: Job, source: Path | None, model: str) -> PreviewFiles:
     clip = None if still or job.preview.length is None else mark(wanted, CLIP)
     result = wanted.path
     if not still and not wanted.sequence and result.suffix.lower() in STILL_ENCODERS:  # it names the picture
-        result = result.with_suffix(paths.default_suffix(source))
+        suffix = paths.default_suffix(source)
+        numbered = None if source is None or not is_pattern(source) else source
+        result = result.with_suffix(suffix) if numbered is None else result.with_name(f"{numbered.stem}{suffix}")
     return PreviewFiles(picture, clip, result.name)
 
 
