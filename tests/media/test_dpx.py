@@ -62,6 +62,19 @@ def test_samples_and_headers_are_kept(tmp_path: Path, vrx: Command, pix_fmt: str
         assert not np.array_equal(before, after)
 
 
+@pytest.mark.parametrize("pix_fmt", ["rgb48le", "rgb48be"])
+def test_a_header_says_where_its_parts_are_in_the_file_s_byte_order(tmp_path: Path, pix_fmt: str) -> None:
+    path, data = tmp_path / "f.dpx", bytearray(industry(1))
+    write_dpx(path, pix_fmt)
+    struct.pack_into(">f", data, 1968 - 1664, 0.5)  # the last of television: integration times
+    embed_dpx_metadata(path, DpxMetadata(LOGARITHMIC, bytes(data)))
+    head = path.read_bytes()
+    order = {b"SDPX": ">", b"XPDS": "<"}[head[:4]]
+    sizes = [struct.unpack_from(order + "I", head, place)[0] for place in (4, 16, 24, 28, 808)]
+    assert sizes == [2048, path.stat().st_size, 1664, 384, 2048]  # pixels, file, generic, industry, first element
+    assert struct.unpack_from(order + "f", head, 1968)[0] == 0.5
+
+
 def test_a_header_that_states_nothing_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "f.dpx"
     write_dpx(path, "gbrp10le")
