@@ -63,6 +63,8 @@ def test_fields_that_stay_are_tagged_in_their_order(
     write(tmp_path / source, order, codec, pix_fmt)
     done = vrx("inpaint", source, "--box", "8,8,8,8", "-o", result, "--device", "cpu", *words)
     assert done.returncode == 0, done.stderr
+    told = "a.mkv: source is interlaced: encoded by libx264, as libx265 cannot tag fields" in done.stderr
+    assert told == (pix_fmt == "yuv422p10le" and encoder == "h264")
     assert fields(tmp_path / result) == (True, order)
     with Reader(tmp_path / result, Span(), lambda note: None) as reader:
         assert (reader.info.video.codec, reader.info.video.interlaced) == (encoder, order)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.clips import ClipMaker
-from vrx.errors import DeviceError, resource_errors
+from vrx.errors import DeviceError, UsageError, resource_errors
 from vrx.geometry import TargetSize
 from vrx.models.components import Components
 from vrx.models.family import BuildRequest
@@ -203,3 +203,12 @@ def test_a_processor_multiplies_in_8_bits_where_it_gains_by_it(
     for other in (own, ENTRIES["swiftvr"]):
         assert fitting.fit_processor(other, ModelSettings(dtype=dtype), task) == Fit()
     assert fitting.describe_fit(expected, ENTRIES["embedded"], None) == ()
+
+
+def test_8_bits_of_the_embedded_model_are_refused_on_a_gpu_before_it_is_loaded() -> None:
+    wanted = ModelSettings(dtype="int8")
+    with pytest.raises(UsageError, match="embedded works in int8 on processors only, not on cuda"):
+        fitting.check_processor(ENTRIES["embedded"], wanted, Task.UPSCALE, CUDA)
+    fitting.check_processor(ENTRIES["embedded"], wanted, Task.UPSCALE, torch.device("cpu"))
+    fitting.check_processor(ENTRIES["embedded"], ModelSettings(), Task.UPSCALE, CUDA)
+    fitting.check_processor(ENTRIES["swiftvr"], wanted, Task.UPSCALE, CUDA)

@@ -7,6 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
+from vrx.errors import UsageError
 from vrx.events import Note
 from vrx.files import format_bytes
 from vrx.media.probe import find_size
@@ -56,6 +59,18 @@ def fit_processor(entry: Entry, model: ModelSettings, task: Task) -> Fit:
     family = FAMILIES.get(entry.family)
     suits = entry.packaged and family is not None and task in family.capabilities.int8_tasks
     return Fit(quantized="int8" if suits and model.dtype == AUTO and int8_units() else None)
+
+
+def check_processor(entry: Entry, model: ModelSettings, task: Task, device: torch.device) -> None:
+    """Refuse 8 bits on a GPU to a model that has them on processors only.  Raises UsageError."""
+    family = FAMILIES.get(entry.family)
+    wanted = weight_format(model.dtype)
+    if family is None or wanted is None or device.type == "cpu" or wanted in family.capabilities.quantizes:
+        return
+    if task in family.capabilities.int8_tasks:
+        raise UsageError(
+            f"model {entry.name} works in {wanted} on processors only, not on {device}", "Use --dtype auto"
+        )
 
 
 def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: int) -> Fit:

@@ -191,10 +191,12 @@ def add_offset(
     return times[0] + first, None if times[1] is None else times[1] + first
 
 
-def usual_encoder(job: Job, reader: Reader, suffix: str, size: tuple[int, int]) -> str:
-    """The encoder of a result that none is named for: that of the source's kind, editing or lossless, or what plays."""
+def usual_encoder(job: Job, reader: Reader, suffix: str, size: tuple[int, int], fields: bool) -> str:
+    """The encoder of a result that none is named for: that of the source's kind, editing or lossless, or what plays.
+
+    `fields`: it has some, which the encoder has to tag.
+    """
     usual, codec = encoders.default_encoder(reader.layout, suffix), reader.info.video.codec
-    fields = preserved_fields(job, reader, size) is not None
     if suffix == ".mov" and codec in encoders.MEZZANINES:
         kept = encoders.MEZZANINES[codec]
         if fields and encoders.ENCODERS[kept].interlaced is None:
@@ -213,8 +215,13 @@ def choose_picture_format(
     """Encoder, layout and color of the result."""
     size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     suffix = output.suffix.lower() if output is not None else paths.FALLBACK_SUFFIX
-    name = choose_encoder(job.output, output, usual_encoder(job, reader, suffix, size))
+    fields = preserved_fields(job, reader, size) is not None
+    usual, plain = (usual_encoder(job, reader, suffix, size, tagged) for tagged in (fields, False))
+    name = choose_encoder(job.output, output, usual)
     rule = encoders.find_encoder(name)
+    if name == usual != plain and job.output.codec == "auto":
+        text = f"{job.source}: source is interlaced: encoded by {usual}, as {plain} cannot tag fields"
+        notify(Note("encoder", text, {"encoder": usual}))
     if name == "ffv1" == reader.info.video.codec and job.output.codec == "auto":
         text = f"{job.source}: FFV1 stays FFV1, lossless; for a smaller file: --codec h264"
         notify(Note("encoder", text, {"encoder": name}))

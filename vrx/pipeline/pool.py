@@ -15,7 +15,14 @@ from vrx.models.footprint import Fit
 from vrx.models.loader import find_components, load_model
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import check_dtype, free_memory, idle_gpu, pick_device, pick_dtype, torch_fault, weight_format
-from vrx.pipeline.fitting import describe_fit, fit_processor, fit_weights, limit_to_memory, output_pixels
+from vrx.pipeline.fitting import (
+    check_processor,
+    describe_fit,
+    fit_processor,
+    fit_weights,
+    limit_to_memory,
+    output_pixels,
+)
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
 from vrx.settings import Environment, ModelSettings, RestoreSettings
@@ -67,6 +74,7 @@ class ModelPool:
             if found.gpu_memory is not None:
                 found = replace(found, pixels=pixels or output_pixels(source, restore))
             choice = select_model(model, known, restore, found)
+            check_processor(choice.entry, model, restore.task, device)
             if device.type == "cpu":
                 fit = fit_processor(choice.entry, model, restore.task)
             else:
