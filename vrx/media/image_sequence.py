@@ -90,7 +90,7 @@ class ImageSequence:
         if not wanted:
             raise InputError(f"cannot read {pattern}: no frames in the chosen part")
         numbers = [number for number, _ in wanted]
-        hint = "Add what is missing, or choose a part without it with --start and --frames"
+        hint = "Add what is missing, or restore a part without it with --start and --frames"
         check_no_gaps(str(pattern), [begin - 1, *numbers, min(limits)], lambda n: member_name(pattern, n), hint)
         self.members = [Member(number, path, read_header(path)) for number, path in wanted]
         check_same_size(str(pattern), self.members)
