@@ -75,7 +75,7 @@ def test_bands_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     x = channels_last(1, 8, 21, 13) * 90
     whole = to_bytes(x, 128, torch.clone)
-    monkeypatch.setattr(int8, "BAND", 300)
+    monkeypatch.setattr(recurrent, "BAND", 100)
     assert torch.equal(to_bytes(x, 128, torch.clone), whole)
     assert torch.equal(whole.float(), x.round().clamp(-128, 127) + 128)
     assert whole.is_contiguous(memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.embedded.recurrent import BAND, SLOPE, Block, Propagation, RecurrentNetwork
+from vrx.networks.embedded.recurrent import SLOPE, Block, Propagation, RecurrentNetwork, rows_at_once
 
 WEIGHTS = 127  # steps from zero to the largest weight
 SHARE = 0.5  # of a peak that has steps: the few values beyond it cost less than wider steps for all
@@ -132,7 +132,7 @@ def to_bytes(x: Tensor, zero: int, prepare: Callable[[Tensor], Tensor]) -> Tenso
     fast way to unsigned ones.  What `prepare` returns, float32, is written over.
     """
     whole = torch.empty_like(x, dtype=torch.int8)
-    rows = max(1, BAND // (x.shape[1] * x.shape[3]))
+    rows = rows_at_once(x)
     for band, target in zip(x.split(rows, 2), whole.split(rows, 2), strict=True):
         steps = prepare(band).round_().clamp_(-zero, HIGHEST - zero)
         target.copy_(steps.sub_(MIDDLE - zero) if zero != MIDDLE else steps)

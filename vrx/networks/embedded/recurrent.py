@@ -29,7 +29,7 @@ HIDDEN = 32  # units between the conditions and the blocks
 # what features of the branch and of the trunk never exceed; those of plain clips stay far below
 LATER_BOUND, BOUND = 4.0, 8.0
 SLOPE = 0.1  # of activations below zero
-BAND = 1 << 18  # numbers that several steps are done with before the next ones, so that they stay in a core's cache
+BAND = 1 << 19  # numbers a thread that several steps are done with before the next ones, so that they stay in its cache
 MOST_POSITIONS = 1 << 19  # that go through the network at once; larger pictures go in bands of rows
 
 
@@ -296,10 +296,15 @@ def bounded(features: Tensor, bound: float) -> Tensor:
     if features.device.type != "cpu" or torch.is_grad_enabled():
         return torch.tanh(features / bound) * bound
     result = torch.empty_like(features)  # by the logistic function, which a processor has at half the time
-    rows = max(1, BAND // (features.shape[1] * features.shape[3]))
+    rows = rows_at_once(features)
     for part, target in zip(features.split(rows, 2), result.split(rows, 2), strict=True):
         target.copy_((part.float() * (2 / bound)).sigmoid_().mul_(2 * bound).sub_(bound))
     return result
+
+
+def rows_at_once(x: Tensor) -> int:
+    """How many rows of [N, C, H, W] go together through several steps on a processor."""
+    return max(1, BAND * torch.get_num_threads() // (x.shape[1] * x.shape[3]))
 
 
 @dataclass(frozen=True)
