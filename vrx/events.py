@@ -61,6 +61,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "model-ready": "vrx models pull is done with a model: files",
     "model-scale-resized": "a model enlarges by its own scale, and its frames are resized: model, model_scale, scale",
     "model-selected": "--model auto chose a model, or a larger one exists: model, larger",
+    "no-sequence": "--sequence was given, and no input is one of several numbered pictures",
     "numbered-pictures": "pictures that look like the frames of a video are restored one by one: count",
     "not-compiled": "a compiler failed, and a part of a network runs as it is: nothing but time is lost",
     "not-resumable": "a run that stops at its deadline will start again: output",

@@ -23,7 +23,7 @@ from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.cost import matrix_rate, operations
-from vrx.pipeline.devices import machine_name, pick_device, pick_dtype, weight_format
+from vrx.pipeline.devices import describe_type, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import fit_processor
 from vrx.pipeline.select_model import check_format
 from vrx.pipeline.spans.result import name_dtype
@@ -77,7 +77,8 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSetting
     rate = matrix_rate(chosen, kind)
     apart = chosen.type == "cpu"
     fit = fit_processor(entry, model, Task.UPSCALE) if apart else Fit()
-    dtype = name_dtype(kind, fit.quantized or weight_format(model.dtype))
+    quantized = fit.quantized or weight_format(model.dtype)
+    dtype = name_dtype(kind, quantized)
     rows = [
         run_in_subprocess(measure, size, frames, (chosen, dtype), rate)
         if apart
@@ -87,7 +88,7 @@ def benchmark(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSetting
     return Benchmark(
         machine=machine_name(chosen),
         device=str(chosen),
-        dtype=str(kind).removeprefix("torch.") + ", weights in int8" * (dtype == "int8"),
+        dtype=describe_type(kind, quantized),
         torch=torch.__version__,
         frames=frames,
         matrix_rate=rate,

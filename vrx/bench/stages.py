@@ -20,7 +20,7 @@ from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.pipeline.cost import bandwidth, matrix_rate, product_rate
-from vrx.pipeline.devices import check_dtype, machine_name, pick_device, pick_dtype, weight_format
+from vrx.pipeline.devices import check_dtype, describe_type, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import limit_to_memory
 from vrx.pipeline.select_model import check_format
 from vrx.settings import ModelSettings, RestoreSettings, Task
@@ -131,7 +131,7 @@ def benchmark_random(
         machine=machine_name(device),
         model=entry.name,
         device=str(device),
-        dtype=str(dtype).removeprefix("torch.") + (f", weights in {quantized}" if quantized else ""),
+        dtype=describe_type(dtype, quantized),
         torch=torch.__version__,
         parameters=sum(counted.values()),
         matrix_rate=rates.matrix,

@@ -181,6 +181,11 @@ def weight_format(name: Dtype) -> WeightFormat | None:
     return next((kind for kind in LAYERS if kind == name), None)
 
 
+def describe_type(dtype: torch.dtype, quantized: WeightFormat | None) -> str:
+    """What networks compute in, for people: `bfloat16`, or `bfloat16, weights in fp8`."""
+    return str(dtype).removeprefix("torch.") + (f", weights in {quantized}" if quantized else "")
+
+
 def check_dtype(name: Dtype, device: torch.device) -> None:
     """Refuse a number type that a device does not have.  Raises DeviceError."""
     fault = fp8_fault(device) if name == "fp8" else ""

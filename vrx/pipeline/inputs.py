@@ -129,7 +129,7 @@ def with_sequences(found: Expansion) -> Expansion:
     inputs = tuple(dict.fromkeys(replace(one, source=joined[one.source]) for one in found.inputs))
     if any(one.numbered for one in inputs) or not any(is_still(Path(one.source)) for one in inputs):
         return replace(found, inputs=inputs)
-    note = Note("inputs-skipped", "--sequence: no input is one of several numbered pictures", {"count": 0}, "warning")
+    note = Note("no-sequence", "--sequence: no input is one of several numbered pictures", {}, "warning")
     return replace(found, notes=(*found.notes, (inputs[0].source, note)))
 
 

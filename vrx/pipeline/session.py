@@ -29,7 +29,7 @@ from vrx.models.registry import FAMILIES
 from vrx.networks.quantized import WeightFormat
 from vrx.pipeline import paths
 from vrx.pipeline.clashes import refuse_clashes
-from vrx.pipeline.devices import pick_dtype, release_memory, weight_format
+from vrx.pipeline.devices import describe_type, pick_dtype, release_memory, weight_format
 from vrx.pipeline.encoding_pace import Pace, keep_pace
 from vrx.pipeline.fields import deinterlacing
 from vrx.pipeline.masking import JobMask, open_masks
@@ -121,9 +121,8 @@ class Session:
 
     @property
     def number_type(self) -> str:
-        """What the network computes in, for people: `bfloat16`, or `bfloat16, weights in fp8`."""
-        name = str(self.dtype).removeprefix("torch.")
-        return f"{name}, weights in {self.quantized}" if self.quantized else name
+        """What the network computes in, for people; see `describe_type`."""
+        return describe_type(self.dtype, self.quantized)
 
     @property
     def quantized(self) -> WeightFormat | None:
