@@ -70,3 +70,12 @@ def test_devices_that_do_not_multiply_so_are_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(embedded, "multiplies_rightly", lambda: False)
     with pytest.raises(ModelError, match="in 8 bits on processors with units for that"):
         embedded.load(request())
+
+
+def test_peaks_of_another_network_are_refused(tmp_path: Path) -> None:
+    path, name = tmp_path / "embedded.safetensors", f"{PEAKS}trunk.stream"
+    tensors = load_file(SHIPPED)
+    tensors[name] = tensors[name][:, :32].contiguous()
+    save_file(tensors, path, checkpoint.read_metadata(SHIPPED))
+    with pytest.raises(ModelError, match=r"tensor peaks\.trunk\.stream has the shape \[7, 32\] and not \[7, 64\]"):
+        load_networks(path)

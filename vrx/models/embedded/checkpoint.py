@@ -58,14 +58,15 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     own = {n: t.float() for n, t in tensors.items() if not n.startswith((*prefixes, PEAKS))}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
+    recurrent = build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path)
     found = EmbeddedNetworks(
         build(EmbeddedNetwork, SMALL, own, given, path),
         BlurEstimator(),
-        build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path),
+        recurrent,
         DegradationEstimator(),
         BlurDiagnosis(),
         DeblurGuard(),
-        read_peaks(section(tensors, PEAKS), path),
+        read_peaks(section(tensors, PEAKS), recurrent, path),
     )
     parts = [own, *(section(tensors, prefix) for prefix in prefixes)]
     networks = (found.network, found.enlarging, found.degradation, found.blur, found.diagnosis, found.guard)
@@ -93,12 +94,18 @@ def build(
         raise ModelError(f"{path} has an invalid configuration: {error}") from error
 
 
-def read_peaks(tensors: dict[str, Tensor], path: Path) -> tuple[Peaks, Peaks] | None:
-    """The peaks of the trunk and of its branch; None where there are none.  Raises ModelError."""
-    try:
-        return (Peaks.from_tensors(tensors, "trunk."), Peaks.from_tensors(tensors, "later.")) if tensors else None
-    except KeyError as error:
-        raise ModelError(f"{path}: tensor {PEAKS}{str(error)[1:-1]} is missing") from error
+def read_peaks(tensors: dict[str, Tensor], network: RecurrentNetwork, path: Path) -> tuple[Peaks, Peaks] | None:
+    """The peaks of a network's trunk and of its branch; None where there are none.  Raises ModelError."""
+    if not tensors:
+        return None
+    for prefix, part in (("trunk.", network), ("later.", network.later or network)):
+        for name, empty in Peaks.zero(part).tensors(prefix).items():
+            if name not in tensors:
+                raise ModelError(f"{path}: tensor {PEAKS}{name} is missing")
+            if tensors[name].shape != empty.shape:
+                shapes = f"{list(tensors[name].shape)} and not {list(empty.shape)}"
+                raise ModelError(f"{path}: tensor {PEAKS}{name} has the shape {shapes}")
+    return Peaks.from_tensors(tensors, "trunk."), Peaks.from_tensors(tensors, "later.")
 
 
 def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
