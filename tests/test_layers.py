@@ -8,7 +8,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vrx"
 # what every room may know
-VALUES = {"errors", "folders", "rates", "settings", "geometry", "events", "files", "previews", "temporary", "batches"}
+VALUES = {
+    "errors",
+    "folders",
+    "rates",
+    "settings",
+    "geometry",
+    "events",
+    "files",
+    "previews",
+    "temporary",
+    "batches",
+    "switches",
+}
 ROWS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
@@ -20,6 +32,7 @@ ROWS: dict[str, set[str]] = {
     "files": set(),
     "temporary": set(),
     "batches": {"errors", "settings"},
+    "switches": {"settings"},
     "configuration": {"errors", "files", "settings"},
     "networks": {"networks"},
     "weights": {"weights", *VALUES},
@@ -58,6 +71,7 @@ PACKAGES = {
     "files": set(),
     "temporary": {"filelock"},
     "batches": set(),
+    "switches": set(),
     "configuration": set(),
     "api": set(),
     "tasks": set(),

@@ -375,6 +375,11 @@ def keep_compiled(folder: Path) -> Path | None:
     return Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder)))
 
 
+def configures_allocator() -> bool:
+    """Whether the user tells torch how to take a GPU's memory."""
+    return bool({"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING"} & set(os.environ))
+
+
 def environment_with(values: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with more variables, for one that it starts."""
     return {**os.environ, **values}

@@ -38,7 +38,7 @@ GIVEN_UP = 2 * 30 * (3072 + 1) * 3072 * 2  # bytes of the weights that make them
 def attention(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fused, as on a GPU: the device without numbers would have every product of queries and keys."""
 
-    def fused(q: Tensor, k: Tensor, v: Tensor, **_: object) -> Tensor:
+    def fused(q: Tensor, k: Tensor, v: Tensor, *_: object, **__: object) -> Tensor:
         return torch.empty_like(q)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fused)

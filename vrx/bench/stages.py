@@ -22,6 +22,7 @@ from vrx.models.runner import SceneRunner
 from vrx.pipeline.cost import bandwidth, matrix_rate, product_rate
 from vrx.pipeline.devices import check_dtype, describe_type, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import limit_to_memory
+from vrx.pipeline.gpu import prepare
 from vrx.pipeline.select_model import check_format
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
@@ -123,6 +124,7 @@ def benchmark_random(
     components = RandomComponents.of(entry, family, device, dtype)
     prompt, quantized = random_context(family), weight_format(model.dtype)
     request = BuildRequest(components, model, device, dtype, prompt, quantized=quantized)
+    prepare(device)
     restorer = load_model(entry, limit_to_memory(request, entry)).restorer(restore)
     rates = Rates.of(device, dtype, fp8=quantized == "fp8")
     rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]

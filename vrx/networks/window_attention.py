@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from vrx.networks import dense_attention
 from vrx.networks.flashvsr.attention import block_mask_maker, flex
 from vrx.networks.fusion import lacks_memory
 
@@ -130,7 +130,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, grid: Grid, windows: Windows) -> Ten
     Tokens are in (frame, row, column) order; the heads of a group follow each other; one softmax over all frames.
     """
     if all(window.covers(grid) for window in set(windows)):
-        return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1])
+        return dense_attention.attend(q, k, v, grouped=q.shape[1] != k.shape[1])
     if not q.is_cuda or _get_current_dispatch_mode() is not None:  # nothing compiled runs while operations are counted
         return attend_blocks(q, k, v, grid, windows)
     return on_gpu(q, k, v, grid, windows)
@@ -169,7 +169,7 @@ def attend_blocks(q: Tensor, k: Tensor, v: Tensor, grid: Grid, windows: Windows)
         query = queries[:, :, :, rows, columns]
         key, value = (gather(x, block) for x in (keys, values))
         mask = None if block.mask is None else block.mask.repeat(query.shape[2], 1)
-        seen = F.scaled_dot_product_attention(query.flatten(2, 4), key, value, attn_mask=mask, enable_gqa=grouped)
+        seen = dense_attention.attend(query.flatten(2, 4), key, value, mask, grouped=grouped)
         out[:, :, :, rows, columns] = seen.view(query.shape)
     return out.flatten(2, 4)
 

@@ -88,6 +88,11 @@ def memory_of(device: torch.device) -> int | None:
         return None
 
 
+def capability(device: torch.device) -> tuple[int, int]:
+    """The compute capability of a CUDA device."""
+    return torch.cuda.get_device_capability(device)
+
+
 def release_memory(device: torch.device) -> None:
     """Give back what nothing refers to any more, and what torch keeps of it for reuse."""
     gc.collect()
@@ -197,7 +202,7 @@ def check_dtype(name: Dtype, device: torch.device) -> None:
 @cache
 def fp8_fault(device: torch.device) -> str:
     """Why nothing is multiplied in fp8 on a device, in a line; empty where it is."""
-    if device.type == "cuda" and (found := torch.cuda.get_device_capability(device)) < FP8_CAPABILITY:
+    if device.type == "cuda" and (found := capability(device)) < FP8_CAPABILITY:
         needed, there = (f"{major}.{minor}" for major, minor in (FP8_CAPABILITY, found))
         return f"{machine_name(device)} has compute capability {there}, fp8 needs {needed}"
     try:

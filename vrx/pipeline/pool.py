@@ -23,6 +23,7 @@ from vrx.pipeline.fitting import (
     limit_to_memory,
     output_pixels,
 )
+from vrx.pipeline.gpu import prepare
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
 from vrx.settings import Environment, ModelSettings, RestoreSettings
@@ -112,6 +113,7 @@ class ModelPool:
         key = (make_key(settings, chosen.entry), way.offload, chosen.fit)
         if key not in self._loaded:
             self._loaded.clear()  # the networks of another model make room first
+            prepare(chosen.device)
             components = self.components(model, restore, downloader)
             dtype = pick_dtype(settings.dtype, chosen.device)
             request = BuildRequest(

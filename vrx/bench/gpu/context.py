@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 
 from vrx.bench.gpu.results import Results
+from vrx.pipeline.gpu import prepare
 
 
 class Context:
@@ -19,6 +20,7 @@ class Context:
         self.device = torch.device("cpu" if tiny else "cuda")
         self.dtype = torch.float32 if tiny else torch.bfloat16
         self._end = perf_counter() + limit
+        prepare(self.device)
 
     @property
     def cuda(self) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.networks import dense_attention
 from vrx.networks.wan.rope import rope
 from vrx.networks.wan.schedule import TRAIN_STEPS, clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import Conditions, WanTransformer
@@ -79,7 +79,7 @@ class FastTransformer:
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys[layer], values[layer] = k, v
             both = torch.cat([memory.keys[layer], k], 2), torch.cat([memory.values[layer], v], 2)
-            return F.scaled_dot_product_attention(q, *both)
+            return dense_attention.attend(q, *both)
 
         flow = network.run(latent, conditions, freqs, attend)
         after = ChunkMemory(keys, values, memory.latents + latent.shape[2])

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from vrx.networks import dense_attention
 from vrx.networks.fusion import lacks_memory, report_failure
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def attend_masked(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
         part = keep[:, first : first + MASKED_WINDOWS]
         rows = slice(first * TOKENS, first * TOKENS + part.shape[1] * TOKENS)
         mask = part.repeat_interleave(TOKENS, 1).repeat_interleave(TOKENS, 2)[None]
-        seen = F.scaled_dot_product_attention(q[:, :, rows], k, v, attn_mask=mask)
+        seen = dense_attention.attend(q[:, :, rows], k, v, mask)
         some = part.any(-1).repeat_interleave(TOKENS, 1)[None, ..., None]
         out[:, :, rows] = seen.where(some, torch.zeros_like(seen))  # a row that keeps nothing is not a number
     return out

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks import dense_attention
+
 GROUPS = (32, 24, 16, 12, 8, 6, 4, 2, 1)  # the first that divides the width is the count of a group norm
 PLAIN_GAINS = {"window_in": 4.0, "conv1": 1.5, "conv_out": 1.5, "conv2": 0.3}  # at the start, by a layer's name
 
@@ -66,7 +68,7 @@ class SelfAttention(nn.Module):
         q, k, v = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.to_q, self.to_k, self.to_v)
         )
-        found: Tensor = self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        found: Tensor = self.to_out[0](dense_attention.attend(q, k, v).transpose(1, 2).flatten(2))
         return found
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks import dense_attention
 from vrx.networks.libraries import load
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.satbvr.adapters import select_adapter
@@ -60,7 +61,7 @@ class Connector(nn.Module):
         """[B, N, C] of both; queries are the video's, keys and values the state's."""
         q = self.norm_q(split_heads(self.h_to_q(video)))
         k = self.norm_k(split_heads(self.h_to_k(state)))
-        attended = F.scaled_dot_product_attention(q, k, split_heads(state))
+        attended = dense_attention.attend(q, k, split_heads(state))
         return video + self.out_layer(attended.transpose(1, 2).flatten(2)) + self.c_mlp(state)
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from vrx.networks import dense_attention
 
 WINDOW = 16  # tokens a side: 512 pixels
 
@@ -74,8 +75,8 @@ def plan(grid: Grid, window: int, shifted: bool, device: torch.device) -> Window
 def attend(q: Tensor, k: Tensor, v: Tensor, windows: Windows | None) -> Tensor:
     """Attention inside of windows, all of them at once; tensors [B, heads, F x R x C, D], queries and keys rotated."""
     if windows is None:
-        return F.scaled_dot_product_attention(q, k, v)
+        return dense_attention.attend(q, k, v)
     parts = [x.transpose(1, 2)[:, windows.gather].flatten(0, 1).transpose(1, 2) for x in (q, k, v)]
-    attended = F.scaled_dot_product_attention(parts[0], parts[1], parts[2])  # [B x W, heads, S, D]
+    attended = dense_attention.attend(parts[0], parts[1], parts[2])  # [B x W, heads, S, D]
     slots = attended.transpose(1, 2).unflatten(0, (q.shape[0], -1)).flatten(1, 2)
     return slots[:, windows.owner].transpose(1, 2)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks import fusion
+from vrx.networks import dense_attention, fusion
 from vrx.networks.causal_conv import CausalConv3d, ConvCache, join, name_layers
 from vrx.networks.fusion import SHORTEST, as_rows
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
@@ -154,7 +154,7 @@ class FrameAttention(nn.Module):
         flat = x.transpose(1, 2).flatten(0, 1)
         qkv = self.to_qkv(self.norm(flat)).flatten(2).transpose(1, 2)[:, None]  # [B T, 1, H W, 3C]
         qkv = qkv.contiguous()  # fused attention takes nothing else
-        attended = F.scaled_dot_product_attention(*qkv.chunk(3, -1))
+        attended = dense_attention.attend(*qkv.chunk(3, -1))
         y = self.proj(attended[:, 0].transpose(1, 2).reshape(flat.shape))
         return x + y.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks import dense_attention
 from vrx.networks.cache import KVCache
 from vrx.networks.fusion import Compiled
 from vrx.networks.norms import RMSNorm
@@ -188,7 +189,7 @@ class WanBlock(nn.Module):
         gate1, shift, scale, gate2 = (self.modulation.float() + time)[:, 2:].split(1, 1)
         x = torch.addcmul(x, gate1, self.self_attn.merge(attended))
         y = self.norm3(x).to(dtype)
-        crossed = F.scaled_dot_product_attention(self.cross_attn.queries(y), *context)
+        crossed = dense_attention.attend(self.cross_attn.queries(y), *context)
         x = x + self.cross_attn.merge(crossed)
         y = modulate(x, scale, shift, self.eps).to(dtype)
         return torch.addcmul(x, gate2, self.ffn(y))
@@ -372,7 +373,7 @@ class WanTransformer(PublishedNetwork):
         freqs = rope(self.grid(latent), 0, self.config.head_dim, latent.device)
 
         def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return F.scaled_dot_product_attention(q, k, v)
+            return dense_attention.attend(q, k, v)
 
         return self.run(latent, conditions, freqs, attend)
 
@@ -391,7 +392,7 @@ class WanTransformer(PublishedNetwork):
         freqs = rope(grid, first, self.config.head_dim, latent.device)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return F.scaled_dot_product_attention(q, *cache.write(layer, k, v))
+            return dense_attention.attend(q, *cache.write(layer, k, v))
 
         flow = self.run(latent, conditions, freqs, attend)
         cache.advance(math.prod(grid))
