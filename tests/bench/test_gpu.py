@@ -141,7 +141,7 @@ def test_one_copy_a_chunk_is_compared_with_many(context: Context) -> None:
     overlap.measure_copies(context, ["upscale:1280x720", "inpaint:832x480"])
     found = records(context.results.folder, "embedded")
     assert [record["worst_levels"] for record in found] == [0, 0]
-    assert all(len(record["fps"][way]) == 2 for record in found for way in ("many", "packed"))
+    assert all(len(record["fps"][way]) == 2 for record in found for way in ("off", "on"))
 
 
 def test_a_failure_is_a_result(context: Context) -> None:

@@ -7,8 +7,8 @@ its state at the same position of the video.  Both executors give the same items
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import monotonic, perf_counter
@@ -25,6 +25,7 @@ from vrx.pipeline.channel import AbortedError, Channel
 from vrx.pipeline.chunking import Chunk, Item
 from vrx.pipeline.convert import Bypass
 from vrx.pipeline.device_clock import DeviceClock
+from vrx.pipeline.streams import StageStream
 from vrx.pipeline.trace import Trace
 
 THREADS = "vrx"  # the first word of all threads' names
@@ -80,10 +81,14 @@ class Resume:
 
 @dataclass
 class InFlight(Generic[Result]):
-    """A chunk on its way: `value` is what its latest stage gave, `restored` its frames after the last one."""
+    """A chunk on its way: `value` is what its latest stage gave, `restored` its frames after the last one.
+
+    `ready`: the mark in that stage's stream from which on the value is there.
+    """
 
     chunk: Chunk
     value: object = None
+    ready: object = None
     bypass: Bypass = field(default_factory=Bypass)
     restored: list[Result] = field(default_factory=list)
     notes: tuple[Note, ...] = ()
@@ -106,11 +111,15 @@ class Timings:
 
 @dataclass(frozen=True)
 class Surroundings(Generic[Result]):
-    """What all stages of a run share: how frames are converted, and where their times are kept."""
+    """What all stages of a run share: how frames are converted, and where their times are kept.
+
+    `streams`: of the stages that have one of their own on the device.
+    """
 
     converter: Converter[Result]
     timings: Timings
     trace: Trace = field(default_factory=lambda: Trace(None))
+    streams: Mapping[str, StageStream] = field(default_factory=dict)
 
 
 class Worker(Generic[Result]):
@@ -121,6 +130,7 @@ class Worker(Generic[Result]):
         self._converter, self._trace = around.converter, around.trace
         self._runner = StageRunner(stage)
         self._clock = DeviceClock.of(around.trace, around.converter.device, name)
+        self._stream = around.streams.get(name)
         self.first, self.last = ends
 
     def process(self, item: InFlight[Result] | SceneStart | Control) -> None:
@@ -128,7 +138,8 @@ class Worker(Generic[Result]):
         begin = perf_counter()
         what, facts = describe(item)
         on_device = nullcontext() if self._clock is None else self._clock.span(f"{self.name} {what}")
-        with self._trace.span(f"{self.name} {what}", **facts), torch.inference_mode(), on_device:
+        span = self._trace.span(f"{self.name} {what}", **facts)
+        with span, torch.inference_mode(), self._in_order(item), on_device:
             if isinstance(item, SceneStart):
                 self._runner.start(item)
             elif isinstance(item, Resume):
@@ -139,6 +150,21 @@ class Worker(Generic[Result]):
             else:
                 self._step(item)
         self._around.timings.seconds[self.name] += perf_counter() - begin
+
+    @contextmanager
+    def _in_order(self, item: InFlight[Result] | SceneStart | Control) -> Iterator[None]:
+        """In the stage's own stream, if it has one, after the stage before and before the one after it."""
+        if self._stream is None:
+            yield
+            return
+        with self._stream.current():
+            if isinstance(item, InFlight):
+                self._stream.receive(item.ready, (item.value, item.bypass))
+            yield
+            if isinstance(item, InFlight):
+                item.ready = self._stream.hand_over()
+            elif isinstance(item, Save):
+                self._stream.finish()  # other threads read what was saved
 
     def finish(self) -> None:
         """No more items come."""
@@ -237,14 +263,20 @@ class ThreadedExecutor(Generic[Result]):
 
     The first failure aborts every channel, every thread is joined, and the failure is raised to whoever walks
     the results.  `in_turn`: a chunk goes through all stages before the next one enters, so that nothing waits between.
+    `streams` of the stages on the device: for those that do not work in turn.
     """
 
     def __init__(
-        self, restorer: Restorer, converter: Converter[Result], in_turn: bool = False, trace: Trace | None = None
+        self,
+        restorer: Restorer,
+        converter: Converter[Result],
+        in_turn: bool = False,
+        trace: Trace | None = None,
+        streams: Mapping[str, StageStream] | None = None,
     ) -> None:
         self.timings = Timings.of(restorer)
-        self._trace = trace or Trace(None)
-        self._around = Surroundings(converter, self.timings, self._trace)
+        self._trace, self._streams = trace or Trace(None), {} if in_turn else streams or {}
+        self._around = Surroundings(converter, self.timings, self._trace, self._streams)
         self._workers = make_workers(restorer, self._around)
         names = [worker.name for worker in self._workers]
         bound = 1 if in_turn else QUEUE
@@ -275,6 +307,8 @@ class ThreadedExecutor(Generic[Result]):
         for worker, (name, after) in zip(self._workers, pairwise(self._channels), strict=True):
             arguments = (self._work, worker, self._channels[name], self._channels[after])
             threads.append(threading.Thread(target=self._guard, args=arguments, name=f"{THREADS} {name}"))
+        for stream in self._streams.values():
+            stream.follow()
         for thread in (reader, *threads):
             thread.start()
         try:
@@ -292,6 +326,8 @@ class ThreadedExecutor(Generic[Result]):
             deadline = None if self._patience is None else monotonic() + self._patience
             for thread in threads:
                 thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
+            for stream in self._streams.values():
+                stream.precede()
         if self._failure is not None:
             raise self._failure
 

@@ -34,6 +34,7 @@ from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
 from vrx.pipeline.session import Session
 from vrx.pipeline.source import iter_masked_frames
+from vrx.pipeline.streams import stage_streams
 from vrx.settings import MAX_FRAMES
 
 
@@ -149,7 +150,8 @@ class Attempt:
         converter = FrameConverter(session.device, output_format(session))
         # stages that share a processor gain little by working at the same time
         in_turn = fallback.way.in_turn or (session.device.type == "cpu" and restorer.schedule.spare)
-        executor = ThreadedExecutor(restorer, converter, in_turn, session.trace)
+        streams = stage_streams(session.device, restorer.stages)
+        executor = ThreadedExecutor(restorer, converter, in_turn, session.trace, streams)
         self.progress.follow(executor)
         segmented = isinstance(self.writer, SegmentedWriter)
         items = stream_items(session, restorer, fallback, segmented)

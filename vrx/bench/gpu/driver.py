@@ -19,6 +19,7 @@ from vrx.models.runner import SceneRunner, StageRunner
 from vrx.pipeline.chunking import MaskedFrame, make_chunks
 from vrx.pipeline.convert import FrameConverter, OutputFormat
 from vrx.pipeline.executor import InFlight, ThreadedExecutor
+from vrx.pipeline.streams import stage_streams
 from vrx.scenes.detect import Boundary
 
 Size = tuple[int, int]  # height and width
@@ -144,7 +145,8 @@ def through_threads(restorer: Restorer, device: torch.device, count: int, source
     hole[source[0] // 4 : source[0] // 2, source[1] // 4 : source[1] // 2] = True
     first = frames[0]
     output = OutputFormat(layout=first.layout, color=first.color, scale=restorer.scale, known=masked)
-    executor = ThreadedExecutor(restorer, FrameConverter(device, output))
+    streams = stage_streams(device, restorer.stages)
+    executor = ThreadedExecutor(restorer, FrameConverter(device, output), streams=streams)
     sources = (
         MaskedFrame(f, hole if masked else None, Boundary.NONE if i else Boundary.HARD) for i, f in enumerate(frames)
     )
@@ -154,18 +156,3 @@ def through_threads(restorer: Restorer, device: torch.device, count: int, source
         if isinstance(item, InFlight):
             results += item.restored
     return Outcome(perf_counter() - begin, dict(executor.timings.seconds), results)
-
-
-def tensors_in(value: object) -> Iterator[Tensor]:
-    """Every tensor that stages hand each other."""
-    if isinstance(value, Tensor):
-        yield value
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from tensors_in(getattr(value, field.name))
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from tensors_in(part)

@@ -1,92 +1,81 @@
-"""The same threads, each on a CUDA stream of its own, or with one copy a chunk: faster, and the same result?"""
+"""What is to overlap on the device, switched off and on in turn: is it faster, and is the result the same?"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from vrx.bench.gpu.context import Context
-from vrx.bench.gpu.driver import tensors_in, through_threads
+from vrx.bench.gpu.driver import Outcome, through_threads
 from vrx.bench.gpu.restorers import Spec, embedded, restorer_of
-from vrx.models.base import AnyStage, SceneStart, Stage
 
-Ready = dict[int, "torch.cuda.Event"]  # what a stage gave, by its identity, and when the device is done with it
-
-
-class OnStream(Stage[Any, Any, Any]):
-    """A stage whose thread works on a stream of its own; what it gives is handed over by an event."""
-
-    def __init__(self, stage: AnyStage, ready: Ready) -> None:
-        self._stage, self._ready = stage, ready
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-
-    def start(self, scene: SceneStart) -> Any:
-        """As the stage does; from here on its thread, conversions included, uses the stream."""
-        torch.cuda.set_stream(self._stream)
-        return self._stage.start(scene)
-
-    def step(self, chunk: Any, state: Any) -> tuple[Any, Any]:
-        """As the stage does, after the stage before."""
-        before = self._ready.pop(id(chunk), None)
-        if before is not None:
-            self._stream.wait_event(before)
-            for tensor in tensors_in(chunk):
-                if tensor.is_cuda:
-                    tensor.record_stream(self._stream)
-        result, state = self._stage.step(chunk, state)
-        self._ready[id(result)] = self._stream.record_event()
-        return result, state
-
-    def save(self, state: Any) -> dict[str, Tensor]:
-        """As the stage does."""
-        return self._stage.save(state)
-
-    def load(self, scene: SceneStart, tensors: dict[str, Tensor]) -> Any:
-        """As the stage does."""
-        return self._stage.load(scene, tensors)
+TURNS = ("off", "on", "off", "on")
 
 
 def measure_copies(context: Context, words: Sequence[str]) -> None:
     """The embedded model at some sizes, with a copy for every plane and with one a chunk each way, in turn."""
+    measure_embedded(context, "VRX_PACKED", "copies", words)
+
+
+def measure_embedded(context: Context, variable: str, part: str, words: Sequence[str]) -> None:
+    """The embedded model, `TASK:WIDTHxHEIGHT` in `words`, with a switch off and on."""
     for word in words:
         task, size = word.split(":")
         width, height = (int(side) for side in size.split("x"))
         scale = 4 if task == "upscale" else 1
         source = (32, 48) if context.tiny else (height // scale, width // scale)
-        with context.results.guard("embedded", what=word, part="copies"):
+        with context.results.guard("embedded", what=word, part=part):
             restorer = embedded(task, scale, context.device, context.dtype)
-            count, masked, found = 8 if context.tiny else 80, task == "inpaint", []
-            for packed in ("off", "on", "off", "on"):
-                os.environ["VRX_PACKED"] = packed  # of this process alone
-                context.clear()
-                found.append(through_threads(restorer, context.device, count, source, masked))
-            one = {"many": [found[0].fps, found[2].fps], "packed": [found[1].fps, found[3].fps]}
-            worst = found[0].worst_difference(found[1])
-            context.results.emit("embedded", what=word, part="copies", fps=one, worst_levels=worst)
+            count = 8 if context.tiny else 80
+            walk = partial(through_threads, restorer, context.device, count, source, task == "inpaint")
+            context.results.emit("embedded", what=word, part=part, **in_turns(context, variable, walk))
+
+
+def in_turns(context: Context, variable: str, walk: Callable[[], Outcome]) -> dict[str, object]:
+    """Frames a second and memory with a switch off and on, twice, after a first walk; and the largest difference."""
+    outcomes: dict[str, list[Outcome]] = {"off": [], "on": []}
+    peaks: dict[str, float] = {}
+    for number, way in enumerate((TURNS[1], *TURNS)):
+        with switched(variable, way):
+            context.clear()
+            outcome = walk()
+        if number:
+            outcomes[way].append(outcome)
+            peaks[way] = context.peak()
+    return {
+        "fps": {way: [outcome.fps for outcome in found] for way, found in outcomes.items()},
+        "stage_s": {way: found[-1].by_stage() for way, found in outcomes.items()},
+        "peak_gb": peaks,
+        "worst_levels": outcomes["off"][0].worst_difference(outcomes["on"][0]),
+    }
+
+
+@contextmanager
+def switched(variable: str, way: str) -> Iterator[None]:
+    """A variable of this process's environment has a value."""
+    before: Mapping[str, str] = dict(os.environ)
+    os.environ[variable] = way
+    try:
+        yield
+    finally:
+        os.environ.pop(variable)
+        os.environ.update(before)
 
 
 def measure(context: Context, words: Sequence[str]) -> None:
-    """Frames a second on one stream and on three, and the largest difference."""
+    """Large models with a stream for all stages, and with one for each, in turn."""
     for word in words:
+        if context.left() < 12:
+            context.results.emit("bench", what=word, part="streams", skipped="no time")
+            continue
         with context.results.guard("bench", what=word, part="streams"):
+            context.clear()
             spec = Spec.parse(word, context.tiny)
             restorer = restorer_of(spec, context)
             schedule, source = restorer.schedule, (spec.height // restorer.scale, spec.width // restorer.scale)
             count = schedule.first + schedule.next * (1 if context.tiny else 6)
-            warm = schedule.first + schedule.next * 2
-            through_threads(restorer, context.device, warm, source, spec.masked)
-            context.sync()
-            one = through_threads(restorer, context.device, count, source, spec.masked)
-            if context.cuda:
-                ready: Ready = {}
-                restorer.stages = {name: OnStream(stage, ready) for name, stage in restorer.stages.items()}
-                through_threads(restorer, context.device, warm, source, spec.masked)
-                context.sync()
-            three = through_threads(restorer, context.device, count, source, spec.masked)
-            worst = one.worst_difference(three)
-            found = {"fps_one_stream": one.fps, "fps_three_streams": three.fps, "worst_levels": worst}
+            walk = partial(through_threads, restorer, context.device, count, source, spec.masked)
+            found = in_turns(context, "VRX_STREAMS", walk)
             context.results.emit("bench", what=word, steady=True, part="streams", **found)
