@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import damage, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.models.embedded.keep_size import EmbeddedOptions
-from vrx.models.embedded.later import NOTHING, OVERLAP, Coverage, frames_ahead
+from vrx.models.embedded.later import NOTHING, OVERLAP, Block, Coverage, frames_ahead, make_block
 from vrx.models.embedded.model import LOOKING_AHEAD, SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import SceneRunner
 from vrx.networks.embedded.classical import bicubic
@@ -113,8 +114,7 @@ def test_a_single_picture_takes_no_longer_for_it(branched: EmbeddedNetworks) -> 
     state = encode.start(SceneStart(0, (24, 32), (96, 128)))
     with torch.inference_mode():
         chunk, _ = encode.step(DeviceChunk(picture, None, frozenset({0}), picture.expand(8, 3, 24, 32)), state)
-    assert chunk.block is None
-    assert not chunk.foresees
+    assert not chunk.later
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -180,17 +180,24 @@ def test_large_frames_and_those_whose_noise_goes_first_do_without(
     assert torch.equal(enlarge(usual, list(chunks(low))), blind)
 
 
-def test_a_scene_that_changed_is_looked_at_anew(branched: EmbeddedNetworks) -> None:
+def test_a_scene_that_changed_is_looked_at_anew(branched: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its damage is another one, and so is what the branch finds under it."""
     fade = torch.linspace(1, 0.3, 12)[:, None, None, None]
     low = fade * torch.rand(12, 3, 24, 32, generator=torch.Generator().manual_seed(3))
     encode = restorer_of(branched, 2).stages["encode"]
-    state, begun = encode.start(SceneStart(0, (24, 32), (48, 64))), []
+    state, current = encode.start(SceneStart(0, (24, 32), (48, 64))), 0
+    begun: list[int] = []
+
+    def block(*given: Any) -> Block:
+        begun.append(current)
+        return make_block(*given)
+
+    monkeypatch.setattr(upscale, "make_block", block)
     with torch.inference_mode():
-        for number, piece in enumerate(chunks(low)):
-            fresh = frozenset({0}) if number == 2 else piece.refresh
+        for current, piece in enumerate(chunks(low)):
+            fresh = frozenset({0}) if current == 2 else piece.refresh
             chunk, state = encode.step(DeviceChunk(piece.frames, None, fresh, piece.ahead), state)
-            begun += [number] if chunk.block is not None else []
+            assert len(chunk.later) == len(chunk.pictures)
     assert begun == [0, 2]
 
 

@@ -60,10 +60,10 @@ class EmbeddedRestorer:
         reader = DamageReader(networks.degradation.to(device), sharpness, diagnosis)
         if options.task == Task.UPSCALE:
             networks.enlarging.place(device, dtype)
-            foresees = networks.enlarging.later is not None and remember
-            self.schedule = LOOKING_AHEAD if foresees else SCHEDULE
+            foreseeing = networks.enlarging if networks.enlarging.later is not None and remember else None
+            self.schedule = SCHEDULE if foreseeing is None else LOOKING_AHEAD
             self.stages = {
-                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, foresees),
+                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, foreseeing),
                 "generate": upscale.Generate(options.scale, networks.enlarging, remember),
                 "decode": upscale.Decode(options.scale, sharp=options.look == "sharp"),
             }

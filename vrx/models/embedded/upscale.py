@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -56,16 +56,15 @@ class EncodedChunk:
 
     `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
     `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`, in a scene's first
-    chunk: the frames that are restored before its first one; `block`, where one begins with the chunk: frames that
-    what comes later is read from; `foresees`: whether what was read so far is of use here.
+    chunk: the frames that are restored before its first one; `later`: what was found of later frames at each of the
+    chunk's, [1, C, H, W], none where that is of no use.
     """
 
     pictures: Tensor
     levels: Tensor
     motion: Tensor
     lead: Lead | None = None
-    block: Block | None = None
-    foresees: bool = False
+    later: tuple[Tensor, ...] = ()
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
@@ -99,7 +98,8 @@ class EncodeState:
 
     `latest`: brightness of the frame before, [T, H, W] with T of 0 or 1, where motion is looked for.  `average`: of
     a noisy scene, the mean of its frames so far.  `due`: the scene changed on the latest frame, and its damage is to
-    be read again.  `covered`: how far later frames were looked at.
+    be read again.  `covered`: how far later frames were looked at; `later`: what was found of them at the coming
+    frames, [1, C, H, W] each.
     """
 
     scene: SceneStart
@@ -108,19 +108,26 @@ class EncodeState:
     average: Average | None = None
     due: bool = False
     covered: Coverage = NOTHING
+    later: tuple[Tensor, ...] = ()
 
 
 class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
-    """The scene's damage, how content moved, and pictures less their noise.
+    """The scene's damage, how content moved, pictures less their noise, and what later frames show.
 
-    `foresees`: the network has a branch for later frames.  A scene whose noise is taken out first goes without.
+    `foreseeing`: the network, where its branch for later frames is of use; it walks here, beside the frames before.  A
+    scene whose noise is taken out first goes without.
     """
 
     def __init__(
-        self, scale: int, strength: float | None, reader: DamageReader, denoiser: Denoiser, foresees: bool = False
+        self,
+        scale: int,
+        strength: float | None,
+        reader: DamageReader,
+        denoiser: Denoiser,
+        foreseeing: RecurrentNetwork | None = None,
     ) -> None:
         self._scale, self._strength, self._reader, self._denoiser = scale, strength, reader, denoiser
-        self._motion, self._foresees = Motion(), foresees
+        self._motion, self._foreseeing = Motion(), foreseeing
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
@@ -142,7 +149,8 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
-        along, foresees = len(seen) - count, self._foresees and noise is None and fits(pictures, side)
+        along = len(seen) - count
+        foresees = self._foreseeing is not None and noise is None and fits(pictures, side)
         ahead = following if foresees else 0
         foresees = foresees and (ahead > 0 or covered.frames >= count)
         length, covered = covered.plan(count, ahead, ahead < along) if foresees else (0, NOTHING)
@@ -160,19 +168,25 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             pictures, average = cleaned.frames, cleaned.average
             lead = lead if cleaned.lead is None else cleaned.lead
             levels = levels * levels.new_tensor(NOISE_LEFT)
-        motion = followed.to(pictures.device)
+        motion, levels = followed.to(pictures.device), levels.to(pictures)
+        later = self.look_ahead(block, levels) if block is not None else state.later if foresees else ()
         encoded = EncodedChunk(
             pictures,
-            levels.to(pictures),
+            levels,
             motion.motion,
             None if motion.lead is None else Lead(lead, motion.lead),
-            block,
-            foresees,
+            later[:count],
             tolerance,
             notes,
         )
-        latest = luma[count - 1 : count]
-        return encoded, replace(state, damage=damage, latest=latest, average=average, due=due, covered=covered)
+        after = EncodeState(state.scene, damage, luma[count - 1 : count], average, due, covered, later[count:])
+        return encoded, after
+
+    def look_ahead(self, block: Block, levels: Tensor) -> tuple[Tensor, ...]:
+        """What a block shows under conditions [1, LEVELS] at its first frame and those after it."""
+        assert self._foreseeing is not None
+        found = self._foreseeing.look_back(self._scale, block.pictures[None], levels, block.motion[None])
+        return tuple(found[: block.kept])
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -195,6 +209,10 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         average, due = Average.from_tensors(tensors), bool(tensors["due"])
         return EncodeState(scene, known, tensors["latest"], average, due, covered)
 
+    def cache_usage(self, state: EncodeState) -> CacheUsage:
+        """Features of later frames."""
+        return CacheUsage(sum(found.nbytes for found in state.later))
+
 
 def fits(pictures: Tensor, side: int) -> bool:
     """Whether pictures [T, 3, H, W] go through the network at once, on a grid of positions of `side` pixels."""
@@ -203,10 +221,9 @@ def fits(pictures: Tensor, side: int) -> bool:
 
 @dataclass(frozen=True)
 class GenerateState:
-    """The frame before, and what was found of later ones at the coming frames, [1, C, H, W] each."""
+    """The frame before."""
 
     previous: PreviousFrame | None = None
-    later: tuple[Tensor, ...] = ()
 
 
 class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
@@ -222,26 +239,16 @@ class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
     def step(self, chunk: EncodedChunk, state: GenerateState) -> tuple[ResidualChunk, GenerateState]:
         """Residuals, in order."""
         motion, levels = chunk.motion.split(1), chunk.levels.to(self._network.weight)
-        shifts, previous, later = self._network.shifts(levels), state.previous, self.later(chunk, state)
-        pictures = chunk.pictures.split(1)
+        shifts, previous, later = self._network.shifts(levels), state.previous, chunk.later
         if self._remember and chunk.lead is not None:
             previous = self.lead(chunk.lead, shifts)
         residuals = []
-        for index, (picture, moved) in enumerate(zip(pictures, motion, strict=True)):
+        for index, (picture, moved) in enumerate(zip(chunk.pictures.split(1), motion, strict=True)):
             neighbors = Neighbors(previous if self._remember else None, moved, later[index] if later else None)
             residual, previous = self._network.step(self._scale, picture, shifts, neighbors)
             residuals.append(residual)
         restored = ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes, chunk.grain)
-        return restored, GenerateState(previous, later[len(pictures) :])
-
-    def later(self, chunk: EncodedChunk, state: GenerateState) -> tuple[Tensor, ...]:
-        """What is known of later frames at the chunk's and at those that follow; nothing where that is of no use."""
-        if not (self._remember and chunk.foresees):
-            return ()
-        if chunk.block is None:
-            return state.later
-        pictures, motion = chunk.block.pictures[None], chunk.block.motion[None]
-        return tuple(self._network.look_back(self._scale, pictures, chunk.levels, motion)[: chunk.block.kept])
+        return restored, GenerateState(previous)
 
     def lead(self, lead: Lead, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
         """What the lead leaves for the scene's first frame."""
@@ -253,7 +260,7 @@ class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
         return state
 
     def save(self, state: GenerateState) -> dict[str, Tensor]:
-        """Features and picture of the latest frame; what belongs to later ones is found again."""
+        """Features and picture of the latest frame."""
         if state.previous is None:
             return {}
         return {"features": state.previous.features.clone(), "picture": state.previous.picture.clone()}
@@ -266,10 +273,9 @@ class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
         return GenerateState(PreviousFrame(tensors["features"].to(device), tensors["picture"].to(device)))
 
     def cache_usage(self, state: GenerateState) -> CacheUsage:
-        """Features and picture of the latest frame, and features of later ones."""
+        """Features and picture of the latest frame."""
         previous = state.previous
-        seen = 0 if previous is None else previous.features.nbytes + previous.picture.nbytes
-        return CacheUsage(seen + sum(found.nbytes for found in state.later))
+        return CacheUsage(0 if previous is None else previous.features.nbytes + previous.picture.nbytes)
 
 
 class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
