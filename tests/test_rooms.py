@@ -37,6 +37,7 @@ WORDS = {
         "bench/end_to_end.py",
         "bench/stages.py",
         "bench/gpu/",  # what it measures
+        "networks/replay.py",  # graphs of it
         "train/pool.py",  # streams and graphs of a training by the clock
         "train/recurrent.py",
     ),

@@ -1,9 +1,13 @@
+from threading import Barrier, Event
+
 import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.models import optical_flow
 from vrx.models.optical_flow import LEAST_SIDE, Motion, to_luma
 
 
@@ -55,3 +59,49 @@ def test_pairs_searched_side_by_side_are_those_searched_in_turn(frames: int, mon
         monkeypatch.setattr(cv2, "getNumThreads", lambda threads=threads: threads)
         found[threads] = Motion().between(levels)
     assert torch.equal(found[1], found[4])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 9])
+def test_flows_that_are_begun_are_those_that_are_waited_for(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 4)
+    motion = Motion(beside=True)
+    clips = [to_luma(torch.cat([torch.roll(texture(48, 60), t * s, -1) for t in range(frames)])) for s in (1, 2, -3)]
+    waiting = [motion.begin(levels) for levels in clips]  # all at once
+    for levels, found in zip(clips, waiting, strict=True):
+        assert torch.equal(found(), Motion().between(levels))
+
+
+def test_flows_are_searched_while_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 4)
+    together, goes_on = Barrier(3, timeout=20), Event()
+
+    def slow(_: object, pair: optical_flow.Pair) -> np.ndarray:
+        together.wait()  # three at once, or never
+        assert goes_on.wait(20)
+        return np.zeros((*pair[0].shape, 2), np.float32)
+
+    monkeypatch.setattr(optical_flow, "flow", slow)
+    found = Motion(beside=True).begin(torch.zeros(4, 20, 30, dtype=torch.uint8))
+    goes_on.set()  # the caller has gone on: nothing was found by then
+    assert found().shape == (3, 2, 20, 30)
+
+
+def test_what_fails_in_a_thread_is_raised_where_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 4)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no flow")
+
+    monkeypatch.setattr(optical_flow, "flow", fails)
+    found = Motion(beside=True).begin(torch.zeros(2, 20, 30, dtype=torch.uint8))
+    with pytest.raises(RuntimeError, match="no flow"):
+        found()
+
+
+@pytest.mark.parametrize(("beside", "threads"), [(False, 8), (True, 2)])
+def test_with_few_threads_nothing_is_searched_beside(
+    beside: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: threads)
+    monkeypatch.setattr(optical_flow, "Threads", None)
+    assert Motion(beside).begin(torch.zeros(3, 20, 30, dtype=torch.uint8))().shape == (2, 2, 20, 30)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
+from queue import SimpleQueue
 
 import cv2
 import numpy as np
@@ -17,6 +19,8 @@ PATCH_STRIDE = 5  # pixels; patches are of 8
 SOFTNESS = 1.0  # pixels
 MOST_WORKERS = 8  # pairs that are searched at once
 LEAST_THREADS = 3  # of OpenCV, from which on pairs are: with fewer the networks need them
+Pair = tuple[np.ndarray, np.ndarray]
+Waiting = Callable[[], Tensor]  # gives a flow once it is found
 
 
 def to_luma(pictures: Tensor) -> Tensor:
@@ -30,10 +34,24 @@ class Motion:
     """Dense inverse search (Kroeger et al., 2016), down to full resolution.
 
     Without its variational refinement: that takes half of the time, and what is restored gains 0.01 dB by it.
+    `beside`: what is begun is searched in threads of its own while the caller goes on, where there are enough.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside: bool = False) -> None:
         self._searches: list[cv2.DISOpticalFlow] = []
+        self._beside = beside
+        self._threads: Threads | None = None
+
+    def begin(self, levels: Tensor) -> Waiting:
+        """As `between`, which is waited for when it is asked for."""
+        threads = cv2.getNumThreads()
+        if not self._beside or threads < LEAST_THREADS or len(levels) < 2 or min(levels.shape[1:]) < LEAST_SIDE:
+            found = self.between(levels)
+            return lambda: found
+        if self._threads is None:
+            self._threads = Threads(min(MOST_WORKERS, threads))
+        waiting = [self._threads.submit(pair) for pair in pairwise(levels.numpy())]
+        return lambda: stack([future.result() for future in waiting])
 
     def between(self, levels: Tensor) -> Tensor:
         """From each picture of uint8 [T, H, W] but the first to the one before it: where its content was.
@@ -55,7 +73,33 @@ class Motion:
             with ThreadPoolExecutor(workers) as pool:
                 found = list(pool.map(walk, self._searches, shares))
             flows = [found[number % workers][number // workers] for number in range(len(pairs))]
-        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
+        return stack(flows)
+
+
+class Threads:
+    """Threads that search pairs; they end with the object."""
+
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, "flow")
+        self._searches: SimpleQueue[cv2.DISOpticalFlow] = SimpleQueue()  # each is for one thread at a time
+        for _ in range(count):
+            self._searches.put(search())
+
+    def submit(self, pair: Pair) -> Future[np.ndarray]:
+        """The flow from the second picture of a pair to the first."""
+        return self._pool.submit(self._walk, pair)
+
+    def _walk(self, pair: Pair) -> np.ndarray:
+        made = self._searches.get()
+        try:
+            return flow(made, pair)
+        finally:
+            self._searches.put(made)
+
+
+def stack(flows: list[np.ndarray]) -> Tensor:
+    """Flows [H, W, 2] as [T, 2, H, W]."""
+    return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
 
 
 def search() -> cv2.DISOpticalFlow:
@@ -67,14 +111,14 @@ def search() -> cv2.DISOpticalFlow:
     return made
 
 
-def flow(made: cv2.DISOpticalFlow, pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def flow(made: cv2.DISOpticalFlow, pair: Pair) -> np.ndarray:
     """From the second picture of a pair to the first, [H, W, 2]."""
     before, now = pair
     found: np.ndarray = made.calc(now, before, None)  # type: ignore[call-overload]
     return found
 
 
-def walk(made: cv2.DISOpticalFlow, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+def walk(made: cv2.DISOpticalFlow, pairs: list[Pair]) -> list[np.ndarray]:
     """Of several pairs, one after the other."""
     return [flow(made, pair) for pair in pairs]
 

@@ -3,7 +3,7 @@ import torch
 
 from tests.networks.networks import TINY, tiny_network
 from vrx.networks.embedded.grid import contrast, deblur_inputs, inpaint_inputs, to_pixels
-from vrx.networks.embedded.network import MODES, EmbeddedConfig, EmbeddedNetwork
+from vrx.networks.embedded.network import MODES, EmbeddedConfig, EmbeddedNetwork, WindowAttention
 from vrx.networks.windows import from_windows, to_windows, window_offsets
 from vrx.train.rollout import Rollout
 
@@ -147,3 +147,21 @@ def test_cuda_gives_what_the_processor_gives() -> None:
     expected = walk(network, "inpaint", x, levels)
     found = walk(network.cuda(), "inpaint", x.cuda(), levels.cuda()).cpu()
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_biases_are_kept_until_other_weights_are_loaded() -> None:
+    layer = tiny_network().attention[0]
+    assert isinstance(layer, WindowAttention)
+    with torch.no_grad():
+        layer.near.normal_()
+    ages = [[0], [1, 0], [2, 1, 0], [2, 1, 0]]
+    with torch.inference_mode():
+        found = [layer.bias(one) for one in ages]
+    assert found[2] is found[3]
+    for one, bias in zip(ages, found, strict=True):
+        assert torch.equal(bias, layer.make_bias(one))
+    layer.load_state_dict({name: value + 1 for name, value in layer.state_dict().items()})
+    with torch.inference_mode():
+        assert torch.allclose(layer.bias([0]), found[0] + 1)
+        layer.near.data = layer.near.data.double()
+        assert layer.bias([0]).dtype == torch.float64

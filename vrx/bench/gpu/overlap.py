@@ -27,9 +27,12 @@ def measure_embedded(context: Context, variable: str, part: str, words: Sequence
         scale = 4 if task == "upscale" else 1
         source = (32, 48) if context.tiny else (height // scale, width // scale)
         with context.results.guard("embedded", what=word, part=part):
-            restorer = embedded(task, scale, context.device, context.dtype)
-            count = 8 if context.tiny else 80
-            walk = partial(through_threads, restorer, context.device, count, source, task == "inpaint")
+
+            def walk() -> Outcome:
+                restorer = embedded(task, scale, context.device, context.dtype)  # it is built after the switch
+                count = 8 if context.tiny else 160
+                return through_threads(restorer, context.device, count, source, task == "inpaint")
+
             context.results.emit("embedded", what=word, part=part, **in_turns(context, variable, walk))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,11 +40,22 @@ class Followed:
 
 def follow(search: Motion, luma: Tensor, previous: Tensor, count: int) -> Followed:
     """The motion of the first `count` of luma uint8 [T, H, W] after the frame `previous` [0 or 1, H, W]."""
+    return begin_to_follow(search, luma, previous, count)()
+
+
+def begin_to_follow(search: Motion, luma: Tensor, previous: Tensor, count: int) -> Callable[[], Followed]:
+    """As `follow`, what is found being waited for when it is asked for."""
     if len(previous):
-        return Followed(search.between(torch.cat([previous, luma[:count]])), None)
-    lead = search.between(luma[:LEAD_FRAMES].flip(0)).flip(0)
-    first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
-    return Followed(torch.cat([first, search.between(luma[:count])]), lead)
+        after = search.begin(torch.cat([previous, luma[:count]]))
+        return lambda: Followed(after(), None)
+    backward, forward = search.begin(luma[:LEAD_FRAMES].flip(0)), search.begin(luma[:count])
+
+    def found() -> Followed:
+        lead = backward().flip(0)
+        first = lead[:1] if len(lead) else lead.new_zeros(1, *lead.shape[1:])
+        return Followed(torch.cat([first, forward()]), lead)
+
+    return found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vrx.models.base import DeviceChunk
-from vrx.models.optical_flow import Motion
+from vrx.models.optical_flow import Motion, Waiting
 
 OVERLAP = 2  # frames at a block's end
 
@@ -21,11 +21,11 @@ OVERLAP = 2  # frames at a block's end
 class Block:
     """Frames [B, 3, H, W], the first of which is a chunk's first, and how many of them keep what is found there.
 
-    `motion` [B, 2, h, w]: from each position to its content's place in the frame after; zero for the last frame.
+    `motion` gives [B, 2, h, w]: from each position to its content's place in the frame after; zero for the last frame.
     """
 
     pictures: Tensor
-    motion: Tensor
+    motion: Waiting
     kept: int
 
 
@@ -68,5 +68,10 @@ def frames_ahead(chunk: DeviceChunk) -> int:
 
 def make_block(search: Motion, pictures: Tensor, luma: Tensor, kept: int) -> Block:
     """The block of pictures [B, 3, H, W] whose motion is found on `luma`, uint8 [B, h, w]."""
-    motion = search.between(luma.flip(0)).flip(0)
-    return Block(pictures, torch.cat([motion, motion.new_zeros(1, *motion.shape[1:])]).to(pictures.device), kept)
+    backward = search.begin(luma.flip(0))
+
+    def motion() -> Tensor:
+        found = backward().flip(0)
+        return torch.cat([found, found.new_zeros(1, *found.shape[1:])]).to(pictures.device)
+
+    return Block(pictures, motion, kept)

@@ -17,11 +17,14 @@ from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
 from vrx.models.embedded.grain import FindGrain, WithGrain
 from vrx.models.embedded.keep_size import EmbeddedOptions
+from vrx.models.embedded.steps import Steps
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.footprint import Footprint, Linear
+from vrx.models.optical_flow import Motion
 from vrx.networks.embedded.int8 import multiplies_rightly, narrow_network
 from vrx.networks.embedded.network import EmbeddedNetwork
 from vrx.settings import RestoreSettings, Task
+from vrx.switches import Switches
 
 # a scene's first frames together, then a few at a time: pictures of 1280x720 then stay below
 # what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
@@ -60,11 +63,14 @@ class EmbeddedRestorer:
         reader = DamageReader(networks.degradation.to(device), sharpness, diagnosis)
         if options.task == Task.UPSCALE:
             networks.enlarging.place(device, dtype)
-            foreseeing = networks.enlarging if networks.enlarging.later is not None and remember else None
+            steps = Steps.on(device, networks.enlarging, options.scale)
+            foreseeing = steps if networks.enlarging.later is not None and remember else None
             self.schedule = SCHEDULE if foreseeing is None else LOOKING_AHEAD
+            motion = Motion(beside=device.type == "cuda" and Switches.read().flow)  # a processor has no time to spare
+            sight = upscale.Sight(foreseeing, motion)
             self.stages = {
-                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, foreseeing),
-                "generate": upscale.Generate(options.scale, networks.enlarging, remember),
+                "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, sight),
+                "generate": upscale.Generate(steps, remember),
                 "decode": upscale.Decode(options.scale, sharp=options.look == "sharp"),
             }
         elif options.task == Task.INPAINT:

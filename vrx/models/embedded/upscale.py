@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +12,16 @@ from torch import Tensor
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
-from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
+from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, Followed, begin_to_follow
 from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
 from vrx.models.embedded.later import NOTHING, Block, Coverage, frames_ahead, make_block
+from vrx.models.embedded.steps import Steps
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import to_pixels
-from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, Neighbors, PreviousFrame, RecurrentNetwork
+from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, Neighbors, PreviousFrame
 from vrx.networks.embedded.sharpening import sharpen
 from vrx.networks.embedded.temporal import Average
 from vrx.networks.overflow import clamp_to_unit
@@ -55,30 +57,19 @@ class EncodedChunk:
     """From encode to generate.
 
     `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
-    `motion`: [T, 2, H, W] from each position to its content's place in the frame before; `lead`, in a scene's first
-    chunk: the frames that are restored before its first one; `later`: what was found of later frames at each of the
-    chunk's, [1, C, H, W], none where that is of no use.
+    `followed` gives how content moved, on the host; `lead` [L, 3, H, W], in a scene's first chunk: the frames that are
+    restored before its first one; `later`: what was found of later frames at each of the chunk's, [1, C, H, W], none
+    where that is of no use.
     """
 
     pictures: Tensor
     levels: Tensor
-    motion: Tensor
-    lead: Lead | None = None
+    followed: Callable[[], Followed]
+    lead: Tensor | None = None
     later: tuple[Tensor, ...] = ()
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
-
-
-@dataclass(frozen=True)
-class Lead:
-    """Frames [L, 3, H, W] from a scene's first on, and where the content of each but the last will be in the next.
-
-    `motion`: [L - 1, 2, H, W].
-    """
-
-    pictures: Tensor
-    motion: Tensor
 
 
 @dataclass(frozen=True)
@@ -111,12 +102,20 @@ class EncodeState:
     later: tuple[Tensor, ...] = ()
 
 
-class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
-    """The scene's damage, how content moved, pictures less their noise, and what later frames show.
+@dataclass(frozen=True)
+class Sight:
+    """How frames are looked at: `motion` finds how content moves; `foreseeing`: steps of a network whose branch for
+    later frames is of use.
 
-    `foreseeing`: the network, where its branch for later frames is of use; it walks here, beside the frames before.  A
-    scene whose noise is taken out first goes without.
+    It walks in the first stage, beside the frames before.  A scene whose noise is taken out first goes without.
     """
+
+    foreseeing: Steps | None = None
+    motion: Motion = field(default_factory=Motion)
+
+
+class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
+    """The scene's damage, how content moved, pictures less their noise, and what later frames show."""
 
     def __init__(
         self,
@@ -124,10 +123,11 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         strength: float | None,
         reader: DamageReader,
         denoiser: Denoiser,
-        foreseeing: RecurrentNetwork | None = None,
+        sight: Sight | None = None,
     ) -> None:
         self._scale, self._strength, self._reader, self._denoiser = scale, strength, reader, denoiser
-        self._motion, self._foreseeing = Motion(), foreseeing
+        sight = sight or Sight()
+        self._motion, self._foreseeing = sight.motion, sight.foreseeing
 
     def start(self, scene: SceneStart) -> EncodeState:
         """A fresh state."""
@@ -157,36 +157,29 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         searched = pictures[: max(length, count, 0 if len(state.latest) else LEAD_FRAMES)]
         luma = to_luma(F.avg_pool2d(searched, side) if side > 1 else searched)
         luma = luma if noise is None else soften(luma)
-        followed, lead = follow(self._motion, luma, state.latest, count), pictures[:LEAD_FRAMES]
+        followed = begin_to_follow(self._motion, luma, state.latest, count)
+        lead = None if len(state.latest) else pictures[:LEAD_FRAMES]
         block = None
         if noise is None:
             if length:
                 block = make_block(self._motion, pictures[:length], luma[:length], count + covered.frames)
             pictures = pictures[:count]
         else:
-            cleaned = self._denoiser.clean(pictures, followed, noise, state.average)
+            cleaned = self._denoiser.clean(pictures, followed(), noise, state.average)
             pictures, average = cleaned.frames, cleaned.average
             lead = lead if cleaned.lead is None else cleaned.lead
             levels = levels * levels.new_tensor(NOISE_LEFT)
-        motion, levels = followed.to(pictures.device), levels.to(pictures)
+        levels = levels.to(pictures)
         later = self.look_ahead(block, levels) if block is not None else state.later if foresees else ()
-        encoded = EncodedChunk(
-            pictures,
-            levels,
-            motion.motion,
-            None if motion.lead is None else Lead(lead, motion.lead),
-            later[:count],
-            tolerance,
-            notes,
-        )
+        encoded = EncodedChunk(pictures, levels, followed, lead, later[:count], tolerance, notes)
         after = EncodeState(state.scene, damage, luma[count - 1 : count], average, due, covered, later[count:])
         return encoded, after
 
     def look_ahead(self, block: Block, levels: Tensor) -> tuple[Tensor, ...]:
         """What a block shows under conditions [1, LEVELS] at its first frame and those after it."""
         assert self._foreseeing is not None
-        found = self._foreseeing.look_back(self._scale, block.pictures[None], levels, block.motion[None])
-        return tuple(found[: block.kept])
+        found = self._foreseeing.backward(block.pictures[None], levels, block.motion()[None])
+        return found[: block.kept]
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
@@ -229,8 +222,8 @@ class GenerateState:
 class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
     """The network, a frame at a time, over the features of the previous frame and of later ones."""
 
-    def __init__(self, scale: int, network: RecurrentNetwork, remember: bool = True) -> None:
-        self._scale, self._network, self._remember = scale, network, remember
+    def __init__(self, steps: Steps, remember: bool = True) -> None:
+        self._steps, self._network, self._remember = steps, steps.network, remember
 
     def start(self, scene: SceneStart) -> GenerateState:
         """Nothing was seen."""
@@ -238,25 +231,25 @@ class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
 
     def step(self, chunk: EncodedChunk, state: GenerateState) -> tuple[ResidualChunk, GenerateState]:
         """Residuals, in order."""
-        motion, levels = chunk.motion.split(1), chunk.levels.to(self._network.weight)
+        levels, followed = chunk.levels.to(self._network.weight), chunk.followed().to(chunk.pictures.device)
         shifts, previous, later = self._network.shifts(levels), state.previous, chunk.later
-        if self._remember and chunk.lead is not None:
-            previous = self.lead(chunk.lead, shifts)
-        residuals = []
-        for index, (picture, moved) in enumerate(zip(chunk.pictures.split(1), motion, strict=True)):
+        if self._remember and chunk.lead is not None and followed.lead is not None:
+            previous = self.lead(chunk.lead, followed.lead, shifts)
+        residuals, pictures = [], chunk.pictures.split(1)
+        for index, (picture, moved) in enumerate(zip(pictures, followed.motion.split(1), strict=True)):
             neighbors = Neighbors(previous if self._remember else None, moved, later[index] if later else None)
-            residual, previous = self._network.step(self._scale, picture, shifts, neighbors)
+            residual, previous = self._steps.forward(picture, levels, shifts, neighbors)
             residuals.append(residual)
         restored = ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes, chunk.grain)
         return restored, GenerateState(previous)
 
-    def lead(self, lead: Lead, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
-        """What the lead leaves for the scene's first frame."""
+    def lead(self, pictures: Tensor, motion: Tensor, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
+        """What the lead leaves for the scene's first frame; `motion` as of `Followed.lead`."""
         state = None
-        for number in range(len(lead.motion), 0, -1):
-            moved = lead.motion[number : number + 1] if state is not None else None
-            picture = lead.pictures[number : number + 1]
-            _, state = self._network.step(self._scale, picture, shifts, Neighbors(state, moved))
+        for number in range(len(motion), 0, -1):
+            moved = motion[number : number + 1] if state is not None else None
+            picture = pictures[number : number + 1]
+            _, state = self._network.step(self._steps.scale, picture, shifts, Neighbors(state, moved))
         return state
 
     def save(self, state: GenerateState) -> dict[str, Tensor]:

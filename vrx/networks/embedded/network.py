@@ -218,6 +218,8 @@ class WindowAttention(nn.Module):
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("offsets", window_offsets(config.window), persistent=False)
+        self._biases: dict[tuple[int, ...], Tensor] = {}  # by ages
+        self._bias_weights: tuple[tuple[int, int], ...] = ()  # where those are that they were made from
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [N, L, S, D] of a map [B, C, H, W]."""
@@ -240,7 +242,21 @@ class WindowAttention(nn.Module):
         return k.repeat_interleave(windows, 0), v.repeat_interleave(windows, 0)
 
     def bias(self, ages: Sequence[int]) -> Tensor:
-        """What is added to the logits [1, L, S, sink_tokens + S x len(ages)]."""
+        """What is added to the logits [1, L, S, sink_tokens + S x len(ages)]; kept while only inference goes on."""
+        if not torch.is_inference_mode_enabled():
+            self._biases.clear()
+            return self.make_bias(ages)
+        weights = tuple((x.data_ptr(), 0 if x.is_inference() else x._version) for x in (self.near, self.far))
+        if weights != self._bias_weights:  # others were loaded
+            self._biases.clear()
+            self._bias_weights = weights
+        key = tuple(ages)
+        if key not in self._biases:
+            self._biases[key] = self.make_bias(ages)
+        return self._biases[key]
+
+    def make_bias(self, ages: Sequence[int]) -> Tensor:
+        """As `bias`, from the weights."""
         near = self.near[:, list(ages)][:, :, cast(Tensor, self.offsets)]  # [L, ages, S, S]
         near = near.permute(0, 2, 1, 3).flatten(2)
         far = self.far[:, None].expand(-1, self.config.tokens, -1)
