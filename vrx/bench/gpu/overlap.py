@@ -27,13 +27,14 @@ def measure_embedded(context: Context, variable: str, part: str, words: Sequence
         scale = 4 if task == "upscale" else 1
         source = (32, 48) if context.tiny else (height // scale, width // scale)
         with context.results.guard("embedded", what=word, part=part):
-
-            def walk() -> Outcome:
-                restorer = embedded(task, scale, context.device, context.dtype)  # it is built after the switch
-                count = 8 if context.tiny else 160
-                return through_threads(restorer, context.device, count, source, task == "inpaint")
-
+            walk = partial(restore_embedded, context, task, scale, source)
             context.results.emit("embedded", what=word, part=part, **in_turns(context, variable, walk))
+
+
+def restore_embedded(context: Context, task: str, scale: int, source: tuple[int, int]) -> Outcome:
+    """Frames through the embedded model, which is built as the switches are now."""
+    restorer = embedded(task, scale, context.device, context.dtype)
+    return through_threads(restorer, context.device, 8 if context.tiny else 160, source, task == "inpaint")
 
 
 def in_turns(context: Context, variable: str, walk: Callable[[], Outcome]) -> dict[str, object]:
