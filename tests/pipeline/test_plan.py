@@ -13,6 +13,7 @@ from vrx.cli.batch import memory_words
 from vrx.errors import DeviceError
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, plan
+from vrx.pipeline.cost import INT8_GAIN
 from vrx.pipeline.memory import HostMemory
 from vrx.pipeline.plan import check_memory, make_plan, missing_files_note
 from vrx.pipeline.select_model import memory_needed
@@ -80,18 +81,43 @@ def test_memory_of_a_large_model_is_that_of_the_result_s_size(
     assert memory_words(short).count("GB") == 3
 
 
-def test_memory_and_type_are_those_of_weights_as_they_are_stored(clip: ClipMaker, tmp_path: Path) -> None:
-    footprint = FAMILIES["swiftvr"].footprint(load_all(FAMILIES)["swiftvr"])
+@pytest.mark.parametrize("name", ["swiftvr", "infvsr", "flashvsr"])
+def test_memory_and_type_are_those_of_weights_as_they_are_stored(name: str, clip: ClipMaker, tmp_path: Path) -> None:
+    footprint = FAMILIES[name].footprint(load_all(FAMILIES)[name])
     assert footprint is not None
     assert footprint.quantized is not None
-    job = make_job(clip("in.mkv", frames=1), tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=2))
+    job = make_job(clip("in.mkv", frames=1), tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
     found = {}
     for dtype in ("bf16", "fp8"):
-        with open_session(replace(job, model=replace(job.model, name="swiftvr", dtype=dtype))) as session:
+        with open_session(replace(job, model=replace(job.model, name=name, dtype=dtype))) as session:
             found[dtype] = make_plan(session)
-    assert found["bf16"].memory == footprint.whole.at(128 * 96)
-    assert found["fp8"].memory == footprint.quantized.at(128 * 96)
+    assert found["bf16"].memory == footprint.whole.at(256 * 192)
+    assert found["fp8"].memory == footprint.quantized.at(256 * 192)
     assert (found["bf16"].dtype, found["fp8"].dtype.partition(", ")[2]) == ("bfloat16", "weights in fp8")
+
+
+def test_8_bits_that_are_not_taken_by_themselves_are_no_way_to_fit() -> None:
+    entry = load_all(FAMILIES)["infvsr"]
+    footprint = FAMILIES["infvsr"].footprint(entry)
+    assert footprint is not None
+    assert footprint.quantized is not None
+    assert memory_needed(entry, 832 * 480) == footprint.whole.at(832 * 480)
+    assert memory_needed(entry, 832 * 480, dtype="fp8") == footprint.quantized.at(832 * 480)
+
+
+def test_a_plan_counts_on_the_speed_of_8_bits(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "matrix_rate", lambda *_: 1e12)
+    job = make_job(clip("in.mkv", frames=5), tmp_path / "out.mp4")
+    seconds = []
+    for quantized in (None, "int8"):
+        with open_session(job) as session:
+            monkeypatch.setattr(type(session), "quantized", quantized)
+            seconds.append(plan.estimate_seconds(session))
+            monkeypatch.undo()
+            monkeypatch.setattr(plan, "matrix_rate", lambda *_: 1e12)
+    assert seconds[0] is not None
+    assert seconds[1] is not None
+    assert seconds[0] / seconds[1] == pytest.approx(INT8_GAIN)
 
 
 def test_free_memory_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:

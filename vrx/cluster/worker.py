@@ -95,6 +95,7 @@ class VrxWorker:
                 checkpoint="; ".join(f"{path.name} {hash_samples(path)}" for path in paths),
                 device=chosen.device.type,
                 dtype=name_dtype(dtype, chosen.fit.quantized or weight_format(job.model.dtype)),
+                network_type=name_dtype(dtype),
             )
             return Facts(
                 host=socket.gethostname(),

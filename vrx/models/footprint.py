@@ -86,9 +86,10 @@ class Footprint:
         """Of a run whose weights are in a format from the start."""
         return self if quantized is None or self.quantized is None else replace(self, whole=self.quantized)
 
-    def minimum(self, pixels: int) -> int:
-        """Bytes below which no way of working fits."""
-        return min(way.at(pixels) for way in (self.whole, self.tiled, self.offloaded, self.quantized) if way)
+    def minimum(self, pixels: int, *, int8: bool = True) -> int:
+        """Bytes below which no way of working fits; `int8`: weights in 8 bits are one that a run takes by itself."""
+        ways = self.whole, self.tiled, self.offloaded, self.quantized if int8 else None
+        return min(way.at(pixels) for way in ways if way)
 
     def fit(self, memory: int, pixels: int, *, int8: bool = False) -> Fit:
         """How the weights are stored so that an output of so many pixels fits so many bytes.

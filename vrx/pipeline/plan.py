@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from vrx.files import format_bytes
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, select_model
-from vrx.pipeline.cost import REACHED, matrix_rate, operations
+from vrx.pipeline.cost import INT8_GAIN, REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
 from vrx.pipeline.select_model import needs_gpu
 from vrx.pipeline.session import Session
@@ -116,7 +116,8 @@ def least_memory(session: Session) -> int | None:
     """Bytes below which an open job does not run in any way; None where that is unknown."""
     if session.entry.family == EMBEDDED:
         return memory_needed(session)
-    return select_model.memory_needed(session.entry, network_pixels(session), session.job.model.decoder)
+    model = session.job.model
+    return select_model.memory_needed(session.entry, network_pixels(session), model.decoder, model.dtype)
 
 
 def network_pixels(session: Session) -> int:
@@ -154,4 +155,5 @@ def estimate_seconds(session: Session) -> float | None:
     restore = session.job.restore
     mode = f"upscale{restore.scale}" if restore.task is Task.UPSCALE else str(restore.task)
     work = operations(mode, enlarged_size(session))
-    return session.frames * work / matrix_rate(session.device, session.dtype) / REACHED
+    gain = INT8_GAIN if session.quantized == "int8" else 1.0
+    return session.frames * work / matrix_rate(session.device, session.dtype) / REACHED / gain

@@ -150,11 +150,13 @@ def fits(entry: Entry, device: DeviceInfo, decoder: str) -> bool:
     return device.gpu_memory is not None and needed is not None and needed <= device.gpu_memory
 
 
-def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO) -> int | None:
+def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO, dtype: Dtype = "auto") -> int | None:
     """Bytes of a GPU for an output of so many pixels; the catalogue's figure where it was not measured."""
     family = FAMILIES.get(entry.family)
     found = None if family is None else family.footprint(entry, decoder)
-    return entry.memory if found is None else found.minimum(pixels)
+    if found is None or family is None:
+        return entry.memory
+    return found.stored(weight_format(dtype)).minimum(pixels, int8="int8" in family.capabilities.quantizes)
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:

@@ -20,7 +20,7 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans import result
 from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
-from vrx.pipeline.spans.result import Means, local_means, restore_in_spans
+from vrx.pipeline.spans.result import Means, local_means, restore_in_spans, span_marks
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
 from vrx.scenes.detect import Boundary
 from vrx.settings import Dtype, Job, ModelSettings, RestoreSettings, Task
@@ -164,6 +164,18 @@ def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
 def test_means_name_the_number_type_that_was_chosen(device: str, dtype: Dtype, wanted: Dtype, expected: str) -> None:
     means = Means(model="embedded", checkpoint="a 1", device=device, dtype=dtype)
     assert means.settings(ModelSettings(dtype=wanted)).dtype == expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "network_type", "expected"),
+    [("bf16", "bf16", "bf16"), ("int8", "bf16", "bf16, weights in int8"), ("int8", "fp32", "fp32, weights in int8")],
+)
+def test_what_networks_compute_in_beside_8_bits_marks_spans(
+    clip: ClipMaker, dtype: Dtype, network_type: Dtype, expected: str
+) -> None:
+    means = Means(model="embedded", checkpoint="a 1", device="cpu", dtype=dtype, network_type=network_type)
+    with open_session(make_job(clip(frames=1), clip.folder / "out.mkv")) as session:
+        assert span_marks(session, means)["the number type"] == expected
 
 
 @pytest.mark.parametrize("dtype", ["int8", "fp8"])

@@ -49,7 +49,11 @@ FOOTPRINT = Footprint(
 # With Wan 2.2's decoder in place of the other's 1.33 GB at that size: 1.1 GB of weights and 7.6 kB a pixel, computed.
 # In tiles those of one tile, as the other tiles' caches wait on the host, and 550 bytes a pixel of the result.
 FULL_FOOTPRINT = Footprint(
-    Linear(12.2e9, 9_000), offloaded=Linear(4.1e9, 9_000), tiled=Linear(21.8e9, 1_150), decoder="full"
+    Linear(12.2e9, 9_000),
+    offloaded=Linear(4.1e9, 9_000),
+    quantized=Linear(7.9e9, 9_080),
+    tiled=Linear(21.8e9, 1_150),
+    decoder="full",
 )
 
 

@@ -35,12 +35,21 @@ from vrx.settings import Dtype, Job, ModelSettings
 class Means:
     """What restores the spans: a model by its name, the `checkpoint` it has (in words that can be compared), a device
     and a number type.  All of it is the same wherever spans are restored.
+
+    `network_type`: what networks compute in otherwise where `dtype` is a format of weights in 8 bits.
     """
 
     model: str
     checkpoint: str
     device: str
     dtype: Dtype
+    network_type: Dtype | None = None
+
+    @property
+    def number_type(self) -> str:
+        """All of it, in words that can be compared."""
+        other = self.network_type not in (None, self.dtype)
+        return f"{self.network_type}, weights in {self.dtype}" if other else self.dtype
 
     def settings(self, model: ModelSettings) -> ModelSettings:
         """The settings that name these means, and leave nothing to choose.
@@ -56,7 +65,7 @@ def span_marks(session: Session, means: Means) -> Fingerprint:
     """Everything that decides what the spans of an open session become."""
     where = (torch.device(means.device), torch.float32)
     marks = fingerprint(session.job, means.model, [], where)
-    own = {"the number type": means.dtype, "the checkpoint": means.checkpoint, "the spans": str(SEGMENT_FRAMES)}
+    own = {"the number type": means.number_type, "the checkpoint": means.checkpoint, "the spans": str(SEGMENT_FRAMES)}
     return marks | own | encoder_mark(session)
 
 
@@ -172,8 +181,13 @@ def name_dtype(dtype: torch.dtype, quantized: WeightFormat | None = None) -> Dty
 def local_means(session: Session) -> Means:
     """What this process restores the spans of an open session with."""
     files = "; ".join(f"{path.name} {hash_samples(path)}" for path in session.components().paths())
-    dtype = name_dtype(session.dtype, session.quantized)
-    return Means(model=session.entry.name, checkpoint=files, device=session.device.type, dtype=dtype)
+    return Means(
+        model=session.entry.name,
+        checkpoint=files,
+        device=session.device.type,
+        dtype=name_dtype(session.dtype, session.quantized),
+        network_type=name_dtype(session.dtype),
+    )
 
 
 def restore_in_spans(
