@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from vrx.bench.gpu import agreement, commands, kernels, models, overlap, stubs, ways
+from vrx.bench.gpu import agreement, commands, kernels, models, overlap, settings, stubs, ways
 from vrx.bench.gpu.__main__ import PARTS, numbers
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.restorers import Spec
@@ -47,11 +47,12 @@ def test_a_part_runs_in_a_process_of_its_own_and_writes_its_results(tmp_path: Pa
 
 def test_every_part_can_be_found() -> None:
     modules = {
-        module.__name__.split(".")[-1]: module for module in (agreement, commands, kernels, models, overlap, ways)
+        module.__name__.split(".")[-1]: module
+        for module in (agreement, commands, kernels, models, overlap, settings, ways)
     }
     for part in PARTS[1:]:
         assert callable(getattr(modules[part.module], part.function))
-        for word in () if part.name == "copies" else part.words:
+        for word in () if part.name in ("copies", "graphs", "flow") else part.words:
             assert Spec.parse(word.split("@")[0], tiny=False).estimate()
     assert all((ROOT / path).exists() for path in commands.TESTS)
 
@@ -141,7 +142,25 @@ def test_one_copy_a_chunk_is_compared_with_many(context: Context) -> None:
     overlap.measure_copies(context, ["upscale:1280x720", "inpaint:832x480"])
     found = records(context.results.folder, "embedded")
     assert [record["worst_levels"] for record in found] == [0, 0]
-    assert all(len(record["fps"][way]) == 2 for record in found for way in ("off", "on"))
+    assert all(len(record["fps"][way]) == 1 for record in found for way in ("off", "on"))
+
+
+def test_graphs_and_flow_are_measured_switched_off_and_on(context: Context) -> None:
+    overlap.measure_graphs(context, ["upscale:1280x720"])
+    overlap.measure_flow(context, ["upscale:1280x720"])
+    found = records(context.results.folder, "embedded")
+    assert [(record["part"], record["worst_levels"], record["said"]) for record in found] == [
+        ("graphs", 0, []),
+        ("flow", 0, []),
+    ]
+
+
+def test_what_is_set_in_a_process_is_compared_in_every_way(context: Context) -> None:
+    settings.compare_orders(context, ["flashvsr:1280x720:auto:auto"])
+    settings.compare_segments(context, ["flashvsr:1280x720:auto:auto"])
+    found = records(context.results.folder, "bench")
+    assert [record["way"] for record in found] == ["cudnn first", "flash first", "efficient first", *settings.TURNS]
+    assert [record.get("worst") for record in found] == [None, 0.0, 0.0, None, 0.0, 0.0, 0.0]
 
 
 def test_a_failure_is_a_result(context: Context) -> None:

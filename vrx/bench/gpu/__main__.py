@@ -58,6 +58,7 @@ def bench(seconds: float, *words: str) -> Part:
     return Part("bench", "models", "measure", "bench", seconds, words)
 
 
+EMBEDDED = ("upscale:832x480", "upscale:1280x720", "upscale:1920x1080")
 PARTS = (  # in order of value, but for those that were added later
     Part("environment", "environment", "measure", "env", 45),
     Part("small", "agreement", "compare", "small", 125),
@@ -67,7 +68,7 @@ PARTS = (  # in order of value, but for those that were added later
     bench(50, "instantvir-inpaint-lean:832x480:auto:auto:profile", "infvsr:1280x720:tiny:auto"),
     Part("micro", "kernels", "measure", "micro", 70),
     bench(75, "infvsr:1920x1080:auto:auto", "infvsr:1920x1080:tiny:auto", "instantvir-inpaint:832x480:tiny:auto"),
-    Part("streams", "overlap", "measure", "bench", 45, ("flashvsr:1280x720:auto:auto",)),
+    Part("streams", "overlap", "measure", "bench", 90, ("flashvsr:1280x720:auto:auto", "infvsr:1280x720:tiny:auto")),
     Part("command", "commands", "run_command", "embedded", 60),
     Part("tests", "commands", "run_tests", "small", 90),
     Part("ways", "ways", "compare", "bench", 75, ("flashvsr:1280x720:auto:auto",)),
@@ -86,6 +87,17 @@ PARTS = (  # in order of value, but for those that were added later
     bench(60, "fastvr:1280x720:auto:auto", "fastvr:1920x1080:auto:auto"),
     Part("formats", "ways", "compare_formats", "bench", 60, ("flashvsr:1280x720:auto:auto",)),
     Part("formats", "ways", "compare_formats", "bench", 75, ("swiftvr:1280x720:auto:auto",)),
+    Part("graphs", "overlap", "measure_graphs", "embedded", 60, EMBEDDED),
+    Part("flow", "overlap", "measure_flow", "embedded", 60, EMBEDDED),
+    Part(
+        "attention order",
+        "settings",
+        "compare_orders",
+        "bench",
+        75,
+        ("infvsr:1280x720:tiny:auto", "instantvir-inpaint-lean:832x480:auto:auto"),
+    ),
+    Part("segments", "settings", "compare_segments", "bench", 75, ("infvsr:1280x720:auto:auto:plain",)),
 )
 
 

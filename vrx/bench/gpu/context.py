@@ -52,6 +52,10 @@ class Context:
         """Gigabytes since the peak was forgotten; 0 on the processor."""
         return round(torch.cuda.max_memory_allocated() / 1e9, 2) if self.cuda else 0.0
 
+    def reserved(self) -> float:
+        """Gigabytes that torch took of the device since the peak was forgotten; 0 on the processor."""
+        return round(torch.cuda.max_memory_reserved() / 1e9, 2) if self.cuda else 0.0
+
     def time(self, work: Callable[[], object], runs: int = 5, warm: int = 2) -> float:
         """Milliseconds that work takes: the median."""
         for _ in range(warm):

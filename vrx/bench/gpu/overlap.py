@@ -10,6 +10,7 @@ from functools import partial
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.driver import Outcome, through_threads
 from vrx.bench.gpu.restorers import Spec, embedded, restorer_of
+from vrx.networks.fusion import take_failures
 
 TURNS = ("off", "on", "off", "on")
 
@@ -17,6 +18,16 @@ TURNS = ("off", "on", "off", "on")
 def measure_copies(context: Context, words: Sequence[str]) -> None:
     """The embedded model at some sizes, with a copy for every plane and with one a chunk each way, in turn."""
     measure_embedded(context, "VRX_PACKED", "copies", words)
+
+
+def measure_graphs(context: Context, words: Sequence[str]) -> None:
+    """The embedded model with its steps launched anew, and recorded and replayed, in turn."""
+    measure_embedded(context, "VRX_GRAPHS", "graphs", words)
+
+
+def measure_flow(context: Context, words: Sequence[str]) -> None:
+    """The embedded model with optical flow in its stage, and beside it, in turn."""
+    measure_embedded(context, "VRX_FLOW", "flow", words)
 
 
 def measure_embedded(context: Context, variable: str, part: str, words: Sequence[str]) -> None:
@@ -41,7 +52,7 @@ def in_turns(context: Context, variable: str, walk: Callable[[], Outcome]) -> di
     """Frames a second and memory with a switch off and on, twice, after a first walk; and the largest difference."""
     outcomes: dict[str, list[Outcome]] = {"off": [], "on": []}
     peaks: dict[str, float] = {}
-    for number, way in enumerate((TURNS[1], *TURNS)):
+    for number, way in enumerate(TURNS[:3] if context.tiny else (TURNS[1], *TURNS)):
         with switched(variable, way):
             context.clear()
             outcome = walk()
@@ -53,6 +64,7 @@ def in_turns(context: Context, variable: str, walk: Callable[[], Outcome]) -> di
         "stage_s": {way: found[-1].by_stage() for way, found in outcomes.items()},
         "peak_gb": peaks,
         "worst_levels": outcomes["off"][0].worst_difference(outcomes["on"][0]),
+        "said": take_failures(),
     }
 
 
