@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,20 +28,20 @@ from vrx.networks.overflow import clamp_to_unit
 
 NOISE_LEFT = (0.5, 1.0, 1.0)  # shares of noise, compression and softness that denoising leaves
 LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
-# compression that is read, and as what it is acted on: weak traces are underrated, and those in pictures to be enlarged
-# by 2 are often in the wanted result as well
-READ_BY_2, ACTED_BY_2 = (0.0, 0.1, 0.2, 0.35, 0.6, 0.8, 1.0), (0.0, 0.03, 0.15, 0.45, 0.7, 0.8, 1.0)
-READ, ACTED = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0), (0.0, 0.1, 0.42, 0.62, 0.8, 1.0)
+SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
 def weigh_levels(levels: Tensor, scale: int) -> Tensor:
     """Estimated damage, weighted by how far to act on it.
 
-    Pictures that are soft by nature are read as resized, so softness is left out.
+    Pictures that are soft by nature are read as resized, so softness is left out.  Those to be enlarged by
+    2 often hold weak traces of an encoder that the wanted result has as well; to smooth these away loses more
+    than to leave them.
     """
-    noise, compression, _ = levels.tolist()
-    read, acted = (READ_BY_2, ACTED_BY_2) if scale == 2 else (READ, ACTED)
-    return levels.new_tensor([noise, float(np.interp(compression, read, acted)), 0.0])
+    noise, compression, softness = levels.unbind()
+    if scale == 2:
+        compression = compression * (compression / SURE).clamp_max(1)
+    return torch.stack([noise, compression, softness * 0])
 
 
 def scale_levels(levels: Tensor, strength: float) -> Tensor:
