@@ -16,7 +16,7 @@ class Switches:
     `attention`: the kernel that attention tries first, `auto` the one that suits the card, `torch` what torch does by
     itself.  `streams`: every stage has a stream of its own.  `graphs`: the embedded model's steps are recorded once and
     replayed.  `flow`: optical flow is searched while other stages work.  `segments`: torch's memory grows in pieces
-    that can be joined.  `nvdec`: the GPU decodes video.
+    that can be joined.  `nvdec`, off unless it is switched on: the GPU decodes video.
     """
 
     attention: str = "auto"
@@ -24,12 +24,18 @@ class Switches:
     graphs: bool = True
     flow: bool = True
     segments: bool = True
-    nvdec: bool = True
+    nvdec: bool = False
 
     @classmethod
     def read(cls) -> Switches:
         """From `VRX_ATTENTION`, and `VRX_STREAMS` and so on, which are on or off.  Raises UsageError."""
         kernels = {name: name for name in KERNELS}
         attention = read_word("VRX_ATTENTION", "auto", kernels, f"one of {', '.join(KERNELS)}")
-        names = [field.name for field in fields(cls) if field.name != "attention"]
-        return cls(attention, **{n: read_word(f"VRX_{n.upper()}", "on", SWITCH_WORDS, "on or off") for n in names})
+        found = {
+            field.name: read_word(
+                f"VRX_{field.name.upper()}", "on" if field.default else "off", SWITCH_WORDS, "on or off"
+            )
+            for field in fields(cls)
+            if field.name != "attention"
+        }
+        return cls(attention, **found)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from vrx.bench.gpu import agreement, commands, kernels, models, overlap, settings, stubs, ways
+from vrx.bench.gpu import agreement, commands, decoding, kernels, models, overlap, settings, stubs, ways
 from vrx.bench.gpu.__main__ import PARTS, numbers
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.restorers import Spec
@@ -48,11 +48,11 @@ def test_a_part_runs_in_a_process_of_its_own_and_writes_its_results(tmp_path: Pa
 def test_every_part_can_be_found() -> None:
     modules = {
         module.__name__.split(".")[-1]: module
-        for module in (agreement, commands, kernels, models, overlap, settings, ways)
+        for module in (agreement, commands, decoding, kernels, models, overlap, settings, ways)
     }
     for part in PARTS[1:]:
         assert callable(getattr(modules[part.module], part.function))
-        for word in () if part.name in ("copies", "graphs", "flow") else part.words:
+        for word in () if part.name in ("copies", "graphs", "flow", "decoding") else part.words:
             assert Spec.parse(word.split("@")[0], tiny=False).estimate()
     assert all((ROOT / path).exists() for path in commands.TESTS)
 
@@ -153,6 +153,13 @@ def test_graphs_and_flow_are_measured_switched_off_and_on(context: Context) -> N
         ("graphs", 0, []),
         ("flow", 0, []),
     ]
+
+
+def test_decoding_is_compared_with_the_processors(context: Context) -> None:
+    decoding.compare(context, ["libx264:1920x1080"])
+    (found,) = records(context.results.folder, "embedded")
+    assert (found["same"], found["said"]) == (True, [])  # too small a picture to be tried
+    assert all(len(rates) == 2 for rates in found["fps"].values())
 
 
 def test_what_is_set_in_a_process_is_compared_in_every_way(context: Context) -> None:

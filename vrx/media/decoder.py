@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from vrx.media.alpha import alpha_decoder
 from vrx.media.clock_scan import TimestampShifts
+from vrx.media.hardware import CheckedDecoder, device_decoder
 from vrx.media.probe import input_error
 from vrx.media.timeline import MAX_DAMAGED, shift_packet
 from vrx.media.timing import DisplayOrder
@@ -42,7 +43,8 @@ class FrameDecoder:
     def decode(self, packets: Iterable[Packet[VideoStream]] | None = None) -> Generator[VideoFrame]:
         """Frames of all packets, or of those given; damaged ones are skipped."""
         order = DisplayOrder() if self.is_reordered else None
-        decoder = alpha_decoder(self._stream) or self._stream  # new at each start: no state from before a seek
+        decoder = alpha_decoder(self._stream) or self._on_device() or self._stream
+        # new at each start: no state from before a seek
         for number, packet in enumerate(self._demux() if packets is None else packets):
             if self._shifts is not None:
                 shift_packet(packet, self._shifts, number)
@@ -52,6 +54,10 @@ class FrameDecoder:
                 if order is not None and picture.pts is not None:
                     picture.pts = order.pop(picture.pts)
                 yield picture
+
+    def _on_device(self) -> CheckedDecoder | None:
+        """A decoder on the GPU, where times need no repair."""
+        return None if self.is_reordered else device_decoder(self._stream, self._name)
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Packets of the stream, then an empty one that flushes the decoder."""

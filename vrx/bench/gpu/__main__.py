@@ -97,6 +97,7 @@ PARTS = (  # in order of value, but for those that were added later
         75,
         ("infvsr:1280x720:tiny:auto", "instantvir-inpaint-lean:832x480:auto:auto"),
     ),
+    Part("decoding", "decoding", "compare", "embedded", 60, ("libx264:1920x1080", "libx265:3840x2160")),
     Part("segments", "settings", "compare_segments", "bench", 75, ("infvsr:1280x720:auto:auto:plain",)),
 )
 

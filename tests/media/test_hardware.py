@@ -1,0 +1,154 @@
+"""Decoding on a GPU that is not there: another decoder of the processor stands in for it."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vrx.media import hardware
+from vrx.media.ffmpeg import executable
+from vrx.media.hardware import CHECKED, CheckedDecoder, Work, make_decoder
+from vrx.media.read import Reader, Span
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module", params=["h264", "hevc"])
+def video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """B-frames around key frames every 16 pictures, groups not closed."""
+    path = tmp_path_factory.mktemp("video") / "in.mkv"
+    coder = {
+        "h264": ["libx264", "-x264-params", "keyint=16:open-gop=1:bframes=3:scenecut=0"],
+        "hevc": ["libx265", "-x265-params", "keyint=16:open-gop=1:bframes=3:log-level=none", "-pix_fmt", "yuv420p10le"],
+    }
+    source = ["-f", "lavfi", "-i", "testsrc2=size=160x96:rate=25", "-frames:v", str(COUNT)]
+    subprocess.run([executable(), "-v", "error", *source, "-c:v", *coder[request.param], path], check=True)
+    return path
+
+
+class Gpu:
+    """The processor's decoder in the formats of a GPU; it fails, or gives other pictures, from one on."""
+
+    def __init__(self, stream: VideoStream, fails_at: int = -1, wrong_at: int = -1) -> None:
+        self._decoder, self._fails_at, self._wrong_at = make_decoder(stream), fails_at, wrong_at
+        self._decoder.thread_type = "NONE"  # another delay than the processor's
+        self.packets = self.pictures = 0
+
+    def decode(self, packet: Work = None) -> list[VideoFrame]:
+        self.packets += 1
+        if self.packets == self._fails_at:
+            raise av.error.ExternalError(5, "the device is gone")
+        found = []
+        for picture in self._decoder.decode(packet):
+            own = picture.reformat(format={"yuv420p": "nv12", "yuv420p10le": "p010le"}[picture.format.name])
+            own.pts, own.duration = picture.pts, picture.duration
+            own.colorspace, own.color_range = picture.colorspace, picture.color_range
+            own.color_primaries, own.color_trc = picture.color_primaries, picture.color_trc
+            if self.pictures == self._wrong_at:
+                own.pts = (own.pts or 0) + 1
+            self.pictures += 1
+            found.append(own)
+        return found
+
+
+def decoded(path: Path, make: Callable[[VideoStream], CheckedDecoder | VideoStream]) -> list[tuple[int | None, bytes]]:
+    with av.open(str(path)) as box:
+        stream = box.streams.video[0]
+        decoder = make(stream)
+        pictures = [picture for packet in box.demux(stream) for picture in decoder.decode(packet)]
+        return [(picture.pts, picture.to_ndarray().tobytes()) for picture in pictures]
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "wrong_at", "said"),
+    [
+        (-1, -1, ""),
+        (1, -1, "the device is gone"),
+        (5, -1, "the device is gone"),
+        *((number, -1, "the device is gone") for number in (30, 33, 34, 49, COUNT, COUNT + 1)),
+        (-1, 0, "other times"),
+        (-1, CHECKED - 1, "other times"),
+    ],
+)
+def test_whatever_the_gpu_does_pictures_are_those_of_the_processor(
+    video: Path, fails_at: int, wrong_at: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    used: list[Gpu] = []
+
+    def both(stream: VideoStream) -> CheckedDecoder:
+        used.append(Gpu(stream, fails_at, wrong_at))
+        return CheckedDecoder(stream, used[-1], lambda: make_decoder(stream), "in.mkv")
+
+    usual = decoded(video, lambda stream: stream)
+    assert decoded(video, both) == usual
+    assert len(usual) == COUNT
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
+    if not said:
+        assert used[0].pictures == COUNT
+
+
+def test_the_processor_stops_once_the_gpu_is_believed(video: Path) -> None:
+    packets: list[Work] = []
+
+    class Host:
+        def __init__(self, stream: VideoStream) -> None:
+            self._stream = stream
+
+        def decode(self, packet: Work = None) -> list[VideoFrame]:
+            packets.append(packet)
+            return list(self._stream.decode(packet))
+
+    decoded(video, lambda s: CheckedDecoder(Host(s), Gpu(s), lambda: make_decoder(s), "in.mkv"))
+    assert CHECKED <= len(packets) < COUNT / 2
+
+
+def test_key_frames_far_apart_leave_it_to_the_processor(
+    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hardware, "MOST_PACKETS", 24)
+    usual = decoded(video, lambda stream: stream)
+    assert decoded(video, lambda s: CheckedDecoder(s, Gpu(s), lambda: make_decoder(s), "in.mkv")) == usual
+    assert "key frames are too far apart" in caplog.text
+
+
+def test_a_machine_without_a_gpu_decodes_as_ever(
+    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hardware, "LEAST_PIXELS", 1)
+
+    def frames() -> Iterator[bytes]:
+        with Reader(video, Span(frames=5), print) as reader:
+            for frame in reader.frames():
+                yield b"".join(np.ascontiguousarray(plane).tobytes() for plane in frame.planes)
+
+    usual = list(frames())
+    assert caplog.text == ""
+    monkeypatch.setenv("VRX_NVDEC", "on")
+    assert list(frames()) == usual
+    assert "the processor decodes, not the GPU" in caplog.text
+
+
+def test_a_reader_takes_the_gpus_pictures(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRX_NVDEC", "on")
+    monkeypatch.setattr(hardware, "LEAST_PIXELS", 1)
+    made = hardware.make_decoder
+    used: list[Gpu] = []
+
+    def gpu(stream: VideoStream, accelerator: object = None) -> object:
+        if accelerator is None:
+            return made(stream)
+        used.append(Gpu(stream))
+        return used[-1]
+
+    monkeypatch.setattr(hardware, "make_decoder", gpu)
+    with Reader(video, Span(start=Fraction(1)), print) as reader:
+        found = [frame.pts for frame in reader.frames()]
+    assert len(found) == COUNT - 25
+    assert used[-1].pictures > CHECKED
