@@ -102,6 +102,42 @@ def test_a_plate_behind_lettering_is_the_nearest_rectangle_around_it(level: int)
     assert include_plate((50, 130, 130, 150), slopes_of(luma)) == (39, 119, 141, 161)
 
 
+def test_lines_that_go_on_beyond_the_corners_are_no_plate() -> None:
+    luma = np.full(SIZE[::-1], 120, np.uint8)
+    luma[120:160, 40:140] = 60
+    luma[118:120] = luma[160:162] = 200
+    box = (50, 130, 130, 150)
+    assert include_plate(box, slopes_of(luma)) == box
+    luma[118:120, :20] = luma[118:120, 160:] = luma[160:162, :20] = luma[160:162, 160:] = 120
+    assert include_plate(box, slopes_of(luma)) != box
+
+
+def test_a_side_of_a_plate_that_is_not_seen_is_as_far_as_the_opposite_one() -> None:
+    luma = np.full(SIZE[::-1], 120, np.uint8)
+    luma[120:160, 40:140] = luma[160:] = luma[:, 140:] = 20  # dark below and to the right
+    box = (50, 130, 130, 150)
+    assert include_plate(box, slopes_of(luma)) == box
+    left, top, right, bottom = include_plate(box, slopes_of(luma), mirrored=True)
+    assert (left, top) == (39, 119)
+    assert (right - box[2], bottom - box[3]) == (box[0] - left, box[1] - top)
+    far = (75, 130, 105, 150)  # margins of other widths: the scene's edges
+    assert include_plate(far, slopes_of(luma), mirrored=True) == far
+
+
+def test_bright_pictures_behind_a_timecode_hide_its_characters_at_times_where_a_part_was_found() -> None:
+    def shot() -> list[Luma]:
+        bright = (235 * np.ones(SIZE[::-1]) if n % 4 == 3 else x for n, x in enumerate(scene(True)))
+        return [draw(luma.astype(np.uint8), clock(number)) for number, luma in enumerate(bright)]
+
+    finder = CharacterFinder(SIZE)
+    for luma in shot():
+        finder.add(luma)
+    assert finder.finish() == []
+    (line,) = finder.finish([(20, 135, 60, 152)])
+    assert line.left <= CLOCK[0]
+    assert finder.finish([(200, 20, 240, 40)]) == []
+
+
 def test_what_has_not_four_sides_of_one_kind_is_no_plate() -> None:
     box = (50, 130, 130, 150)
     luma = np.full(SIZE[::-1], 120, np.uint8)
@@ -125,3 +161,4 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (c.BAND, c.LEAST_WIDTH, c.WIDEST, c.LINE_REACH, c.FEWEST, c.MOST) == (0.2, 2.5, 0.9, 1.2, 0.1, 0.7)
     assert (c.CONSTANT, c.VARIED, c.EVEN, c.OPAQUE, c.FULL, c.ALONE, c.MARGIN) == (0.15, 0.33, 7.0, 4.0, 0.7, 0.15, 3)
     assert (plate.REACH, plate.WITHIN, plate.EDGE, plate.SIDE) == (0.9, 3, 6.0, 0.85)
+    assert (plate.GOES_ON, plate.ALIKE, characters.BESIDE_FOUND) == (0.7, 0.5, 0.6)

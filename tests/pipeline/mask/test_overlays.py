@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.pipeline.mask.footage import SIZE, Luma, lettering, overlaid, pan, texture, time
-from vrx.pipeline.mask import lasting, overlays, passing, persistence, regions, run, samples
+from vrx.pipeline.mask import lasting, overlays, passing, persistence, regions, run, samples, tints
 from vrx.pipeline.mask import overlay as values
 from vrx.pipeline.mask.overlay import Overlay
 from vrx.pipeline.mask.overlays import OverlayFinder
@@ -221,7 +221,7 @@ def test_settings_are_those_that_were_tried() -> None:
         5, 0.8, 2.2, 0.5, 4.0, 2.5,
     )  # fmt: skip
     assert (x.BRIDGE, x.LEAST_EDGES, x.STRONG_SHARE, x.TYPICAL, x.GAP, x.REACH) == (11, 24, 0.57, 2.8, 7, 19)
-    assert (x.LOOSE, x.BEST) == (0.7, 0.75)
+    assert (x.LOOSE, x.BEST, x.FAINT_SHARE, x.CLEAR, x.ALL_WAYS) == (0.7, 0.75, 0.38, 1.5, 0.25)
     q = passing
     assert (q.LEAST_HITS, q.MOST_MISSES, q.LEAST_SHARE, q.LEAST_TIME, q.LEAST_EDGES) == (5, 2, 0.75, 0.6, 40)
     assert (q.STRONG, q.BRIDGE, q.WINDOW, q.LEAST_STEADY, q.TYPICAL, q.TOGETHER) == (9.0, 11, 6, 2.0, 3.0, 0.92)
@@ -229,6 +229,7 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (q.STEP_STRONG, q.STEP_EDGES, q.STEP_STEADY, q.FIRM_STRONG, q.FIRM_STEADY) == (18.0, 100, 4.5, 9.0, 3.0)
     assert (q.STIR_LEVELS, q.STIR_SIDE, q.STIR_SAMPLES, q.MOST_STIR) == (12, 45, 3, 0.5)
     assert (q.DENSE, q.OUTER) == (0.3, (0.02, 0.98))
+    assert (q.OUTLINE, q.RECENT, q.PLATE_EDGE, q.PLATE_SIDE) == (2.5, 0.2, 4.0, 0.6)
     r = regions
     assert (r.SOLID, r.HOLE, r.SIDE, r.SIDES, r.UNBROKEN, r.PEAK, r.FOOT) == (5, 2, 0.25, 0.45, 0.3, 0.2, 5)
     assert (r.LEAST_SPREAD, r.BORDER, r.MOST_AREA, r.LONG, r.STROKES, r.STROKE_LEVELS) == (0.08, 2, 0.25, 0.5, 9, 30)
@@ -236,6 +237,7 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (r.SCRATCH_UPRIGHT, r.SCRATCH_SIDE) == (0.9, 0.25)
     o = overlays
     assert (o.FEW, o.SHORT, o.COVERED, o.LITTLE, o.STAYS, o.LOOK_STEADY, o.AROUND) == (48, 0.7, 0.6, 5.0, 3.5, 3.0, 4)
+    assert (o.WHOLE, values.ALIKE, tints.MOST_USUAL, tints.HALF) == (0.7, 0.35, 3.0, 2)
     assert (values.SHOWN, values.SAME_PATTERN, values.TOGETHER, values.PART) == (0.4, 0.4, 0.5, 0.5)
     assert (run.BESIDE, run.NEAR_OVERLAY, run.MOST_GROWTH, run.LEAST_SIDE) == (2, 15, 64, 16)
 
@@ -303,3 +305,46 @@ def test_the_change_around_a_place_is_that_since_two_samples_before_within_45_pi
     share = 20 * 20 / 45**2
     shares = [float(finder._changed_around(luma)[90, 160]) for luma in (picture, changed, changed, changed, faint)]
     assert shares == pytest.approx([0, share, share, 0, 0], abs=1e-3)
+
+
+def test_a_logo_is_masked_where_the_picture_is_nearly_as_light_as_it() -> None:
+    letters = 0.4 * lettering("Vrx")
+    (found,) = find(overlaid(luma, letters) for luma in pan(40, 6, 3))
+    light, (clean,) = np.full(SIZE[::-1], 205, np.uint8), pan(1)
+    assert found.lasts
+    assert found.is_shown(overlaid(light, letters))
+    assert not found.is_shown(light)
+    assert not found.is_shown(clean)
+    found.lasts = False
+    assert not found.is_shown(overlaid(light, letters))
+
+
+def test_a_logo_that_light_pictures_hide_for_a_while_lasts() -> None:
+    letters = 0.4 * lettering("Vrx")
+    light = (np.maximum(x, 222).astype(np.uint8) if n < 60 else x for n, x in enumerate(pan(200, 4, 2)))
+    (found,) = find(overlaid(luma, letters) for luma in light)
+    assert found.first == 0
+    assert found.lasts
+
+
+@pytest.mark.parametrize(("tinted", "count"), [(True, 1), (False, 0)])
+def test_a_logo_as_light_as_the_picture_is_told_by_its_color(tinted: bool, count: int) -> None:
+    letters = lettering("Vrx")
+    finder, gray = OverlayFinder(SIZE), np.full((SIZE[1] // 2, SIZE[0] // 2), 128, np.uint8)
+    small = cv2.resize(letters, (SIZE[0] // 2, SIZE[1] // 2), interpolation=cv2.INTER_AREA)
+    for number, luma in enumerate(pan(40, 6, 3)):
+        tint = (gray + 50 * small * tinted).astype(np.uint8)
+        finder.add(luma, Fraction(number, 8), (gray, tint))
+    found = finder.finish()
+    assert len(found) == count
+    if tinted:
+        assert area(found)[letters > 0.5].mean() > 0.97
+        assert area(found).sum() < 3 * (letters > 0.1).sum()
+
+
+def test_a_color_that_stays_in_a_scene_that_stays_is_none() -> None:
+    (luma,) = pan(1)
+    finder, small = OverlayFinder(SIZE), cv2.resize(lettering("Vrx"), (SIZE[0] // 2, SIZE[1] // 2))
+    for number in range(30):
+        finder.add(luma, Fraction(number, 8), ((128 + 50 * small).astype(np.uint8),))
+    assert finder.finish() == []

@@ -5,18 +5,21 @@ It does not matter whether the scene moves: in one that stays, little else is li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from vrx.pipeline.mask.lengths import odd, unit_of
+from vrx.pipeline.mask.plate import Box
 from vrx.pipeline.mask.regions import is_apart, strokes
 from vrx.pipeline.mask.samples import Area, LightMoments, Luma, Plane
 
 LEAST_SAMPLES = 8
 SAME_LIGHT = 16  # levels below a place's brightest stroke, up to which a stroke is of the same light
 ALWAYS = 0.88  # of the samples, that show a stroke where a character does not change
+BESIDE_FOUND = 0.6  # the same where a part of the line was found already: bright pictures hide strokes at times
 CHANGING = 0.12  # of the samples, that show one where characters change, at least
 TURNING, LEAST_TURNS = 0.08, 3  # share of the samples, and number of them, in which such a place changes
 BRIDGE = 15  # pixels; strokes as near to each other are of one line
@@ -79,16 +82,16 @@ class CharacterFinder:
         self._now = now
         self._samples += 1
 
-    def finish(self) -> list[Line]:
-        """The lines found."""
+    def finish(self, found: Sequence[Box] = ()) -> list[Line]:
+        """The lines found; `found`: rectangles of overlays that last, maybe their characters that do not change."""
         if self._samples < LEAST_SAMPLES:
             return []
         shown = np.asarray(self._lit.count / self._samples, np.float32)
         turning = self._turns >= max(LEAST_TURNS, TURNING * self._samples)
         changing = turning & (shown >= CHANGING) & (shown < ALWAYS)
-        return self._find_lines(changing, shown, self._lit.deviation())
+        return self._find_lines(changing, shown, found)
 
-    def _find_lines(self, changing: Area, shown: Plane, deviation: Plane) -> list[Line]:
+    def _find_lines(self, changing: Area, shown: Plane, found: Sequence[Box]) -> list[Line]:
         """Lines among strokes that change, of each light by itself: what is beside them is of others."""
         kernel = np.ones((odd(BRIDGE * self._unit / 3), odd(BRIDGE * self._unit)), np.uint8)
         lines: list[Line] = []
@@ -101,12 +104,12 @@ class CharacterFinder:
                 own = alike[spot] & (labels[spot] == label)
                 if np.count_nonzero(own) < LEAST_STROKES * self._unit:
                     continue
-                line = self._judge(own, left, top, shown, deviation)
+                line = self._judge(own, left, top, shown, found)
                 if line is not None and all(is_apart(line.box, other.box) for other in lines):
                     lines.append(line)
         return lines
 
-    def _judge(self, changing: Area, left: int, top: int, shown: Plane, deviation: Plane) -> Line | None:
+    def _judge(self, changing: Area, left: int, top: int, shown: Plane, found: Sequence[Box]) -> Line | None:
         """The line that strokes which change are a part of; None where they do not look like it."""
         rows, columns = np.nonzero(changing)
         light = self._light[top + rows, left + columns]
@@ -119,7 +122,9 @@ class CharacterFinder:
             return None
         lit = (shown >= CHANGING) & (np.abs(self._light - usual) <= ONE_LIGHT)
         start, stop = stretch(lit[first : last + 1], left + int(columns.min()), left + int(columns.max()) + 1)
-        inner, fixed = (area[first : last + 1, start:stop] for area in (lit, lit & (shown >= ALWAYS)))
+        supported = any(not is_apart((start, first, stop, last + 1), box) for box in found)
+        always = lit & (shown >= (BESIDE_FOUND if supported else ALWAYS))
+        inner, fixed = (area[first : last + 1, start:stop] for area in (lit, always))
         if not LEAST_WIDTH * height <= stop - start <= WIDEST * shown.shape[1]:
             return None
         if not (FEWEST <= inner.mean() <= MOST and fixed.sum() >= CONSTANT * inner.sum()):
@@ -130,7 +135,7 @@ class CharacterFinder:
             return None
         if self._light[first : last + 1, start:stop][fixed].std() > EVEN:
             return None
-        if np.median(deviation[first : last + 1, start:stop][fixed]) > OPAQUE:
+        if np.median(self._lit.deviation()[first : last + 1, start:stop][fixed]) > OPAQUE:
             return None
         pad, half = round(MARGIN * self._unit), height // 2
         above, below = (
@@ -141,7 +146,7 @@ class CharacterFinder:
             if beside.size and beside[:, start:stop].mean() > ALONE * inner.mean():
                 return None
         y, x = slice(max(0, first - pad), last + 1 + pad), slice(max(0, start - pad), stop + pad)
-        constant = (lit & (shown >= ALWAYS))[y, x]
+        constant = always[y, x]
         return Line(x.start, y.start, x.start + constant.shape[1], y.start + constant.shape[0], constant)
 
 

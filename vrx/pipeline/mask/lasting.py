@@ -31,6 +31,11 @@ STRONG_SLOPE, WEAK_SLOPE = 4.0, 2.5  # levels a pixel, of both kinds, at least
 BRIDGE = 11  # pixels; edges as near to each other are of one overlay
 LEAST_EDGES = 24  # pixels of strong edges that an overlay has at least
 STRONG_SHARE = 0.57  # of its edges that are strong
+FAINT_SHARE, CLEAR, ALL_WAYS = (
+    0.38,
+    1.5,
+    0.25,
+)  # the same of one that is clear: steady that many times over, its edges so spread
 TYPICAL = 2.8  # what is usual in the scene, and around it, that the median of its strong edges has
 LOOSE, BEST = 0.7, 0.75  # of that median, that the best quarter of each connected piece of edges has
 GAP, REACH = 7, 19  # pixels from an overlay between which the scene around it is looked at
@@ -47,10 +52,13 @@ class Lasting:
     upright: bool
 
 
-def find_lasting(seen: Persistence) -> list[Lasting]:
-    """Overlays among the edges of all samples; none where the scene stays as overlays do."""
-    usual = seen.usual
-    if usual is None or not tells(seen):
+def find_lasting(seen: Persistence, least_usual: float | None = None) -> list[Lasting]:
+    """Overlays among the edges of all samples; none where the scene stays as overlays do.
+
+    `least_usual`: what is usual in the scene at least, by what else is known of it.
+    """
+    usual = seen.usual if least_usual is None else max(least_usual, seen.usual or 0.0)
+    if usual is None or usual > MOST_USUAL or seen.samples < LEAST_SAMPLES:
         return []
     steadiness, slopes = seen.steadiness, seen.mean
     strength = np.hypot(*slopes)
@@ -113,20 +121,23 @@ def judge_all(edges: Area, strong: Area, seen: Persistence, usual: float) -> lis
         own = edges[spot] & (labels[spot] == label)
         best = own & strong[spot]
         number = np.count_nonzero(best)
-        if number < max(LEAST_EDGES * unit, STRONG_SHARE * np.count_nonzero(own)):
+        if number < max(LEAST_EDGES * unit, FAINT_SHARE * np.count_nonzero(own)):
             continue
         rows, columns = np.nonzero(own)
         y, x = (top + int(rows.min()), top + int(rows.max())), (left + int(columns.min()), left + int(columns.max()))
         size = (y[1] - y[0] + 1) * (x[1] - x[0] + 1)
         if touches_border(y, x, edges.shape) or size > MOST_AREA * edges.size:
             continue
-        if spread(slopes[:, *spot][:, own]) < LEAST_SPREAD:
+        ways = spread(slopes[:, *spot][:, own])
+        if ways < LEAST_SPREAD:
             continue
         whole = np.zeros(edges.shape, bool)
         whole[spot] = own
         around = usual_around(steadiness, places, whole, round(GAP * unit), round(REACH * unit))
         typical = np.median(steadiness[spot][best])
-        if typical < max(LEAST_STEADY, TYPICAL * max(usual, around or 0.0)):
+        clear = typical / max(LEAST_STEADY, TYPICAL * max(usual, around or 0.0))
+        faint = number < STRONG_SHARE * np.count_nonzero(own)
+        if clear < (CLEAR if faint else 1) or (faint and ways < ALL_WAYS):
             continue
         own = drop_loose(own, best, steadiness[spot])
         pattern = np.asarray(slopes[:, *spot] * own, np.float32)

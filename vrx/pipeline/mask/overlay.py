@@ -12,6 +12,7 @@ from vrx.pipeline.mask.samples import Area, Luma, Plane, gradients
 TOGETHER = 0.5  # of the shorter time, in which parts of one overlay are seen together
 SAME_PATTERN = 0.4  # of the stronger one's edges that two views of one overlay share
 SHOWN = 0.4  # of its edges' strength, from which on an overlay is shown
+ALIKE = 0.35  # cosine of its edges and those of a frame, from which on one that lasts is shown, however faint
 PART = 0.5  # of the rectangle of an overlay that lies in that of one it is a part of
 
 
@@ -20,7 +21,8 @@ class Overlay:
     """An overlay: `area` [h, w] in a picture from `left` and `top` on, seen from `first` to `last` (seconds).
 
     `pattern`: gradients [2, h, w] of its edges, 0 elsewhere, from (left, top) `edges_at` on; `changes`: its characters
-    do; `upright`: it is a line, as a scratch is.  `since`, `until`: when it may be shown, None for any time; `certain`:
+    do; `upright`: it is a line, as a scratch is; `lasts`: it is there nearly always, so that a faint trace of it is
+    enough where the picture is as light as it.  `since`, `until`: when it may be shown, None for any time; `certain`:
     when it is, whatever single frames show.
     """
 
@@ -36,11 +38,17 @@ class Overlay:
     certain: list[tuple[Fraction, Fraction]]
     changes: bool = False
     upright: bool = False
+    lasts: bool = False
 
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, width and height."""
         return self.left, self.top, self.area.shape[1], self.area.shape[0]
+
+    @property
+    def rectangle(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom."""
+        return self.left, self.top, self.left + self.area.shape[1], self.top + self.area.shape[0]
 
     def may_be_shown(self, time: Fraction) -> bool:
         """Whether a time is near to those at which it was seen."""
@@ -58,10 +66,15 @@ class Overlay:
         inner = (slice(y - top, y - top + height), slice(x - left, x - left + width))
         across, down = (slope[inner] for slope in gradients(luma[top : y + height + 1, left : x + width + 1]))
         along = np.vdot(across, self.pattern[0]) + np.vdot(down, self.pattern[1])
-        return bool(along >= SHOWN * np.square(self.pattern).sum())
+        power = np.square(self.pattern).sum()
+        if along >= SHOWN * power:
+            return True
+        own = self.pattern.any(0)
+        there = np.square(across[own]).sum() + np.square(down[own]).sum()
+        return bool(self.lasts and along > 0 and along >= ALIKE * np.sqrt(power * there))
 
-    def is_like(self, other: Overlay) -> bool:
-        """Whether two overlays have the same edges."""
+    def is_like(self, other: Overlay, share: float = SAME_PATTERN) -> bool:
+        """Whether two overlays have the same edges, up to a share of the stronger one's."""
         left, top = (max(a, b) for a, b in zip(self.edges_at, other.edges_at, strict=True))
         right = min(x.edges_at[0] + x.pattern.shape[2] for x in (self, other))
         bottom = min(x.edges_at[1] + x.pattern.shape[1] for x in (self, other))
@@ -72,7 +85,7 @@ class Overlay:
             for x in (self, other)
         )
         most = max(np.square(self.pattern).sum(), np.square(other.pattern).sum())
-        return bool(np.vdot(a, b) >= SAME_PATTERN * most)
+        return bool(np.vdot(a, b) >= share * most)
 
 
 def is_part(overlay: Overlay, whole: Overlay) -> bool:
@@ -140,14 +153,13 @@ def is_beside(a: Overlay, b: Overlay) -> bool:
 
 def join(a: Overlay, b: Overlay) -> Overlay:
     """Two overlays as one, certain where both are."""
-    left, top = min(a.left, b.left), min(a.top, b.top)
-    right = max(x.left + x.box[2] for x in (a, b))
-    bottom = max(x.top + x.box[3] for x in (a, b))
+    left, top = (min(a.edges_at[i], b.edges_at[i], (a.left, a.top)[i], (b.left, b.top)[i]) for i in (0, 1))
+    right = max(max(x.left + x.box[2], x.edges_at[0] + x.pattern.shape[2]) for x in (a, b))
+    bottom = max(max(x.top + x.box[3], x.edges_at[1] + x.pattern.shape[1]) for x in (a, b))
     area, pattern = np.zeros((bottom - top, right - left), bool), np.zeros((2, bottom - top, right - left), np.float32)
     for part in (b, a):
-        height, width = part.area.shape
-        spot = (slice(part.top - top, part.top - top + height), slice(part.left - left, part.left - left + width))
-        area[spot] |= part.area
+        area[spot_of(part.left - left, part.top - top, part.area)] |= part.area
+        spot = spot_of(part.edges_at[0] - left, part.edges_at[1] - top, part.pattern[0])
         pattern[:, *spot] = np.where(part.pattern.any(0), part.pattern, pattern[:, *spot])
     certain = [(max(x[0], y[0]), min(x[1], y[1])) for x in a.certain for y in b.certain]
     return Overlay(
@@ -162,3 +174,8 @@ def join(a: Overlay, b: Overlay) -> Overlay:
         None if a.until is None or b.until is None else max(a.until, b.until),
         [span for span in certain if span[0] <= span[1]],
     )
+
+
+def spot_of(left: int, top: int, area: Area | Plane) -> tuple[slice, slice]:
+    """The rows and columns of an area [h, w] from `left` and `top` on."""
+    return slice(top, top + area.shape[0]), slice(left, left + area.shape[1])

@@ -18,12 +18,14 @@ from vrx.pipeline.mask.persistence import Persistence
 from vrx.pipeline.mask.plate import include_plate
 from vrx.pipeline.mask.regions import SOLID, fill_strokes, is_apart, sharpen
 from vrx.pipeline.mask.samples import LightMoments, Luma, Plane, gradients
+from vrx.pipeline.mask.tints import TintFinder
 
 FEW = 48  # overlays that are looked for at any time; of more, only when they were seen
 STAYS = 3.5  # usual steadiness of a scene, beyond which overlays are told by their look, too
 LOOK_STEADY = 3.0  # steadiness of the edges of these
 AROUND = 4  # pixels around these, to which their edges and outlines reach
 LITTLE = 5.0  # usual steadiness of a scene, beyond which an overlay that lasts may be missed
+WHOLE = 0.7  # of its edges, that one which comes and goes has: it is that one, at times too faint to be seen
 SHORT, COVERED = 0.7, 0.6  # share of the time that such are seen for at most, and of what they cover together, at least
 
 
@@ -37,6 +39,7 @@ class OverlayFinder:
         self._unit = unit_of(size[1])
         self._characters = CharacterFinder(size)
         self._light = LightMoments(size)
+        self._tints = TintFinder(size)
         self.by_look: list[Overlay] = []
         self.persistence = Persistence(size)
 
@@ -52,13 +55,14 @@ class OverlayFinder:
         usual = self.persistence.usual
         return not tells(self.persistence) or (usual is not None and usual > LITTLE and not self._lasts)
 
-    def add(self, luma: Luma, time: Fraction) -> None:
-        """The next sample."""
+    def add(self, luma: Luma, time: Fraction, tints: tuple[Luma, ...] = ()) -> None:
+        """The next sample, with its colors (`tints.to_tints`)."""
         slopes = gradients(luma)
         self.persistence.add(slopes)
         self._passing.add(luma, slopes, time)
         self._characters.add(luma)
         self._light.add(luma)
+        self._tints.add(tints)
         self._times.append(time)
 
     def finish(self) -> list[Overlay]:
@@ -69,9 +73,13 @@ class OverlayFinder:
         light = self._light.mean(), self._light.deviation()
         lasting = [self._always(found, light) for found in find_lasting(self.persistence)]
         lasting = [overlay for overlay in lasting if not self._is_sum(overlay, passing)]
-        lines = [self._line(found) for found in self._characters.finish()]
+        usual = self.persistence.usual
+        lasting += [self._tinted(found) for found in self._tints.finish(usual) if not found.upright]
+        lines = [
+            self._line(found) for found in self._characters.finish([x.rectangle for x in lasting if not x.upright])
+        ]
         if self._stays:
-            boxes = [(x.left, x.top, x.left + x.box[2], x.top + x.box[3]) for x in (*lines, *lasting)]
+            boxes = [x.rectangle for x in (*lines, *lasting)]
             drawn = find_drawn(light[0])
             apart = [x for x in drawn if all(is_apart(x.box, box) for box in boxes)]
             self.by_look = [self._drawn(x) for x in apart if self._lasts_all_the_time(x)]
@@ -95,7 +103,12 @@ class OverlayFinder:
             if plate != own:
                 left, top, area = plate[0], plate[1], np.ones((plate[3] - plate[1], plate[2] - plate[0]), bool)
             area, left, top = complete(area, left, top, light, self._unit)
-        return Overlay(left, top, area, at, found.slopes, *times, None, None, [], upright=found.upright)
+        return Overlay(left, top, area, at, found.slopes, *times, None, None, [], upright=found.upright, lasts=True)
+
+    def _tinted(self, found: Lasting) -> Overlay:
+        """What its color tells: nothing in luma says when, so at all times."""
+        times, at = (self._times[0], self._times[-1]), (found.left, found.top)
+        return Overlay(*at, found.area, at, found.slopes, *times, None, None, [times], lasts=True)
 
     def _line(self, found: Line) -> Overlay:
         around = cv2.dilate(found.constant.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -131,13 +144,13 @@ class OverlayFinder:
         since = self._times[found.first - 2] if found.first >= 2 else None
         until = self._times[found.last + 2] if found.last + 2 < len(self._times) else None
         at = (found.left, found.top)
-        return Overlay(*at, found.area, at, found.slopes, first, last, since, until, [(first, last)])
+        return Overlay(*at, found.area, found.edges_at, found.slopes, first, last, since, until, [(first, last)])
 
     def _is_sum(self, overlay: Overlay, passing: list[Overlay]) -> bool:
         """Whether an overlay is what all samples together show of some that come and go."""
         parts = [part for part in passing if is_part(part, overlay)]
         most = SHORT * (self._times[-1] - self._times[0])
-        if any(part.last - part.first > most for part in parts):
+        if any(part.last - part.first > most or part.is_like(overlay, WHOLE) for part in parts):
             return False
         left, top, width, height = overlay.box
         covered = np.zeros((height, width), bool)

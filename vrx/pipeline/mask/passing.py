@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vrx.pipeline.mask.lengths import odd, unit_of
+from vrx.pipeline.mask.lettering import find_letters
 from vrx.pipeline.mask.persistence import NOISE, Persistence
-from vrx.pipeline.mask.regions import LEAST_SPREAD, MOST_AREA, SOLID, fill_strokes, sharpen, spread, touches_border
-from vrx.pipeline.mask.samples import EDGE, Area, Luma, Plane, agree
+from vrx.pipeline.mask.plate import include_plate
+from vrx.pipeline.mask.regions import LEAST_SPREAD, MOST_AREA, SOLID, fill_strokes, inside, sharpen, spread
+from vrx.pipeline.mask.samples import EDGE, Area, Luma, Plane, agree, gradients
 
 LEAST_HITS = 5  # samples in a row that show an edge at the same place
 MOST_MISSES = 2  # samples in a row that do not: it has ended
@@ -41,19 +44,39 @@ STEP_STRONG = 18.0  # levels a pixel, that the edges of one told by that have, t
 STEP_EDGES = 100  # pixels of edges that such a one has at least
 STEP_STEADY = 4.5  # and their steadiness
 FIRM_STRONG, FIRM_STEADY = 9.0, 3.0  # strength and steadiness of the edges that are looked at for it
+OUTLINE = 2.5  # pixels around lettering, that its outline reaches
+PLATE_EDGE, PLATE_SIDE = (
+    4.0,
+    0.6,
+)  # levels a pixel, and share of a side of a plate behind lettering, that has such an edge
+RECENT = 0.2  # weight of a sample in the mean that the plate behind lettering is looked for in
 DENSE, OUTER = 0.3, (0.02, 0.98)  # share of a rectangle that edges fill, and quantiles of their places that it spans
 
 
 @dataclass
 class Passing:
-    """`area` [h, w] from `left` and `top` on; `slopes` [2, h, w] of its edges; numbers of `first` and `last` sample."""
+    """`area` [h, w] from `left` and `top` on; `slopes` [2, h, w] of its edges, from (left, top) `edges_at` on; numbers
+    of `first` and `last` sample.
+    """
 
     left: int
     top: int
     area: Area
+    edges_at: tuple[int, int]
     slopes: Plane
     first: int
     last: int
+
+
+class Around(NamedTuple):
+    """Shares of the edges around some that began with them, and that end with them; 0 where few are seen.
+
+    `tells`: these alone say whether the scene goes on, as many are seen around what is lettering for certain.
+    """
+
+    began: float
+    ended: float
+    tells: bool
 
 
 class PassingFinder:
@@ -68,6 +91,7 @@ class PassingFinder:
         self._hits, self._tests, self._misses = (np.zeros((height, width), np.uint32) for _ in range(3))
         self._stir, self._stir_now = (np.zeros((height, width), np.float32) for _ in range(2))
         self._before = deque[Luma](maxlen=STIR_SAMPLES)
+        self._recent = deque[Plane](maxlen=MOST_MISSES + 1)
         self._begin = np.zeros((height, width), np.int32)
         self._times: list[Fraction] = []
         self._window, self._usual = Persistence(size), list[float | None]()
@@ -81,6 +105,8 @@ class PassingFinder:
         self._times.append(time)
         self._watch_scene(slopes)
         self._stir_now = self._changed_around(luma)
+        before = self._recent[-1] if self._recent else luma.astype(np.float32)
+        self._recent.append(cv2.accumulateWeighted(luma, before.copy(), RECENT).astype(np.float32, copy=False))
         strength = np.hypot(*slopes)
         strong = strength >= EDGE
         alive = self._hits > 0
@@ -161,6 +187,13 @@ class PassingFinder:
 
     def _judge(self, edges: Area, left: int, top: int, last: int) -> bool:
         """Whether edges in a rectangle look like an overlay, which is then kept."""
+        edges = inside(edges, left, top, self._hits.shape)
+        if np.count_nonzero(edges) < LEAST_EDGES * self._unit:
+            return False
+        letters = find_letters(self._before[-1 if last == len(self._times) - 1 else 0], edges, left, top, self._unit)
+        if letters is not None and np.count_nonzero(letters.edges) < LEAST_EDGES * self._unit:
+            letters = None
+        edges = edges if letters is None else letters.edges
         spot = (slice(top, top + edges.shape[0]), slice(left, left + edges.shape[1]))
         first = int(np.median(self._begin[spot][edges]))
         slopes = np.stack([mean[spot] for mean in self._mean])
@@ -168,25 +201,43 @@ class PassingFinder:
         rows, columns = np.nonzero(edges)
         y, x = (top + int(rows.min()), top + int(rows.max())), (left + int(columns.min()), left + int(columns.max()))
         size = (y[1] - y[0] + 1) * (x[1] - x[0] + 1)
-        if touches_border(y, x, self._hits.shape) or size > MOST_AREA * self._hits.size:
+        if size > MOST_AREA * self._hits.size:
             return False
         if np.median(strength[edges]) < STRONG or not is_dense(rows, columns):
             return False
         if spread(slopes[:, edges]) < LEAST_SPREAD or self._times[last] - self._times[first] < LEAST_TIME:
             return False
-        if not (self._stays(edges, spot, strength, first, last) or self._steps(edges, spot, strength, first, last)):
-            return False
-        area = fill_strokes(sharpen(edges, strength), odd(SOLID * self._unit))
-        self.found.append(Passing(left, top, area, np.asarray(slopes * edges, np.float32), first, last))
+        area, at = fill_strokes(sharpen(edges, strength), odd(SOLID * self._unit)), (left, top)
+        if letters is not None:
+            area, left, top = self._with_outline(area, left, top, letters.area)
+        if not self._stays(edges, spot, strength, first, last):
+            around = self._around(area, left, top, first, letters is not None)
+            if not self._steps(edges, spot, strength, (first, last), around):
+                return False
+        self.found.append(Passing(left, top, area, at, np.asarray(slopes * edges, np.float32), first, last))
         return True
+
+    def _with_outline(self, area: Area, left: int, top: int, letters: Area) -> tuple[Area, int, int]:
+        """The area of lettering with its outline and the plate behind it, and from where on that is."""
+        whole = np.asarray(cv2.dilate(letters.astype(np.uint8), disc(round(OUTLINE * self._unit))), np.uint8)
+        whole[top : top + area.shape[0], left : left + area.shape[1]] |= area
+        x, y, width, height = cv2.boundingRect(whole)
+        box = (x, y, x + width, y + height)
+        plate = include_plate(box, np.stack(gradients(self._recent[0])), PLATE_EDGE, PLATE_SIDE, mirrored=True)
+        if plate != box:
+            return np.ones((plate[3] - plate[1], plate[2] - plate[0]), bool), plate[0], plate[1]
+        return whole[y : y + height, x : x + width] > 0, x, y
 
     def _stays(self, edges: Area, spot: tuple[slice, slice], strength: Plane, first: int, last: int) -> bool:
         """Whether edges stayed as they are more than the scene did."""
         usual = self._usual_between(first, last)
         return usual is not None and self._steadiness(edges, spot, strength) >= max(LEAST_STEADY, TYPICAL * usual)
 
-    def _steps(self, edges: Area, spot: tuple[slice, slice], strength: Plane, first: int, last: int) -> bool:
+    def _steps(
+        self, edges: Area, spot: tuple[slice, slice], strength: Plane, span: tuple[int, int], around: Around
+    ) -> bool:
         """Whether edges came all at once, or went so, while the scene went on."""
+        first, last = span
         if np.median(strength[edges]) < STEP_STRONG or np.count_nonzero(edges) < STEP_EDGES * self._unit:
             return False
         counts = np.bincount(self._begin[spot][edges])
@@ -194,26 +245,28 @@ class PassingFinder:
             return False
         if self._steadiness(edges, spot, strength) < STEP_STEADY:
             return False
-        began, ended = self._around(edges, spot, first)
         stirs = [np.median(stir[spot][edges]) <= MOST_STIR for stir in (self._stir, self._stir_now)]
-        came = stirs[0] and first > 1 and max(self._begun[first - 1 : first + 2]) <= SUDDEN and began <= ALONE
+        goes_on = (stirs[0] and max(self._begun[max(0, first - 1) : first + 2]) <= SUDDEN) or around.tells
+        came = goes_on and first > 1 and around.began <= ALONE
         over = last + MOST_MISSES < len(self._times)
-        went = over and stirs[1] and max(self._ended[last : last + MOST_MISSES + 1]) <= SUDDEN
-        return bool((came and (first > 2 or went)) or (went and ended <= ALONE))
+        goes_on = (stirs[1] and max(self._ended[last : last + MOST_MISSES + 1]) <= SUDDEN) or around.tells
+        went = over and goes_on
+        return bool((came and (first > 2 or went)) or (went and around.ended <= ALONE))
 
-    def _around(self, edges: Area, spot: tuple[slice, slice], first: int) -> tuple[float, float]:
-        """Shares of the edges around some, that began at the same time, and that end now."""
+    def _around(self, area: Area, left: int, top: int, first: int, lettering: bool) -> Around:
+        """The edges around an area that is seen from sample `first` on."""
         gap, reach = round(GAP * self._unit), round(REACH * self._unit)
-        rows, columns = (slice(max(0, side.start - reach), side.stop + reach) for side in spot)
+        rows = slice(max(0, top - reach), top + area.shape[0] + reach)
+        columns = slice(max(0, left - reach), left + area.shape[1] + reach)
         own = np.zeros(self._hits[rows, columns].shape, np.uint8)
-        top, left = spot[0].start - rows.start, spot[1].start - columns.start
-        own[top : top + edges.shape[0], left : left + edges.shape[1]] = edges
+        y, x = top - rows.start, left - columns.start
+        own[y : y + area.shape[0], x : x + area.shape[1]] = area
         near, far = (cv2.dilate(own, np.ones((2 * side + 1,) * 2, np.uint8)) > 0 for side in (gap, reach))
         ring = far & ~near & (self._hits[rows, columns] > 1)
         if np.count_nonzero(ring) < LEAST_AROUND:
-            return 0.0, 0.0
+            return Around(0.0, 0.0, False)
         began = (np.abs(self._begin[rows, columns][ring] - first) <= 1).mean()
-        return float(began), float((self._misses[rows, columns][ring] > 0).mean())
+        return Around(float(began), float((self._misses[rows, columns][ring] > 0).mean()), lettering)
 
     def _is_firm(self) -> Area:
         """Places whose edges are strong, and hardly changed."""
@@ -225,6 +278,11 @@ class PassingFinder:
     def _steadiness(self, edges: Area, spot: tuple[slice, slice], strength: Plane) -> float:
         changing = np.sqrt(np.maximum(self._energy[spot] / np.maximum(1, self._hits[spot]) - strength**2, 0))
         return float(np.median((strength / (changing + NOISE))[edges]))
+
+
+def disc(reach: int) -> NDArray[np.uint8]:
+    """A kernel that reaches so many pixels to all sides."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2), np.uint8)
 
 
 def is_dense(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> bool:

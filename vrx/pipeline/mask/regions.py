@@ -136,3 +136,20 @@ def touches_border(y: tuple[int, int], x: tuple[int, int], size: tuple[int, ...]
 def is_apart(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
     """Whether two rectangles (left, top, right, bottom) have no pixel in common."""
     return min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
+
+
+def inside(edges: Area, left: int, top: int, size: tuple[int, ...]) -> Area:
+    """Edges [h, w] from `left` and `top` on in a picture of `size`, without those connected ones that reach its border.
+
+    What reaches it belongs to the picture, or is the rim of a plate behind lettering.
+    """
+    rows, columns = np.nonzero(edges)
+    y, x = (top + int(rows.min()), top + int(rows.max())), (left + int(columns.min()), left + int(columns.max()))
+    if not touches_border(y, x, size):
+        return edges
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(edges.astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, bool)
+    for label, (across, down, width, height) in enumerate(boxes[1:, :4].tolist(), 1):
+        y, x = (top + down, top + down + height - 1), (left + across, left + across + width - 1)
+        kept[label] = not touches_border(y, x, size)
+    return np.asarray(kept[labels])

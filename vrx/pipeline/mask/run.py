@@ -38,6 +38,7 @@ from vrx.pipeline.mask.reading import Reading
 from vrx.pipeline.mask.samples import Area, Luma, Sampler
 from vrx.pipeline.mask.standing import Standing, StandingFinder, StandingMask
 from vrx.pipeline.mask.tally import SpotTally
+from vrx.pipeline.mask.tints import to_tints
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.video import make_plain_target
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task, check_number
@@ -185,12 +186,13 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
         kinds = settings.kinds
         overlays, pixels = OverlayFinder(reader.size), DeadPixelFinder(reader.size)
         tally, sampler, standing = SpotTally(reader.size), Sampler(), StandingFinder(reader.size)
-        for luma, spots, time in with_spots(reader, bool(kinds & {"dust", "scratches"}), progress):
+        for frame, luma, spots in spots_of(reader, bool(kinds & {"dust", "scratches"}), progress):
+            time = frame.time - reader.origin
             tally.add(spots.centers, spots.lines)
             if "scratches" in kinds:
                 standing.add(luma)
             if sampler.is_next(time):
-                overlays.add(luma, time)
+                overlays.add(luma, time, to_tints(frame, reader.size))
                 pixels.add(luma)
         found, lines = overlays.finish(), standing.finish()
         covered = np.zeros(reader.size[::-1], bool)
@@ -207,12 +209,6 @@ def look_through(source: Path, settings: MaskSettings, notes: list[Note], progre
         by_look = sum(any(x is other for other in overlays.by_look) for x in wanted)
         still = overlays.is_still and not by_look
         return Finds(wanted, dead, count, dust, scratches, lines, tally.frames, still, by_look)
-
-
-def with_spots(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Luma, Spots, Fraction]]:
-    """Luma of every frame, its spots where they are `wanted`, and its time after the first frame."""
-    for frame, luma, spots in spots_of(reader, wanted, progress):
-        yield luma, spots, frame.time - reader.origin
 
 
 def spots_of(reader: Reader, wanted: bool, progress: Reading) -> Iterator[tuple[Frame, Luma, Spots]]:
