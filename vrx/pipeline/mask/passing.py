@@ -20,7 +20,7 @@ from vrx.pipeline.mask.lengths import odd, unit_of
 from vrx.pipeline.mask.lettering import find_letters
 from vrx.pipeline.mask.persistence import NOISE, Persistence
 from vrx.pipeline.mask.plate import include_plate
-from vrx.pipeline.mask.regions import LEAST_SPREAD, MOST_AREA, SOLID, fill_strokes, inside, sharpen, spread
+from vrx.pipeline.mask.regions import LEAST_SPREAD, MOST_AREA, SOLID, complete_box, fill_strokes, inside, sharpen, spread
 from vrx.pipeline.mask.samples import EDGE, Area, Luma, Plane, agree, gradients
 
 LEAST_HITS = 5  # samples in a row that show an edge at the same place
@@ -207,7 +207,8 @@ class PassingFinder:
             return False
         if spread(slopes[:, edges]) < LEAST_SPREAD or self._times[last] - self._times[first] < LEAST_TIME:
             return False
-        area, at = fill_strokes(sharpen(edges, strength), odd(SOLID * self._unit)), (left, top)
+        thin, at = sharpen(edges, strength), (left, top)
+        area = complete_box(thin, fill_strokes(thin, odd(SOLID * self._unit)))
         if letters is not None:
             area, left, top = self._with_outline(area, left, top, letters.area)
         if not self._stays(edges, spot, strength, first, last):
