@@ -20,7 +20,16 @@ from vrx.pipeline.mask.lengths import odd, unit_of
 from vrx.pipeline.mask.lettering import find_letters
 from vrx.pipeline.mask.persistence import NOISE, Persistence
 from vrx.pipeline.mask.plate import include_plate
-from vrx.pipeline.mask.regions import LEAST_SPREAD, MOST_AREA, SOLID, complete_box, fill_strokes, inside, sharpen, spread
+from vrx.pipeline.mask.regions import (
+    LEAST_SPREAD,
+    MOST_AREA,
+    SOLID,
+    complete_box,
+    fill_strokes,
+    inside,
+    sharpen,
+    spread,
+)
 from vrx.pipeline.mask.samples import EDGE, Area, Luma, Plane, agree, gradients
 
 LEAST_HITS = 5  # samples in a row that show an edge at the same place
