@@ -65,6 +65,19 @@ def test_a_gpu_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu.prepare.cache_clear()
 
 
+def test_a_card_that_does_not_tell_what_it_is_keeps_torchs_order(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def silent(_: torch.device) -> tuple[int, int]:
+        raise RuntimeError("no such device")
+
+    card = Card(monkeypatch)
+    monkeypatch.setattr(gpu, "capability", silent)
+    prepare()
+    assert (card.order, card.allocator) == ([], ["expandable_segments:True"])
+    assert "attention keeps torch's order of kernels: no such device" in caplog.text
+
+
 def test_a_processor_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     card = Card(monkeypatch)
     prepare(torch.device("cpu"))

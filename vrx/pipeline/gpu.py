@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from vrx.networks.dense_attention import BACKENDS, prefer
-from vrx.pipeline.devices import capability, device_fault
+from vrx.pipeline.devices import capability, device_fault, first_line
 from vrx.settings import configures_allocator
 from vrx.switches import Switches
 
@@ -29,7 +29,11 @@ def prepare(device: torch.device) -> None:
     if device.type != "cuda":
         return
     switches = Switches.read()
-    order = attention_order(switches.attention, capability(device))
+    try:
+        order = attention_order(switches.attention, capability(device))
+    except (RuntimeError, AssertionError) as error:
+        logger.warning("attention keeps torch's order of kernels: %s", first_line(error))
+        order = []
     ordered = bool(order) and prefer(order)
     joined = switches.segments and not configures_allocator() and join_segments(device)
     logger.debug(
