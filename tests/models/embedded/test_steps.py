@@ -1,9 +1,13 @@
 """Steps of the enlarging network, recorded and replayed as on a GPU, give what single steps give."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.networks.networks import tiny_parts
 from tests.networks.test_replay import Tapes
@@ -14,10 +18,12 @@ from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.embedded.steps import Steps
 from vrx.models.embedded.upscale import Encode, Generate
+from vrx.networks.embedded.degradation import LEVELS
+from vrx.networks.embedded.recurrent import STANDARD, Neighbors, PreviousFrame, RecurrentNetwork
 from vrx.networks.fusion import take_failures
 from vrx.networks.replay import Record
 
-CPU = torch.device("cpu")
+CPU, ELSEWHERE = torch.device("cpu"), torch.device("meta")
 
 
 def restorer_with(parts: EmbeddedNetworks, scale: int, record: Record | None) -> EmbeddedRestorer:
@@ -66,3 +72,37 @@ def test_only_a_gpu_records(parts: EmbeddedNetworks, monkeypatch: pytest.MonkeyP
     assert Steps.on(torch.device("cuda"), parts.enlarging, 2)._forward is not None
     monkeypatch.setenv("VRX_GRAPHS", "off")
     assert Steps.on(torch.device("cuda"), parts.enlarging, 2)._forward is None
+
+
+class Host(TorchDispatchMode):
+    """Operations that give something on the host, or need it there: none of them can be in a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        places = [leaf.device.type for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+        if "cpu" in places or "_local_scalar" in str(func):
+            self.found.append(str(func))
+        return result
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@torch.inference_mode()
+def test_steps_ask_nothing_of_the_host(scale: int) -> None:
+    with ELSEWHERE:
+        network = RecurrentNetwork(STANDARD).eval()
+        side = 2 if scale == 2 else 1
+        small, large = (40, 24), (40 * side, 24 * side)
+        picture, features = torch.empty(1, 3, *large), torch.empty(1, STANDARD.channels, *small)
+        levels, motion = torch.empty(1, LEVELS), torch.empty(1, 2, *small)
+        neighbors = Neighbors(PreviousFrame(features, picture), motion, features)
+        block = torch.empty(1, 10, 3, *large), levels, torch.empty(1, 10, 2, *small)
+    walked = Steps(network, scale)
+    with Host() as host:
+        residual, _ = walked.forward(picture, levels, network.shifts(levels), neighbors)
+        found = walked.backward(*block)
+    assert (residual.device, len(found)) == (ELSEWHERE, 10)
+    assert host.found == []
