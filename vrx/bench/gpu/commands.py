@@ -20,6 +20,7 @@ TESTS = (
     "tests/models/test_offload.py",
     "tests/networks/embedded/test_network.py",
     "tests/pipeline/test_packing.py",
+    "tests/pipeline/test_on_gpu.py",
 )
 COMMAND = "from vrx.bench.gpu import stubs; stubs.install(); import sys; from vrx.cli.app import main; main()"
 PYTEST = (
