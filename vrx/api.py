@@ -79,13 +79,14 @@ def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[st
     refuse_shared(written, others)
 
 
-def expand(inputs: Sequence[str], recursive: bool, sequence: bool, output: str | None, command: str) -> Expansion:
-    """The inputs that a command's arguments name; `output` is where results go.  Raises UsageError."""
+def expand(inputs: Sequence[str], recursive: bool, sequence: bool, template: Job, command: str) -> Expansion:
+    """The inputs that a command's arguments name, for jobs like `template`.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, expand_inputs
     from vrx.pipeline.paths import results_folder
 
-    beside = results_folder(output)
-    return expand_inputs(inputs, Choice(recursive=recursive, beside=beside, command=command, sequence=sequence))
+    beside, mask = results_folder(template.output.path), template.restore.mask
+    choice = Choice(recursive=recursive, beside=beside, mask=mask, command=command, sequence=sequence)
+    return expand_inputs(inputs, choice)
 
 
 def expand_all(inputs: Sequence[str], recursive: bool = False, sequence: bool = False) -> Expansion:

@@ -67,6 +67,23 @@ def test_a_recursive_folder_gives_the_place_of_each_input_and_not_what_goes_ther
     ]
 
 
+def test_the_mask_of_a_batch_is_no_input_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "in", "a.png", "logo.png", "s/b.png", "masks/1.png", "masks/2.png")
+    found = expand("in", choice=Choice(mask=Path("in/logo.png")))
+    assert names(found) == ["in/a.png"]
+    assert "in: skipping in/logo.png, the mask" in [note.text for _, note in found.notes]
+    assert names(expand("in/*.png", choice=Choice(mask=tmp_path / "in" / "logo.png"))) == ["in/a.png"]
+    found = expand("in", choice=Choice(recursive=True, mask=Path("in/masks")))
+    assert names(found) == ["in/a.png", "in/logo.png", "in/s/b.png"]
+    assert [note.text for _, note in found.notes] == ["in: skipping in/masks, the mask"]
+    for elsewhere in ("in/s/b.png", "else.png"):
+        found = expand("in", choice=Choice(mask=Path(elsewhere)))
+        assert names(found) == ["in/a.png", "in/logo.png"]
+        assert not any("the mask" in note.text for _, note in found.notes)
+    assert names(expand("in/logo.png", choice=Choice(mask=Path("in/logo.png")))) == ["in/logo.png"]  # as it is named
+
+
 @pytest.mark.parametrize("word", ["in", "in/*"])
 def test_results_are_left_out_beside_their_sources_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str

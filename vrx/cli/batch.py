@@ -148,8 +148,7 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("no input", "Name a video, or pipe one in; see --help")
         words = ["-"]
-    output, command = template.output.path, command_of(template)
-    expansion = api.expand(words, options.recursive, options.sequence, output, command)
+    expansion = api.expand(words, options.recursive, options.sequence, template, command_of(template))
     for word, note in expansion.notes:
         if options.dry_run and not options.quiet and not options.json:  # whose watcher shows warnings only
             render.note_line(note.text)

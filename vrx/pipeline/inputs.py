@@ -80,13 +80,14 @@ class Choice:
     """What of a folder is taken: files of subfolders if `recursive`, results of earlier runs if `results`, numbered
     pictures as one video if `sequence`.
 
-    A folder `beside` the inputs that results go to is passed over.  `command` is the
-    one that takes them, None where it reads no standard input.
+    A folder `beside` the inputs that results go to is passed over, and so is the `mask` that they share.  `command` is
+    the one that takes them, None where it reads no standard input.
     """
 
     recursive: bool = False
     results: bool = False
     beside: Path | None = None
+    mask: Path | None = None
     command: str | None = Task.UPSCALE
     sequence: bool = False
 
@@ -238,6 +239,7 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
     others: list[str] = []
     folders: list[str] = []
     for folder, names, passed in walk(top, choice):
+        names = [name for name in names if not is_mask(folder / name, choice)]
         taken = [name for name in names if is_media(Path(name)) and (folder / name).is_file()]
         media += [folder / name for name in taken]
         others += [name for name in names if name not in taken]
@@ -252,6 +254,8 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
         notes.append(skipped_note(word, f"files that are not videos or pictures: {listed(others)}", len(others)))
     if choice.recursive and choice.beside is not None and contains(top, choice.beside):
         notes.append(skipped_note(word, f"{choice.beside}, the folder for results", 1))
+    if choice.mask is not None and contains_mask(top, choice):
+        notes.append(skipped_note(word, f"{choice.mask}, the mask", 1))
     if folders and choice.recursive:
         notes.append(skipped_note(word, f"links to folders: {listed(folders)}", len(folders)))
     elif folders:
@@ -263,6 +267,17 @@ def contains(top: Path, folder: Path) -> bool:
     """Whether a folder that is not empty is somewhere in another one."""
     inner, outer = os.path.realpath(folder), os.path.realpath(top)
     return inner.startswith(os.path.join(outer, "")) and inner != outer and any(Path(inner).glob("*"))  # noqa: PTH118
+
+
+def is_mask(path: Path, choice: Choice) -> bool:
+    """Whether a file or a folder is the mask of all inputs."""
+    return choice.mask is not None and same_file(path, choice.mask)
+
+
+def contains_mask(top: Path, choice: Choice) -> bool:
+    """Whether the mask of all inputs is in a folder, or in one of those in it that are taken, too."""
+    inner, outer = Path(os.path.realpath(choice.mask or "")), Path(os.path.realpath(top))
+    return inner.exists() and (inner.parent == outer or (choice.recursive and outer in inner.parents))
 
 
 def skipped_note(word: str, what: str, count: int) -> Note:
@@ -290,7 +305,8 @@ def walk(top: Path, choice: Choice) -> Iterator[tuple[Path, list[str], list[str]
         folder = Path(base)
         shown = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         if choice.beside is not None:
-            shown = [name for name in shown if not same_folder(folder / name, choice.beside)]
+            shown = [name for name in shown if not same_file(folder / name, choice.beside)]
+        shown = [name for name in shown if not is_mask(folder / name, choice)]
         folders[:] = [name for name in shown if choice.recursive and not (folder / name).is_symlink()]
         passed = [name for name in shown if name not in folders]
         yield folder, sorted((n for n in files if not n.startswith(".")), key=natural_key), passed
@@ -306,6 +322,7 @@ def expand_glob(word: str, choice: Choice) -> Expansion:
     matches = sorted(glob.iglob(literal_folders(word), recursive=True), key=natural_key)  # noqa: PTH207 - may be absolute
     if not matches:
         raise InputError(f"cannot read {word}: nothing matches")
+    matches = [name for name in matches if len(matches) == 1 or not is_mask(Path(name), choice)]
     files = [name for name in matches if not Path(name).is_dir()]
     results = set() if choice.results else results_among({name: Path(name) for name in files})
     parts = [Expansion(tuple(Input(name) for name in files if name not in results))]
@@ -363,8 +380,8 @@ def is_enlarged(path: Path, source: Path, wanted: tuple[int, ...]) -> bool:
     return size in (fit(before, target), fit(before[::-1], target))  # of turned pictures sides are exchanged
 
 
-def same_folder(one: Path, other: Path) -> bool:
-    """Whether two names are those of one folder that exists."""
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names are those of one file or folder that exists."""
     try:
         return one.samefile(other)
     except OSError:
