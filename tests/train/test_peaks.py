@@ -1,14 +1,19 @@
 """The peaks that 8 bits need, measured on clips."""
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.networks.networks import tiny_enlarging
-from vrx.models.embedded.checkpoint import PEAKS
+from tests.weights.test_checkpoint import write_checkpoint
+from vrx.models.embedded.checkpoint import ENLARGING, PEAKS, SHARP, SHARP_PEAKS, check_networks
 from vrx.networks.embedded.int8 import Peaks
 from vrx.networks.embedded.recurrent import PIXELS
 from vrx.train import peaks
 from vrx.train.pool import Clips
+from vrx.weights import checkpoint
 
 
 class Drawn:
@@ -47,7 +52,7 @@ def test_peaks_are_the_largest_values_over_all_clips_and_scales() -> None:
     second.register_forward_hook(watch)
     found = peaks.measure(network, maker, 12)  # type: ignore[arg-type]  # all that it asks of one
     assert sorted(maker.scales) == sorted(PIXELS)
-    trunk, later = Peaks.from_tensors(found, f"{PEAKS}trunk."), Peaks.from_tensors(found, f"{PEAKS}later.")
+    trunk, later = Peaks.from_tensors(found, "trunk."), Peaks.from_tensors(found, "later.")
     assert torch.equal(trunk.stream[1], largest(entering))
     assert torch.allclose(trunk.raised[1], largest(hidden).clamp_min(0))
     assert torch.allclose(trunk.lowered[1], largest([-x for x in hidden]).clamp_min(0))
@@ -55,3 +60,18 @@ def test_peaks_are_the_largest_values_over_all_clips_and_scales() -> None:
     assert torch.allclose(trunk.features, bounded)
     assert later.stream.shape == (len(network.later.blocks), network.channels)
     assert (later.features > 0).all()
+
+
+def test_the_sharp_looks_peaks_come_beside_the_others_and_its_branch_has_none_of_its_own(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "a.safetensors")
+    plain = peaks.measured(path, Drawn(), 4, sharp=False)  # type: ignore[arg-type]
+    trunk = {name.removeprefix(ENLARGING): t for name, t in plain.items() if name.startswith(f"{ENLARGING}recall.")}
+    sharp = {f"{SHARP}{name}": (2 * tensor).half() for name, tensor in trunk.items()}
+    save_file({**plain, **sharp}, path, checkpoint.read_metadata(path))
+    found = peaks.measured(path, Drawn(), 4, sharp=True)  # type: ignore[arg-type]
+    assert all(torch.equal(found[name], tensor) for name, tensor in plain.items())
+    added = {name for name in found if name.startswith(SHARP_PEAKS)}
+    assert added == {name.replace(PEAKS, SHARP_PEAKS) for name in plain if name.startswith(f"{PEAKS}trunk.")}
+    assert not torch.equal(found[f"{SHARP_PEAKS}trunk.stream"], found[f"{PEAKS}trunk.stream"])
+    save_file(found, path, checkpoint.read_metadata(path))
+    check_networks(path)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.networks.networks import TINY, TINY_ENLARGING, tiny_parts
-from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.embedded.checkpoint import load_networks, load_sharp
 from vrx.networks.embedded.degradation import DegradationEstimator
 from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
@@ -166,6 +166,21 @@ def test_what_the_recipes_leave_is_packed_into_one_checkpoint(tmp_path: Path, mo
     before, after = load_file(out), load_file(again)
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"enlarging.recall.weight"}
     assert {"hours": "5", "about": "x"}.items() <= checkpoint.read_metadata(again).items()
+
+    trained = tmp_path / "sharp.safetensors"
+    save_file({**tensors, "network.recall.weight": made.recall.weight.detach() + 2}, trained)
+    whole = tmp_path / "whole.safetensors"
+    sharp = ("--base", again, "--sharp", trained, "--share", 0.25, "--out", whole)
+    monkeypatch.setattr("sys.argv", ["pack", *map(str, sharp)])
+    pack.main()
+    added = {name: tensor for name, tensor in load_file(whole).items() if name not in after}
+    assert added.keys() == {"sharp.recall.weight"}
+    assert torch.equal(added["sharp.recall.weight"], torch.full_like(made.recall.weight, 1.5).half())
+    assert torch.equal(load_sharp(whole, load_networks(whole)).enlarging.recall.weight, made.recall.weight + 0.5)
+
+    monkeypatch.setattr("sys.argv", ["pack", *map(str, ("--base", whole, "--enlarging", enlarging, "--out", again))])
+    pack.main()
+    assert "sharp.recall.weight" not in load_file(again)  # it belongs to another network
 
 
 def test_packing_without_a_base_needs_all_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

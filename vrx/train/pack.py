@@ -1,11 +1,12 @@
 """Put the networks of the embedded model into one checkpoint.
 
     python -m vrx.train.pack --network FILE... --sharpness FILE --diagnosis FILE --enlarging FILE --out FILE
-        [--guard FILE] [--note KEY=TEXT ...]
+        [--guard FILE] [--sharp FILE [--share X]] [--note KEY=TEXT ...]
     python -m vrx.train.pack --base FILE [any of them] --out FILE
 
-`--network` may be a packed checkpoint, `--enlarging` a `recurrent.safetensors` of `vrx.train.recurrent`.  Of `--base`,
-a packed checkpoint, all stays that is not given.  Prints the size, hash and parameter count for `weights.toml`.
+`--network` may be a packed checkpoint, `--enlarging` a `recurrent.safetensors` of `vrx.train.recurrent`, `--sharp` a
+`sharp.safetensors` of `vrx.train.sharp`.  Of `--base`, a packed checkpoint, all stays that is not given.  Prints the
+size, hash and parameter count for `weights.toml`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded.checkpoint import DAMAGE, DIAGNOSIS, ENLARGING, GUARD, PEAKS, SHARPNESS, load_networks
+from vrx.models.embedded.checkpoint import (
+    DAMAGE,
+    DIAGNOSIS,
+    ENLARGING,
+    GUARD,
+    PEAKS,
+    SHARP,
+    SHARP_PEAKS,
+    SHARPNESS,
+    check_networks,
+    load_networks,
+    section,
+)
 from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.network import MODES, SMALL
 from vrx.weights import checkpoint, hashes
 
 RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does
 SHARED = ("middle.", "attention.")
-PREFIXES = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD, PEAKS)
+PREFIXES = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD, PEAKS, SHARP, SHARP_PEAKS)
 
 
 def mean(networks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -41,6 +54,21 @@ def replaced(tensors: dict[str, Tensor], prefix: str, part: dict[str, Tensor]) -
     return {**others, **{f"{prefix}{name}": tensor for name, tensor in part.items()}}
 
 
+def with_enlarging(tensors: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with another enlarging network and its estimator, and without what belongs to the one before."""
+    for name, prefix in RENAMED.items():
+        tensors = replaced(tensors, prefix, section(found, name))
+    for prefix in (PEAKS, SHARP, SHARP_PEAKS):
+        tensors = replaced(tensors, prefix, {})
+    return tensors
+
+
+def between(plain: dict[str, Tensor], trained: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """What differs of networks, one trained from the other, at a share of the way (Wang et al., 2019), in 16 bits."""
+    differs = [name for name, tensor in trained.items() if not torch.equal(tensor, plain[name])]
+    return {name: torch.lerp(plain[name], trained[name], share).half() for name in differs}
+
+
 def main() -> None:
     """Merge, write, read back."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -50,6 +78,10 @@ def main() -> None:
     parser.add_argument("--diagnosis", type=Path)
     parser.add_argument("--guard", type=Path, help="without any one that is not trained, for vrx.train.guard to read")
     parser.add_argument("--enlarging", type=Path)
+    parser.add_argument("--sharp", type=Path)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the way from the enlarging network to the sharp one"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", action="append", default=[], help="further metadata, KEY=TEXT")
     args = parser.parse_args()
@@ -70,16 +102,16 @@ def main() -> None:
     if not any(name.startswith(GUARD) for name in tensors):
         tensors = replaced(tensors, GUARD, DeblurGuard().state_dict())
     if args.enlarging:
-        found = load_file(args.enlarging)
-        for name, prefix in RENAMED.items():
-            part = {n.removeprefix(name): t for n, t in found.items() if n.startswith(name)}
-            tensors = replaced(tensors, prefix, part)
+        tensors = with_enlarging(tensors, load_file(args.enlarging))
         given = checkpoint.parse_config(args.enlarging, checkpoint.read_metadata(args.enlarging))
         sizes[ENLARGING.rstrip(".")] = given
-        tensors = replaced(tensors, PEAKS, {})  # of another network: `vrx.train.peaks` measures its own
+    if args.sharp:
+        plain, trained = section(tensors, ENLARGING), section(load_file(args.sharp), "network.")
+        tensors = replaced(replaced(tensors, SHARP_PEAKS, {}), SHARP, between(plain, trained, args.share))
     config = {**sizes, **vars(SMALL)}
     notes = {**metadata, **dict(note.split("=", 1) for note in args.note)}
     save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})
+    check_networks(args.out)
     made = load_networks(args.out)
     print(f"parameters = {made.parameters}\nsize = {args.out.stat().st_size}\nsha256 = {hashes.sha256(args.out)!r}")  # noqa: T201
 

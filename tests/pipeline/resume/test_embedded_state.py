@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vrx.models.base import DeviceChunk, RestoredChunk, SceneStart
-from vrx.models.embedded.checkpoint import load_networks
+from vrx.models.embedded.checkpoint import load_networks, load_sharp
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import StageRunner
@@ -26,10 +26,14 @@ def restore(runners: dict[str, StageRunner], frames: Tensor) -> Tensor:
     return value.frames.clone()
 
 
-@pytest.mark.parametrize(("task", "scale"), [("upscale", 2), ("upscale", 4), ("deblur", 1)])
-def test_a_loaded_state_gives_the_same_bits(tmp_path: Path, task: str, scale: int) -> None:
-    options = EmbeddedOptions(task=task, scale=scale)
-    restorer = EmbeddedRestorer(options, load_networks(CHECKPOINT), torch.device("cpu"), torch.float32)
+@pytest.mark.parametrize(
+    ("task", "scale", "look"),
+    [("upscale", 2, "faithful"), ("upscale", 4, "faithful"), ("upscale", 2, "sharp"), ("deblur", 1, "faithful")],
+)
+def test_a_loaded_state_gives_the_same_bits(tmp_path: Path, task: str, scale: int, look: str) -> None:
+    options, networks = EmbeddedOptions(task=task, scale=scale, look=look), load_networks(CHECKPOINT)
+    networks = load_sharp(CHECKPOINT, networks) if look == "sharp" else networks
+    restorer = EmbeddedRestorer(options, networks, torch.device("cpu"), torch.float32)
     scene = SceneStart(0, SIZE, (SIZE[0] * scale, SIZE[1] * scale))
     # as decoded pictures are: channels next to each other
     video = torch.rand(24, *SIZE, 3, generator=torch.Generator().manual_seed(1)).permute(0, 3, 1, 2)

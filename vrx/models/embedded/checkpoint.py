@@ -1,8 +1,8 @@
-"""The embedded model's one file: six networks, five of them under a prefix."""
+"""The embedded model's one file: six networks, five of them under a prefix, and what differs for the sharp look."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ FAMILY_NAME = "embedded"
 # before the names of their tensors
 ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD = "enlarging.", "damage.", "sharpness.", "diagnosis.", "guard."
 PEAKS = "peaks."  # before those of what the enlarging network's convolutions see (`Peaks`); not in every file
+# before those that the sharp look has instead of the enlarging network's and of its peaks; not in every file
+SHARP, SHARP_PEAKS = "sharp.", "sharp_peaks."
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     if metadata.get("family") != FAMILY_NAME:
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
     prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD)
-    own = {n: t.float() for n, t in tensors.items() if not n.startswith((*prefixes, PEAKS))}
+    own = {n: t.float() for n, t in tensors.items() if not n.startswith((*prefixes, PEAKS, SHARP, SHARP_PEAKS))}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
     recurrent = build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path)
@@ -74,6 +76,31 @@ def load_networks(path: Path) -> EmbeddedNetworks:
         checkpoint.load_into(network, part, path)
         network.eval()
     return found
+
+
+def load_sharp(path: Path, networks: EmbeddedNetworks) -> EmbeddedNetworks:
+    """Networks of a checkpoint with the enlarging one of the sharp look, float32, on the CPU.
+
+    Raises ModelError, also where there is none.
+    """
+    tensors, metadata = checkpoint.load_safetensors(path)
+    sharp = section(tensors, SHARP)
+    if not sharp:
+        raise ModelError(f"{path} has no network for --look sharp", "Use --look faithful")
+    whole = {**section(tensors, ENLARGING), **sharp}
+    given = checkpoint.parse_config(path, metadata).get(ENLARGING.rstrip("."), {})
+    enlarging = build(RecurrentNetwork, STANDARD, whole, given, path)
+    checkpoint.load_into(enlarging, whole, path)
+    own = section(tensors, SHARP_PEAKS)
+    peaks = read_peaks({**section(tensors, PEAKS), **own} if own else {}, enlarging, path)
+    return replace(networks, enlarging=enlarging.eval(), peaks=peaks)
+
+
+def check_networks(path: Path) -> None:
+    """Load all there is.  Raises ModelError."""
+    networks = load_networks(path)
+    if any(name.startswith(SHARP) for name in checkpoint.load_safetensors(path)[0]):
+        load_sharp(path, networks)
 
 
 def build(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -11,7 +13,7 @@ from vrx.errors import ModelError
 from vrx.models.base import OPENING_FRAMES, AnyStage, ChunkSchedule
 from vrx.models.components import Component
 from vrx.models.embedded import inpaint, keep_size, tiles, upscale
-from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, load_networks
+from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, check_networks, load_networks, load_sharp
 from vrx.models.embedded.damage import OPENING, DamageReader
 from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
@@ -42,6 +44,8 @@ KEEP_SIZE = ChunkSchedule(
     large=tiles.LARGE,
     alone=4096 * 2176,
 )
+
+SHARP_SCALES = (2,)  # whose sharp look has a network of its own; elsewhere the filter works on the faithful result
 
 
 class EmbeddedRestorer:
@@ -97,15 +101,28 @@ class EmbeddedRestorer:
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """The embedded networks; those of a task move to the device when it is first used."""
+    """The embedded networks of the checkpoint at `path`; those of a task move to the device when it is first used.
 
+    `narrow`: enlarging is in 8 bits.
+    """
+
+    path: Path
     networks: EmbeddedNetworks
     device: torch.device
     dtype: torch.dtype
     seed: int = 0
+    narrow: bool = False
+
+    @cached_property
+    def sharp(self) -> EmbeddedNetworks:
+        """The networks with the enlarging one of the sharp look, read when first asked for.  Raises ModelError."""
+        networks = load_sharp(self.path, self.networks)
+        if self.narrow:
+            narrow_enlarging(self.path, networks, self.device, self.dtype)
+        return networks
 
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> EmbeddedRestorer:
-        """See `LoadedModel`."""
+        """See `LoadedModel`.  Raises ModelError where a checkpoint lacks the network of the sharp look."""
         options = EmbeddedOptions(
             task=str(restore.task),
             scale=restore.scale,
@@ -116,7 +133,16 @@ class EmbeddedModel:
             grain=restore.grain,
             seed=self.seed,
         )
-        return EmbeddedRestorer(options, self.networks, self.device, self.dtype)
+        networks = self.sharp if restore.look == "sharp" and restore.scale in SHARP_SCALES else self.networks
+        return EmbeddedRestorer(options, networks, self.device, self.dtype)
+
+
+def narrow_enlarging(path: Path, networks: EmbeddedNetworks, device: torch.device, dtype: torch.dtype) -> None:
+    """Have the enlarging network in 8 bits.  Raises ModelError where the checkpoint at `path` lacks what that needs."""
+    if networks.peaks is None:
+        raise ModelError(f"{path} lacks what vrx.train.peaks measures for 8 bits", "Use --dtype auto")
+    networks.enlarging.place(device, dtype)
+    narrow_network(networks.enlarging, *networks.peaks)
 
 
 def load(request: BuildRequest) -> EmbeddedModel:
@@ -127,11 +153,9 @@ def load(request: BuildRequest) -> EmbeddedModel:
         if request.device.type != "cpu" or not multiplies_rightly():
             units = "processors with units for that (VNNI, AMX)"
             raise ModelError(f"the embedded model works in 8 bits on {units} only", "Use --dtype auto")
-        if networks.peaks is None:
-            raise ModelError(f"{path} lacks what vrx.train.peaks measures for 8 bits", "Use --dtype auto")
-        networks.enlarging.place(request.device, request.dtype)
-        narrow_network(networks.enlarging, *networks.peaks)
-    return EmbeddedModel(networks, request.device, request.dtype, request.model.seed)
+        narrow_enlarging(path, networks, request.device, request.dtype)
+    narrow = request.quantized is not None
+    return EmbeddedModel(path, networks, request.device, request.dtype, request.model.seed, narrow)
 
 
 FAMILY = Family(
@@ -155,7 +179,7 @@ FAMILY = Family(
     ),
     components={
         FAMILY_NAME: Component(
-            signature=EmbeddedNetwork.SIGNATURE, check=lambda components: load_networks(components.where(FAMILY_NAME))
+            signature=EmbeddedNetwork.SIGNATURE, check=lambda components: check_networks(components.where(FAMILY_NAME))
         )
     },
     needs=(FAMILY_NAME,),

@@ -29,21 +29,21 @@ def sharpen(frames: Tensor, scale: int) -> Tensor:
             last = min(top + rows, height)
             own = gray(frame[None, :, top : last + REACH])[0, 0]
             seen = torch.cat([above, own])
-            change = detail(seen, WIDTH + WIDTH_OF_SCALE * scale)[len(above) : len(above) + last - top]
+            change = detail(seen[None, None], scale)[0, 0, len(above) : len(above) + last - top]
             above = seen[len(above) + last - top - REACH : len(above) + last - top].clone()
             frame[:, top:last].add_(change).clamp_(0, 1)
     return frames
 
 
-def detail(bright: Tensor, width: float) -> Tensor:
-    """What is added to brightness [H, W]."""
+def detail(bright: Tensor, scale: int) -> Tensor:
+    """What is added to brightness [N, 1, H, W] that was enlarged by `scale`."""
+    width = WIDTH + WIDTH_OF_SCALE * scale
     axis = torch.arange(-RADIUS, RADIUS + 1, device=bright.device, dtype=bright.dtype)
     line = torch.exp(-(axis**2) / (2 * width**2))
     line = line / line.sum()
-    padded = F.pad(bright[None, None], (RADIUS,) * 4, mode="replicate")
+    padded = F.pad(bright, (RADIUS,) * 4, mode="replicate")
     smooth = F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1))
-    x = bright[None, None]
-    largest, least = F.max_pool2d(x, 3, 1, 1), -F.max_pool2d(-x, 3, 1, 1)
+    largest, least = F.max_pool2d(bright, 3, 1, 1), -F.max_pool2d(-bright, 3, 1, 1)
     room = (largest - least) * BEYOND
-    sharp = torch.minimum(torch.maximum(x + AMOUNT * (x - smooth), least - room), largest + room)
-    return (sharp - x)[0, 0]
+    sharp = torch.minimum(torch.maximum(bright + AMOUNT * (bright - smooth), least - room), largest + room)
+    return sharp - bright
