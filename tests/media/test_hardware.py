@@ -4,6 +4,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ from av.video.stream import VideoStream
 
 from vrx.media import hardware
 from vrx.media.ffmpeg import executable
-from vrx.media.hardware import CHECKED, CheckedDecoder, Work, make_decoder
+from vrx.media.hardware import CHECKED, CheckedDecoder, Decoder, Work, make_decoder
 from vrx.media.read import Reader, Span
 
 COUNT = 60
@@ -92,6 +94,123 @@ def test_whatever_the_gpu_does_pictures_are_those_of_the_processor(
     assert bool(caplog.text) == bool(said)
     if not said:
         assert used[0].pictures == COUNT
+
+
+class Damaged:
+    """A decoder that cannot decode some packets, by their number."""
+
+    def __init__(self, decoder: Decoder, damaged: set[int]) -> None:
+        self._decoder, self._damaged, self._packets = decoder, damaged, 0
+
+    def decode(self, packet: Work = None) -> list[VideoFrame]:
+        self._packets += 1
+        if self._packets in self._damaged:
+            raise av.error.InvalidDataError(5, "damaged")
+        return list(self._decoder.decode(packet))
+
+
+@pytest.mark.parametrize("damaged", [5, 30, 47, COUNT])
+def test_a_damaged_packet_costs_what_it_costs_the_processor(video: Path, damaged: int) -> None:
+    """The GPU fails there, and so does the processor that goes on from the key frame before."""
+    results: list[list[int | None]] = []
+    for way in ("processor", "GPU"):
+        with av.open(str(video)) as box:
+            stream, seen, missing = box.streams.video[0], list[int | None](), 0
+            packets = list(box.demux(stream))
+            keys = [n for n, packet in enumerate(packets[:damaged], 1) if packet.is_keyframe]
+            again = damaged - ([1, *keys][-2] if damaged > CHECKED else 0) + 1  # its number from the key frame on
+
+            def renew(stream: VideoStream = stream, again: int = again) -> Decoder:
+                return Damaged(make_decoder(stream), {again})
+
+            decoder: Decoder = Damaged(make_decoder(stream), {damaged})
+            if way == "GPU":
+                decoder = CheckedDecoder(decoder, Damaged(Gpu(stream), {damaged}), renew, "in.mkv")
+            for packet in packets:
+                try:
+                    seen += [picture.pts for picture in decoder.decode(packet)]
+                except av.error.InvalidDataError:
+                    missing += 1
+            assert missing == 1
+            results.append(seen)
+    assert results[0] == results[1]
+    assert len(results[0]) < COUNT
+
+
+class Numbered:
+    """Stands in for a packet, and for the picture that is decoded from it."""
+
+    alive = most = 0
+
+    def __init__(self, number: int) -> None:
+        self.pts, self.size, self.is_keyframe = number, 1, number == 0
+        self.format = SimpleNamespace(name="yuv420p")
+
+
+class Decoded(Numbered):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        Numbered.alive += 1
+        Numbered.most = max(Numbered.most, Numbered.alive)
+
+    def __del__(self) -> None:
+        Numbered.alive -= 1
+
+
+class Numbers:
+    """A decoder of these, which fails at a packet."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self._fails_at = fails_at
+
+    def decode(self, packet: Any = None) -> list[Any]:
+        if packet.pts == self._fails_at:
+            raise av.error.ExternalError(5, "the device is gone")
+        return [Decoded(packet.pts)]
+
+
+def test_going_back_holds_neither_pictures_that_were_given_nor_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "difference_of", lambda *_: "")
+    decoder = CheckedDecoder(Numbers(), Numbers(fails_at=400), Numbers, "in.mkv")
+    found = []
+    for number in range(800):
+        packet: Any = Numbered(number)
+        found += [picture.pts for picture in decoder.decode(packet)]
+    assert found == list(range(800))
+    assert Numbered.most <= 2 * CHECKED
+    assert decoder._recent.packets == []  # a film may have one key frame
+
+
+def test_pictures_without_times_are_left_to_the_processor(video: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Untimed(Gpu):
+        def decode(self, packet: Work = None) -> list[VideoFrame]:
+            found = super().decode(packet)
+            for picture in found:
+                picture.pts = None
+            return found
+
+    usual = decoded(video, lambda stream: stream)
+    assert decoded(video, lambda s: CheckedDecoder(s, Untimed(s), lambda: make_decoder(s), "in.mkv")) == usual
+    assert "its pictures have no times" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("codec", "size", "taken"),
+    [
+        ("h264", (1280, 720), True),
+        ("h264", (1280, 718), False),
+        ("vp9", (1280, 720), True),
+        ("mpeg4", (1280, 720), False),
+    ],
+)
+def test_the_gpu_is_asked_for_codecs_it_has_and_large_pictures(
+    codec: str, size: tuple[int, int], taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRX_NVDEC", "on")
+    monkeypatch.setattr(hardware, "make_decoder", lambda *_: Numbers())
+    context = SimpleNamespace(name=codec, pix_fmt="yuv420p", width=size[0], height=size[1])
+    stream: Any = SimpleNamespace(codec_context=context)
+    assert (hardware.device_decoder(stream, "in.mkv") is not None) == taken
 
 
 def test_the_processor_stops_once_the_gpu_is_believed(video: Path) -> None:

@@ -74,10 +74,11 @@ class CheckedDecoder:
         self._checked, self._recent = 0, Recent()
         self._latest: int | None = None  # the time of the latest picture that was given
         self._given: int | None = None  # that of the last one before the GPU failed
+        self._late: list[VideoFrame] = []  # what was found before a damaged packet, to be given with the next one
 
     def decode(self, packet: Work = None) -> list[VideoFrame]:
         """The pictures that a packet completes, as the processor gives them."""
-        if packet is not None and packet.size:
+        if packet is not None and packet.size and self._device is not None:
             self._recent.add(packet)
         found = self._decode(packet)
         for picture in found:
@@ -87,7 +88,9 @@ class CheckedDecoder:
     def _decode(self, packet: Work) -> list[VideoFrame]:
         if self._device is None:
             assert self._host is not None
-            return self._ungiven(list(self._host.decode(packet)))
+            found = [*self._late, *self._ungiven(self._host.decode(packet))]
+            self._late.clear()
+            return found
         if self._host is not None:
             return self._compare(packet)
         if len(self._recent.packets) > MOST_PACKETS:
@@ -98,20 +101,28 @@ class CheckedDecoder:
             return self._go_back(packet, str(error))
 
     def _go_back(self, packet: Work, why: str) -> list[VideoFrame]:
-        """Have the processor decode from the key frame before; its pictures after those that were given."""
-        self._leave(why)
-        self._host, found = self._renew(), list[VideoFrame]()
-        for earlier in self._recent.packets:
-            found += self._host.decode(earlier)
-        if packet is None or not packet.size:
-            found += self._host.decode(packet)
-        self._given = self._latest
-        return self._ungiven(found)
+        """Have the processor decode from the key frame before; its pictures after those that were given.
 
-    def _ungiven(self, found: list[VideoFrame]) -> list[VideoFrame]:
+        Raises InvalidDataError if the packet is damaged; what came before it is given with the next one.
+        """
+        packets = self._recent.packets
+        self._leave(why)
+        self._host, self._given = self._renew(), self._latest
+        for earlier in packets:
+            try:
+                self._late += self._ungiven(self._host.decode(earlier))
+            except av.error.InvalidDataError:
+                if earlier is packet:  # others were counted as damaged when it was their turn
+                    raise
+        if packet is None or not packet.size:
+            self._late += self._ungiven(self._host.decode(packet))
+        found, self._late = self._late, []
+        return found
+
+    def _ungiven(self, found: Sequence[VideoFrame]) -> list[VideoFrame]:
         """Pictures of the processor that the GPU did not give before it failed."""
         given = self._given
-        return found if given is None else [p for p in found if p.pts is not None and p.pts > given]
+        return [p for p in found if given is None or (p.pts is not None and p.pts > given)]
 
     def _compare(self, packet: Work) -> list[VideoFrame]:
         """Have both decode; the processor's pictures count."""
@@ -146,7 +157,7 @@ class CheckedDecoder:
 
     def _leave(self, why: str) -> None:
         logger.warning("%s: the processor decodes, not the GPU: %s", self._name, why)
-        self._device = None
+        self._device, self._recent = None, Recent()
         self._expected.clear()
         self._early.clear()
 
@@ -166,6 +177,8 @@ def as_host(picture: VideoFrame) -> VideoFrame:
 
 def difference_of(found: VideoFrame, expected: VideoFrame) -> str:
     """What two pictures do not have in common, in words; empty where they are the same."""
+    if found.pts is None:
+        return "no times"  # by which the processor goes on where the GPU fails
     one, other = (facts_of(picture) for picture in (found, expected))
     different = [f"other {name}" for name, value in one.items() if other[name] != value]
     if not different and not np.array_equal(found.to_ndarray(), expected.to_ndarray()):
