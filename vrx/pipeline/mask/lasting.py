@@ -31,11 +31,8 @@ STRONG_SLOPE, WEAK_SLOPE = 4.0, 2.5  # levels a pixel, of both kinds, at least
 BRIDGE = 11  # pixels; edges as near to each other are of one overlay
 LEAST_EDGES = 24  # pixels of strong edges that an overlay has at least
 STRONG_SHARE = 0.57  # of its edges that are strong
-FAINT_SHARE, CLEAR, ALL_WAYS = (
-    0.38,
-    1.5,
-    0.25,
-)  # the same of one that is clear: steady that many times over, its edges so spread
+FAINT_SHARE = 0.38  # the same of one that is clear
+CLEAR, ALL_WAYS = 1.5, 0.25  # how many times over such a one is steady, and how its edges are spread
 TYPICAL = 2.8  # what is usual in the scene, and around it, that the median of its strong edges has
 LOOSE, BEST = 0.7, 0.75  # of that median, that the best quarter of each connected piece of edges has
 GAP, REACH = 7, 19  # pixels from an overlay between which the scene around it is looked at

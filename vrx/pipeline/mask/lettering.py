@@ -63,7 +63,7 @@ def find_letters(luma: Luma, edges: Area, left: int, top: int, unit: float) -> L
     letters = np.flatnonzero(fits)
     if len(letters) < FEWEST or size[letters].sum() < MOST_OF_ALL * np.count_nonzero(bright):
         return None
-    peaks = np.array([np.quantile(light[labels == label], PEAK) for label in letters])
+    peaks = np.array([peak_of(light, labels, label, boxes[label].tolist()) for label in letters.tolist()])
     off = np.abs(peaks - np.median(peaks))
     if np.median(off) > ONE_LIGHT or not in_rows(boxes[letters]):
         return None
@@ -75,6 +75,13 @@ def find_letters(luma: Luma, edges: Area, left: int, top: int, unit: float) -> L
     )
     around = cv2.dilate(area.astype(np.uint8), np.ones((odd(2 * OUTLINE * unit),) * 2, np.uint8)) > 0
     return Letters(edges & around[top : top + height, left : left + width], area)
+
+
+def peak_of(light: Luma, labels: NDArray[np.integer | np.floating], label: int, box: list[int]) -> float:
+    """The light of a letter; looked for in its box alone, as a scene may have thousands of such strokes."""
+    left, top, width, height = box[:4]
+    spot = (slice(top, top + height), slice(left, left + width))
+    return float(np.quantile(light[spot][labels[spot] == label], PEAK))
 
 
 def complete(letters: Area, lit: Area, usual: float) -> Area:

@@ -54,10 +54,8 @@ STEP_EDGES = 100  # pixels of edges that such a one has at least
 STEP_STEADY = 4.5  # and their steadiness
 FIRM_STRONG, FIRM_STEADY = 9.0, 3.0  # strength and steadiness of the edges that are looked at for it
 OUTLINE = 2.5  # pixels around lettering, that its outline reaches
-PLATE_EDGE, PLATE_SIDE = (
-    4.0,
-    0.6,
-)  # levels a pixel, and share of a side of a plate behind lettering, that has such an edge
+PLATE_EDGE = 4.0  # levels a pixel, at the sides of a plate behind lettering
+PLATE_SIDE = 0.6  # share of such a side that has this edge
 RECENT = 0.2  # weight of a sample in the mean that the plate behind lettering is looked for in
 DENSE, OUTER = 0.3, (0.02, 0.98)  # share of a rectangle that edges fill, and quantiles of their places that it spans
 
