@@ -166,7 +166,7 @@ def test_what_is_set_in_a_process_is_compared_in_every_way(context: Context) -> 
     settings.compare_orders(context, ["flashvsr:1280x720:auto:auto"])
     settings.compare_segments(context, ["flashvsr:1280x720:auto:auto"])
     found = records(context.results.folder, "bench")
-    assert [record["way"] for record in found] == ["cudnn first", "flash first", "efficient first", *settings.TURNS]
+    assert [record["way"] for record in found] == ["cudnn first", "flash first", "efficient first", *overlap.TURNS]
     assert [record.get("worst") for record in found] == [None, 0.0, 0.0, None, 0.0, 0.0, 0.0]
 
 

@@ -36,11 +36,14 @@ def compare(context: Context, words: Sequence[str]) -> None:
             fps: dict[str, list[float]] = {"off": [], "on": []}
             digests, said = set(), Said()
             logging.getLogger(LOGGER).addHandler(said)
-            for way in TURNS:
-                with switched("VRX_NVDEC", way):
-                    rate, digest = read(path, frames)
-                fps[way].append(rate)
-                digests.add(digest)
+            try:
+                for way in TURNS:
+                    with switched("VRX_NVDEC", way):
+                        rate, digest = read(path, frames)
+                    fps[way].append(rate)
+                    digests.add(digest)
+            finally:
+                logging.getLogger(LOGGER).removeHandler(said)
             same = len(digests) == 1
             context.results.emit("embedded", what=word, part="decoding", fps=fps, same=same, said=said.lines)
 

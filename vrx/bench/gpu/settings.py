@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from vrx.bench.gpu.context import Context
+from vrx.bench.gpu.overlap import TURNS, said
 from vrx.bench.gpu.restorers import Spec
 from vrx.bench.gpu.ways import apart, run_chunks
 from vrx.networks.dense_attention import prefer
-from vrx.networks.fusion import take_failures
 from vrx.pipeline.gpu import CUDNN_FIRST, JOINED, attention_order, set_allocator
 from vrx.pipeline.ways import Way
 
 FIRST = ("cudnn", "flash", "efficient")  # kernels that are tried first, in turn
-TURNS = ("off", "on", "off", "on")
 Set = Callable[[], object]
 
 
@@ -46,7 +45,7 @@ def compare(context: Context, part: str, words: Sequence[str], ways: Sequence[tu
                     set_it()
                 context.clear()
                 found, record = run_chunks(context, Spec.parse(word, context.tiny), Way())
-                facts: Mapping[str, object] = {"reserved_gb": context.reserved(), "said": take_failures()}
+                facts: Mapping[str, object] = {"reserved_gb": context.reserved(), "said": said()}
                 if expected:
                     record["worst"] = round(max(apart(a, b) for a, b in zip(found, expected, strict=True)), 5)
                 context.results.emit("bench", what=word, part=part, way=way, steady=True, **record, **facts)
