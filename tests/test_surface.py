@@ -124,12 +124,13 @@ PUBLIC = {
 
 
 def test_every_code_of_a_note_is_documented() -> None:
-    """Those in the code: the first argument of a Note, of a warning of the reader, of a loss."""
+    """Those in the code: the first argument of a Note, of a warning of the reader, of a loss, of a failure."""
+    made_by = ("Note", "Noted", "warn", "loss", "report_failure")
     calls = [
         node
         for path in (ROOT / "vrx").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Note", "Noted", "warn", "loss")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in made_by
     ]
     first = [call.args[0] for call in calls if call.args] + [
         k.value for c in calls for k in c.keywords if k.arg == "code"

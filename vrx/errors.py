@@ -14,7 +14,7 @@ OUT_OF_MEMORY = (  # messages of torch, CUDA's libraries, oneDNN, C++, OpenCV, t
     *("unable to allocate", "malloc of size", "alloc_failed"),
     # what cuBLAS and cuDNN say where no memory is left for a handle or a workspace
     *("cublas_status_not_initialized", "cudnn_status_not_initialized", "unable to find an engine to execute"),
-    *("unable to find a valid cudnn algorithm", "no valid execution plans built"),
+    "unable to find a valid cudnn algorithm",
 )
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

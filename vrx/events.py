@@ -25,6 +25,7 @@ Fact = str | int | float | bool | None
 
 NOTE_CODES = {  # every code of a note: what it means, and the names of its facts
     "already-finished": "an earlier run finished the result and was stopped before it cleaned up: output",
+    "attention-fallback": "a kernel of attention failed, or none is fast: nothing but time is lost",
     "catalogue-entry-unusable": "an entry of the user's catalogue is not considered: model",
     "chapter-loss": "the container does not hold chapters: chapters",
     "checkpoint": "the files of the model: files",
@@ -64,6 +65,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "no-sequence": "--sequence was given, and no input is one of several numbered pictures",
     "numbered-pictures": "pictures that look like the frames of a video are restored one by one: count",
     "not-compiled": "a compiler failed, and a part of a network runs as it is: nothing but time is lost",
+    "not-recorded": "steps of a network are launched one by one on a GPU, not replayed: nothing but time is lost",
     "not-resumable": "a run that stops at its deadline will start again: output",
     "on-done-failed": "the command of --on-done failed, or could not be run: status (of its exit; None: not run)",
     "on-done-output": "output of the command of --on-done: line",

@@ -73,7 +73,8 @@ def test_where_cudnn_fails_the_next_kernel_is_taken_and_that_is_said() -> None:
     found = watched(kernels)(q, k, v, None, False)
     assert torch.equal(found, F.scaled_dot_product_attention(q, k, v))
     assert not torch.backends.cuda.cudnn_sdp_enabled()
-    assert take_failures() == ["attention runs without cuDNN: RuntimeError: No valid execution plans built."]
+    (said,) = take_failures()
+    assert said == ("attention-fallback", "attention runs without cuDNN: RuntimeError: No valid execution plans built.")
 
 
 @pytest.mark.usefixtures("untouched")
@@ -94,6 +95,27 @@ def test_a_fault_that_is_not_cudnns_is_raised_by_the_next_kernel() -> None:
     with pytest.raises(RuntimeError, match="again"):
         watched(kernels)(*states(5, 7), None, False)
     assert take_failures() == []
+    assert torch.backends.cuda.cudnn_sdp_enabled()  # what was given up would have to be said
+
+
+@pytest.mark.usefixtures("untouched")
+def test_kernels_are_remembered_by_shape_until_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense_attention, "MOST_KNOWN", 2)
+    kernels, asked = Kernels(FLASH), list[int]()
+
+    def choose(q: Tensor, *_: object, **__: object) -> int:
+        asked.append(q.shape[2])
+        attention._kernels.clear()  # as another stage's thread may do at any time
+        return FLASH
+
+    attention = Watched(choose, kernels.compute)
+    for queries in (5, 5, 6):
+        attention(*states(queries, 7), None, False)
+    assert asked == [5, 6]
+    attention = Watched(kernels.choose, kernels.compute)
+    for queries in range(1, 6):
+        attention(*states(queries, 7), None, False)
+        assert len(attention._kernels) <= 2
 
 
 @pytest.mark.usefixtures("untouched")
@@ -110,7 +132,8 @@ def test_plain_mathematics_goes_in_parts_and_is_said_once(masked: str, monkeypat
         assert torch.allclose(found, F.scaled_dot_product_attention(q, k, v, mask), atol=1e-6)
     assert kernels.rows == [2, 2, 1] * 2
     (said,) = take_failures()
-    assert said == "attention is slow here: RuntimeError: no fused kernel takes 2 heads of 8 in float32"
+    assert said.code == "attention-fallback"
+    assert said.text == "attention is slow here: RuntimeError: no fused kernel takes 2 heads of 8 in float32"
 
 
 @pytest.mark.usefixtures("untouched")

@@ -59,8 +59,9 @@ def test_a_compiler_that_fails_is_asked_once() -> None:
     assert torch.equal(double(x), x * 2)
     assert len(graphs) == 1
     (told,) = fusion.take_failures()
-    assert told.startswith("doubled runs uncompiled: ")
-    assert "Failed to find C compiler" in told
+    assert told.code == "not-compiled"
+    assert told.text.startswith("doubled runs uncompiled: ")
+    assert "Failed to find C compiler" in told.text
     assert fusion.take_failures() == []
 
 

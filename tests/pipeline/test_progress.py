@@ -14,6 +14,7 @@ from vrx import events
 from vrx.errors import TerminatedError
 from vrx.events import Event, Note
 from vrx.models.base import ChunkSchedule, SceneStart
+from vrx.networks.fusion import report_failure, take_failures
 from vrx.pipeline import progress as module
 from vrx.pipeline.chunking import Chunk, make_chunks
 from vrx.pipeline.executor import InFlight
@@ -43,6 +44,18 @@ def test_scenes_count_from_one_and_soft_ones_keep_their_number(
     scenes = [event for event in heard if isinstance(event, events.SceneBegan)]
     assert [(event.number, event.frame, event.soft) for event in scenes] == [(3, 7, False), (3, 9, True)]
     assert isinstance(heard[-1], events.Noted)
+
+
+def test_what_runs_in_another_way_is_said_with_its_own_code(
+    clip: ClipMaker, heard: list[Event], tmp_path: Path
+) -> None:
+    chunk = next(i for i in make_chunks(stream(4), ChunkSchedule(4, 4), 2) if isinstance(i, Chunk))
+    take_failures()
+    report_failure("not-recorded", "frames are restored without a recorded graph", RuntimeError("busy"))
+    with open_session(make_job(clip("in.mkv"), tmp_path / "out.mkv"), heard) as session:
+        made(session).begin_chunk(InFlight(chunk))
+    (note,) = [event for event in heard if isinstance(event, events.Noted) and event.code == "not-recorded"]
+    assert (note.level, note.text) == ("warning", "frames are restored without a recorded graph: RuntimeError: busy")
 
 
 def test_what_is_restored_again_is_not_reported_again(clip: ClipMaker, heard: list[Event], tmp_path: Path) -> None:

@@ -79,9 +79,13 @@ class Watched:
             if kernel != SDPBackend.CUDNN_ATTENTION.value:
                 raise
             torch.backends.cuda.enable_cudnn_sdp(False)
+            try:
+                found = self._compute(q, k, v, mask, enable_gqa=grouped)
+            except RuntimeError:  # the cause is another one, so that cuDNN is not given up for it
+                torch.backends.cuda.enable_cudnn_sdp(True)
+                raise
             self._kernels.clear()
-            found = self._compute(q, k, v, mask, enable_gqa=grouped)  # raises what has another cause once more
-            report_failure("attention runs without cuDNN", error)
+            report_failure("attention-fallback", "attention runs without cuDNN", error)
         return found
 
     def _kernel(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, grouped: bool) -> int:
@@ -95,11 +99,13 @@ class Watched:
             None if mask is None else mask.dtype,
             grouped,
         )
-        if key not in self._kernels:
+        kernel = self._kernels.get(key)  # not asked for twice: another stage's thread may forget all between
+        if kernel is None:
+            kernel = int(self._choose(q, k, v, mask, enable_gqa=grouped))
             if len(self._kernels) >= MOST_KNOWN:
                 self._kernels.clear()
-            self._kernels[key] = int(self._choose(q, k, v, mask, enable_gqa=grouped))
-        return self._kernels[key]
+            self._kernels[key] = kernel
+        return kernel
 
     def _slowly(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, grouped: bool) -> Tensor:
         """By mathematics, a part of the queries at a time, so that the scores of all never need memory together."""
@@ -110,7 +116,8 @@ class Watched:
         if not self._slow:
             self._slow = True
             what = f"{q.shape[1]} heads of {q.shape[3]} in {str(q.dtype).removeprefix('torch.')}"
-            report_failure("attention is slow here", RuntimeError(f"no fused kernel takes {what}"))
+            error = RuntimeError(f"no fused kernel takes {what}")
+            report_failure("attention-fallback", "attention is slow here", error)
         parts = []
         for first in range(0, q.shape[2], rows):
             seen = None if mask is None or mask.shape[-2] == 1 else mask[..., first : first + rows, :]

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,18 +14,27 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 logger = logging.getLogger(__name__)
-failures: deque[str] = deque(maxlen=8)  # of compilers, to be told to the user: what runs how instead, and why
 MEMORY = ("out of memory", "alloc_failed", "status_not_initialized")  # of messages of CUDA, cuBLAS and cuDNN
 SHORTEST = 1e-12  # a length below it is taken for it
 
 
-def report_failure(what: str, error: Exception) -> None:
-    """Remember that something was not compiled: `what` says how it runs instead."""
+class Failure(NamedTuple):
+    """What runs in another way than it was meant to, and why; `code` is that of the note (`vrx.events.NOTE_CODES`)."""
+
+    code: str
+    text: str
+
+
+failures: deque[Failure] = deque(maxlen=8)  # not yet told to the user
+
+
+def report_failure(code: str, what: str, error: Exception) -> None:
+    """Remember that something failed that a run goes on without: `what` says how it runs instead."""
     logger.debug("%s: %s: %s", what, type(error).__name__, error)
-    failures.append(f"{what}: {type(error).__name__}: {' '.join(str(error).splitlines()[:2])}")
+    failures.append(Failure(code, f"{what}: {type(error).__name__}: {' '.join(str(error).splitlines()[:2])}"))
 
 
-def take_failures() -> list[str]:
+def take_failures() -> list[Failure]:
     """What was remembered since the last call."""
     found = []
     while failures:
@@ -68,7 +77,7 @@ class Compiled:
         except Exception as error:  # compilers fail in many ways, and none of them is fatal
             if lacks_memory(error):
                 raise
-            report_failure(f"{self._function.__name__} runs uncompiled", error)
+            report_failure("not-compiled", f"{self._function.__name__} runs uncompiled", error)
             self._fails = True
             return self._function(*arguments)
 

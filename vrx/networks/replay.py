@@ -117,6 +117,6 @@ class Replayed:
         except Exception as error:  # noqa: BLE001 - recording fails in many ways, none of them fatal
             self._fails = True
             self._recorded.clear()
-            report_failure("frames are restored without a recorded graph", error)
+            report_failure("not-recorded", "frames are restored without a recorded graph", error)
         else:
             self._recorded[key] = recorded

@@ -52,7 +52,7 @@ class Progress:
         for note in work.notes:
             self._session.notify(note)
         for failure in take_failures():
-            self._session.notify(Note("not-compiled", failure, {}, "warning"))
+            self._session.notify(Note(failure.code, failure.text, {}, "warning"))
 
     def end_chunk(self) -> None:
         """A chunk was written."""

@@ -119,7 +119,7 @@ class Sparse:
                     raise
                 del self._lists[0]
                 then = "with all its lists" if self._lists else "as masked attention, which is slower"
-                report_failure(f"sparse attention runs {then}", error)
+                report_failure("not-compiled", f"sparse attention runs {then}", error)
         return attend_masked(q, k, v, keep)
 
 
