@@ -161,9 +161,10 @@ class Numbers:
     """A decoder of these, which fails at a packet."""
 
     def __init__(self, fails_at: int = -1) -> None:
-        self._fails_at = fails_at
+        self._fails_at, self.packets = fails_at, 0
 
     def decode(self, packet: Any = None) -> list[Any]:
+        self.packets += 1
         if packet.pts == self._fails_at:
             raise av.error.ExternalError(5, "the device is gone")
         return [Decoded(packet.pts)]
@@ -179,6 +180,16 @@ def test_going_back_holds_neither_pictures_that_were_given_nor_packets(monkeypat
     assert found == list(range(800))
     assert Numbered.most <= 2 * CHECKED
     assert decoder._recent.packets == []  # a film may have one key frame
+
+
+def test_twelve_pictures_are_compared_and_six_hundred_packets_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "difference_of", lambda *_: "")
+    host, device = Numbers(), Numbers()
+    decoder = CheckedDecoder(host, device, Numbers, "in.mkv")
+    for number in range(700):
+        packet: Any = Numbered(number)
+        decoder.decode(packet)
+    assert (host.packets, device.packets) == (12, 600)
 
 
 def test_pictures_without_times_are_left_to_the_processor(video: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -98,6 +98,22 @@ def test_what_fails_in_a_thread_is_raised_where_it_is_waited_for(monkeypatch: py
         found()
 
 
+@pytest.mark.parametrize(("threads", "searched"), [(3, 3), (64, 8)])
+def test_no_more_than_eight_pairs_are_searched_at_once(
+    threads: int, searched: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, counts = optical_flow.Threads, list[int]()
+
+    def make(count: int) -> optical_flow.Threads:
+        counts.append(count)
+        return made(1)
+
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: threads)
+    monkeypatch.setattr(optical_flow, "Threads", make)
+    Motion(beside=True).begin(torch.zeros(3, 20, 30, dtype=torch.uint8))()
+    assert counts == [searched]
+
+
 @pytest.mark.parametrize(("beside", "threads"), [(False, 8), (True, 2)])
 def test_with_few_threads_nothing_is_searched_beside(
     beside: bool, threads: int, monkeypatch: pytest.MonkeyPatch

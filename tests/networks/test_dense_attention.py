@@ -137,6 +137,19 @@ def test_plain_mathematics_goes_in_parts_and_is_said_once(masked: str, monkeypat
 
 
 @pytest.mark.usefixtures("untouched")
+def test_plain_mathematics_holds_64_million_scores_at_once() -> None:
+    kernels, keys = Kernels(MATH), 1 << 20
+    q, k = torch.zeros(1, 2, 100, 8), torch.zeros(1, 1, 1, 1).expand(1, 2, keys, 8)
+
+    def compute(q: Tensor, *_: object, **__: object) -> Tensor:
+        kernels.rows.append(q.shape[2])
+        return q
+
+    assert Watched(kernels.choose, compute)(q, k, k, None, False).shape == q.shape
+    assert kernels.rows == [32, 32, 32, 4]
+
+
+@pytest.mark.usefixtures("untouched")
 def test_small_calls_by_plain_mathematics_are_not_said() -> None:
     kernels = Kernels(MATH)
     watched(kernels)(*states(5, 7), None, False)

@@ -13,7 +13,6 @@ from vrx.cli.batch import memory_words
 from vrx.errors import DeviceError
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, plan
-from vrx.pipeline.cost import INT8_GAIN
 from vrx.pipeline.memory import HostMemory
 from vrx.pipeline.plan import check_memory, make_plan, missing_files_note
 from vrx.pipeline.select_model import memory_needed
@@ -117,7 +116,7 @@ def test_a_plan_counts_on_the_speed_of_8_bits(clip: ClipMaker, tmp_path: Path, m
             monkeypatch.setattr(plan, "matrix_rate", lambda *_: 1e12)
     assert seconds[0] is not None
     assert seconds[1] is not None
-    assert seconds[0] / seconds[1] == pytest.approx(INT8_GAIN)
+    assert seconds[0] / seconds[1] == pytest.approx(1.3)
 
 
 def test_free_memory_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,18 @@ def test_large_pictures_are_not_recorded(parts: EmbeddedNetworks, monkeypatch: p
     assert tapes.made == []
 
 
+@pytest.mark.parametrize(("rows", "recorded"), [(256, True), (257, False)])
+def test_pictures_of_up_to_131072_positions_are_recorded(
+    rows: int, recorded: bool, parts: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, ways = Steps(parts.enlarging, 4, Tapes()), (torch.zeros(1), torch.ones(1))
+    monkeypatch.setattr(steps, "_walk_back", lambda *_: ways[:1])
+    monkeypatch.setattr(steps, "_backward", lambda *_: ways[1:])
+    motion = torch.zeros(1, 1, 2, 1, 1).expand(1, 3, 2, rows, 512)
+    (found,) = steps.backward(torch.zeros(1), torch.zeros(1), motion)
+    assert bool(found) == recorded
+
+
 def test_only_a_gpu_records(parts: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VRX_GRAPHS", raising=False)
     assert Steps.on(CPU, parts.enlarging, 2)._forward is None

@@ -45,7 +45,7 @@ def measure_embedded(context: Context, variable: str, part: str, words: Sequence
 def restore_embedded(context: Context, task: str, scale: int, source: tuple[int, int]) -> Outcome:
     """Frames through the embedded model, which is built as the switches are now."""
     restorer = embedded(task, scale, context.device, context.dtype)
-    return through_threads(restorer, context.device, 8 if context.tiny else 160, source, task == "inpaint")
+    return through_threads(restorer, context.device, 4 if context.tiny else 160, source, task == "inpaint")
 
 
 def in_turns(context: Context, variable: str, walk: Callable[[], Outcome]) -> dict[str, object]:
