@@ -1,5 +1,6 @@
 """Training of the sharp look: what is made small, what moves, and how it goes on."""
 
+import math
 import random
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import torch
 from tests.networks.networks import tiny_parts
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.networks.embedded.recurrent import PIXELS
-from vrx.train import sharp_losses
 from vrx.train.pool import GRID, Clips
 from vrx.train.sharp import Training
 from vrx.train.sharp_losses import (
@@ -97,9 +97,24 @@ def test_change_along_the_motion_counts_beyond_the_truths() -> None:
     assert moved_change(rolled, still).abs().mean() > 0.01
 
 
+def test_change_counts_less_where_the_truth_changes_as_well() -> None:
+    """By exp(-50) of the squared change: 0.1 in each of three channels."""
+    truth, out = torch.zeros(1, 2, 3, 16, 16), torch.zeros(1, 2, 3, 16, 16)
+    truth[:, 1], out[:, 1] = 0.1, 0.3
+    assert temporal(out, truth, torch.zeros(1, 2, 2, 4, 4)) == pytest.approx(0.2 * math.exp(-50 * 0.03))
+
+
+def test_settings_are_those_that_were_tried() -> None:
+    assert vars(Weights()) == {
+        "distance": 2.0, "invention": 6.0, "shrunk": 5.0, "pattern": 30.0, "temporal": 3.0, "critic": 0.025
+    }  # fmt: skip
+    critic = [Weights(critic=1.0).shares(scale)["critic"] for scale in (2, 3, 4)]
+    assert critic == [0.6, 0.8, 1.0]  # the less was lost, the less is invented
+
+
 def test_the_critic_hardly_counts_where_clips_are_damaged() -> None:
     trust = trust_of(torch.tensor([[0.0, 0.0, 0.0], [0.4, 0.1, 0.0], [1.1, 0.0, 0.5]]))
-    assert trust.tolist() == pytest.approx([1.0, 0.6, sharp_losses.LEAST_TRUST])
+    assert trust.tolist() == pytest.approx([1.0, 0.6, 0.2])
     ahead = torch.zeros(3, 1, 2, 2)
     assert relativistic(ahead, ahead + 1, trust) > relativistic(ahead, ahead - 1, trust)
     assert relativistic(ahead, ahead, trust) == pytest.approx(0.6931 * float(trust.mean()), abs=1e-3)
@@ -114,7 +129,7 @@ def test_what_the_critic_sees_lies_in_adjacent_frames() -> None:
         assert second == first + 1
         assert first >= 1
         assert torch.equal(shown.real, shown.made + 20)
-        assert shown.made.shape == (2, 3, sharp_losses.WINDOW, sharp_losses.WINDOW)
+        assert shown.made.shape == (2, 3, 128, 128)
 
 
 def test_the_gradient_at_the_pictures_is_that_of_all_terms_by_their_weight() -> None:
