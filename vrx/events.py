@@ -38,6 +38,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "cropped": "what of the picture is restored: crop (W:H:X:Y, None where no borders were found)",
     "damaged-packets": "packets of the source were skipped: packets",
     "delay-found": "the content of one video comes earlier or later than another's: path, frames",
+    "decoded-without-gpu": "a GPU was to decode the source, and the processor does: nothing but time is lost",
     "degradation-estimated": "the damage of a scene: scene, noise, luma_noise, chroma_noise (levels of 255), "
     "compression (0 to 1), blur (its kind), sigma (pixels), angle (degrees, of motion), softness (0 to 1); when "
     "deblurring also strength, how much is undone (0: left as it is)",

@@ -13,10 +13,12 @@ import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vrx.events import Note
 from vrx.media import hardware
 from vrx.media.ffmpeg import executable
 from vrx.media.hardware import CHECKED, CheckedDecoder, Decoder, Work, make_decoder
 from vrx.media.read import Reader, Span
+from vrx.media.source_notes import SourceNotes
 
 COUNT = 60
 
@@ -32,6 +34,27 @@ def video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     source = ["-f", "lavfi", "-i", "testsrc2=size=160x96:rate=25", "-frames:v", str(COUNT)]
     subprocess.run([executable(), "-v", "error", *source, "-c:v", *coder[request.param], path], check=True)
     return path
+
+
+class Heard:
+    """Notes about a source."""
+
+    def __init__(self) -> None:
+        self.notes = list[Note]()
+        self.source = SourceNotes("in.mkv", self.add)
+
+    def add(self, note: Note) -> None:
+        assert note.code == "decoded-without-gpu"
+        self.notes.append(note)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(note.text for note in self.notes)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
 
 
 class Gpu:
@@ -79,19 +102,19 @@ def decoded(path: Path, make: Callable[[VideoStream], CheckedDecoder | VideoStre
     ],
 )
 def test_whatever_the_gpu_does_pictures_are_those_of_the_processor(
-    video: Path, fails_at: int, wrong_at: int, said: str, caplog: pytest.LogCaptureFixture
+    video: Path, fails_at: int, wrong_at: int, said: str, heard: Heard
 ) -> None:
     used: list[Gpu] = []
 
     def both(stream: VideoStream) -> CheckedDecoder:
         used.append(Gpu(stream, fails_at, wrong_at))
-        return CheckedDecoder(stream, used[-1], lambda: make_decoder(stream), "in.mkv")
+        return CheckedDecoder(stream, used[-1], lambda: make_decoder(stream), heard.source)
 
     usual = decoded(video, lambda stream: stream)
     assert decoded(video, both) == usual
     assert len(usual) == COUNT
-    assert said in caplog.text
-    assert bool(caplog.text) == bool(said)
+    assert said in heard.text
+    assert bool(heard.text) == bool(said)
     if not said:
         assert used[0].pictures == COUNT
 
@@ -110,7 +133,7 @@ class Damaged:
 
 
 @pytest.mark.parametrize("damaged", [5, 30, 47, COUNT])
-def test_a_damaged_packet_costs_what_it_costs_the_processor(video: Path, damaged: int) -> None:
+def test_a_damaged_packet_costs_what_it_costs_the_processor(video: Path, damaged: int, heard: Heard) -> None:
     """The GPU fails there, and so does the processor that goes on from the key frame before."""
     results: list[list[int | None]] = []
     for way in ("processor", "GPU"):
@@ -125,7 +148,7 @@ def test_a_damaged_packet_costs_what_it_costs_the_processor(video: Path, damaged
 
             decoder: Decoder = Damaged(make_decoder(stream), {damaged})
             if way == "GPU":
-                decoder = CheckedDecoder(decoder, Damaged(Gpu(stream), {damaged}), renew, "in.mkv")
+                decoder = CheckedDecoder(decoder, Damaged(Gpu(stream), {damaged}), renew, heard.source)
             for packet in packets:
                 try:
                     seen += [picture.pts for picture in decoder.decode(packet)]
@@ -170,9 +193,11 @@ class Numbers:
         return [Decoded(packet.pts)]
 
 
-def test_going_back_holds_neither_pictures_that_were_given_nor_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_going_back_holds_neither_pictures_that_were_given_nor_packets(
+    monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
     monkeypatch.setattr(hardware, "difference_of", lambda *_: "")
-    decoder = CheckedDecoder(Numbers(), Numbers(fails_at=400), Numbers, "in.mkv")
+    decoder = CheckedDecoder(Numbers(), Numbers(fails_at=400), Numbers, heard.source)
     found = []
     for number in range(800):
         packet: Any = Numbered(number)
@@ -182,17 +207,19 @@ def test_going_back_holds_neither_pictures_that_were_given_nor_packets(monkeypat
     assert decoder._recent.packets == []  # a film may have one key frame
 
 
-def test_twelve_pictures_are_compared_and_six_hundred_packets_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_twelve_pictures_are_compared_and_six_hundred_packets_kept(
+    monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
     monkeypatch.setattr(hardware, "difference_of", lambda *_: "")
     host, device = Numbers(), Numbers()
-    decoder = CheckedDecoder(host, device, Numbers, "in.mkv")
+    decoder = CheckedDecoder(host, device, Numbers, heard.source)
     for number in range(700):
         packet: Any = Numbered(number)
         decoder.decode(packet)
     assert (host.packets, device.packets) == (12, 600)
 
 
-def test_pictures_without_times_are_left_to_the_processor(video: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pictures_without_times_are_left_to_the_processor(video: Path, heard: Heard) -> None:
     class Untimed(Gpu):
         def decode(self, packet: Work = None) -> list[VideoFrame]:
             found = super().decode(packet)
@@ -201,8 +228,8 @@ def test_pictures_without_times_are_left_to_the_processor(video: Path, caplog: p
             return found
 
     usual = decoded(video, lambda stream: stream)
-    assert decoded(video, lambda s: CheckedDecoder(s, Untimed(s), lambda: make_decoder(s), "in.mkv")) == usual
-    assert "its pictures have no times" in caplog.text
+    assert decoded(video, lambda s: CheckedDecoder(s, Untimed(s), lambda: make_decoder(s), heard.source)) == usual
+    assert "its pictures have no times" in heard.text
 
 
 @pytest.mark.parametrize(
@@ -215,16 +242,16 @@ def test_pictures_without_times_are_left_to_the_processor(video: Path, caplog: p
     ],
 )
 def test_the_gpu_is_asked_for_codecs_it_has_and_large_pictures(
-    codec: str, size: tuple[int, int], taken: bool, monkeypatch: pytest.MonkeyPatch
+    codec: str, size: tuple[int, int], taken: bool, monkeypatch: pytest.MonkeyPatch, heard: Heard
 ) -> None:
     monkeypatch.setenv("VRX_NVDEC", "on")
     monkeypatch.setattr(hardware, "make_decoder", lambda *_: Numbers())
     context = SimpleNamespace(name=codec, pix_fmt="yuv420p", width=size[0], height=size[1])
     stream: Any = SimpleNamespace(codec_context=context)
-    assert (hardware.device_decoder(stream, "in.mkv") is not None) == taken
+    assert (hardware.device_decoder(stream, heard.source) is not None) == taken
 
 
-def test_the_processor_stops_once_the_gpu_is_believed(video: Path) -> None:
+def test_the_processor_stops_once_the_gpu_is_believed(video: Path, heard: Heard) -> None:
     packets: list[Work] = []
 
     class Host:
@@ -235,34 +262,32 @@ def test_the_processor_stops_once_the_gpu_is_believed(video: Path) -> None:
             packets.append(packet)
             return list(self._stream.decode(packet))
 
-    decoded(video, lambda s: CheckedDecoder(Host(s), Gpu(s), lambda: make_decoder(s), "in.mkv"))
+    decoded(video, lambda s: CheckedDecoder(Host(s), Gpu(s), lambda: make_decoder(s), heard.source))
     assert CHECKED <= len(packets) < COUNT / 2
 
 
 def test_key_frames_far_apart_leave_it_to_the_processor(
-    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    video: Path, monkeypatch: pytest.MonkeyPatch, heard: Heard
 ) -> None:
     monkeypatch.setattr(hardware, "MOST_PACKETS", 24)
     usual = decoded(video, lambda stream: stream)
-    assert decoded(video, lambda s: CheckedDecoder(s, Gpu(s), lambda: make_decoder(s), "in.mkv")) == usual
-    assert "key frames are too far apart" in caplog.text
+    assert decoded(video, lambda s: CheckedDecoder(s, Gpu(s), lambda: make_decoder(s), heard.source)) == usual
+    assert "key frames are too far apart" in heard.text
 
 
-def test_a_machine_without_a_gpu_decodes_as_ever(
-    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_machine_without_a_gpu_decodes_as_ever(video: Path, monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
     monkeypatch.setattr(hardware, "LEAST_PIXELS", 1)
 
     def frames() -> Iterator[bytes]:
-        with Reader(video, Span(frames=5), print) as reader:
+        with Reader(video, Span(frames=5), heard.add) as reader:
             for frame in reader.frames():
                 yield b"".join(np.ascontiguousarray(plane).tobytes() for plane in frame.planes)
 
     usual = list(frames())
-    assert caplog.text == ""
+    assert heard.text == ""
     monkeypatch.setenv("VRX_NVDEC", "on")
     assert list(frames()) == usual
-    assert "the processor decodes, not the GPU" in caplog.text
+    assert "the processor decodes, not the GPU" in heard.text
 
 
 def test_a_reader_takes_the_gpus_pictures(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from vrx.media.alpha import alpha_decoder
 from vrx.media.clock_scan import TimestampShifts
 from vrx.media.hardware import CheckedDecoder, device_decoder
 from vrx.media.probe import input_error
+from vrx.media.source_notes import SourceNotes
 from vrx.media.timeline import MAX_DAMAGED, shift_packet
 from vrx.media.timing import DisplayOrder
 
@@ -29,13 +30,19 @@ FIRST_STEP = Fraction(1)  # seconds by which a seek that came too late is tried 
 class FrameDecoder:
     """Decodes a video stream forward; `damaged` counts packets that could not be decoded.
 
-    `shifts` move the packets onto the source's continuous clock.
+    `shifts` move the packets onto the source's continuous clock.  With `notes`, which say where it fails, a GPU decodes
+    if that is switched on.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, name: str, shifts: TimestampShifts | None = None
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        name: str,
+        shifts: TimestampShifts | None = None,
+        notes: SourceNotes | None = None,
     ) -> None:
-        self._container, self._stream, self._name = container, stream, name
+        self._container, self._stream, self._name, self._notes = container, stream, name, notes
         self._shifts = shifts
         self.is_reordered = container.format.name == "avi" and stream.codec_context.name in UNTIMED_CODECS
         self.damaged = 0
@@ -57,7 +64,7 @@ class FrameDecoder:
 
     def _on_device(self) -> CheckedDecoder | None:
         """A decoder on the GPU, where times need no repair."""
-        return None if self.is_reordered else device_decoder(self._stream, self._name)
+        return None if self.is_reordered or self._notes is None else device_decoder(self._stream, self._notes)
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         """Packets of the stream, then an empty one that flushes the decoder."""

@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vrx.media.frame_side_data import read_frame_side_data
+from vrx.media.source_notes import SourceNotes
 from vrx.switches import Switches
 
 logger = logging.getLogger(__name__)
@@ -64,11 +65,11 @@ class Recent:
 class CheckedDecoder:
     """A GPU's decoder beside the processor's: both at first, then the one that is to be believed."""
 
-    def __init__(self, host: Decoder, device: Decoder, renew: Callable[[], Decoder], name: str) -> None:
+    def __init__(self, host: Decoder, device: Decoder, renew: Callable[[], Decoder], notes: SourceNotes) -> None:
         """`renew` makes another decoder of the processor, to go on after a failure of the `device`."""
         self._host: Decoder | None = host
         self._device: Decoder | None = device
-        self._renew, self._name = renew, name
+        self._renew, self._notes = renew, notes
         self._expected: deque[VideoFrame] = deque()  # of the processor, which the GPU has not given yet
         self._early: deque[VideoFrame] = deque()  # of the GPU, which the processor has not given yet
         self._checked, self._recent = 0, Recent()
@@ -143,7 +144,7 @@ class CheckedDecoder:
             self._checked += 1
         if self._checked >= CHECKED:
             self._host = None
-            logger.debug("%s: decoded on the GPU", self._name)
+            logger.debug("decoded on the GPU")
         return found
 
     def _without_repeats(self, found: list[VideoFrame]) -> list[VideoFrame]:
@@ -156,7 +157,7 @@ class CheckedDecoder:
         return found
 
     def _leave(self, why: str) -> None:
-        logger.warning("%s: the processor decodes, not the GPU: %s", self._name, why)
+        warn(self._notes, why)
         self._device, self._recent = None, Recent()
         self._expected.clear()
         self._early.clear()
@@ -198,7 +199,12 @@ def facts_of(picture: VideoFrame) -> dict[str, object]:
     }
 
 
-def device_decoder(stream: VideoStream, name: str) -> CheckedDecoder | None:
+def warn(notes: SourceNotes, why: str) -> None:
+    """Say that the GPU is not used, or no longer."""
+    notes.warn("decoded-without-gpu", f"the processor decodes, not the GPU: {why}")
+
+
+def device_decoder(stream: VideoStream, notes: SourceNotes) -> CheckedDecoder | None:
     """A decoder on the GPU, to be checked; None where none is wanted or of use, or there is none, which is said."""
     context = stream.codec_context
     if not Switches.read().nvdec or context.name not in CODECS or context.pix_fmt not in FORMATS.values():
@@ -208,9 +214,9 @@ def device_decoder(stream: VideoStream, name: str) -> CheckedDecoder | None:
     try:
         device = make_decoder(stream, HWAccel("cuda", allow_software_fallback=False))
     except (av.error.FFmpegError, OSError, NotImplementedError, RuntimeError) as error:
-        logger.warning("%s: the processor decodes, not the GPU: %s", name, error)
+        warn(notes, str(error))
         return None
-    return CheckedDecoder(stream, device, partial(make_decoder, stream), name)
+    return CheckedDecoder(stream, device, partial(make_decoder, stream), notes)
 
 
 def make_decoder(stream: VideoStream, accelerator: HWAccel | None = None) -> VideoCodecContext:

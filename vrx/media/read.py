@@ -265,7 +265,7 @@ class Reader:
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = self._span.threads
         logger.debug("%s: stream %d decoded with %s", self.name, self._stream.index, self._stream.codec_context.name)
-        self._decoder = FrameDecoder(self._container, self._stream, self.name, shifts)
+        self._decoder = FrameDecoder(self._container, self._stream, self.name, shifts, self._notes)
         return self._decoder.decode() if self._sequence is None else self._sequence.pictures()
 
     def _decode_first(self) -> VideoFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +14,9 @@ import numpy as np
 from vrx.bench.gpu.context import Context
 from vrx.bench.gpu.environment import is_missing
 from vrx.bench.gpu.overlap import TURNS, switched
+from vrx.events import Note, Notify
 from vrx.media.ffmpeg import executable
 from vrx.media.read import Reader, Span
-
-LOGGER = "vrx.media.hardware"  # which says where the GPU is not used
 
 
 def compare(context: Context, words: Sequence[str]) -> None:
@@ -34,36 +32,22 @@ def compare(context: Context, words: Sequence[str]) -> None:
             written = ["-f", "lavfi", "-i", source, "-frames:v", str(frames), "-pix_fmt", "yuv420p", "-c:v", coder]
             subprocess.run([executable(), "-v", "error", *written, str(path)], check=True)
             fps: dict[str, list[float]] = {"off": [], "on": []}
-            digests, said = set(), Said()
-            logging.getLogger(LOGGER).addHandler(said)
-            try:
-                for way in TURNS:
-                    with switched("VRX_NVDEC", way):
-                        rate, digest = read(path, frames)
-                    fps[way].append(rate)
-                    digests.add(digest)
-            finally:
-                logging.getLogger(LOGGER).removeHandler(said)
+            digests, notes = set[str](), list[Note]()
+            for way in TURNS:
+                with switched("VRX_NVDEC", way):
+                    rate, digest = read(path, frames, notes.append)
+                fps[way].append(rate)
+                digests.add(digest)
             same = len(digests) == 1
-            context.results.emit("embedded", what=word, part="decoding", fps=fps, same=same, said=said.lines)
+            context.results.emit(
+                "embedded", what=word, part="decoding", fps=fps, same=same, said=[note.text for note in notes]
+            )
 
 
-class Said(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
-        self.lines.append(record.getMessage())
-
-
-def read(path: Path, frames: int) -> tuple[float, str]:
+def read(path: Path, frames: int, notify: Notify) -> tuple[float, str]:
     """Frames a second, and a hash of all samples."""
     found, begin = [], perf_counter()
-    with Reader(path, Span(), lambda _: None) as reader:
+    with Reader(path, Span(), notify) as reader:
         for frame in reader.frames():
             found.append(frame.planes)
     seconds, digest = perf_counter() - begin, hashlib.sha256()
