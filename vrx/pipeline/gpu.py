@@ -53,7 +53,7 @@ def attention_order(wish: str, found: tuple[int, int]) -> list[SDPBackend]:
 
 
 def join_segments(device: torch.device) -> bool:
-    """Have torch take memory in segments that grow, as of many sizes fewer gaps stay; whether the device can.
+    """Have torch take memory in segments that grow, which leaves fewer gaps; whether the device can.
 
     Linux only; where a first allocation fails, as on some virtual GPUs, it is as before.
     """

@@ -20,7 +20,7 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans import result
 from vrx.pipeline.spans.part import MARGINS, PartSession, SpanWork
-from vrx.pipeline.spans.result import Means, local_means, restore_in_spans, span_marks
+from vrx.pipeline.spans.result import Means, local_means, name_dtype, restore_in_spans, span_marks
 from vrx.pipeline.spans.span import Span, WrongFramesError, group_spans
 from vrx.scenes.detect import Boundary
 from vrx.settings import Dtype, Job, ModelSettings, RestoreSettings, Task
@@ -184,3 +184,4 @@ def test_weights_in_8_bits_stay_so_in_spans(clip: ClipMaker, dtype: Dtype) -> No
     settings = replace(job.model, name=str(small.swiftvr(clip.folder / "model")), dtype=dtype)
     with open_session(replace(job, model=settings)) as session:
         assert local_means(session).settings(settings) == settings
+        assert local_means(session).network_type == name_dtype(session.dtype)

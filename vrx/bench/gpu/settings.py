@@ -36,13 +36,13 @@ def compare(context: Context, part: str, words: Sequence[str], ways: Sequence[tu
     """A few chunks of models in every way, which is set on a GPU only."""
     for word in words:
         expected: list[Tensor] = []
-        for way, set_it in ways:
+        for way, prepare in ways:
             if context.left() < 12:
                 context.results.emit("bench", what=word, part=part, way=way, skipped="no time")
                 continue
             with context.results.guard("bench", what=word, part=part, way=way), torch.inference_mode():
                 if context.cuda:
-                    set_it()
+                    prepare()
                 context.clear()
                 found, record = run_chunks(context, Spec.parse(word, context.tiny), Way())
                 facts: Mapping[str, object] = {"reserved_gb": context.reserved(), "said": said()}
