@@ -25,8 +25,8 @@ class ChunkSchedule:
     Where chunks may be of any length, results of more than `large` pixels a frame come one frame at a time, and those
     of more than `alone` without any others that would come along.
     The frames ahead hold at most `ahead_pixels` together, and so do a scene's first and those of `ahead_first`, but for
-    OPENING_FRAMES: large ones are fewer.  Where `ahead_when_large` is off none come along with results of more than
-    `large`.  `spare`: this is a schedule for such results, where memory counts more than speed.
+    OPENING_FRAMES: large ones are fewer.  `spare`: this is a schedule for such results, where memory counts
+    more than speed.
     """
 
     first: int
@@ -39,7 +39,6 @@ class ChunkSchedule:
     large: int | None = None
     alone: int | None = None
     ahead_pixels: int | None = None
-    ahead_when_large: bool = True
     spare: bool = False
 
     def __post_init__(self) -> None:
@@ -58,9 +57,8 @@ class ChunkSchedule:
             return self
         if self.alone is not None and pixels > self.alone:
             return replace(self, first=1, next=1, ahead=0, ahead_first=0, large=None, spare=True)
-        ahead = self.ahead if self.ahead_when_large else 0
         first = self.ahead_first + self.first - 1
-        return replace(self, first=1, next=1, ahead=ahead, ahead_first=first, large=None, spare=True)
+        return replace(self, first=1, next=1, ahead_first=first, large=None, spare=True)
 
     @property
     def single(self) -> ChunkSchedule | None:

@@ -12,6 +12,7 @@ import torch
 from vrx.errors import DeviceError
 from vrx.files import format_bytes
 from vrx.models.embedded.model import KEEP_SIZE, SCHEDULE
+from vrx.networks.embedded.recurrent import MOST_POSITIONS
 from vrx.pipeline.devices import free_memory
 from vrx.settings import Task
 
@@ -22,11 +23,14 @@ except ImportError:  # not on Windows
 
 BASE_MEMORY = 350 << 20  # bytes: the interpreter, torch and the libraries
 # bytes a pixel of output that a video takes, all stages and queues together; enlarged ones were measured at 1920x1080
-# (x4: 267, x2: 383) and 3840x2160 (x4: 205)
+# (x4: 267, x2: 383)
 VIDEO_BYTES = {Task.UPSCALE: 390, Task.DEBLUR: 690, Task.INPAINT: 690}
 # one frame at a time: enlarged 68 at 7680x4320 and 88 at 4096x3072 (x4); at 3840x2160 deblurred 206, inpainted 327
 LARGE_BYTES = {Task.UPSCALE: 80, Task.DEBLUR: 230, Task.INPAINT: 360}
-LARGE_SOURCE_BYTES = 160  # more for each pixel of the source of enlarged ones
+# a pixel of the source of enlarged ones: the network's maps, and what later frames show; 1134 at 1920x1080 (x2)
+LATER_BYTES = 1150
+WHOLE = 16 * MOST_POSITIONS  # pixels of output, up to which they go through the network in one piece
+LARGE_SOURCE_BYTES = 160  # beyond that, more for each pixel of the source
 # of the same size, with no others that would come along: 49 and 103 at 7680x4320
 ALONE_BYTES = {Task.DEBLUR: 60, Task.INPAINT: 115}
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -39,14 +43,14 @@ GROUP_FILES = (
 SMALLER = "Use a smaller video or --scale, or a machine with more memory"
 # bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 8 megapixels:
 # 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
-LATER_BYTES = 1150  # a pixel of the source of enlarged video: frames that come later; 1134 at 1920x1080 (x2)
 STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
 
 
 def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
     """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
-    if frames == 1 and not is_large(target, task):
-        return BASE_MEMORY + STILL_BYTES[task] * target[0] * target[1]
+    pixels = target[0] * target[1]
+    if frames == 1 and (pixels <= WHOLE if task is Task.UPSCALE else not is_large(target, task)):
+        return BASE_MEMORY + STILL_BYTES[task] * pixels
     return memory_needed(target, source, depth, task)
 
 
@@ -56,7 +60,7 @@ def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, 
     pixels, large = target[0] * target[1], is_large(target, task)
     each = (LARGE_BYTES if large else VIDEO_BYTES)[task] * pixels
     if task is Task.UPSCALE:
-        each += (LARGE_SOURCE_BYTES if large else LATER_BYTES) * source[0] * source[1]
+        each += (LATER_BYTES if pixels <= WHOLE else LARGE_SOURCE_BYTES) * source[0] * source[1]
     elif KEEP_SIZE.alone is not None and pixels > KEEP_SIZE.alone:
         each = ALONE_BYTES[task] * pixels
     return BASE_MEMORY + each + ahead

@@ -182,8 +182,8 @@ def test_damage_is_read_again_where_a_scene_changed(
     assert found == reads
 
 
-def test_frames_beyond_4k_come_one_at_a_time() -> None:
-    assert SCHEDULE.within(4096 * 2160).next == SCHEDULE.next
+def test_large_frames_come_one_at_a_time() -> None:
+    assert SCHEDULE.within(2560 * 1440).next == SCHEDULE.next
     assert SCHEDULE.within(4096 * 3072).next == 1
-    assert [SCHEDULE.within(pixels).spare for pixels in (4096 * 2160, 4096 * 3072)] == [False, True]
+    assert [SCHEDULE.within(pixels).spare for pixels in (2560 * 1440, 3840 * 2160)] == [False, True]
     assert KEEP_SIZE.within(7680 * 4320).spare

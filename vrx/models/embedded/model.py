@@ -29,11 +29,11 @@ from vrx.settings import RestoreSettings, Task
 from vrx.switches import Switches
 
 # a scene's first frames together, then a few at a time: pictures of 1280x720 then stay below
-# what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; beyond 4K, where a frame
-# takes 100 MB and more, one at a time
-SCHEDULE = ChunkSchedule(first=OPENING_FRAMES, next=2, large=4096 * 2176)
+# what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; from above 2560x1440,
+# where a frame takes 50 MB and more, one at a time
+SCHEDULE = ChunkSchedule(first=OPENING_FRAMES, next=2, large=2560 * 1440)
 # with a network that has a branch for later frames: four chunks and the overlap of two blocks (`later`)
-LOOKING_AHEAD = replace(SCHEDULE, ahead=8, ahead_pixels=8 * 2560 * 1440, ahead_when_large=False)
+LOOKING_AHEAD = replace(SCHEDULE, ahead=8, ahead_pixels=8 * 2560 * 1440)
 # where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time; more of a scene's
 # first frames come along for its damage alone
 KEEP_SIZE = ChunkSchedule(
