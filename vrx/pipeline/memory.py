@@ -30,7 +30,7 @@ LARGE_BYTES = {Task.UPSCALE: 80, Task.DEBLUR: 230, Task.INPAINT: 360}
 # a pixel of the source of enlarged ones: the network's maps, and what later frames show; 1134 at 1920x1080 (x2)
 LATER_BYTES = 1150
 WHOLE = 16 * MOST_POSITIONS  # pixels of output, up to which they go through the network in one piece
-LARGE_SOURCE_BYTES = 160  # beyond that, more for each pixel of the source
+LARGE_SOURCE_BYTES = 160  # beyond that, and for one large picture, more for each pixel of the source
 # of the same size, with no others that would come along: 49 and 103 at 7680x4320
 ALONE_BYTES = {Task.DEBLUR: 60, Task.INPAINT: 115}
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -41,16 +41,18 @@ GROUP_FILES = (
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 SMALLER = "Use a smaller video or --scale, or a machine with more memory"
-# bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 8 megapixels:
-# 162 (x4, 8 megapixels) to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
+# bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 4 megapixels:
+# up to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
 STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
 
 
 def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
     """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
-    pixels = target[0] * target[1]
-    if frames == 1 and (pixels <= WHOLE if task is Task.UPSCALE else not is_large(target, task)):
+    pixels, large = target[0] * target[1], is_large(target, task)
+    if frames == 1 and not large:
         return BASE_MEMORY + STILL_BYTES[task] * pixels
+    if frames == 1 and task is Task.UPSCALE:
+        return BASE_MEMORY + LARGE_BYTES[task] * pixels + LARGE_SOURCE_BYTES * source[0] * source[1]
     return memory_needed(target, source, depth, task)
 
 
