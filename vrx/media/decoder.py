@@ -50,8 +50,8 @@ class FrameDecoder:
     def decode(self, packets: Iterable[Packet[VideoStream]] | None = None) -> Generator[VideoFrame]:
         """Frames of all packets, or of those given; damaged ones are skipped."""
         order = DisplayOrder() if self.is_reordered else None
-        decoder = alpha_decoder(self._stream) or self._on_device() or self._stream
         # new at each start: no state from before a seek
+        decoder = alpha_decoder(self._stream) or self._on_device() or self._stream
         for number, packet in enumerate(self._demux() if packets is None else packets):
             if self._shifts is not None:
                 shift_packet(packet, self._shifts, number)
