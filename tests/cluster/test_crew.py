@@ -30,8 +30,8 @@ from vrx.settings import Dtype, Job, RestoreSettings, Task
 from vrx.weights.download import Downloader
 
 GB = 10**9
-MEANS = Means(model="embedded", checkpoint="a 1", device="cpu", dtype="fp32")
-FACTS = Facts(host="a", pid=1, means=MEANS, network_type="fp32", versions={"vrx": "1", "torch": "2.13"})
+MEANS = Means(model="embedded", checkpoint="a 1", device="cpu", dtype="fp32", network_type="fp32")
+FACTS = Facts(host="a", pid=1, means=MEANS, versions={"vrx": "1", "torch": "2.13"})
 
 
 def node(name: str, cpus: float = 8, gpus: float = 0, memory: float = 16 * GB) -> Node:
@@ -73,7 +73,7 @@ def test_no_room_says_what_is_needed() -> None:
         (replace(FACTS, versions={"vrx": "1", "torch": "2.12"}), "torch 2.13 and 2.12"),
         (replace(FACTS, means=replace(MEANS, dtype="bf16")), "dtype fp32 and bf16"),
         (replace(FACTS, means=replace(MEANS, checkpoint="b 2")), "checkpoint a 1 and b 2"),
-        (replace(FACTS, network_type="bf16"), "dtype of its networks fp32 and bf16"),
+        (replace(FACTS, means=replace(MEANS, network_type="bf16")), "dtype of its networks fp32 and bf16"),
     ],
 )
 def test_nodes_that_differ_are_named(other: Facts, words: str) -> None:
@@ -219,7 +219,7 @@ def test_time_until_workers_are_ready_is_used(clock: Clock, monkeypatch: pytest.
 
 
 INT8 = replace(FACTS, means=replace(MEANS, dtype="int8"))
-IN_BF16 = replace(FACTS, means=replace(MEANS, dtype="bf16"), network_type="bf16")
+IN_BF16 = replace(FACTS, means=replace(MEANS, dtype="bf16", network_type="bf16"))
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,9 @@ class Crew:
         if any(worker.facts.means.device != "cpu" for worker in workers):
             return  # a GPU has 8 bits where its memory is too small for others
         for worker in workers:
-            means = replace(worker.facts.means, dtype=worker.facts.network_type)
+            means = replace(worker.facts.means, dtype=worker.facts.means.network_type)
             worker.facts = replace(worker.facts, means=means)
-        first = workers[0].facts.network_type
+        first = workers[0].facts.means.network_type
         self._job = replace(self._job, model=replace(self._job.model, dtype=first))  # of those that come later
 
     def look(self, wanted: float = inf) -> None:
@@ -278,7 +278,7 @@ def difference_of(one: Facts, other: Facts) -> str:
     for name in ("model", "checkpoint", "device", "dtype"):
         pairs.append((name, getattr(one.means, name), getattr(other.means, name)))
     if one.means.dtype == other.means.dtype:
-        pairs.append(("dtype of its networks", one.network_type, other.network_type))
+        pairs.append(("dtype of its networks", one.means.network_type, other.means.network_type))
     return ", ".join(f"{name} {first} and {second}" for name, first, second in pairs if first != second)
 
 

@@ -11,7 +11,7 @@ from vrx.errors import VrxError
 from vrx.events import Note
 from vrx.pipeline.spans.part import SpanWork
 from vrx.pipeline.spans.result import Means
-from vrx.settings import Dtype, Job
+from vrx.settings import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +96,9 @@ Message = Beat | Piece | Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a worker is: its machine and process, `means`, and the versions of what decides its results.
-
-    `network_type` is the number type of its networks where weights are in 8 bits, else that of its means.
-    """
+    """What a worker is: its machine and process, `means`, and the versions of what decides its results."""
 
     host: str
     pid: int
     means: Means
-    network_type: Dtype
     versions: dict[str, str] = field(default_factory=dict)

@@ -101,7 +101,6 @@ class VrxWorker:
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 means=means,
-                network_type=name_dtype(dtype),
                 versions=versions(),
             )
         except VrxError as error:

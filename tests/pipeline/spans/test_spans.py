@@ -162,7 +162,7 @@ def test_masks_of_a_folder_belong_to_the_same_frames(clip: ClipMaker) -> None:
     ],
 )
 def test_means_name_the_number_type_that_was_chosen(device: str, dtype: Dtype, wanted: Dtype, expected: str) -> None:
-    means = Means(model="embedded", checkpoint="a 1", device=device, dtype=dtype)
+    means = Means(model="embedded", checkpoint="a 1", device=device, dtype=dtype, network_type="bf16")
     assert means.settings(ModelSettings(dtype=wanted)).dtype == expected
 
 

@@ -36,20 +36,20 @@ class Means:
     """What restores the spans: a model by its name, the `checkpoint` it has (in words that can be compared), a device
     and a number type.  All of it is the same wherever spans are restored.
 
-    `network_type`: what networks compute in otherwise where `dtype` is a format of weights in 8 bits.
+    `network_type`: what networks compute in, which is `dtype` unless that is a format of weights in 8 bits.
     """
 
     model: str
     checkpoint: str
     device: str
     dtype: Dtype
-    network_type: Dtype | None = None
+    network_type: Dtype
 
     @property
     def number_type(self) -> str:
         """All of it, in words that can be compared."""
-        other = self.network_type not in (None, self.dtype)
-        return f"{self.network_type}, weights in {self.dtype}" if other else self.dtype
+        same = self.network_type == self.dtype
+        return self.dtype if same else f"{self.network_type}, weights in {self.dtype}"
 
     def settings(self, model: ModelSettings) -> ModelSettings:
         """The settings that name these means, and leave nothing to choose.
