@@ -110,6 +110,21 @@ def test_one_part_in_two_formats_is_taken_as_safetensors(tmp_path: Path) -> None
     assert find(tmp_path).files == {"transformer": model}
 
 
+def test_of_two_numbered_sets_of_one_name_none_is_taken_unasked(tmp_path: Path) -> None:
+    folder = tmp_path / "transformer"
+    for count in (2, 3):
+        for number in range(1, count + 1):
+            put(folder / f"dit-{number:05}-of-{count:05}.safetensors", "transformer")
+            put(folder / f"dit-{number:05}-of-{count:05}.bin", "transformer")
+    firsts = tuple(folder / f"dit-00001-of-0000{count}.safetensors" for count in (2, 3))
+    assert find(tmp_path).ambiguous == {"transformer": firsts}
+    with pytest.raises(ModelError, match=r"more than one file may be .* Leave one of them there"):
+        read_folder(tmp_path).tensors("transformer")
+    for path in folder.glob("*-of-00003.safetensors"):
+        path.unlink()
+    assert find(tmp_path).files == {"transformer": firsts[0]}  # in another number of files in another format
+
+
 def test_a_damaged_transformer_is_not_called_missing(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     put(tmp_path / "vae.safetensors", "autoencoder")

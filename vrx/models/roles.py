@@ -123,12 +123,17 @@ def role_of_name(path: Path, known: Known) -> str | None:
 
 
 def prefer_safetensors(paths: Iterable[Path]) -> list[Path]:
-    """One file of those that are one checkpoint in several formats, as safetensors where it is there."""
-    chosen: dict[tuple[Path, str], Path] = {}
+    """One file of those that are one checkpoint in several formats, as safetensors where it is there.
+
+    Checkpoints of one name and format in other numbers of files are several: nothing tells which is meant.
+    """
+    chosen: dict[tuple[Path, str], list[Path]] = {}
     for path in sorted(paths, key=lambda path: (SAFE not in path.suffixes, path)):
         stem = Path(sharded.whole_name(path).removesuffix(sharded.INDEX)).stem.removeprefix("pytorch_")
-        chosen.setdefault((path.parent, stem), path)
-    return list(chosen.values())
+        same = chosen.setdefault((path.parent, stem), [])
+        if not same or (path.suffix == same[0].suffix and all(map(sharded.numbered_names, (path, same[0])))):
+            same.append(path)
+    return [path for same in chosen.values() for path in same]
 
 
 def candidates(folder: Path) -> list[Path]:
