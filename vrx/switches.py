@@ -14,9 +14,10 @@ class Switches:
     """What is on.
 
     `attention`: the kernel that attention tries first, `auto` the one that suits the card, `torch` what torch does by
-    itself.  `streams`: every stage has a stream of its own.  `graphs`: the embedded model's steps are recorded once and
-    replayed.  `flow`: optical flow is searched while other stages work.  `segments`: torch's memory grows in pieces
-    that can be joined.  `nvdec`, off unless it is switched on: the GPU decodes video.
+    itself; the only one that changes numbers, in their last digits.  `streams`: every stage has a stream of its own.
+    `graphs`: the embedded model's steps are recorded once and replayed.  `flow`: optical flow is searched while other
+    stages work.  `segments`: torch's memory grows in pieces that can be joined.  `nvdec`, off unless it is switched
+    on: the GPU decodes video.
     """
 
     attention: str = "auto"

@@ -166,6 +166,23 @@ def test_the_format_of_weights_in_8_bits_is_in_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("device", "word", "expected"), [("cuda", "auto", None), ("cuda", "flash", "flash"), ("cpu", "flash", None)]
+)
+def test_another_attention_kernel_on_a_gpu_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, word: str, expected: str | None
+) -> None:
+    (tmp_path / "in.mkv").touch()
+    monkeypatch.delenv("VRX_ATTENTION", raising=False)
+    where = torch.device(device), torch.float32
+    usual = fingerprint(job(tmp_path / "in.mkv"), "swiftvr", [], where)
+    monkeypatch.setenv("VRX_ATTENTION", word)
+    for switch in ("STREAMS", "GRAPHS", "FLOW", "SEGMENTS"):  # which change no number
+        monkeypatch.setenv(f"VRX_{switch}", "off")
+    found = fingerprint(job(tmp_path / "in.mkv"), "swiftvr", [], where)
+    assert found == usual | ({"the attention kernel": expected} if expected else {})
+
+
+@pytest.mark.parametrize(
     ("name", "module", "attribute"), [("vrx", "vrx", "__version__"), ("torch", "torch", "__version__")]
 )
 def test_versions_are_in_it(

@@ -15,7 +15,7 @@ from vrx.errors import OutputError
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
 from vrx.pipeline.executor import StreamState
-from vrx.pipeline.resume.journal import CHECKSUM, Fingerprint, Journal, checksum
+from vrx.pipeline.resume.journal import CHECKSUM, Fingerprint, Journal, SavedWork, checksum
 from vrx.pipeline.resume.workspace import JOURNAL, LOCK, Workspace, claim, folder_of
 from vrx.pipeline.spans.journal import SpanJournal
 
@@ -80,6 +80,14 @@ def test_spans_and_parts_in_order_are_not_mixed(result: Path) -> None:
     change(keep_two_parts(result), lambda content: content.update(format=SpanJournal.FORMAT), sealed=True)
     with Journal(result, MARKS) as journal:
         assert (journal.resume_point.frames, journal.differs) == (0, ("how it is divided",))
+
+
+@pytest.mark.parametrize("kind", [Journal, SpanJournal])
+def test_a_record_of_another_version_is_told_from_another_division(result: Path, kind: type[SavedWork]) -> None:
+    earlier = {Journal: 1, SpanJournal: "spans 0"}[kind]
+    change(keep_two_parts(result), lambda content: content.update(format=earlier), sealed=True)
+    with kind(result, MARKS) as journal:
+        assert journal.differs == ("the format of its record",)
 
 
 def test_what_is_untouched_is_continued(result: Path) -> None:

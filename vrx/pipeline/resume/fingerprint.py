@@ -18,6 +18,7 @@ from vrx.networks.quantized import WeightFormat
 from vrx.pipeline.resume.journal import Fingerprint
 from vrx.pipeline.session import Session
 from vrx.settings import Job
+from vrx.switches import Switches
 
 # settings whose outcome is compared instead, or that do not change the picture
 IRRELEVANT = {"model.name", "model.device", "model.dtype", "model.prefer", "model.offline", "model.threads"}
@@ -50,6 +51,9 @@ def fingerprint(
     }
     if quantized:
         found["the weights"] = f"in {quantized}"
+    kernel = Switches.read().attention
+    if device.type == "cuda" and kernel != "auto":  # its sums have another order; all other switches change no number
+        found["the attention kernel"] = kernel
     rooms: dict[str, Any] = {
         "model": job.model,
         "restore": job.restore,

@@ -57,7 +57,7 @@ class SavedWork(ABC):
     cannot be continued.  Raises OutputError.
     """
 
-    FORMAT: ClassVar[int | str]
+    FORMAT: ClassVar[int | str]  # a number for parts in their order, a name for spans
 
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
         self.fingerprint = fingerprint
@@ -88,7 +88,8 @@ class SavedWork(ABC):
     def _differences(self, content: dict[str, Any]) -> tuple[str, ...]:
         """In what the run that saved this differs from this one.  Raises one of DAMAGE."""
         if content["format"] != self.FORMAT:
-            return ("how it is divided",)
+            mixed = isinstance(content["format"], str) != isinstance(self.FORMAT, str)
+            return ("how it is divided" if mixed else "the format of its record",)
         before, now = content["fingerprint"], self.fingerprint
         return tuple(sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)))
 
