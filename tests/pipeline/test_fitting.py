@@ -116,6 +116,13 @@ def test_weights_are_in_8_bits_or_wait_where_the_memory_is_short(
     assert fitting.fit_weights(ENTRIES["infvsr"], ModelSettings(), free, 1920 * 1088) == Fit()
 
 
+@pytest.mark.parametrize(("tile", "expected"), [("auto", Fit()), ("off", Fit(offload=True))])
+def test_tiles_are_no_way_to_fit_where_they_are_switched_off(tile: str, expected: Fit) -> None:
+    """17.2 GB are needed in tiles, 26.7 GB in one piece, 17.8 GB so with weights that wait."""
+    free = 17_500_000_000
+    assert fitting.fit_weights(ENTRIES["relayvsr"], ModelSettings(tile=tile), free, 3840 * 2160) == expected
+
+
 @pytest.mark.parametrize("name", ["relayvsr", "recavsr"])
 def test_weights_in_fp8_need_not_wait_where_those_in_bf16_do(name: str) -> None:
     entry, family = ENTRIES[name], FAMILIES[name]

@@ -101,7 +101,29 @@ def test_8_bits_that_are_not_taken_by_themselves_are_no_way_to_fit() -> None:
     assert footprint is not None
     assert footprint.quantized is not None
     assert memory_needed(entry, 832 * 480) == footprint.whole.at(832 * 480)
-    assert memory_needed(entry, 832 * 480, dtype="fp8") == footprint.quantized.at(832 * 480)
+    assert memory_needed(entry, 832 * 480, ModelSettings(dtype="fp8")) == footprint.quantized.at(832 * 480)
+
+
+def test_neither_are_tiles_that_were_ruled_out() -> None:
+    """RelayVSR at 3840x2160, which takes least in tiles."""
+    entry, pixels = load_all(FAMILIES)["relayvsr"], 3840 * 2160
+    footprint = FAMILIES["relayvsr"].footprint(entry)
+    assert footprint is not None
+    assert footprint.tiled is not None
+    assert footprint.offloaded is not None
+    assert memory_needed(entry, pixels) == footprint.tiled.at(pixels)
+    assert memory_needed(entry, pixels, ModelSettings(tile="off")) == footprint.offloaded.at(pixels)
+
+
+def test_neither_are_8_bits_where_another_type_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, family, pixels = load_all(FAMILIES)["swiftvr"], FAMILIES["swiftvr"], 1920 * 1088
+    found = replace(family.capabilities.footprints[0], offloaded=None)
+    monkeypatch.setitem(
+        FAMILIES, "swiftvr", replace(family, capabilities=replace(family.capabilities, footprints=(found,)))
+    )
+    assert found.quantized is not None
+    assert memory_needed(entry, pixels) == found.quantized.at(pixels)
+    assert memory_needed(entry, pixels, ModelSettings(dtype="bf16")) == found.whole.at(pixels)
 
 
 def test_a_plan_counts_on_the_speed_of_8_bits(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,8 +102,8 @@ def test_auto_heeds_task_scale_and_prompt() -> None:
     large = {name: replace(entry, family="other") for name, entry in ENTRIES.items() if name != "embedded"}
     unknown = {name: replace(entry, memory=None) for name, entry in large.items()} | {"embedded": ENTRIES["embedded"]}
     assert chosen(DEBLUR, machine, entries=unknown) == ("embedded", False)
-    assert fits(replace(large["infvsr"], memory=LARGE), machine, "auto")  # the catalogue's figure, where no other is
-    assert not fits(replace(large["infvsr"], memory=LARGE + 1), machine, "auto")
+    assert fits(replace(large["infvsr"], memory=LARGE), machine, ModelSettings())  # the catalogue's figure
+    assert not fits(replace(large["infvsr"], memory=LARGE + 1), machine, ModelSettings())
     assert chosen(DEBLUR, machine) == ("instantvir-deblur", False)
     assert chosen(UPSCALE, machine, "a cat") == ("instantvir-sr4", False)
     small = RestoreSettings(task=Task.UPSCALE, scale=2)

@@ -7,7 +7,7 @@ Start at `Family`: everything else of vrx asks its values, and knows no family b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -187,11 +187,15 @@ class Family:
                 f"the model family {self.name} needs the {what}", f'Install with: pip install "vrx[{self.extra}]"'
             )
 
-    def footprint(self, entry: Entry, decoder: str = "auto") -> Footprint | None:
-        """Memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where not measured."""
+    def footprint(self, entry: Entry, decoder: str = "auto", tile: str = "auto") -> Footprint | None:
+        """Memory of an entry of the family with a decoder (`auto`, `tiny`, `full`); None where not measured.
+
+        Without that of tiles where `tile`, as --tile has it, rules them out.
+        """
         roles = frozenset(part.role for part in entry.parts)
         footprints = self.capabilities.footprints
-        return next((found for found in footprints if found.applies(decoder, roles, entry.parameters)), None)
+        found = next((found for found in footprints if found.applies(decoder, roles, entry.parameters)), None)
+        return replace(found, tiled=None) if found is not None and tile == "off" else found
 
     def optional_roles(self, model: ModelSettings) -> set[str]:
         """Roles of the optional files that these settings require."""

@@ -79,7 +79,7 @@ def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: in
     Nothing changes where the model cannot work so; 8 bits are for those who left the type open.
     """
     family = FAMILIES.get(entry.family)
-    found = family.footprint(entry, model.decoder) if family else None
+    found = family.footprint(entry, model.decoder, model.tile) if family else None
     if free is None or found is None:
         return Fit()
     int8 = model.dtype == AUTO and family is not None and "int8" in family.capabilities.quantizes
@@ -89,7 +89,7 @@ def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: in
 def limit_to_memory(request: BuildRequest, entry: Entry) -> BuildRequest:
     """The request, limited to the device's free memory; call before the weights are loaded."""
     free = free_memory(request.device)
-    found = FAMILIES[entry.family].footprint(entry, request.model.decoder)
+    found = FAMILIES[entry.family].footprint(entry, request.model.decoder, request.model.tile)
     untiled = None
     if free is not None and found is not None:
         untiled = found.in_one_piece(Fit(request.quantized, request.offload)).within(free)

@@ -106,7 +106,8 @@ def memory_needed(session: Session) -> int | None:
     """Bytes that a run of an open job takes, roughly; None where that is unknown."""
     entry, reader = session.entry, session.reader
     if entry.family != EMBEDDED:
-        footprint = FAMILIES[entry.family].footprint(entry, session.job.model.decoder)
+        model = session.job.model
+        footprint = FAMILIES[entry.family].footprint(entry, model.decoder, model.tile)
         return entry.memory if footprint is None else footprint.in_one_piece(session.fit).at(network_pixels(session))
     task, frames = session.job.restore.task, session.frames
     return memory.needed(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
@@ -116,8 +117,7 @@ def least_memory(session: Session) -> int | None:
     """Bytes below which an open job does not run in any way; None where that is unknown."""
     if session.entry.family == EMBEDDED:
         return memory_needed(session)
-    model = session.job.model
-    return select_model.memory_needed(session.entry, network_pixels(session), model.decoder, model.dtype)
+    return select_model.memory_needed(session.entry, network_pixels(session), session.job.model)
 
 
 def network_pixels(session: Session) -> int:

@@ -88,7 +88,7 @@ def auto_select(model: ModelSettings, catalogue: Catalogue, restore: RestoreSett
     """
     usable = [entry for entry in catalogue.values() if supports(entry, model, restore)]
     large = [entry for entry in usable if needs_gpu(entry) and entry.name not in device.excluded]
-    fitting = rank([entry for entry in large if fits(entry, device, model.decoder)], model.prefer)
+    fitting = rank([entry for entry in large if fits(entry, device, model)], model.prefer)
     for entry in fitting:
         if entry.name in device.on_disk:
             return Choice(entry)
@@ -144,19 +144,20 @@ def needs_gpu(entry: Entry) -> bool:
     return not entry.packaged and (family is None or family.capabilities.needs_gpu)
 
 
-def fits(entry: Entry, device: DeviceInfo, decoder: str) -> bool:
+def fits(entry: Entry, device: DeviceInfo, model: ModelSettings) -> bool:
     """Whether a GPU has the free memory that the output is known to need."""
-    needed = memory_needed(entry, device.pixels, decoder)
+    needed = memory_needed(entry, device.pixels, model)
     return device.gpu_memory is not None and needed is not None and needed <= device.gpu_memory
 
 
-def memory_needed(entry: Entry, pixels: int, decoder: str = AUTO, dtype: Dtype = "auto") -> int | None:
+def memory_needed(entry: Entry, pixels: int, model: ModelSettings | None = None) -> int | None:
     """Bytes of a GPU for an output of so many pixels; the catalogue's figure where it was not measured."""
-    family = FAMILIES.get(entry.family)
-    found = None if family is None else family.footprint(entry, decoder)
+    family, model = FAMILIES.get(entry.family), model or ModelSettings()
+    found = None if family is None else family.footprint(entry, model.decoder, model.tile)
     if found is None or family is None:
         return entry.memory
-    return found.stored(weight_format(dtype)).minimum(pixels, int8="int8" in family.capabilities.quantizes)
+    int8 = model.dtype == AUTO and "int8" in family.capabilities.quantizes
+    return found.stored(weight_format(model.dtype)).minimum(pixels, int8=int8)
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:
