@@ -25,7 +25,7 @@ Fact = str | int | float | bool | None
 
 NOTE_CODES = {  # every code of a note: what it means, and the names of its facts
     "already-finished": "an earlier run finished the result and was stopped before it cleaned up: output",
-    "attention-fallback": "a kernel of attention failed, or none is fast: nothing but time is lost",
+    "attention-fallback": "a kernel of attention failed, none is fast, or torch orders them: nothing but time is lost",
     "catalogue-entry-unusable": "an entry of the user's catalogue is not considered: model",
     "chapter-loss": "the container does not hold chapters: chapters",
     "checkpoint": "the files of the model: files",
@@ -58,6 +58,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "interlaced-frames": "some frames are interlaced and stay so: seconds",
     "mask-alignment": "which picture of a mask is the first used: masks, first",
     "memory-fallback": "memory ran out, and the run continues in a way that takes less: step",
+    "memory-in-pieces": "memory of a GPU cannot grow in segments, so that large results may lack it sooner",
     "metadata-loss": "metadata that pictures or the container cannot hold: container",
     "model-fallback": "a model that was chosen does not fit the memory, and the next one is taken: model, device",
     "model-ready": "vrx models pull is done with a model: files",
@@ -98,6 +99,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "size-change": "the size changes within the source, and frames are scaled: size",
     "source-truncated": "the source ends before its stated duration: seconds, duration",
     "stage-seconds": "seconds that each stage worked: names of stages",
+    "stages-in-turn": "stages share a stream of a GPU, and wait for each other there: nothing but time is lost",
     "starting-over": "an earlier run cannot be resumed: changed",
     "stream-choice": "which of several video streams is restored: stream",
     "stream-conversion": "a stream is converted, as the container does not hold its codec: stream, codec, container",

@@ -4,6 +4,7 @@ from torch.nn.attention import SDPBackend
 
 from vrx.errors import UsageError
 from vrx.networks.dense_attention import BACKENDS
+from vrx.networks.fusion import Failure, take_failures
 from vrx.pipeline import gpu
 from vrx.switches import Switches
 
@@ -31,6 +32,7 @@ class Card:
     """Stands in for a GPU: what was set for it, and what its first allocations say."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: str = "", platform: str = "linux") -> None:
+        take_failures()
         self.allocator, self.order = list[str](), list[SDPBackend]()
 
         def prefer(order: list[SDPBackend]) -> bool:
@@ -65,9 +67,7 @@ def test_a_gpu_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu.prepare.cache_clear()
 
 
-def test_a_card_that_does_not_tell_what_it_is_keeps_torchs_order(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_card_that_does_not_tell_what_it_is_keeps_torchs_order(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(_: torch.device) -> tuple[int, int]:
         raise RuntimeError("no such device")
 
@@ -75,7 +75,8 @@ def test_a_card_that_does_not_tell_what_it_is_keeps_torchs_order(
     monkeypatch.setattr(gpu, "capability", silent)
     prepare()
     assert (card.order, card.allocator) == ([], ["expandable_segments:True"])
-    assert "attention keeps torch's order of kernels: no such device" in caplog.text
+    text = "attention keeps torch's order of kernels: RuntimeError: no such device"
+    assert take_failures() == [Failure("attention-fallback", text)]
 
 
 def test_a_processor_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,13 +93,12 @@ def test_the_user_has_the_last_word_on_memory(variable: str, monkeypatch: pytest
     assert card.allocator == []
 
 
-def test_memory_that_cannot_grow_in_segments_is_taken_as_before(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_memory_that_cannot_grow_in_segments_is_taken_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     card = Card(monkeypatch, fault="operation not supported")
     prepare()
     assert card.allocator == ["expandable_segments:True", "expandable_segments:False"]
-    assert "memory is taken in fixed segments: operation not supported" in caplog.text
+    text = "memory is taken in fixed segments: RuntimeError: operation not supported"
+    assert take_failures() == [Failure("memory-in-pieces", text)]
 
 
 def test_other_systems_have_no_such_segments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from tests.clips import TIMES, ClipMaker, read, scenery
 from vrx import api, events
 from vrx.errors import ModelError, UsageError
 from vrx.models.embedded.model import LOOKING_AHEAD
+from vrx.networks.fusion import report_failure, take_failures
 from vrx.pipeline.model import Model, load_model
 from vrx.pipeline.video import VideoReader, VideoWriter
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
@@ -90,6 +91,15 @@ def test_scenes_are_found_or_told(model: Model) -> None:
     assert begins(scenes=[6]) == [0, 6]
     with pytest.raises(UsageError, match="scenes is 'on'"):
         model.upscale([], scenes="on")
+
+
+def test_what_runs_in_another_way_is_told_in_python_too(model: Model) -> None:
+    heard: list[events.Event] = []
+    take_failures()
+    report_failure("not-compiled", "window attention runs block by block", RuntimeError("no compiler"))
+    list(model.upscale(pictures(10), scale=2, on_event=heard.append))
+    (note,) = [event for event in heard if isinstance(event, events.Noted) and event.code == "not-compiled"]
+    assert (note.level, note.text) == ("warning", "window attention runs block by block: RuntimeError: no compiler")
 
 
 def test_masks_are_one_for_all_one_each_or_a_file(model: Model, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from vrx.bench.gpu.driver import LAYOUT, moving_pattern
 from vrx.bench.gpu.restorers import embedded, fixtures
 from vrx.media.frame import Color, Frame
 from vrx.models.base import Restorer, SceneStart
+from vrx.networks.fusion import Failure, take_failures
 from vrx.pipeline import streams
 from vrx.pipeline.chunking import Item, MaskedFrame, make_chunks
 from vrx.pipeline.convert import Bypass, FrameConverter, OutputFormat
@@ -157,9 +158,8 @@ def test_every_tensor_of_what_is_handed_over_is_found() -> None:
     assert [len(tensor) for tensor in tensors_in(value)] == [1, 2, 3]
 
 
-def test_streams_are_made_for_gpus_only_and_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_streams_are_made_for_gpus_only_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_failures()
     cuda = torch.device("cuda", 0)
     streams.nth_stream.cache_clear()
     monkeypatch.delenv("VRX_STREAMS", raising=False)
@@ -174,7 +174,9 @@ def test_streams_are_made_for_gpus_only_and_once(
     streams.nth_stream.cache_clear()
     monkeypatch.setattr(torch, "Stream", broken_stream)
     assert stage_streams(cuda, ["encode"]) == {}
-    assert "all stages share a stream of cuda:0: no more streams" in caplog.text
+    assert take_failures() == [
+        Failure("stages-in-turn", "all stages share a stream of cuda:0: RuntimeError: no more streams")
+    ]
 
 
 def broken_stream(_: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from vrx.models.family import BuildRequest
 from vrx.models.loader import load_model
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
+from vrx.networks.fusion import take_failures
 from vrx.pipeline.cost import bandwidth, matrix_rate, product_rate
 from vrx.pipeline.devices import check_dtype, describe_type, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import limit_to_memory
@@ -26,6 +28,8 @@ from vrx.pipeline.gpu import prepare
 from vrx.pipeline.select_model import check_format
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
+
+logger = logging.getLogger(__name__)
 
 
 def attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
@@ -128,6 +132,8 @@ def benchmark_random(
     restorer = load_model(entry, limit_to_memory(request, entry)).restorer(restore)
     rates = Rates.of(device, dtype, fp8=quantized == "fp8")
     rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]
+    for failure in take_failures():
+        logger.warning("%s", failure.text)
     counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}
     return LargeBenchmark(
         machine=machine_name(device),

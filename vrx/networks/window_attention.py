@@ -8,7 +8,6 @@ columns, d head width.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +19,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from vrx.networks import dense_attention
 from vrx.networks.flashvsr.attention import block_mask_maker, flex
-from vrx.networks.fusion import lacks_memory
+from vrx.networks.fusion import lacks_memory, report_failure
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -64,7 +63,6 @@ class Window:
 
 
 Windows = tuple[Window, ...]  # one a frame of keys
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, grid: Grid, windows: Windows) -> Ten
 
 
 class Compiled:
-    """FlexAttention on a GPU; block by block from the first failure to compile it on, with one warning."""
+    """FlexAttention on a GPU; block by block from the first failure to compile it on, which is reported once."""
 
     def __init__(self) -> None:
         self.fails = False
@@ -150,8 +148,7 @@ class Compiled:
             except Exception as error:  # compilers fail in many ways, and there is another one
                 if lacks_memory(error):
                     raise
-                reason = " ".join(str(error).splitlines()[:2])
-                logger.warning("window attention runs block by block: %s: %s", type(error).__name__, reason)
+                report_failure("not-compiled", "window attention runs block by block", error)
                 self.fails = True
         return attend_blocks(q, k, v, grid, windows)
 

@@ -30,6 +30,7 @@ from vrx.pipeline.chunking import Chunk, MaskedFrame, make_chunks
 from vrx.pipeline.convert import Bypass, FrameConverter, OutputFormat
 from vrx.pipeline.executor import Converter, InFlight, SynchronousExecutor
 from vrx.pipeline.mask_growth import Growth
+from vrx.pipeline.progress import failure_notes
 from vrx.pipeline.video import VideoFrame, VideoReader, make_notifier
 from vrx.scenes.detect import CUT_THRESHOLD, SceneFrame, apply_cuts, detect_cuts
 from vrx.settings import RestoreSettings, Task
@@ -81,7 +82,7 @@ def restore_frames(
             if isinstance(item, SceneStart):
                 progress.begin_scene(item)
             elif isinstance(item, InFlight):
-                progress.report_notes(item.notes)
+                progress.report_notes([*item.notes, *failure_notes()])
                 yield from item.restored
                 progress.advance(len(item.restored))
 

@@ -11,7 +11,8 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from vrx.networks.dense_attention import BACKENDS, prefer
-from vrx.pipeline.devices import capability, device_fault, first_line
+from vrx.networks.fusion import report_failure
+from vrx.pipeline.devices import capability, device_fault
 from vrx.settings import configures_allocator
 from vrx.switches import Switches
 
@@ -32,7 +33,7 @@ def prepare(device: torch.device) -> None:
     try:
         order = attention_order(switches.attention, capability(device))
     except (RuntimeError, AssertionError) as error:
-        logger.warning("attention keeps torch's order of kernels: %s", first_line(error))
+        report_failure("attention-fallback", "attention keeps torch's order of kernels", error)
         order = []
     ordered = bool(order) and prefer(order)
     joined = switches.segments and not configures_allocator() and join_segments(device)
@@ -61,7 +62,7 @@ def join_segments(device: torch.device) -> bool:
         return False
     fault = device_fault(device)
     if fault:
-        logger.warning("memory is taken in fixed segments: %s", fault)
+        report_failure("memory-in-pieces", "memory is taken in fixed segments", RuntimeError(fault))
         set_allocator(JOINED.format(False))
     return not fault
 

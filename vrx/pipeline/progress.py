@@ -49,10 +49,8 @@ class Progress:
             return
         for frame in soft_boundaries(work.chunk):
             self._send_scene(frame, soft=True)
-        for note in work.notes:
+        for note in (*work.notes, *failure_notes()):
             self._session.notify(note)
-        for failure in take_failures():
-            self._session.notify(Note(failure.code, failure.text, {}, "warning"))
 
     def end_chunk(self) -> None:
         """A chunk was written."""
@@ -94,6 +92,11 @@ class Progress:
     def _send_scene(self, frame: int, soft: bool) -> None:
         source = self._session.job.source
         self._session.watch(events.SceneBegan(input=source, number=self.scene + 1, frame=frame, soft=soft))
+
+
+def failure_notes() -> list[Note]:
+    """What runs in another way than it was meant to, and was not said yet."""
+    return [Note(failure.code, failure.text, {}, "warning") for failure in take_failures()]
 
 
 def soft_boundaries(chunk: Chunk) -> list[int]:

@@ -7,7 +7,6 @@ taken in one stream and is used in another is marked, or it would be given away 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -16,9 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vrx.networks.fusion import report_failure
 from vrx.switches import Switches
-
-logger = logging.getLogger(__name__)
 
 
 class Stream(Protocol):
@@ -91,7 +89,7 @@ def stage_streams(device: torch.device, stages: Iterable[str]) -> dict[str, Stag
     try:
         return {name: StageStream(nth_stream(device, number), device) for number, name in enumerate(stages)}
     except RuntimeError as error:
-        logger.warning("all stages share a stream of %s: %s", device, error)
+        report_failure("stages-in-turn", f"all stages share a stream of {device}", error)
         return {}
 
 
