@@ -56,6 +56,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "inputs-skipped": "contents of a folder or matches of a glob are not restored: count",
     "interlaced": "the source is interlaced: deinterlaced",
     "interlaced-frames": "some frames are interlaced and stay so: seconds",
+    "masks-skipped": "pictures in a folder of masks are results of earlier runs: count",
     "mask-alignment": "which picture of a mask is the first used: masks, first",
     "memory-fallback": "memory ran out, and the run continues in a way that takes less: step",
     "memory-in-pieces": "memory of a GPU cannot grow in segments, so that large results may lack it sooner",

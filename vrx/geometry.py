@@ -15,6 +15,7 @@ from vrx.settings import Scale, check_number, parse_time
 
 SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
 DEFAULT_SCALE, MAX_FACTOR = 4, 16
+Size = tuple[int, int]  # width and height in pixels
 LENGTH = r"\d+(?:\.\d+)?%?"
 BOX = re.compile(rf"(?P<place>{LENGTH}(?:,{LENGTH}){{3}})(?:@(?P<start>[\d:.]*)-(?P<end>[\d:.]*))?")
 TIMED = re.compile(r"(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)")
@@ -45,6 +46,27 @@ class TargetSize:
         if self.width and self.height:
             return f"{self.width}x{self.height}"
         return f"w{self.width}" if self.width else f"h{self.height}"
+
+
+def fit(shown: tuple[Fraction | int, Fraction | int], size: TargetSize) -> Size:
+    """The largest size of the same shape that fits; a side that is not given is even, as most encoders need it."""
+    if size.factor is not None:
+        return enlarge(shown[0], size.factor), enlarge(shown[1], size.factor)
+    ratios = [(size.width or 0) / shown[0], (size.height or 0) / shown[1]]
+    ratio = min(r for r in ratios if r)
+    width = size.width if size.width and ratio == ratios[0] else even(shown[0] * ratio)
+    height = size.height if size.height and ratio == ratios[1] else even(shown[1] * ratio)
+    return width, height
+
+
+def enlarge(length: Fraction | int, factor: float) -> int:
+    """A side by a factor, even unless it stays as it is."""
+    return int(length) if factor == 1 and length == int(length) else even(length * factor)
+
+
+def even(length: Fraction | float) -> int:
+    """The nearest even number of pixels, at least 2."""
+    return max(2, 2 * round(length / 2))
 
 
 def choose_size(

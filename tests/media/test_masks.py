@@ -277,3 +277,15 @@ def test_a_mask_of_joined_parts_goes_on_where_its_clock_restarts(tmp_path: Path)
     white = write_counted(tmp_path / "2.ts", 40, 6, words=words)
     with MaskTrack(joined(tmp_path / "both.ts", black, white), (64, 48), lambda text: None) as track:
         assert [bool(track.at(Fraction(n, 12)).all()) for n in range(12)] == [False] * 6 + [True] * 6
+
+
+def test_results_in_a_folder_of_masks_are_not_masks(tmp_path: Path) -> None:
+    folder = column_masks(tmp_path / "masks", ["m_1.png", "m_2.png", "m_2.x2.png", "f_1.inpaint.png", "m_1.h96.png"])
+    notes: list[Note] = []
+    with MaskTrack(folder, SIZE, notes.append) as track:
+        assert track.count == 3  # nobody but the user made a file of that size
+        assert notes[0].text == (f"the mask {folder}: skipping results of earlier runs (f_1.inpaint.png, m_2.x2.png)")
+    enlarged = column_masks(tmp_path / "large", ["m_1.x2.png", "m_2.x2.png"])
+    with MaskTrack(enlarged, SIZE, notes.append) as track:
+        assert columns_of(track, 2) == [0, 1]
+    assert len(notes) == 1

@@ -12,11 +12,11 @@ import torch
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
 from vrx.errors import UsageError
-from vrx.geometry import TargetSize, choose_size, parse_size
+from vrx.geometry import TargetSize, choose_size, fit, parse_size
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.orientation import Orientation
 from vrx.pipeline.convert import resize
-from vrx.pipeline.sizing import choose_scale, fit, result_size, size_note
+from vrx.pipeline.sizing import choose_scale, result_size, size_note
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 

@@ -77,7 +77,8 @@ Mask = Annotated[
         "--mask",
         metavar="PATH[@START-END]",
         show_default=False,
-        help="Picture, video or folder of pictures; white areas are filled, for a part of the time too.",
+        help="Picture, video or folder; white areas are filled, for a part of the time too. A folder holds a picture a "
+        "frame, or for several inputs masks named after them: clip.mask.mkv or clip.png for clip.mp4.",
     ),
 ]
 Boxes = Annotated[

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from vrx.errors import InputError
-from vrx.media.file_types import STILL_SUFFIXES, is_pattern, sequence_members
+from vrx.media.file_types import is_media, is_pattern, sequence_members
 from vrx.settings import Job
 
 BLOCK = 32 << 20  # bytes of an object
@@ -47,9 +47,9 @@ def paths_of(job: Job) -> list[Path]:
 
 
 def members_of(path: Path) -> list[Path]:
-    """The files of what a job reads: of a folder its pictures, of a pattern the numbered ones."""
+    """The files of what a job reads: of a folder its pictures and videos, of a pattern the numbered ones."""
     if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES and p.is_file())
+        return sorted(p for p in path.iterdir() if is_media(p) and p.is_file())
     return sequence_members(path) if is_pattern(path) else [path]
 
 

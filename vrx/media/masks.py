@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from vrx.errors import InputError, UsageError
 from vrx.events import Note, Notify
 from vrx.media.decoder import FrameDecoder
+from vrx.media.earlier_results import results_among_masks
 from vrx.media.file_types import STILL_SUFFIXES, is_pattern, is_still, sequence_members
-from vrx.media.image_sequence import check_no_gaps, member_name, read_header, sort_by_number, unique_members
+from vrx.media.image_sequence import MAX_NAMES, check_no_gaps, member_name, read_header, sort_by_number, unique_members
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.probe import open_input
 from vrx.media.timeline import find_shifts
@@ -94,17 +95,29 @@ def shape_error(name: str, mask: tuple[int, int], size: tuple[int, int]) -> Usag
     )
 
 
-def list_mask_files(path: Path, size: tuple[int, int]) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name, without hidden ones."""
+    files = sorted(folder.iterdir())
+    return [p for p in files if p.suffix.lower() in STILL_SUFFIXES and not p.name.startswith(".") and p.is_file()]
+
+
+def list_mask_files(path: Path, size: tuple[int, int], notify: Notify) -> list[Path]:
     """The pictures of a folder or a pattern, one a frame, in the order of their numbers.
 
-    Hidden files are ignored.  Raises UsageError for a folder without any and
-    for one whose shape is not `size`, InputError where numbers are missing or one cannot be opened.
+    Hidden files are ignored, and results of earlier runs, which `notify` gets.  Raises UsageError for a folder without
+    any and for one whose shape is not `size`, InputError where numbers are missing or one cannot be opened.
     """
     if path.is_dir():
-        files = [p for p in path.iterdir() if p.suffix.lower() in STILL_SUFFIXES and not p.name.startswith(".")]
-        found = sort_by_number(f"the mask {path}", [p for p in files if p.is_file()])
+        files = pictures_in(path)
+        results = results_among_masks(files)
+        if results:
+            names = ", ".join(p.name for p in results[:MAX_NAMES]) + (", ..." if len(results) > MAX_NAMES else "")
+            text = f"the mask {path}: skipping results of earlier runs ({names})"
+            notify(Note("masks-skipped", text, {"count": len(results)}))
+        found = sort_by_number(f"the mask {path}", [p for p in files if p not in results])
         if not found:
-            raise UsageError(f"the mask folder {path} has no pictures", "Put one PNG per frame into it")
+            hint = "Put one PNG per frame into it, or a mask named after each input (clip.mask.mkv)"
+            raise UsageError(f"the mask folder {path} has no pictures", hint)
     else:
         members = unique_members(path, sequence_members(path))
         if not members:
@@ -143,7 +156,7 @@ class MaskTrack:
         self.count: int | None = None  # how many masks there are, where that is known
         self._timed: Iterator[tuple[Fraction | None, Mask]] | None = None
         if path.is_dir() or is_pattern(path):
-            files = list_mask_files(path, self._size)
+            files = list_mask_files(path, self._size, notify)
             self.count = len(files)
             self._timed = ((None, read_still_mask(file)) for file in files)
         elif not path.exists():

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrx.errors import UsageError
+from vrx.media.earlier_results import results_among_masks
 from vrx.media.file_types import PATTERN, is_media, is_pattern, is_still, pattern_of, sequence_members
+from vrx.media.masks import pictures_in
 from vrx.pipeline.paths import Destination
 from vrx.settings import Environment, Job
 
@@ -34,13 +36,19 @@ def sources(job: Job) -> Iterator[Source]:
     if job.source != "-":
         yield from members(Path(job.source), f"the input {job.source}")
     if job.restore.mask is not None:
-        yield from members(job.restore.mask, f"the mask {job.restore.mask}")
+        yield from mask_members(job.restore.mask)
     if job.selection.scenes not in ("auto", "off"):
         yield Source(Path(job.selection.scenes), f"the cut list {job.selection.scenes}")
     if os.path.lexists(job.model.name):
         yield from members(Path(job.model.name), f"the checkpoint {job.model.name}")
     weights = Environment.read().weights
     yield Source(weights, f"the catalogue {weights}")
+
+
+def mask_members(path: Path) -> Iterator[Source]:
+    """As `members`, of a mask; results of earlier runs in a folder of masks are none, and may be replaced."""
+    results = results_among_masks(pictures_in(path)) if path.is_dir() else []
+    yield from (found for found in members(path, f"the mask {path}") if found.path not in results)
 
 
 def members(path: Path, role: str) -> Iterator[Source]:

@@ -12,13 +12,13 @@ import torch
 from vrx.errors import UsageError
 from vrx.events import Note
 from vrx.files import format_bytes
+from vrx.geometry import fit
 from vrx.media.probe import find_size
 from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import free_memory, int8_units, weight_format
 from vrx.pipeline.select_model import AUTO, USUAL
-from vrx.pipeline.sizing import fit
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 

@@ -6,37 +6,27 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from vrx.errors import InputError, UsageError
 from vrx.events import Note
-from vrx.geometry import TargetSize
+from vrx.media.earlier_results import results_among
 from vrx.media.file_types import (
     check_numbered,
     is_media,
     is_pattern,
     is_still,
-    pattern_of,
     sequence_members,
-    sequence_stem,
 )
-from vrx.media.probe import find_size
 from vrx.pipeline.addresses import refuse_address
 from vrx.pipeline.paths import in_subfolder
 from vrx.pipeline.picture_runs import find_only_run, find_runs, join_runs
-from vrx.pipeline.sizing import fit
 from vrx.settings import Job, Task
 
 STDIN = "-"
-# what vrx puts before the suffix of a result; names with a size people use, too, so the pictures must have it
-RESULT = re.compile(
-    r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint|mask|(w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)))",
-    re.DOTALL,
-)
-PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
 LISTED = 3  # names in a line about files that are left out
 
 
@@ -344,40 +334,6 @@ def literal_folders(word: str) -> str:
     while count < len(parts) - 1 and Path(*parts[: count + 1]).is_dir():
         count += 1
     return str(Path(*map(glob.escape, parts[:count]), *parts[count:]))
-
-
-def results_among(files: Mapping[str, Path]) -> set[str]:
-    """Those of some names that vrx gave to results of others of them: `a.x2.mp4` where an `a.*` is among them."""
-    stems: dict[str, list[Path]] = {}
-    for name, path in files.items():
-        stems.setdefault(os.path.splitext(name)[0], []).append(path)  # noqa: PTH122 - as text, with its folder
-        stems.setdefault(name, []).append(path)  # inputs that differ in the suffix only: a.avi.x2.mp4
-        pattern = pattern_of(path)
-        if pattern is not None:  # previews and masks of all pictures: shot.x2.preview.mp4, shot.mask.mkv
-            stems.setdefault(str(Path(name).with_name(sequence_stem(pattern))), []).append(path)
-    found = set()
-    for name, path in files.items():
-        stem = os.path.splitext(name)[0]  # noqa: PTH122
-        result = RESULT.fullmatch(stem.removesuffix(PREVIEW_MARK))
-        sources = [] if result is None else stems.get(result["source"], [])
-        if result is None or not sources:
-            continue
-        size = tuple(int(result[long] or result[short] or 0) for long, short in (("width", "w"), ("height", "h")))
-        if not any(size) or (stem.endswith(PREVIEW_MARK) or any(is_enlarged(path, source, size) for source in sources)):
-            found.add(name)
-    return found
-
-
-def is_enlarged(path: Path, source: Path, wanted: tuple[int, ...]) -> bool:
-    """Whether pictures have the size that those of a source get from --size; a side of 0: --width or --height."""
-    size, before = find_size(path), find_size(source)
-    if size is None or before is None or size[0] * size[1] < before[0] * before[1]:
-        return False
-    try:
-        target = TargetSize(width=wanted[0] or None, height=wanted[1] or None)
-    except UsageError:  # of one pixel
-        return False
-    return size in (fit(before, target), fit(before[::-1], target))  # of turned pictures sides are exchanged
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -19,6 +19,7 @@ from vrx.media.read import Reader
 from vrx.media.window import Window
 from vrx.pipeline.mask_growth import Growth
 from vrx.pipeline.output import expected_frames
+from vrx.pipeline.own_mask import own_mask
 from vrx.settings import Job, SelectionSettings, format_time
 
 UNGROWN = Growth(0)
@@ -145,10 +146,11 @@ def cover(start: float, length: float, side: int) -> tuple[int, int]:
 def open_mask(job: Job, reader: Reader, path: Path, notify: Notify) -> MaskTrack:
     """The mask at `path` for an open source, whose pixels have been turned where they are to be.
 
-    A folder may have masks for the frames before the chosen part too, or begin with it: what its number is
-    nearer to decides.  `notify` gets which, and a warning where there are too few.
+    Of a folder it is the one named after the source.  Where there is none, the folder has one a frame, for those before
+    the chosen part too, or it begins with that: what its number is nearer to decides.  `notify` gets which, and a
+    warning where there are too few.
     """
-    track = MaskTrack(path, reader.window.size, notify, reader.orientation)
+    track = MaskTrack(own_mask(path, job.source), reader.window.size, notify, reader.orientation)
     selection, video = job.selection, reader.info.video
     frames = expected_frames(reader.info_on_timeline(), selection)
     if track.count is None or frames is None:

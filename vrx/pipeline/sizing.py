@@ -8,11 +8,9 @@ from fractions import Fraction
 
 from vrx.errors import UsageError
 from vrx.events import Note
-from vrx.geometry import TargetSize
+from vrx.geometry import Size, even, fit
 from vrx.media.orientation import UPRIGHT, Orientation
 from vrx.settings import Job, RestoreSettings
-
-Size = tuple[int, int]  # width and height in pixels
 
 
 def result_size(
@@ -44,27 +42,6 @@ def square_shape(shown: Size, aspect: Fraction) -> tuple[Fraction | int, Fractio
     if aspect > 1:
         return width * aspect, height
     return (width, height / aspect) if aspect else shown
-
-
-def fit(shown: tuple[Fraction | int, Fraction | int], size: TargetSize) -> Size:
-    """The largest size of the same shape that fits; a side that is not given is even, as most encoders need it."""
-    if size.factor is not None:
-        return enlarge(shown[0], size.factor), enlarge(shown[1], size.factor)
-    ratios = [(size.width or 0) / shown[0], (size.height or 0) / shown[1]]
-    ratio = min(r for r in ratios if r)
-    width = size.width if size.width and ratio == ratios[0] else even(shown[0] * ratio)
-    height = size.height if size.height and ratio == ratios[1] else even(shown[1] * ratio)
-    return width, height
-
-
-def enlarge(length: Fraction | int, factor: float) -> int:
-    """A side by a factor, even unless it stays as it is."""
-    return int(length) if factor == 1 and length == int(length) else even(length * factor)
-
-
-def even(length: Fraction | float) -> int:
-    """The nearest even number of pixels, at least 2."""
-    return max(2, 2 * round(length / 2))
 
 
 def choose_scale(

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrx.errors import UsageError
+from vrx.media.earlier_results import PREVIEW_MARK
 from vrx.media.encoders import STILL_ENCODERS
 from vrx.media.file_types import PATTERN, is_pattern, is_still, sequence_stem
 from vrx.pipeline import paths
 from vrx.pipeline.existing import refuse
-from vrx.pipeline.inputs import PREVIEW_MARK
 from vrx.pipeline.paths import Destination
 from vrx.settings import Job
 
