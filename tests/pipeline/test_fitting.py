@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from tests.clips import ClipMaker
+from tests.pipeline.jobs import make_job
+from vrx import events
 from vrx.errors import DeviceError, UsageError, resource_errors
 from vrx.geometry import TargetSize
 from vrx.models.components import Components
@@ -15,6 +17,7 @@ from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit, Footprint, Linear
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import devices, fitting, pool
+from vrx.pipeline.batch import Batch
 from vrx.pipeline.select_model import USUAL
 from vrx.settings import Dtype, ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
@@ -85,9 +88,24 @@ def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatc
     chosen = {}
     for size in ((64, 48), (640, 360)):
         source = clip(f"{size[0]}.mkv", size=size, frames=1)
-        found = pool.ModelPool().select(ModelSettings(), UPSCALE, str(source))
+        found = pool.ModelPool().select(ModelSettings(), UPSCALE, (str(source),))
         chosen[size] = (found.entry.name, bool(found.notes))
     assert chosen == {(64, 48): ("infvsr", True), (640, 360): ("relayvsr", True)}
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_the_largest_video_of_a_batch_decides_whatever_their_order(
+    order: slice, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "pick_device", lambda _: CUDA)
+    monkeypatch.setattr(pool, "free_memory", lambda _: 30_000_000_000)
+    models, jobs = pool.ModelPool(), []
+    for size in ((64, 48), (640, 360)):
+        source = clip(f"{size[0]}.mkv", size=size, frames=1)
+        jobs.append(make_job(source, clip.folder / f"{size[0]}.out.mkv", restore=UPSCALE))
+    jobs = [replace(job, model=ModelSettings()) for job in jobs]
+    Batch(jobs[order], events.ignore, pool=models)
+    assert {models.select(job.model, job.restore, (job.source,)).entry.name for job in jobs} == {"relayvsr"}
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,20 @@ def test_8_bits_that_are_not_taken_by_themselves_are_no_way_to_fit() -> None:
     assert memory_needed(entry, 832 * 480, ModelSettings(dtype="fp8")) == footprint.quantized.at(832 * 480)
 
 
+def test_weights_do_not_leave_a_processors_memory_for_the_same_memory(clip: ClipMaker, tmp_path: Path) -> None:
+    """A GPU has them there, or in 8 bits; a processor takes neither way by itself."""
+    footprint = FAMILIES["swiftvr"].capabilities.footprints[0]
+    assert footprint.offloaded is not None
+    assert footprint.quantized is not None
+    job = make_job(clip("in.mkv", frames=1), tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
+    found = {}
+    for dtype in ("auto", "int8"):
+        with open_session(replace(job, model=replace(job.model, name="swiftvr", dtype=dtype))) as session:
+            found[dtype] = make_plan(session).least_memory
+    assert found == {"auto": footprint.whole.at(256 * 192), "int8": footprint.quantized.at(256 * 192)}
+    assert memory_needed(load_all(FAMILIES)["swiftvr"], 256 * 192) == footprint.offloaded.at(256 * 192)
+
+
 def test_neither_are_tiles_that_were_ruled_out() -> None:
     """RelayVSR at 3840x2160, which takes least in tiles."""
     entry, pixels = load_all(FAMILIES)["relayvsr"], 3840 * 2160

@@ -86,9 +86,12 @@ class Footprint:
         """Of a run whose weights are in a format from the start."""
         return self if quantized is None or self.quantized is None else replace(self, whole=self.quantized)
 
-    def minimum(self, pixels: int, *, int8: bool = True) -> int:
-        """Bytes below which no way of working fits; `int8`: weights in 8 bits are one that a run takes by itself."""
-        ways = self.whole, self.tiled, self.offloaded, self.quantized if int8 else None
+    def minimum(self, pixels: int, *, int8: bool = True, offload: bool = True) -> int:
+        """Bytes below which no way of working fits.
+
+        Weights in 8 bits (`int8`) and weights that wait on the host (`offload`) are ways that a run may take by itself.
+        """
+        ways = self.whole, self.tiled, self.offloaded if offload else None, self.quantized if int8 else None
         return min(way.at(pixels) for way in ways if way)
 
     def fit(self, memory: int, pixels: int, *, int8: bool = False) -> Fit:

@@ -25,7 +25,7 @@ from vrx.pipeline.run import RestoreResult
 from vrx.pipeline.same_names import name_apart
 from vrx.pipeline.session import Session
 from vrx.pipeline.side_by_side import SideBySide, make_tasks
-from vrx.settings import Job
+from vrx.settings import Job, ModelSettings, RestoreSettings
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Batch:
         self.destinations: list[paths.Destination | None] = []
         self._needs: dict[int, int | None] = {}
         self._side_by_side = SideBySide(self._settings, watch)
-        for job in self.jobs:
-            chosen = self._pool.select(job.model, job.restore, job.source)
+        for (model, restore), sources in group_sources(self.jobs).items():
+            chosen = self._pool.select(model, restore, sources)
             if self._settings.jobs > 1 and chosen.device.type != "cpu":
                 hint = "Add --device cpu, or remove --jobs"
                 raise UsageError(f"--jobs is for processors, and {chosen.entry.name} runs on {chosen.device}", hint)
@@ -67,7 +67,7 @@ class Batch:
     def _find_files(self, job: Job) -> Sequence[paths.Destination | None]:
         """What a job writes; None for standard output."""
         source = None if job.source == "-" else Path(job.source)
-        model = self._pool.select(job.model, job.restore, job.source).entry.name
+        model = self._pool.select(job.model, job.restore, (job.source,)).entry.name
         if job.preview is not None:
             return find_files(job, source, model).all
         return [find_destination(job, source, model)]
@@ -213,3 +213,11 @@ class Batch:
         with resource_errors(), Session(job, self._watch, self._pool) as session:
             session.open()
             return make_plan(session)
+
+
+def group_sources(jobs: Sequence[Job]) -> dict[tuple[ModelSettings, RestoreSettings], list[str]]:
+    """The sources of the jobs that share the settings by which a model is selected."""
+    found: dict[tuple[ModelSettings, RestoreSettings], list[str]] = {}
+    for job in jobs:
+        found.setdefault((job.model, job.restore), []).append(job.source)
+    return found

@@ -102,7 +102,7 @@ class Model:
         if not needs_gpu(self._entry) and self.device.type == "cpu":
             size = (width, height)
             return max(memory.memory_needed(size, size, 8, Task(task)) for task in self.tasks)
-        return memory_needed(self._entry, width * height, self._settings)
+        return memory_needed(self._entry, width * height, self._settings, processor=self.device.type == "cpu")
 
     def upscale(
         self,

@@ -37,4 +37,5 @@ def describe(entry: Entry) -> ModelUse:
     """Of the device that a run would take."""
     device = pick_device("auto")
     slow = entry.family not in MEASURES and needs_gpu(entry) and device.type == "cpu"
-    return ModelUse(entry.available, slow, memory_needed(entry, USUAL), free_of(device))
+    memory = memory_needed(entry, USUAL, processor=device.type == "cpu")
+    return ModelUse(entry.available, slow, memory, free_of(device))

@@ -117,7 +117,8 @@ def least_memory(session: Session) -> int | None:
     """Bytes below which an open job does not run in any way; None where that is unknown."""
     if session.entry.family == EMBEDDED:
         return memory_needed(session)
-    return select_model.memory_needed(session.entry, network_pixels(session), session.job.model)
+    pixels, processor = network_pixels(session), session.device.type == "cpu"
+    return select_model.memory_needed(session.entry, pixels, session.job.model, processor=processor)
 
 
 def network_pixels(session: Session) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -54,15 +54,16 @@ class ModelPool:
 
     def __init__(self) -> None:
         self._selected: dict[tuple[ModelSettings, RestoreSettings], Selection] = {}
+        self._pixels: dict[tuple[ModelSettings, RestoreSettings], int] = {}  # of outputs, where a GPU is to hold them
         self._components: dict[Key, Components] = {}
         self._loaded: dict[tuple[Key, bool, Fit], LoadedModel] = {}
         self._excluded: frozenset[str] = frozenset()  # models that ran out of memory
         self._on_processor = False  # the last of them on a GPU, so that a GPU is no longer chosen
 
     def select(
-        self, model: ModelSettings, restore: RestoreSettings, source: str = "-", pixels: int | None = None
+        self, model: ModelSettings, restore: RestoreSettings, sources: Sequence[str] = ("-",), pixels: int | None = None
     ) -> Selection:
-        """The model that the settings name, or the best for the size of the first source.
+        """The model that the settings name, or the best for the largest of the sources that are first named with them.
 
         `pixels` of its output where they are known.  Raises UsageError, ModelError and DeviceError.
         """
@@ -73,7 +74,9 @@ class ModelPool:
             check_dtype(model.dtype, device)
             found = replace(device_info(model, known, device), excluded=self._excluded)
             if found.gpu_memory is not None:
-                found = replace(found, pixels=pixels or output_pixels(source, restore))
+                if key not in self._pixels:
+                    self._pixels[key] = pixels or max(output_pixels(source, restore) for source in sources)
+                found = replace(found, pixels=self._pixels[key])
             choice = select_model(model, known, restore, found)
             check_processor(choice.entry, model, restore.task, device)
             if device.type == "cpu":
@@ -133,7 +136,7 @@ class ModelPool:
 
         None where there is nothing else: the model or the device was named, or it is the last one.
         """
-        last = self.select(model, restore, source)
+        last = self.select(model, restore, (source,))
         if model.name != AUTO:
             return None
         if last.entry.name != EMBEDDED:
@@ -144,7 +147,7 @@ class ModelPool:
             return None
         self.drop()
         self._selected.clear()
-        then = self.select(model, restore, source)
+        then = self.select(model, restore, (source,))
         text = f"{last.entry.name} does not fit the memory of {last.device}: again with {then.entry.name}"
         text += f" on {then.device}" if then.device != last.device else ""
         return Note("model-fallback", text, {"model": then.entry.name, "device": str(then.device)}, "warning")

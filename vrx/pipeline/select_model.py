@@ -150,14 +150,19 @@ def fits(entry: Entry, device: DeviceInfo, model: ModelSettings) -> bool:
     return device.gpu_memory is not None and needed is not None and needed <= device.gpu_memory
 
 
-def memory_needed(entry: Entry, pixels: int, model: ModelSettings | None = None) -> int | None:
-    """Bytes of a GPU for an output of so many pixels; the catalogue's figure where it was not measured."""
+def memory_needed(
+    entry: Entry, pixels: int, model: ModelSettings | None = None, *, processor: bool = False
+) -> int | None:
+    """Bytes of a device for an output of so many pixels; the catalogue's figure where it was not measured.
+
+    On a `processor` weights stay as they are: its memory is the one in which they would wait.
+    """
     family, model = FAMILIES.get(entry.family), model or ModelSettings()
     found = None if family is None else family.footprint(entry, model.decoder, model.tile)
     if found is None or family is None:
         return entry.memory
-    int8 = model.dtype == AUTO and "int8" in family.capabilities.quantizes
-    return found.stored(weight_format(model.dtype)).minimum(pixels, int8=int8)
+    int8 = model.dtype == AUTO and "int8" in family.capabilities.quantizes and not processor
+    return found.stored(weight_format(model.dtype)).minimum(pixels, int8=int8, offload=not processor)
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:

@@ -96,7 +96,7 @@ class Session:
         self.mask: JobMask | None = None
         self.frames: int | None = None
         self.boundaries: Callable[[], Iterator[SceneFrame]] | None = None  # frames with theirs, where they are known
-        self._selection = pool.select(job.model, job.restore, job.source)
+        self._selection = pool.select(job.model, job.restore, (job.source,))
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
         self.destination = paths.find_destination(job, self._named, self.entry.name)

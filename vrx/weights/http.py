@@ -17,7 +17,8 @@ HEAD_TIMEOUT = (4.0, 8.0, 8.0, 8.0)  # to connect, to read, to write, to get a f
 QUERY_SECONDS = 12.0  # seconds for a query with all its redirects and retries
 MAX_PAGE = 4_000_000  # bytes that are read of a page for people
 READ_SECONDS = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # without a single byte, while a file arrives
-RETRY = "Check the network and run again (downloads resume), or add the file yourself: vrx models import"
+RETRY = "Check the network and run again (downloads resume), or add the file yourself: vrx models import MODEL FILE"
+UNSET = "Unset it to download, or add the file yourself: vrx models import MODEL FILE"
 
 
 class UnavailableError(ModelError):
@@ -64,7 +65,7 @@ def find_exception(module: str, name: str) -> type[Exception] | None:
 def network_errors(what: object, server: str) -> Iterator[None]:
     """Failures of the network, while `what` is requested from `server`, as one clear line.  Raises UnavailableError."""
     if offline():
-        raise UnavailableError(f"{what} is not on this machine, and HF_HUB_OFFLINE is set", "Unset it to download")
+        raise UnavailableError(f"{what} is not on this machine, and HF_HUB_OFFLINE is set", UNSET)
     try:
         yield
     except ModelError:

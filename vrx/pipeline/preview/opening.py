@@ -44,11 +44,11 @@ class Preview:
         self.settings: PreviewSettings = job.preview
         self.job, self.watch, self.pool, self.stack = job, watch, pool, stack
         self._named = None if job.source == "-" else Path(job.source)
-        model = pool.select(job.model, job.restore, job.source).entry.name
+        model = pool.select(job.model, job.restore, (job.source,)).entry.name
         self.files: PreviewFiles = find_files(job, self._named, model)
         self._own = Variant.of(f"{describe(job)}, {model}", job)
         self.variants = self.settings.variants or (self._own,)
-        names = [pool.select(v.model, v.restore, job.source).entry.name for v in self.variants]
+        names = [pool.select(v.model, v.restore, (job.source,)).entry.name for v in self.variants]
         self.models = tuple(dict.fromkeys(names))
         self._stretches: dict[tuple[Fraction, Reading], Stretch] = {}
 
