@@ -1,6 +1,7 @@
 """FastVR at a small size: every length, tiles, sizes, colors, weights in 8 bits, files that do not fit."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vrx.networks.causal_conv import ConvCache
 from vrx.networks.fastvr.autoencoder import FastVae, FastVaeConfig
 from vrx.networks.fastvr.generator import SIGMA
 from vrx.networks.wan.rope import rope
+from vrx.networks.wan.transformer import WanTransformer
 from vrx.settings import ModelSettings, RestoreSettings, Task
 
 CPU = torch.device("cpu")
@@ -281,6 +283,25 @@ def test_tensors_that_do_not_fit_are_named(
         load(copy)
     assert str(copy) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("way", [{}, {"quantized": "int8"}, {"offload": True}, {"dtype": torch.float16}])
+@pytest.mark.parametrize("name", ["blocks.1.ffn.0.weight", BIAS])
+def test_a_weight_that_is_not_finite_is_refused_however_weights_are_stored(
+    name: str, way: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = next(copy / part for part in SHARDS if name in load_file(copy / part))
+    request = BuildRequest(read_folder(copy), ModelSettings(), CPU, torch.float32)
+    for value, refused in ((1e5, False), (torch.inf, True), (torch.nan, True)):  # the first is infinite in float16
+        weight = load_file(path)[name]
+        weight.flatten()[-1] = value
+        change(path, name, weight)
+        if refused:
+            with pytest.raises(ModelError, match=r"tensor blocks\.1\.ffn\.0\.\w+ contains NaN or Inf"):
+                replace(request, **way).load("transformer", WanTransformer)
+        else:
+            replace(request, **way).load("transformer", WanTransformer)
 
 
 def test_files_that_are_missing_or_there_twice_are_named(folder: Path, tmp_path: Path) -> None:

@@ -65,11 +65,10 @@ class RandomComponents(Components):
         """Rows of a prompt, for components that are not networks."""
         return {} if self.family.components[role].network else {role: random_context(self.family)}
 
-    def load(self, role: str, kind: type[Network]) -> Network:
-        """A network of the published size with random weights, on its device."""
-        return self.fill(role, kind, {})
+    def check_values(self, role: str, network: nn.Module) -> None:
+        """They are known."""
 
-    def fill(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
+    def wrap(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
         """A network of the published size with random weights, on its device."""
         config = self.config(role)
         with torch.device("meta"):

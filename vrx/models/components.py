@@ -141,6 +141,16 @@ class Components:
 
     def fill(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
         """A network around the tensors of a role: memory is taken once.  Raises ModelError."""
+        network = self.wrap(role, kind, tensors)
+        self.check_values(role, network)
+        return network
+
+    def check_values(self, role: str, network: nn.Module) -> None:
+        """Refuse weights that are not finite.  Raises ModelError."""
+        checkpoint.check_finite(network.state_dict(), self.where(role))
+
+    def wrap(self, role: str, kind: type[Network], tensors: dict[str, Tensor]) -> Network:
+        """A network around the tensors of a role, of which only names and shapes were looked at.  Raises ModelError."""
         path = self.where(role)
         checkpoint.check_filled(tensors, path)
         with config_errors(path, role):
@@ -153,7 +163,7 @@ class Components:
         checkpoint.check_keys(network, tensors, path)  # before memory is taken
         if any(True for _ in network.buffers()):  # they are computed, not loaded
             network = kind(config)
-        checkpoint.load_into(network, tensors, path, assign=True)
+        network.load_state_dict(tensors, assign=True)
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         return network.eval()

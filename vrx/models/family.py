@@ -27,6 +27,7 @@ from vrx.networks.wan.transformer import WanConfig
 from vrx.settings import Compile, Environment, ModelSettings, RestoreSettings, keep_compiled
 from vrx.weights.catalogue import Entry
 
+CHECKED = ("cpu", "cuda")  # devices on which values are looked at; in float16 finite ones may have become infinite
 COMPILED_FROM = 5000  # frames from which on compiling layers pays: 8 s, for at most 13 ms of 200 (flashvsr, H100)
 
 
@@ -122,8 +123,16 @@ class BuildRequest:
         return Tiling(self.model.tile, self.untiled, self.free)
 
     def load(self, role: str, kind: type[Network]) -> Network:
-        """A component's network, placed.  Raises ModelError."""
-        return self.place(self.components.load(role, kind))
+        """A component's network, placed.  Raises ModelError.
+
+        Values are looked at once they are placed, so that a file is read once, however large it is: a float32 one may
+        be twice as large as all memory.
+        """
+        if self.dtype is torch.float16 or self.device.type not in CHECKED:
+            return self.place(self.components.load(role, kind))
+        network = self.place(self.components.wrap(role, kind, self.components.tensors(role)))
+        self.components.check_values(role, network)
+        return network
 
     def place(self, network: Network) -> Network:
         """A network on the device, in the type and the layout it runs in."""

@@ -254,11 +254,8 @@ def check_keys(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path)
         raise ModelError(f"{path} does not match the network: tensors {'; '.join(parts)}")
 
 
-def load_into(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
-    """Load strictly: every name and shape must agree.  Raises ModelError.
-
-    `assign` puts the tensors themselves into a network on the meta device: memory is taken once.
-    """
+def load_into(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load strictly: every name and shape must agree.  Raises ModelError."""
     check_keys(network, tensors, path)
     check_finite(tensors, path)
-    network.load_state_dict(tensors, assign=assign)
+    network.load_state_dict(tensors)
