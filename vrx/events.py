@@ -55,6 +55,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "hdr10-loss": "HDR10 data is incomplete or cannot be written: encoder, container",
     "inputs-skipped": "contents of a folder or matches of a glob are not restored: count",
     "interlaced": "the source is interlaced: deinterlaced",
+    "interlaced-flags": "frames are marked as interlaced or progressive, and look like the other",
     "interlaced-frames": "some frames are interlaced and stay so: seconds",
     "masks-skipped": "pictures in a folder of masks are results of earlier runs: count",
     "mask-alignment": "which picture of a mask is the first used: masks, first",

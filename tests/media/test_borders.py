@@ -13,7 +13,7 @@ from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.read import Span
 
-NOISE = "noise=alls=16:allf=t"  # of 4.5 levels of deviation
+NOISE = "noise=alls=16:allf=t"  # of 8 levels of deviation
 
 
 def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flower.mp4") -> Path:
@@ -44,10 +44,15 @@ def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flowe
         ("scale=220:180,pad=320:180:100:0", "220:180:100:0"),  # on one side
         ("scale=320:140,pad=320:180", "320:140:0:0"),
         ("scale=320:140,pad=320:180:0:32", "320:140:0:32"),  # on two, of different width
-        (f"scale=220:180,pad=320:180:100:0,{NOISE}", None),  # on one side, and not flat
+        (f"scale=220:180,pad=320:180:100:0,{NOISE}", "220:180:100:0"),  # on one side, with noise
+        ("scale=320:140,pad=320:180,noise=alls=24:allf=t", "320:140:0:0"),  # of 11 levels
+        (f"scale=320:180,geq=lum='if(lt(X,100),16+7*mod(floor(Y/12),2),lum(X,Y))':cb=128:cr=128,{NOISE}", None),
+        ("scale=320:180,geq=lum='if(lt(X,100),14+10*mod(floor(Y/4)+floor(X/4),2),lum(X,Y))':cb=128:cr=128", None),
         ("scale=320:180,drawbox=0:0:100:90:black:fill,drawbox=0:90:60:90:black:fill", None),  # no straight end
         ("scale=320:180,geq=lum='if(lt(X,100),16+7*mod(floor(Y/12),2),lum(X,Y))':cb=128:cr=128", None),  # a dark wall
         ("scale=320:180,geq=lum='if(lt(X,100+Y/16),16,lum(X,Y))':cb=128:cr=128", None),  # nor here
+        ("scale=320:180,geq=lum='if(lt(abs(X-160),90),lum(X,Y),16+7*mod(floor(Y/12),2))':cb=128:cr=128", None),  # walls
+        ("scale=320:180,geq=lum='if(gt(Y,150+20*pow(X/160-1,2)),16,lum(X,Y))':cb=128:cr=128", None),  # hood of a car
         ("scale=320:180,geq=lum='lum(X,Y)*clip((X-60)/60,0.1,1)':cb=128:cr=128", None),  # a shadow that fades
         ("scale=320:180,drawbox=color=black:t=fill", None),
     ],

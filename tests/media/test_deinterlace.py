@@ -184,3 +184,56 @@ def test_pictures_too_small_for_the_filter_are_refused_at_once(tmp_path: Path, p
             with pytest.raises(UsageError, match=rf"pictures of {path.stem} in {pix_fmt} are too small to be deinter"):
                 Reader(path, Span(), lambda note: None, deinterlace=which)
         assert len(frames_of(path, Deinterlace.AUTO)) == 1
+
+
+def write_mixed(path: Path, *kinds: bool) -> Path:
+    """Stretches of a stream, each interlaced or not; the first pictures of each are its key frames."""
+    for number, flagged in enumerate(kinds):
+        part = path.with_name(f"part{number}.ts")
+        if flagged:
+            write_interlaced(part, flagged=True)
+        else:
+            write_progressive(part)
+        with path.open("ab") as file:
+            file.write(part.read_bytes())
+    return path
+
+
+def write_progressive(path: Path) -> None:
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("libx264", rate=25, options={"crf": "6", "bf": "0"})
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = *INTERLACED_SIZE, "yuv444p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(TIMES):
+            frame = av.VideoFrame.from_ndarray(stripes(number), format="rgb24").reformat(format="yuv444p")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+
+
+@pytest.mark.parametrize("kinds", [(False, True, False), (True, False, True)])
+def test_of_a_mixture_only_what_is_interlaced_is_changed(tmp_path: Path, kinds: tuple[bool, ...]) -> None:
+    path = write_mixed(tmp_path / "mixed.ts", *kinds)
+    off, auto, double = (frames_of(path, which) for which in (Deinterlace.OFF, Deinterlace.AUTO, Deinterlace.DOUBLE))
+    assert [f.time for f in auto] == [f.time for f in off]
+    assert [f.time for f in double[::2]] == [f.time for f in off]
+    assert all(before.time < after.time for before, after in pairwise(double))
+    assert len(double) == 2 * len(off) == 2 * len(TIMES) * len(kinds)
+    for number, (old, new) in enumerate(zip(off, auto, strict=True)):
+        flagged = kinds[number // len(TIMES)]
+        assert old.interlaced == flagged
+        if flagged:
+            assert combing(new) < combing(old) / 4
+            assert max(map(combing, double[2 * number : 2 * number + 2])) < combing(old) / 4
+            continue
+        for shown in (new, *double[2 * number : 2 * number + 2]):
+            assert all(np.array_equal(a, b) for a, b in zip(old.planes, shown.planes, strict=True))
+
+
+def test_fields_that_come_later_are_known_at_the_beginning(tmp_path: Path) -> None:
+    for kinds, order in (((False, True, False), "bff"), ((False, False), None), ((True, False), None)):
+        path = write_mixed(tmp_path / f"{len(kinds)}{order}{kinds[0]}.ts", *kinds)
+        with Reader(path, Span(), lambda note: None) as reader:
+            assert reader.later_fields == order
+            assert reader.interlaced == kinds[0]

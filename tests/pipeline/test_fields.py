@@ -97,3 +97,18 @@ def test_fields_that_go_or_cannot_be_tagged_are_said(
     assert reason in done.stderr
     assert "the result is tagged as progressive" in done.stderr
     assert fields(tmp_path / "r.mkv") == (False, "")
+
+
+def test_fields_that_begin_later_are_tagged_and_said(tmp_path: Path, vrx: Command) -> None:
+    source = tmp_path / "a.ts"
+    for number, flags in enumerate(([], ["-flags", "+ilme+ildct"], [])):
+        part = tmp_path / f"{number}.ts"
+        filters = f"testsrc2=size=96x64:rate=25:duration=0.16,setfield={'tff' if flags else 'prog'}"
+        words = ["-y", "-f", "lavfi", "-i", filters, "-c:v", "libx264", "-output_ts_offset", str(0.16 * number)]
+        FFmpegProcess([*words, "-pix_fmt", "yuv420p", *flags, str(part)]).finish()
+        with source.open("ab") as file:
+            file.write(part.read_bytes())
+    done = vrx("inpaint", source, "--box", "8,8,8,8", "-o", "r.mkv", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "a part of the source is interlaced and stays so" in done.stderr
+    assert fields(tmp_path / "r.mkv") == (True, "tff")

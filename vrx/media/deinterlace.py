@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 
 from av.video.frame import VideoFrame
 
@@ -17,8 +17,9 @@ from vrx.media.telecine import check_format, film_rate, undo_telecine
 class Deinterlace(StrEnum):
     """What becomes of interlaced frames.
 
-    OFF: they stay.  AUTO: those flagged as interlaced become whole; ON: all do.  DOUBLE: a frame of each field of all.
-    FILM: the frames of the film that telecine spread over the fields.
+    OFF: they stay.  AUTO: those flagged as interlaced become whole; ON: all do.  DOUBLE: a frame of each field; where
+    some are flagged as interlaced, those that are not are given twice.  FILM: the frames of the film that telecine
+    spread over the fields.
     """
 
     OFF = "off"
@@ -89,3 +90,31 @@ def deinterlace(
             yield from filter_pictures(chain([picture], source), filters, which.divisor, step)
             return
         yield picture
+
+
+def double_flagged(
+    pictures: Iterable[VideoFrame], which: Deinterlace, rate: Fraction, time_base: Fraction
+) -> Iterator[VideoFrame]:
+    """As `deinterlace` with DOUBLE, of a source whose flags tell: those not flagged as interlaced are given twice."""
+    step = max(1, round(1 / (rate * time_base))) if rate else 1
+    for interlaced, run in groupby(with_following(pictures), key=lambda pair: bool(pair[0].interlaced_frame)):
+        if interlaced:
+            yield from deinterlace((picture for picture, _ in run), which, rate, time_base)
+            continue
+        for picture, following in run:
+            begin = picture.pts or 0
+            end = begin + (picture.duration or step) if following is None else following.pts or 0
+            for half in range(which.divisor):
+                copy = picture.reformat(format=picture.format.name) if half else picture
+                copy.pts = begin * which.divisor + half * (end - begin)
+                yield copy
+
+
+def with_following(pictures: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:
+    """Each picture, and the next; None behind the last."""
+    source = iter(pictures)
+    picture = next(source, None)
+    while picture is not None:
+        following = next(source, None)
+        yield picture, following
+        picture = following

@@ -21,11 +21,13 @@ from vrx.media.alpha import any_transparent_frame, has_separate_alpha, has_trans
 from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
-from vrx.media.deinterlace import Deinterlace, check_source, deinterlace
+from vrx.media.deinterlace import Deinterlace, check_source, deinterlace, double_flagged
+from vrx.media.fields import FieldOrder
 from vrx.media.file_types import check_numbered, is_pattern
 from vrx.media.frame import Color, Frame, Kind, Plane
 from vrx.media.frame_side_data import read_hdr10
 from vrx.media.image_sequence import ImageSequence, common_layout, convert_planes, is_truncated_jpeg
+from vrx.media.mixed_fields import find_later_fields
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import count_pictures
 from vrx.media.pixel_formats import extract_planes, layout_from_pix_fmt, merge_color
@@ -39,7 +41,6 @@ from vrx.media.window import Window
 
 logger = logging.getLogger(__name__)
 
-MAX_SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header's duration without a warning
 FILTER_MARGIN = 2  # pictures before the chosen part that filters of fields look at, or may
 DURATION_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "gif"}  # containers that store how long each picture is shown
 
@@ -142,7 +143,8 @@ class Reader:
         self.applied_orientation = UPRIGHT
         shown = Window.of(self._span.crop, turn.size(self.size), turn.layout(self.layout))
         self.window = shown.turned(turn.inverse)
-        if self.interlaced and self._deinterlace is Deinterlace.OFF:
+        stays = self._deinterlace is Deinterlace.OFF and self._span.crop is not None
+        if stays and (self.interlaced or self.later_fields):
             self.window = self.window.on_fields(self.layout)
         self.color = fill_matrix(self.color, self.layout, self.size, self.window.shape)
         self.size = self.window.shape
@@ -228,6 +230,11 @@ class Reader:
         self.applied_orientation, self.orientation = turn, UPRIGHT
 
     @cached_property
+    def later_fields(self) -> FieldOrder | None:
+        """The order of the fields of later pictures, where the first has none, as far as some of them tell."""
+        return None if self.interlaced or self._sequence is not None else find_later_fields(self.info)
+
+    @cached_property
     def timeline(self) -> Timeline | None:
         """The continuous clock of a source whose own runs freely, from all its packets; None for other sources."""
         free = self.info.container in FREE_RUNNING
@@ -306,11 +313,12 @@ class Reader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the span in order of time."""
-        count = 0
+        count, base, which = 0, self.info.video.time_base, self._deinterlace
         if not self._span.start:
             self._go_to_start()
-        base = self.info.video.time_base
-        for picture in deinterlace(self._stamp(), self._deinterlace, self._stored.rate, self._stored.time_base):
+        by_flags = which is Deinterlace.DOUBLE and (self.interlaced or self.later_fields)
+        make_whole = double_flagged if by_flags else deinterlace
+        for picture in make_whole(self._stamp(), which, self._stored.rate, self._stored.time_base):
             time = (picture.pts or 0) * base
             if time - self.origin < self._span.start:
                 continue
@@ -382,17 +390,7 @@ class Reader:
 
     def _check_end(self, end: Fraction) -> None:
         """Warn of damaged packets and of a source that ends before its header's duration."""
-        damaged = self._decoder.damaged
-        if damaged:
-            self._notes.warn("damaged-packets", f"{damaged} damaged packets were skipped", packets=damaged)
-        info = self.info_on_timeline()
-        duration = info.video.duration or info.duration
-        if duration is None or info.still:
-            return
-        first = self.origin
-        if not info.video.duration and "matroska" in info.container:
-            first = min(first, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
-        length = end - first
-        if duration - length > max(MAX_SHORTFALL, 3 / (info.video.rate or 25)):
-            text = f"the video ends at {float(length):.2f} of {float(duration):.2f} s; the file may be truncated"
-            self._notes.warn("source-truncated", text, seconds=float(length), duration=float(duration))
+        if self._decoder.damaged:
+            text = f"{self._decoder.damaged} damaged packets were skipped"
+            self._notes.warn("damaged-packets", text, packets=self._decoder.damaged)
+        self._notes.check_length(self.info_on_timeline(), self.origin, end)

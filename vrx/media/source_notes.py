@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from av.video.frame import VideoFrame
 
 from vrx.events import Note, Notify
+from vrx.media.combing import FlagCheck
 from vrx.media.fields import find_field_order
+from vrx.media.probe import SourceInfo
 from vrx.media.side_data import SideDataKind, frame_side_data_kinds
+
+MAX_SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header's duration without a warning
 
 
 class SourceNotes:
@@ -22,6 +28,18 @@ class SourceNotes:
             self._texts.add(text)
             self._notify(Note(code, f"{self._name}: {text}", facts, "warning"))
 
+    def check_length(self, info: SourceInfo, first: Fraction, end: Fraction) -> None:
+        """Warn of a source whose pictures, from `first` to `end` seconds, end before its header's duration."""
+        duration = info.video.duration or info.duration
+        if duration is None or info.still:
+            return
+        if not info.video.duration and "matroska" in info.container:
+            first = min(first, Fraction(0))  # its duration counts from 0, whenever the first picture is shown
+        length = end - first
+        if duration - length > max(MAX_SHORTFALL, 3 / (info.video.rate or 25)):
+            text = f"the video ends at {float(length):.2f} of {float(duration):.2f} s; the file may be truncated"
+            self.warn("source-truncated", text, seconds=float(length), duration=float(duration))
+
 
 class PictureChanges:
     """Compares the pictures of a file with its first, warns of what changes, and scales what has another size.
@@ -36,6 +54,7 @@ class PictureChanges:
         self.size, self._rotation = (first.width, first.height), rotation
         self.fields = find_field_order(first)
         self.interlaced = self.fields is not None
+        self._flags = FlagCheck()
         self.side_data: set[SideDataKind] | None = None
 
     def check(self, picture: VideoFrame) -> None:
@@ -61,7 +80,10 @@ class PictureChanges:
         return picture if same else picture.reformat(width=width, height=height)
 
     def check_fields(self, picture: VideoFrame) -> None:
-        """Warn of the first interlaced picture, where the source did not begin with one."""
+        """Warn of the first interlaced picture, where the source did not begin with one, and of wrong flags."""
+        doubt = self._flags.add(picture)
+        if doubt is not None:
+            self._notes.warn("interlaced-flags", doubt)
         if picture.interlaced_frame and not self.interlaced:
             self.interlaced = True
             seconds = float(picture.time or 0)

@@ -24,12 +24,13 @@ def deinterlacing(selection: SelectionSettings, task: Task) -> Deinterlace:
 def preserved_fields(job: Job, reader: Reader, size: tuple[int, int]) -> FieldOrder | None:
     """The order of the fields that a result of `size` has: those of an interlaced source whose rows stay as they are.
 
+    Of a source of both kinds that of its first interlaced picture: what is tagged progressive is shown with combing.
     None where there are none, or where they are mixed, as resizing and turning do.
     """
-    order = reader.info.video.interlaced
-    if not order or deinterlacing(job.selection, job.restore.task) is not Deinterlace.OFF:
+    if deinterlacing(job.selection, job.restore.task) is not Deinterlace.OFF:
         return None
-    return FieldOrder(order) if size == reader.size and reader.applied_orientation == UPRIGHT else None
+    order = reader.info.video.interlaced or reader.later_fields
+    return FieldOrder(order) if order and size == reader.size and reader.applied_orientation == UPRIGHT else None
 
 
 def choose_fields(
@@ -41,7 +42,11 @@ def choose_fields(
     """
     rule, layout, size = form
     stays = deinterlacing(job.selection, job.restore.task) is Deinterlace.OFF
-    if not (reader.info.video.interlaced and stays) or rule.name in encoders.STILL_ENCODERS.values():
+    if (
+        not stays
+        or not (reader.info.video.interlaced or reader.later_fields)
+        or rule.name in encoders.STILL_ENCODERS.values()
+    ):
         return None
     order = preserved_fields(job, reader, size)
     reason = "resizing or turning mixes the fields of its frames"

@@ -209,11 +209,13 @@ class Session:
         if cropped is not None:
             self.notify(cropped)
         which = deinterlacing(selection, self.job.restore.task)
-        if self.reader.interlaced and selection.deinterlace == "auto":
-            if which is Deinterlace.OFF:
-                text = f"{self.job.source}: source is interlaced and stays so; to deinterlace: --deinterlace on"
+        if selection.deinterlace == "auto":
+            stays = which is Deinterlace.OFF
+            if stays and (self.reader.interlaced or self.reader.later_fields):
+                kind = "source is interlaced" if self.reader.interlaced else "a part of the source is interlaced"
+                text = f"{self.job.source}: {kind} and stays so; to deinterlace: --deinterlace on"
                 self.notify(Note("interlaced", text, {"deinterlaced": False}, "warning"))
-            else:
+            elif self.reader.interlaced:
                 text = "source is interlaced; deinterlaced first (to keep it interlaced: --deinterlace off)"
                 self.notify(Note("interlaced", text, {"deinterlaced": True}))
 
