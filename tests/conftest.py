@@ -71,16 +71,14 @@ def vrx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command in the test's folder, with caches of its own.
 
     It runs in this process.  With `stdin` or --debug it runs in another: pipes are pipes there, and logging is set
-    up.  With variables of the Hub's client or of Python, which are read once, it is one that starts with them.
+    up.  Variables of the Hub's client or of Python are read once: they have no effect here.
     """
     homes = {"VRX_HOME": str(tmp_path / ".vrx"), "HF_HOME": str(tmp_path / ".hub")}
 
     def run(*words: object, stdin: bytes | None = None, env: dict[str, str] | None = None) -> object:
         arguments = [str(word) for word in words]
+        assert not any(name.startswith(("HF_", "PYTHON")) for name in env or {})
         variables = {**os.environ, "PYTHONPATH": str(ROOT), **homes, **(env or {})}
-        if any(name.startswith(("HF_", "PYTHON")) for name in env or {}):
-            assert stdin is None
-            return run_anew(arguments, tmp_path, variables)
         if stdin is None and "--debug" not in arguments:
             with monkeypatch.context() as patch:
                 patch.chdir(tmp_path)
@@ -90,14 +88,6 @@ def vrx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         return forked.run(arguments, cwd=tmp_path, env=variables, content=stdin, timeout=300)
 
     return run  # type: ignore[return-value]
-
-
-def run_anew(arguments: list[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The command from the start of Python on."""
-    return subprocess.run(
-        [sys.executable, "-m", "vrx", *arguments], cwd=folder, env=variables, timeout=300, check=False,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-    )  # fmt: skip
 
 
 def run_here(arguments: list[str], patch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from tests.models.meta_results import RESULTS, flat
 
 
 class Alive(TorchDispatchMode):
@@ -18,9 +19,9 @@ class Alive(TorchDispatchMode):
         self.references: Counter[int] = Counter()
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = operation(*args, **(kwargs or {}))
-        given = {id(leaf) for leaf in tree_leaves((args, kwargs))}
-        for tensor in tree_leaves(found):
+        found = RESULTS.run(operation, args, kwargs or {})
+        given = {id(leaf) for leaf in flat((args, kwargs))}
+        for tensor in flat(found):
             if isinstance(tensor, torch.Tensor) and tensor.is_meta and id(tensor) not in given:
                 storage = tensor.untyped_storage()
                 self.bytes += storage.nbytes() * (not self.references[storage._cdata])

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.pipeline.jobs import make_job, notes
 from vrx import events
 from vrx.errors import DeviceError, MemoryExhaustedError, VrxError
 from vrx.events import Event
-from vrx.models import loader
+from vrx.models import checkpoints, loader
 from vrx.models.base import AnyStage, RestoredChunk, SceneStart
 from vrx.models.embedded import keep_size, model, upscale
 from vrx.models.registry import FAMILIES
@@ -56,6 +57,19 @@ def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Read]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "SEGMENT_FRAMES", 4)
         return path, restore(make_job(path, folder / "plain.mkv", **LOSSLESS))[0]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Large models at small sizes, by name; each is one file, which loads sooner than those that are published."""
+    folder = tmp_path_factory.mktemp("large")
+
+    @cache
+    def make(name: str) -> Path:
+        checkpoints.convert(getattr(small, name)(folder / name), folder / f"{name}.safetensors")
+        return folder / f"{name}.safetensors"
+
+    return make
 
 
 @pytest.fixture
@@ -241,9 +255,11 @@ def large_job(model: Path, clip: Path, output: Path, **settings: Any) -> Job:
     return replace(job, model=ModelSettings(name=str(model), device="cpu", dtype="fp32", **settings))
 
 
-@pytest.mark.parametrize("name", ["infvsr", "flashvsr"])
-def test_weights_on_the_host_change_nothing(name: str, clip: ClipMaker, tmp_path: Path, fail: Any) -> None:
-    path, model = clip(frames=25, size=(40, 24)), getattr(small, name)(tmp_path / "model")
+@pytest.mark.parametrize(("name", "frames"), [("infvsr", 21), ("flashvsr", 25)])  # two chunks
+def test_weights_on_the_host_change_nothing(
+    name: str, frames: int, large: Callable[[str], Path], clip: ClipMaker, tmp_path: Path, fail: Any
+) -> None:
+    path, model = clip(frames=frames, size=(40, 24)), large(name)
     plain, _ = restore(large_job(model, path, tmp_path / "plain.mkv"))
     fail(at_encode(2, 3))
     found, heard = restore(large_job(model, path, tmp_path / "found.mkv"))
@@ -261,11 +277,16 @@ def test_weights_on_the_host_change_nothing(name: str, clip: ClipMaker, tmp_path
     ids=["auto", "smaller", "off"],
 )
 def test_the_run_ends_with_5_once_nothing_is_left(
-    settings: dict[str, Any], expected: list[str], clip: ClipMaker, tmp_path: Path, fail: Any
+    settings: dict[str, Any],
+    expected: list[str],
+    large: Callable[[str], Path],
+    clip: ClipMaker,
+    tmp_path: Path,
+    fail: Any,
 ) -> None:
     fail(lambda *_: torch.OutOfMemoryError("CUDA out of memory"))
     heard: list[Event] = []
-    job = large_job(small.infvsr(tmp_path / "model"), clip(frames=3, size=(40, 24)), tmp_path / "o.mkv", **settings)
+    job = large_job(large("infvsr"), clip(frames=3, size=(40, 24)), tmp_path / "o.mkv", **settings)
     with pytest.raises(MemoryExhaustedError, match=f"tried: {', '.join(expected)}") as caught:
         Batch([job], heard.append).restore(0)
     assert caught.value.exit_code == 5
@@ -274,9 +295,9 @@ def test_the_run_ends_with_5_once_nothing_is_left(
 
 
 def test_a_model_that_does_not_load_has_its_weights_wait_on_the_host(
-    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    large: Callable[[str], Path], clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, model = clip(frames=3, size=(40, 24)), small.infvsr(tmp_path / "model")
+    path, model = clip(frames=3, size=(40, 24)), large("infvsr")
     plain, _ = restore(large_job(model, path, tmp_path / "plain.mkv"))
     load = loader.load_model
 
@@ -309,9 +330,9 @@ def test_it_can_be_switched_off(clip: ClipMaker, tmp_path: Path, fail: Any, monk
 
 
 @pytest.fixture
-def auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Job]:
+def auto(large: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Job]:
     """Jobs with --model auto on a machine whose GPU would take InfVSR, which is there at a small size."""
-    entry = replace(small_entry(small.infvsr(tmp_path / "model")), name="infvsr")
+    entry = replace(loader.entry_from_path(large("infvsr")), name="infvsr")
     known = catalogue.load_all(FAMILIES) | {"infvsr": entry}
     monkeypatch.setattr(catalogue, "load_all", lambda _: known)
     info = pool.device_info
@@ -325,12 +346,6 @@ def auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Jo
         make_job(source, tmp_path / "o.mkv", restore=RestoreSettings(task=Task.UPSCALE, scale=4), **LOSSLESS),
         model=ModelSettings(device="cpu", dtype="fp32"),
     )
-
-
-def small_entry(folder: Path) -> Any:
-    from vrx.models.loader import entry_from_path
-
-    return entry_from_path(folder)
 
 
 def test_the_next_model_starts_over_and_is_kept_for_the_batch(

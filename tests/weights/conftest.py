@@ -6,14 +6,19 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from tests.conftest import Command, run_here
-from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, serving
+from tests.conftest import run_here
+from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, client_constants, serving
+from vrx.weights import hub as backend
+from vrx.weights import transfer
 
-IN_PROCESS = {"HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE"}  # the client reads them once, into its constants
+CONSTANTS = {"HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE"}  # the client reads them once, into its constants
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Queries and downloads are tried again at once."""
+    monkeypatch.setattr(transfer, "PAUSE", 0.0)
+    monkeypatch.setattr(backend, "QUERY_PAUSE", 0.0)
     with serving() as server:
         server.files[f"{REPO}/x.bin"] = BLOB
         yield server
@@ -21,26 +26,21 @@ def hub() -> Iterator[Hub]:
 
 def configure_client(patch: pytest.MonkeyPatch, home: Path, endpoint: str, offline: bool) -> None:
     """Set the constants that the Hub's client makes of its variables."""
-    patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
-    patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
-    patch.setattr(constants, "ENDPOINT", endpoint)
-    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}")
-    patch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    for name, value in client_constants(home, endpoint, offline).items():
+        patch.setattr(constants, name, value)
 
 
 @pytest.fixture
-def command(vrx: Command, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pull:
+def command(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pull:
     """`vrx` with that server as the Hub; the catalogue's only part is x.bin unless `parts` are given.
 
-    It runs in this process, where the client's constants stand for its variables; a variable that has no
-    constant here needs a child process.
+    It runs in this process, where the client's constants stand for its variables.
     """
 
     def run(*words: object, parts: list[dict[str, object]] | None = None, **env: str) -> object:
         chosen = parts if parts is not None else [{"role": "transformer", "repo": REPO, "path": "x.bin"}]
         own = {"HF_ENDPOINT": hub.address, "VRX_WEIGHTS_FILE": str(catalogue(tmp_path, *chosen)), **env}
-        if {name for name in own if name.startswith("HF_")} - IN_PROCESS:
-            return vrx(*words, env=own)
+        assert {name for name in own if name.startswith("HF_")} <= CONSTANTS
         with monkeypatch.context() as patch:
             patch.chdir(tmp_path)
             home = tmp_path / own.get("HF_HOME", ".hub")

@@ -11,10 +11,20 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.forked import COMMAND
+
 COMMIT = "c" * 40
 REPO = "someone/model"
 BLOB = bytes(range(256)) * 2048  # half a megabyte
 Pull = Callable[..., "subprocess.CompletedProcess[str]"]
+# a command of tests.forked that takes another server for the Hub: the client reads its variables once, on import
+FORKED_COMMAND = f"""\
+import os
+from huggingface_hub import constants
+from tests.weights.hub_server import client_constants
+for name, value in client_constants(os.environ["HF_HOME"], os.environ["HF_ENDPOINT"]).items():
+    setattr(constants, name, value)
+{COMMAND}"""
 
 
 @dataclass
@@ -138,6 +148,17 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.close_connection = True
             self.connection.close()
+
+
+def client_constants(home: str | Path, endpoint: str, offline: bool = False) -> dict[str, object]:
+    """The constants that the Hub's client makes of its variables."""
+    return {
+        "HF_HUB_CACHE": str(Path(home, "hub")),
+        "HF_TOKEN_PATH": str(Path(home, "token")),
+        "ENDPOINT": endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_HUB_OFFLINE": offline,
+    }
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -12,10 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
-from tests.weights.hub_server import BLOB, REPO, Hub, Pull, catalogue, check_repair_and_removal, message, stored
+from tests.forked import Forked
+from tests.weights.hub_server import (
+    BLOB,
+    FORKED_COMMAND,
+    REPO,
+    Hub,
+    Pull,
+    catalogue,
+    check_repair_and_removal,
+    message,
+    stored,
+)  # fmt: skip
 from vrx.errors import ModelError
-from vrx.weights import sharded
+from vrx.weights import sharded, transfer
 
 TRANSFORMER: dict[str, object] = {"role": "transformer", "repo": REPO, "path": "x.bin"}
 OTHER = {"role": "autoencoder", "repo": REPO, "path": "y.bin"}
@@ -57,17 +68,15 @@ def test_sizes_that_only_the_hub_knows_are_announced(command: Pull, hub: Hub) ->
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_pull_at_once_and_keeps_what_came(hub: Hub, command: Pull, tmp_path: Path, number: int) -> None:
     hub.pause = 0.1
-    words = [sys.executable, "-m", "vrx", "models", "pull", "mine"]
-    with subprocess.Popen(
-        words, env=surroundings(hub, tmp_path, TRANSFORMER), stderr=subprocess.PIPE, text=True
-    ) as child:
+    env = surroundings(hub, tmp_path, TRANSFORMER)
+    with Forked(["models", "pull", "mine"], cwd=tmp_path, env=env, program=FORKED_COMMAND) as child:
         growing(tmp_path, 50_000)
         child.send_signal(number)
         begin = time.monotonic()
         errors = child.communicate(timeout=30)[1]
         assert time.monotonic() - begin < 8
     assert child.returncode == 128 + number
-    assert "Traceback" not in errors
+    assert b"Traceback" not in errors
     kept = growing(tmp_path, 50_000)
     hub.pause = 0.0
     if number == signal.SIGTERM:
@@ -81,19 +90,8 @@ def test_a_signal_ends_a_pull_at_once_and_keeps_what_came(hub: Hub, command: Pul
 def test_a_file_that_the_disk_does_not_take_is_no_fault_of_the_network(hub: Hub, tmp_path: Path) -> None:
     env = surroundings(hub, tmp_path, TRANSFORMER)
     limit = 300_000
-
-    def small_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "vrx", "models", "pull", "mine"],
-        env=env,
-        preexec_fn=small_files,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    small_files = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    done = forked.run(["models", "pull", "mine"], cwd=tmp_path, env=env, program=small_files + FORKED_COMMAND)
     assert done.returncode == 4
     assert "cannot write someone/model/x.bin" in message(done)
     assert "Free some space" in message(done)
@@ -102,13 +100,21 @@ def test_a_file_that_the_disk_does_not_take_is_no_fault_of_the_network(hub: Hub,
     assert not list(stored(tmp_path).rglob("*.vrx-lock"))
 
 
-def test_a_server_that_falls_silent_is_given_up(command: Pull, hub: Hub) -> None:
+def test_a_server_that_falls_silent_is_given_up(command: Pull, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "READ_SECONDS", 0.3)
     hub.pause = 3.0
     begin = time.monotonic()
-    done = command("models", "pull", "mine", HF_HUB_DOWNLOAD_TIMEOUT="1")
+    done = command("models", "pull", "mine")
     assert done.returncode == 4
-    assert time.monotonic() - begin < 40
+    assert time.monotonic() - begin < 10
     assert "downloads resume" in message(done)
+    assert sum(method == "GET" for method, _, _ in hub.asked) == transfer.ATTEMPTS
+
+
+def test_silence_lasts_as_long_as_the_hubs_client_would_wait() -> None:
+    code = "from vrx.weights import transfer; print(transfer.READ_SECONDS)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_DOWNLOAD_TIMEOUT": "7"}
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True).stdout == b"7.0\n"
 
 
 def test_a_page_in_place_of_the_file_is_not_kept(command: Pull, hub: Hub, tmp_path: Path) -> None:
