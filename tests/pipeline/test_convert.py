@@ -42,6 +42,19 @@ def test_frames_to_which_nothing_was_done_have_the_samples_of_the_source() -> No
     assert not np.array_equal(result.planes[1], planes[1])  # colors between samples do not come back exactly
 
 
+def test_quantizers_come_with_the_frames_the_padding_and_those_ahead() -> None:
+    planes = tuple(np.full(shape, 90, np.uint8) for shape in ((8, 8), (4, 4), (4, 4)))
+    frames = [
+        Frame(planes, Layout(Kind.YUV, 8, 1, 1), Color(), 0, Fraction(1, 25), quantizer=q) for q in (20, 24, None)
+    ]
+    first, second, ahead = (MaskedFrame(frame, None, Boundary.NONE) for frame in frames)
+    converter = FrameConverter(torch.device("cpu"), OutputFormat(layout=frames[0].layout, color=Color(), scale=1))
+    pixels, _ = converter.to_device(Chunk((first, second), 2, 0, 0, ahead=(ahead,)))
+    assert pixels.quantizers == (20, 24, 24, 24, None)
+    pixels, _ = converter.to_device(Chunk((ahead,), 0, 0, 0))
+    assert pixels.quantizers == ()
+
+
 def test_frames_ahead_are_converted_once_with_their_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     layout, sources, masks = Layout(Kind.YUV, 8, 1, 1), [], []
     for number in range(4):

@@ -41,6 +41,14 @@ def test_one_picture_does_not_hold_many_frames(clip: ClipMaker, tmp_path: Path) 
         pass
 
 
+@pytest.mark.parametrize(("task", "told"), [(Task.UPSCALE, True), (Task.DEBLUR, False)])
+def test_quantizers_are_asked_for_where_they_steer_the_network(clip: ClipMaker, task: Task, told: bool) -> None:
+    source = clip("in.mkv", frames=3, codec="libx264")
+    restore = RestoreSettings(task=task, scale=2 if task is Task.UPSCALE else 1)
+    with open_session(make_job(source, restore=restore)) as session:
+        assert all((frame.quantizer is not None) == told for frame in session.reader.frames())
+
+
 @pytest.mark.parametrize("task", [Task.UPSCALE, Task.INPAINT])
 def test_interlaced_video_is_named_with_what_is_done(clip: ClipMaker, tmp_path: Path, task: Task) -> None:
     write_interlaced(tmp_path / "in.mkv", flagged=True)

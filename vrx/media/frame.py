@@ -70,7 +70,7 @@ class Frame:
     """One picture.
 
     `planes`: [H, W] arrays in the file's own depth, described by `layout`.  `pts` counts `time_base`
-    seconds.
+    seconds.  `quantizer`: how coarsely it was quantized, on the scale of H.264 (0 to 51); None where that is unknown.
     """
 
     planes: tuple[Plane, ...]
@@ -79,6 +79,7 @@ class Frame:
     pts: int
     time_base: Fraction
     interlaced: bool = False
+    quantizer: float | None = None
 
     def __post_init__(self) -> None:
         if len({plane.ndim for plane in self.planes} - {2}):

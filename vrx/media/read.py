@@ -32,6 +32,7 @@ from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
 from vrx.media.picture_metadata import count_pictures
 from vrx.media.pixel_formats import extract_planes, layout_from_pix_fmt, merge_color
 from vrx.media.probe import DEFAULT_RATE, SourceInfo, describe_source, open_input, read_color
+from vrx.media.quantizers import ask_for_quantizers, read_quantizer
 from vrx.media.side_data import SideData, probe_side_data
 from vrx.media.source_notes import PictureChanges, SourceNotes
 from vrx.media.timeline import scan_timeline
@@ -50,7 +51,7 @@ class Span:
     """The part to read: seconds from the first frame, a number of frames, and a stream by its index in the file.
 
     `threads` of the decoder, 0 for as many as it likes.  `fps` of numbered pictures, None for 24.  `crop`: what is read
-    of the displayed pictures.
+    of the displayed pictures.  `quantizers`: frames know theirs, where the decoder tells.
     """
 
     start: Fraction = Fraction(0)
@@ -60,6 +61,7 @@ class Span:
     threads: int = 0
     fps: Fraction | None = None
     crop: Crop | None = None
+    quantizers: bool = False
 
 
 class Reader:
@@ -269,8 +271,8 @@ class Reader:
         first = self._sequence.members[0].path if self._sequence else self._source
         self._container = self._stack.enter_context(open_input(first, self.name))
         self._stream = pick_video(self._container, self.name, self._span.stream)
-        self._stream.thread_type = "AUTO"
-        self._stream.codec_context.thread_count = self._span.threads
+        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", self._span.threads
+        self._tells = self._span.quantizers and ask_for_quantizers(self._stream)
         logger.debug("%s: stream %d decoded with %s", self.name, self._stream.index, self._stream.codec_context.name)
         self._decoder = FrameDecoder(self._container, self._stream, self.name, shifts, self._notes)
         return self._decoder.decode() if self._sequence is None else self._sequence.pictures()
@@ -362,7 +364,8 @@ class Reader:
 
     def _make_frame(self, picture: VideoFrame) -> Frame:
         planes, color, base = self._read_planes(picture), self._read_color(picture), self.info.video.time_base
-        return Frame(planes, self.layout, color, picture.pts or 0, base, bool(picture.interlaced_frame))
+        told = read_quantizer(picture) if self._tells else None
+        return Frame(planes, self.layout, color, picture.pts or 0, base, bool(picture.interlaced_frame), told)
 
     def _read_planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
         """The samples as shown, in the layout of all frames."""

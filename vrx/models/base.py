@@ -102,6 +102,8 @@ class DeviceChunk:
     `last`: no frames of the scene follow, where the schedule has frames ahead: without, that is not known yet.
     `chroma_masks`: [T, 1, H, W], the share of a pixel's chroma that is unknown as it was shared with pixels to fill;
     None where that is what the masks say.  `ahead_masks`, `ahead_chroma_masks`: those of the frames ahead.
+    `quantizers`: how coarsely each of the frames, and of those ahead, was quantized, on the scale of H.264 (0 to 51);
+    None for those whose decoder does not tell.  Empty where none does.
     """
 
     frames: Tensor
@@ -112,6 +114,7 @@ class DeviceChunk:
     ahead_masks: Tensor | None = None
     ahead_chroma_masks: Tensor | None = None
     last: bool = False
+    quantizers: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)

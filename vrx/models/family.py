@@ -64,7 +64,8 @@ class Capabilities:
     steps that it was trained for.  `footprints`: GPU memory, the first that applies.  `tiled_decoders`: with which
     --decoder it can work in tiles.  `offloads`: its weights can wait on the host (`BuildRequest.offload`).
     `quantizes`: the formats in which most of them can be in 8 bits (`BuildRequest.quantized`).  `int8_tasks`: those
-    whose networks multiply in 8 bits on processors, for speed.  `pace`: pixels of output a second on the fastest GPU
+    whose networks multiply in 8 bits on processors, for speed.  `quantizer_tasks`: those that go by what decoders tell
+    of quantizers (`DeviceChunk.quantizers`).  `pace`: pixels of output a second on the fastest GPU
     that was measured; None where it was not.
     """
 
@@ -85,6 +86,7 @@ class Capabilities:
     offloads: bool = False
     quantizes: tuple[WeightFormat, ...] = ()
     int8_tasks: tuple[str, ...] = ()
+    quantizer_tasks: tuple[str, ...] = ()
     pace: float | None = None
 
     @property

@@ -87,6 +87,13 @@ def stack(parts: Iterable[Tensor | None]) -> Tensor | None:
     return torch.stack(found) if found else None
 
 
+def quantizers_of(chunk: Chunk) -> tuple[float | None, ...]:
+    """Of its frames, the padding and the frames ahead; empty where no frame has one."""
+    frames = (*chunk.frames, *[chunk.frames[-1]] * chunk.padding, *chunk.ahead)
+    found = tuple(source.frame.quantizer for source in frames)
+    return found if any(value is not None for value in found) else ()
+
+
 class FrameConverter:
     """Converts a chunk's frames to tensors on a device, and restored tensors to frames of the output format.
 
@@ -119,6 +126,7 @@ class FrameConverter:
             stack(frame.mask for frame in ahead),
             stack(frame.chroma_mask for frame in ahead),
             chunk.last,
+            quantizers_of(chunk),
         )
         return on_device, bypass
 

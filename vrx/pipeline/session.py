@@ -115,6 +115,12 @@ class Session:
         return None if self.destination is None else self.destination.path
 
     @property
+    def reading(self) -> Span:
+        """The part of the source to read, and how."""
+        tells = str(self.job.restore.task) in FAMILIES[self.entry.family].capabilities.quantizer_tasks
+        return replace(select_span(self.job.selection), threads=self.job.model.threads or 0, quantizers=tells)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The number type of the network."""
         return pick_dtype(self.job.model.dtype, self.device)
@@ -222,8 +228,7 @@ class Session:
     def _begin_reading(self, notify: Notify) -> None:
         """Have the source and its mask read from their beginning; `notify` gets what is seen when they are opened."""
         self._reading.close()
-        selection, threads = self.job.selection, self.job.model.threads or 0
-        span = replace(select_span(selection), threads=threads)
+        selection, span = self.job.selection, self.reading
         name = PIPE_NAME if self._named is None else None
         reader = Reader(self.source, span, self.notify, name, deinterlacing(selection, self.job.restore.task))
         self.reader = self._reading.enter_context(reader)

@@ -116,6 +116,17 @@ def test_compression_that_nothing_confirms_is_not_believed(monkeypatch: pytest.M
     assert found > 0.3
 
 
+@pytest.mark.parametrize(("quantizer", "least"), [(10, 0), (16, 0), (29.5, 0.5), (43, 1), (51, 1)])
+def test_compression_is_at_least_what_the_decoder_tells(quantizer: float, least: float) -> None:
+    parts = load_networks(packaged_path("embedded.safetensors"))
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    with torch.inference_mode():
+        plain, found = reader.read(noisy(0)).damage, reader.read(noisy(0), quantizer).damage
+    assert found.told == pytest.approx(least)
+    assert found.compression == pytest.approx(max(plain.compression, least))
+    assert plain.told == 0
+
+
 def test_small_pictures_show_no_noise() -> None:
     parts = tiny_parts()
     reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)

@@ -163,6 +163,34 @@ def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
     assert upscale.weigh_levels(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
 
 
+def test_what_the_decoder_tells_counts_in_full() -> None:
+    levels = torch.tensor([0.2, 0.3, 0.5])
+    assert upscale.weigh_levels(levels, 2, 0.25).tolist() == pytest.approx([0.2, 0.25, 0.0])
+    assert upscale.weigh_levels(levels, 4, 0.25).tolist() == pytest.approx([0.2, 0.3, 0.0])
+    assert upscale.weigh_levels(levels, 4, 0.7).tolist() == pytest.approx([0.2, 0.7, 0.0])
+
+
+def test_quantizers_of_the_frames_that_are_read_are_averaged(shipped: EmbeddedNetworks) -> None:
+    """Those of the frames from the change on, and of those that follow; a network is steered by them."""
+    low = torch.rand(6, 3, 24, 32, generator=torch.Generator().manual_seed(3))
+    reader = DamageReader(shipped.degradation, shipped.blur, shipped.diagnosis)
+    encode = upscale.Encode(2, None, reader, denoise.Denoiser(0.0, 0.0))
+    state = encode.start(SceneStart(0, (24, 32), (48, 64)))
+    with torch.inference_mode():
+        told: tuple[float | None, ...] = (28.0, None, 30.0, 32.0)
+        chunk, state = encode.step(DeviceChunk(low[:2], ahead=low[2:4], quantizers=told), state)
+        assert state.damage is not None
+        assert state.damage.told == pytest.approx((30 - 16) / 27)
+        assert float(chunk.levels[0, 1]) >= (30 - 16) / 27 - 1e-6
+        told = (50.0, 38.0, 34.0, 33.0)
+        chunk, state = encode.step(DeviceChunk(low[:2], None, frozenset({1}), low[2:4], quantizers=told), state)
+        chunk, state = encode.step(DeviceChunk(low[2:4], ahead=low[4:], quantizers=told), state)
+        assert state.damage is not None
+        assert state.damage.told == pytest.approx((38.75 - 16) / 27)
+    assert upscale.mean_quantizer((None, None)) is None
+    assert upscale.mean_quantizer(()) is None
+
+
 @pytest.mark.parametrize(("place", "reads"), [(None, [0]), (0, [0, 2]), (1, [0, 4])])
 def test_damage_is_read_again_where_a_scene_changed(
     shipped: EmbeddedNetworks, place: int | None, reads: list[int]

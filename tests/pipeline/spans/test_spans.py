@@ -16,6 +16,7 @@ from tests.models import small
 from tests.pipeline.jobs import make_job, open_session
 from tests.pipeline.spans.sources import CUTS, FRAMES, KINDS, VARIABLE
 from vrx import api, events
+from vrx.media.frame import Frame
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.source import find_boundaries
 from vrx.pipeline.spans import result
@@ -49,8 +50,13 @@ def spans_of(job: Job, least: int = 16) -> tuple[list[SpanWork], list[tuple[Frac
         frames = list(find_boundaries(session))
         origin, target, opened = session.reader.origin, session.target, session.job
     spans = group_spans(iter(frames), origin, least)
-    seen = [(item.frame.time, item.boundary, b"".join(p.tobytes() for p in item.frame.planes)) for item in frames]
+    seen = [(item.frame.time, item.boundary, content(item.frame)) for item in frames]
     return [SpanWork(job=opened, target=target, span=span) for span in spans], seen
+
+
+def content(frame: Frame) -> bytes:
+    """Its samples, and what its decoder tells of it."""
+    return b"".join(plane.tobytes() for plane in frame.planes) + repr(frame.quantizer).encode()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,9 +69,7 @@ def test_a_span_is_read_as_in_one_pass_over_all(kind: str, clip: ClipMaker) -> N
             session.open()
             found = list(session.read_span())
         expected = seen[work.span.first :][: work.span.frames]
-        assert [(i.frame.time, b"".join(p.tobytes() for p in i.frame.planes)) for i in found] == [
-            (time, planes) for time, _, planes in expected
-        ]
+        assert [(i.frame.time, content(i.frame)) for i in found] == [(time, samples) for time, _, samples in expected]
         assert [i.boundary for i in found][1:] == [boundary for _, boundary, _ in expected][1:]
 
 

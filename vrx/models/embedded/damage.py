@@ -32,6 +32,8 @@ UNMEASURED_NOISE, MEASURED_NOISE = 1.0, 1.5  # levels, and times the measured no
 # times what else tells of compression, up to which it is believed: soft pictures and patterns look compressed, too
 CONFIRMED, OF_BLOCKS = 3.0, 2.0
 APART = 0.8  # of the noise of all colors, that luma has at most where these differ; content is gray, mostly
+# mean quantizers on the scale of H.264 at which compression is 0 and 1: where the enlarging network gains most by it
+FINEST, COARSEST = 16.0, 43.0
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -40,10 +42,11 @@ class SceneDamage:
     """The damage of a scene.
 
     `noise`, `luma_noise`, `chroma_noise`: standard deviations in levels of 255, of red, green and blue, of luma, and
-    of Cb and Cr, as measured.  `compression`: 0 (none, or as weak as QP 17 of H.264) to 1 (QP 37) and a little more.
+    of Cb and Cr, as measured.  `compression`: 0 (none, or as weak as CRF 10 of H.264) to 1 (CRF 37) and a little more.
     `kind` of the blur, one of `kernels.KINDS`, its `width` in pixels (standard deviation along its longer axis) and,
     of a line, its `angle` in radians.  `softness`: how far the picture is as if shrunk and enlarged again, 0 to 1.
     `seen_noise`: the noise as the estimator of compression sees it, which the enlarging network was trained with.
+    `told`: the least compression by what the decoder tells of quantizers, 0 where it does not.
     """
 
     noise: float = 0.0
@@ -55,6 +58,7 @@ class SceneDamage:
     angle: float = 0.0
     softness: float = 0.0
     seen_noise: float = 0.0
+    told: float = 0.0
 
     def levels(self) -> Tensor:
         """The conditions of the enlarging network, [LEVELS]."""
@@ -92,8 +96,10 @@ class DamageReader:
         self._degradation, self._sharpness, self._diagnosis = degradation, sharpness, diagnosis
         self._motion = Motion()
 
-    def read(self, frames: Tensor) -> Examination:
+    def read(self, frames: Tensor, quantizer: float | None = None) -> Examination:
         """The damage of a scene by its first frames [T, 3, H, W] in 0..1, OPENING at most.
+
+        `quantizer`: their mean on the scale of H.264, where the decoder tells.
 
         They are read in windows.  Those with little detail, as a scene is faded in or begins in the dark, are left out
         where others have more; of the rest, numbers are medians, and symptoms, which are logarithms mostly, means.  The
@@ -110,7 +116,10 @@ class DamageReader:
         levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
         colors, luma, chroma, compression, softness, seen = levels
         compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))
-        damage = SceneDamage(colors, luma, chroma, compression, *believed(found), softness=softness, seen_noise=seen)
+        least = 0.0 if quantizer is None else compression_of(quantizer)
+        compression = max(least, compression)
+        kind, width, angle = believed(found)
+        damage = SceneDamage(colors, luma, chroma, compression, kind, width, angle, softness, seen, least)
         return Examination(damage, described[0], starts[told[0]])
 
     def levels(self, frames: Tensor) -> Tensor:
@@ -167,6 +176,11 @@ def agreed(measured: NoiseLevel, seen: float, moving: bool) -> tuple[NoiseLevel,
 def confirmed(diagnosed: float, blockiness: float) -> float:
     """The most compression that is believed, by what was diagnosed and how far blocks show, as a logarithm."""
     return CONFIRMED * (diagnosed + OF_BLOCKS * max(0.0, blockiness))
+
+
+def compression_of(quantizer: float) -> float:
+    """The compression, 0 to 1, of a mean quantizer on the scale of H.264."""
+    return min(1.0, max(0.0, (quantizer - FINEST) / (COARSEST - FINEST)))
 
 
 def believed(found: Diagnosis) -> tuple[int, float, float]:

@@ -174,6 +174,7 @@ FAMILY = Family(
         resumes_in_scene=True,
         needs_gpu=False,
         int8_tasks=(str(Task.UPSCALE),),
+        quantizer_tasks=(str(Task.UPSCALE),),
         footprints=(Footprint(Linear(0.13e9, 240)),),  # upscaling, measured on an H100 (vrx/bench/README.md)
         pace=150e6,
     ),

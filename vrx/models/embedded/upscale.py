@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,8 +31,8 @@ LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damag
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
-def weigh_levels(levels: Tensor, scale: int) -> Tensor:
-    """Estimated damage, weighted by how far to act on it.
+def weigh_levels(levels: Tensor, scale: int, told: float = 0.0) -> Tensor:
+    """Estimated damage, weighted by how far to act on it; at least on the compression that the decoder `told`.
 
     Pictures that are soft by nature are read as resized, so softness is left out.  Those to be enlarged by
     2 often hold weak traces of an encoder that the wanted result has as well; to smooth these away loses more
@@ -41,7 +41,13 @@ def weigh_levels(levels: Tensor, scale: int) -> Tensor:
     noise, compression, softness = levels.unbind()
     if scale == 2:
         compression = compression * (compression / SURE).clamp_max(1)
-    return torch.stack([noise, compression, softness * 0])
+    return torch.stack([noise, compression.clamp_min(told), softness * 0])
+
+
+def mean_quantizer(quantizers: Sequence[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in quantizers if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def scale_levels(levels: Tensor, strength: float) -> Tensor:
@@ -142,7 +148,8 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         changed = 0 if damage is None or state.due else min(chunk.refresh, default=count)
         due = changed == count - 1 and damage is not None and not state.due  # a single frame tells less
         if changed < count and not due:
-            read = self._reader.read(seen[changed : count + following]).damage
+            part = slice(changed, count + following)
+            read = self._reader.read(seen[part], mean_quantizer(chunk.quantizers[part])).damage
             if damage != read:
                 notes, damage, covered = damage_note(read, state.scene.number + 1), read, NOTHING
         assert damage is not None
@@ -183,7 +190,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
-        acted = weigh_levels(damage.levels(), self._scale)
+        acted = weigh_levels(damage.levels(), self._scale, damage.told)
         return (acted if self._strength is None else scale_levels(acted, self._strength))[None]
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:

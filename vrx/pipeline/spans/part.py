@@ -16,7 +16,7 @@ from vrx.pipeline.fields import deinterlacing
 from vrx.pipeline.masking import open_masks
 from vrx.pipeline.output import apply_orientation
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.session import Session, select_span
+from vrx.pipeline.session import Session
 from vrx.pipeline.spans.span import Span, WrongFramesError, add_checksum
 from vrx.scenes.detect import SceneFrame
 from vrx.settings import Job
@@ -69,7 +69,7 @@ class PartSession(Session):
         self._reading.close()
         selection, job = self.job.selection, self.job
         start = Fraction(0) if margin is None else max(Fraction(0), self.span.start - margin)
-        reading = replace(select_span(selection), start=start, end=None, frames=None, threads=job.model.threads or 0)
+        reading = replace(self.reading, start=start, end=None, frames=None)
         reader = Reader(self.source, reading, silent, None, deinterlacing(selection, job.restore.task))
         self.reader = self._reading.enter_context(reader)
         apply_orientation(self.reader, self.output, silent)

@@ -1,0 +1,97 @@
+"""What decoders tell of quantizers, on the scale of H.264."""
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipMaker
+from vrx.media import ffmpeg
+from vrx.media.deinterlace import Deinterlace
+from vrx.media.quantizers import from_step, parse_quantizer
+from vrx.media.read import Reader, Span
+
+ASKED = Span(quantizers=True)
+STEP_16 = 28.07  # steps of 16 levels on the scale of H.264: 6 log2(16 / 0.625)
+
+
+def quantizers_of(path: Path, span: Span = ASKED, fields: Deinterlace = Deinterlace.OFF) -> list[float | None]:
+    with Reader(path, span, lambda _: None, deinterlace=fields) as reader:
+        return [frame.quantizer for frame in reader.frames()]
+
+
+def coded(folder: Path, *words: str, name: str = "a.mkv") -> Path:
+    """16 frames of a moving pattern by an encoder of ffmpeg."""
+    path = folder / name
+    source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-frames:v", "16", "-pix_fmt", "yuv420p"]
+    ffmpeg.FFmpegProcess(["-y", *source, *words, str(path)]).finish()
+    return path
+
+
+def test_h264_tells_the_mean_of_a_picture(tmp_path: Path) -> None:
+    found = quantizers_of(coded(tmp_path, "-c:v", "libx264", "-qp", "30"))
+    assert found[0] == 27  # x264 gives key frames 3 less, and B-frames 2 more
+    assert set(found[1:]) <= {30, 31, 32}
+    assert len(found) == 16
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "mpeg1video", "flv"])
+def test_steps_of_mpeg_are_put_on_the_scale_of_h264(tmp_path: Path, codec: str) -> None:
+    first, *others = quantizers_of(coded(tmp_path, "-c:v", codec, "-q:v", "8"))[:15]  # the last one may be without
+    assert first == pytest.approx(STEP_16, abs=0.01)
+    assert set(others) == {first}
+
+
+def test_they_do_not_depend_on_threads_or_runs(tmp_path: Path) -> None:
+    path = coded(tmp_path, "-c:v", "libx264", "-crf", "28", "-bf", "3")
+    runs = [quantizers_of(path, Span(quantizers=True, threads=threads)) for threads in (1, 4, 4, 4, 0, 0)]
+    assert all(run == runs[0] for run in runs)
+    assert len(set(runs[0])) > 8  # of each picture its own
+
+
+def test_they_survive_deinterlacing_and_a_seek(tmp_path: Path) -> None:
+    path = coded(tmp_path, "-c:v", "libx264", "-qp", "30", "-g", "8")
+    every = quantizers_of(path)
+    assert quantizers_of(path, Span(quantizers=True, start=Fraction(8, 25))) == every[8:]
+    deinterlaced = quantizers_of(path, fields=Deinterlace.ON)
+    assert deinterlaced[0] == 27
+    assert None not in deinterlaced
+
+
+def test_nothing_is_told_where_nobody_asks_or_the_decoder_cannot(clip: ClipMaker, tmp_path: Path) -> None:
+    assert set(quantizers_of(coded(tmp_path, "-c:v", "libx264", "-qp", "30"), Span())) == {None}
+    assert set(quantizers_of(clip())) == {None}
+    assert set(quantizers_of(coded(tmp_path, "-c:v", "libx265", "-x265-params", "log-level=error"))) == {None}
+
+
+def parameters(kind: int, own: int, differences: list[int], size: int = 20) -> bytes:
+    header = struct.pack("=I4xQQii", len(differences), 64, size, kind, own).ljust(64, b"\0")
+    return header + b"".join(struct.pack("=5i", 0, 0, 16, 16, value) for value in differences)
+
+
+def test_the_mean_of_the_blocks_counts() -> None:
+    assert parse_quantizer(parameters(1, 20, [0, 4, 2, 2])) == 22
+    assert parse_quantizer(parameters(2, 0, [16, 16])) == pytest.approx(STEP_16, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        parameters(1, 20, [0, 4])[:-1],  # cut off
+        parameters(1, 20, []),
+        parameters(1, 20, [1], size=0),
+        parameters(1, 20, [1], size=6),
+        parameters(0, 20, [1]),  # VP9, whose scale is another
+    ],
+)
+def test_what_cannot_be_read_is_unknown(data: bytes) -> None:
+    assert parse_quantizer(data) is None
+
+
+def test_steps_begin_with_quantizer_zero() -> None:
+    assert from_step(0.625) == 0
+    assert from_step(0) == 0
+    assert from_step(1.25) == pytest.approx(6)
+    assert from_step(10) == pytest.approx(24)
