@@ -1,6 +1,7 @@
 """The record of a scene's damage: what is read, what is said, and that it survives as numbers."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,15 +117,20 @@ def test_compression_that_nothing_confirms_is_not_believed(monkeypatch: pytest.M
     assert found > 0.3
 
 
-@pytest.mark.parametrize(("quantizer", "least"), [(10, 0), (16, 0), (29.5, 0.5), (43, 1), (51, 1)])
-def test_compression_is_at_least_what_the_decoder_tells(quantizer: float, least: float) -> None:
+@pytest.mark.parametrize(("quantizer", "coded"), [(None, 0), (10, 0), (14, 0), (28, 0.5), (42, 1), (51, 1)])
+def test_what_the_decoder_tells_is_kept_beside_what_pictures_show(quantizer: float | None, coded: float) -> None:
     parts = load_networks(packaged_path("embedded.safetensors"))
     reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
     with torch.inference_mode():
         plain, found = reader.read(noisy(0)).damage, reader.read(noisy(0), quantizer).damage
-    assert found.told == pytest.approx(least)
-    assert found.compression == pytest.approx(max(plain.compression, least))
-    assert plain.told == 0
+    assert found.coded == pytest.approx(coded)
+    assert replace(found, coded=0.0) == plain
+
+
+def test_coding_counts_in_words_and_events() -> None:
+    (note,) = damage_note(SceneDamage(compression=0.2, coded=0.8), 0)
+    assert (note.text, note.facts["compression"]) == ("scene 0: compressed", 0.56)
+    assert describe(SceneDamage(compression=0.8, coded=0.3)) == "heavily compressed"
 
 
 def test_small_pictures_show_no_noise() -> None:

@@ -32,8 +32,9 @@ UNMEASURED_NOISE, MEASURED_NOISE = 1.0, 1.5  # levels, and times the measured no
 # times what else tells of compression, up to which it is believed: soft pictures and patterns look compressed, too
 CONFIRMED, OF_BLOCKS = 3.0, 2.0
 APART = 0.8  # of the noise of all colors, that luma has at most where these differ; content is gray, mostly
-# mean quantizers on the scale of H.264 at which compression is 0 and 1: where the enlarging network gains most by it
-FINEST, COARSEST = 16.0, 43.0
+# mean quantizers on the scale of H.264 at which compression is 0 and 1, where the enlarging network gains most by it,
+# and how far that goes where pictures show less: fine lines on plain ground hardly suffer
+FINEST, COARSEST, BELIEVED = 14.0, 42.0, 0.6
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -42,11 +43,12 @@ class SceneDamage:
     """The damage of a scene.
 
     `noise`, `luma_noise`, `chroma_noise`: standard deviations in levels of 255, of red, green and blue, of luma, and
-    of Cb and Cr, as measured.  `compression`: 0 (none, or as weak as CRF 10 of H.264) to 1 (CRF 37) and a little more.
+    of Cb and Cr, as measured.  `compression`, as pictures show it: 0 (none, or as weak as QP 17 of H.264) to 1 (QP 37)
+    and a little more.
     `kind` of the blur, one of `kernels.KINDS`, its `width` in pixels (standard deviation along its longer axis) and,
     of a line, its `angle` in radians.  `softness`: how far the picture is as if shrunk and enlarged again, 0 to 1.
     `seen_noise`: the noise as the estimator of compression sees it, which the enlarging network was trained with.
-    `told`: the least compression by what the decoder tells of quantizers, 0 where it does not.
+    `coded`: the compression, 0 to 1, by the quantizers that the decoder told; 0 where it did not.
     """
 
     noise: float = 0.0
@@ -58,7 +60,7 @@ class SceneDamage:
     angle: float = 0.0
     softness: float = 0.0
     seen_noise: float = 0.0
-    told: float = 0.0
+    coded: float = 0.0
 
     def levels(self) -> Tensor:
         """The conditions of the enlarging network, [LEVELS]."""
@@ -116,10 +118,9 @@ class DamageReader:
         levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
         colors, luma, chroma, compression, softness, seen = levels
         compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))
-        least = 0.0 if quantizer is None else compression_of(quantizer)
-        compression = max(least, compression)
+        coded = 0.0 if quantizer is None else compression_of(quantizer)
         kind, width, angle = believed(found)
-        damage = SceneDamage(colors, luma, chroma, compression, kind, width, angle, softness, seen, least)
+        damage = SceneDamage(colors, luma, chroma, compression, kind, width, angle, softness, seen, coded)
         return Examination(damage, described[0], starts[told[0]])
 
     def levels(self, frames: Tensor) -> Tensor:
@@ -183,6 +184,11 @@ def compression_of(quantizer: float) -> float:
     return min(1.0, max(0.0, (quantizer - FINEST) / (COARSEST - FINEST)))
 
 
+def raised(seen: float, coded: float) -> float:
+    """The compression to act on, by what pictures show and what is known of their coding."""
+    return seen + BELIEVED * max(0.0, coded - seen)
+
+
 def believed(found: Diagnosis) -> tuple[int, float, float]:
     """Kind, width and angle of a blur that is likely, else those of none."""
     if found.kind == NONE or found.width < LEAST_WIDTH or float(found.chances.max()) < LEAST_CHANCE:
@@ -192,7 +198,8 @@ def believed(found: Diagnosis) -> tuple[int, float, float]:
 
 def describe(damage: SceneDamage) -> str:
     """Damage in words, empty for a clean and sharp picture."""
-    words = [word for least, word in COMPRESSED if damage.compression >= least][:1]
+    compression = raised(damage.compression, damage.coded)
+    words = [word for least, word in COMPRESSED if compression >= least][:1]
     if damage.chroma_noise > max(LEAST_NOISE, COLOR_NOISE * damage.luma_noise):
         words.append(f"color noise {in_levels(damage.chroma_noise)}")
     elif damage.noise >= LEAST_NOISE:
@@ -217,7 +224,7 @@ def damage_note(
         "noise": round(damage.noise, 1),
         "luma_noise": round(damage.luma_noise, 1),
         "chroma_noise": round(damage.chroma_noise, 1),
-        "compression": round(damage.compression, 2),
+        "compression": round(raised(damage.compression, damage.coded), 2),
         "blur": KINDS[damage.kind],
         "sigma": round(damage.width, 2),
         "angle": round(math.degrees(damage.angle) % 180, 1) if damage.kind == LINE else None,
