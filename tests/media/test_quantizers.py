@@ -24,7 +24,7 @@ def quantizers_of(path: Path, span: Span = ASKED, fields: Deinterlace = Deinterl
 def coded(folder: Path, *words: str, name: str = "a.mkv") -> Path:
     """16 frames of a moving pattern by an encoder of ffmpeg."""
     path = folder / name
-    source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-frames:v", "16", "-pix_fmt", "yuv420p"]
+    source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25,format=yuv420p", "-frames:v", "16"]
     ffmpeg.FFmpegProcess(["-y", *source, *words, str(path)]).finish()
     return path
 
@@ -34,6 +34,16 @@ def test_h264_tells_the_mean_of_a_picture(tmp_path: Path) -> None:
     assert found[0] == 27  # x264 gives key frames 3 less, and B-frames 2 more
     assert set(found[1:]) <= {30, 31, 32}
     assert len(found) == 16
+
+
+def test_the_scale_is_that_of_8_bits(tmp_path: Path) -> None:
+    """x264 means the same by a quality of any depth; the step of a quantizer is in levels of the depth."""
+    paths = [
+        coded(tmp_path, "-vf", f"format={name}", "-c:v", "libx264", "-crf", "28", "-bf", "0", name=f"{name}.mkv")
+        for name in ("yuv420p", "yuv420p10")
+    ]
+    eight, ten = (sum(value or 0 for value in quantizers_of(path)) / 16 for path in paths)
+    assert ten == pytest.approx(eight, abs=2)
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "mpeg1video", "flv"])

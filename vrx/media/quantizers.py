@@ -33,12 +33,16 @@ def ask_for_quantizers(stream: VideoStream) -> bool:
 
 
 def read_quantizer(picture: VideoFrame) -> float | None:
-    """The mean quantizer of a picture on the scale of H.264, 0 to 51; None where its decoder does not tell."""
+    """The mean quantizer of a picture on the scale of 8-bit H.264, 0 to 51; None where its decoder does not tell."""
     try:
         found = [bytes(data) for data in cast(Any, picture.side_data) if data.type.name == KIND]
     except ValueError:  # kinds unknown to PyAV are among them
         return None
-    return parse_quantizer(found[0]) if found else None
+    quantizer = parse_quantizer(found[0]) if found else None
+    if quantizer is None:
+        return None
+    # the step of a quantizer is in levels of the picture's own depth
+    return max(0.0, quantizer - DOUBLING * (picture.format.components[0].bits - 8))
 
 
 def parse_quantizer(data: bytes) -> float | None:
