@@ -291,7 +291,7 @@ Codec = Annotated[
     typer.Option(
         metavar="CODEC",
         help="h264, hevc, av1, vp9, prores, dnxhr, ffv1, or a hardware encoder by ffmpeg's name; auto chooses by the "
-        "container and the source: ProRes and DNxHR stay that in MOV, FFV1 in MKV.",
+        "container and the source: ProRes and DNxHR stay that in MOV, and lossless codecs where they fit.",
         rich_help_panel=OUTPUT,
         autocompletion=complete_codecs,
     ),

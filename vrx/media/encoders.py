@@ -100,6 +100,11 @@ ENCODERS: dict[str, EncoderSpec] = {
         extra=("-level", "3", "-slicecrc", "1", "-g", "1"),
         interlaced=(),
     ),
+    "huffyuv": EncoderSpec(name="huffyuv", chroma=("422",), depths=(8,), rgb=(8,), alpha=(("rgb", 8),), even=True),
+    "utvideo": EncoderSpec(
+        name="utvideo", chroma=("420", "422", "444"), depths=(8,), rgb=(8,), alpha=(("rgb", 8),), even=True
+    ),
+    "v210": EncoderSpec(name="v210", chroma=("422",), depths=(10,), even=True),
     "png": EncoderSpec(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "tiff": EncoderSpec(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "mjpeg": EncoderSpec(
@@ -154,6 +159,12 @@ STILL_ENCODERS = {
     ".dpx": "dpx",
 }
 MEZZANINES = {"prores": "prores_ks", "dnxhd": "dnxhd"}  # codecs of editing, by decoder, which a result in MOV keeps
+LOSSLESS = {"ffv1": "FFV1", "ffvhuff": "FFVHuff", "huffyuv": "HuffYUV", "utvideo": "Ut Video", "v210": "v210"}
+LOSSLESS_IN = {  # lossless codecs that a container keeps; others become FFV1 where it is one of them
+    ".mkv": ("ffv1",),
+    ".avi": ("ffv1", "huffyuv", "utvideo"),
+    ".mov": ("v210",),
+}
 X26X_PRESETS = "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo"
 PRESETS = {"libx264": X26X_PRESETS, "libx265": X26X_PRESETS, "libsvtav1": "0 (slow) to 13 (fast)"}  # for --preset
 SLICE_PIXELS = 1 << 22  # of FFV1; ffmpeg refuses slices of somewhat more
@@ -190,6 +201,17 @@ def default_encoder(layout: Layout, suffix: str) -> str:
     if layout.alpha:
         return "prores_ks" if suffix == ".mov" else "ffv1" if suffix == ".mkv" else "libx264"
     return "libx265" if layout.depth > 8 and suffix != ".avi" else "libx264"  # players expect no HEVC in AVI
+
+
+def lossless_encoder(codec: str, layout: Layout, suffix: str, size: tuple[int, int]) -> str | None:
+    """The encoder that keeps what a lossless codec stores in a layout, in a container of a suffix; None for none."""
+    known = LOSSLESS_IN.get(suffix, ()) if codec in LOSSLESS else ()
+    for name in (codec, "ffv1"):
+        if name in known and (takes_odd(ENCODERS[name]) or not (size[0] % 2 or size[1] % 2)):
+            result, lost = choose_layout(layout, ENCODERS[name], size)
+            if not lost and result == layout:
+                return name
+    return None
 
 
 def fits(rule: EncoderSpec, size: tuple[int, int]) -> bool:
@@ -341,6 +363,8 @@ def encoder_pix_fmt(layout: Layout, name: str) -> str:
             ("ffv1", 8, False): "bgr0",
             ("ffv1", 8, True): "bgra",
             ("ffv1", 16, True): "gbrap16le",
+            ("huffyuv", 8, False): "rgb24",
+            ("huffyuv", 8, True): "bgra",
             ("png", 8, False): "rgb24",
             ("png", 8, True): "rgba",
             ("png", 16, False): "rgb48be",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from vrx.errors import OutputError, UsageError
-from vrx.events import Note, Notify
+from vrx.events import Level, Note, Notify
 from vrx.media import data_loss, encoders, hdr10
 from vrx.media.color import output_color
 from vrx.media.dpx import read_dpx_metadata
@@ -202,11 +202,28 @@ def usual_encoder(job: Job, reader: Reader, suffix: str, size: tuple[int, int], 
         if fields and encoders.ENCODERS[kept].interlaced is None:
             kept = "prores_ks"
         return kept if encoders.fits(encoders.ENCODERS[kept], size) else usual
-    if suffix == ".mkv" and codec == "ffv1" and job.output.crf is None and job.output.preset is None:
-        return codec
+    if job.output.crf is None and job.output.preset is None:
+        layout = reader.layout if reader.transparent else replace(reader.layout, alpha=False)
+        lossless = encoders.lossless_encoder(codec, layout, suffix, size)
+        if lossless is not None:
+            return lossless if not fields or encoders.ENCODERS[lossless].interlaced is not None else "ffv1"
+        if suffix == ".mov" and layout.kind is Kind.RGB and layout.depth > 8:
+            return "prores_ks"  # programs that edit open no RGB in HEVC
     if fields and usual == "libx265" and reader.layout.depth in FIELD_DEPTHS:
         return "libx264"  # HEVC does without fields
     return usual
+
+
+def encoder_remark(job: Job, reader: Reader, name: str, suffix: str) -> Iterator[tuple[str, Level]]:
+    """What is said, and how loudly, of an encoder that was chosen for a lossless source, or for deep RGB."""
+    codec, known = reader.info.video.codec, encoders.LOSSLESS
+    if codec in known and name in known:
+        what = f"{known[codec]} {'stays' if name == codec else 'becomes'} {known[name]}"
+        yield f"{what}, lossless; for a smaller file: --codec {'prores' if suffix == '.mov' else 'h264'}", "info"
+    elif codec in known and job.output.crf is None and job.output.preset is None:
+        yield f"{known[codec]} is lossless, and {name} is not; to keep it so: -o NAME.mkv", "warning"
+    elif name == "prores_ks" and reader.layout.kind is Kind.RGB and not reader.layout.alpha:
+        yield f"RGB of {reader.layout.depth} bits becomes ProRes 4444; for a smaller file: --codec hevc", "info"
 
 
 def choose_picture_format(
@@ -222,9 +239,9 @@ def choose_picture_format(
     if name == usual != plain and job.output.codec == "auto":
         text = f"{job.source}: source is interlaced: encoded by {usual}, as {plain} cannot tag fields"
         notify(Note("encoder", text, {"encoder": usual}))
-    if name == "ffv1" == reader.info.video.codec and job.output.codec == "auto":
-        text = f"{job.source}: FFV1 stays FFV1, lossless; for a smaller file: --codec h264"
-        notify(Note("encoder", text, {"encoder": name}))
+    if name == usual and job.output.codec == "auto":
+        for text, level in encoder_remark(job, reader, name, suffix):
+            notify(Note("encoder", f"{job.source}: {text}", {"encoder": name}, level))
     if name not in encoders.ENCODERS:
         trouble = encoder_error(executable(), name, "yuv420p")
         if trouble:

@@ -13,7 +13,7 @@ from pathlib import Path
 from vrx.errors import InputError, OutputError, UsageError
 from vrx.media.animations import is_animation
 from vrx.media.containers import SAME_AS_SOURCE, choose_container
-from vrx.media.encoders import MEZZANINES, STILL_ENCODERS
+from vrx.media.encoders import LOSSLESS, MEZZANINES, STILL_ENCODERS
 from vrx.media.file_types import (
     PATTERN,
     SEQUENCE_RATE,
@@ -71,7 +71,7 @@ def tag(job: Job) -> str:
 
 def default_suffix(source: Path | None, audio: bool = True, stream: int | None = None) -> str:
     """The container of a result without -o: as the source's where it can be written, else MP4 or MKV, or MOV for codecs
-    of editing.
+    of editing, and MKV for lossless ones.
 
     `audio`: whether the result has the source's sound; `stream` which of several videos is
     restored.  The reader reports a source that cannot be opened.
@@ -90,6 +90,8 @@ def default_suffix(source: Path | None, audio: bool = True, stream: int | None =
             video = pick_video(container, str(source), stream)
             if video.codec_context.name in MEZZANINES:
                 return EDITING_SUFFIX
+            if video.codec_context.name in LOSSLESS:
+                return FALLBACK_SUFFIX
             others = other_streams(describe_source(container, str(source), source, video), audio)
     except InputError:
         others = []
