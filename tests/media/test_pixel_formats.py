@@ -1,6 +1,12 @@
+import shlex
+from pathlib import Path
+
+import av
 import pytest
 
+from tests.conftest import Command
 from vrx.errors import InputError
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Color
 from vrx.media.pixel_formats import layout_from_pix_fmt, merge_color
 
@@ -39,3 +45,20 @@ def test_tags_of_a_frame_precede_those_of_the_stream() -> None:
     assert merge_color(Color(), stream, "yuvj420p") == stream
     assert merge_color(Color(), Color(), "yuvj420p") == Color(full_range=True)
     assert merge_color(Color(), Color(), "yuv420p") == Color()
+
+
+def test_linear_light_is_refused_with_a_command_that_converts_it(tmp_path: Path, vrx: Command) -> None:
+    """By what the standard says of sRGB, within what ffmpeg rounds."""
+    words = ["-y", "-f", "lavfi", "-i", "color=0x404040:size=16x16", "-frames:v", "1"]
+    FFmpegProcess([*words, "-pix_fmt", "gbrpf32le", str(tmp_path / "e 1.exr")]).finish()
+    done = vrx("upscale", "e 1.exr")
+    assert done.returncode == 3
+    assert "it holds linear light in floats (gbrpf32le)" in done.stderr
+    command = done.stderr.split("clipped: ")[1].strip()
+    assert command.startswith("ffmpeg -i 'e 1.exr' -vf")
+    FFmpegProcess(["-y", *shlex.split(command)[1:]], folder=tmp_path).finish()
+    linear, converted = (next(av.open(str(tmp_path / name)).decode(video=0)) for name in ("e 1.exr", "e 1.png"))
+    light = float(linear.to_ndarray()[8, 8, 0])
+    assert converted.to_ndarray(format="rgb48le")[8, 8, 0] / 65535 == pytest.approx(
+        1.055 * light ** (1 / 2.4) - 0.055, abs=0.002
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import av
@@ -19,6 +22,8 @@ PLANAR_DEPTHS = {  # what planar formats exist in, by kind and alpha
     (Kind.GRAY, False): (8, 9, 10, 12, 14, 16),
     (Kind.GRAY, True): (8, 16),
 }
+FLOATS = re.compile(r"f(16|32)")
+TO_SRGB = "-vf zscale=tin=linear:t=iec61966-2-1 -pix_fmt rgb48"  # ffmpeg's options from linear light
 BILEVEL_FORMATS = {"monow", "monob"}  # formats of black and white, eight pixels a byte
 
 
@@ -28,6 +33,10 @@ def layout_from_pix_fmt(pix_fmt: str, name: str = "the source") -> Layout:
     Raises InputError for formats that have none (floats, Bayer patterns).
     """
     form = av.VideoFormat(pix_fmt)
+    if FLOATS.search(form.name):
+        source, result = shlex.quote(name), shlex.quote(str(Path(name).with_suffix(".png")))
+        hint = f"Convert it first; what is brighter than white is clipped: ffmpeg -i {source} {TO_SRGB} {result}"
+        raise InputError(f"cannot read {name}: it holds linear light in floats ({pix_fmt})", hint)
     if form.has_palette:
         return Layout(Kind.RGB, 8, alpha=True)
     if form.name in BILEVEL_FORMATS:
