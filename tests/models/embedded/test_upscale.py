@@ -1,5 +1,7 @@
 """Enlarging with the shipped weights: earlier frames help, damage is undone, and a still picture comes to rest."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,12 +11,13 @@ from tests.networks.networks import tiny_parts
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import denoise, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
-from vrx.models.embedded.damage import DamageReader
+from vrx.models.embedded.damage import DamageReader, SceneDamage
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.model import KEEP_SIZE, SCHEDULE, EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded import recurrent
 from vrx.networks.embedded.classical import bicubic
+from vrx.networks.embedded.degradation import NOISE_UNIT
 from vrx.train.degrade import quantize, shrink
 from vrx.weights.hashes import packaged_path
 
@@ -156,18 +159,22 @@ def test_one_frame_at_a_time_in_bands_is_the_same(
     torch.testing.assert_close(banded, usual, atol=2e-5, rtol=0)
 
 
-def test_weak_traces_of_an_encoder_count_less_where_hardly_shrunk() -> None:
-    levels = torch.tensor([0.2, 0.3, 0.5])
-    assert upscale.weigh_levels(levels, 4).tolist() == pytest.approx([0.2, 0.3, 0.0])
-    assert upscale.weigh_levels(levels, 2).tolist() == pytest.approx([0.2, 0.15, 0.0])
-    assert upscale.weigh_levels(levels + 0.5, 2).tolist() == pytest.approx([0.7, 0.8, 0.0])
-
-
-def test_most_of_what_the_decoder_tells_counts_where_pictures_show_less() -> None:
-    levels = torch.tensor([0.2, 0.3, 0.5])
-    assert upscale.weigh_levels(levels, 2, 0.4).tolist() == pytest.approx([0.2, 0.15 + 0.6 * 0.25, 0.0])
-    assert upscale.weigh_levels(levels, 4, 0.4).tolist() == pytest.approx([0.2, 0.3 + 0.6 * 0.1, 0.0])
-    assert upscale.weigh_levels(levels, 4, 0.2).tolist() == pytest.approx([0.2, 0.3, 0.0])
+@pytest.mark.parametrize(
+    ("damage", "scale", "acted"),
+    [
+        (SceneDamage(compression=0.3), 4, 0.3),
+        (SceneDamage(compression=0.3), 2, 0.15),  # weak traces, which what is wanted may have as well
+        (SceneDamage(compression=0.8), 2, 0.8),
+        (SceneDamage(compression=0.3, coded=0.4), 4, 0.3 + 0.6 * 0.1),  # most of what the decoder tells
+        (SceneDamage(compression=0.3, coded=0.4), 2, 0.15 + 0.6 * 0.25),
+        (SceneDamage(compression=0.3, coded=0.2), 4, 0.3),
+        (SceneDamage(luma_noise=1.0, compression=0.3, coded=0.4), 4, 0.3 + 0.8 * 0.1),
+        (SceneDamage(luma_noise=2.0, compression=0.3, coded=0.4), 4, 0.4),  # all of it, where noise hides traces
+    ],
+)
+def test_compression_is_acted_on_as_far_as_it_is_certain(damage: SceneDamage, scale: int, acted: float) -> None:
+    found = upscale.weigh_levels(replace(damage, seen_noise=51.0, softness=0.5), scale)
+    assert found.tolist() == pytest.approx([51.0 / (255 * NOISE_UNIT), acted, 0.0])
 
 
 def test_quantizers_of_the_frames_that_are_read_are_averaged(shipped: EmbeddedNetworks) -> None:
@@ -181,7 +188,7 @@ def test_quantizers_of_the_frames_that_are_read_are_averaged(shipped: EmbeddedNe
         chunk, state = encode.step(DeviceChunk(low[:2], ahead=low[2:4], quantizers=told), state)
         assert state.damage is not None
         assert state.damage.coded == pytest.approx((30 - 14) / 28)
-        acted = upscale.weigh_levels(state.damage.levels(), 2, (30 - 14) / 28)
+        acted = upscale.weigh_levels(state.damage, 2)
         torch.testing.assert_close(chunk.levels[0], acted)
         told = (50.0, 38.0, 34.0, 33.0)
         chunk, state = encode.step(DeviceChunk(low[:2], None, frozenset({1}), low[2:4], quantizers=told), state)

@@ -32,9 +32,11 @@ UNMEASURED_NOISE, MEASURED_NOISE = 1.0, 1.5  # levels, and times the measured no
 # times what else tells of compression, up to which it is believed: soft pictures and patterns look compressed, too
 CONFIRMED, OF_BLOCKS = 3.0, 2.0
 APART = 0.8  # of the noise of all colors, that luma has at most where these differ; content is gray, mostly
-# mean quantizers on the scale of H.264 at which compression is 0 and 1, where the enlarging network gains most by it,
-# and how far that goes where pictures show less: fine lines on plain ground hardly suffer
-FINEST, COARSEST, BELIEVED = 14.0, 42.0, 0.6
+# mean quantizers on the scale of H.264 at which compression is 0 and 1, where the enlarging network gains most by it
+FINEST, COARSEST = 14.0, 42.0
+# how far that goes where pictures show less: fine lines on plain ground hardly suffer; all the way where noise, which
+# hides what an encoder left, has these levels of luma
+BELIEVED, HIDING = 0.6, (0.5, 1.5)
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -67,6 +69,12 @@ class SceneDamage:
         found = torch.tensor([self.seen_noise / (255 * NOISE_UNIT), self.compression, self.softness])
         assert len(found) == LEVELS
         return found
+
+    def raised(self, seen: float) -> float:
+        """The compression to act on, by what pictures show and what is known of their coding."""
+        none, full = HIDING
+        hidden = min(1.0, max(0.0, (self.luma_noise - none) / (full - none)))
+        return seen + (BELIEVED + (1 - BELIEVED) * hidden) * max(0.0, self.coded - seen)
 
     def tensor(self) -> Tensor:
         """All numbers, float64."""
@@ -184,11 +192,6 @@ def compression_of(quantizer: float) -> float:
     return min(1.0, max(0.0, (quantizer - FINEST) / (COARSEST - FINEST)))
 
 
-def raised(seen: float, coded: float) -> float:
-    """The compression to act on, by what pictures show and what is known of their coding."""
-    return seen + BELIEVED * max(0.0, coded - seen)
-
-
 def believed(found: Diagnosis) -> tuple[int, float, float]:
     """Kind, width and angle of a blur that is likely, else those of none."""
     if found.kind == NONE or found.width < LEAST_WIDTH or float(found.chances.max()) < LEAST_CHANCE:
@@ -198,7 +201,7 @@ def believed(found: Diagnosis) -> tuple[int, float, float]:
 
 def describe(damage: SceneDamage) -> str:
     """Damage in words, empty for a clean and sharp picture."""
-    compression = raised(damage.compression, damage.coded)
+    compression = damage.raised(damage.compression)
     words = [word for least, word in COMPRESSED if compression >= least][:1]
     if damage.chroma_noise > max(LEAST_NOISE, COLOR_NOISE * damage.luma_noise):
         words.append(f"color noise {in_levels(damage.chroma_noise)}")
@@ -224,7 +227,7 @@ def damage_note(
         "noise": round(damage.noise, 1),
         "luma_noise": round(damage.luma_noise, 1),
         "chroma_noise": round(damage.chroma_noise, 1),
-        "compression": round(raised(damage.compression, damage.coded), 2),
+        "compression": round(damage.raised(damage.compression), 2),
         "blur": KINDS[damage.kind],
         "sigma": round(damage.width, 2),
         "angle": round(math.degrees(damage.angle) % 180, 1) if damage.kind == LINE else None,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage
-from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note, raised
+from vrx.models.embedded.damage import DamageReader, SceneDamage, damage_note
 from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, Followed, begin_to_follow
 from vrx.models.embedded.guard import EXACT, GuardState, Tolerance, keep_agreeing, tolerance_of
 from vrx.models.embedded.later import NOTHING, Block, Coverage, frames_ahead, make_block
@@ -31,17 +31,17 @@ LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damag
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
-def weigh_levels(levels: Tensor, scale: int, coded: float = 0.0) -> Tensor:
-    """Estimated damage, weighted by how far to act on it.
+def weigh_levels(damage: SceneDamage, scale: int) -> Tensor:
+    """Estimated damage as conditions of the network [LEVELS], weighted by how far to act on it.
 
     Pictures that are soft by nature are read as resized, so softness is left out.  Those to be enlarged by
     2 often hold weak traces of an encoder that the wanted result has as well; to smooth these away loses more
-    than to leave them, but where the pictures' own encoder left them (`coded`, see `SceneDamage`).
+    than to leave them, but where the pictures' own encoder left them (`SceneDamage.coded`).
     """
-    noise, compression, softness = levels.unbind()
+    noise, compression, softness = damage.levels().unbind()
     if scale == 2:
         compression = compression * (compression / SURE).clamp_max(1)
-    return torch.stack([noise, torch.full_like(noise, raised(float(compression), coded)), softness * 0])
+    return torch.stack([noise, torch.full_like(noise, damage.raised(float(compression))), softness * 0])
 
 
 def mean_quantizer(quantizers: Sequence[float | None]) -> float | None:
@@ -190,7 +190,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
 
     def levels(self, damage: SceneDamage) -> Tensor:
         """The network's conditions [1, LEVELS]."""
-        acted = weigh_levels(damage.levels(), self._scale, damage.coded)
+        acted = weigh_levels(damage, self._scale)
         return (acted if self._strength is None else scale_levels(acted, self._strength))[None]
 
     def save(self, state: EncodeState) -> dict[str, Tensor]:
