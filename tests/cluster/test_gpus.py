@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from vrx.cluster import batch as cluster_batch
 from vrx.cluster import connect, join, start
 from vrx.cluster.connect import Node, plan_workers
 from vrx.cluster.gpus import share_gpus
-from vrx.cluster.join import NICENESS, VISIBLE, environment_of_workers
+from vrx.cluster.join import NICENESS, VISIBLE, environment_of_workers, without_services
 from vrx.errors import DeviceError, InputError, UsageError, VrxError
 from vrx.pipeline import devices
 from vrx.pipeline.jobs import JobResult
@@ -174,6 +175,26 @@ def test_workers_have_the_priority_of_a_plain_run(
     assert os.environ.get(NICENESS) == wanted
 
 
+def test_what_serves_many_users_is_started_again_after_a_local_cluster() -> None:
+    def make(**given: object) -> dict[str, object]:
+        return given
+
+    def serve(*_: object, **__: object) -> tuple[str, str]:
+        return "address", "process"
+
+    parameter, services = SimpleNamespace(RayParams=make), SimpleNamespace(start_api_server=serve)
+    ray = SimpleNamespace(_private=SimpleNamespace(parameter=parameter, services=services))
+    with pytest.raises(KeyError), without_services(ray):
+        assert parameter.RayParams(num_cpus=2) == {"num_cpus": 2, "no_monitor": True, "include_log_monitor": False}
+        assert services.start_api_server("host", port=1) == (None, None)
+        raise KeyError
+    assert parameter.RayParams is make
+    assert services.start_api_server is serve
+    for other in (SimpleNamespace(), SimpleNamespace(_private=SimpleNamespace(parameter=SimpleNamespace()))):
+        with without_services(other):
+            pass
+
+
 @needs_ray
 def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
@@ -186,6 +207,9 @@ def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.M
             return os.environ[VISIBLE]
 
     with join.connect("local", ship=False, gpus=(1, 3)):
+        started = set(ray._private.worker._global_node.all_processes)
+        assert started & {"monitor", "dashboard", "log_monitor"} == set()
+        assert {"gcs_server", "raylet"} <= started
         assert [node.gpus for node in connect.find_nodes()] == [2]
         made = ray.remote(Seer).options(num_gpus=1, num_cpus=0)
         actors: list[Any] = [made.remote() for _ in range(2)]

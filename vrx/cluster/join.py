@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from vrx.errors import DeviceError, UsageError
@@ -60,14 +61,14 @@ def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
     here = {"address": "local", "include_dashboard": False} | ({} if ship else {"object_store_memory": LOCAL_STORE})
     try:
         if address == "local":
-            with environment_of_workers(gpus):
+            with environment_of_workers(gpus), without_services(ray):
                 ray.init(**here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
             return "this machine"
         if address == "auto":
             try:
                 ray.init(address="auto", **quiet)
             except ConnectionError:
-                with environment_of_workers():
+                with environment_of_workers(), without_services(ray):
                     ray.init(**here, **quiet)
                 return "this machine (no cluster was found)"
         else:
@@ -103,6 +104,37 @@ def environment_of_workers(gpus: Sequence[int] = ()) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def without_services(ray: Any) -> Iterator[None]:
+    """A node that is started meanwhile has none of what serves many users for long, and takes seconds of a run.
+
+    That is the autoscaler, which also ends late, the server of the dashboard's data, and the reader of logs.  Ray has
+    no settings for them; where its parts have other names, all are started.
+    """
+    private: Any = getattr(ray, "_private", None)
+    parameter: Any = getattr(private, "parameter", None)
+    services: Any = getattr(private, "services", None)
+    with ExitStack() as undo:
+        if hasattr(parameter, "RayParams"):
+            made = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+            undo.enter_context(replaced(parameter, "RayParams", made))
+        if hasattr(services, "start_api_server"):
+            # what it gives where the server cannot be started: its address and its process
+            undo.enter_context(replaced(services, "start_api_server", lambda *_, **__: (None, None)))
+        yield
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """An attribute that is another one meanwhile."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 def knock(address: str) -> None:
