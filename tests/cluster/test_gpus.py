@@ -19,7 +19,7 @@ from vrx.cluster import batch as cluster_batch
 from vrx.cluster import connect, join, start
 from vrx.cluster.connect import Node, plan_workers
 from vrx.cluster.gpus import share_gpus
-from vrx.cluster.join import NICENESS, VISIBLE, environment_of_workers, without_services
+from vrx.cluster.join import NICENESS, VISIBLE, environment_of_workers, start_node, without_services
 from vrx.errors import DeviceError, InputError, UsageError, VrxError
 from vrx.pipeline import devices
 from vrx.pipeline.jobs import JobResult
@@ -193,6 +193,20 @@ def test_what_serves_many_users_is_started_again_after_a_local_cluster() -> None
     for other in (SimpleNamespace(), SimpleNamespace(_private=SimpleNamespace(parameter=SimpleNamespace()))):
         with without_services(other):
             pass
+
+
+def test_a_ray_whose_parts_have_another_form_starts_with_all_services() -> None:
+    def make(**values: object) -> dict[str, object]:
+        if "no_monitor" in values:
+            raise TypeError("got an unexpected keyword argument 'no_monitor'")
+        return values
+
+    made: list[object] = []
+    parameter = SimpleNamespace(RayParams=make)
+    ray = SimpleNamespace(_private=SimpleNamespace(parameter=parameter), shutdown=lambda: made.append("shut down"))
+    ray.init = lambda **options: made.append(parameter.RayParams(**options))
+    start_node(ray, num_cpus=2)
+    assert made == ["shut down", {"num_cpus": 2}]
 
 
 @needs_ray

@@ -61,15 +61,15 @@ def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
     here = {"address": "local", "include_dashboard": False} | ({} if ship else {"object_store_memory": LOCAL_STORE})
     try:
         if address == "local":
-            with environment_of_workers(gpus), without_services(ray):
-                ray.init(**here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
+            with environment_of_workers(gpus):
+                start_node(ray, **here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
             return "this machine"
         if address == "auto":
             try:
                 ray.init(address="auto", **quiet)
             except ConnectionError:
-                with environment_of_workers(), without_services(ray):
-                    ray.init(**here, **quiet)
+                with environment_of_workers():
+                    start_node(ray, **here, **quiet)
                 return "this machine (no cluster was found)"
         else:
             knock(address)
@@ -104,6 +104,17 @@ def environment_of_workers(gpus: Sequence[int] = ()) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def start_node(ray: Any, **options: Any) -> None:
+    """Start a node on this machine, without what a run does not need where this version of Ray can do so."""
+    try:
+        with without_services(ray):
+            ray.init(**options)
+    except (AttributeError, TypeError) as error:  # its private parts have another form
+        logger.debug("Ray starts with all its services: %s", error)
+        ray.shutdown()
+        ray.init(**options)
 
 
 @contextmanager
