@@ -10,7 +10,7 @@ import pytest
 from tests.clips import INTERLACED_SIZE, TIMES, ClipMaker, save_picture, stripes, write_interlaced
 from vrx.errors import UsageError
 from vrx.events import Note
-from vrx.media.deinterlace import Deinterlace
+from vrx.media.deinterlace import Deinterlace, double_flagged
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
 
@@ -237,3 +237,14 @@ def test_fields_that_come_later_are_known_at_the_beginning(tmp_path: Path) -> No
         with Reader(path, Span(), lambda note: None) as reader:
             assert reader.later_fields == order
             assert reader.interlaced == kinds[0]
+
+
+def test_no_field_comes_after_the_next_progressive_picture(tmp_path: Path) -> None:
+    """Joined recordings cut off how long a picture is shown."""
+    path = write_fields(tmp_path / "fields.mkv", 3, "tff")
+    with av.open(str(path)) as box:
+        pictures = [*box.decode(video=0), av.VideoFrame(*INTERLACED_SIZE, "yuv444p")]
+        for picture, pts in zip(pictures, (0, 40, 80, 90), strict=True):
+            picture.pts, picture.duration = pts, 40
+        doubled = [p.pts for p in double_flagged(pictures, Deinterlace.DOUBLE, Fraction(25), Fraction(1, 1000))]
+    assert doubled == [0, 40, 80, 120, 160, 170, 180, 220]

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import Command
 from vrx.media.encoders import ENCODERS, LOSSLESS_IN, encoder_pix_fmt, lossless_encoder
 from vrx.media.ffmpeg import FFmpegProcess
+from vrx.media.fields import find_field_order
 from vrx.media.frame import Kind, Layout
 
 
@@ -77,6 +78,17 @@ def test_other_encoders_are_said(
     assert f"{encoder}," in done.stdout
     assert told in done.stderr
     assert told or "lossless" not in done.stderr
+
+
+def test_v210_with_fields_stays_v210_and_tells_of_them(tmp_path: Path, vrx: Command) -> None:
+    words = ["-y", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=0.3,setfield=tff", "-c:v", "v210"]
+    FFmpegProcess([*words, "-flags", "+ilme+ildct", "-field_order", "tt", str(tmp_path / "a.mov")]).finish()
+    done = vrx("inpaint", "a.mov", "--box", "8,8,4,4", "--device", "cpu", "-o", "r.mov")
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / "r.mov")) as box:
+        picture = next(box.decode(video=0))
+        assert box.streams.video[0].codec_context.name == "v210"
+    assert find_field_order(picture) == "tff"
 
 
 def test_a_lossless_codec_is_kept_where_it_holds_all_there_is() -> None:

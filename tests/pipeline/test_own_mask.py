@@ -49,6 +49,11 @@ def test_a_picture_without_a_mask_of_its_own_gets_no_other_one(tmp_path: Path) -
     assert own_mask(folder / "a.png", "c.jpg") == folder / "a.png"
 
 
+def test_a_single_mask_is_that_of_all_beside_results_of_earlier_runs(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "m.png", "a.inpaint.png", "b.inpaint.png")
+    assert own_mask(folder, "a.png") == folder
+
+
 def test_an_input_is_not_its_own_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = folder_of(tmp_path, "a.png", "a_mask.png")

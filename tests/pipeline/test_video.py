@@ -52,6 +52,11 @@ def test_deep_pixels_become_sixteen_bits(clip: ClipMaker) -> None:
     assert np.asarray(frame, np.float32).dtype == np.float32
 
 
+def test_frames_know_what_their_decoder_tells_for_models_that_go_by_it(clip: ClipMaker) -> None:
+    with VideoReader(clip("in.mkv", frames=3, codec="libx264", options={"qp": "40", "bf": "0"})) as video:
+        assert [frame.quantizer for frame in video] == [37, 40, 40]
+
+
 def test_arrays_take_the_times_of_the_source_s_frames(clip: ClipMaker, tmp_path: Path) -> None:
     source = clip("in.mkv", times=TIMES)
     with VideoReader(source) as video, VideoWriter(tmp_path / "out.mkv", like=video, codec="ffv1") as out:

@@ -95,19 +95,29 @@ def deinterlace(
 def double_flagged(
     pictures: Iterable[VideoFrame], which: Deinterlace, rate: Fraction, time_base: Fraction
 ) -> Iterator[VideoFrame]:
-    """As `deinterlace` with DOUBLE, of a source whose flags tell: those not flagged as interlaced are given twice."""
+    """As `deinterlace` with DOUBLE, of a source whose flags tell: those not flagged as interlaced are given twice.
+
+    That is the same object with another time: use each before the next.
+    """
     step = max(1, round(1 / (rate * time_base))) if rate else 1
     for interlaced, run in groupby(with_following(pictures), key=lambda pair: bool(pair[0].interlaced_frame)):
         if interlaced:
-            yield from deinterlace((picture for picture, _ in run), which, rate, time_base)
+            yield from deinterlace(until_following(run), which, rate, time_base)
             continue
         for picture, following in run:
             begin = picture.pts or 0
             end = begin + (picture.duration or step) if following is None else following.pts or 0
             for half in range(which.divisor):
-                copy = picture.reformat(format=picture.format.name) if half else picture
-                copy.pts = begin * which.divisor + half * (end - begin)
-                yield copy
+                picture.pts = begin * which.divisor + half * (end - begin)
+                yield picture
+
+
+def until_following(pairs: Iterable[tuple[VideoFrame, VideoFrame | None]]) -> Iterator[VideoFrame]:
+    """Pictures that are shown until the next, whatever they tell, so that no field of the last comes after that."""
+    for picture, following in pairs:
+        if following is not None:
+            picture.duration = (following.pts or 0) - (picture.pts or 0)
+        yield picture
 
 
 def with_following(pictures: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:

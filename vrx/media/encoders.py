@@ -104,7 +104,7 @@ ENCODERS: dict[str, EncoderSpec] = {
     "utvideo": EncoderSpec(
         name="utvideo", chroma=("420", "422", "444"), depths=(8,), rgb=(8,), alpha=(("rgb", 8),), even=True
     ),
-    "v210": EncoderSpec(name="v210", chroma=("422",), depths=(10,), even=True),
+    "v210": EncoderSpec(name="v210", chroma=("422",), depths=(10,), even=True, interlaced=()),
     "png": EncoderSpec(name="png", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "tiff": EncoderSpec(name="tiff", chroma=(), depths=(), rgb=(8, 16), gray=(8, 16), alpha=PICTURE_ALPHA),
     "mjpeg": EncoderSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vrx.errors import UsageError
+from vrx.media.earlier_results import results_among_masks
 from vrx.media.file_types import VIDEO_SUFFIXES, is_pattern, is_still
 from vrx.media.masks import pictures_in
 from vrx.pipeline.picture_runs import find_runs
@@ -30,7 +31,7 @@ def own_mask(path: Path, source: str) -> Path:
     for mark in MARKS:
         if stem + mark in named:
             return named[stem + mark]
-    if is_picture and len(pictures) > 1:
+    if is_picture and len(pictures) - len(results_among_masks(pictures)) > 1:
         hint = f"Name it {stem}.png or {stem}.mask.png; for numbered pictures as one video add --sequence"
         raise UsageError(f"the mask folder {path} has no picture named after {Path(source).name}", hint)
     return path

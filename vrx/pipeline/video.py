@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
 from numbers import Integral, Real
@@ -59,7 +60,9 @@ class VideoFrame(Frame):
     @classmethod
     def of(cls, frame: Frame) -> VideoFrame:
         """The same frame, with the methods of this class."""
-        return cls(frame.planes, frame.layout, frame.color, frame.pts, frame.time_base)
+        return cls(
+            frame.planes, frame.layout, frame.color, frame.pts, frame.time_base, frame.interlaced, frame.quantizer
+        )
 
     def to_numpy(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """RGB [H, W, 3]: uint8, or uint16 over its full range where the file has more than 8 bits."""
@@ -113,7 +116,8 @@ class VideoReader:
         self._times: deque[Fraction] | None = None
         self._iterated = self._closed = False
         self._stack = ExitStack()
-        span, notify = select_span(self.selection), make_notifier(str(self.path), on_event)
+        span = replace(select_span(self.selection), quantizers=True)  # so that models give what the command gives
+        notify = make_notifier(str(self.path), on_event)
         self.reader = self._stack.enter_context(Reader(self.path, span, notify, None, Deinterlace(deinterlace)))
         self.reader.make_upright()
 
