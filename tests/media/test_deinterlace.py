@@ -10,7 +10,9 @@ import pytest
 from tests.clips import INTERLACED_SIZE, TIMES, ClipMaker, save_picture, stripes, write_interlaced
 from vrx.errors import UsageError
 from vrx.events import Note
+from vrx.geometry import Crop
 from vrx.media.deinterlace import Deinterlace, double_flagged
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
 
@@ -248,3 +250,21 @@ def test_no_field_comes_after_the_next_progressive_picture(tmp_path: Path) -> No
             picture.pts, picture.duration = pts, 40
         doubled = [p.pts for p in double_flagged(pictures, Deinterlace.DOUBLE, Fraction(25), Fraction(1, 1000))]
     assert doubled == [0, 40, 80, 120, 160, 170, 180, 220]
+
+
+@pytest.mark.parametrize("which", [Deinterlace.OFF, Deinterlace.DOUBLE])
+def test_a_part_of_a_mixture_has_the_frames_that_the_whole_has(tmp_path: Path, which: Deinterlace) -> None:
+    """Also where none of the key frames that are looked at is of the short interlaced beginning."""
+    path, crop = tmp_path / "mixed.ts", Crop(32, 32, 0, 14)
+    for begin, seconds, flags in ((0, 0.16, ["-flags", "+ilme+ildct"]), (0.16, 3, [])):
+        filters = f"testsrc2=size=96x64:rate=25:duration={seconds},setfield={'tff' if flags else 'prog'}"
+        words = ["-c:v", "libx264", "-g", "5", "-pix_fmt", "yuv420p", "-output_ts_offset", str(begin), *flags]
+        FFmpegProcess(["-y", "-f", "lavfi", "-i", filters, *words, str(tmp_path / "part.ts")]).finish()
+        with path.open("ab") as file:
+            file.write((tmp_path / "part.ts").read_bytes())
+    with Reader(path, Span(crop=crop), lambda note: None, deinterlace=which) as reader:
+        whole = {frame.time: frame for frame in reader.frames()}
+    with Reader(path, Span(start=Fraction(2), frames=4, crop=crop), lambda note: None, deinterlace=which) as reader:
+        assert not reader.interlaced
+        for frame in reader.frames():
+            assert np.array_equal(frame.planes[0], whole[frame.time].planes[0])

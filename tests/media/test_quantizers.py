@@ -46,11 +46,18 @@ def test_the_scale_is_that_of_8_bits(tmp_path: Path) -> None:
     assert ten == pytest.approx(eight, abs=2)
 
 
-@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "mpeg1video", "flv"])
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "mpeg1video", "flv", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"])
 def test_steps_of_mpeg_are_put_on_the_scale_of_h264(tmp_path: Path, codec: str) -> None:
     first, *others = quantizers_of(coded(tmp_path, "-c:v", codec, "-q:v", "8"))[:15]  # the last one may be without
     assert first == pytest.approx(STEP_16, abs=0.01)
     assert set(others) == {first}
+
+
+def test_h263_and_lossless_ten_bits_tell(tmp_path: Path) -> None:
+    words = ["-vf", "scale=352:288", "-c:v", "h263", "-q:v", "8"]
+    assert quantizers_of(coded(tmp_path, *words, name="a.avi"))[0] == pytest.approx(STEP_16, abs=0.01)
+    ten = ["-vf", "format=yuv420p10", "-c:v", "libx264", "-qp", "6", "-bf", "0"]
+    assert set(quantizers_of(coded(tmp_path, *ten, name="b.mkv"))) == {0}  # finer than any of 8 bits
 
 
 def test_they_do_not_depend_on_threads_or_runs(tmp_path: Path) -> None:

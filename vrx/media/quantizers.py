@@ -10,12 +10,13 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-TELLING = {"h264", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "h263", "flv"}  # decoders
+MPEG_LIKE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2", "h263", "flv"}
+TELLING = {"h264", *MPEG_LIKE}  # decoders; that of version 3 is called msmpeg4
 KIND = "VIDEO_ENC_PARAMS"  # PyAV's name of this side data
 # FFmpeg's AVVideoEncParams: blocks, where they begin and the bytes of each, the kind of encoder, the picture's own
 # quantizer; each block ends with its difference from that
 HEADER = struct.Struct("=I4xQQii")
-H264, MPEG = 1, 2  # kinds of encoder; of MPEG 1, 2, 4 and H.263 FFmpeg gives steps
+H264, MPEG = 1, 2  # kinds of encoder; of all but H.264 FFmpeg gives steps
 UNIT_STEP, DOUBLING = 0.625, 6  # of H.264: the step of quantizer 0, and after how many it is twice as wide
 
 

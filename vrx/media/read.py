@@ -22,7 +22,7 @@ from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
 from vrx.media.deinterlace import Deinterlace, check_source, deinterlace, double_flagged
-from vrx.media.fields import FieldOrder
+from vrx.media.fields import FieldOrder, find_field_order
 from vrx.media.file_types import check_numbered, is_pattern
 from vrx.media.frame import Color, Frame, Kind, Plane
 from vrx.media.frame_side_data import read_hdr10
@@ -106,11 +106,11 @@ class Reader:
         self._describe_choice(info)
         self._first: VideoFrame = self._decode_first()
         check_source(self._deinterlace, self._first, info.still and self._sequence is None)
-        orientation = read_orientation(self._first)  # H.264 and HEVC store it with some pictures only
-        rotation = self._first.rotation
+        orientation, rotation = read_orientation(self._first), self._first.rotation  # few pictures of H.264 have them
         base = Fraction(self._first.time_base or info.video.time_base)
         self._first_time = (self._first.pts or 0) * base if self._sequence is None else Fraction(0)
         self.info, self._stored = info, info.video
+        self._first_fields = find_field_order(self._first)
         if span.start:
             self._go_to_start()
         self._changes = PictureChanges(self._notes, self._first, rotation, info.video.codec)
@@ -233,8 +233,9 @@ class Reader:
 
     @cached_property
     def later_fields(self) -> FieldOrder | None:
-        """The order of the fields of later pictures, where the first has none, as far as some of them tell."""
-        return None if self.interlaced or self._sequence is not None else find_later_fields(self.info)
+        """The order of the fields of other pictures, earlier ones too, where the first has none; as some tell."""
+        known = self.interlaced or self._sequence is not None
+        return None if known else self._first_fields or find_later_fields(self.info)
 
     @cached_property
     def timeline(self) -> Timeline | None:

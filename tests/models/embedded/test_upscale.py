@@ -195,6 +195,9 @@ def test_quantizers_of_the_frames_that_are_read_are_averaged(shipped: EmbeddedNe
         chunk, state = encode.step(DeviceChunk(low[2:4], ahead=low[4:], quantizers=told), state)
         assert state.damage is not None
         assert state.damage.coded == pytest.approx((38.75 - 14) / 28)
+        chunk, state = encode.step(DeviceChunk(low[:4], None, frozenset({2}), quantizers=told), state)
+        assert state.damage is not None
+        assert state.damage.coded == pytest.approx((33.5 - 14) / 28)
     assert upscale.mean_quantizer((None, None)) is None
     assert upscale.mean_quantizer(()) is None
 
