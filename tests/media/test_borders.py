@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import EXAMPLES
 from vrx.api import probe
-from vrx.media.borders import find_borders, to_luma
+from vrx.media.borders import SPREAD, find_borders, noise_of_dark, to_luma, unevenness
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.frame import Color, Frame, Kind, Layout
 from vrx.media.read import Span
@@ -55,6 +55,7 @@ def film(path: Path, filters: str, *words: str, source: Path = EXAMPLES / "flowe
         ("scale=320:180,geq=lum='if(gt(Y,150+20*pow(X/160-1,2)),16,lum(X,Y))':cb=128:cr=128", None),  # hood of a car
         ("scale=320:180,geq=lum='lum(X,Y)*clip((X-60)/60,0.1,1)':cb=128:cr=128", None),  # a shadow that fades
         ("scale=320:180,drawbox=color=black:t=fill", None),
+        ("scale=320:134,pad=320:180:0:22,drawbox=0:0:120:20:0x060606:fill:enable='between(n,8,10)'", None),  # at times
     ],
 )
 def test_borders_are_found_where_there_are_some(tmp_path: Path, filters: str, crop: str | None) -> None:
@@ -101,3 +102,15 @@ def test_luma_of_rgb_is_of_all_three() -> None:
     planes = tuple(np.full((2, 2), value, np.uint16) for value in (40, 400, 800))
     frame = Frame(planes, Layout(Kind.RGB, 10), Color(), 0, Fraction(1))
     assert to_luma(frame)[0, 0] == pytest.approx((0.299 * 40 + 0.587 * 400 + 0.114 * 800) / 4)
+
+
+def test_noise_is_measured_where_it_is_dark() -> None:
+    generator = np.random.default_rng(1)
+    luma = 120 + generator.normal(0, 20, (64, 256))
+    luma[:, :64] = 14 + generator.normal(0, 3, (64, 64))
+    assert noise_of_dark(luma) == pytest.approx(3, rel=0.1)
+    luma[:, :64] = 16
+    assert noise_of_dark(luma) == 0
+    assert noise_of_dark(luma[:, 64:]) == 0
+    assert noise_of_dark(luma[:, :3]) == 0  # too narrow to tell
+    assert unevenness(generator.normal(0, 5, 100_000)) == pytest.approx(5 * SPREAD, rel=0.03)

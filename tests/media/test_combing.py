@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from tests.conftest import EXAMPLES
 from vrx.events import Note
+from vrx.media.combing import FlagCheck
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.read import Reader, Span
@@ -41,3 +44,27 @@ def test_flags_are_doubted_where_what_moves_says_otherwise(
     found = [note.text for note in notes if note.code == "interlaced-flags"]
     assert len(found) == bool(told)
     assert told in "".join(found)
+
+
+@pytest.mark.parametrize("height", [480, 486, 576, 720, 1080, 1088])
+def test_flags_are_doubted_at_heights_of_interlaced_video(height: int) -> None:
+    rows = np.full((height, 128), 50, np.uint8)
+    rows[::2] = 200
+    check = FlagCheck()
+    found = [check.add(VideoFrame.from_ndarray(rows, format="gray")) for _ in range(20)]
+    told = [number for number, text in enumerate(found) if text is not None]
+    assert told == ([] if height == 720 else [11])  # once, when enough of them agree
+
+
+def test_only_the_beginning_of_a_source_is_looked_at() -> None:
+    check, rows = FlagCheck(), np.full((576, 128), 50, np.uint8)
+    assert {check.add(VideoFrame.from_ndarray(rows, format="gray")) for _ in range(49)} == {None}
+    rows[::2] = 200
+    assert {check.add(VideoFrame.from_ndarray(rows, format="gray")) for _ in range(30)} == {None}
+
+
+def test_noise_is_no_combing() -> None:
+    check, generator = FlagCheck(), np.random.default_rng(1)
+    for _ in range(20):
+        rows = generator.integers(0, 256, (576, 128), dtype=np.uint8)
+        assert check.add(VideoFrame.from_ndarray(rows, format="gray")) is None
