@@ -106,6 +106,9 @@ def test_the_largest_video_of_a_batch_decides_whatever_their_order(
     jobs = [replace(job, model=ModelSettings()) for job in jobs]
     Batch(jobs[order], events.ignore, pool=models)
     assert {models.select(job.model, job.restore, (job.source,)).entry.name for job in jobs} == {"relayvsr"}
+    note = models.exclude(jobs[0].model, jobs[0].restore, jobs[0].source)  # the small one, where it comes first
+    assert note is not None
+    assert note.facts["model"] == "infvsr"
 
 
 @pytest.mark.parametrize(
