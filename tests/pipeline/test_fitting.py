@@ -108,7 +108,7 @@ def test_the_largest_video_of_a_batch_decides_whatever_their_order(
     assert {models.select(job.model, job.restore, (job.source,)).entry.name for job in jobs} == {"relayvsr"}
     note = models.exclude(jobs[0].model, jobs[0].restore, jobs[0].source)  # the small one, where it comes first
     assert note is not None
-    assert note.facts["model"] == "infvsr"
+    assert note.facts["model"] == "recavsr"
 
 
 @pytest.mark.parametrize(
