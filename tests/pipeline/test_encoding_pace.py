@@ -22,7 +22,8 @@ from vrx.pipeline.plan import make_plan
 @pytest.fixture
 def target(clip: ClipMaker, tmp_path: Path) -> Callable[..., Target]:
     def make(suffix: str = ".mp4", pix_fmt: str = "yuv420p") -> Target:
-        with open_session(make_job(clip(frames=2, pix_fmt=pix_fmt), tmp_path / f"out{suffix}")) as opened:
+        source = clip(frames=2, pix_fmt=pix_fmt, codec="libx264" if suffix == ".avi" else "ffv1")
+        with open_session(make_job(source, tmp_path / f"out{suffix}")) as opened:
             return opened.target
 
     return make

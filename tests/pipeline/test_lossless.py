@@ -62,6 +62,7 @@ def test_lossless_sources_stay_lossless(
         ("a.mov", "v210", "yuv422p10le", ["-o", "r.mp4"], "libx265", "to keep it so: -o NAME.mkv"),
         ("a.avi", "ffv1", "yuv420p", ["-o", "r.avi", "--crf", "20"], "libx264", ""),
         ("a.avi", "ffv1", "yuv420p", ["-o", "r.mp4", "--codec", "h264"], "libx264", ""),
+        ("a.mkv", "ffv1", "yuv420p", ["-o", "r_%d.png"], "png", ""),
         ("a1.png", "png", "rgb48be", ["--sequence", "-o", "r.mov"], "prores_ks, yuv444p10le", "cannot hold 16 bits"),
         ("a1.dpx", "dpx", "gbrp10be", ["--sequence", "-o", "r.mov"], "prores_ks, yuv444p10le", "cannot hold RGB"),
         ("a1.dpx", "dpx", "gbrp10be", ["--sequence", "-o", "r.mov", "--crf", "20"], "libx265", ""),

@@ -220,6 +220,8 @@ def encoder_remark(job: Job, reader: Reader, name: str, suffix: str) -> Iterator
     if codec in known and name in known:
         what = f"{known[codec]} {'stays' if name == codec else 'becomes'} {known[name]}"
         yield f"{what}, lossless; for a smaller file: --codec {'prores' if suffix == '.mov' else 'h264'}", "info"
+    elif name in encoders.STILL_ENCODERS.values():  # how well pictures keep colors is said elsewhere
+        return
     elif codec in known and job.output.crf is None and job.output.preset is None:
         yield f"{known[codec]} is lossless, and {name} is not; to keep it so: -o NAME.mkv", "warning"
     elif name == "prores_ks" and reader.layout.kind is Kind.RGB and not reader.layout.alpha:
