@@ -49,6 +49,18 @@ def test_quantizers_are_asked_for_where_they_steer_the_network(clip: ClipMaker, 
         assert all((frame.quantizer is not None) == told for frame in session.reader.frames())
 
 
+def test_a_source_that_is_read_for_its_cuts_alone_does_not_tell_quantizers(clip: ClipMaker) -> None:
+    with open_session(make_job(clip("in.mkv", frames=3, codec="libx264"))) as session:
+        session.skim()
+        assert [frame.quantizer for frame in session.reader.frames()] == [None] * 3
+    with open_session(
+        make_job(clip("in.mkv", frames=3), restore=RestoreSettings(task=Task.DEBLUR, scale=1))
+    ) as session:
+        before = session.reader
+        session.skim()
+        assert session.reader is before  # nothing to gain
+
+
 @pytest.mark.parametrize("task", [Task.UPSCALE, Task.INPAINT])
 def test_interlaced_video_is_named_with_what_is_done(clip: ClipMaker, tmp_path: Path, task: Task) -> None:
     write_interlaced(tmp_path / "in.mkv", flagged=True)

@@ -256,6 +256,7 @@ def spans_of(session: Session) -> list[int]:
     whole = not divisible(session, SEGMENT_FRAMES)
     if whole and session.frames is not None:
         return [session.frames]
+    session.skim()
     lengths = [span.frames for span in group_spans(find_boundaries(session), session.reader.origin, SEGMENT_FRAMES)]
     return [sum(lengths)] if whole else lengths
 

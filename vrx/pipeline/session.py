@@ -99,6 +99,7 @@ class Session:
         self._selection = pool.select(job.model, job.restore, (job.source,))
         self.entry, self.device = self._selection.entry, self._selection.device
         self._named = None if job.source == "-" else Path(job.source)
+        self._skims = False
         self.destination = paths.find_destination(job, self._named, self.entry.name)
         refuse_clashes([(job, self.destination)])
         logger.debug("%s: model %s on %s, result %s", job.source, self.entry.name, self.device, self.output or "-")
@@ -117,8 +118,9 @@ class Session:
     @property
     def reading(self) -> Span:
         """The part of the source to read, and how."""
-        tells = str(self.job.restore.task) in FAMILIES[self.entry.family].capabilities.quantizer_tasks
-        return replace(select_span(self.job.selection), threads=self.job.model.threads or 0, quantizers=tells)
+        steered = str(self.job.restore.task) in FAMILIES[self.entry.family].capabilities.quantizer_tasks
+        told = steered and not self._skims
+        return replace(select_span(self.job.selection), threads=self.job.model.threads or 0, quantizers=told)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -245,6 +247,12 @@ class Session:
         """Read the source and its mask again from the beginning; what was said of them is not said again."""
         self._begin_reading(lambda _: None)
         self.reader.side_data()  # kinds that begin later are still told apart from those of the first frames
+
+    def skim(self) -> None:
+        """From here on read the source for its cuts alone, from its beginning: no frame goes through the model."""
+        if self.reading.quantizers:  # which take decoders that are slower on many cores
+            self._skims = True
+            self.rewind()
 
     def _folder(self) -> Path:
         """A folder for as long as the job is open."""

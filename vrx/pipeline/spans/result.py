@@ -131,6 +131,7 @@ class SpannedResult:
 
     def _find(self, check: Callable[[], object]) -> Iterator[SpanWork]:
         spans: list[Span] = []
+        self.session.skim()
         frames = (item for item in find_boundaries(self.session) if check() is None)
         for span in group_spans(frames, self.session.reader.origin, SEGMENT_FRAMES):
             spans.append(span)
