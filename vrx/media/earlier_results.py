@@ -12,13 +12,13 @@ from vrx.geometry import TargetSize, fit
 from vrx.media.file_types import pattern_of, sequence_stem
 from vrx.media.probe import find_size
 
-# what vrx puts before the suffix of a result; names with a size people use, too, so the pictures must have it
-RESULT = re.compile(
-    r"(?P<source>.+)\.(x\d(\.\d+)?|deblur|inpaint|mask|(w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)))",
-    re.DOTALL,
-)
-PREVIEW_MARK = ".preview"  # and behind that, where it is a preview of one
-RESTORED = re.compile(r".+\.(x\d(\.\d+)?|deblur|inpaint)", re.DOTALL)  # those that nobody gives to masks
+# what vrx puts before the suffix of a result; TASK: that nobody gives to a mask; people use a SIZE, too, so the pictures
+# must have it
+TASK = r"x\d(\.\d+)?|deblur|inpaint"
+SIZE = r"w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)"
+RESULT = re.compile(rf"(?P<source>.+)\.({TASK}|mask|({SIZE}))", re.DOTALL)
+RESTORED = re.compile(rf".+\.({TASK})", re.DOTALL)
+PREVIEW_MARK = ".preview"  # behind these, where it is a preview of one
 
 
 def results_among(files: Mapping[str, Path]) -> set[str]:

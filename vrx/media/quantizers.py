@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any, cast
 
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from vrx.media.frame_side_data import read_frame_side_data
 
 MPEG_LIKE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2", "h263", "flv"}
 TELLING = {"h264", *MPEG_LIKE}  # decoders; that of version 3 is called msmpeg4
@@ -35,11 +36,7 @@ def ask_for_quantizers(stream: VideoStream) -> bool:
 
 def read_quantizer(picture: VideoFrame) -> float | None:
     """The mean quantizer of a picture on the scale of 8-bit H.264, 0 to 51; None where its decoder does not tell."""
-    try:
-        found = [bytes(data) for data in cast(Any, picture.side_data) if data.type.name == KIND]
-    except ValueError:  # kinds unknown to PyAV are among them
-        return None
-    quantizer = parse_quantizer(found[0]) if found else None
+    quantizer = parse_quantizer(read_frame_side_data(picture, "").get(KIND, b""))
     if quantizer is None:
         return None
     # the step of a quantizer is in levels of the picture's own depth
