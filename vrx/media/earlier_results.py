@@ -12,8 +12,8 @@ from vrx.geometry import TargetSize, fit
 from vrx.media.file_types import pattern_of, sequence_stem
 from vrx.media.probe import find_size
 
-# what vrx puts before the suffix of a result; TASK: that nobody gives to a mask; people use a SIZE, too, so the pictures
-# must have it
+# what vrx puts before the suffix of a result; nobody gives a TASK to a mask, but people use a SIZE, too, so the
+# pictures must have it
 TASK = r"x\d(\.\d+)?|deblur|inpaint"
 SIZE = r"w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+)"
 RESULT = re.compile(rf"(?P<source>.+)\.({TASK}|mask|({SIZE}))", re.DOTALL)
