@@ -83,7 +83,7 @@ def run(words: Sequence[str], template: Job, options: RunOptions) -> None:
     with watcher(console, shown, options.json) as watch:
         jobs = api.make_jobs(template, expand(words, template, options, watch), options.needs_rate)
         check_streams(jobs, options)
-        batch = api.batch(jobs, watch, options.batch)
+        batch = api.batch(jobs, planning(watch) if options.dry_run and not options.json else watch, options.batch)
         if options.page is not None:
             batch.check_page(options.page.path)
         shows = len(jobs) > 1 and not options.json and not options.quiet
@@ -129,6 +129,16 @@ def plan(batch: Batch, json: bool) -> tuple[list[Row], int]:
     elif note is not None:
         render.emit_table(("", ""), [("cluster", note.text)])
     return rows, int(batch.exit_code(plans))
+
+
+def planning(watch: events.Watcher) -> events.Watcher:
+    """A watcher without the notes of inputs: their plans show them."""
+
+    def pass_on(event: events.Event) -> None:
+        if not (isinstance(event, events.Noted) and event.input):
+            watch(event)
+
+    return pass_on
 
 
 def check_working_folder() -> None:

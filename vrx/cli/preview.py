@@ -38,7 +38,7 @@ At = Annotated[
         "--at",
         metavar="TIME",
         show_default="chosen by detail, motion and scene",
-        help="A place to show: seconds (12.5) or HH:MM:SS; may be repeated.",
+        help="A place to show: seconds (12.5) or HH:MM:SS; may be repeated. The picture shows its first frame.",
         rich_help_panel=PREVIEW,
     ),
 ]

@@ -57,7 +57,7 @@ def make_plan(session: Session) -> Plan:
     files = ", ".join(part.path for part in store.required_parts(entry, optional_roles(entry, session.job.model)))
     needed, least, free = memory_needed(session), least_memory(session), memory.free_of(session.device)
     warning = short_note(least, free, session) if needs_gpu(entry) else memory.note(needed, session.device)
-    notes = [*session.warnings, session.encoder_remark, warning, missing_files_note(entry, session.job.model)]
+    notes = [*(note.text for note in session.notes), warning, missing_files_note(entry, session.job.model)]
     return Plan(
         source=session.job.source,
         output=str(target.path) if target.path else "standard output",

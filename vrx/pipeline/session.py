@@ -73,7 +73,7 @@ class Session:
     """A job: its model and the name of its result at once, its source and all else after `open`.
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
-    are to be found; `destination` None for standard output; `warnings` the texts of all warnings so far.
+    are to be found; `destination` None for standard output; `notes` are all so far but details.
     `run_part` where the job is a part of a run.
     Raises UsageError where the result would replace something that the job reads.
     """
@@ -91,7 +91,7 @@ class Session:
         self.deadline, self.trace = conduct.deadline, conduct.trace
         self._stack = ExitStack()
         self._reading = self._stack.enter_context(ExitStack())  # the source and its mask
-        self.warnings: list[str] = []
+        self.notes: list[Note] = []
         self.encoder_remark = ""  # why the encoder is not the usual one
         self.mask: JobMask | None = None
         self.frames: int | None = None
@@ -260,10 +260,10 @@ class Session:
 
     def notify(self, note: Note) -> None:
         """Pass a note on; the same warning once."""
-        if note.level == "warning":
-            if note.text in self.warnings:
-                return
-            self.warnings.append(note.text)
+        if note.level == "warning" and any(note.text == before.text for before in self.notes):
+            return
+        if note.level != events.DETAIL:
+            self.notes.append(note)
         self.trace.mark(note.text, code=note.code)
         self.watch(events.Noted.of(self.job.source, note))
 

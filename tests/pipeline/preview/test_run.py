@@ -186,6 +186,18 @@ def test_the_picture_is_a_frame_of_the_clip(clip: ClipMaker) -> None:
     assert min(apart) < 2
 
 
+def test_the_picture_shows_the_time_that_is_named(tmp_path: Path) -> None:
+    """And not a later frame that differs more from its source: flat pictures stay what they are."""
+    for number in range(3):
+        pixels = np.full((24, 32, 3), 90, np.uint8)
+        pixels[:, ::2] += 80 * (number == 2)
+        save_picture(tmp_path / f"f_{number}.png", pixels, "rgb24")
+    result = make(preview_job(tmp_path / "f_%d.png", at=[0], length=Fraction(3, 24)))
+    sheet, frames = read(result.path).frames[0].astype(int), read(result.clip).frames.astype(int)
+    first, _, last = (np.abs(frame - sheet[: len(frame)]).mean() for frame in frames)
+    assert first < 2 < last
+
+
 def test_times_of_varying_rates_stay(clip: ClipMaker) -> None:
     times = [0, 40, 80, 200, 240, 280, 410]
     result = make(preview_job(clip("in.mkv", times=times), at=[2 * TICK], length=Fraction(2, 10)))
@@ -360,6 +372,9 @@ def test_a_plan_says_what_will_be_restored(clip: ClipMaker, tmp_path: Path) -> N
     assert found.output == f"{tmp_path / 'in.x2.preview.png'} and {tmp_path / 'in.x2.preview.mp4'}"
     assert (found.frames, found.source_size, found.target_size) == (16, (32, 24), (64, 48))
     assert found.action == "write"
+    # the source is FFV1, which a run would tell to stay so; a preview is written as it always is
+    assert (found.encoder, found.container) == ("libx264", "mp4")
+    assert found.notes == ("shows 0:00:00.080", "shows 0:00:00.400")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
     (tmp_path / "in.x2.preview.png").write_text("mine")
     assert plan(job, events.ignore, ModelPool()).action == "refuse"

@@ -6,9 +6,17 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from vrx import events
-from vrx.events import Event, Watcher
+from vrx.events import Event, Note, Watcher
 
-OF_RESULTS = ("-loss", "encoder", "container-chosen", "stage-seconds", "mask-alignment")  # ends of codes
+OF_RESULTS = (  # ends of codes
+    *("-loss", "encoder", "encoder-chosen", "setting-unused", "container-chosen"),
+    *("stage-seconds", "mask-alignment"),
+)
+
+
+def is_of_results(note: Note | events.Noted) -> bool:
+    """Whether a note is about how a result is written, which a preview is not."""
+    return note.code.endswith(OF_RESULTS)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class PreviewProgress:
         if "scene" in facts:  # its number is that of the place's run
             text = f"{self._place}: " + text.removeprefix(f"scene {facts['scene']}: ")
             facts["scene"] = None
-        if not note.code.endswith(OF_RESULTS) and text not in self._texts:
+        if not is_of_results(note) and text not in self._texts:
             self._texts.add(text)
             self._send(replace(note, text=text, facts=facts))
 

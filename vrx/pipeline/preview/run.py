@@ -20,12 +20,13 @@ from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.compose import Clip, Composer, RestoredPlace
 from vrx.pipeline.preview.naming import PreviewFiles
 from vrx.pipeline.preview.opening import Part, Preview, describe
-from vrx.pipeline.preview.progress import PreviewProgress, Work
+from vrx.pipeline.preview.progress import PreviewProgress, Work, is_of_results
 from vrx.pipeline.preview.stretch import LEAD
 from vrx.pipeline.resume.workspace import claim
 from vrx.pipeline.run import execute
 from vrx.pipeline.screen import HDR
 from vrx.pipeline.session import RunPart, Session
+from vrx.pipeline.video import make_plain_target
 from vrx.previews import Variant
 from vrx.scenes.cut_list import read_cuts
 from vrx.settings import Job, OutputSettings, format_time
@@ -119,18 +120,25 @@ def plan(job: Job, watch: Watcher, pool: ModelPool) -> Plan:
         found.open()
         parts = found.parts()
         variant = found.variants[0]
-        output = replace(variant.output, path=str(found.folder / found.files.result), overwrite=True)
+        output = replace(variant.output, path=str(found.folder / found.files.result), audio=False, overwrite=True)
         first = replace(job, source=str(found.source.path), model=variant.model, restore=variant.restore, output=output)
         with Session(first, events.ignore, pool) as session:
             session.open()
+            session.notes = [note for note in session.notes if not is_of_results(note)]
             complete = make_plan(session)
         frames = sum(part.stretch.frames for row in parts for part in row)
         each = None if not complete.seconds or not complete.frames else complete.seconds / complete.frames
         shown = [] if found.source.single else [f"shows {format_time(row[0].stretch.time)}" for row in parts]
+        size = (2, 2)  # sheets have even sides, whatever the source's
+        written = make_plain_target(found.files.all[-1].path, OutputSettings(), size, found.source.rate)
         return replace(
             complete,
             source=job.source,
             output=" and ".join(str(file.path) for file in found.files.all),
+            encoder=written.rule.name,
+            preset=written.rule.preset,
+            pix_fmt=written.layout.pix_fmt,
+            container=written.container,
             model=", ".join(found.models),
             frames=frames,
             seconds=None if each is None else each * frames,
@@ -255,8 +263,9 @@ def write(found: Preview, composer: Composer, shown: list[RestoredPlace]) -> Non
             clip = stack.enter_context(Clip(found.files.clip.path, found.source, size, overwrite))
         for each in shown:
             place, best = composer.search(each)
-            for number, time, sheet in composer.draw(each, place, None if clip is not None else best):
-                if number == best:
+            drawn = 0 if found.settings.at else best  # what the user named is shown, whatever differs more
+            for number, time, sheet in composer.draw(each, place, None if clip is not None else drawn):
+                if number == drawn:
                     sheets.append(sheet)
                 if clip is not None:
                     clip.write(sheet, time - each.time)
