@@ -16,6 +16,7 @@ OUT_OF_MEMORY = (  # messages of torch, CUDA's libraries, oneDNN, C++, OpenCV, t
     *("cublas_status_not_initialized", "cudnn_status_not_initialized", "unable to find an engine to execute"),
     "unable to find a valid cudnn algorithm",
 )
+SMALLER = "Use a smaller video or --scale, or a machine with more memory"  # where memory is short
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -190,12 +191,13 @@ def resource_errors(device: str = "") -> Iterator[None]:
         raise
 
 
-def exhausted(device: str, tried: Sequence[str] = ()) -> MemoryExhaustedError:
-    """The error for a device, or without a name the machine, that ran out of memory; `tried`: what did not help."""
+def exhausted(device: str, tried: Sequence[str] = (), hint: str = SMALLER) -> MemoryExhaustedError:
+    """The error for a device, or without a name the machine, that ran out of memory; `tried`: what did not help.
+
+    `hint`: what to do on a processor.
+    """
     after = f" (tried: {', '.join(tried)})" if tried else ""
     if device.startswith("cuda"):
-        hint = "Use --device cpu, or --model embedded; large models also take --tile 512 and --decoder tiny"
-        return MemoryExhaustedError(f"{device} ran out of memory{after}", hint)
-    return MemoryExhaustedError(
-        f"out of memory{after}", "Use a smaller video or --scale, or a machine with more memory"
-    )
+        other = "Use --device cpu, or --model embedded; large models also take --tile 512 and --decoder tiny"
+        return MemoryExhaustedError(f"{device} ran out of memory{after}", other)
+    return MemoryExhaustedError(f"out of memory{after}", hint)

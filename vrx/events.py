@@ -61,6 +61,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "masks-skipped": "pictures in a folder of masks are results of earlier runs: count",
     "memory-fallback": "memory ran out, and the run continues in a way that takes less: step",
     "memory-in-pieces": "memory of a GPU cannot grow in segments, so that large results may lack it sooner",
+    "memory-short": "the memory of a processor may not be enough: bytes (that the run takes)",
     "metadata-loss": "metadata that pictures or the container cannot hold: container",
     "model-fallback": "a model that was chosen does not fit the memory, and the next one is taken: model, device",
     "model-ready": "vrx models pull is done with a model: files",

@@ -24,7 +24,7 @@ from vrx.models.base import AnyStage, RestoredChunk, SceneStart
 from vrx.models.embedded import keep_size, model, upscale
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import StageRunner
-from vrx.pipeline import devices, executor, fallback, pool
+from vrx.pipeline import devices, executor, fallback, pool, ways
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.resume import writer
@@ -252,9 +252,16 @@ def test_masks_are_read_again_with_the_frames(clip: ClipMaker, tmp_path: Path, f
 
 def large_job(model: Path, clip: Path, output: Path, **settings: Any) -> Job:
     job = make_job(clip, output, restore=RestoreSettings(task=Task.UPSCALE, scale=4), **LOSSLESS)
-    return replace(job, model=ModelSettings(name=str(model), device="cpu", dtype="fp32", **settings))
+    return replace(job, model=ModelSettings(**{"name": str(model), "device": "cpu", "dtype": "fp32", **settings}))
 
 
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor counts as a device with memory of its own, as a GPU has."""
+    monkeypatch.setattr(ways, "HOSTS", frozenset())
+
+
+@pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(("name", "frames"), [("infvsr", 21), ("flashvsr", 25)])  # two chunks
 def test_weights_on_the_host_change_nothing(
     name: str, frames: int, large: Callable[[str], Path], clip: ClipMaker, tmp_path: Path, fail: Any
@@ -270,9 +277,9 @@ def test_weights_on_the_host_change_nothing(
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, ["one stage at a time", "weights on the host", "tiles of 1024", "tiles of 512", "tiles of 256"]),
-        ({"tile": "512"}, ["one stage at a time", "weights on the host", "tiles of 256"]),
-        ({"tile": "off"}, ["one stage at a time", "weights on the host"]),
+        ({}, ["one stage at a time", "tiles of 1024", "tiles of 512", "tiles of 256"]),
+        ({"tile": "512"}, ["one stage at a time", "tiles of 256"]),
+        ({"tile": "off", "dtype": "fp8"}, ["one stage at a time"]),
     ],
     ids=["auto", "smaller", "off"],
 )
@@ -284,16 +291,31 @@ def test_the_run_ends_with_5_once_nothing_is_left(
     tmp_path: Path,
     fail: Any,
 ) -> None:
+    """On a processor, where weights that wait on the host would be in the same memory."""
     fail(lambda *_: torch.OutOfMemoryError("CUDA out of memory"))
     heard: list[Event] = []
     job = large_job(large("infvsr"), clip(frames=3, size=(40, 24)), tmp_path / "o.mkv", **settings)
     with pytest.raises(MemoryExhaustedError, match=f"tried: {', '.join(expected)}") as caught:
         Batch([job], heard.append).restore(0)
     assert caught.value.exit_code == 5
+    less = "a smaller video, a smaller --scale" + ", --dtype fp8" * ("dtype" not in settings)
+    assert caught.value.hint == f"Use {less} or --model embedded"
     assert steps_taken(heard) == expected
     assert not (tmp_path / "o.mkv").exists()
 
 
+def test_a_gpu_has_one_step_more() -> None:
+    capabilities, settings = FAMILIES["infvsr"].capabilities, ModelSettings()
+    for schedule, before in ((None, 0), (capabilities.schedule, 1)):
+        on_gpu, on_processor = (
+            list(ways.memory_steps(capabilities, schedule, settings, torch.device(device)))
+            for device in ("cuda", "cpu")
+        )
+        assert on_gpu[before] == ways.OFFLOAD
+        assert on_processor == [*on_gpu[:before], *on_gpu[before + 1 :]]
+
+
+@pytest.mark.usefixtures("apart")
 def test_a_model_that_does_not_load_has_its_weights_wait_on_the_host(
     large: Callable[[str], Path], clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,8 @@ from vrx.errors import DeviceError
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, plan
 from vrx.pipeline.memory import HostMemory
-from vrx.pipeline.plan import check_memory, make_plan, missing_files_note
+from vrx.pipeline.needs import check_memory
+from vrx.pipeline.plan import make_plan, missing_files_note
 from vrx.pipeline.select_model import memory_needed
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import load_all
@@ -37,7 +38,7 @@ def test_a_plan_says_what_will_be_done(clip: ClipMaker, tmp_path: Path) -> None:
 def test_memory_that_cannot_be_enough_is_named_and_refused(
     clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "host_memory", lambda: HostMemory(1 << 20, 1 << 20))
+    monkeypatch.setattr(memory, "host_memory", lambda swap=True: HostMemory(1 << 20, 1 << 20))
     with open_session(make_job(clip("in.mkv", frames=5), tmp_path / "out.mp4")) as session:
         assert "it would be refused" in plan.make_plan(session).notes[-1]
         with pytest.raises(DeviceError, match="of memory"):
@@ -54,7 +55,7 @@ def test_memory_is_that_of_the_size_a_model_enlarges_to(clip: ClipMaker, tmp_pat
         with open_session(job) as session:
             found.append(make_plan(session))
     entry = load_all(FAMILIES)["instavsr-small"]
-    assert [plan.memory for plan in found] == [memory_needed(entry, 256 * 192)] * 2
+    assert [plan.memory for plan in found] == [memory_needed(entry, 256 * 192, processor=True)] * 2
     assert [plan.seconds for plan in found] == [None, None]  # not known
 
 
@@ -65,19 +66,34 @@ def test_memory_of_a_large_model_is_that_of_the_result_s_size(
     whole = FAMILIES["infvsr"].footprint(entry)
     assert whole is not None
     job = make_job(path, tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
-    with open_session(replace(job, model=replace(job.model, name="infvsr"))) as session:
-        monkeypatch.setattr(memory, "free_of", lambda _: memory_needed(entry, 1280 * 960))
+    job = replace(job, model=replace(job.model, name="infvsr", dtype="bf16"))
+    least, planned = memory_needed(entry, 1280 * 960, job.model, processor=True), whole.whole.at(1280 * 960)
+    with open_session(job) as session:
+        monkeypatch.setattr(memory, "host_memory", lambda swap=True: HostMemory(10**12, planned))
         enough = make_plan(session)
-        monkeypatch.setattr(memory, "free_of", lambda _: (memory_needed(entry, 1280 * 960) or 0) - 1)
+        monkeypatch.setattr(memory, "host_memory", lambda swap=True: HostMemory(10**12, planned - 1))
         short = make_plan(session)
-    assert enough.memory == whole.whole.at(1280 * 960)
-    assert enough.least_memory == memory_needed(entry, 1280 * 960) == enough.free_memory
-    assert enough.memory is not None
-    assert enough.least_memory is not None
-    assert enough.least_memory < enough.memory
+    assert enough.memory == memory.BASE_MEMORY + planned
+    assert (enough.least_memory, enough.free_memory) == (least, planned)
+    assert least is not None
+    assert least < planned
     assert not any("run out" in note for note in enough.notes)
-    assert any(note.endswith("are free on cpu: it will run out of memory") for note in short.notes)
+    assert any(note.endswith("GB are free: it may run out") for note in short.notes)
     assert memory_words(short).count("GB") == 3
+
+
+def test_numbers_of_four_bytes_take_twice_as_much_of_a_processor() -> None:
+    found = {name: load_all(FAMILIES)[name] for name in ("infvsr", "instavsr-small")}
+    sizes = {
+        (name, dtype): (memory_needed(entry, 256 * 192, ModelSettings(dtype=dtype), processor=True) or 0)
+        - memory.BASE_MEMORY
+        for name, entry in found.items()
+        for dtype in ("bf16", "fp32")
+    }
+    assert (
+        sizes["infvsr", "fp32"] == 2 * sizes["infvsr", "bf16"] == 2 * (memory_needed(found["infvsr"], 256 * 192) or 0)
+    )
+    assert sizes["instavsr-small", "fp32"] == sizes["instavsr-small", "bf16"]  # 0.66 and 0.63 GB at 1280x720
 
 
 @pytest.mark.parametrize("name", ["swiftvr", "infvsr", "flashvsr"])
@@ -90,8 +106,8 @@ def test_memory_and_type_are_those_of_weights_as_they_are_stored(name: str, clip
     for dtype in ("bf16", "fp8"):
         with open_session(replace(job, model=replace(job.model, name=name, dtype=dtype))) as session:
             found[dtype] = make_plan(session)
-    assert found["bf16"].memory == footprint.whole.at(256 * 192)
-    assert found["fp8"].memory == footprint.quantized.at(256 * 192)
+    assert found["bf16"].memory == memory.BASE_MEMORY + footprint.whole.at(256 * 192)
+    assert found["fp8"].memory == memory.BASE_MEMORY + footprint.quantized.at(256 * 192)
     assert (found["bf16"].dtype, found["fp8"].dtype.partition(", ")[2]) == ("bfloat16", "weights in fp8")
 
 
@@ -111,10 +127,10 @@ def test_weights_do_not_leave_a_processors_memory_for_the_same_memory(clip: Clip
     assert footprint.quantized is not None
     job = make_job(clip("in.mkv", frames=1), tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
     found = {}
-    for dtype in ("auto", "int8"):
+    for dtype in ("bf16", "int8"):
         with open_session(replace(job, model=replace(job.model, name="swiftvr", dtype=dtype))) as session:
-            found[dtype] = make_plan(session).least_memory
-    assert found == {"auto": footprint.whole.at(256 * 192), "int8": footprint.quantized.at(256 * 192)}
+            found[dtype] = (make_plan(session).least_memory or 0) - memory.BASE_MEMORY
+    assert found == {"bf16": footprint.whole.at(256 * 192), "int8": footprint.quantized.at(256 * 192)}
     assert memory_needed(load_all(FAMILIES)["swiftvr"], 256 * 192) == footprint.offloaded.at(256 * 192)
 
 

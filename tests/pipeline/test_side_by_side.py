@@ -133,7 +133,7 @@ def test_memory_without_swap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "MEMBERSHIP", tmp_path / "none")
     monkeypatch.setattr(memory, "process_limits", lambda: iter(()))
-    assert memory.machine_memory() == HostMemory(150 * 1024, 70 * 1024)
+    assert memory.host_memory() == HostMemory(150 * 1024, 70 * 1024)
     assert memory.unswapped_memory() == 40 * 1024
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     assert memory.unswapped_memory() == float("inf")

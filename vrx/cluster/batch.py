@@ -32,7 +32,8 @@ from vrx.pipeline.batch import Batch
 from vrx.pipeline.devices import weight_format
 from vrx.pipeline.jobs import JobResult, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY
-from vrx.pipeline.plan import Plan, memory_needed
+from vrx.pipeline.needs import memory_needed
+from vrx.pipeline.plan import Plan
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
 from vrx.pipeline.run import RestoreResult

@@ -123,6 +123,15 @@ class Components:
             raise ModelError(f"{path} lacks the tensors of its {role}")
         return found
 
+    def count_weights(self, role: str) -> int:
+        """Numbers in the tensors of a role.  Raises ModelError."""
+        return sum(tensor.numel() for tensor in self.tensors(role).values())
+
+    def mapped_bytes(self, role: str, dtype: torch.dtype) -> int:
+        """Bytes of tensors that a network in a type uses where they are in their file.  Raises ModelError."""
+        found = self.tensors(role).values()
+        return sum(t.nbytes for t in found if t.dtype == dtype and t.data_ptr() % ALIGNMENT == 0)
+
     def tokenizer(self) -> str:
         """The tokenizer's description, JSON, whatever its file's form.  Raises ModelError."""
         path = self.where(TOKENIZER)

@@ -221,8 +221,8 @@ FAMILY = Family(
             "of AdcSR, a relative, or a small one of vrx's own; how the frames enter is vrx's own choice",
             "not in float16: its values overflow there",
         ),
-        footprints=(  # the small one's measured on a processor; else weights in bf16, and 7 GB at 2048x2048 as stated
-            Footprint(Linear(0.54e9, 140), parameters=SMALL_PARAMETERS),
+        footprints=(  # the small one's measured, of a processor; else weights in bf16, and 7 GB at 2048x2048 as stated
+            Footprint(Linear(0.2e9, 140), parameters=SMALL_PARAMETERS),
             Footprint(Linear(0.92e9, 1_310)),
         ),
     ),

@@ -15,8 +15,9 @@ from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.compare import after_run
 from vrx.pipeline.existing import open_unless_done
 from vrx.pipeline.jobs import JobResult, JobRunner, as_failure, exit_code_of
+from vrx.pipeline.needs import memory_needed
 from vrx.pipeline.paths import find_destination
-from vrx.pipeline.plan import Plan, make_plan, memory_needed
+from vrx.pipeline.plan import Plan, make_plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview import run as preview
 from vrx.pipeline.preview.naming import find_files

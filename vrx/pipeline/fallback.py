@@ -13,6 +13,7 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline.chunking import Chunk
 from vrx.pipeline.devices import DTYPES, wider_type
 from vrx.pipeline.executor import Save, StreamState
+from vrx.pipeline.needs import advice
 from vrx.pipeline.session import Session
 from vrx.pipeline.ways import Way, memory_steps
 from vrx.settings import Environment
@@ -116,10 +117,12 @@ class Fallback:
 
     def _economize(self, error: Exception) -> Note:
         session = self._session
-        steps = memory_steps(FAMILIES[session.entry.family].capabilities, self._schedule, session.job.model)
+        capabilities = FAMILIES[session.entry.family].capabilities
+        steps = memory_steps(capabilities, self._schedule, session.job.model, session.device)
         step = next((step for step in steps if step.name not in self._tried), None)
         if step is None or not self._enabled:
-            raise exhausted(str(session.device), self._tried) from error
+            hint = advice(session.entry, session.job.model)
+            raise exhausted(str(session.device), self._tried, hint) from error
         self._tried.append(step.name)
         self.way = replace(self.way, **step.change)  # type: ignore[arg-type]
         text = f"{session.device} ran out of memory: {step.words}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from vrx.errors import DeviceError
+from vrx.errors import SMALLER, DeviceError
 from vrx.files import format_bytes
 from vrx.models.embedded.model import KEEP_SIZE, SCHEDULE
 from vrx.networks.embedded.recurrent import MOST_POSITIONS
@@ -34,13 +35,8 @@ LARGE_SOURCE_BYTES = 160  # beyond that, and for one large picture, more for eac
 # of the same size, with no others that would come along: 49 and 103 at 7680x4320
 ALONE_BYTES = {Task.DEBLUR: 60, Task.INPAINT: 115}
 MEMINFO, CGROUPS, MEMBERSHIP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-# files of a control group, version 2 and version 1: its folder, its limit, what it uses, and the part of
-# that which the kernel would give back
-GROUP_FILES = (
-    ("", "memory.max", "memory.current", "inactive_file"),
-    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-)
-SMALLER = "Use a smaller video or --scale, or a machine with more memory"
+# of what was predicted, the share that a run takes at least: predictions were up to 1.3 times the measured memory
+CERTAIN = 0.75
 # bytes a pixel of output that one picture takes, for which no queue fills; measured at 1 to 4 megapixels:
 # up to 254 (x2, 1 megapixel) enlarged, 380 (3 megapixels) to 480 (1 megapixel) deblurred
 STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
@@ -76,78 +72,135 @@ def is_large(target: tuple[int, int], task: Task) -> bool:
 
 @dataclass(frozen=True)
 class HostMemory:
-    """Bytes that a process may take in all, swap included, and those that are free now."""
+    """Bytes that a process may take in all, swap included, and those that are free now.
+
+    `limited`: by a control group or by `ulimit`, not by the machine.
+    """
 
     total: int
     available: int
+    limited: bool = False
+
+    def __add__(self, other: HostMemory) -> HostMemory:
+        return HostMemory(self.total + other.total, self.available + other.available, self.limited)
+
+    def within(self, limit: HostMemory) -> HostMemory:
+        """What a limit leaves of it."""
+        total, available = min(self.total, limit.total), min(self.available, limit.available)
+        return HostMemory(total, available, self.limited or limit.total < self.total)
+
+    def __str__(self) -> str:
+        return f"{'this process may take' if self.limited else 'this machine has'} {format_bytes(self.total)}"
 
 
-def host_memory() -> HostMemory | None:
-    """What the machine, its control groups and the process limits leave; None where the system does not report it."""
-    machine = machine_memory()
-    if machine is None:
+NOTHING = HostMemory(0, 0)
+
+
+@dataclass(frozen=True)
+class GroupFiles:
+    """Files of a control group in `folder`: its limit, what it uses, and the part of that which the kernel would give
+    back; limit and use of swap, `together` with the rest or alone.
+    """
+
+    folder: str
+    limit: str
+    usage: str
+    spare: str
+    swap_limit: str
+    swap_usage: str
+    together: bool
+
+
+VERSIONS = (
+    GroupFiles("", "memory.max", "memory.current", "inactive_file", "memory.swap.max", "memory.swap.current", False),
+    GroupFiles(
+        *("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        *("memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"),
+        together=True,
+    ),
+)
+
+
+def host_memory(swap: bool = True) -> HostMemory | None:
+    """What the machine, its control groups and the process limits leave; None where the system does not report it.
+
+    Without `swap`: what is in memory at the same time.
+    """
+    found = machine_memory()
+    if found is None:
         return None
-    total, available = machine.total, machine.available
-    for group in group_limits():
-        total, available = min(total, group.total), min(available, group.available)
-    for limit in process_limits():
-        total, available = min(total, limit), min(available, limit)
-    return HostMemory(total, available)
+    memory, swapped = found
+    left = memory + swapped if swap else memory
+    for limit in (*group_limits(swapped if swap else NOTHING), *process_limits()):
+        left = left.within(limit)
+    return left
 
 
 def unswapped_memory() -> float:
     """Bytes that are free now without any being swapped out; infinite where the system does not report it."""
-    memory, machine = host_memory(), machine_memory(swap=False)
-    return float("inf") if memory is None or machine is None else min(memory.available, machine.available)
+    memory = host_memory(swap=False)
+    return float("inf") if memory is None else memory.available
 
 
-def machine_memory(swap: bool = True) -> HostMemory | None:
-    """Memory of the machine, and with `swap` what it may swap out, by /proc/meminfo."""
+def machine_memory() -> tuple[HostMemory, HostMemory] | None:
+    """Memory of the machine, and its swap, by /proc/meminfo."""
     try:
         rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        kilobytes = {key: int(rows[key].split()[0]) for key in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")}
+        total, available, swap, unused = (
+            int(rows[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
+        )
     except (OSError, ValueError, KeyError, IndexError):
         return None
-    total, available = kilobytes["MemTotal"], kilobytes["MemAvailable"]
-    if swap:
-        total, available = total + kilobytes["SwapTotal"], available + kilobytes["SwapFree"]
-    return HostMemory(total * 1024, available * 1024)
+    return HostMemory(total, available), HostMemory(swap, unused)
 
 
-def group_limits() -> Iterator[HostMemory]:
-    """The limits of this process's control groups and of those around them."""
+def group_limits(swap: HostMemory) -> Iterator[HostMemory]:
+    """The limits of this process's control groups and of those around them, on a machine with so much `swap`."""
     try:
         rows = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
     except OSError:
         return
     for _, controllers, place in (row for row in rows if len(row) == 3):
-        for mounted, limit, usage, spare in GROUP_FILES:
-            if controllers.split(",").count(mounted) == 0:
+        for files in VERSIONS:
+            if controllers.split(",").count(files.folder) == 0:
                 continue
-            root = CGROUPS / mounted
+            root = CGROUPS / files.folder
             folder = root / place.lstrip("/")
             for group in (folder, *folder.parents):
                 with contextlib.suppress(OSError, ValueError):  # no limit ("max"), or not a group
-                    most = int((group / limit).read_text())
-                    yield HostMemory(most, most - used(group, usage, spare))
+                    yield group_limit(group, files) + swap.within(group_swap(group, files))
                 if group == root:
                     break
 
 
-def used(group: Path, usage: str, spare: str) -> int:
-    """Bytes a control group cannot give back.  Raises OSError or ValueError."""
+def group_limit(group: Path, files: GroupFiles) -> HostMemory:
+    """What a control group may have in memory.  Raises OSError or ValueError where it has no limit."""
+    most = int((group / files.limit).read_text())
     rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    return int((group / usage).read_text()) - int(rows.get(spare, 0))
+    used = int((group / files.usage).read_text()) - int(rows.get(files.spare, 0))
+    return HostMemory(most, most - used)
 
 
-def process_limits() -> Iterator[int]:
+def group_swap(group: Path, files: GroupFiles) -> HostMemory:
+    """What a control group may swap out, of all that there is where it has no limit of its own."""
+    try:
+        most, used = (int((group / name).read_text()) for name in (files.swap_limit, files.swap_usage))
+        if files.together:
+            most -= int((group / files.limit).read_text())
+            used -= int((group / files.usage).read_text())
+    except (OSError, ValueError):
+        return HostMemory(sys.maxsize, sys.maxsize)
+    return HostMemory(most, most - max(0, used))
+
+
+def process_limits() -> Iterator[HostMemory]:
     """Bytes of address space and of data that `ulimit` leaves a process."""
     if resource is None:
         return
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         soft, _ = resource.getrlimit(kind)
         if soft != resource.RLIM_INFINITY:
-            yield soft
+            yield HostMemory(soft, soft)
 
 
 def free_of(device: torch.device) -> int | None:
@@ -158,23 +211,38 @@ def free_of(device: torch.device) -> int | None:
     return None if free == float("inf") else int(free)
 
 
-def note(needed: int | None, device: torch.device) -> str:
-    """What a plan that takes `needed` bytes on a processor has to fear; an empty string for nothing."""
-    memory = host_memory() if device.type == "cpu" else None
-    if needed is None or memory is None:
+@dataclass(frozen=True)
+class Need:
+    """Bytes of a processor's memory that a run takes: as predicted, and those that are `certain`."""
+
+    predicted: int
+    certain: int
+
+    @classmethod
+    def of(cls, predicted: int) -> Need:
+        """Of a run of which a prediction is all that is known."""
+        return cls(predicted, round(CERTAIN * predicted))
+
+    def __str__(self) -> str:
+        return f"{format_bytes(max(self.predicted, self.certain))} of memory are needed"
+
+
+def note(need: Need) -> str:
+    """What a run on a processor has to fear; an empty string for nothing."""
+    memory = host_memory()
+    if memory is None:
         return ""
-    size = format_bytes(needed)
-    if needed > memory.total:
-        return f"{size} of memory are needed, and this machine has {format_bytes(memory.total)}: it would be refused"
-    if needed > memory.available:
-        return f"{size} of memory are needed, and {format_bytes(memory.available)} are free: it may run out"
+    if need.certain > memory.total:
+        return f"{need}, and {memory}: it would be refused"
+    if need.predicted > memory.total:
+        return f"{need}, and {memory}: it may be slow, or run out"
+    if need.predicted - BASE_MEMORY > memory.available:
+        return f"{need}, and {format_bytes(memory.available)} are free: it may run out"
     return ""
 
 
-def check(needed: int | None, device: torch.device) -> None:
-    """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
-    memory = host_memory() if device.type == "cpu" else None
-    if needed is not None and memory is not None and needed > memory.total:
-        raise DeviceError(
-            f"{format_bytes(needed)} of memory are needed, and this machine has {format_bytes(memory.total)}", SMALLER
-        )
+def check(need: Need, hint: str = SMALLER) -> None:
+    """Refuse a run that certainly needs more than there is.  Raises DeviceError."""
+    memory = host_memory()
+    if memory is not None and need.certain > memory.total:
+        raise DeviceError(f"{need}, and {memory}", hint)

@@ -19,6 +19,7 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.frame_stream import CallOptions, Masks, check_scenes, restore_frames
+from vrx.pipeline.needs import refuse
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import AUTO, find_entry, memory_needed, needs_gpu
 from vrx.pipeline.video import VideoFrame
@@ -91,7 +92,11 @@ class Model:
         self.dtype = pick_dtype(settings.dtype, self.device)
         self.tasks = tuple(str(task) for task in self._entry.tasks)
         self.scales = tuple(self._entry.scales)
-        self._pool.restorer(settings, restore, Downloader.for_watcher(self.name, on_event, settings.offline))
+        downloader = Downloader.for_watcher(self.name, on_event, settings.offline)
+        if self.device.type == "cpu":
+            weights = memory_needed(self._entry, 0, settings, processor=True)
+            refuse(self._entry, settings, self.device, weights, self._pool.components(settings, restore, downloader))
+        self._pool.restorer(settings, restore, downloader)
         logger.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
 
     def __repr__(self) -> str:

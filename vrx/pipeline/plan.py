@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from vrx.files import format_bytes
 from vrx.models.registry import FAMILIES
-from vrx.pipeline import memory, select_model
+from vrx.pipeline import memory
 from vrx.pipeline.cost import INT8_GAIN, REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
-from vrx.pipeline.select_model import needs_gpu
+from vrx.pipeline.needs import enlarged_size, least_memory, memory_needed, memory_note
 from vrx.pipeline.session import Session
 from vrx.settings import Environment, ModelSettings, Task
 from vrx.weights import http, store
@@ -56,7 +55,7 @@ def make_plan(session: Session) -> Plan:
     target, reader, entry = session.target, session.reader, session.entry
     files = ", ".join(part.path for part in store.required_parts(entry, optional_roles(entry, session.job.model)))
     needed, least, free = memory_needed(session), least_memory(session), memory.free_of(session.device)
-    warning = short_note(least, free, session) if needs_gpu(entry) else memory.note(needed, session.device)
+    warning = memory_note(session)
     notes = [*(note.text for note in session.notes), warning, missing_files_note(entry, session.job.model)]
     return Plan(
         source=session.job.source,
@@ -100,53 +99,6 @@ def missing_files_note(entry: Entry, model: ModelSettings) -> str:
             return f"not on this machine, and the network is off (--offline or HF_HUB_OFFLINE): {files}"
         return f"a run downloads first: {files}"
     return f"not on this machine: {files}; how to get them: vrx models show {entry.name}"
-
-
-def memory_needed(session: Session) -> int | None:
-    """Bytes that a run of an open job takes, roughly; None where that is unknown."""
-    entry, reader = session.entry, session.reader
-    if entry.family != EMBEDDED:
-        model = session.job.model
-        footprint = FAMILIES[entry.family].footprint(entry, model.decoder, model.tile)
-        return entry.memory if footprint is None else footprint.in_one_piece(session.fit).at(network_pixels(session))
-    task, frames = session.job.restore.task, session.frames
-    return memory.needed(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
-
-
-def least_memory(session: Session) -> int | None:
-    """Bytes below which an open job does not run in any way; None where that is unknown."""
-    if session.entry.family == EMBEDDED:
-        return memory_needed(session)
-    pixels, processor = network_pixels(session), session.device.type == "cpu"
-    return select_model.memory_needed(session.entry, pixels, session.job.model, processor=processor)
-
-
-def network_pixels(session: Session) -> int:
-    """Pixels of a frame that the network of an open job gives."""
-    width, height = session.reader.size
-    native = FAMILIES[session.entry.family].capabilities.native_scale or session.job.restore.scale
-    return width * height * native**2
-
-
-def short_note(least: int | None, free: int | None, session: Session) -> str:
-    """That a large model will not find the memory it needs; empty where it may."""
-    if least is None or free is None or least <= free:
-        return ""
-    need = f"{session.entry.name} takes {format_bytes(least)} at least"
-    return f"{need}, and {format_bytes(free)} are free on {session.device}: it will run out of memory"
-
-
-def enlarged_size(session: Session) -> tuple[int, int]:
-    """What the network makes of the frames, or the result where that is larger: width and height."""
-    scale = session.job.restore.scale
-    width, height = (side * scale for side in session.reader.size)
-    return max(width, session.target.size[0]), max(height, session.target.size[1])
-
-
-def check_memory(session: Session) -> None:
-    """Refuse a run that needs more than all the machine has.  Raises DeviceError."""
-    if not needs_gpu(session.entry):
-        memory.check(memory_needed(session), session.device)
 
 
 def estimate_seconds(session: Session) -> float | None:

@@ -131,6 +131,11 @@ class ModelPool:
             self._loaded[key] = load_model(chosen.entry, limit_to_memory(request, chosen.entry))
         return self._loaded[key].restorer(restore, model.prompt)
 
+    def has_loaded(self, model: ModelSettings, restore: RestoreSettings) -> bool:
+        """Whether the networks of the selected model are in memory."""
+        key = make_key(model, self.select(model, restore).entry)
+        return any(loaded == key for loaded, *_ in self._loaded)
+
     def exclude(self, model: ModelSettings, restore: RestoreSettings, source: str) -> Note | None:
         """Choose without the selected model from now on, as its memory was not enough; a note that says so.
 

@@ -27,8 +27,8 @@ from vrx.pipeline.devices import limit_threads
 from vrx.pipeline.executor import Control, InFlight, Resume, Save, ThreadedExecutor
 from vrx.pipeline.existing import Existing, clean_up, open_unless_done
 from vrx.pipeline.fallback import Bookmark, Fallback, recoverable
+from vrx.pipeline.needs import check_memory, warn_of_memory
 from vrx.pipeline.paths import make_folder
-from vrx.pipeline.plan import check_memory
 from vrx.pipeline.progress import Progress
 from vrx.pipeline.resume.opening import open_journal
 from vrx.pipeline.resume.writer import SegmentedWriter, insert_checkpoints
@@ -89,6 +89,7 @@ def execute(session: Session) -> RestoreResult:
     Raises DeviceError where memory runs out, or cannot be enough.
     """
     check_memory(session)
+    warn_of_memory(session)
     with resource_errors(str(session.device)):
         with ExitStack() as stack:
             result, saved = restore(session, stack)
@@ -104,6 +105,7 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
     begin = perf_counter()
     stack.enter_context(limit_threads(session.job.model.threads))
     components = session.components()
+    check_memory(session, components)
     if session.destination is not None:
         make_folder(session.destination)
     journal = open_journal(stack, session, components.paths())

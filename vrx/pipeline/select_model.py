@@ -9,17 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
+import torch
+
 from vrx.errors import ModelError, UsageError, choice_of, did_you_mean
 from vrx.events import Note
 from vrx.files import format_bytes, path_exists
 from vrx.models.loader import entry_from_path
 from vrx.models.registry import FAMILIES
 from vrx.networks.quantized import WeightFormat
-from vrx.pipeline.devices import weight_format
+from vrx.pipeline.devices import pick_dtype, weight_format
+from vrx.pipeline.memory import BASE_MEMORY
 from vrx.settings import Dtype, ModelSettings, Prefer, RestoreSettings, Task
 from vrx.weights.catalogue import EMBEDDED, Entry
 
 AUTO = "auto"
+PROCESSOR = torch.device("cpu")
 USUAL = 1280 * 720  # pixels of an output whose size is not known
 CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
 Catalogue = Mapping[str, Entry]
@@ -155,14 +159,21 @@ def memory_needed(
 ) -> int | None:
     """Bytes of a device for an output of so many pixels; the catalogue's figure where it was not measured.
 
-    On a `processor` weights stay as they are: its memory is the one in which they would wait.
+    On a `processor` weights stay as they are: its memory is the one in which they would wait; see `on_processor`.
     """
     family, model = FAMILIES.get(entry.family), model or ModelSettings()
     found = None if family is None else family.footprint(entry, model.decoder, model.tile)
     if found is None or family is None:
         return entry.memory
     int8 = model.dtype == AUTO and "int8" in family.capabilities.quantizes and not processor
-    return found.stored(weight_format(model.dtype)).minimum(pixels, int8=int8, offload=not processor)
+    least = found.stored(weight_format(model.dtype)).minimum(pixels, int8=int8, offload=not processor)
+    return on_processor(entry, least, model.dtype) if processor else least
+
+
+def on_processor(entry: Entry, size: int, dtype: Dtype) -> int:
+    """Bytes that a footprint of so many is on a processor: the process itself counts, and numbers of four bytes."""
+    wide = needs_gpu(entry) and weight_format(dtype) is None and pick_dtype(dtype, PROCESSOR) is torch.float32
+    return BASE_MEMORY + size * (2 if wide else 1)
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:

@@ -143,6 +143,11 @@ class Session:
         fit = self._selection.fit
         return replace(fit, quantized=fit.quantized or weight_format(self.job.model.dtype))
 
+    @property
+    def model_loaded(self) -> bool:
+        """Whether the model's networks are in memory, as an earlier job took them."""
+        return self._pool.has_loaded(self.job.model, self.job.restore)
+
     def components(self) -> Components:
         """The model's files, downloaded where they are missing, and verified.  Raises ModelError."""
         return self._pool.components(self.job.model, self.job.restore, self._downloader())

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import torch
+
 from vrx.models.base import ChunkSchedule
 from vrx.models.family import Capabilities
 from vrx.settings import MIN_TILE, Dtype, ModelSettings
 
 TILES = (1024, 512, MIN_TILE)  # sides in pixels of output
+HOSTS = frozenset(("cpu",))  # devices whose memory is the host's: weights that wait there would be in it all the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +57,19 @@ OFFLOAD = Step({"offload": True}, "weights on the host", "weights now wait in th
 SINGLE = Step({"single": True}, "single frames", "frames now go through the model one by one")
 
 
-def memory_steps(capabilities: Capabilities, schedule: ChunkSchedule | None, model: ModelSettings) -> Iterator[Step]:
+def memory_steps(
+    capabilities: Capabilities, schedule: ChunkSchedule | None, model: ModelSettings, device: torch.device
+) -> Iterator[Step]:
     """The steps that a family can take from some settings on; `schedule` None where its networks did not even load.
 
     Tiles are taken unless they were switched off, and are smaller than those that were asked for.
     """
+    offload = [OFFLOAD] * (capabilities.offloads and device.type not in HOSTS)
     if schedule is None:
-        yield from [OFFLOAD] * capabilities.offloads
+        yield from offload
         return
     yield IN_TURN
-    if capabilities.offloads:
-        yield OFFLOAD
+    yield from offload
     if schedule.single is not None:
         yield SINGLE
     if "tile" in capabilities.options and model.decoder in capabilities.tiled_decoders and model.tile != "off":

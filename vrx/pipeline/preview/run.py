@@ -14,8 +14,9 @@ from vrx.errors import VrxError, resource_errors
 from vrx.events import Note, Watcher
 from vrx.pipeline import paths
 from vrx.pipeline.existing import Action
+from vrx.pipeline.needs import check_memory
 from vrx.pipeline.pictures import save, stacked
-from vrx.pipeline.plan import Plan, check_memory, make_plan
+from vrx.pipeline.plan import Plan, make_plan
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.compose import Clip, Composer, RestoredPlace
 from vrx.pipeline.preview.naming import PreviewFiles
@@ -75,7 +76,7 @@ def check(job: Job, pool: ModelPool) -> None:
 def check_run(session: Session) -> None:
     """Refuse a run that needs too much memory, or a checkpoint that cannot be had.  Raises VrxError."""
     check_memory(session)
-    session.components()
+    check_memory(session, session.components())
 
 
 def check_choices(found: Preview, examine: Callable[[Session], None]) -> None:

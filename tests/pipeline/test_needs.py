@@ -1,0 +1,145 @@
+"""A large model on a processor whose memory is too small is refused before it is loaded, or the user is told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.clips import ClipMaker
+from tests.models import small
+from tests.pipeline.jobs import make_job, notes, open_session
+from vrx import load_model
+from vrx.errors import DeviceError
+from vrx.events import Event
+from vrx.models.components import Components
+from vrx.models.loader import read_folder
+from vrx.models.registry import FAMILIES
+from vrx.pipeline import memory, needs, pool
+from vrx.pipeline.batch import Batch
+from vrx.pipeline.memory import HostMemory
+from vrx.pipeline.select_model import memory_needed
+from vrx.settings import Job, ModelSettings
+from vrx.weights.catalogue import load_all
+
+NEEDED = memory_needed(load_all(FAMILIES)["swiftvr"], 64 * 48, ModelSettings(dtype="bf16"), processor=True) or 0
+EMPTY = memory_needed(load_all(FAMILIES)["swiftvr"], 0, ModelSettings(dtype="bf16"), processor=True) or 0
+CERTAIN_BYTES = 0.75 * (memory.BASE_MEMORY + 2 * 5.0e9 + (NEEDED - EMPTY))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.swiftvr(tmp_path_factory.mktemp("small") / "swiftvr")
+
+
+@pytest.fixture
+def job(folder: Path, clip: ClipMaker, tmp_path: Path) -> Job:
+    """Of 32x24 by 2: a small network, taken for one of the published size."""
+    found = make_job(clip("in.mkv", frames=1, size=(32, 24)), tmp_path / "out.mkv", codec="ffv1")
+    return replace(found, model=replace(found.model, name=str(folder), dtype="bf16"))
+
+
+def give(monkeypatch: pytest.MonkeyPatch, total: float, available: float | None = None) -> None:
+    found = HostMemory(int(total), int(total if available is None else available))
+    monkeypatch.setattr(memory, "host_memory", lambda swap=True: found)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The network counts as one of the published size: its numbers, and bytes that stay in its file."""
+    found = [int(5.0e9), 0]
+    monkeypatch.setattr(Components, "count_weights", lambda self, role: found[0] * (role == "transformer"))
+    monkeypatch.setattr(Components, "mapped_bytes", lambda self, role, dtype: found[1] * (role == "transformer"))
+    return found
+
+
+@pytest.mark.usefixtures("published")
+def test_what_certainly_does_not_fit_is_refused_before_it_is_loaded(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "load_model", lambda *_: pytest.fail("loaded"))
+    give(monkeypatch, CERTAIN_BYTES - 1e6)
+    heard: list[Event] = []
+    with pytest.raises(DeviceError, match=r"^10\.7 GB of memory are needed, and this machine has 7\.8 GB") as caught:
+        Batch([job], heard.append).restore(0)
+    assert caught.value.exit_code == 5
+    assert caught.value.hint == "Use a smaller video, a smaller --scale, --dtype int8 or --model embedded"
+    assert Batch([job], heard.append).plan(0).notes[-1].endswith("it would be refused")
+    give(monkeypatch, CERTAIN_BYTES - 1e8)  # no video is known
+    with pytest.raises(DeviceError, match="of memory are needed"):
+        load_model(job.model.name, device="cpu", dtype="bf16")
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    ("total", "available", "warning"),
+    [
+        (CERTAIN_BYTES + 1e6, 1e6, "this machine has 7.8 GB: it may be slow, or run out"),
+        (2 * NEEDED, NEEDED - memory.BASE_MEMORY - 1e6, "10.3 GB are free: it may run out"),
+        (2 * NEEDED, NEEDED - memory.BASE_MEMORY, ""),
+    ],
+)
+def test_what_may_not_fit_is_said(
+    total: float, available: float, warning: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, total, available)
+    heard: list[Event] = []
+    with open_session(job, heard) as session:
+        needs.warn_of_memory(session)
+        needs.check_memory(session, session.components())
+    found = notes(heard).get("memory-short")
+    assert (found is not None) == bool(warning)
+    assert found is None or (found.level == "warning" and found.text.endswith(warning))
+
+
+@pytest.mark.usefixtures("published")
+def test_networks_that_are_in_memory_already_are_not_warned_of(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, 2 * NEEDED, 1e6)
+    heard: list[Event] = []
+    with open_session(job, heard) as session:
+        session.restorer()
+        needs.warn_of_memory(session)
+    assert "memory-short" not in notes(heard)
+
+
+def test_weights_that_are_used_where_they_are_in_their_file_can_be_dropped(tmp_path: Path) -> None:
+    """Those of the run's type, where a matrix may begin."""
+    tensors = {"half": torch.zeros(64, 64).bfloat16(), "whole": torch.zeros(64, 64)}
+    found = []
+    for number in range(8):  # the header grows by 8 bytes
+        save_file(tensors, tmp_path / f"{number}.safetensors", {"x": " " * 8 * number})
+        components = Components({"network": tmp_path / f"{number}.safetensors"})
+        found.append([components.mapped_bytes("network", dtype) for dtype in (torch.bfloat16, torch.float32)])
+    assert sorted(found) == [[0, 0]] * 7 + [[2 * 64 * 64, 4 * 64 * 64]]
+
+
+def test_weights_that_may_be_dropped_refuse_nothing(
+    job: Job, published: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, 4e9)
+    published[1] = int(9e9)
+    entry, cpu = load_all(FAMILIES)["swiftvr"], torch.device("cpu")
+    components = Components({"transformer": Path("a"), "text": Path("b")})
+    needs.refuse(entry, job.model, cpu, NEEDED, components)
+    needs.refuse(entry, job.model, cpu, NEEDED, None)  # not downloaded yet
+    with pytest.raises(DeviceError, match="Use a smaller video, a smaller --scale or --model embedded"):
+        give(monkeypatch, 3e9)  # rounded ones are new: a byte each
+        needs.refuse(entry, replace(job.model, dtype="int8"), cpu, NEEDED, components)
+    with pytest.raises(DeviceError):  # frames beyond 1920x1080
+        needs.refuse(entry, job.model, cpu, 2 * NEEDED, components)
+
+
+def test_a_network_of_another_size_takes_less(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, 0.5e9)
+    heard: list[Event] = []
+    Batch([job], heard.append).restore(0)
+    assert "memory-short" not in notes(heard)
+    assert not any("memory" in note for note in Batch([job], heard.append).plan(0).notes)
+
+
+def test_weights_are_counted_in_the_type_of_the_run_and_those_of_the_loaded_parts(folder: Path) -> None:
+    components, entry = read_folder(folder), load_all(FAMILIES)["swiftvr"]
+    found = {
+        dtype: needs.find_weights(entry, ModelSettings(dtype=dtype), components)[0]
+        for dtype in ("bf16", "fp32", "int8")
+    }
+    assert found["fp32"] == 2 * found["bf16"] == 4 * found["int8"] > 0
