@@ -10,6 +10,7 @@ WORDS = {
     r"\bsubprocess\b": (
         "media/ffmpeg.py",
         "pipeline/on_done.py",  # the user's own command
+        "cluster/join.py",  # what ends a local cluster whatever ends this process
         "bench/gpu/",  # every part of the check in a process of its own: one may hang or take all memory
     ),
     r"\bimport threading\b|from threading": (

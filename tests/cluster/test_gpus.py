@@ -16,10 +16,10 @@ from tests.cluster.conftest import needs_ray
 from vrx import api
 from vrx.batches import BatchSettings
 from vrx.cluster import batch as cluster_batch
-from vrx.cluster import connect, join, start
+from vrx.cluster import connect, join, reaper, start
 from vrx.cluster.connect import Node, plan_workers
 from vrx.cluster.gpus import share_gpus
-from vrx.cluster.join import NICENESS, VISIBLE, environment_of_workers, start_node, without_services
+from vrx.cluster.join import MARK, NICENESS, VISIBLE, environment_of_workers, start_node, without_services
 from vrx.errors import DeviceError, InputError, UsageError, VrxError
 from vrx.pipeline import devices
 from vrx.pipeline.jobs import JobResult
@@ -217,8 +217,8 @@ def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.M
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
 
     class Seer:
-        def sees(self) -> str:
-            return os.environ[VISIBLE]
+        def sees(self) -> tuple[str, str]:
+            return os.environ[VISIBLE], os.environ[MARK]
 
     with join.connect("local", ship=False, gpus=(1, 3)):
         started = set(ray._private.worker._global_node.all_processes)
@@ -227,7 +227,11 @@ def test_each_worker_of_this_machine_sees_a_gpu_of_its_own(monkeypatch: pytest.M
         assert [node.gpus for node in connect.find_nodes()] == [2]
         made = ray.remote(Seer).options(num_gpus=1, num_cpus=0)
         actors: list[Any] = [made.remote() for _ in range(2)]
-        assert sorted(ray.get([actor.sees.remote() for actor in actors])) == ["1", "3"]
+        seen, marks = zip(*ray.get([actor.sees.remote() for actor in actors]), strict=True)
+        assert sorted(seen) == ["1", "3"]
+        (mark,) = {f"{MARK}={mark}" for mark in marks}
+        assert len(reaper.find(mark)) > len(actors) + len(started)  # agents of the raylet, too
+    assert reaper.find(mark) == []
     assert VISIBLE not in os.environ
 
 

@@ -6,11 +6,15 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
+from vrx.cluster import reaper
 from vrx.errors import DeviceError, UsageError
 from vrx.media.signals import SIGNALS
 
@@ -19,6 +23,7 @@ CONNECT_SECONDS = 5.0
 LOCAL_STORE = 256 << 20  # bytes of the object store that is started here: without --ship only messages are in it
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 NICENESS = "RAY_worker_niceness"  # 15 by default: beside other work, workers would hardly get on
+MARK = "VRX_LOCAL_CLUSTER"  # its value tells the processes of one cluster from those of others
 
 
 def load_ray(what: str) -> Any:
@@ -40,11 +45,13 @@ def connect(address: str, ship: bool, gpus: Sequence[int] = ()) -> Iterator[str]
     ray = load_ray("several GPUs need" if len(gpus) > 1 else "--ray needs")
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray sets one of its own
     silence(ray)
-    try:
-        yield join(ray, address, ship, gpus)
-    finally:
-        ray.shutdown()
-        restore(handlers)
+    with ExitStack() as gone:
+        mark = gone.enter_context(marked_to_end()) if address in ("local", "auto") else ""
+        try:
+            yield join(ray, address, ship, gpus, mark)
+        finally:
+            ray.shutdown()
+            restore(handlers)
 
 
 def silence(ray: Any) -> None:
@@ -54,21 +61,35 @@ def silence(ray: Any) -> None:
         printer.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("%s", data.get("lines"))
 
 
-def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
-    """Connect to a cluster, or start one; see `connect`."""
+@contextmanager
+def marked_to_end() -> Iterator[str]:
+    """A value of MARK: processes whose environment has it are gone afterwards, also where this process is killed."""
+    mark = uuid4().hex
+    if not (reaper.PROCESSES / "self" / "environ").exists():  # not Linux
+        yield mark
+        return
+    command = [sys.executable, "-I", "-S", reaper.__file__, f"{MARK}={mark}"]
+    # in a session of its own, which signals of the terminal do not reach
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=null, stderr=null, start_new_session=True):
+        yield mark
+
+
+def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = (), mark: str = "") -> str:
+    """Connect to a cluster, or start one, all of whose processes have the mark; see `connect`."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "ignore_reinit_error": False}
     here = {"address": "local", "include_dashboard": False} | ({} if ship else {"object_store_memory": LOCAL_STORE})
     try:
         if address == "local":
-            with environment_of_workers(gpus):
+            with environment_of_workers(gpus, mark):
                 start_node(ray, **here, **quiet, **({"num_gpus": len(gpus)} if gpus else {}))
             return "this machine"
         if address == "auto":
             try:
                 ray.init(address="auto", **quiet)
             except ConnectionError:
-                with environment_of_workers():
+                with environment_of_workers(mark=mark):
                     start_node(ray, **here, **quiet)
                 return "this machine (no cluster was found)"
         else:
@@ -86,16 +107,17 @@ def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = ()) -> str:
 
 
 @contextmanager
-def environment_of_workers(gpus: Sequence[int] = ()) -> Iterator[None]:
+def environment_of_workers(gpus: Sequence[int] = (), mark: str = "") -> Iterator[None]:
     """Processes that are started meanwhile see these GPUs only, those of this process's own view by their numbers.
 
-    Workers have the priority of this process, unless the user says otherwise.
+    They have the mark.  Workers have the priority of this process, unless the user says otherwise.
     """
-    before = {name: os.environ.get(name) for name in (VISIBLE, NICENESS)}
+    before = {name: os.environ.get(name) for name in (VISIBLE, NICENESS, MARK)}
     view = (before[VISIBLE] or "").split(",") if before[VISIBLE] else None
     if gpus:
         os.environ[VISIBLE] = ",".join(view[gpu] if view else str(gpu) for gpu in gpus)
     os.environ.setdefault(NICENESS, "0")
+    os.environ[MARK] = mark
     try:
         yield
     finally:
