@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import write_sounding
+from tests.clips import ClipMaker, write_sounding
+from vrx.media.ffmpeg import FFmpegProcess
 from vrx.media.probe import StreamInfo, describe_source, open_input
 from vrx.media.streams import select_streams
 from vrx.media.video_stream import pick_video
@@ -50,3 +51,28 @@ def test_lossy_sound_has_bits_for_its_channels(tmp_path: Path, channels: int, ra
     for container, expected in (("mp4", rate), ("avi", None)):
         (carried,), _ = select_streams(tmp_path / "a.avi", container, [replace(stream, channels=channels)])
         assert carried.bit_rate == expected
+
+
+@pytest.mark.parametrize(
+    ("subtitle", "container", "convert"),
+    [("subrip", "matroska", None), ("ass", "matroska", None), ("subrip", "webm", "webvtt"), ("ass", "mp4", "mov_text")],
+)
+def test_subtitles_that_begin_late_go_along(
+    clip: ClipMaker, tmp_path: Path, subtitle: str, container: str, convert: str | None
+) -> None:
+    """The first comes after all that a trial reads."""
+    (tmp_path / "late.srt").write_text("1\n00:00:02,000 --> 00:00:03,000\nlate\n")
+    words = ("-i", f"file:{clip()}", "-i", f"file:{tmp_path / 'late.srt'}", "-map", "0:v", "-map", "1")
+    FFmpegProcess([*words, "-c:v", "copy", "-c:s", subtitle, f"file:{tmp_path / 'a.mkv'}"]).finish()
+    carried, lost = select_streams(tmp_path / "a.mkv", container, others(tmp_path / "a.mkv"))
+    assert [(item.kind, item.convert) for item in carried] == [("subtitle", convert)]
+    assert lost == []
+
+
+def test_a_container_that_does_not_hold_subtitles_loses_them(clip: ClipMaker, tmp_path: Path) -> None:
+    (tmp_path / "late.srt").write_text("1\n00:00:02,000 --> 00:00:03,000\nlate\n")
+    words = ("-i", f"file:{clip()}", "-i", f"file:{tmp_path / 'late.srt'}", "-map", "0:v", "-map", "1")
+    FFmpegProcess([*words, "-c:v", "copy", f"file:{tmp_path / 'a.mkv'}"]).finish()
+    for container in ("avi", "mpegts"):
+        carried, lost = select_streams(tmp_path / "a.mkv", container, others(tmp_path / "a.mkv"))
+        assert ([item.convert for item in carried], len(lost)) == ([], 1), container

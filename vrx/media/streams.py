@@ -24,6 +24,7 @@ BITS_A_CHANNEL = 128_000  # a second, of lossy sound: no difference is heard at 
 DISC_PCM = {"pcm_dvd", "pcm_bluray"}  # sound of discs, packed as only they do
 MP4_SUFFIXES = {".mp4", ".m4v"}
 TRIAL_SECONDS = "0.5"
+MATROSKA_MAGIC = b"\x1a\x45\xdf\xa3"  # of EBML
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,9 @@ def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | Non
         if folder is None:
             return succeeds([*words, "-f", container, os.devnull])
         trial = folder / "trial"
-        return succeeds([*words, "-f", container, f"file:{trial}"]) and is_readable(trial, stream.kind)
+        if not succeeds([*words, "-f", container, f"file:{trial}"]):
+            return False
+        return is_readable(trial, stream.kind) or (stream.kind != "audio" and has_header_only(trial))
 
 
 def succeeds(words: Sequence[str]) -> bool:
@@ -59,6 +62,20 @@ def succeeds(words: Sequence[str]) -> bool:
     except OutputError:
         return False
     return True
+
+
+def has_header_only(path: Path) -> bool:
+    """Whether a file is the header of a Matroska file, which lists the streams it takes, and has no packet.
+
+    Subtitles may come later than a trial ends, and current versions of FFmpeg open no such file.
+    """
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace"):
+            return False
+    except av.error.EOFError:
+        return path.read_bytes()[:4] == MATROSKA_MAGIC
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
 
 
 def is_readable(path: Path, kind: str) -> bool:
