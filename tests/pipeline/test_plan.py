@@ -93,6 +93,9 @@ def test_numbers_of_four_bytes_take_twice_as_much_of_a_processor() -> None:
     assert (
         sizes["infvsr", "fp32"] == 2 * sizes["infvsr", "bf16"] == 2 * (memory_needed(found["infvsr"], 256 * 192) or 0)
     )
+    entry = load_all(FAMILIES)["stream-diffvsr"]
+    libraries = (memory_needed(entry, 0, ModelSettings(dtype="bf16"), processor=True) or 0) - memory.BASE_MEMORY
+    assert libraries - (memory_needed(entry, 0) or 0) == 210_000_000  # diffusers, imported: 0.51 for 0.30 GB
     assert sizes["instavsr-small", "fp32"] == sizes["instavsr-small", "bf16"]  # 0.66 and 0.63 GB at 1280x720
 
 

@@ -24,6 +24,7 @@ from vrx.weights.catalogue import EMBEDDED, Entry
 
 AUTO = "auto"
 PROCESSOR = torch.device("cpu")
+PACKAGES_MEMORY = 210_000_000  # bytes: diffusers and transformers once they are imported
 USUAL = 1280 * 720  # pixels of an output whose size is not known
 CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt"}
 Catalogue = Mapping[str, Entry]
@@ -172,8 +173,9 @@ def memory_needed(
 
 def on_processor(entry: Entry, size: int, dtype: Dtype) -> int:
     """Bytes that a footprint of so many is on a processor: the process itself counts, and numbers of four bytes."""
+    packages = PACKAGES_MEMORY if entry.family in FAMILIES and FAMILIES[entry.family].packages else 0
     wide = needs_gpu(entry) and weight_format(dtype) is None and pick_dtype(dtype, PROCESSOR) is torch.float32
-    return BASE_MEMORY + size * (2 if wide else 1)
+    return BASE_MEMORY + packages + size * (2 if wide else 1)
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:
