@@ -155,6 +155,7 @@ def test_boxes_are_in_pixels_or_percent_and_for_a_part_of_the_time() -> None:
         ("-1,0,3,3", "--box is '-1,0,3,3'"),
         ("a,b,c,d", "Use X,Y,WIDTH,HEIGHT"),
         ("1,1,0,5", "is empty"),
+        ("10%,10%,200%,10%", "has more than 100 percent"),
         ("1,1,5,5@9-3", "ends before it begins"),
         ("1,1,5,5@1:2:3:4-", "invalid time"),
         ("", "--box is ''"),

@@ -160,6 +160,8 @@ def parse_box(text: str) -> Box:
     start, end = (parse_time(word) if word else None for word in (match["start"], match["end"]))
     if not (lengths[2].value and lengths[3].value):
         raise UsageError(f"--box {text} is empty", BOX_FORM)
+    if any(length.percent and length.value > 100 for length in lengths):
+        raise UsageError(f"--box {text} has more than 100 percent", BOX_FORM)
     if end is not None and end <= (start or 0):
         raise UsageError(f"--box {text} ends before it begins", BOX_FORM)
     left, top, width, height = lengths

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.forked import write_command
+from vrx.cli.completion import complete_kinds
 
 CASES = [
     ("vrx upscale --model infv", {"infvsr"}),
@@ -18,6 +19,7 @@ CASES = [
     ("vrx upscale --dtype b", {"bf16"}),
     ("vrx deblur --denoise ", {"auto", "off"}),
     ("vrx upscale --grain k", {"keep"}),
+    ("vrx mask --find dust,p", {"dust", "pixels"}),
     ("vrx ups", {"upscale"}),
     ("vrx upscale --on-", {"--on-done"}),
 ]
@@ -79,3 +81,9 @@ def test_shells_complete_commands_options_and_values(shell: str, place: Path) ->
         found = set(re.findall(r"[\w-]+", done.stdout))
         assert expected <= found, (line, done.stdout, done.stderr)
         assert not {"embedded", "film", "fp32", "inpaint"} & found, (line, done.stdout)
+
+
+def test_a_kind_is_offered_once() -> None:
+    assert complete_kinds("") == ["all", "overlays", "dust", "scratches", "pixels"]
+    assert complete_kinds("dust,") == ["dust,overlays", "dust,scratches", "dust,pixels"]
+    assert complete_kinds("dust,sc") == ["dust,scratches"]

@@ -142,10 +142,10 @@ def test_a_size_that_an_encoder_does_not_take_is_refused(size: tuple[int, int]) 
 @pytest.mark.parametrize(
     ("container", "codec", "size", "hint"),
     [
-        ("webm", "av1", (16386, 64), "Use --codec vp9, or a smaller --scale"),
-        ("mp4", "h264", (16386, 64), "Use --codec hevc or vp9, or a smaller --scale"),
-        ("avi", "h264", (16386, 64), "Use --codec ffv1, or a smaller --scale"),
-        ("mpegts", "h264", (16386, 64), "Use --codec hevc, or a smaller --scale"),
+        ("webm", "av1", (16386, 64), "Use --codec vp9, or a smaller size"),
+        ("mp4", "h264", (16386, 64), "Use --codec hevc or vp9, or a smaller size"),
+        ("avi", "h264", (16386, 64), "Use --codec ffv1, or a smaller size"),
+        ("mpegts", "h264", (16386, 64), "Use --codec hevc, or a smaller size"),
         ("mp4", "h264_nvenc", (65, 48), "Use --codec h264, hevc, av1 or vp9"),
         ("webm", "av1_nvenc", (65, 48), "Use --codec vp9 or av1"),
     ],

@@ -34,6 +34,13 @@ def complete_words(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
+def complete_kinds(incomplete: str) -> list[str]:
+    """What `vrx mask` finds, for the shell: after a comma one that is not named yet."""
+    named, comma, word = incomplete.rpartition(",")
+    kinds = [kind for kind in ("all", *api.mask_kinds()) if kind.startswith(word)]
+    return [f"{named}{comma}{kind}" for kind in kinds if not comma or kind not in ("all", *named.split(","))]
+
+
 def complete_presets(incomplete: str) -> list[str]:
     """Names of presets, for the shell."""
     return [name for name in (*configuration.preset_names(), configuration.NO_PRESET) if name.startswith(incomplete)]

@@ -11,6 +11,7 @@ import typer
 from vrx import api
 from vrx.cli import options as o
 from vrx.cli import progress, render
+from vrx.cli.completion import complete_kinds
 from vrx.files import as_argument
 
 
@@ -27,6 +28,7 @@ def mask(
         typer.Option(
             "--find",
             metavar="KIND,KIND",
+            autocompletion=complete_kinds,
             help="overlays (logos, subtitles, timecodes), dust and scratches (of one frame, or lines that stay while "
             "the picture moves), pixels (dead ones), or all.",
         ),

@@ -244,7 +244,7 @@ def choose_layout(
     Raises UsageError for a size that it does not support; the hint names codecs that `container` holds.
     """
     if not fits(rule, size):
-        hint = advise_codec(container, size, rule) + (", or a smaller --scale" if rule.largest is not None else "")
+        hint = advise_codec(container, size, rule) + (", or a smaller size" if rule.largest is not None else "")
         if rule.name in STILL_ENCODERS.values():
             hint = "Write a PNG or TIFF picture, or a smaller one"
         limit, (width, height) = ("at most", rule.largest) if rule.largest else ("at least", rule.smallest)

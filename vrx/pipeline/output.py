@@ -61,7 +61,7 @@ def make_target(job: Job, reader: Reader, copied: StreamSource, output: Path | N
     info = reader.info
     size = result_size(reader.size, job.restore, reader.orientation, reader.sample_aspect)
     if too_large(*size):
-        raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller --scale")
+        raise UsageError(f"the result would be {size[0]}x{size[1]}, {LIMIT}", "Choose a smaller size")
     for note in size_note(reader.size, size, job.restore):
         notify(note)
     form = output if output is not None or not is_single_picture(info) else Path(PIPED_PICTURE)

@@ -74,6 +74,19 @@ def test_other_strokes_that_come_and_go_are_no_timecode(
     assert find(draw(luma // 2 + 30, text(number), level(number), opacity) for number, luma in pictures) == []
 
 
+@pytest.mark.parametrize(("fall", "count"), [(6, 0), (12, 1)])
+def test_strokes_come_and_go_by_their_own_light_not_by_what_is_around_them(fall: int, count: int) -> None:
+    """A line whose end is among light that hides it at times, as sunlight among leaves is."""
+    pictures = []
+    for number, luma in enumerate(scene(True)):
+        hidden = number // 4 % 2
+        picture = draw(luma, "10:40:00")
+        end = picture[124:160, 70:128]
+        end[:] = np.maximum(end, 225) - fall if hidden else end
+        pictures.append(picture)
+    assert len(find(iter(pictures))) == count
+
+
 def test_few_samples_and_a_scene_alone_have_no_timecode() -> None:
     shots = list(scene(True))
     assert find(draw(luma, clock(number)) for number, luma in enumerate(shots[:7])) == []
@@ -160,5 +173,6 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (c.BRIDGE, c.LEAST_STROKES, c.ONE_LIGHT, c.DARKEST, c.SHORTEST, c.TALLEST) == (15, 24, 24, 80, 6, 0.12)
     assert (c.BAND, c.LEAST_WIDTH, c.WIDEST, c.LINE_REACH, c.FEWEST, c.MOST) == (0.2, 2.5, 0.9, 1.2, 0.1, 0.7)
     assert (c.CONSTANT, c.VARIED, c.EVEN, c.OPAQUE, c.FULL, c.ALONE, c.MARGIN) == (0.15, 0.33, 7.0, 4.0, 0.7, 0.15, 3)
+    assert c.FALLS == 8.0
     assert (plate.REACH, plate.WITHIN, plate.EDGE, plate.SIDE) == (0.9, 3, 6.0, 0.85)
     assert (plate.GOES_ON, plate.ALIKE, characters.BESIDE_FOUND) == (0.7, 0.5, 0.6)

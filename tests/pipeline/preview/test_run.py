@@ -359,9 +359,11 @@ def test_what_cannot_be_read_or_is_not_there(clip: ClipMaker, tmp_path: Path) ->
     with pytest.raises(InputError):
         make(preview_job(tmp_path / "text.mp4"))
     source = clip("in.mkv")
+    (tmp_path / "in.x2.preview.png").write_text("mine")
     for job in (preview_job(source, at=[9]), preview_job(source, at=[0, 9])):
-        with pytest.raises(UsageError, match="past the end"):
-            check(job, ModelPool())
+        for refuse in (lambda job: check(job, ModelPool()), make):
+            with pytest.raises(UsageError, match="past the end"):  # and not that the file exists
+                refuse(job)
     with pytest.raises(UsageError, match=r"--at 0:00:01\.000 is past the end"):
         make(preview_job(save_picture(tmp_path / "p.png", np.zeros((8, 8, 3), np.uint8), "rgb24"), at=[1]))
 

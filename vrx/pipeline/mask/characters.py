@@ -22,6 +22,7 @@ ALWAYS = 0.88  # of the samples, that show a stroke where a character does not c
 BESIDE_FOUND = 0.6  # the same where a part of the line was found already: bright pictures hide strokes at times
 CHANGING = 0.12  # of the samples, that show one where characters change, at least
 TURNING, LEAST_TURNS = 0.08, 3  # share of the samples, and number of them, in which such a place changes
+FALLS = 8.0  # levels, that it is darker without: else its light stayed, and was a stroke or not by what is around it
 BRIDGE = 15  # pixels; strokes as near to each other are of one line
 LEAST_STROKES = 24  # pixels of strokes that change, and of those that do not
 ONE_LIGHT = 24  # levels around the usual light of a line's strokes, that they have
@@ -66,6 +67,7 @@ class CharacterFinder:
         self._unit = unit_of(size[1])
         self._light = np.zeros(shape, np.int16)
         self._lit, self._turns = LightMoments(size), np.zeros(shape, np.uint32)
+        self._sum = np.zeros(shape)
         self._now = np.zeros(shape, bool)
         self._samples = 0
 
@@ -79,6 +81,7 @@ class CharacterFinder:
         now = found & (light >= self._light - SAME_LIGHT)
         self._lit.add(luma, now)
         self._turns += now != self._now
+        self._sum += luma
         self._now = now
         self._samples += 1
 
@@ -88,8 +91,13 @@ class CharacterFinder:
             return []
         shown = np.asarray(self._lit.count / self._samples, np.float32)
         turning = self._turns >= max(LEAST_TURNS, TURNING * self._samples)
-        changing = turning & (shown >= CHANGING) & (shown < ALWAYS)
+        changing = turning & (shown >= CHANGING) & (shown < ALWAYS) & (self._falls() >= FALLS)
         return self._find_lines(changing, shown, found)
+
+    def _falls(self) -> Plane:
+        """How much darker than its strokes a place is without them, on average [H, W]."""
+        without = (self._sum - self._lit.mean() * self._lit.count) / np.maximum(1, self._samples - self._lit.count)
+        return np.asarray(self._light - without, np.float32)
 
     def _find_lines(self, changing: Area, shown: Plane, found: Sequence[Box]) -> list[Line]:
         """Lines among strokes that change, of each light by itself: what is beside them is of others."""

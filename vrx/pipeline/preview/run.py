@@ -56,8 +56,7 @@ def preview(job: Job, watch: Watcher, pool: ModelPool) -> PreviewResult:
             path = found.files.picture.path
             watch(events.Skipped(input=job.source, output=str(path)))
             return PreviewResult(path, None, (), 0, 0.0, skipped=True)
-        found.files.check(job.output.overwrite)
-        found.open()
+        open_checked(found)
         check_choices(found, check_run)  # before the first is restored
         return make(found)
 
@@ -67,10 +66,17 @@ def check(job: Job, pool: ModelPool) -> None:
     with resource_errors(), ExitStack() as stack:
         found = Preview(job, events.ignore, pool, stack)
         if not (job.output.skip_existing and found.files.exist()):
-            found.files.check(job.output.overwrite)
-            found.open()
-            found.named_places()
+            open_checked(found)
             check_choices(found, check_memory)
+
+
+def open_checked(found: Preview) -> None:
+    """Open a preview's source, and refuse places that are not in it, and files that exist.  Raises VrxError."""
+    if found.job.source == "-":  # before all of a pipe is read
+        found.files.check(found.job.output.overwrite)
+    found.open()
+    found.named_places()  # wrong usage comes first
+    found.files.check(found.job.output.overwrite)
 
 
 def check_run(session: Session) -> None:
