@@ -143,3 +143,14 @@ def test_weights_are_counted_in_the_type_of_the_run_and_those_of_the_loaded_part
         for dtype in ("bf16", "fp32", "int8")
     }
     assert found["fp32"] == 2 * found["bf16"] == 4 * found["int8"] > 0
+
+
+@pytest.mark.parametrize(("share", "small"), [(0.26, False), (0.24, True)])
+def test_less_than_a_quarter_of_the_published_weights_is_another_size(
+    share: float, small: bool, published: list[int]
+) -> None:
+    entry, components = load_all(FAMILIES)["swiftvr"], Components({"transformer": Path("a")})
+    published[0] = round(share * (EMPTY - memory.BASE_MEMORY) / 2)
+    found = needs.find_need(entry, ModelSettings(dtype="bf16"), (NEEDED, NEEDED), components)
+    part = memory.BASE_MEMORY + share * (NEEDED - memory.BASE_MEMORY)
+    assert found.predicted == pytest.approx(part if small else NEEDED)
