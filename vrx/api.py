@@ -233,13 +233,6 @@ def codecs() -> tuple[str, ...]:
     return tuple(SHORT_NAMES)
 
 
-def mask_kinds() -> tuple[str, ...]:
-    """What `make_mask` finds."""
-    from vrx.pipeline.mask.finds import FINDABLE
-
-    return tuple(FINDABLE)
-
-
 def list_models() -> dict[str, Entry]:
     """The catalogue: entries by name, those of measures too.  Raises ModelError."""
     from vrx.models import measures

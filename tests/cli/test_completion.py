@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.forked import write_command
 from vrx.cli.completion import complete_kinds
+from vrx.pipeline.mask.finds import FINDABLE
 
 CASES = [
     ("vrx upscale --model infv", {"infvsr"}),
@@ -84,6 +85,6 @@ def test_shells_complete_commands_options_and_values(shell: str, place: Path) ->
 
 
 def test_a_kind_is_offered_once() -> None:
-    assert complete_kinds("") == ["all", "overlays", "dust", "scratches", "pixels"]
+    assert complete_kinds("") == ["all", *FINDABLE]
     assert complete_kinds("dust,") == ["dust,overlays", "dust,scratches", "dust,pixels"]
     assert complete_kinds("dust,sc") == ["dust,scratches"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from vrx import api, configuration
 
+MASK_KINDS = ("overlays", "dust", "scratches", "pixels")
 DEVICES = ("auto", "all", "cpu", "cuda", "cuda:0", "mps")
 
 
@@ -37,7 +38,7 @@ def complete_words(*words: str) -> Callable[[str], list[str]]:
 def complete_kinds(incomplete: str) -> list[str]:
     """What `vrx mask` finds, for the shell: after a comma one that is not named yet."""
     named, comma, word = incomplete.rpartition(",")
-    kinds = [kind for kind in ("all", *api.mask_kinds()) if kind.startswith(word)]
+    kinds = [kind for kind in ("all", *MASK_KINDS) if kind.startswith(word)]
     return [f"{named}{comma}{kind}" for kind in kinds if not comma or kind not in ("all", *named.split(","))]
 
 
