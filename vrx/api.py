@@ -79,13 +79,13 @@ def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[st
     refuse_shared(written, others)
 
 
-def expand(inputs: Sequence[str], recursive: bool, sequence: bool, template: Job, command: str) -> Expansion:
-    """The inputs that a command's arguments name, for jobs like `template`.  Raises UsageError."""
-    from vrx.pipeline.inputs import Choice, expand_inputs
+def expand(inputs: Sequence[str], recursive: bool, sequence: bool, template: Job, written: Sequence[Path]) -> Expansion:
+    """The inputs that arguments name, for jobs like `template`; others are `written`.  Raises UsageError."""
+    from vrx.pipeline.inputs import Choice, command_of, expand_inputs
     from vrx.pipeline.paths import results_folder
 
-    beside, mask = results_folder(template.output.path), template.restore.mask
-    choice = Choice(recursive=recursive, beside=beside, mask=mask, command=command, sequence=sequence)
+    beside, mask, command = results_folder(template.output.path), template.restore.mask, command_of(template)
+    choice = Choice(recursive=recursive, beside=beside, mask=mask, written=written, command=command, sequence=sequence)
     return expand_inputs(inputs, choice)
 
 

@@ -37,6 +37,17 @@ def test_a_log_has_everything_that_is_printed_and_is_added_to(vrx: Command, clip
     assert sum(line.startswith("vrx: cannot read bad.mkv") for line in again) == 1
 
 
+def test_a_log_beside_the_videos_of_a_folder_is_none_of_its_files(
+    vrx: Command, clip: ClipMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    clip("in/a.mkv", frames=1)
+    for word in ("in", "in/*"):
+        done = vrx("upscale", word, "-s", "2", "--dry-run", "--log", "in/run.log")
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "skipping" not in (tmp_path / "in" / "run.log").read_text()
+
+
 def test_wrong_values_are_in_the_log(vrx: Command, tmp_path: Path) -> None:
     assert vrx("upscale", "none.mkv", "--crf", "99", "--log", "x.log").returncode == 2
     text = (tmp_path / "x.log").read_text()

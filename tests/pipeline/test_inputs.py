@@ -85,6 +85,17 @@ def test_the_mask_of_a_batch_is_no_input_of_it(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("word", ["in", "in/*"])
+def test_what_the_command_writes_besides_results_is_no_input_and_not_said_to_be_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "in", "a.mkv", "b.mkv", "run.log", "page.html")
+    found = expand(word, choice=Choice(written=(Path("in/run.log"), tmp_path / "in" / "page.html", Path("none.json"))))
+    assert names(found) == ["in/a.mkv", "in/b.mkv"]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("word", ["in", "in/*"])
 def test_results_are_left_out_beside_their_sources_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:

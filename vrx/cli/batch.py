@@ -41,7 +41,10 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a command runs and what it shows.  `needs_rate`: whether it has a rate that some input must be of."""
+    """How a command runs and what it shows.
+
+    `needs_rate`: whether it has a rate that some input must be of; `written`: files that it writes besides results.
+    """
 
     dry_run: bool
     json: bool
@@ -52,6 +55,7 @@ class RunOptions:
     sequence: bool = False
     needs_rate: bool = False
     page: Page | None = None
+    written: tuple[Path, ...] = ()
     batch: BatchSettings = field(default_factory=BatchSettings)
 
     def __post_init__(self) -> None:
@@ -158,7 +162,7 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("no input", "Name a video, or pipe one in; see --help")
         words = ["-"]
-    expansion = api.expand(words, options.recursive, options.sequence, template, command_of(template))
+    expansion = api.expand(words, options.recursive, options.sequence, template, options.written)
     for word, note in expansion.notes:
         if options.dry_run and not options.quiet and not options.json:  # whose watcher shows warnings only
             render.note_line(note.text)
@@ -167,11 +171,6 @@ def expand(words: Sequence[str], template: Job, options: RunOptions, watch: even
     if expansion.problems:
         raise FailedInputsError(expansion.problems, Exit.INPUT)
     return expansion.inputs
-
-
-def command_of(template: Job) -> str:
-    """The words that begin the command of some jobs, after `vrx`."""
-    return template.restore.task if template.preview is None else f"preview {template.restore.task}"
 
 
 def check_streams(jobs: Sequence[Job], options: RunOptions) -> None:

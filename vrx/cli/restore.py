@@ -153,6 +153,7 @@ class SharedOptions:
             raise UsageError("--ship is for runs on a cluster", "Add --ray ADDRESS, or remove it")
         return batch.RunOptions(
             page=None if self.html is None else batch.Page(self.html, shlex.join(line)),
+            written=tuple(path for path in (self.log, self.trace, self.html) if path is not None),
             dry_run=self.dry_run,
             json=self.json,
             quiet=self.quiet,

@@ -70,14 +70,16 @@ class Choice:
     """What of a folder is taken: files of subfolders if `recursive`, results of earlier runs if `results`, numbered
     pictures as one video if `sequence`.
 
-    A folder `beside` the inputs that results go to is passed over, and so is the `mask` that they share.  `command` is
-    the one that takes them, None where it reads no standard input.
+    A folder `beside` the inputs that results go to is passed over, and so are the `mask` that they share and files that
+    are `written` besides results, such as a log.  `command` is the one that takes them, None where it reads no standard
+    input.
     """
 
     recursive: bool = False
     results: bool = False
     beside: Path | None = None
     mask: Path | None = None
+    written: Sequence[Path] = ()
     command: str | None = Task.UPSCALE
     sequence: bool = False
 
@@ -212,6 +214,11 @@ def to_path(source: str | os.PathLike[str]) -> Path:
     return find_only_run(str(path), (Path(one.source) for one in found.inputs)).pattern
 
 
+def command_of(template: Job) -> str:
+    """The words that begin the command of some jobs, after `vrx`."""
+    return template.restore.task if template.preview is None else f"preview {template.restore.task}"
+
+
 def check_name(path: Path) -> None:
     """Refuse a name that no file can have, or that cannot be looked up.  Raises InputError."""
     try:
@@ -229,7 +236,7 @@ def expand_folder(word: str, choice: Choice) -> Expansion:
     others: list[str] = []
     folders: list[str] = []
     for folder, names, passed in walk(top, choice):
-        names = [name for name in names if not is_mask(folder / name, choice)]
+        names = [name for name in names if not is_own(folder / name, choice)]
         taken = [name for name in names if is_media(Path(name)) and (folder / name).is_file()]
         media += [folder / name for name in taken]
         others += [name for name in names if name not in taken]
@@ -262,6 +269,14 @@ def contains(top: Path, folder: Path) -> bool:
 def is_mask(path: Path, choice: Choice) -> bool:
     """Whether a file or a folder is the mask of all inputs."""
     return choice.mask is not None and same_file(path, choice.mask)
+
+
+def is_own(path: Path, choice: Choice) -> bool:
+    """Whether a file is the mask of all inputs, or one that the command writes besides results.
+
+    Videos and pictures are none of those: they would be lost, so that such a command is refused later.
+    """
+    return is_mask(path, choice) or (not is_media(path) and any(same_file(path, file) for file in choice.written))
 
 
 def contains_mask(top: Path, choice: Choice) -> bool:
@@ -312,7 +327,7 @@ def expand_glob(word: str, choice: Choice) -> Expansion:
     matches = sorted(glob.iglob(literal_folders(word), recursive=True), key=natural_key)  # noqa: PTH207 - may be absolute
     if not matches:
         raise InputError(f"cannot read {word}: nothing matches")
-    matches = [name for name in matches if len(matches) == 1 or not is_mask(Path(name), choice)]
+    matches = [name for name in matches if len(matches) == 1 or not is_own(Path(name), choice)]
     files = [name for name in matches if not Path(name).is_dir()]
     results = set() if choice.results else results_among({name: Path(name) for name in files})
     parts = [Expansion(tuple(Input(name) for name in files if name not in results))]
