@@ -34,6 +34,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "color-change": "the color tags change within the source",
     "compared-part": "pictures of one video are a part of another's: path",
     "compared-resized": "pictures are resized to be compared: path",
+    "compared-stretched": "pictures have another shape than the first video's, and are no part of them: path",
     "container-chosen": "the result has another container than the source, and why",
     "cropped": "what of the picture is restored: crop (W:H:X:Y, None where no borders were found)",
     "damaged-packets": "packets of the source were skipped: packets",
@@ -80,7 +81,8 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "page-written": "the page of --html is complete: page",
     "picture-choice": "a file of several pictures, one of which is restored: pictures",
     "picture-truncated": "a picture is incomplete: path",
-    "pixel-format-change": "the pixel format of the result is not the source's: pix_fmt",
+    "pixel-format-change": "the pixel format changes within the source: pix_fmt",
+    "pixel-format-chosen": "the pixel format of the result is one that browsers and phones play: pix_fmt",
     "pixel-format-loss": "the encoder cannot hold the source's pixel format: pix_fmt",
     "places-chosen": "the places of a preview, as none is named: places (seconds)",
     "plainly-enlarged": "where the network's result, shrunk again, is not the source, the picture is enlarged plainly: "

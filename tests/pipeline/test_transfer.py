@@ -14,6 +14,7 @@ from vrx.errors import UsageError
 from vrx.geometry import Crop, parse_box
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.plan import Plan
+from vrx.previews import PreviewSettings
 from vrx.settings import Job, ModelSettings, OutputSettings, RestoreSettings, SelectionSettings, Task
 
 
@@ -223,3 +224,16 @@ def test_a_part_says_that_chapters_and_timecode_are_left_out(tmp_path: Path) -> 
 def test_pictures_say_what_they_leave_out(clip: ClipMaker) -> None:
     (note,) = planned(job(clip("a.mkv", audio=True), "f_%03d.png")).notes
     assert "pictures cannot hold audio 1 (flac)" in note
+
+
+def test_a_moving_picture_becomes_one_that_browsers_play_and_a_preview_of_it_says_nothing_of_that(
+    clip: ClipMaker,
+) -> None:
+    source = clip("a.gif", codec="gif", pix_fmt="rgb8", frames=3)
+    heard: list[events.Event] = []
+    (text,) = Batch([job(source)], heard.append).plan(0).notes
+    found = {note.code: note.facts for note in heard if isinstance(note, events.Noted)}
+    assert found["pixel-format-chosen"] == {"pix_fmt": "yuv420p"}
+    notes = Batch([replace(job(source), preview=PreviewSettings())], events.ignore).plan(0).notes
+    assert text not in notes
+    assert all(note.startswith("shows ") for note in notes)

@@ -251,7 +251,7 @@ def choose_picture_format(
     source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
     if replaces_animation(job, reader, rule, suffix) and source.kind is Kind.RGB:
         text = f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color"
-        notify(Note("pixel-format-change", text, {"pix_fmt": "yuv420p"}, "warning"))
+        notify(Note("pixel-format-chosen", text, {"pix_fmt": "yuv420p"}, "warning"))
         source = Layout(Kind.YUV, source.depth, 1, 1, alpha=source.alpha)
     layout, lost = encoders.choose_layout(source, rule, size, paths.container_of(output))
     if source.kind is Kind.RGB and layout.kind is Kind.YUV and rule.name in PLAYED.get(suffix, ()):

@@ -23,7 +23,8 @@ from vrx.pipeline.compare import progress, run
 from vrx.pipeline.compare.measuring import FRAME_FIGURES, MEASURES, Figures, Means
 from vrx.pipeline.compare.pairing import Opening, find_delay
 from vrx.pipeline.compare.placing import Placement, Region, find_part, find_shift, gray, place
-from vrx.pipeline.compare.results import Comparison, FrameResult, FrameTable
+from vrx.pipeline.compare.remarks import placing
+from vrx.pipeline.compare.results import Comparison, FrameResult, FrameTable, Video
 
 
 def tensor(picture: np.ndarray) -> torch.Tensor:
@@ -79,6 +80,32 @@ def test_a_smaller_video_is_enlarged_and_said_so(tmp_path: Path) -> None:
     assert found.videos[0].placement == Placement((WIDTH, HEIGHT))
     with_truth = run.compare([paths[0], paths[1], paths[1]], referenced=True)
     assert with_truth.region == Region(0, 0, WIDTH // 2, HEIGHT // 2)
+
+
+def test_pictures_of_another_shape_are_said_to_be_stretched(tmp_path: Path) -> None:
+    other = np.random.default_rng(1).integers(0, 256, (1, HEIGHT, HEIGHT, 3), np.uint8)
+    found = run.compare([write(tmp_path / "a.mkv", scene(1)), write(tmp_path / "b.mkv", other)], referenced=False)
+    assert codes(found) == {"compared-resized", "compared-stretched"}
+    (note,) = (note for note in found.notes if note.code == "compared-stretched")
+    sizes = f"a.mkv ({WIDTH}x{HEIGHT}) and {tmp_path / 'b.mkv'} ({HEIGHT}x{HEIGHT})"
+    assert f"{sizes} have pictures of different shapes, and one is stretched: figures say little" in note.text
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "said"),
+    [
+        ((208, 100), Fraction(1), False),
+        ((212, 100), Fraction(1), True),
+        ((188, 100), Fraction(0), True),
+        ((100, 100), Fraction(2), False),  # of an anamorphic tape
+        ((200, 100), Fraction(2), False),  # tagged otherwise: nothing is stretched
+    ],
+)
+def test_shapes_are_those_that_are_shown(size: tuple[int, int], aspect: Fraction, said: bool) -> None:
+    placement = Placement((200, 100))
+    first = Video("a", 0, (200, 100), 0, placement)
+    found = list(placing(Video("b", 0, size, 0, placement, aspect=aspect), first, Region(0, 0, 200, 100)))
+    assert ("compared-stretched" in {note.code for note in found}) == said
 
 
 @pytest.mark.parametrize(("skipped", "said"), [(0, set()), (3, {"delay-found", "frames-left-over"})])

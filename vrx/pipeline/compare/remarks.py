@@ -9,6 +9,8 @@ from vrx.pipeline.compare.placing import Region
 from vrx.pipeline.compare.results import Video
 from vrx.pipeline.screen import HDR
 
+OTHER_SHAPE = 0.05  # relative difference of two shapes; those of one tape's pixels, 16:15 and 12:11, are 0.02 apart
+
 
 def remarks(videos: Sequence[Video], region: Region) -> list[Note]:
     """What was done to bring the videos together, what their figures mean, and what was left out."""
@@ -43,6 +45,11 @@ def placing(video: Video, first: Video, region: Region) -> Iterator[Note]:
     if video.size != placement.size:
         width, height = placement.size
         yield Note("compared-resized", f"{video.path}: resized to {width}x{height} for the comparison", facts)
+    other_shape = abs(video.shape / first.shape - 1) > OTHER_SHAPE
+    if other_shape and video.size != first.size and placement.size == first.placement.size:
+        sizes = [f"{each.path} ({each.size[0]}x{each.size[1]})" for each in (first, video)]
+        text = f"{' and '.join(sizes)} have pictures of different shapes, and one is stretched: figures say little"
+        yield Note("compared-stretched", text, facts, "warning")
 
 
 def dynamic_ranges(video: Video, first: Video) -> Iterator[Note]:

@@ -23,7 +23,8 @@ class Video:
     """One of the compared videos, and how it was brought to the first one's clock and place.
 
     `stream`: its number in the file; `size` (width, height); `delay` in frames of the first video; `left_over`:
-    frames without a counterpart; `transfer`: ffmpeg's name of its transfer function, empty where untagged.
+    frames without a counterpart; `transfer`: ffmpeg's name of its transfer function, empty where untagged; `aspect`:
+    width by height of a pixel, 0 where unknown.
     """
 
     path: str
@@ -33,6 +34,12 @@ class Video:
     placement: Placement
     left_over: int = 0
     transfer: str = ""
+    aspect: Fraction = Fraction(0)
+
+    @property
+    def shape(self) -> Fraction:
+        """Width by height of a picture as it is shown."""
+        return Fraction(*self.size) * (self.aspect or 1)
 
 
 @dataclass(frozen=True)

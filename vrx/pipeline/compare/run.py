@@ -85,9 +85,10 @@ def compare(
             raise InputError(f"{paths[0]} and {paths[-1]} have no frames at the same times", "See: vrx info")
         spare = [leader.left_over, *(follower.left_over for follower in followers)]
         sizes = [reader.size for reader in readers]
+        aspects = [reader.sample_aspect for reader in readers]
         streams = [reader.info.video.index for reader in readers]
         altered = any(map(Reading.changes, readings, readers))
-    found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, transfers, strict=True)
+    found = zip(map(str, paths), streams, sizes, delays, walk.placements, spare, transfers, aspects, strict=True)
     videos = tuple(Video(*values) for values in found)
     obstacles = {measure.name: measure.obstacle(walk.region.size) for measure in perceptual.ready}
     missing = {**perceptual.missing, **{name: reason for name, reason in obstacles.items() if reason}}

@@ -9,8 +9,8 @@ from vrx import events
 from vrx.events import Event, Note, Watcher
 
 OF_RESULTS = (  # ends of codes
-    *("-loss", "encoder", "encoder-chosen", "setting-unused", "container-chosen"),
-    *("stage-seconds", "mask-alignment"),
+    *("-loss", "encoder", "encoder-chosen", "container-chosen", "pixel-format-chosen"),
+    *("setting-unused", "stage-seconds", "mask-alignment"),
 )
 
 
