@@ -42,7 +42,7 @@ def driver() -> Iterator[subprocess.Popen[str]]:
 def test_a_driver_that_is_killed_leaves_nothing_of_its_cluster(driver: subprocess.Popen[str], number: int) -> None:
     assert driver.stdout is not None
     marked, other = map(int, driver.stdout.readline().split())
-    driver.send_signal(number)
+    os.killpg(driver.pid, number)  # as a terminal's Ctrl-C, which others of its session get, too
     driver.wait(10)
     try:
         wait_for_end(marked)

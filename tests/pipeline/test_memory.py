@@ -80,6 +80,8 @@ def test_version_one_has_its_own_names_and_one_limit_for_memory_with_swap(machin
     limit_swap(machine / "groups" / "memory" / "c", ONE_SWAP, 8 * GB, 2 * GB)
     assert rounded(memory.host_memory()) == (8, 6)
     assert rounded(memory.host_memory(swap=False)) == (6, 5)
+    limit_swap(machine / "groups" / "memory" / "c", ONE_SWAP, 8 * GB, 0)  # read a moment before the other figure
+    assert rounded(memory.host_memory()) == (8, 7)
 
 
 def test_ulimit_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,8 +223,13 @@ class Need:
         """Of a run of which a prediction is all that is known."""
         return cls(predicted, round(CERTAIN * predicted))
 
+    @property
+    def size(self) -> int:
+        """The bytes that are told."""
+        return max(self.predicted, self.certain)
+
     def __str__(self) -> str:
-        return f"{format_bytes(max(self.predicted, self.certain))} of memory are needed"
+        return f"{format_bytes(self.size)} of memory are needed"
 
 
 def note(need: Need) -> str:

@@ -9,6 +9,7 @@ from vrx.events import Note
 from vrx.files import format_bytes
 from vrx.models.components import Components
 from vrx.models.registry import FAMILIES
+from vrx.networks.umt5 import Umt5Encoder
 from vrx.pipeline import memory, select_model
 from vrx.pipeline.devices import pick_dtype, weight_format
 from vrx.pipeline.memory import BASE_MEMORY, CERTAIN, Need
@@ -79,11 +80,13 @@ def refuse(
 
 def warn_of_memory(session: Session) -> None:
     """Say so where the memory of a processor may not be enough for a run; not of networks that are there already."""
-    text = memory_note(session) if session.device.type == "cpu" and not session.model_loaded else ""
+    least = least_memory(session)
+    if session.device.type != "cpu" or session.model_loaded or least is None:
+        return
+    need = processor_need(session, least)
+    text = memory.note(need)
     if text:
-        session.notify(
-            Note("memory-short", f"{session.job.source}: {text}", {"bytes": least_memory(session)}, "warning")
-        )
+        session.notify(Note("memory-short", f"{session.job.source}: {text}", {"bytes": need.size}, "warning"))
 
 
 def memory_note(session: Session) -> str:
@@ -92,14 +95,19 @@ def memory_note(session: Session) -> str:
     if least is None:
         return ""
     if session.device.type == "cpu":
-        model = session.job.model
-        predicted = least if model.tile.isdigit() else memory_needed(session) or least  # no tiles by themselves
-        return memory.note(find_need(entry, model, (least, predicted), known_components(session)))
+        return memory.note(processor_need(session, least))
     free = memory.free_of(session.device)
     if free is None or least <= free or not needs_gpu(entry):
         return ""
     need = f"{entry.name} takes {format_bytes(least)} at least"
     return f"{need}, and {format_bytes(free)} are free on {session.device}: it will run out of memory"
+
+
+def processor_need(session: Session, least: int) -> Need:
+    """What a run takes of a processor, as far as it is known before files are downloaded; see `least_memory`."""
+    entry, model = session.entry, session.job.model
+    predicted = least if model.tile.isdigit() else memory_needed(session) or least  # no tiles by themselves
+    return find_need(entry, model, (least, predicted), known_components(session))
 
 
 def find_need(entry: Entry, model: ModelSettings, sizes: tuple[int, int], components: Components | None) -> Need:
@@ -123,11 +131,15 @@ def find_need(entry: Entry, model: ModelSettings, sizes: tuple[int, int], compon
 
 
 def find_weights(entry: Entry, model: ModelSettings, components: Components) -> tuple[int, int]:
-    """Bytes of a model's weights as a run has them, and those of them that stay pages of their files."""
+    """Bytes of a model's weights as a run has them, and those of them that stay pages of their files.
+
+    Without those that encode a prompt: they are used as they are in their file, and gone before the frames come.
+    """
     dtype, rounded = pick_dtype(model.dtype, PROCESSOR), weight_format(model.dtype) is not None
     weights = mapped = 0
     for role, part in FAMILIES[entry.family].components.items():
-        if part.network and not part.prompted and part.decoder in ("", model.decoder) and components.has(role):
+        stays = part.network is not None and part.network is not Umt5Encoder
+        if stays and part.decoder in ("", model.decoder) and components.has(role):
             weights += components.count_weights(role) * (1 if rounded else dtype.itemsize)
             mapped += 0 if rounded else components.mapped_bytes(role, dtype)
     return weights, mapped
@@ -137,8 +149,10 @@ def advice(entry: Entry, model: ModelSettings) -> str:
     """What takes less memory of a processor."""
     if not needs_gpu(entry):
         return SMALLER
-    formats = FAMILIES[entry.family].capabilities.quantizes
-    ways = ["a smaller video", "a smaller --scale"]
-    if formats and weight_format(model.dtype) is None:
-        ways.append(f"--dtype {formats[0]}")
+    capabilities = FAMILIES[entry.family].capabilities
+    ways = ["a smaller video"]
+    if len(entry.scales) > 1 and capabilities.native_scale is None:
+        ways.append("a smaller --scale")
+    if capabilities.quantizes and weight_format(model.dtype) is None:
+        ways.append(f"--dtype {capabilities.quantizes[0]}")
     return f"Use {choice_of((*ways, '--model embedded'))}"
