@@ -110,6 +110,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "stream-conversion": "a stream is converted, as the container does not hold its codec: stream, codec, container",
     "stream-loss": "streams that the container does not hold: streams, container, suffix",
     "tag-loss": "tags that the container does not hold: tags, container",
+    "telecine-missing": "--deinterlace film found no telecine in the first frames: frames",
     "timecode-loss": "the timecode is dropped",
     "found-by-look": "overlays found by how they look, as the picture hardly changes: count",
     "still-picture": "too few changes of the picture to find what stays in it: changes",

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from tests.conftest import EXAMPLES
 from tests.media import telecined
 from tests.media.telecined import FILM
 from vrx.errors import UsageError
+from vrx.events import Note
 from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
+from vrx.media.source_notes import SourceNotes
 from vrx.media.telecine import film_rate, space_evenly
 
 FRAMES = 32
@@ -79,6 +82,28 @@ def test_video_of_a_camera_that_moves_a_little_keeps_its_frames(tmp_path: Path) 
     video = pan(tmp_path / "video.mkv", Fraction(30_000, 1001), 30)
     frames, _ = read(video)
     assert numbers(frames, video) == list(range(30))
+
+
+@pytest.mark.parametrize(("woven", "said"), [(False, True), (True, False)])
+def test_video_that_never_was_film_is_said_to_have_no_telecine(tmp_path: Path, woven: bool, said: bool) -> None:
+    source = pan(tmp_path / "a.mkv", FILM if woven else Fraction(30_000, 1001), 50)
+    source = telecined.hard(source, tmp_path / "hard.mkv") if woven else source
+    heard: list[Note] = []
+    with Reader(source, Span(), heard.append, deinterlace=Deinterlace.FILM) as reader:
+        assert sum(1 for _ in reader.frames()) >= 49
+    assert ("telecine-missing" in {note.code for note in heard}) == said
+
+
+def test_a_pace_beyond_a_fifth_more_than_film_s_is_that_of_video() -> None:
+    pictures = [VideoFrame(16, 16, "yuv420p") for _ in range(49)]
+    for which, pace, said in (("film", 1.19, False), ("film", 1.21, True), ("on", 1.25, False)):
+        for number, picture in enumerate(pictures):
+            picture.pts = round(1000 + 1000 * number / 24 / pace)
+        heard: list[Note] = []
+        video = SimpleNamespace(time_base=MILLISECOND, rate=Fraction(24))
+        notes = SourceNotes("a", heard.append)
+        assert len(list(notes.watch_film(pictures, Deinterlace(which), video))) == 49  # type: ignore[arg-type]
+        assert [note.facts for note in heard] == [{"frames": 48}] * said
 
 
 def pan(path: Path, rate: Fraction, frames: int) -> Path:

@@ -316,12 +316,12 @@ class Reader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the span in order of time."""
-        count, base, which = 0, self.info.video.time_base, self._deinterlace
+        count, base, which, stored = 0, self.info.video.time_base, self._deinterlace, self._stored
         if not self._span.start:
             self._go_to_start()
         by_flags = which is Deinterlace.DOUBLE and (self.interlaced or self.later_fields)
-        make_whole = double_flagged if by_flags else deinterlace
-        for picture in make_whole(self._stamp(), which, self._stored.rate, self._stored.time_base):
+        pictures = (double_flagged if by_flags else deinterlace)(self._stamp(), which, stored.rate, stored.time_base)
+        for picture in self._notes.watch_film(pictures, which, self.info.video):
             time = (picture.pts or 0) * base
             if time - self.origin < self._span.start:
                 continue

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from av.video.frame import VideoFrame
 
 from vrx.events import Note, Notify
 from vrx.media.combing import FlagCheck
+from vrx.media.deinterlace import Deinterlace
 from vrx.media.fields import find_field_order
-from vrx.media.probe import SourceInfo
+from vrx.media.probe import SourceInfo, VideoInfo
 from vrx.media.side_data import SideDataKind, frame_side_data_kinds
 
+FILM_FRAMES = 48  # that are looked at: two seconds of film
+FILM_PACE = Fraction(6, 5)  # times the film's rate; above it hardly anything was undone: video comes at 5/4 of it
 MAX_SHORTFALL = Fraction(1, 2)  # seconds a source may end before its header's duration without a warning
 
 
@@ -27,6 +31,20 @@ class SourceNotes:
         if text not in self._texts:
             self._texts.add(text)
             self._notify(Note(code, f"{self._name}: {text}", facts, "warning"))
+
+    def watch_film(self, pictures: Iterable[VideoFrame], which: Deinterlace, video: VideoInfo) -> Iterator[VideoFrame]:
+        """Pass on the pictures that were made of `video`; warn where --deinterlace film undid no telecine."""
+        begin = Fraction(0)
+        for number, picture in enumerate(pictures):
+            time = (picture.pts or 0) * video.time_base
+            begin = begin if number else time
+            is_looked_at = which is Deinterlace.FILM and number == FILM_FRAMES
+            if is_looked_at and number > FILM_PACE * video.rate * (time - begin):
+                text = (
+                    f"no telecine in the first {number} frames, which all stay; for interlaced video: --deinterlace on"
+                )
+                self.warn("telecine-missing", text, frames=number)
+            yield picture
 
     def check_length(self, info: SourceInfo, first: Fraction, end: Fraction) -> None:
         """Warn of a source whose pictures, from `first` to `end` seconds, end before its header's duration."""
