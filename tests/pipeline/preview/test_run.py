@@ -17,10 +17,11 @@ from tests.pipeline.jobs import notes
 from tests.pipeline.preview.previews import preview_job
 from vrx import events
 from vrx.errors import DeviceError, InputError, OutputError, UsageError
-from vrx.events import Event
+from vrx.events import Event, Note
 from vrx.pipeline import memory
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.preview.opening import Preview
+from vrx.pipeline.preview.progress import is_of_results
 from vrx.pipeline.preview.run import check, make_progress, plan, preview
 from vrx.pipeline.preview.run import restore as restore_part
 from vrx.pipeline.preview.sheet import Sheet
@@ -368,6 +369,13 @@ def test_what_cannot_be_read_or_is_not_there(clip: ClipMaker, tmp_path: Path) ->
         make(preview_job(save_picture(tmp_path / "p.png", np.zeros((8, 8, 3), np.uint8), "rgb24"), at=[1]))
 
 
+def test_notes_about_how_results_are_written_are_not_those_of_previews() -> None:
+    assert {code for code in events.NOTE_CODES if is_of_results(Note(code, "")) and not code.endswith("-loss")} == {
+        *("encoder", "encoder-chosen", "container-chosen", "pixel-format-chosen"),
+        *("encoder-setting-unused", "stage-seconds", "mask-alignment"),
+    }
+
+
 def test_a_plan_says_what_will_be_restored(clip: ClipMaker, tmp_path: Path) -> None:
     job = preview_job(clip("in.mkv", frames=20), at=[2 * TICK, 10 * TICK], length=2 * TICK)
     found = plan(job, events.ignore, ModelPool())
@@ -375,7 +383,7 @@ def test_a_plan_says_what_will_be_restored(clip: ClipMaker, tmp_path: Path) -> N
     assert (found.frames, found.source_size, found.target_size) == (16, (32, 24), (64, 48))
     assert found.action == "write"
     # the source is FFV1, which a run would tell to stay so; a preview is written as it always is
-    assert (found.encoder, found.container) == ("libx264", "mp4")
+    assert (found.encoder, found.pix_fmt, found.container) == ("libx264", "yuv420p", "mp4")
     assert found.notes == ("shows 0:00:00.080", "shows 0:00:00.400")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
     (tmp_path / "in.x2.preview.png").write_text("mine")
