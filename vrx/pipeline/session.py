@@ -73,8 +73,8 @@ class Session:
     """A job: its model and the name of its result at once, its source and all else after `open`.
 
     A context manager.  `frames` is how many will come, None where that is unknown; `cuts` None where they
-    are to be found; `destination` None for standard output; `notes` are all so far but details.
-    `run_part` where the job is a part of a run.
+    are to be found; `destination` None for standard output; `notes` are all that `open` sent but details, and later
+    warnings: a long run has many scenes to tell of.  `run_part` where the job is a part of a run.
     Raises UsageError where the result would replace something that the job reads.
     """
 
@@ -92,6 +92,7 @@ class Session:
         self._stack = ExitStack()
         self._reading = self._stack.enter_context(ExitStack())  # the source and its mask
         self.notes: list[Note] = []
+        self._is_open = False
         self.encoder_remark = ""  # why the encoder is not the usual one
         self.mask: JobMask | None = None
         self.frames: int | None = None
@@ -186,6 +187,7 @@ class Session:
         if self.destination is not None:
             paths.check_folder(self.destination)
             paths.check_kind(self.destination)
+        self._is_open = True
 
     def _keep_pace(self) -> None:
         """Choose an encoder that keeps up with the GPU, unless the user chose anything of it."""
@@ -267,7 +269,7 @@ class Session:
         """Pass a note on; the same warning once."""
         if note.level == "warning" and any(note.text == before.text for before in self.notes):
             return
-        if note.level != events.DETAIL:
+        if note.level == "warning" or (note.level != events.DETAIL and not self._is_open):
             self.notes.append(note)
         self.trace.mark(note.text, code=note.code)
         self.watch(events.Noted.of(self.job.source, note))
