@@ -69,6 +69,17 @@ def test_subtitles_that_begin_late_go_along(
     assert lost == []
 
 
+@pytest.mark.parametrize("codec", ["libopus", "ac3"])
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+def test_sound_that_begins_late_goes_along(clip: ClipMaker, tmp_path: Path, codec: str, container: str) -> None:
+    tone = ("-itsoffset", "2", "-f", "lavfi", "-i", "sine=duration=0.3")
+    words = ("-i", f"file:{clip()}", *tone, "-map", "0:v", "-map", "1", "-c:v", "copy", "-c:a", codec)
+    FFmpegProcess([*words, f"file:{tmp_path / 'a.mkv'}"]).finish()
+    carried, lost = select_streams(tmp_path / "a.mkv", container, others(tmp_path / "a.mkv"))
+    assert [(item.kind, item.convert) for item in carried] == [("audio", None)]
+    assert lost == []
+
+
 def test_a_container_that_does_not_hold_subtitles_loses_them(clip: ClipMaker, tmp_path: Path) -> None:
     (tmp_path / "late.srt").write_text("1\n00:00:02,000 --> 00:00:03,000\nlate\n")
     words = ("-i", f"file:{clip()}", "-i", f"file:{tmp_path / 'late.srt'}", "-map", "0:v", "-map", "1")

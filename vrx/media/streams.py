@@ -24,6 +24,7 @@ BITS_A_CHANNEL = 128_000  # a second, of lossy sound: no difference is heard at 
 DISC_PCM = {"pcm_dvd", "pcm_bluray"}  # sound of discs, packed as only they do
 MP4_SUFFIXES = {".mp4", ".m4v"}
 TRIAL_SECONDS = "0.5"
+TRIAL_PACKETS = "25"  # of sound: half a second of most codecs
 MATROSKA_MAGIC = b"\x1a\x45\xdf\xa3"  # of EBML
 
 
@@ -43,16 +44,22 @@ class CopiedStream:
 def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | None = None) -> bool:
     """Whether a container can hold a stream of the source: its first half second is muxed and read back.
 
-    Some containers accept streams that cannot be read back.  Without a temporary folder only muxing is tried.
+    Sound may begin later: then its first packets are, wherever they are.  Some containers accept streams that cannot be
+    read back.  Without a temporary folder only muxing is tried.
     """
-    words = ["-y", "-i", f"file:{source}", "-map", f"0:{stream.index}", "-c", convert or "copy", "-t", TRIAL_SECONDS]
+    words = ["-y", "-i", f"file:{source}", "-map", f"0:{stream.index}", "-c", convert or "copy"]
+    beginning = ["-t", TRIAL_SECONDS]
     with spare_folder() as folder:
         if folder is None:
-            return succeeds([*words, "-f", container, os.devnull])
+            return succeeds([*words, *beginning, "-f", container, os.devnull])
         trial = folder / "trial"
-        if not succeeds([*words, "-f", container, f"file:{trial}"]):
-            return False
-        return is_readable(trial, stream.kind) or (stream.kind != "audio" and has_header_only(trial))
+        target = ["-f", container, f"file:{trial}"]
+        if stream.kind != "audio":
+            return succeeds([*words, *beginning, *target]) and (
+                is_readable(trial, stream.kind) or has_header_only(trial)
+            )
+        limits = (beginning, ["-frames:a", TRIAL_PACKETS])
+        return any(succeeds([*words, *limit, *target]) and is_readable(trial, "audio") for limit in limits)
 
 
 def succeeds(words: Sequence[str]) -> bool:
