@@ -145,6 +145,7 @@ def test_boxes_are_in_pixels_or_percent_and_for_a_part_of_the_time() -> None:
     assert (half.start, half.end) == (Fraction(10), Fraction("60.5"))
     assert (parse_box("0,0,1,1@-5").end, parse_box("0,0,1,1@5-").start) == (Fraction(5), Fraction(5))
     assert half.left.pixels(640) == 32
+    assert parse_box("0%,0%,100%,100%").width == Length(100, percent=True)
     assert [half.holds(Fraction(second)) for second in (9, 10, 60, 61)] == [False, True, True, False]
 
 
@@ -155,7 +156,7 @@ def test_boxes_are_in_pixels_or_percent_and_for_a_part_of_the_time() -> None:
         ("-1,0,3,3", "--box is '-1,0,3,3'"),
         ("a,b,c,d", "Use X,Y,WIDTH,HEIGHT"),
         ("1,1,0,5", "is empty"),
-        ("10%,10%,200%,10%", "has more than 100 percent"),
+        ("10%,10%,100.1%,10%", "has more than 100 percent"),
         ("1,1,5,5@9-3", "ends before it begins"),
         ("1,1,5,5@1:2:3:4-", "invalid time"),
         ("", "--box is ''"),

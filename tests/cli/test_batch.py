@@ -11,6 +11,7 @@ import pytest
 from tests.clips import ClipMaker
 from vrx import events
 from vrx.cli import app
+from vrx.cli.batch import planning
 from vrx.errors import TerminatedError
 from vrx.models.family import BuildRequest, LoadedModel
 from vrx.models.loader import load_model
@@ -288,6 +289,19 @@ def test_a_stopped_batch_shows_what_is_done_and_what_is_not(
     rows = [row.split() for row in done.err.splitlines()[-5:]]
     assert [row[:2] for row in rows[:3]] == [["a.mkv", "done"], ["b.mkv", "stopped"], ["c.mkv", "not"]]
     assert done.err.splitlines()[-2:] == ["1 of 3 done, 1 stopped, 1 not begun", f"vrx: {line}"]
+
+
+def test_a_plan_s_watcher_leaves_out_what_plans_show_themselves() -> None:
+    heard: list[events.Event] = []
+    watch = planning(heard.append)
+    for source in ("a.mkv", ""):  # of a batch
+        watch(events.Noted.of(source, events.Note("resuming", "")))
+        watch(events.Skipped(input="a.mkv", output="b.mkv"))
+    assert [(type(event), event.input) for event in heard] == [
+        (events.Skipped, "a.mkv"),
+        (events.Noted, ""),
+        (events.Skipped, "a.mkv"),
+    ]
 
 
 def test_a_bug_is_a_failure_of_its_input(main: Main, clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,8 @@ def test_a_dry_run_writes_nothing(vrx: Command, clip: ClipMaker, tmp_path: Path)
     assert "256x192" in done.stdout
     again = vrx("upscale", "a.mkv", "-s", "2", "--dry-run")  # whose notes stand in the plan, not beside it too
     assert ("FFV1 stays FFV1" in again.stdout, again.stderr) == (True, "")
+    lines = vrx("upscale", "a.mkv", "-s", "2", "--dry-run", "--json").stdout.splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["note", "plan"]
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
     plan = json.loads(vrx("upscale", "a.mkv", "--codec", "h264", "--dry-run", "--json").stdout)
     assert (plan["type"], plan["frames"], plan["target_size"]) == ("plan", 30, [256, 192])

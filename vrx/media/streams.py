@@ -55,9 +55,8 @@ def can_mux(source: Path, stream: StreamInfo, container: str, convert: str | Non
         trial = folder / "trial"
         target = ["-f", container, f"file:{trial}"]
         if stream.kind != "audio":
-            return succeeds([*words, *beginning, *target]) and (
-                is_readable(trial, stream.kind) or has_header_only(trial)
-            )
+            written = succeeds([*words, *beginning, *target])
+            return written and (is_readable(trial, stream.kind) or has_header_only(trial))
         limits = (beginning, ["-frames:a", TRIAL_PACKETS])
         return any(succeeds([*words, *limit, *target]) and is_readable(trial, "audio") for limit in limits)
 
