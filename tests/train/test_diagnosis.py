@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vrx.networks.embedded.blur import BlurEstimator
-from vrx.networks.embedded.diagnosis import diagnose
+from vrx.networks.embedded.diagnosis import BlurDiagnosis, Evidence, diagnose
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE
 from vrx.train import blurred, diagnosis
 
@@ -63,6 +63,20 @@ def test_training_gives_networks_that_filter(samples: list[blurred.Sample]) -> N
     assert not network.training
     found = network.find(network.normalized(table.seen), torch.zeros(8))
     assert int((found[:, :4].argmax(1) == table.kind).sum()) >= 6
-    _, recipe = diagnose(network, table.seen[0], 2.0)
+    _, recipe = diagnose(network, Evidence(table.seen[0], table.zeros[0]), 2.0)
     luma, _ = recipe.gains((32, 32), torch.empty(0))
     assert torch.isfinite(luma).all()
+
+
+def test_a_first_network_that_is_given_stays(samples: list[blurred.Sample]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        table = diagnosis.tabulate(samples[:6], BlurEstimator().eval())
+        base = BlurDiagnosis().eval()
+        network = diagnosis.fitted(table, base, epochs=900, steps=2)
+    for name, value in base.state_dict().items():
+        changes = name.startswith(("revision.", "ratios."))
+        assert torch.equal(network.state_dict()[name], value) is not changes, name
+    found = network.find(network.normalized(table.seen), torch.zeros(6))
+    revised = network.revise(network.normalized(table.seen), torch.zeros(6), found, diagnosis.numbers(table))
+    assert int((revised[:, :4].argmax(1) == table.kind).sum()) >= 5

@@ -20,6 +20,8 @@ Clip = NDArray[np.uint8]
 KIND_SHARES = {NONE: 0.24, GAUSSIAN: 0.39, DISK: 0.19, LINE: 0.18}
 GAUSSIANS, OTHERS = (0.5, 5.0), (0.6, 3.5)  # pixels of width, evenly in the logarithm
 SOFT_SHARE, SYNTHETIC_SHARE, GRAY_SHARE, BARS_SHARE = 0.22, 0.07, 0.05, 0.06
+# half of the least and of the largest height and width, and how many have them
+SIDES = {(24, 64, 24, 80): 0.14, (80, 120, 90, 140): 0.33, (110, 160, 130, 210): 0.33, (160, 220, 200, 280): 0.2}
 FOOTAGE_SHARE = 0.35
 FRAMES = 6
 LEAST_QP, QP_RANGE = 10, 25  # of H.264, at compression 0 and up to 1
@@ -55,8 +57,8 @@ def evenly(rng: random.Random, limits: tuple[float, float]) -> float:
 
 
 def draw_size(rng: random.Random) -> tuple[int, int]:
-    """Height and width, even: one in five small."""
-    limits = rng.choices([(24, 64, 24, 80), (80, 120, 90, 140), (110, 160, 130, 210)], (0.2, 0.55, 0.25))[0]
+    """Height and width, even."""
+    limits = rng.choices(list(SIDES), list(SIDES.values()))[0]
     return 2 * rng.randint(*limits[:2]), 2 * rng.randint(*limits[2:])
 
 

@@ -1,9 +1,11 @@
 """Train the networks that name a scene's blur and damage and choose its filter.
 
     python -m vrx.train.diagnosis --photos DIR --footage DIR --sharpness FILE --out FILE [--samples 3000] [--seed 0]
+        [--base FILE]
 
-`--sharpness` is a packed checkpoint or what `vrx.train.sharpness` wrote.  The first network learns what was done to
-a clip; the second, told by a first one that did not see the clip, learns from the error of the filtered clip itself.
+`--sharpness` is a packed checkpoint or what `vrx.train.sharpness` wrote.  The first two networks learn what was done to
+a clip; the third, told by others of them that did not see the clip, learns from the error of the filtered clip itself.
+`--base` is a packed checkpoint whose first network stays; the third begins as its own.
 """
 
 from __future__ import annotations
@@ -19,20 +21,29 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vrx.models.embedded.checkpoint import SHARPNESS
+from vrx.models.embedded.checkpoint import SHARPNESS, load_networks
 from vrx.networks.embedded import symptoms
 from vrx.networks.embedded.blur import LUMA, BlurEstimator
 from vrx.networks.embedded.deconvolution import interpolate
-from vrx.networks.embedded.diagnosis import NOISE_OFFSET, WIDEST, WIDTH_OFFSET, BlurDiagnosis
+from vrx.networks.embedded.diagnosis import (
+    NOISE_OFFSET,
+    WIDEST,
+    WIDTH_OFFSET,
+    BlurDiagnosis,
+    sharpened,
+    zeros_of,
+)
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, KINDS, LINE, kernel, radius, transfer
+from vrx.networks.embedded.zeros import Zeros
 from vrx.train import sources
 from vrx.train.blurred import Clip, Sample, draw_sample
 
-EPOCHS, BATCH = 90, 128  # of the first network
-STEPS, FEW, POINTS = 1800, 96, 1500  # of the second one; samples and frequencies a step
+EPOCHS, BATCH = 90, 128  # of the first two networks
+STEPS, FEW, POINTS = 1800, 96, 1500  # of the third one; samples and frequencies a step
 RATE, DECAY = 2e-3, 3e-2
 JITTER, LESS_JITTER = 0.05, 0.03  # deviations added to the symptoms
 GIVEN_SHARES = (0.2, 0.4)  # of pictures without and with a blur, for which a width is given,
+MISREAD = 0.15  # deviation of the compression that zeros are looked for under
 WRONG_SHARE, WRONG = 0.08, 0.4  # some of them a wrong one, by so much of its logarithm
 GIVEN_LIMITS = (0.6, 4.0)  # pixels, where there is no blur
 HARM = 2.0  # further times that a loss counts over a gain
@@ -45,11 +56,12 @@ SPREAD_FLOOR = 1e-2
 class Table:
     """Samples as numbers.
 
-    `seen`: symptoms [N, SYMPTOMS]; `power`: of the clip, its product with the truth, and the truth's, for luma and
-    chroma [N, 2, 3, GRID (GRID / 2 + 1)]; `kind`, `width`, `angle`, `noise`, `compression`: [N].
+    `seen`: symptoms [N, SYMPTOMS]; `zeros`: N; `power`: of the clip, its product with the truth, and the truth's, for
+    luma and chroma [N, 2, 3, GRID (GRID / 2 + 1)]; `kind`, `width`, `angle`, `noise`, `compression`: [N].
     """
 
     seen: Tensor
+    zeros: tuple[Zeros, ...]
     power: Tensor
     kind: Tensor
     width: Tensor
@@ -82,8 +94,10 @@ def tabulate(samples: list[Sample], sharpness: BlurEstimator) -> Table:
     with torch.no_grad():
         seen = torch.stack([symptoms.describe(low, sharpness) for low, _ in clips])
         power = torch.stack([powers(*clip) for clip in clips])
+    read = [s.compression + MISREAD * float(torch.randn(())) for s in samples]
+    zeros = tuple(zeros_of(low, max(0.0, c)) for (low, _), c in zip(clips, read, strict=True))
     rows = torch.tensor([[s.width, s.angle, s.noise, s.compression] for s in samples])
-    return Table(seen, power, torch.tensor([s.kind for s in samples]), *rows.unbind(1))
+    return Table(seen, zeros, power, torch.tensor([s.kind for s in samples]), *rows.unbind(1))
 
 
 def draw_given(table: Table, index: Tensor) -> Tensor:
@@ -98,7 +112,7 @@ def draw_given(table: Table, index: Tensor) -> Tensor:
 
 
 def error(found: Tensor, table: Table, index: Tensor, said: Tensor) -> Tensor:
-    """How wrong the first network's numbers [n, FOUND] are."""
+    """How wrong numbers [n, FOUND] of the first networks are."""
     count = len(KINDS)
     kind, width, angle = table.kind[index], table.width[index], table.angle[index]
     unknown = ((kind > 0) & (said == 0)).float()
@@ -116,34 +130,53 @@ def error(found: Tensor, table: Table, index: Tensor, said: Tensor) -> Tensor:
     )
 
 
-def fit_causes(network: BlurDiagnosis, table: Table, chosen: Tensor, epochs: int) -> None:
-    """Train the first network on some of the samples."""
-    normal = network.normalized(table.seen)
+def fit_causes(network: BlurDiagnosis, table: Table, chosen: Tensor, epochs: int, *, known: bool = False) -> None:
+    """Train the first two networks on some of the samples; the first stays where it is `known`."""
+    normal, zeros = network.normalized(table.seen), numbers(table)
     network.train()
+    network.causes.train(not known).requires_grad_(not known)
     steps = max(1, epochs * len(chosen) // BATCH)
-    optimizer = torch.optim.AdamW(network.causes.parameters(), lr=RATE, weight_decay=DECAY)
+    trained = [*network.revision.parameters(), *(() if known else network.causes.parameters())]
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
     for _ in range(steps):
         index = chosen[torch.randint(len(chosen), (BATCH,))]
         said, x = draw_given(table, index), normal[index]
-        loss = error(network.find(x + JITTER * torch.randn_like(x), said), table, index, said)
+        x = x + JITTER * torch.randn_like(x)
+        found = network.find(x, said)
+        loss = error(network.revise(x, said, found.detach(), zeros[index]), table, index, said)
+        loss = loss if known else loss + error(found, table, index, said)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    network.eval()
+    network.eval().requires_grad_(True)
 
 
-def fresh(table: Table) -> BlurDiagnosis:
-    """An untrained network for such samples; its filters begin in the middle."""
+def numbers(table: Table) -> Tensor:
+    """The zeros as numbers [N, ZEROS]."""
+    return torch.stack([zeros.numbers() for zeros in table.zeros])
+
+
+def fresh(table: Table, base: BlurDiagnosis | None) -> BlurDiagnosis:
+    """An untrained network for such samples; its filters begin in the middle, its revision with little.
+
+    With the first and the third network of a `base`, where there is one.
+    """
     network = BlurDiagnosis()
-    network.middle.copy_(table.seen.mean(0))
-    network.spread.copy_(table.seen.std(0) + SPREAD_FLOOR)
+    if base is None:
+        network.middle.copy_(table.seen.mean(0))
+        network.spread.copy_(table.seen.std(0) + SPREAD_FLOOR)
+    else:
+        network.middle.copy_(base.middle)
+        network.spread.copy_(base.spread)
+        network.causes.load_state_dict(base.causes.state_dict())
+        network.ratios.load_state_dict(base.ratios.state_dict())
     with torch.no_grad():
-        last = network.ratios[-1]
-        assert isinstance(last, torch.nn.Linear)
-        last.weight.mul_(0.1)
-        last.bias.zero_()
+        for last in (network.revision[-1], *(() if base else (network.ratios[-1],))):
+            assert isinstance(last, torch.nn.Linear)
+            last.weight.mul_(0.1)
+            last.bias.zero_()
     return network
 
 
@@ -165,7 +198,7 @@ def gain(filtered: Tensor, power: Tensor, weight: Tensor) -> Tensor:
 
 
 def fit_ratios(network: BlurDiagnosis, table: Table, found: Tensor, said: Tensor, steps: int) -> None:
-    """Train the second network on the error of the filtered samples; `found` are diagnoses, `said` given widths."""
+    """Train the third network on the error of the filtered samples; `found` are diagnoses, `said` given widths."""
     normal, transfer_functions = network.normalized(table.seen), transfers(found, said).half()
     ring = radius((symptoms.GRID, symptoms.GRID), normal).flatten()
     sides = torch.full((symptoms.GRID, symptoms.GRID // 2 + 1), 2.0)
@@ -193,21 +226,23 @@ def fit_ratios(network: BlurDiagnosis, table: Table, found: Tensor, said: Tensor
     network.eval()
 
 
-def fitted(table: Table, epochs: int = EPOCHS, steps: int = STEPS) -> BlurDiagnosis:
-    """Both networks, trained."""
-    count = len(table.seen)
-    said, found = draw_given(table, torch.arange(count)), torch.empty(0)
-    order = torch.randperm(count)
-    for half, other in (order.tensor_split(2), order.tensor_split(2)[::-1]):
-        network = fresh(table)
-        fit_causes(network, table, other, epochs)
+def fitted(table: Table, base: BlurDiagnosis | None = None, epochs: int = EPOCHS, steps: int = STEPS) -> BlurDiagnosis:
+    """The networks, trained; the first one is that of a `base`, where there is one."""
+    count, known = len(table.seen), base is not None
+    said, zeros = draw_given(table, torch.arange(count)), numbers(table)
+    order, revised = torch.randperm(count), []
+    halves = order.tensor_split(2)
+    for half, other in (halves, halves[::-1]):
+        network = fresh(table, base)
+        fit_causes(network, table, other, epochs, known=known)
         with torch.no_grad():
-            diagnoses = network.find(network.normalized(table.seen[half]), said[half])
-        found = torch.zeros(count, diagnoses.shape[1]) if not len(found) else found
-        found[half] = diagnoses
-    network = fresh(table)
-    fit_causes(network, table, order, epochs)
-    fit_ratios(network, table, found, said, steps)
+            normal = network.normalized(table.seen[half])
+            found = network.find(normal, said[half])
+            revised.append(network.revise(normal, said[half], found, zeros[half]))
+    told = torch.cat(revised)[torch.cat(halves).argsort()]
+    network = fresh(table, base)
+    fit_causes(network, table, order, epochs, known=known)
+    fit_ratios(network, table, sharpened(told, table.zeros, said), said, steps)
     return network
 
 
@@ -223,7 +258,9 @@ def main() -> None:
     """Make samples, fit, write the weights."""
     parser = sources.arguments(__doc__.splitlines()[0])
     parser.add_argument("--sharpness", type=Path, required=True)
+    parser.add_argument("--base", type=Path)
     args = parser.parse_args()
+    base = None if args.base is None else load_networks(args.base).diagnosis
     rng = random.Random(args.seed)
     torch.manual_seed(args.seed)
     photos, runs = sources.pictures(args, rng)
@@ -231,7 +268,7 @@ def main() -> None:
     samples = [
         draw_sample(lambda: rng.choice(arrays[0]), lambda: rng.choice(arrays[1]), rng) for _ in range(args.samples)
     ]
-    save_file(fitted(tabulate(samples, load_sharpness(args.sharpness))).state_dict(), args.out)
+    save_file(fitted(tabulate(samples, load_sharpness(args.sharpness)), base).state_dict(), args.out)
 
 
 if __name__ == "__main__":

@@ -72,11 +72,11 @@ def row(case: Case, networks: EmbeddedNetworks) -> tuple[Tensor, Tensor] | None:
     sides = [side // GRID * GRID for side in case.low.shape[1:3]]
     clips = [clip[:WINDOW, : sides[0], : sides[1]] for clip in (case.low, case.truth)]
     low, truth = map(to_tensor, clips)
-    symptoms = describe(low, networks.blur)
-    found, plan = planner.draft(symptoms)
+    seen = planner.evidence(describe(low, networks.blur), low)
+    found, plan = planner.draft(seen)
     if found.width < LEAST_WIDTH or (found.kind == NONE and case.sigma is None):
         return None
-    measures = measure(planner.tried(found, plan, symptoms, low))
+    measures = measure(planner.tried(found, plan, seen, low))
     before, *after = (gray(x.clamp(0, 1)) for x in (low, *undone(plan, low, networks.network)))
     edge = [min(BORDER, side // 8) for side in sides]
     a, b, e = (

@@ -9,10 +9,13 @@ from torch import Tensor
 from vrx.networks.embedded import guard
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.deconvolution import Recipe, deconvolve
-from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis
+from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis, Evidence
 from vrx.networks.embedded.guard import MEASURES, DeblurGuard, Trial, excess, measure
-from vrx.networks.embedded.kernels import GAUSSIAN, LINE, NONE, kernel, transfer
+from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE, kernel, transfer
 from vrx.networks.embedded.symptoms import SYMPTOMS, gray
+from vrx.networks.embedded.zeros import Match, Zeros
+
+SEEN = Zeros(0.02, Match(0.4, 2.5), Match(0.6, 1.5, 0.5))
 
 
 def trial_of(truth: Tensor, done: int, said: int, ratio: float = -3.0) -> Trial:
@@ -24,7 +27,24 @@ def trial_of(truth: Tensor, done: int, said: int, ratio: float = -3.0) -> Trial:
     )
     after = deconvolve(low, lambda size: recipe.gains(size, low))
     found = Diagnosis(shares, 2.0, 0.3, 0.0, 0.0)
-    return Trial(gray(low), gray(after), found, recipe, torch.zeros(SYMPTOMS), told=False)
+    return Trial(gray(low), gray(after), found, recipe, Evidence(torch.zeros(SYMPTOMS), SEEN), told=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (NONE, [1.0, 0.0]),
+        (GAUSSIAN, [1.0, 0.0]),
+        (DISK, [0.4, math.log(2.7 / 2.2)]),
+        (LINE, [0.6, math.log(1.7 / 2.2)]),
+    ],
+)
+def test_zeros_fit_as_well_as_those_of_the_diagnosed_kind(picture: Tensor, kind: int, expected: list[float]) -> None:
+    trial = trial_of(picture, GAUSSIAN, kind)
+    assert guard.fitting(trial).tolist() == pytest.approx(expected, abs=1e-6)
+    seen = measure(trial)
+    assert seen[-8:-6].tolist() == pytest.approx(expected, abs=1e-6)
+    assert seen[-16:-8].tolist() == pytest.approx(SEEN.numbers().tolist(), abs=1e-6)
 
 
 @pytest.fixture(scope="module")

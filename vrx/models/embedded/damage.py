@@ -13,7 +13,7 @@ from vrx.events import DETAIL, INFO, Fact, Note
 from vrx.models.optical_flow import Motion, to_luma
 from vrx.networks.embedded.blur import BlurEstimator
 from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEstimator, detail, estimate_damage
-from vrx.networks.embedded.diagnosis import BlurDiagnosis, Diagnosis, diagnose
+from vrx.networks.embedded.diagnosis import BlurDiagnosis, Diagnosis, recognize
 from vrx.networks.embedded.kernels import KINDS, LINE, NONE
 from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
 from vrx.networks.embedded.symptoms import BLOCKINESS
@@ -122,7 +122,7 @@ class DamageReader:
         telling = [windows[number] for number in told]
         described = [describe_symptoms(window, self._sharpness) for window in telling]
         symptoms = torch.stack(described).mean(0)
-        found, _ = diagnose(self._diagnosis, symptoms, None)
+        found = recognize(self._diagnosis, symptoms, None)
         levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
         colors, luma, chroma, compression, softness, seen = levels
         compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))

@@ -12,7 +12,15 @@ from vrx.events import Note
 from vrx.models.embedded.damage import LEAST_WIDTH, Examination, SceneDamage, damage_note
 from vrx.networks.embedded.blur import FEATURES, FLOOR, BlurEstimator, read_sigma
 from vrx.networks.embedded.deconvolution import Recipe, deconvolve
-from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, BlurDiagnosis, Diagnosis, diagnose
+from vrx.networks.embedded.diagnosis import (
+    CHROMA_POINTS,
+    POINTS,
+    BlurDiagnosis,
+    Diagnosis,
+    Evidence,
+    diagnose,
+    gather,
+)
 from vrx.networks.embedded.guard import DeblurGuard, Trial, measure
 from vrx.networks.embedded.kernels import GAUSSIAN, KINDS, NONE
 from vrx.networks.embedded.symptoms import OWN, gray
@@ -93,32 +101,37 @@ class Planner:
 
         It begins with frames [T, 3, H, W].  A given width is believed, the kind of blur is found all the same.
         """
-        found, plan = self.draft(examined.symptoms)
+        seen = self.evidence(examined.symptoms, frames)
+        found, plan = self.draft(seen)
         unsure = found.kind == NONE or min(frames.shape[-2:]) < LEAST_SIDE
         if found.width < LEAST_WIDTH or (unsure and self._sigma is None):
             plan = replace(plan, strength=0.0, network=0.0)
         else:
-            measures = measure(self.tried(found, plan, examined.symptoms, frames))
+            measures = measure(self.tried(found, plan, seen, frames))
             strength, network = (float(x) for x in self._guard(measures[None].to(self._guard.middle)))
             plan = replace(plan, strength=strength, network=strength and plan.network * network)
         return plan, note_of(examined.damage, found, plan, scene + 1)
 
-    def draft(self, symptoms: Tensor) -> tuple[Diagnosis, Plan]:
-        """What symptoms [SYMPTOMS] are found to mean, and how it would be undone were that so."""
-        found, recipe = diagnose(self._diagnosis, symptoms, self._sigma)
+    def evidence(self, symptoms: Tensor, frames: Tensor) -> Evidence:
+        """What frames [T, 3, H, W] with these symptoms [SYMPTOMS] show."""
+        return gather(self._diagnosis, symptoms, frames, self._sigma)
+
+    def draft(self, seen: Evidence) -> tuple[Diagnosis, Plan]:
+        """What the evidence is found to mean, and how it would be undone were that so."""
+        found, recipe = diagnose(self._diagnosis, seen, self._sigma)
         if self._strength is not None:
             found, recipe = at_strength(found, recipe, self._strength)
         share = network_share(found, recipe)
         if share and self._sigma is None:
-            found = replace(found, width=self.reread(found.width, symptoms))
+            found = replace(found, width=self.reread(found.width, seen.symptoms))
             recipe = replace(recipe, width=found.width)
         return found, Plan(recipe, 1.0, share)
 
-    def tried(self, found: Diagnosis, plan: Plan, symptoms: Tensor, frames: Tensor) -> Trial:
-        """A plan's filter on the middle of frames [T, 3, H, W]."""
+    def tried(self, found: Diagnosis, plan: Plan, seen: Evidence, frames: Tensor) -> Trial:
+        """A plan's filter on the middle of frames [T, 3, H, W] that show this."""
         top, left = (max(0, (side - TRIED) // 2) for side in frames.shape[-2:])
-        seen = frames[..., top : top + TRIED, left : left + TRIED]
-        return Trial(gray(seen), gray(plan.filtered(seen)), found, plan.recipe, symptoms, self._sigma is not None)
+        middle = frames[..., top : top + TRIED, left : left + TRIED]
+        return Trial(gray(middle), gray(plan.filtered(middle)), found, plan.recipe, seen, self._sigma is not None)
 
     def reread(self, width: float, symptoms: Tensor) -> float:
         """The width that the readers of clean pictures find in pixels, where it is nearly this one."""

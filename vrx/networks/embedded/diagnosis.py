@@ -1,12 +1,14 @@
-"""From a scene's symptoms to what happened to it, and from there to the filter that undoes it best: two small networks.
+"""From a scene's symptoms to what happened to it, and from there to the filter that undoes it best: small networks.
 
-The first names the blur, the noise and the compression; the second, told by the first, chooses the ratios of noise
-to signal and how much each kind of blur counts.  It is trained on the error of the filtered pictures itself.  Pure.
+The first names the blur, the noise and the compression.  Where a blur is to be undone, the second revises that by the
+zeros of the scene's spectrum (`zeros`), and the third, told by both, chooses the ratios of noise to signal and how much
+each kind of blur counts.  It is trained on the error of the filtered pictures itself.  Pure.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +17,8 @@ from torch import Tensor, nn
 from vrx.networks.embedded.deconvolution import Recipe
 from vrx.networks.embedded.kernels import KINDS
 from vrx.networks.embedded.reader import build_reader
-from vrx.networks.embedded.symptoms import SYMPTOMS
+from vrx.networks.embedded.symptoms import SYMPTOMS, gray, lively, tile_power
+from vrx.networks.embedded.zeros import ZEROS, Zeros, covered_by, find_zeros
 
 HIDDEN = 96
 DROPOUT = 0.15
@@ -26,6 +29,11 @@ WIDTH_OFFSET, NOISE_OFFSET = 0.2, 0.5  # pixels, levels; before logarithms
 LEAST_RATIO, RATIO_RANGE = -5.0, 7.0  # log10
 FARTHEST = 6.0  # deviations of the training's symptoms that are believed
 WIDEST = 8.0  # pixels
+AGREED = 0.4  # of the logarithm of a width, up to which the zeros of a spectrum are believed: they tell it more exactly
+TURNED = 0.35  # radians, the same for the angle of a line
+FINEST_QUANTIZER, QUANTIZERS = 10.0, 25.0  # of H.264, at compression 0, and how many up to 1
+TELLING = 0.5  # of a scene's tiles, the liveliest, whose spectrum shows its zeros
+UNIT_STEP, DOUBLING = 0.625, 6.0  # levels: the step of its quantizer 0, and after how many it is twice as wide
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,16 @@ class Diagnosis:
         return int(self.chances.argmax())
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a scene's first frames show of its blur: symptoms [SYMPTOMS] and the zeros of their spectrum."""
+
+    symptoms: Tensor
+    zeros: Zeros
+
+
 class BlurDiagnosis(nn.Module):
-    """Both networks; `middle` and `spread` of the symptoms are those of the training."""
+    """The three networks; `middle` and `spread` of the symptoms are those of the training."""
 
     middle: Tensor
     spread: Tensor
@@ -55,6 +71,7 @@ class BlurDiagnosis(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.causes = build_reader(SYMPTOMS + GIVEN, HIDDEN, FOUND, DROPOUT)
+        self.revision = build_reader(SYMPTOMS + GIVEN + FOUND + ZEROS, HIDDEN, FOUND, DROPOUT)
         answers = POINTS + CHROMA_POINTS + len(KINDS)
         self.ratios = build_reader(SYMPTOMS + GIVEN + FOUND, HIDDEN, answers, DROPOUT)
         self.register_buffer("middle", torch.zeros(SYMPTOMS))
@@ -68,6 +85,11 @@ class BlurDiagnosis(nn.Module):
         """The first network's numbers [N, FOUND]; `width` [N] in pixels, 0 where none is given."""
         found: Tensor = self.causes(torch.cat([normal, given(width)], 1))
         return found
+
+    def revise(self, normal: Tensor, width: Tensor, found: Tensor, zeros: Tensor) -> Tensor:
+        """The first network's numbers [N, FOUND] by the second one, which knows the spectra's zeros [N, ZEROS]."""
+        change: Tensor = self.revision(torch.cat([normal, given(width), found, zeros], 1))
+        return found + change
 
     def choose(self, normal: Tensor, width: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log10 ratios of luma [N, POINTS] and chroma [N, CHROMA_POINTS], and the shares of the kinds [N, 4]."""
@@ -87,21 +109,70 @@ def given(width: Tensor) -> Tensor:
     return torch.stack([torch.sign(width) * 2 - 1, torch.where(width > 0, size, 0)], 1)
 
 
-def diagnose(network: BlurDiagnosis, symptoms: Tensor, width: float | None) -> tuple[Diagnosis, Recipe]:
-    """What happened to a scene of these symptoms [SYMPTOMS], and its filter.
-
-    A given `width` in pixels is believed.
-    """
-    normal = network.normalized(symptoms.to(network.middle)[None])
-    known = normal.new_tensor([width or 0.0])
-    found = network.find(normal, known)
-    luma, chroma, shares = (x[0].double().cpu() for x in network.choose(normal, known, found))
-    size, cosine, sine, noise, compression = found[0, len(KINDS) :].tolist()
-    diagnosis = Diagnosis(
-        found[0, : len(KINDS)].softmax(0).double().cpu(),
+def named(found: Tensor, width: float | None) -> Diagnosis:
+    """What a network's numbers [FOUND] say; a given `width` in pixels is believed."""
+    size, cosine, sine, noise, compression = found[len(KINDS) :].tolist()
+    return Diagnosis(
+        found[: len(KINDS)].softmax(0).double().cpu(),
         width or min(WIDEST, max(0.0, math.exp(min(size, 5.0)) - WIDTH_OFFSET)),
         math.atan2(sine, cosine) / 2,
         max(0.0, math.exp(min(noise, 5.0)) - NOISE_OFFSET),
         max(0.0, compression),
     )
+
+
+def recognize(network: BlurDiagnosis, symptoms: Tensor, width: float | None) -> Diagnosis:
+    """What happened to a scene of these symptoms [SYMPTOMS], as the first network has it.
+
+    A given `width` in pixels is believed.
+    """
+    normal = network.normalized(symptoms.to(network.middle)[None])
+    return named(network.find(normal, normal.new_tensor([width or 0.0]))[0], width)
+
+
+def gather(network: BlurDiagnosis, symptoms: Tensor, frames: Tensor, width: float | None) -> Evidence:
+    """The evidence of frames [T, 3, H, W] in 0..1 with these symptoms [SYMPTOMS]; `width`: one that is given."""
+    return Evidence(symptoms, zeros_of(frames, recognize(network, symptoms, width).compression))
+
+
+def diagnose(network: BlurDiagnosis, seen: Evidence, width: float | None) -> tuple[Diagnosis, Recipe]:
+    """What happened to a scene, and its filter; a given `width` in pixels is believed."""
+    normal = network.normalized(seen.symptoms.to(network.middle)[None])
+    known = normal.new_tensor([width or 0.0])
+    found = network.find(normal, known)
+    found = network.revise(normal, known, found, seen.zeros.numbers().to(normal)[None])
+    found = sharpened(found, [seen.zeros], known)
+    luma, chroma, shares = (x[0].double().cpu() for x in network.choose(normal, known, found))
+    diagnosis = named(found[0], width)
     return diagnosis, Recipe(shares, diagnosis.width, diagnosis.angle, luma, chroma)
+
+
+def sharpened(found: Tensor, zeros: Sequence[Zeros], known: Tensor) -> Tensor:
+    """Numbers [N, FOUND] with widths and angles as the zeros of the likeliest kind have them, where these agree.
+
+    `known`: the given widths [N], 0 for none.
+    """
+    found, count = found.clone(), len(KINDS)
+    for row, seen, told in zip(found, zeros, known.tolist(), strict=True):
+        match = seen.of(int(row[:count].argmax()))
+        width = math.log(told + WIDTH_OFFSET) if told else float(row[count])
+        if match is None or abs(math.log(match.width + WIDTH_OFFSET) - width) > AGREED:
+            continue
+        angle = math.atan2(float(row[count + 2]), float(row[count + 1])) / 2
+        if match is seen.line:
+            if abs(math.remainder(match.angle - angle, math.pi)) > TURNED:
+                continue
+            row[count + 1 : count + 3] = row.new_tensor([math.cos(2 * match.angle), math.sin(2 * match.angle)])
+        row[count] = math.log(match.width + WIDTH_OFFSET)
+    return found
+
+
+def zeros_of(frames: Tensor, compression: float) -> Zeros:
+    """The zeros in the spectrum of frames [T, 3, H, W] in 0..1 of a compression as in `Diagnosis`."""
+    return find_zeros(lively(tile_power(gray(frames)[:, 0]), TELLING), covered(compression))
+
+
+def covered(compression: float) -> float:
+    """The power a sample that an encoder covers with what it rounds away, at a compression as in `Diagnosis`."""
+    quantizer = FINEST_QUANTIZER + QUANTIZERS * compression
+    return covered_by(UNIT_STEP * 2 ** (quantizer / DOUBLING) / 255)

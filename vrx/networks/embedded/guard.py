@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from vrx.networks.embedded.blur import FEATURES, FLOOR, READERS
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.deconvolution import Recipe, interpolate
-from vrx.networks.embedded.diagnosis import NOISE_OFFSET, POINTS, WIDTH_OFFSET, Diagnosis
+from vrx.networks.embedded.diagnosis import NOISE_OFFSET, POINTS, WIDTH_OFFSET, Diagnosis, Evidence
 from vrx.networks.embedded.kernels import KINDS, kernel, radius, transfer
 from vrx.networks.embedded.symptoms import GRID, OWN, blockiness, tile_power
 from vrx.networks.embedded.templates import WIDTHS
+from vrx.networks.embedded.zeros import ZEROS
 
 MEMBERS, HIDDEN = 5, 32
 TILES = 4  # a side, over which misfit and ringing are compared
@@ -45,6 +46,8 @@ MEASURES = (
     - 1  # forecast
     + 2 * READERS
     + SUMMARY  # symptoms
+    + ZEROS
+    + 2  # zeros
     + 2
     + 3
     + 1  # blocks, sizes, clipping
@@ -59,7 +62,7 @@ class Trial:
     after: Tensor
     found: Diagnosis
     recipe: Recipe
-    symptoms: Tensor
+    seen: Evidence
     told: bool
 
 
@@ -105,7 +108,7 @@ def measure(trial: Trial) -> Tensor:
     """A trial as numbers [MEASURES]."""
     found, recipe, before = trial.found, trial.recipe, trial.before
     width, noise = math.log(found.width + WIDTH_OFFSET), math.log(found.noise + NOISE_OFFSET)
-    readings = trial.symptoms[OWN + FEATURES : OWN + FEATURES + 2 * READERS] - width
+    readings = trial.seen.symptoms[OWN + FEATURES : OWN + FEATURES + 2 * READERS] - width
     low, high = CLIPPED
     parts = [
         found.chances,
@@ -119,12 +122,23 @@ def measure(trial: Trial) -> Tensor:
         consistency(trial),
         forecast(trial),
         readings,
-        trial.symptoms[-SUMMARY:],
+        trial.seen.symptoms[-SUMMARY:],
+        trial.seen.zeros.numbers(),
+        fitting(trial),
         blockiness(before[:, 0]),
         torch.tensor([math.log10(before.shape[-2]), math.log10(before.shape[-1]), float(len(before) > 1)]),
         ((before < low) | (before > high)).float().mean()[None],
     ]
     return torch.cat([part.float().cpu() for part in parts])
+
+
+def fitting(trial: Trial) -> Tensor:
+    """How the zeros of the diagnosed kind fit: what they leave unexplained, and how far their width is off [2]."""
+    match = trial.seen.zeros.of(trial.found.kind)
+    if match is None:
+        return torch.tensor([1.0, 0.0])
+    width = math.log((match.width + WIDTH_OFFSET) / (trial.found.width + WIDTH_OFFSET))
+    return torch.tensor([match.misfit, width])
 
 
 def consistency(trial: Trial) -> Tensor:

@@ -93,12 +93,20 @@ def tile_spectrum(plane: Tensor) -> tuple[Tensor, Tensor]:
     return torch.fft.rfft2(tiles * window, s=(GRID, GRID)), window.square().sum().clamp_min(FLOOR)
 
 
+def by_liveliness(power: Tensor) -> Tensor:
+    """The order of tiles [N, GRID, GRID / 2 + 1], the quietest first."""
+    return power[:, : GRID // 8, 1 : GRID // 8].sum((-1, -2)).argsort()
+
+
+def lively(power: Tensor, share: float) -> Tensor:
+    """The mean power of a share of the tiles [N, GRID, GRID / 2 + 1], the liveliest."""
+    return power[by_liveliness(power)[-max(1, round(share * len(power))) :]].mean(0)
+
+
 def pick(power: Tensor) -> tuple[Tensor, Tensor]:
     """The mean power of the liveliest and of the quietest tiles of [N, GRID, GRID / 2 + 1]."""
-    energy = power[:, : GRID // 8, 1 : GRID // 8].sum((-1, -2))
-    order = energy.argsort()
-    count = max(1, round(SHARE * len(order)))
-    return power[order[-count:]].mean(0), power[order[:count]].mean(0)
+    quietest = by_liveliness(power)[: max(1, round(SHARE * len(power)))]
+    return lively(power, SHARE), power[quietest].mean(0)
 
 
 def frequencies(like: Tensor) -> tuple[Tensor, Tensor]:
