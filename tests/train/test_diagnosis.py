@@ -34,6 +34,15 @@ def test_samples_are_of_every_kind_and_say_what_was_done(samples: list[blurred.S
     assert {len(s.low) for s in samples} == {1, 2, 4}
 
 
+def test_sizes_reach_from_thumbnails_to_a_quarter_of_a_film() -> None:
+    rng = random.Random(1)
+    heights = [blurred.draw_size(rng)[0] for _ in range(2000)]
+    assert (min(heights), max(heights)) == (48, 440)
+    large = sum(height > 320 for height in heights) / 2000
+    small = sum(height <= 128 for height in heights) / 2000
+    assert (large, small) == (pytest.approx(0.2, abs=0.03), pytest.approx(0.14, abs=0.03))
+
+
 @pytest.mark.parametrize("kind", [GAUSSIAN, DISK, LINE])
 def test_a_blur_has_the_width_that_is_said(kind: int) -> None:
     point = np.zeros((1, 61, 61, 3), np.uint8)
@@ -66,6 +75,16 @@ def test_training_gives_networks_that_filter(samples: list[blurred.Sample]) -> N
     _, recipe = diagnose(network, Evidence(table.seen[0], table.zeros[0]), 2.0)
     luma, _ = recipe.gains((32, 32), torch.empty(0))
     assert torch.isfinite(luma).all()
+
+
+def test_zeros_are_read_under_a_compression_that_is_not_quite_right(samples: list[blurred.Sample]) -> None:
+    coded = [sample for sample in samples if sample.compression > 0.3 and min(sample.low.shape[1:3]) > 100][:1]
+    with torch.random.fork_rng():
+        read = []
+        for seed in range(4):
+            torch.manual_seed(seed)
+            read.append(diagnosis.tabulate(coded, BlurEstimator().eval()).zeros[0])
+    assert len(set(read)) == 4
 
 
 def test_a_first_network_that_is_given_stays(samples: list[blurred.Sample]) -> None:

@@ -23,8 +23,8 @@ from vrx.networks.embedded.diagnosis import (
     zeros_of,
 )
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, KINDS, LINE
-from vrx.networks.embedded.symptoms import SYMPTOMS
-from vrx.networks.embedded.zeros import ZEROS, Match, Zeros
+from vrx.networks.embedded.symptoms import SYMPTOMS, gray, tile_power
+from vrx.networks.embedded.zeros import ZEROS, Match, Zeros, find_zeros
 
 SEEN = Zeros(0.02, Match(0.4, 2.0), Match(0.6, 3.0, 0.5))
 
@@ -133,9 +133,10 @@ def test_an_encoder_covers_what_its_step_rounds_away() -> None:
 
 def test_zeros_are_those_of_the_livelier_half() -> None:
     torch.manual_seed(2)
-    frames = torch.rand(1, 3, 128, 224)  # two tiles
-    frames[..., 112:] = 0.5 + 0.001 * frames[..., 112:]
-    torch.testing.assert_close(zeros_of(frames, 0.1).numbers(), zeros_of(frames[..., :128], 0.1).numbers())
+    frames = torch.rand(1, 3, 128, 416)  # four tiles, one every 96 pixels
+    frames[..., 224:] = 0.5 + 0.001 * frames[..., 224:]
+    both = tile_power(gray(frames[..., :224])[:, 0]).mean(0)
+    torch.testing.assert_close(zeros_of(frames, 0.1).numbers(), find_zeros(both, covered(0.1)).numbers())
 
 
 @torch.inference_mode()

@@ -38,6 +38,11 @@ def test_a_disk_is_told_to_a_few_percent(width: float, noise: float) -> None:
     assert found.disk.misfit < found.line.misfit - 0.1
 
 
+@pytest.mark.parametrize(("noise", "tolerance"), [(0.0, 0.02), (14.0, 0.1)])
+def test_a_width_between_those_tried_first_is_told_as_far_as_noise_lets_it(noise: float, tolerance: float) -> None:
+    assert zeros(picture(DISK, 2.29, 0, noise)).disk.width == pytest.approx(2.29, abs=tolerance)
+
+
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 @pytest.mark.parametrize(("width", "angle"), [(1.7, 0.5), (2.6, 1.2), (3.5, 2.6)])
 def test_a_line_is_told_to_a_few_percent_and_degrees(width: float, angle: float, noise: float) -> None:
