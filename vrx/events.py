@@ -34,7 +34,7 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "color-change": "the color tags change within the source",
     "compared-part": "pictures of one video are a part of another's: path",
     "compared-resized": "pictures are resized to be compared: path",
-    "compared-stretched": "pictures have another shape than the first video's, and are no part of them: path",
+    "compared-stretched": "pictures have another shape than the first video's and are not a part of it: path",
     "container-chosen": "the result has another container than the source, and why",
     "cropped": "what of the picture is restored: crop (W:H:X:Y, None where no borders were found)",
     "damaged-packets": "packets of the source were skipped: packets",

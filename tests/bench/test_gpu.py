@@ -88,7 +88,7 @@ def test_a_model_that_runs_out_of_memory_shows_its_steps(context: Context, monke
 
     def fails(runner: StageRunner, value: Any) -> Any:
         calls.append(value)
-        if 9 < len(calls) < 12:  # twice, once the unlimited run is done
+        if len(calls) == 10:  # once the unlimited run is done
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step(runner, value)
 
@@ -96,7 +96,7 @@ def test_a_model_that_runs_out_of_memory_shows_its_steps(context: Context, monke
     ways.run_out(context, ["flashvsr:832x480:auto:auto@8"])
     free, limited = records(context.results.folder, "small")
     assert (free["steps"], free["failure"], free["frames"]) == ([], "", 30)
-    assert limited["steps"] == ["one stage at a time", "weights on the host"]
+    assert limited["steps"] == ["one stage at a time"]
     assert (limited["failure"], limited["frames"], limited["worst_levels"]) == ("", 30, 0)
 
 

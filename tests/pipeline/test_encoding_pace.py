@@ -10,7 +10,7 @@ import torch
 
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job, notes, open_session
-from vrx.events import Event
+from vrx.events import Event, Noted
 from vrx.media import ffmpeg
 from vrx.media.fields import FieldOrder
 from vrx.media.target import Target
@@ -120,4 +120,4 @@ def test_a_session_keeps_pace_on_a_gpu_unless_the_user_chose(
         opened.device = torch.device("cpu")
         plan = make_plan(opened)
     assert (plan.preset != "medium") is changes
-    assert any("keep up with the GPU" in note for note in plan.notes) is changes
+    assert any("keep up with the GPU" in event.text for event in heard if isinstance(event, Noted)) is changes

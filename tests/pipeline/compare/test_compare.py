@@ -88,7 +88,7 @@ def test_pictures_of_another_shape_are_said_to_be_stretched(tmp_path: Path) -> N
     assert codes(found) == {"compared-resized", "compared-stretched"}
     (note,) = (note for note in found.notes if note.code == "compared-stretched")
     sizes = f"a.mkv ({WIDTH}x{HEIGHT}) and {tmp_path / 'b.mkv'} ({HEIGHT}x{HEIGHT})"
-    assert f"{sizes} have pictures of different shapes, and one is stretched: figures say little" in note.text
+    assert f"{sizes} have pictures of different shapes, and one is stretched: figures mean little" in note.text
 
 
 @pytest.mark.parametrize(

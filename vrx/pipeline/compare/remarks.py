@@ -48,7 +48,7 @@ def placing(video: Video, first: Video, region: Region) -> Iterator[Note]:
     other_shape = abs(video.shape / first.shape - 1) > OTHER_SHAPE
     if other_shape and video.size != first.size and placement.size == first.placement.size:
         sizes = [f"{each.path} ({each.size[0]}x{each.size[1]})" for each in (first, video)]
-        text = f"{' and '.join(sizes)} have pictures of different shapes, and one is stretched: figures say little"
+        text = f"{' and '.join(sizes)} have pictures of different shapes, and one is stretched: figures mean little"
         yield Note("compared-stretched", text, facts, "warning")
 
 
