@@ -27,7 +27,7 @@ def test_gain_is_that_of_luma() -> None:
 def test_no_case_loses_with_the_shipped_weights() -> None:
     networks, textures = load_networks(packaged_path("embedded.safetensors")), Textures()
     gains = []
-    for number in range(10):
+    for number in range(5):
         case = draw_case(textures, 5, number)
         gains.append(fuzz_deblur.gain(case, fuzz_deblur.restore(case, networks)[0])[1])
     assert min(gains) > -fuzz_deblur.LOSS
