@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vrx.networks.embedded.diagnosis import FINEST_QUANTIZER, QUANTIZERS
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, KINDS, LINE, NONE
 from vrx.train.compression import encode_and_decode
 from vrx.train.spoil import qp_of_step
@@ -24,7 +25,6 @@ SOFT_SHARE, SYNTHETIC_SHARE, GRAY_SHARE, BARS_SHARE = 0.22, 0.07, 0.05, 0.06
 SIDES = {(24, 64, 24, 80): 0.14, (80, 120, 90, 140): 0.33, (110, 160, 130, 210): 0.33, (160, 220, 200, 280): 0.2}
 FOOTAGE_SHARE = 0.35
 FRAMES = 6
-LEAST_QP, QP_RANGE = 10, 25  # of H.264, at compression 0 and up to 1
 CODECS = {
     "libx264": (0.9, (13, 36), "yuv420p"),  # share up to it, values, pixel format
     "mpeg4": (0.95, (2, 14), "yuv420p"),
@@ -204,7 +204,7 @@ def spoil(clip: Clip, rng: random.Random) -> tuple[Clip, float, float]:
         value = rng.randint(*limits)
         clip = through(codec, clip, value, layout, rng.choice(("medium", "medium", "veryfast")))
         qp = value if codec == "libx264" else qp_of_step(2 * value)
-        compression = min(1.5, max(0.0, (qp - LEAST_QP) / QP_RANGE))
+        compression = min(1.5, max(0.0, (qp - FINEST_QUANTIZER) / QUANTIZERS))
     elif rng.random() < 0.5:
         clip = np.stack([shared_colors(frame) for frame in clip])
     return clip, noise, compression
