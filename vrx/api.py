@@ -80,7 +80,7 @@ def refuse_shared(written: Sequence[tuple[str, Path]], others: Sequence[tuple[st
 
 
 def expand(inputs: Sequence[str], recursive: bool, sequence: bool, template: Job, written: Sequence[Path]) -> Expansion:
-    """The inputs that arguments name, for jobs like `template`; others are `written`.  Raises UsageError."""
+    """The inputs that arguments name, for jobs like `template`, but for files `written` besides.  Raises UsageError."""
     from vrx.pipeline.inputs import Choice, command_of, expand_inputs
     from vrx.pipeline.paths import results_folder
 
