@@ -24,6 +24,7 @@ from vrx.batches import BatchSettings, Deadline
 from vrx.errors import DeviceError, Exit, FailedInputsError, InputError, OutputError, StoppedError, VrxError
 from vrx.pipeline import memory, side_by_side
 from vrx.pipeline.batch import Batch
+from vrx.pipeline.jobs import JobResult
 from vrx.pipeline.memory import BASE_MEMORY, HostMemory
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.side_by_side import SideBySide, Task, Worker, death_of, divide_threads
@@ -82,6 +83,36 @@ class Stuck(Worker):
     def begin(self, task: Task) -> None:
         self.task = task
         Stuck.begun[task.number] = self
+
+
+class Told:
+    """Sent to a process, it tells what that process began with."""
+
+    def __reduce__(self) -> Any:
+        words = "import os, sys; found = ('vrx.pipeline.jobs' in sys.modules, len(os.listdir('/proc/self/task')))"
+        return eval, (f"(exec({words!r}, scope := {{}}), scope['found'])[1]",)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+def test_processes_begin_with_the_package_at_hand_and_no_thread() -> None:
+    context = side_by_side.process_context()
+    here, there = context.Pipe()
+    process = context.Process(target=there.send, args=(Told(),))
+    process.start()
+    assert here.recv() == (True, 1)
+    process.join()
+
+
+def test_processes_see_the_variables_of_today(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(clip("a.mkv", frames=1), tmp_path / "a.x2.mkv")
+    for program, failed in (("/none", True), ("", False)):
+        monkeypatch.setenv("VRX_FFMPEG", program)
+        worker = Worker(TWO)
+        worker.begin(Task(0, job, None, 0))
+        while not isinstance(result := worker.connection.recv(), JobResult):
+            continue
+        worker.end(side_by_side.STOP_SECONDS)
+        assert isinstance(result.result, VrxError) == failed
 
 
 def tasks_of(jobs: list[Job], sizes: list[int]) -> list[Task]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -47,14 +49,27 @@ class Task:
     memory: int
 
 
+def process_context() -> ForkServerContext | SpawnContext:
+    """How processes begin: anew, or, where the system can, as forks of one that has imported all but started no thread.
+
+    A fork of this process would inherit locks of torch's threads.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 class Worker:
     """A process that runs jobs, one at a time: `task` is the one at hand."""
 
     def __init__(self, settings: BatchSettings) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
+        context = process_context()
         self.connection, theirs = context.Pipe()
         level = logging.getLogger("vrx").level
-        self.process: SpawnProcess = context.Process(target=serve, args=(theirs, settings, level), name="vrx worker")
+        given = (theirs, settings, level, dict(os.environ))  # forks have the variables of the first one's start
+        self.process: BaseProcess = context.Process(target=serve, args=given, name="vrx worker")
         self.process.start()
         theirs.close()
         self.task: Task | None = None
@@ -73,13 +88,15 @@ class Worker:
             self.process.join()
 
 
-def serve(connection: Connection, settings: BatchSettings, level: int) -> None:
+def serve(connection: Connection, settings: BatchSettings, level: int, environment: Mapping[str, str]) -> None:
     """Run the jobs that come through a connection, in a process of its own; events and results go back.
 
     The terminal's Ctrl-C reaches all processes of a command: the first one alone acts on it, and ends this by SIGTERM.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop_once)
+    os.environ.clear()
+    os.environ.update(environment)
     if level:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("vrx").setLevel(level)
