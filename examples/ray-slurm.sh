@@ -9,6 +9,9 @@
 # Both folders on a file system that all nodes see.  A job that ran out of time is submitted again, and goes on.
 set -euo pipefail
 
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN # only this job may use its cluster: nodes may be others', too
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(getent hosts "$head" | cut -d ' ' -f 1):6379
 

@@ -56,6 +56,8 @@ def test_a_poisoned_span_and_a_result_in_use_fail_their_files_and_not_the_batch(
     again: list[Event] = []
     check_results(jobs, made, run(jobs, "local", again.append))
     assert any(isinstance(e, events.Noted) and e.code == "resuming" for e in again)
+    far = [e for e in again if isinstance(e, events.ClusterAdvanced)][-1]
+    assert (far.files_done, far.workers > 0) == (2, True)  # said before the workers go
     assert not any(isinstance(e, events.UnitChanged) and e.input == jobs[1].source for e in again)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 from vrx.cluster import reaper
+from vrx.cluster.knock import knock
 from vrx.errors import DeviceError, UsageError
 from vrx.media.signals import SIGNALS
 
 logger = logging.getLogger(__name__)
-CONNECT_SECONDS = 5.0
 LOCAL_STORE = 256 << 20  # bytes of the object store that is started here: without --ship only messages are in it
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 NICENESS = "RAY_worker_niceness"  # 15 by default: beside other work, workers would hardly get on
@@ -93,10 +92,10 @@ def join(ray: Any, address: str, ship: bool, gpus: Sequence[int] = (), mark: str
                     start_node(ray, **here, **quiet)
                 return "this machine (no cluster was found)"
         else:
-            knock(address)
+            knock(ray, address)
             ray.init(address=address, **quiet)
         return f"the cluster at {ray.get_runtime_context().gcs_address}"
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().splitlines()
         raise DeviceError(
             f"cannot join a Ray cluster at {address}: {reason[0] if reason else type(error).__name__}",
@@ -168,13 +167,6 @@ def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-def knock(address: str) -> None:
-    """See whether anything listens at HOST:PORT: Ray's own client waits long, and may end the process."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "//" not in address:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def restore(handlers: dict[int, Any]) -> None:

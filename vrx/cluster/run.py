@@ -110,6 +110,7 @@ class Run:
                 while any(file.result is None for file in self._files):
                     self._step()
                 self._crew.settle()
+                self._report(last=True)
             except (KeyboardInterrupt, StoppedError) as stop:
                 self._crew.kill()
                 self._backlog.close()
@@ -123,7 +124,6 @@ class Run:
                 self._feeder.join()
                 for file in self._files:
                     file.close()
-        self._report(last=True)
 
     def _step(self) -> None:
         over = self._setup.deadline.passed
