@@ -112,7 +112,8 @@ def restore(session: Session, stack: ExitStack) -> tuple[RestoreResult, int]:
     fallback = Fallback(session, journal.resume_point.state if journal else None)
     announce(session, components, fallback.load().schedule, journal.resume_point.frames if journal else 0)
     with defer_signals():
-        writer = SegmentedWriter(session.target, journal) if journal else Writer(session.target)
+        stops_within = session.deadline.moment is not None and resumes_within_scenes(session, fallback)
+        writer = SegmentedWriter(session.target, journal, stops_within) if journal else Writer(session.target)
         stack.enter_context(writer)
     attempt = Attempt(session, fallback, writer, Progress(session, writer, begin))
     while (error := attempt.run()) is not None:
@@ -155,9 +156,9 @@ class Attempt:
         streams = stage_streams(session.device, restorer.stages)
         executor = ThreadedExecutor(restorer, converter, in_turn, session.trace, streams)
         self.progress.follow(executor)
-        segmented = isinstance(self.writer, SegmentedWriter)
+        segmented = self.writer.segmented if isinstance(self.writer, SegmentedWriter) else None
         items = stream_items(session, restorer, fallback, segmented)
-        saves = segmented and resumes_within_scenes(session, fallback)
+        saves = segmented is not None and resumes_within_scenes(session, fallback)
         try:
             drain(executor, items, Sink(session, self.writer, self.progress, fallback.bookmark, saves))
         except Exception as error:
@@ -243,8 +244,13 @@ def report_finished(session: Session, result: RestoreResult, saved: int) -> None
     )
 
 
-def stream_items(session: Session, restorer: Restorer, fallback: Fallback, segmented: bool) -> Iterator[Item | Control]:
-    """The stream from where it starts now; with save points where it is written in segments."""
+def stream_items(
+    session: Session, restorer: Restorer, fallback: Fallback, segmented: int | None
+) -> Iterator[Item | Control]:
+    """The stream from where it starts now; with save points where it is written in segments.
+
+    `segmented`: frames in finished segments, None where it is written at once.
+    """
     start = fallback.start
     position = StreamPosition(start.scene.number, start.index, start.frame) if start else None
     if start is not None and start.stages:
@@ -252,8 +258,9 @@ def stream_items(session: Session, restorer: Restorer, fallback: Fallback, segme
     skipped = session.run_part.skipped if session.run_part else 0
     frames = iter_masked_frames(session, skipped + (position.frame if position else 0))
     items = make_chunks(frames, restorer.schedule, restorer.scale, position)
-    if segmented:
-        yield from insert_checkpoints(items, resumes_within_scenes(session, fallback), start, session.deadline)
+    if segmented is not None:
+        within = resumes_within_scenes(session, fallback)
+        yield from insert_checkpoints(items, within, start, segmented, session.deadline)
     else:
         yield from items
 
@@ -309,7 +316,7 @@ class Sink:
         writer = self.writer
         assert isinstance(writer, SegmentedWriter)
         if writer.saved < item.state.frame == writer.frames:  # else it was written, or saved, before
-            writer.save(item.state)
+            writer.save(item.state, item.last)
             self.bookmark.pass_save(item)
         if item.last:
             raise self.session.deadline.stop()

@@ -1,8 +1,10 @@
 """--until: a run stops after the chunk at hand, everything done is saved, and the same command resumes."""
 
+import errno
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,29 @@ import pytest
 
 from tests.clips import ClipMaker, read
 from tests.conftest import Command
-from tests.pipeline.jobs import make_job
+from tests.pipeline.jobs import make_job, open_session
 from vrx import events
 from vrx.batches import BatchSettings, Deadline
 from vrx.cli.parsing import parse_clock
 from vrx.errors import StoppedError, UsageError
+from vrx.media.frame import Frame, Kind, Layout
+from vrx.media.raw_frames import RawFrames, plane_shapes, read_raw_frames
 from vrx.pipeline.batch import Batch
-from vrx.pipeline.resume import writer
+from vrx.pipeline.resume import opening, writer
 from vrx.pipeline.resume.workspace import folder_of
 from vrx.settings import Job
 
 SIZE = (32, 24)
+LAYOUTS = [
+    Layout(Kind.YUV, 8, 1, 1),
+    Layout(Kind.YUV, 10, 1, 0),
+    Layout(Kind.YUV, 12, 0, 0),
+    Layout(Kind.YUV, 8, 1, 1, alpha=True),
+    Layout(Kind.RGB, 8),
+    Layout(Kind.RGB, 16, alpha=True),
+    Layout(Kind.GRAY, 10),
+    Layout(Kind.GRAY, 8, alpha=True),
+]
 
 
 @pytest.fixture
@@ -53,26 +67,75 @@ def stop(job: Job, calls: int) -> events.Stopped:
     return batch.stops[0]
 
 
-@pytest.mark.parametrize("segment", [240, 4])  # frames that a segment has at least
+@pytest.mark.parametrize(("segment", "name"), [(240, "out.mkv"), (14, "out.mkv"), (14, "out.mp4"), (4, "out.mkv")])
 def test_all_that_is_done_is_saved_and_the_same_run_resumes(
-    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment: int
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment: int, name: str
 ) -> None:
-    monkeypatch.setattr(writer, "SEGMENT_FRAMES", segment)
+    """`segment`: frames that one has at least."""
+    for module in (writer, opening):
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", segment)
     source = clip("in.mkv", frames=30, cuts=[11])
-    job = make_job(source, tmp_path / "out.mkv", codec="ffv1")
+    job = make_job(source, tmp_path / name)
     stopped = stop(job, 4)
     assert 0 < stopped.saved == stopped.done < 30
-    assert not (tmp_path / "out.mkv").exists()
+    assert not (tmp_path / name).exists()
     assert stop(job, 4).saved > stopped.saved  # a second night goes on from there
     seen: list[events.Event] = []
     result = Batch([job], seen.append).restore(0)  # also without a deadline
     assert result.frames == 30
     assert next(e for e in seen if isinstance(e, events.Started)).resumed_frames > stopped.saved
-    whole = Batch([make_job(source, tmp_path / "whole.mkv", codec="ffv1")], events.ignore).restore(0)
+    whole = Batch([make_job(source, tmp_path / f"whole-{name}")], events.ignore).restore(0)
     assert whole.path is not None
-    assert np.array_equal(read(tmp_path / "out.mkv").frames, read(whole.path).frames)
-    assert read(tmp_path / "out.mkv").times == read(whole.path).times
-    assert not folder_of(tmp_path / "out.mkv").exists()
+    if segment < 30:
+        assert (tmp_path / name).read_bytes() == whole.path.read_bytes()
+    else:  # one that is written at once differs in what its container says of it
+        assert np.array_equal(read(tmp_path / name).frames, read(whole.path).frames)
+        assert read(tmp_path / name).times == read(whole.path).times
+    assert not folder_of(tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("fails", ["write", "finish"])
+def test_a_disk_without_room_for_the_tail_ends_the_segment(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def full(self: RawFrames, *frame: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RawFrames, fails, full)
+    job = make_job(clip("in.mkv", frames=12), tmp_path / "out.mkv")
+    stopped = stop(job, 4)
+    assert 0 < stopped.saved == stopped.done < 12
+    assert not list(folder_of(tmp_path / "out.mkv").glob("*.raw"))
+    assert Batch([job], events.ignore).restore(0).frames == 12
+
+
+def test_every_layout_is_kept_as_it_is(clip: ClipMaker, tmp_path: Path) -> None:
+    generator = np.random.default_rng(7)
+    with open_session(make_job(clip("in.mkv", frames=1), tmp_path / "out.mkv")) as session:
+        for layout in LAYOUTS:
+            target = replace(session.target, layout=layout, size=(7, 5))
+            kind = np.uint8 if layout.depth == 8 else np.uint16
+            shapes = plane_shapes(target)
+            frames = [
+                Frame(
+                    tuple(generator.integers(0, layout.peak + 1, shape, kind) for shape in shapes),
+                    layout,
+                    target.color,
+                    pts,
+                    Fraction(1001, 30000),
+                )
+                for pts in (-1, 0, 5)
+            ]
+            raw = RawFrames(tmp_path / f"{layout.pix_fmt}.raw")
+            for frame in frames:
+                raw.write(frame)
+            raw.finish()
+            again = list(read_raw_frames(raw.path, raw.times, target))
+            assert [frame.time for frame in again] == [frame.time for frame in frames]
+            for frame, one in zip(frames, again, strict=True):
+                assert all(map(np.array_equal, frame.planes, one.planes))
+            with pytest.raises(ValueError, match="ends early"):
+                list(read_raw_frames(raw.path, [*raw.times, Fraction(9)], target))
 
 
 def test_a_run_that_ends_by_then_is_whole(clip: ClipMaker, tmp_path: Path) -> None:

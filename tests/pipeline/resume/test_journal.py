@@ -15,7 +15,7 @@ from vrx.errors import OutputError
 from vrx.media.segments import Segment
 from vrx.models.base import SceneStart
 from vrx.pipeline.executor import StreamState
-from vrx.pipeline.resume.journal import CHECKSUM, Fingerprint, Journal, SavedWork, checksum
+from vrx.pipeline.resume.journal import CHECKSUM, Fingerprint, Journal, SavedWork, Tail, checksum
 from vrx.pipeline.resume.workspace import JOURNAL, LOCK, Workspace, claim, folder_of
 from vrx.pipeline.spans.journal import SpanJournal
 
@@ -101,6 +101,55 @@ def test_what_is_untouched_is_continued(result: Path) -> None:
         assert not list(journal.folder.glob("state-*"))
 
 
+def add_tail(journal: Journal) -> None:
+    path = journal.tail_path(journal.resume_point.frames)
+    path.write_bytes(os.urandom(50))
+    times = tuple(Fraction(journal.resume_point.frames + n, 25) for n in range(3))
+    state = StreamState(SceneStart(0, (4, 6), (8, 12)), 2, journal.resume_point.frames + 3)
+    journal.add_tail(Tail(path, times), state)
+
+
+@pytest.mark.parametrize("segments", [0, 2])
+def test_a_tail_is_continued_until_its_segment_is_complete(tmp_path: Path, segments: int) -> None:
+    with Journal(tmp_path / "out.mkv", MARKS) as journal:
+        for _ in range(segments):
+            add(journal, 8)
+        add_tail(journal)
+    with Journal(tmp_path / "out.mkv", MARKS) as journal:
+        point = journal.resume_point
+        assert (journal.differs, point.segmented, point.frames) == ((), 8 * segments, 8 * segments + 3)
+        assert journal.count_saved_frames() == point.frames
+        assert point.tail is not None
+        assert point.tail.times[-1] == Fraction(8 * segments + 2, 25)
+        assert point.tail.path.stat().st_size == 50
+        add(journal, 9)
+        assert not point.tail.path.exists()
+        assert journal.resume_point.tail is None
+
+
+TAIL_EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "elsewhere": lambda c: c["tail"].update(name="../tail-16.raw"),
+    "a word": lambda c: c.update(tail="tail-16.raw"),
+    "no times": lambda c: c["tail"].update(times=[]),
+    "one lost": lambda c: c["tail"]["times"].pop(),
+    "other order": lambda c: c["tail"]["times"].reverse(),
+    "too early": lambda c: c["tail"].update(times=["1/100", "1/50", "1/25"]),
+    "lost": lambda c: c.update(tail=None),
+    "not there": lambda c: c.pop("tail"),
+    "another hash": lambda c: c["tail"].update(sha256=""),
+}
+
+
+@pytest.mark.parametrize("edit", TAIL_EDITS)
+def test_a_changed_tail_is_not_believed(tmp_path: Path, edit: str) -> None:
+    with Journal(tmp_path / "out.mkv", MARKS) as journal:
+        add(journal, 8)
+        add(journal, 8)
+        add_tail(journal)
+    change(tmp_path / "out.mkv", TAIL_EDITS[edit], sealed=True)
+    starts_over(tmp_path / "out.mkv")
+
+
 EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "begin": lambda c: c["segments"][1].update(begin="1/25"),
     "begin before": lambda c: c["segments"][1].update(begin="0"),
@@ -124,9 +173,9 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "name a list": lambda c: c["segments"][0].update(name=[]),
     "no parts": lambda c: c.update(segments=None),
     "parts a table": lambda c: c.update(segments={"0": 1}),
-    "state elsewhere": lambda c: c["state"].update(name="../state-2.safetensors"),
-    "state a word": lambda c: c.update(state="state-2.safetensors"),
-    "state before": lambda c: c["state"].update(name="state-1.safetensors"),
+    "state elsewhere": lambda c: c["state"].update(name="../state-17.safetensors"),
+    "state a word": lambda c: c.update(state="state-17.safetensors"),
+    "state before": lambda c: c["state"].update(name="state-8.safetensors"),
     "format": lambda c: c.pop("format"),
     "fingerprint": lambda c: c.update(fingerprint=[]),
 }
@@ -149,7 +198,7 @@ def test_what_is_no_journal_is_not_believed(result: Path, text: str) -> None:
     starts_over(result)
 
 
-@pytest.mark.parametrize("name", ["000000.mkv", "000001.mkv", "state-2.safetensors", JOURNAL])
+@pytest.mark.parametrize("name", ["000000.mkv", "000001.mkv", "state-17.safetensors", JOURNAL])
 @pytest.mark.parametrize("harm", ["flip", "cut", "longer", "gone", "link", "hard link", "pipe", "device", "folder"])
 def test_a_changed_file_is_not_believed(result: Path, name: str, harm: str) -> None:
     path = folder_of(result) / name

@@ -2,9 +2,11 @@
 
 A folder beside the result holds the encoded segments, the stream's state after the last of them, and a
 journal that is replaced atomically after every segment: whatever happens, it describes segments that are
-complete.  It also holds a fingerprint of everything that decides what the result looks like; work with
-another fingerprint is never continued.  Nothing there is trusted without its hash: segments and state have
-theirs in the journal, the journal has its own, and its values must also be consistent.
+complete.  Of a run that stopped at its deadline there may be a tail: frames after the last segment, as they are, so
+that the segment which they begin is encoded as in a run that did not stop.  It also holds a fingerprint of
+everything that decides what the result looks like; work with another fingerprint is never continued.  Nothing there
+is trusted without its hash: segments, tail and state have theirs in the journal, the journal has its own, and its
+values must also be consistent.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -28,7 +31,8 @@ from vrx.pipeline.resume import stream_state
 from vrx.pipeline.resume.workspace import JOURNAL, Workspace, disk_errors
 from vrx.weights import hashes
 
-STATE = "state-{}.safetensors"
+STATE, TAIL = "state-{}.safetensors", "tail-{}.raw"  # by the number of frames that were written before
+TAIL_NAME = re.compile(r"tail-\d+\.raw", re.ASCII)
 JOURNAL_MAX = 64 << 20  # bytes; ten hours take less than one million
 CHECKSUM = "sha256"  # of all other keys
 RATIONAL = re.compile(r"-?\d{1,40}(/\d{1,40})?", re.ASCII)
@@ -38,16 +42,30 @@ Fingerprint = dict[str, str]
 
 
 @dataclass(frozen=True)
+class Tail:
+    """Frames after the last segment, as `media/raw_frames` holds them: the file, and their times in seconds."""
+
+    path: Path
+    times: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
 class ResumePoint:
-    """Where an interrupted run can be continued: the finished segments, and the stream's state after them."""
+    """Where an interrupted run can be continued: finished segments, a tail, and the stream's state after them."""
 
     segments: tuple[Segment, ...] = ()
     state: StreamState | None = None
+    tail: Tail | None = None
+
+    @property
+    def segmented(self) -> int:
+        """Frames in the segments."""
+        return sum(segment.frames for segment in self.segments)
 
     @property
     def frames(self) -> int:
-        """Frames in the segments."""
-        return sum(segment.frames for segment in self.segments)
+        """Frames in the segments and the tail."""
+        return self.segmented + (len(self.tail.times) if self.tail else 0)
 
 
 class SavedWork(ABC):
@@ -106,7 +124,7 @@ class Journal(SavedWork):
     `resume_point` is what can be continued.
     """
 
-    FORMAT = 2
+    FORMAT = 3
 
     def __init__(self, result: Path, fingerprint: Fingerprint) -> None:
         self.resume_point = ResumePoint()
@@ -116,7 +134,7 @@ class Journal(SavedWork):
     def count_saved_frames(self) -> int:
         """Frames in the journal on disk: those that the next run will not restore again."""
         try:
-            return sum(parse_count(part["frames"], 1) for part in read_content(self.folder / JOURNAL)["segments"])
+            return parse_count(read_content(self.folder / JOURNAL)["frame"], 1)
         except DAMAGE:
             return 0
 
@@ -129,10 +147,20 @@ class Journal(SavedWork):
         """The path of the next segment."""
         return self.folder / segment_name(len(self.resume_point.segments), suffix)
 
+    def tail_path(self, frames: int) -> Path:
+        """The path of a tail that begins to be written when `frames` frames are."""
+        return self.folder / TAIL.format(frames)
+
     def add(self, segment: Segment, state: StreamState) -> None:
         """Record a finished segment, and the stream's state after it.  Raises OutputError."""
         with disk_errors(self.folder):
-            self._append(segment, state)
+            records = [*self._records, describe_segment(segment)]
+            self._record(ResumePoint((*self.resume_point.segments, segment), state), records)
+
+    def add_tail(self, tail: Tail, state: StreamState) -> None:
+        """Record the frames after the last segment, and the stream's state after them.  Raises OutputError."""
+        with disk_errors(self.folder):
+            self._record(ResumePoint(self.resume_point.segments, state, tail), self._records)
 
     # ------------------------------------------------------------ reading
 
@@ -146,11 +174,13 @@ class Journal(SavedWork):
                     self._records = content["segments"]
             except DAMAGE:
                 self.differs = ("damaged files",)
-        if not self.resume_point.segments:
+        point = self.resume_point
+        if point.state is None:
             self._workspace.clear()
             return
         state = [entry.name for entry in self.folder.glob(STATE.format("*"))]
-        self._workspace.clear(keep={JOURNAL, *state, *(segment.path.name for segment in self.resume_point.segments)})
+        saved = [part.path.name for part in (*point.segments, point.tail) if part is not None]
+        self._workspace.clear(keep={JOURNAL, *state, *saved})
 
     def _parse(self, content: dict[str, Any]) -> ResumePoint:
         segments: list[Segment] = []
@@ -163,16 +193,33 @@ class Journal(SavedWork):
             if segments and segment.begin <= segments[-1].begin:
                 raise ValueError("a segment that begins before the one before it")
             segments.append(segment)
+        tail = self._tail(content["tail"])
         scene, frame = parse_count(content["scene"], 0), parse_count(content["frame"], 1)
-        if frame != sum(segment.frames for segment in segments):
+        point = ResumePoint(tuple(segments), self._state(content["state"], scene, frame), tail)
+        if frame != point.frames:
             raise ValueError("a position that is not the end of the segments")
-        return ResumePoint(tuple(segments), self._state(content["state"], len(segments), scene, frame))
+        if tail is not None and segments and tail.times[0] <= segments[-1].begin:
+            raise ValueError("a tail that begins before the last segment")
+        return point
 
-    def _state(self, record: dict[str, Any] | None, count: int, scene: int, frame: int) -> StreamState:
-        """The stream's state after `count` segments."""
+    def _tail(self, record: dict[str, Any] | None) -> Tail | None:
+        """The frames after the segments."""
+        if record is None:
+            return None
+        if not TAIL_NAME.fullmatch(record["name"]):
+            raise ValueError("a tail of another name")
+        path = self.folder / record["name"]
+        check_file(path, record)
+        times = tuple(parse_seconds(text) for text in record["times"])
+        if not times or any(after <= before for before, after in pairwise(times)):
+            raise ValueError("times that are not in order")
+        return Tail(path, times)
+
+    def _state(self, record: dict[str, Any] | None, scene: int, frame: int) -> StreamState:
+        """The stream's state after `frame` frames."""
         if record is None:
             return StreamState(SceneStart(scene, (0, 0), (0, 0)), 0, frame)
-        if record["name"] != STATE.format(count):
+        if record["name"] != STATE.format(frame):
             raise ValueError("a state of another position")
         check_file(self.folder / record["name"], record)
         state = stream_state.read(self.folder / record["name"])
@@ -182,21 +229,25 @@ class Journal(SavedWork):
 
     # ------------------------------------------------------------ writing
 
-    def _append(self, segment: Segment, state: StreamState) -> None:
+    def _record(self, point: ResumePoint, records: list[dict[str, Any]]) -> None:
         """Write state and journal so that a reader finds the old or the new ones, whenever power fails."""
-        records = [*self._records, describe_segment(segment)]
+        state, tail = point.state, point.tail
+        assert state is not None
         name = None
         if state.stages:
-            name = STATE.format(len(records))
+            name = STATE.format(state.frame)
             stream_state.write(state, self.folder / name)
         content = {
             "segments": records,
+            "tail": None if tail is None else {"times": [*map(str, tail.times)], **describe_file(tail.path)},
             "scene": state.scene.number,
             "frame": state.frame,
             "state": None if name is None else describe_file(self.folder / name),
         }
         self._write(JOURNAL, content)
-        self.resume_point, self._records = ResumePoint((*self.resume_point.segments, segment), state), records
+        before, self.resume_point, self._records = self.resume_point, point, records
+        if before.tail is not None:
+            before.tail.path.unlink()
         for old in self.folder.glob(STATE.format("*")):
             if old.name != name:
                 old.unlink()

@@ -23,7 +23,7 @@ from vrx.media.partial_files import TOKEN, clear_leftovers, shorten_name
 
 LOCK, JOURNAL = "lock", "journal.json"
 OWN_NAMES = re.compile(
-    rf"lock|journal\.json|state-\d+\.safetensors|\.(journal\.json|state-\d+\.safetensors)\.{TOKEN}\.part|"
+    rf"lock|journal\.json|tail-\d+\.raw|state-\d+\.safetensors|\.(journal\.json|state-\d+\.safetensors)\.{TOKEN}\.part|"
     rf"\d{{6}}(-{TOKEN})?\.\w+|\.\d{{6}}(-{TOKEN})?\.{TOKEN}\.part\.\w+|parts\.ffconcat|(\.spans\.json\.{TOKEN}\.part|spans\.json)"
 )
 PRIVATE = 0o700
