@@ -21,29 +21,53 @@ CASES = [
     ("vrx deblur --denoise ", {"auto", "off"}),
     ("vrx upscale --grain k", {"keep"}),
     ("vrx mask --find dust,p", {"dust", "pixels"}),
+    ("vrx upscale --preset veryf", {"veryfast"}),
     ("vrx ups", {"upscale"}),
     ("vrx upscale --on-", {"--on-done"}),
+    ("vrx preview in.mp4 --vary mod", {"model"}),
+    ("vrx preview in.mp4 --vary model=infv", {"infvsr"}),
+    ("vrx upscale in.mp4 --preview --vary grain=0.5,rem", {"remove"}),
+    ("vrx upscale --model=infv", {"infvsr"}),
+    ("vrx upscale --device cuda:", {"0"}),
+    ("vrx upscale fi", {"file"}),
 ]
 BASH = """
 source {script}
-COMP_WORDS=($LINE); [[ "$LINE" == *" " ]] && COMP_WORDS+=("")
-COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-complete -p vrx > /dev/null && _vrx_completion vrx "${{COMP_WORDS[-1]}}" "${{COMP_WORDS[-2]}}"
-printf "%s\\n" "${{COMPREPLY[@]}}"
+complete -p vrx > /dev/null || exit
+compopt() {{ :; }}
+while IFS= read -r COMP_LINE; do
+    COMP_WORDS=($COMP_LINE); [[ "$COMP_LINE" == *" " ]] && COMP_WORDS+=("")
+    COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 )); COMP_POINT=${{#COMP_LINE}}
+    _vrx_completion vrx "${{COMP_WORDS[-1]}}" "${{COMP_WORDS[-2]}}"
+    [[ ${{#COMPREPLY[@]}} == 0 ]] && compgen -f "${{COMP_WORDS[-1]}}"
+    printf "%s\\n" "${{COMPREPLY[@]}}"; echo {end}
+done
 """
 ZSH = """
+fpath=({folder}/zsh $fpath); mkdir -p {folder}/zsh; cp {script} {folder}/zsh/_vrx
 autoload -Uz compinit; compinit -u -d {folder}/dump
-source {script}
-_arguments() {{ printf "%s\\n" "${{@[-1]}}" }}
-_describe() {{ local -a found; found=(${{(P)@[-1]}}); printf "%s\\n" "${{found[@]%%:*}}" }}
-words=(${{=LINE}}); [[ "$LINE" == *" " ]] && words+=("")
-CURRENT=${{#words}}
-_vrx_completion
+_describe() {{
+    local -a found; found=("${{(@P)@[-1]}}"); found=("${{found[@]//\\\\:/=}}")
+    print -l -- "${{found[@]%%:*}}"
+}}
+compadd() {{ print -l -- "${{(@P)@[-1]}}" }}
+_files() {{ print -l -- ${{words[-1]}}* }}
+compset() {{ : }}
+while IFS= read -r line; do
+    words=(${{=line}}); [[ "$line" == *" " ]] && words+=("")
+    CURRENT=${{#words}}; PREFIX="${{words[-1]}}"
+    ${{_comps[vrx]}}
+    echo {end}
+done
 """
 FISH = """
 source {script}
-complete -C "$LINE" | string replace -r "\\t.*" ""
+while read -l line
+    complete -C "$line" | string replace -r "\\t.*" ""
+    echo {end}
+end
 """
+END = "----"
 SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
@@ -52,6 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where `vrx` is a command."""
     folder = tmp_path_factory.mktemp("shell")
     write_command(folder)
+    (folder / "file").touch()
     return folder
 
 
@@ -71,17 +96,20 @@ def test_shells_complete_commands_options_and_values(shell: str, place: Path) ->
         ["vrx"], env={**variables, "_VRX_COMPLETE": f"source_{shell}"}, capture_output=True, text=True, check=True
     )
     script.write_text(shown.stdout)
-    for line, expected in CASES:
-        done = subprocess.run(
-            [program, "-c", SHELLS[shell].format(script=script, folder=place)],
-            env={**variables, "LINE": line},
-            capture_output=True,
-            text=True,
-            cwd=place,
-        )
-        found = set(re.findall(r"[\w-]+", done.stdout))
-        assert expected <= found, (line, done.stdout, done.stderr)
-        assert not {"embedded", "film", "fp32", "inpaint"} & found, (line, done.stdout)
+    done = subprocess.run(
+        [program, "-c", SHELLS[shell].format(script=script, folder=place, end=END)],
+        env=variables,
+        input="".join(f"{line}\n" for line, _ in CASES),
+        capture_output=True,
+        text=True,
+        cwd=place,
+    )
+    answers = done.stdout.split(END)
+    assert len(answers) == len(CASES) + 1, done.stderr
+    for (line, expected), answer in zip(CASES, answers, strict=False):
+        found = set(re.findall(r"[\w-]+", answer))
+        assert expected <= found, (line, answer, done.stderr)
+        assert not {"embedded", "film", "fp32", "inpaint"} & found, (line, answer)
 
 
 def test_a_kind_is_offered_once() -> None:

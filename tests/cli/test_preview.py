@@ -88,6 +88,8 @@ def test_the_task_is_the_one_of_its_options(
         ("preview in.mkv --vary strength=0,1,.2,.3 --vary look=faithful,sharp --vary scale=2", None),
         ("preview in.mkv --vary strength=0,1,.2 --vary blend=0,1,.5", "--vary gives 9 choices. Compare at most 8"),
         ("preview in.mkv --vary strength=0,much", "--strength is 'much'. Use a number or auto"),
+        ("preview in.mkv --vary grain=0,some", "--grain is 'some'. Use a number, keep or remove"),
+        ("preview in.mkv --vary denoise=0,some", "--denoise is 'some'. Use a number, auto or off"),
         ("preview in.mkv --vary crf=18,much", "--crf is 'much'. Use a whole number"),
         ("preview in.mkv --vary look=soft,sharp", "--look is 'soft'. Choose faithful or sharp"),
         ("preview in.mkv --vary model=embedded,nothing", "unknown model 'nothing'"),

@@ -27,6 +27,7 @@ from vrx.cli import (
     signals,
     transcript,
 )
+from vrx.cli.completion import use_own_scripts
 from vrx.cli.defaults import ConfiguredCommand
 from vrx.cli.options import FLAG
 from vrx.cli.preview import PreviewGroup
@@ -40,6 +41,7 @@ JSON = "--json"
 MAY_BE_EMPTY = "--encoder-args"
 RESTORING = {"upscale", "restore", "deblur", "inpaint", "preview"}
 
+use_own_scripts()
 app = typer.Typer(
     name="vrx",
     cls=CommandGroup,

@@ -10,6 +10,7 @@ from typing import Annotated, get_args
 import typer
 
 from vrx.cli.completion import (
+    SPEEDS,
     complete_codecs,
     complete_devices,
     complete_models,
@@ -310,6 +311,7 @@ Preset = Annotated[
     typer.Option(
         metavar="NAME",
         help="Speed preset of the encoder.",
+        autocompletion=complete_words(*SPEEDS),
         show_default="medium for h264, fast for hevc, 7 for av1",
         rich_help_panel=OUTPUT,
     ),

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
 
 from vrx.batches import Deadline
-from vrx.errors import UsageError
+from vrx.errors import UsageError, choice_of
 from vrx.geometry import TargetSize, choose_size, parse_size
 from vrx.settings import parse_time
 
+AUTOMATIC: Mapping[str, float | None] = {"auto": None}
 
-def parse_number(text: str, option: str, automatic: str = "auto") -> float | None:
-    """A number, or None for `auto`.  Raises UsageError."""
-    if text == automatic:
-        return None
+
+def parse_number(text: str, option: str, words: Mapping[str, float | None] = AUTOMATIC) -> float | None:
+    """A number, or what one of the words stands for.  Raises UsageError."""
+    if text in words:
+        return words[text]
     try:
         return float(text)
     except ValueError as error:
-        raise UsageError(f"{option} is {text!r}", f"Use a number or {automatic}") from error
+        raise UsageError(f"{option} is {text!r}", f"Use {choice_of(['a number', *words])}") from error
 
 
 def parse_pixels(text: str, option: str) -> int | None:
@@ -34,13 +37,12 @@ def parse_pixels(text: str, option: str) -> int | None:
 
 def parse_grain(text: str) -> float:
     """A share of the grain.  Raises UsageError."""
-    named = {"keep": 1.0, "remove": 0.0}
-    return named[text] if text in named else parse_number(text, "--grain", "keep") or 0.0
+    return parse_number(text, "--grain", {"keep": 1.0, "remove": 0.0}) or 0.0
 
 
 def parse_denoise(text: str) -> float | None:
     """A share of the noise, None for `auto`.  Raises UsageError."""
-    return 0.0 if text == "off" else parse_number(text, "--denoise")
+    return parse_number(text, "--denoise", {"auto": None, "off": 0.0})
 
 
 def parse_sizes(

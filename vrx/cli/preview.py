@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vrx.cli.completion import complete_choices, complete_words
 from vrx.cli.defaults import preset_values
 from vrx.cli.options import DEGRADATION, FLAG, MODEL
 from vrx.cli.usage import CommandGroup
@@ -46,15 +47,25 @@ Length = Annotated[
     str,
     typer.Option(
         metavar="TIME|frame",
+        autocompletion=complete_words("frame"),
         help="How much of each place: up to 10 seconds, or one frame, which gives a picture only.",
         rich_help_panel=PREVIEW,
     ),
 ]
+
+
+def complete_vary(context: typer.Context, incomplete: str) -> list[str]:
+    """What `--vary` takes, for the shell."""
+    options = {str(p.name).replace("_", "-"): p for p in context.command.params if can_vary(p)}
+    return complete_choices(options, context, incomplete)
+
+
 Vary = Annotated[
     list[str] | None,
     typer.Option(
         "--vary",
         metavar="OPTION=VALUE,VALUE",
+        autocompletion=complete_vary,
         show_default=False,
         help="Show several values of an option beside each other, as in strength=0.3,0.6,1; may be repeated.",
         rich_help_panel=PREVIEW,

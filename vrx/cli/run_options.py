@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vrx.cli.completion import complete_words
 from vrx.cli.options import FLAG, choices
 
 RUN = "Run"
@@ -36,6 +37,7 @@ Ray = Annotated[
     str | None,
     typer.Option(
         metavar="auto|local|ADDRESS",
+        autocompletion=complete_words("auto", "local"),
         help="Work on a Ray cluster, at its address (HOST:6379), or on all of this machine. Long videos are divided at "
         "cuts. Needs: pip install ray.",
         rich_help_panel=RUN,

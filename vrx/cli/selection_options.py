@@ -72,6 +72,7 @@ Crop = Annotated[
     typer.Option(
         "--crop",
         metavar="auto|W:H:X:Y|off",
+        autocompletion=complete_words("auto", "off"),
         help="Restore a part of the picture only: auto, all but black borders, or pixels, as ffmpeg's crop. Masks and "
         "boxes are of the complete picture.",
         show_default="off",
