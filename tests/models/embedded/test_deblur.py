@@ -272,9 +272,13 @@ def test_what_is_seen_after_a_dark_start_decides(shipped: EmbeddedNetworks, clip
     assert state.plan.recipe.width == pytest.approx(2.0, rel=0.1)
 
 
-@pytest.mark.parametrize(("read", "expected"), [(2.4, 2.4), (2.6, 2.0), (1.6, 1.6), (1.5, 2.0), (0.0, 2.0)])
+@pytest.mark.parametrize(
+    ("found", "read", "expected"),
+    [(2.0, 2.4, 2.4), (2.0, 2.6, 2.0), (2.0, 1.6, 1.6), (2.0, 1.5, 2.0), (2.0, 0.0, 2.0), (0.0, 2.4, 0.0)],
+)
 def test_the_readers_of_clean_pictures_count_where_they_nearly_agree(
-    monkeypatch: pytest.MonkeyPatch, shipped: EmbeddedNetworks, read: float, expected: float
+    monkeypatch: pytest.MonkeyPatch, shipped: EmbeddedNetworks, found: float, read: float, expected: float
 ) -> None:
     monkeypatch.setattr(deblur, "read_sigma", lambda network, features: read)
-    assert Planner(shipped.blur, shipped.diagnosis, shipped.guard, None, None).reread(2.0, torch.zeros(500)) == expected
+    planner = Planner(shipped.blur, shipped.diagnosis, shipped.guard, None, None)
+    assert planner.reread(found, torch.zeros(500)) == expected

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vrx.events import Note
 from vrx.models.embedded.damage import LEAST_WIDTH, Examination, SceneDamage, damage_note
-from vrx.networks.embedded.blur import FEATURES, FLOOR, BlurEstimator, read_sigma
+from vrx.networks.embedded.blur import FEATURES, LEAST, BlurEstimator, read_sigma
 from vrx.networks.embedded.deconvolution import Recipe, deconvolve
 from vrx.networks.embedded.diagnosis import (
     CHROMA_POINTS,
@@ -136,7 +136,7 @@ class Planner:
     def reread(self, width: float, symptoms: Tensor) -> float:
         """The width that the readers of clean pictures find in pixels, where it is nearly this one."""
         read = read_sigma(self._sharpness, symptoms[OWN : OWN + FEATURES])
-        return read if abs(math.log(max(read, FLOOR) / width)) < AGREEMENT else width
+        return read if abs(math.log(max(read, LEAST) / max(width, LEAST))) < AGREEMENT else width
 
 
 def at_strength(found: Diagnosis, recipe: Recipe, strength: float) -> tuple[Diagnosis, Recipe]:
