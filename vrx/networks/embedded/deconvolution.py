@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrx.networks.embedded.blur import LUMA
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.kernels import GAUSSIAN, kernel, radius, transfer
+from vrx.networks.embedded.symptoms import gray
 
 LEAST_SHARE = 0.01  # of a kind, below which it is left out
 # the ratios were chosen so as to do no harm; under a Gaussian, where a filter fails gently, less of them wins more
@@ -35,20 +35,23 @@ class Recipe:
     def gains(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
         """Gains of luma and of chroma on the grid of `torch.fft.rfft2`, [size[0], size[1] // 2 + 1], as `like`.
 
-        The sum of H / (H^2 + noise / signal) over the kinds (Wiener, 1949): the best linear filter where only the
-        chances of several kernels are known.
+        The mean of the kinds' Wiener filters H / (H^2 + noise / signal) (Wiener, 1949), weighted by their shares: were
+        these the chances of each kernel, it would give the mean of what the picture may have been.
         """
         counted = torch.where(self.shares < LEAST_SHARE, 0, self.shares)
         shares = (counted / counted.sum()).tolist()
-        found = [transfer(kernel(kind, self.width, self.angle).to(like), size) for kind in range(len(shares))]
+        transfers = {
+            kind: transfer(kernel(kind, self.width, self.angle).to(like), size)
+            for kind, share in enumerate(shares)
+            if share
+        }
         ring = radius(size, like)
 
         def mixed(points: Tensor) -> Tensor:
             ratio = 10 ** interpolate(points.to(like), ring)
             parts = [
-                share * h / (h * h + ratio * (GAUSSIAN_RATIO if kind == GAUSSIAN else 1))
-                for kind, (share, h) in enumerate(zip(shares, found, strict=True))
-                if share
+                shares[kind] * h / (h * h + ratio * (GAUSSIAN_RATIO if kind == GAUSSIAN else 1))
+                for kind, h in transfers.items()
             ]
             return torch.stack(parts).sum(0)
 
@@ -70,8 +73,6 @@ def deconvolve(x: Tensor, gains: Gains) -> Tensor:
 
     def change(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
         luma, chroma = gains(size)
-        gray = sum(w * plane for w, plane in zip(LUMA, spectrum.unbind(1), strict=True))
-        assert isinstance(gray, Tensor)
-        return spectrum * chroma + (gray * (luma - chroma))[:, None]
+        return spectrum * chroma + gray(spectrum) * (luma - chroma)
 
     return filter_padded(x, change)
