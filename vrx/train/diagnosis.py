@@ -30,7 +30,7 @@ from vrx.networks.embedded.diagnosis import (
     WIDEST,
     WIDTH_OFFSET,
     BlurDiagnosis,
-    sharpened,
+    refine_by_zeros,
     zeros_of,
 )
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, KINDS, LINE, kernel, radius, transfer
@@ -43,9 +43,9 @@ STEPS, FEW, POINTS = 1800, 96, 1500  # of the third one; samples and frequencies
 RATE, DECAY = 2e-3, 3e-2
 JITTER, LESS_JITTER = 0.05, 0.03  # deviations added to the symptoms
 GIVEN_SHARES = (0.2, 0.4)  # of pictures without and with a blur, for which a width is given,
-MISREAD = 0.15  # deviation of the compression that zeros are looked for under
 WRONG_SHARE, WRONG = 0.08, 0.4  # some of them a wrong one, by so much of its logarithm
 GIVEN_LIMITS = (0.6, 4.0)  # pixels, where there is no blur
+MISREAD = 0.15  # deviation of the compression that zeros are looked for under
 HARM = 2.0  # further times that a loss counts over a gain
 CHROMA_WEIGHT = 0.25
 QUIET = 1.4e-6  # added to both errors: what is less is not seen
@@ -242,7 +242,7 @@ def fitted(table: Table, base: BlurDiagnosis | None = None, epochs: int = EPOCHS
     told = torch.cat(revised)[torch.cat(halves).argsort()]
     network = fresh(table, base)
     fit_causes(network, table, order, epochs, known=known)
-    fit_ratios(network, table, sharpened(told, table.zeros, said), said, steps)
+    fit_ratios(network, table, refine_by_zeros(told, table.zeros, said), said, steps)
     return network
 
 

@@ -41,11 +41,17 @@ def chunks_of(clip: Tensor, schedule: ChunkSchedule) -> Iterator[DeviceChunk]:
     """A scene [T, 3, H, W] in the model's chunks; its last frame is repeated where frames ahead are asked for."""
     start = 0
     while start < len(clip):
-        end, index = start + schedule.size(int(start > 0)), int(start > 0)
+        index = int(start > 0)
+        end = start + schedule.size(index)
         follow = range(min(end, len(clip)), min(end, len(clip)) + schedule.lookahead(index))
         ahead = clip[[min(place, len(clip) - 1) for place in follow]] if follow else None
         yield DeviceChunk(clip[start:end].clone(), None, frozenset(() if start else {0}), ahead)
         start = end
+
+
+def to_clip(frames: Tensor) -> Clip:
+    """[T, 3, H, W] in 0..1 as 8 bits [T, H, W, 3]."""
+    return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def restore(case: Case, networks: EmbeddedNetworks) -> tuple[Clip, str]:
@@ -54,9 +60,8 @@ def restore(case: Case, networks: EmbeddedNetworks) -> tuple[Clip, str]:
     restorer = EmbeddedRestorer(options, networks, torch.device("cpu"), torch.float32)
     with torch.inference_mode():
         done = list(restore_scene(restorer, chunks_of(to_tensor(case.low), restorer.schedule)))
-    frames = torch.cat([chunk.frames for chunk in done])
     text = "; ".join(note.text for chunk in done for note in chunk.notes)
-    return (frames * 255).round().byte().permute(0, 2, 3, 1).numpy(), text
+    return to_clip(torch.cat([chunk.frames for chunk in done])), text
 
 
 def luma_error(clip: Clip, truth: Clip) -> Tensor:

@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
 from vrx.models.embedded.keep_size import EmbeddedOptions
@@ -28,13 +27,8 @@ from vrx.train.blurred import Clip
 from vrx.train.diagnosis import to_tensor
 from vrx.train.enlarge_cases import SIZES, Shrunk, draw_shrunk
 from vrx.train.fuzz_cases import Material
-from vrx.train.fuzz_deblur import LOSS, chunks_of, conclude, luma_error
+from vrx.train.fuzz_deblur import LOSS, chunks_of, conclude, luma_error, to_clip
 from vrx.weights.hashes import packaged_path
-
-
-def to_clip(frames: Tensor) -> Clip:
-    """[T, 3, H, W] in 0..1 as 8 bits [T, H, W, 3]."""
-    return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def restorer_of(case: Shrunk, networks: EmbeddedNetworks) -> EmbeddedRestorer:

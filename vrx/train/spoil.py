@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.networks.embedded.diagnosis import DOUBLING, UNIT_STEP
 from vrx.train.synthesis import uniform
 
 BLOCK = 8  # pixels
@@ -28,12 +29,12 @@ def strength_of(qp: Tensor) -> Tensor:
 
 def qp_of_step(step: float) -> float:
     """The QP of H.264 whose quantizer step, in levels of 255, this is."""
-    return 6 * math.log2(step / 0.625)
+    return DOUBLING * math.log2(step / UNIT_STEP)
 
 
 def quantizer_step(qp: Tensor) -> Tensor:
     """Levels of 255 between quantized coefficients of an orthonormal transform."""
-    return 0.625 * torch.exp2(qp / 6)
+    return UNIT_STEP * torch.exp2(qp / DOUBLING)
 
 
 def add_noise(clips: Tensor, deviation: Tensor) -> Tensor:

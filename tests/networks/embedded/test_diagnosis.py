@@ -10,16 +10,16 @@ from vrx.networks.embedded.diagnosis import (
     CHROMA_POINTS,
     FOUND,
     POINTS,
-    WIDEST,
     WIDTH_OFFSET,
     BlurDiagnosis,
     Evidence,
-    covered,
     diagnose,
     gather,
-    given,
+    hidden_power,
     recognize,
-    sharpened,
+    refine_by_zeros,
+    to_diagnosis,
+    width_inputs,
     zeros_of,
 )
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, KINDS, LINE
@@ -55,7 +55,8 @@ def test_whatever_is_found_stays_within_limits(network: BlurDiagnosis) -> None:
         torch.nn.init.constant_(getattr(network.causes[-1], layer), value)
         torch.nn.init.constant_(getattr(network.revision[-1], layer), 0.0)
     found, recipe = diagnose(network, Evidence(torch.full((SYMPTOMS,), 1e9), SEEN), None)
-    assert found.width == WIDEST
+    assert (found.width, network.normalized(torch.full((1, SYMPTOMS), 1e9)).unique().tolist()) == (8, [6])
+    assert found.noise == pytest.approx(math.exp(5) - 0.5)
     assert all(torch.isfinite(x).all() for x in (recipe.shares, recipe.luma, recipe.chroma))
     torch.nn.init.constant_(network.causes[-1].get_parameter("bias"), -50.0)
     found, _ = diagnose(network, Evidence(torch.zeros(SYMPTOMS), SEEN), None)
@@ -73,9 +74,7 @@ def test_shares_start_from_the_chances_and_a_width_is_told(network: BlurDiagnosi
     assert luma[:, 1:].unique().tolist() == chroma[:, 1:].unique().tolist() == [-1.5]
     assert luma[:, 0].unique().tolist() == chroma[:, 0].unique().tolist() == [-5]  # the mean stays
     expected = torch.tensor([[-1, 0], [1, 0.18232], [1, 0.78846]])
-    torch.testing.assert_close(given(width)[1:], expected[1:], atol=1e-4, rtol=0)
-    assert given(width)[0, 1] == 0
-    assert given(width)[0, 0] != given(width)[1, 0]
+    torch.testing.assert_close(width_inputs(width), expected, atol=1e-4, rtol=0)
 
 
 @torch.inference_mode()
@@ -101,34 +100,46 @@ def numbers(kind: int, width: float, angle: float) -> Tensor:
     return found
 
 
+@pytest.mark.parametrize(("width", "expected"), [(None, 1.7), (3.0, 3.0)])
+def test_numbers_are_read_in_their_units(width: float | None, expected: float) -> None:
+    rest = numbers(LINE, 1.7, 0.6)[0]
+    rest[-2:] = torch.tensor([math.log(2.5), 0.4])  # half a level is added to noise
+    found = to_diagnosis(rest, width)
+    assert found.kind == LINE
+    assert (found.width, found.angle, found.noise, found.compression) == pytest.approx((expected, 0.6, 2.0, 0.4))
+
+
 @pytest.mark.parametrize(
     ("kind", "width", "angle", "expected"),
     [
         (DISK, 1.5, 0.0, (2.0, 0.0)),
-        (DISK, 1.2, 0.0, (1.2, 0.0)),  # too far: another ring was taken for the first
-        (DISK, 3.4, 0.0, (3.4, 0.0)),
+        (DISK, 1.3, 0.0, (2.0, 0.0)),
+        (DISK, 1.25, 0.0, (1.25, 0.0)),  # too far: another ring was taken for the first
+        (DISK, 3.05, 0.0, (2.0, 0.0)),
+        (DISK, 3.1, 0.0, (3.1, 0.0)),
         (LINE, 2.2, 0.25, (3.0, 0.5)),
         (LINE, 2.2, 0.25 + math.pi, (3.0, 0.5)),
-        (LINE, 2.2, 0.9, (2.2, 0.9)),  # another direction
+        (LINE, 2.2, 0.84, (3.0, 0.5)),
+        (LINE, 2.2, 0.86, (2.2, 0.86)),  # another direction
         (GAUSSIAN, 2.0, 0.0, (2.0, 0.0)),  # has no zeros
     ],
 )
 def test_zeros_near_what_was_found_tell_it_more_exactly(
     kind: int, width: float, angle: float, expected: tuple[float, float]
 ) -> None:
-    found = sharpened(numbers(kind, width, angle), [SEEN], torch.zeros(1))
+    found = refine_by_zeros(numbers(kind, width, angle), [SEEN], torch.zeros(1))
     torch.testing.assert_close(found, numbers(kind, *expected))
 
 
 def test_zeros_do_not_count_against_a_given_width() -> None:
     found = numbers(LINE, 2.2, 0.25)
-    assert torch.equal(sharpened(found, [SEEN], torch.tensor([1.0])), found)
-    torch.testing.assert_close(sharpened(found, [SEEN], torch.tensor([2.8])), numbers(LINE, 3.0, 0.5))
+    assert torch.equal(refine_by_zeros(found, [SEEN], torch.tensor([1.0])), found)
+    torch.testing.assert_close(refine_by_zeros(found, [SEEN], torch.tensor([2.8])), numbers(LINE, 3.0, 0.5))
 
 
 def test_an_encoder_covers_what_its_step_rounds_away() -> None:
-    assert covered(0.0) == pytest.approx((0.625 * 2 ** (10 / 6) / 255) ** 2 / 12)
-    assert covered(1.0) == pytest.approx((0.625 * 2 ** (35 / 6) / 255) ** 2 / 12)
+    assert hidden_power(0.0) == pytest.approx((0.625 * 2 ** (10 / 6) / 255) ** 2 / 12)
+    assert hidden_power(1.0) == pytest.approx((0.625 * 2 ** (35 / 6) / 255) ** 2 / 12)
 
 
 def test_zeros_are_those_of_the_livelier_half() -> None:
@@ -136,7 +147,7 @@ def test_zeros_are_those_of_the_livelier_half() -> None:
     frames = torch.rand(1, 3, 128, 416)  # four tiles, one every 96 pixels
     frames[..., 224:] = 0.5 + 0.001 * frames[..., 224:]
     both = tile_power(gray(frames[..., :224])[:, 0]).mean(0)
-    torch.testing.assert_close(zeros_of(frames, 0.1).numbers(), find_zeros(both, covered(0.1)).numbers())
+    torch.testing.assert_close(zeros_of(frames, 0.1).numbers(), find_zeros(both, hidden_power(0.1)).numbers())
 
 
 @torch.inference_mode()

@@ -16,9 +16,15 @@ def test_a_width_is_the_deviation_along_the_longer_axis(kind: int, width: float,
     axis = torch.arange(len(values)) - len(values) // 2
     along = axis * math.cos(angle) + axis[:, None] * math.sin(angle)
     assert float(values.sum()) == pytest.approx(1, abs=1e-5)
-    assert float((values * along**2).sum().sqrt()) == pytest.approx(width, rel=0.06)
+    assert width - 1e-5 < float((values * along**2).sum().sqrt()) < 1.06 * width  # pixels are wide themselves
     across = (values * (axis**2 + axis[:, None] ** 2 - along**2)).sum().sqrt()
     assert float(across) == pytest.approx(width, rel=0.05) if kind != LINE else across < 0.55
+
+
+def test_a_kernel_holds_five_deviations_and_is_a_single_pixel_only_where_next_to_nothing_is_blurred() -> None:
+    assert kernel(GAUSSIAN, 2.0).shape == (21, 21)
+    assert [len(kernel(kind, 0.05)) for kind in (GAUSSIAN, DISK, LINE)] == [3, 5, 5]
+    assert {len(kernel(kind, 0.049)) for kind in (GAUSSIAN, DISK, LINE)} == {1}
 
 
 def test_disks_have_zeros_and_gaussians_do_not() -> None:

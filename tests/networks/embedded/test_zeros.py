@@ -9,7 +9,7 @@ from torch import Tensor
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, kernel, transfer
 from vrx.networks.embedded.symptoms import GRID, lively, tile_power
-from vrx.networks.embedded.zeros import ZEROS, Match, Zeros, covered_by, find_zeros, looks, whole
+from vrx.networks.embedded.zeros import ZEROS, Match, Zeros, find_zeros, full_spectrum, log_spectra, quantization_power
 
 
 def picture(kind: int, width: float, angle: float, noise: float) -> Tensor:
@@ -64,10 +64,10 @@ def test_what_quantization_covers_is_not_read() -> None:
     spectrum = torch.fft.rfft2(seen - seen.mean(), norm="ortho")
     dead = torch.where(spectrum.abs() < step, 0, spectrum)  # as an encoder leaves it: holes where there was little
     coded = torch.fft.irfft2(dead, norm="ortho") + seen.mean()
-    right, wrong = zeros(coded, covered_by(step)), zeros(coded)
+    right, wrong = zeros(coded, quantization_power(step)), zeros(coded)
     assert right.disk.width == pytest.approx(2.2, rel=0.06)
     assert abs(math.log(wrong.disk.width / 2.2)) > abs(math.log(right.disk.width / 2.2))
-    assert covered_by(step) == pytest.approx(step**2 / 12)
+    assert quantization_power(step) == pytest.approx(step**2 / 12)
 
 
 def test_nothing_is_found_in_nothing() -> None:
@@ -85,7 +85,7 @@ def test_numbers_are_those_of_the_matches() -> None:
 
 def test_a_window_fills_zeros_and_spectra_are_whole() -> None:
     shape = transfer(kernel(DISK, 2.2), (GRID, GRID)).square()
-    assert whole(shape).shape == (GRID, GRID)
-    torch.testing.assert_close(whole(shape)[3, 5], whole(shape)[-3, -5])
-    look = looks([(DISK, 2.2, 0.0)], GRID)[0]
+    assert full_spectrum(shape).shape == (GRID, GRID)
+    torch.testing.assert_close(full_spectrum(shape)[3, 5], full_spectrum(shape)[-3, -5])
+    look = log_spectra([(DISK, 2.2, 0.0)], GRID)[0]
     assert float(look.amin()) > float(shape.clamp_min(1e-10).log10().amin())

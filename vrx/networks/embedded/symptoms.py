@@ -13,13 +13,14 @@ from vrx.networks.embedded.kernels import radius
 from vrx.networks.embedded.templates import FITTED, RINGS, SECTORS, fit_templates
 
 GRID = 128  # samples a side of the spectra
-OVERLAP = 96  # pixels between tiles, more in large pictures:
+STRIDE = 96  # pixels from one tile to the next, more in large pictures:
 MOST_TILES = 8  # along a side
 SHARE = 0.25  # of the tiles, the liveliest or the quietest
 CHROMA_RINGS = 16
 RANGES = (0.03, 0.08, 0.14, 0.22, 0.33, 0.5)  # cycles a pixel, of the spectrum by direction
 BLOCK = 8  # pixels
 UNSEEN = 0.4 / 255  # differences below it are none
+LEAST_READING = 0.01  # pixels, below which widths are not told apart
 CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # ITU-R BT.601
 OWN = 4 * RINGS + SECTORS * (len(RANGES) - 1) + CHROMA_RINGS + 2 + 3 + 3
 BLOCKINESS = slice(OWN - 6 - RINGS - 2, OWN - 6 - RINGS)  # places of the numbers of `blockiness`
@@ -29,7 +30,7 @@ SYMPTOMS = OWN + FEATURES + 2 * READERS + FITTED
 def describe(frames: Tensor, sharpness: BlurEstimator) -> Tensor:
     """Frames [T, 3, H, W] in 0..1 as SYMPTOMS numbers."""
     seen = describe_sharpness(frames)
-    read = sharpness.readings(seen).flatten().clamp_min(0.01).log()
+    read = sharpness.readings(seen).flatten().clamp_min(LEAST_READING).log()
     power = pick(tile_power(mix(frames, (LUMA,))[0]))[0]
     return torch.cat([own(frames), seen, read.to(seen), fit_templates(power)])
 
@@ -74,7 +75,7 @@ def tiles_of(plane: Tensor) -> Tensor:
     for dim in (-2, -1):
         side = plane.shape[1 if dim == -2 else 2]
         tile = min(GRID, side)
-        plane = plane.unfold(1 if dim == -2 else 2, tile, max(OVERLAP, -(-(side - tile) // (MOST_TILES - 1))))
+        plane = plane.unfold(1 if dim == -2 else 2, tile, max(STRIDE, -(-(side - tile) // (MOST_TILES - 1))))
     return plane.flatten(0, 2)
 
 

@@ -36,7 +36,8 @@ ZEROS = 8  # numbers of `Zeros.numbers`
 class Match:
     """The kernel of a kind whose zeros are most like a spectrum's.
 
-    `misfit`: what it leaves unexplained of the spectrum's unevenness, 1 for all; `width` in pixels, `angle` in radians.
+    `misfit`: the unevenness that is left once it is taken out, over that of the spectrum; `width` in pixels, `angle` in
+    radians.
     """
 
     misfit: float
@@ -66,7 +67,7 @@ class Zeros:
         )
 
 
-def whole(half: Tensor) -> Tensor:
+def full_spectrum(half: Tensor) -> Tensor:
     """[..., S, S / 2 + 1] of `torch.fft.rfft2`, of an even function, as [..., S, S]."""
     return torch.cat([half, half[..., 1:-1].flip(-2, -1).roll(1, -2)], -1)
 
@@ -78,13 +79,13 @@ def circulant(weights: Tensor, size: int) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def leak(size: int) -> Tensor:
+def leakage(size: int) -> Tensor:
     """How the power of a frequency spreads under a Hann window: [size, size]."""
     return circulant(torch.tensor([1 / 6, 2 / 3, 1 / 6]), size)
 
 
 @lru_cache(maxsize=2)
-def around(size: int) -> Tensor:
+def averaging(size: int) -> Tensor:
     """Means over the surroundings: [size, size]."""
     reach = math.ceil(3 * SURROUNDINGS)
     weights = torch.exp(-torch.arange(-reach, reach + 1).square() / (2 * SURROUNDINGS**2))
@@ -92,64 +93,65 @@ def around(size: int) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def rings(size: int) -> tuple[Tensor, Tensor]:
+def frequencies(size: int) -> tuple[Tensor, Tensor]:
     """Frequencies in cycles a pixel, LOWEST at least, and which are compared: [size, size] each."""
-    ring = whole(radius((size, size), torch.empty(0)))
+    ring = full_spectrum(radius((size, size), torch.empty(0)))
     return ring.clamp_min(LOWEST), (ring >= LOWEST) & (ring <= 0.5)
 
 
-def looks(kernels: list[tuple[int, float, float]], size: int) -> Tensor:
+def log_spectra(kernels: list[tuple[int, float, float]], size: int) -> Tensor:
     """Log10 power of kernels (kind, width, angle) as windowed spectra have it: [K, size, size]."""
-    law = rings(size)[0] ** -LAW
-    power = whole(torch.stack([transfer(kernel(*which), (size, size)) for which in kernels])).square() * law
-    return (leak(size) @ power @ leak(size) / law).clamp_min(FLOOR).log10()
+    law = frequencies(size)[0] ** -LAW
+    power = full_spectrum(torch.stack([transfer(kernel(*which), (size, size)) for which in kernels])).square() * law
+    return (leakage(size) @ power @ leakage(size) / law).clamp_min(FLOOR).log10()
 
 
 @lru_cache(maxsize=2)
-def tried(size: int) -> tuple[list[tuple[int, float, float]], Tensor]:
-    """Kernels to begin with, first none, and their `looks`."""
+def starting_kernels(size: int) -> tuple[list[tuple[int, float, float]], Tensor]:
+    """Kernels to begin with, first none, and their `log_spectra`."""
     kernels = [(NONE, 0.0, 0.0)]
     for kind, (least, most, count) in WIDTHS.items():
         widths = [least + (most - least) * number / (count - 1) for number in range(count)]
         angles = [math.pi * number / DIRECTIONS for number in range(DIRECTIONS if kind == LINE else 1)]
         kernels += [(kind, width, angle) for width in widths for angle in angles]
-    return kernels, looks(kernels, size)
+    return kernels, log_spectra(kernels, size)
 
 
 class Spectrum:
     """A power spectrum [S, S / 2 + 1] with what is compared of it; `covered`: the power that quantization covers."""
 
     def __init__(self, power: Tensor, covered: float) -> None:
-        self._ring, self._compared = rings(power.shape[0])
-        power = whole(power.float().cpu()).clamp_min(max(covered, FLOOR))
+        self._ring, self._compared = frequencies(power.shape[0])
+        power = full_spectrum(power.float().cpu()).clamp_min(max(covered, FLOOR))
         self._floor = power[self._compared].quantile(QUIETEST)
         self._log = power.log10()
         self._signal = (power - self._floor).clamp_min(FLOOR).log10()
         self._clear = self._compared & (self._log > self._floor.log10() + CLEAR)
 
-    def unevenness(self, looks: Tensor) -> Tensor:
+    def unevenness(self, templates: Tensor) -> Tensor:
         """Mean squares [K] of what is left over the surroundings, of log10, once each kernel and a law are taken out.
 
-        `looks` [K, S, S].  The law is fitted where the spectrum is clear of its floor and the kernel lets it through.
+        `templates` [K, S, S]: the kernels' `log_spectra`.  The law is fitted where the spectrum is clear of its floor
+        and the kernel lets it through.
         """
-        return torch.cat([self._left(few) for few in looks.split(AT_ONCE)])
+        return torch.cat([self._mean_squares(few) for few in templates.split(AT_ONCE)])
 
-    def _left(self, looks: Tensor) -> Tensor:
-        law, rest = -self._ring.log10(), self._signal - looks
-        weight = (self._clear & (looks > DARKEST)).float()
+    def _mean_squares(self, templates: Tensor) -> Tensor:
+        law, rest = -self._ring.log10(), self._signal - templates
+        weight = (self._clear & (templates > DARKEST)).float()
         total, first, second = (x.sum((-1, -2)) for x in (weight, weight * law, weight * law.square()))
         both, mixed = (rest * weight).sum((-1, -2)), (rest * weight * law).sum((-1, -2))
         total = total.clamp_min(1)
         exponent = (total * mixed - first * both) / (total * second - first**2).clamp_min(1e-6)
         exponent = exponent.clamp(GENTLEST, STEEPEST)
         level = (both - exponent * first) / total
-        fitted = 10 ** (level[:, None, None] + exponent[:, None, None] * law + looks).clamp(-15, 10) + self._floor
+        fitted = 10 ** (level[:, None, None] + exponent[:, None, None] * law + templates).clamp(-15, 10) + self._floor
         left = torch.where(self._compared, (self._log - fitted.log10()).clamp(-2, 2), 0)
-        mean = around(len(law))
+        mean = averaging(len(law))
         left = left - mean @ left @ mean
         return (left.square() * self._compared).sum((-1, -2)) / self._compared.sum()
 
-    def closest(self, kind: int, width: float, angle: float, flat: float) -> Match:
+    def refine(self, kind: int, width: float, angle: float, flat: float) -> Match:
         """The best kernel of a kind near one of WIDTHS and of the directions; `flat`: the unevenness under none."""
         size, (least, most, count) = len(self._ring), WIDTHS[kind]
         wide, turn = (most - least) / (count - 1), math.pi / DIRECTIONS if kind == LINE else 0.0
@@ -161,7 +163,7 @@ class Spectrum:
                 for across in (0, -1, 1)
                 for along in ((0, -1, 1) if turn else (0,))
             ]
-            found = self.unevenness(looks(kernels, size))
+            found = self.unevenness(log_spectra(kernels, size))
             best, (_, width, angle) = float(found.min()), kernels[int(found.argmin())]
         return Match(best / flat, width, angle)
 
@@ -172,16 +174,16 @@ def find_zeros(power: Tensor, covered: float) -> Zeros:
     `covered`: the power a sample that quantization covers, 0 for none.
     """
     spectrum = Spectrum(power, covered)
-    kernels, seen = tried(power.shape[0])
+    kernels, seen = starting_kernels(power.shape[0])
     found = spectrum.unevenness(seen)
     flat = max(float(found[0]), FLOOR)
     matches = {}
     for kind in WIDTHS:
         places = [number for number, which in enumerate(kernels) if which[0] == kind]
-        matches[kind] = spectrum.closest(*kernels[min(places, key=lambda number: float(found[number]))], flat)
+        matches[kind] = spectrum.refine(*kernels[min(places, key=lambda number: float(found[number]))], flat)
     return Zeros(flat, matches[DISK], matches[LINE])
 
 
-def covered_by(step: float) -> float:
+def quantization_power(step: float) -> float:
     """The power a sample of what a uniform quantizer of `step`, in 0..1, leaves: its error's variance."""
     return step**2 / 12
