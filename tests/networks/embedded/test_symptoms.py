@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vrx.networks.embedded import symptoms, templates
-from vrx.networks.embedded.blur import LUMA, BlurEstimator
+from vrx.networks.embedded.blur import FEATURES, LUMA, READERS, BlurEstimator
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, kernel, transfer
 
 
@@ -81,5 +81,42 @@ def test_a_direction_shows() -> None:
 
 def test_large_pictures_give_no_more_tiles_than_fit() -> None:
     assert len(symptoms.tiles_of(torch.rand(2, 800, 2000))) == 2 * 8 * 7
-    assert [len(symptoms.tiles_of(torch.rand(1, 128, width))) for width in (223, 224, 800, 900, 1024)] == [1, 2, 8, 7, 8]
+    found = {width: len(symptoms.tiles_of(torch.rand(1, 128, width))) for width in (223, 224, 800, 900, 1024)}
+    assert found == {223: 1, 224: 2, 800: 8, 900: 7, 1024: 8}
     assert sum(LUMA) == pytest.approx(1)
+
+
+def test_the_liveliest_and_the_quietest_quarter_are_told_by_their_low_frequencies() -> None:
+    power = torch.zeros(8, symptoms.GRID, symptoms.GRID // 2 + 1)
+    power[:, 15, 15] = torch.arange(8.0)
+    power[:, 16, 16] = 100 * torch.arange(8.0).flip(0)
+    lively, quiet = symptoms.pick(power)
+    assert [float(x[15, 15]) for x in (lively, quiet)] == [6.5, 0.5]
+
+
+def test_shares_without_change_are_in_time_across_and_along_the_bend() -> None:
+    luma = torch.tensor([0.0, 1, 2, 4])[:, None].expand(2, 4, 5).clone() / 255
+    luma[1] += torch.tensor([0, 0.3, 0.8, 0.8, 0.8]) / 255
+    shares = symptoms.still(luma)[templates.RINGS :].tolist()
+    assert shares == pytest.approx([2 / 5, 7 / 8, 1 / 2])
+
+
+@pytest.mark.parametrize(
+    ("frequency", "row"),
+    [(0.025, None), (0.036, 0), (0.075, 0), (0.085, 1), (0.135, 1), (0.145, 2), (0.215, 2), (0.225, 3), (0.335, 4)],
+)
+def test_directions_are_compared_in_ranges_of_frequency(frequency: float, row: int | None) -> None:
+    ring, angle = symptoms.frequencies(torch.empty(0))
+    power = torch.where(((ring - frequency).abs() < 0.0045) & (angle < 0.1), 10.0, 1.0)
+    found = symptoms.by_direction(power).view(-1, templates.SECTORS)
+    assert found.abs().amax(1).nonzero().flatten().tolist() == ([] if row is None else [row])
+
+
+@torch.inference_mode()
+def test_readings_below_a_hundredth_of_a_pixel_are_alike() -> None:
+    sharpness = BlurEstimator().eval()
+    for reader in (*sharpness.seen, *sharpness.fitted):
+        torch.nn.init.constant_(reader[-1].bias, -50.0)
+    found = symptoms.describe(torch.rand(1, 3, 16, 16), sharpness)
+    readings = found[symptoms.OWN + FEATURES :][: 2 * READERS]
+    assert readings.tolist() == pytest.approx([math.log(0.01)] * 6)
