@@ -39,6 +39,20 @@ def test_the_kernel_that_made_a_spectrum_explains_it_best(kind: int, width: floa
         assert abs(turned) <= math.pi / templates.SECTORS / 2 + 0.03
 
 
+def test_laws_are_fitted_to_cells_that_are_low_enough_and_clear_of_the_floor() -> None:
+    place, outside = templates.cells(symptoms.GRID), templates.RINGS * templates.SECTORS
+    assert [int(place[0, number]) == outside for number in (3, 4)] == [True, False]  # 0.023 and 0.031 cycles a pixel
+    known = templates.templates(symptoms.GRID)
+    sharp = templates.Templates(torch.zeros(1, outside), known.counts, known.law)
+    law, some = 1e-4 * 10 ** (2 * known.law), slice(15 * templates.SECTORS, 16 * templates.SECTORS)
+    near, clear = (templates.misfit((1 + law).index_fill(0, torch.arange(outside)[some], x), sharp) for x in (3, 4))
+    assert near > 0.6  # nothing but the floor to fit a law to
+    assert clear < 0.4
+    dead = law.index_fill(0, torch.tensor(200), 1e-10)
+    more = templates.misfit(dead, sharp) - templates.misfit(law, sharp)
+    assert float(more) == pytest.approx(4 * float(known.counts[200] / known.counts.sum()), rel=0.02)  # two decades
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 5), (3, 3, 2), (1, 40, 300), (2, 200, 1500)])
 def test_every_size_is_described(size: tuple[int, int, int]) -> None:

@@ -9,7 +9,16 @@ from torch import Tensor
 from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, kernel, transfer
 from vrx.networks.embedded.symptoms import GRID, lively, tile_power
-from vrx.networks.embedded.zeros import ZEROS, Match, Zeros, find_zeros, full_spectrum, log_spectra, quantization_power
+from vrx.networks.embedded.zeros import (
+    ZEROS,
+    Match,
+    Zeros,
+    find_zeros,
+    frequencies,
+    full_spectrum,
+    log_spectra,
+    quantization_power,
+)
 
 
 def picture(kind: int, width: float, angle: float, noise: float) -> Tensor:
@@ -81,6 +90,13 @@ def test_numbers_are_those_of_the_matches() -> None:
     expected = [-2, 0.5, 1, 0.75, 0, 0.25, math.cos(0.5), math.sin(0.5)]
     assert seen.numbers().tolist() == pytest.approx(expected, abs=1e-6)
     assert (seen.of(DISK), seen.of(LINE)) == (seen.disk, seen.line)
+
+
+def test_what_is_compared_are_frequencies_from_3_to_50_hundredths_of_a_cycle_a_pixel() -> None:
+    ring, compared = frequencies(GRID)
+    assert compared[0, 3:5].tolist() == [False, True]
+    assert compared[64, :2].tolist() == [True, False]
+    assert float(ring.amin()) == pytest.approx(0.03)
 
 
 def test_a_window_fills_zeros_and_spectra_are_whole() -> None:
