@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.extras import needs_extra
@@ -58,6 +59,20 @@ class Border(TorchDispatchMode):
         return RESULTS.run(operation, args, kwargs or {})
 
 
+class FromHost(TorchFunctionMode):
+    """Notes tensors that are made there of numbers on the host: each waits for all that the device has to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[str] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        if function in (torch.tensor, torch.as_tensor, Tensor.new_tensor) and found.device == ELSEWHERE:
+            self.made.append(f"{tuple(found.shape)} of {args[-1]}")
+        return found
+
+
 @pytest.mark.parametrize(
     ("name", "wishes"),
     [
@@ -104,10 +119,12 @@ def test_devices_do_not_mix(name: str, wishes: dict[str, Any], monkeypatch: pyte
                 frames = torch.empty(count + ahead, 3, *source, device=ELSEWHERE)
                 marks = torch.empty(count, 1, *source, device=ELSEWHERE) if mask else None
                 begins = frozenset({0} if number == 0 else ())
-                chunk = runner.step(DeviceChunk(frames[:count], marks, begins, frames[count:] if ahead else None))
+                with FromHost() as host:
+                    chunk = runner.step(DeviceChunk(frames[:count], marks, begins, frames[count:] if ahead else None))
                 assert chunk.frames.device == ELSEWHERE
                 assert chunk.frames.shape == (count, 3, *target)
     assert border.crossings == []
+    assert host.made == []  # in the second chunk: constants are there by then
 
 
 def test_enlarging_elsewhere_is_nearly_the_processors() -> None:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.networks.constants import constant_like
+
 ADAIN_EPSILON = 1e-5  # under the root
 LEVELS = 5  # blurs of the wavelet, at 1, 2, 4, 8 and 16 pixels
 TAPS = (0.25, 0.5, 0.25)
@@ -34,9 +36,9 @@ def moments(x: Tensor, epsilon: float, correction: int) -> tuple[Tensor, Tensor]
 def low_band(x: Tensor, levels: int = LEVELS) -> Tensor:
     """[..., H, W] blurred by [1 2 1] / 4 in both directions at 1, 2, 4, ... pixels, borders repeated."""
     flat = x.flatten(0, -3)[:, None]
+    taps = constant_like(TAPS, x)
     for level in range(levels):
         reach = 2**level
-        taps = x.new_tensor(TAPS)
         padded = F.pad(flat, (reach,) * 4, mode="replicate")
         flat = F.conv2d(padded, (taps[:, None] * taps[None])[None, None], dilation=reach)
     return flat.view(x.shape)

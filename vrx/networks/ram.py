@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.constants import constant_like
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.windows import window_offsets
 
@@ -238,7 +239,7 @@ class VisualGuidance(PublishedNetwork):
         """A frame [B, 3, H, W] in 0..1 as the encoder takes it: resized (bilinear, antialiased), normalized."""
         size = (self.config.image_size,) * 2
         x = F.interpolate(frame.float(), size, mode="bilinear", antialias=True)
-        mean, deviation = (x.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
+        mean, deviation = (constant_like(v, x).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
         return (x - mean) / deviation
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vrx.media.color import COEFFICIENTS, resolve_color, unscale_chroma, unscale_luma, yuv_to_rgb
 from vrx.media.frame import Color, Frame, Kind, Layout, Plane
+from vrx.networks.constants import constant
 from vrx.pipeline.packing import download, narrow, upload
 from vrx.pipeline.shared_chroma import SharedChroma, complete_chroma
 
@@ -145,7 +146,7 @@ def to_samples(picture: Tensor, alpha: Tensor | None, conversion: Conversion) ->
     else:
         color = conversion.filled
         full = bool(color.full_range)
-        matrix = torch.tensor(luma_chroma(color.matrix), device=picture.device)
+        matrix = constant(luma_chroma(color.matrix), picture.device, torch.float32)
         planes = [scale_luma(mix_channels(picture, matrix[:1]), layout.depth, full)]
         if layout.kind is Kind.YUV:
             # fewer rows first: what is mixed is half as much then, and the order makes no difference
@@ -157,16 +158,16 @@ def to_samples(picture: Tensor, alpha: Tensor | None, conversion: Conversion) ->
     return [narrow(plane[0], layout.depth) for plane in planes]
 
 
-def luma_chroma(matrix: str) -> list[list[float]]:
+def luma_chroma(matrix: str) -> tuple[tuple[float, ...], ...]:
     """Rows that turn R, G, B in 0..1 into luma in 0..1 and both chroma signals in -0.5..0.5."""
     red, blue = COEFFICIENTS[matrix]
     green = 1 - red - blue
     u, v = 2 * (1 - blue), 2 * (1 - red)
-    return [
-        [red, green, blue],
-        [-red / u, -green / u, (1 - blue) / u],
-        [(1 - red) / v, -green / v, -blue / v],
-    ]
+    return (
+        (red, green, blue),
+        (-red / u, -green / u, (1 - blue) / u),
+        ((1 - red) / v, -green / v, -blue / v),
+    )
 
 
 def scale_luma(y: Tensor, depth: int, full: bool) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.networks.constants import constant_like
 from vrx.networks.embedded.classical import FILL_POOL, gaussian, separable, smooth_fill
 
 # weights of encoders along one axis, over 2, 3 (the first pixel of a pair in the middle) or more pixels: their mean;
@@ -141,7 +142,7 @@ def known_share(mask: Tensor, steps: Steps, pair: tuple[tuple[float, ...], ...])
         before, after = (len(line) - 1) // 2, len(line) // 2 - 1
         turned = share if axis else share.transpose(-1, -2)
         padded = F.pad(turned, (before, max(0, after), 0, 0), mode="replicate")
-        turned = F.conv2d(padded, padded.new_tensor(line).view(1, 1, 1, -1), stride=(1, step))
+        turned = F.conv2d(padded, constant_like(line, padded).view(1, 1, 1, -1), stride=(1, step))
         share = turned if axis else turned.transpose(-1, -2)
     return share
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vrx.models.embedded.views import Link, Region, View, believe, connect, find_regions, flow_side, rise
 from vrx.models.optical_flow import Motion
+from vrx.networks.constants import constant_like
 from vrx.networks.embedded.blur import LUMA
 from vrx.networks.embedded.classical import smooth_fill
 from vrx.networks.embedded.completion import box, grid_places, is_inside, push_pull, sample
@@ -43,7 +44,7 @@ GROUPS = (0, 1, 1)  # of luma, blue - luma, red - luma: luma's certainty and tha
 
 def to_opponents(rgb: Tensor) -> Tensor:
     """[3, h, w] to luma, blue - luma, red - luma."""
-    luma = (rgb * rgb.new_tensor(LUMA).view(3, 1, 1)).sum(0)
+    luma = (rgb * constant_like(LUMA, rgb).view(3, 1, 1)).sum(0)
     return torch.stack([luma, rgb[2] - luma, rgb[0] - luma])
 
 

@@ -18,6 +18,7 @@ from vrx.models.embedded.later import NOTHING, Block, Coverage, frames_ahead, ma
 from vrx.models.embedded.steps import Steps
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
+from vrx.networks.constants import constant_like
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import to_pixels
@@ -175,7 +176,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             cleaned = self._denoiser.clean(pictures, followed(), noise, state.average)
             pictures, average = cleaned.frames, cleaned.average
             lead = lead if cleaned.lead is None else cleaned.lead
-            levels = levels * levels.new_tensor(NOISE_LEFT)
+            levels = levels * constant_like(NOISE_LEFT, levels)
         levels = levels.to(pictures)
         later = self.look_ahead(block, levels) if block is not None else state.later if foresees else ()
         encoded = EncodedChunk(pictures, levels, followed, lead, later[:count], tolerance, notes)

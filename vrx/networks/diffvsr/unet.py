@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
+from vrx.networks.constants import constant
 from vrx.networks.diffvsr.text import TextConfig
 from vrx.networks.libraries import LibraryNetwork, construct, load
 from vrx.networks.published import LARGEST, Given, NetworkConfig, Shapes, count_entries
@@ -155,6 +157,11 @@ class GuidedNetwork(LibraryNetwork):
                     setattr(layer, name, Constant(getattr(layer, name)(rows)))
 
 
+def on_device(timestep: int, sample: Tensor) -> Tensor:
+    """A timestep as a tensor [1], where the sample is."""
+    return constant((timestep,), sample.device, torch.int64)
+
+
 class ControlNet(GuidedNetwork):
     """diffusers' ControlNet (Apache-2.0).  Raises ImportError without diffusers."""
 
@@ -166,7 +173,8 @@ class ControlNet(GuidedNetwork):
 
     def control(self, sample: Tensor, timestep: int, picture: Tensor) -> Residuals:
         """Residuals for the UNet of the same sample [1, 7, h, w], led by a picture [1, 3, 4 h, 4 w] in -1..1."""
-        down, middle = self.library(sample, timestep, self.rows, controlnet_cond=picture, return_dict=False)
+        time = on_device(timestep, sample)
+        down, middle = self.library(sample, time, self.rows, controlnet_cond=picture, return_dict=False)
         return down, middle
 
 
@@ -184,7 +192,7 @@ class Unet(GuidedNetwork):
         down, middle = residuals or (None, None)
         found: Tensor = self.library(
             sample,
-            timestep,
+            on_device(timestep, sample),
             self.rows,
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.constants import constant_like
 from vrx.networks.overflow import clamp_to_unit
 
 WIDTHS = (3, 5, 9, 16, 28)  # times the width of the head
@@ -17,7 +18,7 @@ TO_RGB = ((1.0, 0.0, 1.13983), (1.0, -0.39465, -0.58060), (1.0, 2.03211, 0.0))
 
 def mix(x: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     """Channels of [N, 3, H, W] by the rows of a matrix."""
-    return torch.einsum("ij,njhw->nihw", x.new_tensor(matrix), x)
+    return torch.einsum("ij,njhw->nihw", constant_like(matrix, x), x)
 
 
 def convolutions(inputs: int, outputs: int, count: int) -> nn.Sequential:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vrx.networks.constants import constant_like
 from vrx.networks.grouped_attention import (
     ROPE_BASE,
     ROPE_WIDTHS,
@@ -176,7 +177,7 @@ class FlashDecoder(PublishedNetwork):
 
     def denormalize(self, latent: Tensor) -> Tensor:
         """A latent times the deviation of its channels, plus their mean; float32."""
-        mean, deviation = (latent.new_tensor(part).float()[:, None, None] for part in (MEAN, DEVIATION))
+        mean, deviation = (constant_like(part, latent).float()[:, None, None] for part in (MEAN, DEVIATION))
         return latent.float() * deviation + mean
 
     def features(self, source: Tensor) -> list[Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vrx.networks import dense_attention, fusion
 from vrx.networks.causal_conv import CausalConv3d, ConvCache, join, name_layers
+from vrx.networks.constants import constant_like
 from vrx.networks.fusion import SHORTEST, as_rows
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
@@ -311,7 +312,8 @@ class WanAutoencoder(PublishedNetwork):
 
     def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, [1, C, 1, 1, 1]."""
-        return like.new_tensor(self._mean).view(1, -1, 1, 1, 1), like.new_tensor(self._deviation).view(1, -1, 1, 1, 1)
+        center, spread = (constant_like(part, like).view(1, -1, 1, 1, 1) for part in (self._mean, self._deviation))
+        return center, spread
 
     def moments(self, video: Tensor, cache: ConvCache) -> Tensor:
         """Mean and log variance [B, 2 z_dim, F, H/8, W/8]; the cache moves on in place."""

@@ -17,16 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import CausalConv3d, ConvCache, name_layers
+from vrx.networks.constants import constant_like
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 from vrx.networks.wan.autoencoder import ChannelNorm, Grow, ResidualBlock, Trunk, fuse_norms
 
-MEAN: Sequence[float] = (  # of each channel of its latents
+MEAN: tuple[float, ...] = (  # of each channel of its latents
     *(-0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557, -0.1382, 0.0542, 0.2813, 0.0891),
     *(0.157, -0.0098, 0.0375, -0.1825, -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502),
     *(-0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.123, -0.0313, -0.1649, 0.0117, 0.0723),
     *(-0.2839, -0.2083, -0.052, 0.3748, 0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667),
 )
-DEVIATION: Sequence[float] = (
+DEVIATION: tuple[float, ...] = (
     *(0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.499, 0.4818, 0.5013, 0.8158, 1.0344, 0.5894, 1.0901),
     *(0.6885, 0.6165, 0.8454, 0.4978, 0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659),
     *(0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093, 0.5709, 0.6065, 0.6415, 0.4944),
@@ -164,7 +165,7 @@ class ResidualDecoder(PublishedNetwork):
         T is 4 F, of a scene's first latents 4 F - 3.
         """
         cache = cache.fork()
-        constants = (latent.new_tensor(part, dtype=torch.float32) for part in (self._mean, self._deviation))
-        center, spread = (part.view(1, -1, 1, 1, 1) for part in constants)
-        x = cast(Tensor, self.conv2((latent.float() * spread + center).to(self.dtype)))
+        wide = latent.float()
+        center, spread = (constant_like(part, wide).view(1, -1, 1, 1, 1) for part in (self._mean, self._deviation))
+        x = cast(Tensor, self.conv2((wide * spread + center).to(self.dtype)))
         return unpatchify(self.decoder(x, cache)).float(), cache
