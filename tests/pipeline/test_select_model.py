@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from vrx.errors import ModelError, UsageError
+from vrx.models.family import Family
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.select_model import DeviceInfo, fits, select_model
 from vrx.settings import ModelSettings, Prefer, RestoreSettings, Task
@@ -17,6 +18,12 @@ UPSCALE = RestoreSettings(task=Task.UPSCALE, scale=4)
 DEBLUR = RestoreSettings(task=Task.DEBLUR)
 LARGE, SMALL = 48_000_000_000, 22_500_000_000
 HD, UHD = 1920 * 1080, 3840 * 2160
+
+
+@pytest.fixture(autouse=True)
+def no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with nothing but vrx installed, whatever is."""
+    monkeypatch.setattr(Family, "missing_packages", property(lambda family: family.packages))
 
 
 def chosen(
@@ -50,6 +57,15 @@ def chosen(
 )
 def test_auto_takes_the_best_that_fits(machine: DeviceInfo, expected: tuple[str, bool]) -> None:
     assert chosen(UPSCALE, machine) == expected
+
+
+def test_slow_models_that_need_further_packages_are_not_taken_for_having_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Family, "missing_packages", ())
+    machine = DeviceInfo(gpu_memory=16_000_000_000, online=True)
+    assert fits(ENTRIES["stream-diffvsr"], machine, ModelSettings())
+    assert chosen(UPSCALE, machine) == ("relayvsr", True)
+    order = list(ENTRIES)
+    assert order.index("fastvr") < order.index("stream-diffvsr") < order.index("stream-diffvsr-mix")
 
 
 @pytest.mark.parametrize(
