@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -358,17 +358,14 @@ def bench(sizes: Sequence[tuple[int, int]], frames: int, model: ModelSettings) -
     return benchmark(sizes, frames, model)
 
 
-def bench_random(name: str, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings) -> LargeBenchmark:
-    """Measure a large model of the catalogue, stage by stage, with random weights.  Raises ModelError."""
+def bench_random(
+    name: str, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings, say: Callable[[str], object]
+) -> LargeBenchmark:
+    """Measure a large model of the catalogue, stage by stage, with random weights: see `benchmark_random`."""
     from vrx.bench.stages import benchmark_random
-    from vrx.errors import ModelError
-    from vrx.models.measures import MEASURES
-    from vrx.weights.catalogue import EMBEDDED
 
     (entry,) = get_models([name])
-    if not entry.available or entry.family == EMBEDDED or entry.family in MEASURES:
-        raise ModelError(f"the model {name} is not measured with random weights", "Leave --random-weights out")
-    return benchmark_random(entry, sizes, chunks, model)
+    return benchmark_random(entry, sizes, chunks, model, say)
 
 
 def doctor() -> list[Check]:
@@ -387,10 +384,10 @@ def check(name: str, good: bool, detail: str) -> Check:
 
 def memory_for(size: tuple[int, int], scale: int) -> int:
     """Bytes that enlarging a video of `size` (width, height) takes, roughly."""
-    from vrx.pipeline.memory import memory_needed
+    from vrx.pipeline.memory import embedded_video_memory
     from vrx.settings import Task
 
-    return memory_needed((size[0] * scale, size[1] * scale), size, 8, Task.UPSCALE)
+    return embedded_video_memory((size[0] * scale, size[1] * scale), size, 8, Task.UPSCALE)
 
 
 def model_metadata(entry: Entry) -> dict[str, str]:

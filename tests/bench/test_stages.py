@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,17 +10,20 @@ from tests.models import small
 from vrx.bench import stages
 from vrx.bench.end_to_end import benchmark
 from vrx.bench.gpu.restorers import ToyComponents
-from vrx.bench.stages import ON_PROCESSOR, Meter, Operations, Rates, measure, parameters
-from vrx.errors import UsageError
+from vrx.bench.stages import ON_PROCESSOR, Meter, Operations, Rates, StageRow, measure, parameters
+from vrx.errors import DeviceError, UsageError
 from vrx.models.family import BuildRequest
 from vrx.models.loader import entry_from_path, find_components, load_model
 from vrx.models.registry import FAMILIES
 from vrx.networks.quantized import Fp8Linear
+from vrx.pipeline import memory
+from vrx.pipeline.memory import HostMemory
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
 from vrx.weights.download import Downloader
 
 CPU = torch.device("cpu")
+ENTRIES = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
 DOWNLOADER = Downloader(models=Path("none"), offline=True, notify=print)
 
 
@@ -29,8 +33,15 @@ def test_every_stage_is_counted_and_timed(tmp_path: Path) -> None:
     restore = RestoreSettings(task=Task.UPSCALE, scale=4)
     request = BuildRequest(find_components(entry, model, {}, DOWNLOADER), model, CPU, torch.float32)
     restorer = load_model(entry, request).restorer(restore)
-    rows = measure(restorer, (128, 128), 1, CPU, Rates(1e9, 2e9, 1e9))
+    heard: list[str] = []
+    rows = measure(Meter(restorer, (128, 96), CPU), 1, Rates(1e9, 2e9, 1e9), heard.append)
+    assert [line.partition(";")[0] for line in heard] == [
+        "128x96: filling caches",
+        "128x96: counting operations",
+        "128x96: timing 1 chunk",
+    ]
     assert [row.stage for row in rows] == ["encode", "generate", "decode"]
+    assert all((row.width, row.height) == (128, 96) for row in rows)
     for row in rows:
         held = sum(p.nbytes for p in parameters(restorer.stages[row.stage]))
         assert held
@@ -81,10 +92,34 @@ def test_a_device_is_measured_by_what_it_does_fastest(monkeypatch: pytest.Monkey
     assert Rates.of(CPU, torch.float32, fp8=True) == Rates(5.0, 9.0, 1.0)
 
 
+def test_a_processor_measures_a_small_size_unless_one_is_named_and_refuses_what_it_cannot_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[int, int]] = []
+
+    def note_size(meter: Meter, *_: object) -> list[StageRow]:
+        found.append(meter.size)
+        return []
+
+    monkeypatch.setattr(stages, "RandomComponents", ToyComponents)
+    monkeypatch.setattr(stages, "bandwidth", lambda _: 1e10)
+    monkeypatch.setattr(stages, "measure", note_size)
+    entry, settings = ENTRIES["flashvsr"], ModelSettings(device="cpu", dtype="bf16")
+    stages.benchmark_random(entry, [], 1, settings)
+    stages.benchmark_random(entry, [(160, 128), (32, 32)], 1, settings)
+    assert found == [(128, 128), (160, 128), (32, 32)]
+    least = stages.predict(entry, (832, 480), settings)
+    for total, enough in ((least, True), (least // 2, False)):
+        monkeypatch.setattr(memory, "host_memory", lambda total=total: HostMemory(total, total))
+        expected = nullcontext() if enough else pytest.raises(DeviceError, match="of memory are needed")
+        with expected:
+            stages.benchmark_random(entry, [(32, 32), (832, 480)], 1, settings)
+
+
 def test_random_weights_are_measured_in_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "RandomComponents", ToyComponents)
     monkeypatch.setattr(stages, "bandwidth", lambda _: 1e10)
-    entry = catalogue.load_file(catalogue.packaged_path(), FAMILIES)["flashvsr"]
+    entry = ENTRIES["flashvsr"]
     result = stages.benchmark_random(entry, [(128, 128)], 1, ModelSettings(device="cpu", dtype="fp8"))
     assert result.dtype.endswith(", weights in fp8")
     assert [row.stage for row in result.rows] == ["encode", "generate", "decode"]

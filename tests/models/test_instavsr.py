@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.models.small import random_weights
 from vrx.bench.random_weights import RandomComponents
-from vrx.bench.stages import Rates, measure
+from vrx.bench.stages import Meter, Rates, measure
 from vrx.errors import ModelError
 from vrx.events import Note
 from vrx.models.base import DeviceChunk, SceneStart
@@ -235,7 +235,7 @@ def test_the_packaged_network_is_the_small_one() -> None:
 
 
 def test_both_stages_are_measured() -> None:
-    rows = measure(restorer(), (64, 48), 1, torch.device("cpu"), Rates(1e9, 1e9, 1e9))
+    rows = measure(Meter(restorer(), (64, 48), torch.device("cpu")), 1, Rates(1e9, 1e9, 1e9))
     assert [row.stage for row in rows] == ["align", "restore"]
     align, restore = rows
     assert align.bytes == 2 * 12 * 16  # luma of the source

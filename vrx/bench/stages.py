@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,29 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from vrx.bench.peak_memory import peak_memory, reset_peak
 from vrx.bench.random_weights import RandomComponents, random_context
+from vrx.errors import ModelError
 from vrx.models.base import DeviceChunk, Restorer, SceneStart
 from vrx.models.family import BuildRequest
 from vrx.models.loader import load_model
+from vrx.models.measures import MEASURES
 from vrx.models.registry import FAMILIES
 from vrx.models.runner import SceneRunner
 from vrx.networks.fusion import take_failures
+from vrx.pipeline import memory
 from vrx.pipeline.cost import bandwidth, matrix_rate, product_rate
 from vrx.pipeline.devices import check_dtype, describe_type, machine_name, pick_device, pick_dtype, weight_format
 from vrx.pipeline.fitting import limit_to_memory
 from vrx.pipeline.gpu import prepare
-from vrx.pipeline.select_model import check_format
+from vrx.pipeline.memory import Need
+from vrx.pipeline.select_model import check_format, least_entry_memory
 from vrx.settings import ModelSettings, RestoreSettings, Task
-from vrx.weights.catalogue import Entry
+from vrx.weights.catalogue import EMBEDDED, Entry
 
 logger = logging.getLogger(__name__)
+
+Say = Callable[[str], object]
+SIZES = ((832, 480), (1280, 720), (1920, 1080))  # of output, width and height
+PROCESSOR_SIZES = ((128, 128),)  # where two cores take up to a minute for a chunk
 
 
 def attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
@@ -112,15 +120,23 @@ class LargeBenchmark:
 
 
 def benchmark_random(
-    entry: Entry, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings
+    entry: Entry, sizes: Sequence[tuple[int, int]], chunks: int, model: ModelSettings, say: Say = logger.info
 ) -> LargeBenchmark:
     """Every stage of an entry at output sizes (width, height): as many chunks as fill the caches, one that is counted,
-    then `chunks` timed ones.
+    then `chunks` timed ones.  Usual sizes where there are none; `say` takes a line about what begins.
+
+    Raises ModelError for an entry that has no such networks, DeviceError where a processor certainly lacks the memory.
     """
+    if not entry.available or entry.family == EMBEDDED or entry.family in MEASURES:
+        raise ModelError(f"the model {entry.name} is not measured with random weights", "Leave --random-weights out")
     device = pick_device(model.device)
+    sizes = sizes or (PROCESSOR_SIZES if device.type == "cpu" else SIZES)
     check_format(entry, model.dtype, Task(entry.tasks[0]))
     check_dtype(model.dtype, device)
     dtype = pick_dtype(model.dtype, device)
+    if device.type == "cpu":
+        memory.check(Need.of(max(predict(entry, size, model) for size in sizes)))
+    say(f"{entry.name}: making networks of the published size")
     task = Task(entry.tasks[0])
     mask = Path("none") if task is Task.INPAINT else None  # required, never read
     restore = RestoreSettings(task=task, scale=4 if task is Task.UPSCALE else 1, mask=mask)
@@ -131,7 +147,8 @@ def benchmark_random(
     prepare(device)
     restorer = load_model(entry, limit_to_memory(request, entry)).restorer(restore)
     rates = Rates.of(device, dtype, fp8=quantized == "fp8")
-    rows = [row for size in sizes for row in measure(restorer, size, chunks, device, rates)]
+    meters = (Meter(restorer, size, device) for size in sizes)
+    rows = [row for meter in meters for row in measure(meter, chunks, rates, say)]
     for failure in take_failures():
         logger.warning("%s", failure.text)
     counted = {id(p): p.numel() for stage in restorer.stages.values() for p in parameters(stage)}
@@ -148,24 +165,30 @@ def benchmark_random(
     )
 
 
-def measure(
-    restorer: Restorer, size: tuple[int, int], chunks: int, device: torch.device, rates: Rates
-) -> list[StageRow]:
+def predict(entry: Entry, size: tuple[int, int], model: ModelSettings) -> int:
+    """Bytes that an entry takes of a processor at an output size."""
+    return least_entry_memory(entry, size[0] * size[1], model, processor=True) or 0
+
+
+def measure(meter: Meter, chunks: int, rates: Rates, say: Say = logger.info) -> list[StageRow]:
     """The rows of one size."""
-    meter = Meter(restorer, size, device)
+    (width, height), name = meter.size, "x".join(map(str, meter.size))
     with torch.inference_mode():
+        say(f"{name}: filling caches")
         meter.fill_caches()
+        say(f"{name}: counting operations; the last chunk took {meter.last_seconds:.2f} s")
         operations = meter.count()
+        say(f"{name}: timing {chunks} chunk{'s' * (chunks > 1)}")
         seconds = meter.time(chunks)
-    frames = restorer.schedule.next
+    frames = meter.frames
     rows = []
     for name, runner in meter.runners.items():
         read = sum(w.nbytes for w in weights(runner.stage)) + runner.stage.cache_usage(runner.state).bytes
         floor = max(operations[name].seconds(rates), read / rates.bandwidth)
         rows.append(
             StageRow(
-                width=size[0],
-                height=size[1],
+                width=width,
+                height=height,
                 stage=name,
                 frames=frames,
                 seconds=seconds[name],
@@ -181,10 +204,14 @@ def measure(
 
 
 class Meter:
-    """The stages of a model on a generated stream, one after the other; `memory` their peaks in bytes."""
+    """The stages of a model on a generated stream, one after the other; `memory` their peaks in bytes.
+
+    `size` of its output, (width, height); `frames` of a chunk.
+    """
 
     def __init__(self, restorer: Restorer, size: tuple[int, int], device: torch.device) -> None:
-        width, height = size
+        width, height = self.size = size
+        self.frames = restorer.schedule.next
         self._source = (height // restorer.scale, width // restorer.scale)
         self._restorer, self._device, self._number = restorer, device, 0
         self._counters: Mapping[str, AbstractContextManager[object]] = {}
@@ -202,6 +229,11 @@ class Meter:
         self._chunk()
         while not all(runner.stage.cache_usage(runner.state).full for runner in self.runners.values()):
             self._chunk()
+
+    @property
+    def last_seconds(self) -> float:
+        """Seconds of all stages for the last chunk."""
+        return sum(self._seconds.values())
 
     def count(self) -> dict[str, Operations]:
         """The operations of a chunk in each stage; apart from the timed ones, as counting costs time."""
