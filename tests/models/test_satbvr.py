@@ -295,7 +295,32 @@ def test_memory_by_size() -> None:
         memory = Memory(cast(Any, None), cast(Any, None), CPU, int(card * 0.97))
         assert memory.needs_tiles(pixels) != untiled
         assert FOOTPRINT.minimum(pixels) < 24e9
-    assert not Memory(cast(Any, None), cast(Any, None), CPU).needs_tiles(10**9)  # a processor
+
+
+@pytest.mark.parametrize(
+    ("host_pixels", "pixels", "tiles"),
+    [
+        (None, 10**9, False),  # nobody knows
+        (1920 * 1088, 1920 * 1088, False),
+        (1920 * 1080, 1920 * 1088, True),
+        (1280 * 720, 1600 * 1024, False),  # tiles take no less there
+        (0, 1280 * 720, False),
+    ],
+)
+def test_a_processor_takes_tiles_where_they_spare_what_it_lacks(
+    host_pixels: int | None, pixels: int, tiles: bool
+) -> None:
+    memory = Memory(cast(Any, None), cast(Any, None), CPU, host_pixels=host_pixels)
+    assert memory.needs_tiles(pixels) == tiles
+
+
+def test_tiles_spare_no_weights_where_those_do_not_wait() -> None:
+    uhd, (whole, tiled, both) = 3840 * 2160, (FOOTPRINT.whole, FOOTPRINT.tiled, FOOTPRINT.tiled_offloaded)
+    assert tiled is not None
+    assert both is not None
+    assert tiled.at(uhd) - both.at(uhd) == pytest.approx(whole.at(0) - FOOTPRINT.minimum(0), abs=2)
+    assert FOOTPRINT.minimum(uhd, offload=False) == tiled.at(uhd)
+    assert FOOTPRINT.minimum(uhd) == both.at(uhd)
 
 
 def test_caches_wait_on_the_device_while_the_transformer_fits_beside_them() -> None:

@@ -9,7 +9,7 @@ from vrx.networks.embedded.grid import GRID
 from vrx.networks.embedded.network import MODES, SMALL, EmbeddedNetwork
 from vrx.networks.embedded.recurrent import PIXELS, STANDARD, Neighbors, PreviousFrame, RecurrentNetwork
 from vrx.pipeline.cost import operations
-from vrx.pipeline.memory import memory_needed
+from vrx.pipeline.memory import embedded_video_memory
 from vrx.settings import Task
 
 HEIGHT, WIDTH = 32, 64  # grid positions; whole windows, so that nothing is padded
@@ -66,5 +66,5 @@ def test_operations_of_enlarging_are_those_that_torch_counts(scale: int) -> None
 def test_memory_is_near_what_runs_were_measured_to_take(size: tuple[int, int], scale: int, measured: float) -> None:
     """Gigabytes, the largest resident size of `vrx upscale`."""
     source = (size[0] // scale, size[1] // scale)
-    needed = memory_needed(size, source, 8, Task.UPSCALE)
+    needed = embedded_video_memory(size, source, 8, Task.UPSCALE)
     assert measured * 0.9 < needed / 1e9 < measured * 1.8

@@ -18,6 +18,7 @@ from vrx.models.footprint import Fit, Footprint, Linear
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import devices, fitting, pool
 from vrx.pipeline.batch import Batch
+from vrx.pipeline.memory import HostMemory
 from vrx.pipeline.select_model import USUAL
 from vrx.settings import Dtype, ModelSettings, RestoreSettings, Task
 from vrx.weights import catalogue
@@ -64,6 +65,19 @@ def test_on_a_processor_rows_decide() -> None:
     tiling = fitting.limit_to_memory(request, ENTRIES["infvsr"]).tiling
     assert tiling.tiles(1024, 1920) is None
     assert tiling.tiles(1080, 1920) is not None
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "dtype", "pixels"), [(32, "bf16", 1_703_000), (56, "fp32", 1_183_000), (12, "bf16", 0)]
+)
+def test_what_fits_a_processor_in_one_piece_depends_on_all_its_memory(
+    gigabytes: int, dtype: Dtype, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "host_memory", lambda swap: HostMemory(gigabytes * 10**9, 0))
+    request = BuildRequest(Components(), ModelSettings(dtype=dtype), torch.device("cpu"), torch.bfloat16)
+    found = fitting.limit_to_memory(request, ENTRIES["satb-vr"])
+    assert found.host_pixels == pytest.approx(pixels, rel=0.01)
+    assert found.untiled is None
 
 
 @pytest.mark.parametrize(

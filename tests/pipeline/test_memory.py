@@ -6,7 +6,7 @@ import pytest
 
 from vrx.errors import DeviceError
 from vrx.pipeline import memory
-from vrx.pipeline.memory import HostMemory, Need, memory_needed
+from vrx.pipeline.memory import HostMemory, Need, embedded_video_memory
 from vrx.settings import Task
 
 GB = 1_000_000_000
@@ -107,21 +107,24 @@ def test_this_machine_says_something_sensible() -> None:
     [(Task.UPSCALE, (3200, 2400), 1.03), (Task.UPSCALE, (1920, 1440), 0.78), (Task.DEBLUR, (2000, 1500), 1.51)],
 )
 def test_one_picture_takes_what_was_measured(task: Task, size: tuple[int, int], measured: float) -> None:
-    found = memory.needed(size, (64, 48), 8, task, frames=1)
+    found = memory.embedded_memory(size, (64, 48), 8, task, frames=1)
     assert found / 1e9 == pytest.approx(measured, rel=0.15)
-    assert memory.needed(size, (64, 48), 8, task, frames=None) == memory_needed(size, (64, 48), 8, task)
+    assert memory.embedded_memory(size, (64, 48), 8, task, frames=None) == embedded_video_memory(
+        size, (64, 48), 8, task
+    )
 
 
 @pytest.mark.parametrize(("target", "expected"), [((640, 360), 0.53), ((1280, 720), 1.01), ((1920, 1080), 1.80)])  # GB
 def test_a_video_takes_its_queues_too(target: tuple[int, int], expected: float) -> None:
     source = (target[0] // 4, target[1] // 4)
-    assert memory_needed(target, source, 8, Task.DEBLUR) / GB == pytest.approx(expected, abs=0.01)
+    assert embedded_video_memory(target, source, 8, Task.DEBLUR) / GB == pytest.approx(expected, abs=0.01)
 
 
 def test_scene_detection_holds_17_frames_of_the_source() -> None:
     one, none = (1000, 500), (0, 0)
     held = [
-        memory_needed((64, 48), one, depth, Task.DEBLUR) - memory_needed((64, 48), none, depth, Task.DEBLUR)
+        embedded_video_memory((64, 48), one, depth, Task.DEBLUR)
+        - embedded_video_memory((64, 48), none, depth, Task.DEBLUR)
         for depth in (8, 10)
     ]
     assert held == [17 * 1000 * 500 * 2, 2 * 17 * 1000 * 500 * 2]  # luma and chroma; two bytes a sample above 8 bits
@@ -130,15 +133,16 @@ def test_scene_detection_holds_17_frames_of_the_source() -> None:
 def test_enlarging_holds_frames_that_come_later() -> None:
     small, one, none = (64, 48), (1000, 500), (0, 0)
     held = [
-        memory_needed(small, one, 8, task) - memory_needed(small, none, 8, task) for task in (Task.UPSCALE, Task.DEBLUR)
+        embedded_video_memory(small, one, 8, task) - embedded_video_memory(small, none, 8, task)
+        for task in (Task.UPSCALE, Task.DEBLUR)
     ]
     assert held[0] - held[1] == 1150 * 1000 * 500
     measured = 1.76e9  # the largest resident size at 1920x1080, from half of it
-    assert measured * 0.9 < memory_needed((1920, 1080), (960, 540), 8, Task.UPSCALE) < measured * 1.3
+    assert measured * 0.9 < embedded_video_memory((1920, 1080), (960, 540), 8, Task.UPSCALE) < measured * 1.3
 
 
 def test_a_picture_takes_bytes_by_its_task() -> None:
-    found = [memory.needed((1000, 1000), (500, 500), 8, task, frames=1) - memory.BASE_MEMORY for task in Task]
+    found = [memory.embedded_memory((1000, 1000), (500, 500), 8, task, frames=1) - memory.BASE_MEMORY for task in Task]
     assert dict(zip(Task, found, strict=True)) == {Task.UPSCALE: 190e6, Task.DEBLUR: 400e6, Task.INPAINT: 400e6}
 
 
@@ -168,4 +172,4 @@ def test_what_cannot_fit_is_refused_and_what_may_not_is_noted(machine: Path) -> 
 def test_the_largest_results_take_what_was_measured(
     task: Task, source: tuple[int, int], target: tuple[int, int], measured: float
 ) -> None:
-    assert measured <= memory_needed(target, source, 8, task) <= 1.15 * measured
+    assert measured <= embedded_video_memory(target, source, 8, task) <= 1.15 * measured

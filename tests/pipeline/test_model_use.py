@@ -6,7 +6,7 @@ import torch
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import model_use
 from vrx.pipeline.model_use import ModelUse, describe
-from vrx.pipeline.select_model import memory_needed
+from vrx.pipeline.select_model import least_entry_memory
 from vrx.weights.catalogue import load_all
 
 
@@ -32,7 +32,7 @@ def test_a_large_model_is_slow_without_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("cpu", "cuda"):
         monkeypatch.setattr(model_use, "pick_device", lambda _, name=name: torch.device(name))
         found[name] = describe(entries["infvsr"])
-    assert found["cpu"] == ModelUse(True, True, memory_needed(entries["infvsr"], 1280 * 720, processor=True), 3)
-    on_gpu = memory_needed(entries["infvsr"], 1280 * 720)
+    assert found["cpu"] == ModelUse(True, True, least_entry_memory(entries["infvsr"], 1280 * 720, processor=True), 3)
+    on_gpu = least_entry_memory(entries["infvsr"], 1280 * 720)
     assert found["cuda"] == ModelUse(True, False, on_gpu, 7)
     assert not describe(entries["embedded"]).slow

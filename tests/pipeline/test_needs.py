@@ -20,12 +20,12 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory, needs, pool, select_model
 from vrx.pipeline.batch import Batch
 from vrx.pipeline.memory import HostMemory
-from vrx.pipeline.select_model import memory_needed
+from vrx.pipeline.select_model import least_entry_memory
 from vrx.settings import Decoder, Job, ModelSettings
 from vrx.weights.catalogue import load_all
 
-NEEDED = memory_needed(load_all(FAMILIES)["swiftvr"], 64 * 48, ModelSettings(dtype="bf16"), processor=True) or 0
-EMPTY = memory_needed(load_all(FAMILIES)["swiftvr"], 0, ModelSettings(dtype="bf16"), processor=True) or 0
+NEEDED = least_entry_memory(load_all(FAMILIES)["swiftvr"], 64 * 48, ModelSettings(dtype="bf16"), processor=True) or 0
+EMPTY = least_entry_memory(load_all(FAMILIES)["swiftvr"], 0, ModelSettings(dtype="bf16"), processor=True) or 0
 CERTAIN_BYTES = 0.75 * (memory.BASE_MEMORY + 2 * 5.0e9 + (NEEDED - EMPTY))
 
 
@@ -225,7 +225,7 @@ def test_tiles_that_are_asked_for_take_what_a_run_takes_at_least(
 ) -> None:
     job = make_job(clip("in.mkv", frames=1, size=(32, 24)), tmp_path / "out.mkv", codec="ffv1")
     model = replace(job.model, name="swiftvr", dtype="bf16", tile=tile)
-    monkeypatch.setattr(needs, "memory_needed", lambda _: 10**12)
+    monkeypatch.setattr(needs, "planned_memory", lambda _: 10**12)
     give(monkeypatch, 10**13, 10**11)
     with open_session(replace(job, model=model)) as session:
         assert bool(needs.memory_note(session)) == said
@@ -249,6 +249,6 @@ def test_a_gpu_without_the_memory_of_a_large_model_is_said(
 
 def test_weights_in_8_bits_are_not_wider_on_a_processor_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = load_all(FAMILIES)["swiftvr"]
-    before = memory_needed(entry, 64 * 48, ModelSettings(dtype="int8"), processor=True)
+    before = least_entry_memory(entry, 64 * 48, ModelSettings(dtype="int8"), processor=True)
     monkeypatch.setattr(select_model, "pick_dtype", lambda *_: torch.float32)
-    assert memory_needed(entry, 64 * 48, ModelSettings(dtype="int8"), processor=True) == before
+    assert least_entry_memory(entry, 64 * 48, ModelSettings(dtype="int8"), processor=True) == before

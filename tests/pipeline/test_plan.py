@@ -16,7 +16,7 @@ from vrx.pipeline import memory, plan
 from vrx.pipeline.memory import HostMemory
 from vrx.pipeline.needs import check_memory
 from vrx.pipeline.plan import make_plan, missing_files_note
-from vrx.pipeline.select_model import memory_needed
+from vrx.pipeline.select_model import least_entry_memory
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import load_all
 
@@ -55,7 +55,7 @@ def test_memory_is_that_of_the_size_a_model_enlarges_to(clip: ClipMaker, tmp_pat
         with open_session(job) as session:
             found.append(make_plan(session))
     entry = load_all(FAMILIES)["instavsr-small"]
-    assert [plan.memory for plan in found] == [memory_needed(entry, 256 * 192, processor=True)] * 2
+    assert [plan.memory for plan in found] == [least_entry_memory(entry, 256 * 192, processor=True)] * 2
     assert [plan.seconds for plan in found] == [None, None]  # not known
 
 
@@ -67,7 +67,7 @@ def test_memory_of_a_large_model_is_that_of_the_result_s_size(
     assert whole is not None
     job = make_job(path, tmp_path / "out.mp4", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
     job = replace(job, model=replace(job.model, name="infvsr", dtype="bf16"))
-    least, planned = memory_needed(entry, 1280 * 960, job.model, processor=True), whole.whole.at(1280 * 960)
+    least, planned = least_entry_memory(entry, 1280 * 960, job.model, processor=True), whole.whole.at(1280 * 960)
     with open_session(job) as session:
         monkeypatch.setattr(memory, "host_memory", lambda swap=True: HostMemory(10**12, planned))
         enough = make_plan(session)
@@ -85,17 +85,16 @@ def test_memory_of_a_large_model_is_that_of_the_result_s_size(
 def test_numbers_of_four_bytes_take_twice_as_much_of_a_processor() -> None:
     found = {name: load_all(FAMILIES)[name] for name in ("infvsr", "instavsr-small")}
     sizes = {
-        (name, dtype): (memory_needed(entry, 256 * 192, ModelSettings(dtype=dtype), processor=True) or 0)
+        (name, dtype): (least_entry_memory(entry, 256 * 192, ModelSettings(dtype=dtype), processor=True) or 0)
         - memory.BASE_MEMORY
         for name, entry in found.items()
         for dtype in ("bf16", "fp32")
     }
-    assert (
-        sizes["infvsr", "fp32"] == 2 * sizes["infvsr", "bf16"] == 2 * (memory_needed(found["infvsr"], 256 * 192) or 0)
-    )
+    on_gpu = least_entry_memory(found["infvsr"], 256 * 192) or 0
+    assert sizes["infvsr", "fp32"] == 2 * sizes["infvsr", "bf16"] == 2 * on_gpu
     entry = load_all(FAMILIES)["stream-diffvsr"]
-    libraries = (memory_needed(entry, 0, ModelSettings(dtype="bf16"), processor=True) or 0) - memory.BASE_MEMORY
-    assert libraries - (memory_needed(entry, 0) or 0) == 210_000_000  # diffusers, imported: 0.51 for 0.30 GB
+    libraries = (least_entry_memory(entry, 0, ModelSettings(dtype="bf16"), processor=True) or 0) - memory.BASE_MEMORY
+    assert libraries - (least_entry_memory(entry, 0) or 0) == 210_000_000  # diffusers, imported: 0.51 for 0.30 GB
     assert sizes["instavsr-small", "fp32"] == sizes["instavsr-small", "bf16"]  # 0.66 and 0.63 GB at 1280x720
 
 
@@ -119,8 +118,8 @@ def test_8_bits_that_are_not_taken_by_themselves_are_no_way_to_fit() -> None:
     footprint = FAMILIES["infvsr"].footprint(entry)
     assert footprint is not None
     assert footprint.quantized is not None
-    assert memory_needed(entry, 832 * 480) == footprint.whole.at(832 * 480)
-    assert memory_needed(entry, 832 * 480, ModelSettings(dtype="fp8")) == footprint.quantized.at(832 * 480)
+    assert least_entry_memory(entry, 832 * 480) == footprint.whole.at(832 * 480)
+    assert least_entry_memory(entry, 832 * 480, ModelSettings(dtype="fp8")) == footprint.quantized.at(832 * 480)
 
 
 def test_weights_do_not_leave_a_processors_memory_for_the_same_memory(clip: ClipMaker, tmp_path: Path) -> None:
@@ -134,7 +133,7 @@ def test_weights_do_not_leave_a_processors_memory_for_the_same_memory(clip: Clip
         with open_session(replace(job, model=replace(job.model, name="swiftvr", dtype=dtype))) as session:
             found[dtype] = (make_plan(session).least_memory or 0) - memory.BASE_MEMORY
     assert found == {"bf16": footprint.whole.at(256 * 192), "int8": footprint.quantized.at(256 * 192)}
-    assert memory_needed(load_all(FAMILIES)["swiftvr"], 256 * 192) == footprint.offloaded.at(256 * 192)
+    assert least_entry_memory(load_all(FAMILIES)["swiftvr"], 256 * 192) == footprint.offloaded.at(256 * 192)
 
 
 def test_neither_are_tiles_that_were_ruled_out() -> None:
@@ -144,8 +143,8 @@ def test_neither_are_tiles_that_were_ruled_out() -> None:
     assert footprint is not None
     assert footprint.tiled is not None
     assert footprint.offloaded is not None
-    assert memory_needed(entry, pixels) == footprint.tiled.at(pixels)
-    assert memory_needed(entry, pixels, ModelSettings(tile="off")) == footprint.offloaded.at(pixels)
+    assert least_entry_memory(entry, pixels) == footprint.tiled.at(pixels)
+    assert least_entry_memory(entry, pixels, ModelSettings(tile="off")) == footprint.offloaded.at(pixels)
 
 
 def test_neither_are_8_bits_where_another_type_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +154,8 @@ def test_neither_are_8_bits_where_another_type_was_asked_for(monkeypatch: pytest
         FAMILIES, "swiftvr", replace(family, capabilities=replace(family.capabilities, footprints=(found,)))
     )
     assert found.quantized is not None
-    assert memory_needed(entry, pixels) == found.quantized.at(pixels)
-    assert memory_needed(entry, pixels, ModelSettings(dtype="bf16")) == found.whole.at(pixels)
+    assert least_entry_memory(entry, pixels) == found.quantized.at(pixels)
+    assert least_entry_memory(entry, pixels, ModelSettings(dtype="bf16")) == found.whole.at(pixels)
 
 
 def test_a_plan_counts_on_the_speed_of_8_bits(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

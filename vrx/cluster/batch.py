@@ -32,7 +32,7 @@ from vrx.pipeline.batch import Batch
 from vrx.pipeline.devices import weight_format
 from vrx.pipeline.jobs import JobResult, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY
-from vrx.pipeline.needs import memory_needed
+from vrx.pipeline.needs import planned_memory
 from vrx.pipeline.plan import Plan
 from vrx.pipeline.pool import ModelPool, Selection
 from vrx.pipeline.resume.writer import SEGMENT_FRAMES
@@ -290,5 +290,5 @@ def memory_of(jobs: Sequence[Job]) -> int:
     largest = max(jobs, key=source_size)
     with suppress(VrxError), Session(largest, events.ignore, ModelPool()) as session:
         session.open()
-        return memory_needed(session) or BASE_MEMORY
+        return planned_memory(session) or BASE_MEMORY
     return BASE_MEMORY

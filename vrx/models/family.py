@@ -104,8 +104,10 @@ class BuildRequest:
     """What a model is loaded for: its files, the settings of its use, and where it is to run.
 
     `context` stands in for the prompt's rows where there is no text encoder to make them; `untiled` and `free`
-    are what `Tiling` knows of the device's memory.  `offload`: layers that can wait on the host do so.  `frames`: how
-    many are restored; None where that is not known.  `quantized`: weights that can be in 8 bits are, in this format.
+    are what `Tiling` knows of the device's memory.  `host_pixels` of output fit all the memory that a processor has in
+    one piece; None on other devices, and where that is not known.  `offload`: layers that can wait on the host do so.
+    `frames`: how many are restored; None where that is not known.  `quantized`: weights that can be in 8 bits are, in
+    this format.
     """
 
     components: Components
@@ -118,6 +120,7 @@ class BuildRequest:
     offload: bool = False
     frames: int | None = None
     quantized: WeightFormat | None = None
+    host_pixels: int | None = None
 
     @property
     def tiling(self) -> Tiling:

@@ -68,7 +68,8 @@ class Footprint:
     """Peak of all stages at work: in one piece, and in tiles whose caches rest on the host (None without tiles).
 
     `offloaded`: in one piece, with weights that wait on the host for their layer's turn (None where they do not);
-    `quantized`: in one piece, with weights in 8 bits, in either format (None where not computed).
+    `tiled_offloaded`: such weights and tiles (None where not computed); `quantized`: in one piece, with weights in
+    8 bits, in either format (None where not computed).
 
     It is that of a run with the given `decoder` (as --decoder has it), where the model has the part `part`, or at most
     so many `parameters`; of any run where none of these is named.
@@ -81,6 +82,7 @@ class Footprint:
     offloaded: Linear | None = None
     parameters: float = float("inf")
     quantized: Linear | None = None
+    tiled_offloaded: Linear | None = None
 
     def stored(self, quantized: WeightFormat | None) -> Footprint:
         """Of a run whose weights are in a format from the start."""
@@ -91,7 +93,9 @@ class Footprint:
 
         Weights in 8 bits (`int8`) and weights that wait on the host (`offload`) are ways that a run may take by itself.
         """
-        ways = self.whole, self.tiled, self.offloaded if offload else None, self.quantized if int8 else None
+        ways = [self.whole, self.tiled, self.quantized if int8 else None]
+        if offload:
+            ways += [self.offloaded, self.tiled_offloaded]
         return min(way.at(pixels) for way in ways if way)
 
     def fit(self, memory: int, pixels: int, *, int8: bool = False) -> Fit:

@@ -15,7 +15,7 @@ from vrx.pipeline.clashes import refuse_clashes
 from vrx.pipeline.compare import after_run
 from vrx.pipeline.existing import open_unless_done
 from vrx.pipeline.jobs import JobResult, JobRunner, as_failure, exit_code_of
-from vrx.pipeline.needs import memory_needed
+from vrx.pipeline.needs import planned_memory
 from vrx.pipeline.paths import find_destination
 from vrx.pipeline.plan import Plan, make_plan
 from vrx.pipeline.pool import ModelPool
@@ -181,7 +181,7 @@ class Batch:
             preview.check(job, self._pool)
             return None
         with resource_errors(), Session(job, ignore, self._pool) as session:
-            return None if open_unless_done(session) else memory_needed(session)
+            return None if open_unless_done(session) else planned_memory(session)
 
     def check_page(self, page: Path) -> None:
         """Refuse, before any work, a page about the only job that cannot be made.  Raises UsageError, OutputError."""

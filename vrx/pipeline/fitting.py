@@ -18,7 +18,8 @@ from vrx.models.family import BuildRequest
 from vrx.models.footprint import Fit
 from vrx.models.registry import FAMILIES
 from vrx.pipeline.devices import free_memory, int8_units, weight_format
-from vrx.pipeline.select_model import AUTO, USUAL
+from vrx.pipeline.memory import host_memory
+from vrx.pipeline.select_model import AUTO, USUAL, left_for_networks
 from vrx.settings import ModelSettings, RestoreSettings, Task
 from vrx.weights.catalogue import Entry
 
@@ -87,10 +88,16 @@ def fit_weights(entry: Entry, model: ModelSettings, free: int | None, pixels: in
 
 
 def limit_to_memory(request: BuildRequest, entry: Entry) -> BuildRequest:
-    """The request, limited to the device's free memory; call before the weights are loaded."""
-    free = free_memory(request.device)
+    """The request, limited to the device's memory; call before the weights are loaded.
+
+    It is a GPU's free memory, and all that a processor has, so that its results do not depend on what else it does.
+    """
+    free, untiled, host_pixels = free_memory(request.device), None, None
     found = FAMILIES[entry.family].footprint(entry, request.model.decoder, request.model.tile)
-    untiled = None
-    if free is not None and found is not None:
-        untiled = found.in_one_piece(Fit(request.quantized, request.offload)).within(free)
-    return replace(request, untiled=untiled, free=partial(free_memory, request.device))
+    if found is not None:
+        way, host = found.in_one_piece(Fit(request.quantized, request.offload)), host_memory(swap=False)
+        if free is not None:
+            untiled = way.within(free)
+        elif request.device.type == "cpu" and host is not None:
+            host_pixels = way.within(left_for_networks(entry, host.total, request.model.dtype))
+    return replace(request, untiled=untiled, host_pixels=host_pixels, free=partial(free_memory, request.device))

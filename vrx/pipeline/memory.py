@@ -42,17 +42,19 @@ CERTAIN = 0.75
 STILL_BYTES = {Task.UPSCALE: 190, Task.DEBLUR: 400, Task.INPAINT: 400}
 
 
-def needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None) -> int:
+def embedded_memory(
+    target: tuple[int, int], source: tuple[int, int], depth: int, task: Task, frames: int | None
+) -> int:
     """Bytes that a run of the embedded model takes, roughly; sizes are (width, height), `depth` bits of a sample."""
     pixels, large = target[0] * target[1], is_large(target, task)
     if frames == 1 and not large:
         return BASE_MEMORY + STILL_BYTES[task] * pixels
     if frames == 1 and task is Task.UPSCALE:
         return BASE_MEMORY + LARGE_BYTES[task] * pixels + LARGE_SOURCE_BYTES * source[0] * source[1]
-    return memory_needed(target, source, depth, task)
+    return embedded_video_memory(target, source, depth, task)
 
 
-def memory_needed(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task) -> int:
+def embedded_video_memory(target: tuple[int, int], source: tuple[int, int], depth: int, task: Task) -> int:
     """Bytes that a video takes, roughly: the network's maps, the queues, and the frames scene detection holds."""
     ahead = 17 * source[0] * source[1] * (2 if depth > 8 else 1) * 2
     pixels, large = target[0] * target[1], is_large(target, task)

@@ -21,7 +21,7 @@ from vrx.pipeline.devices import pick_dtype
 from vrx.pipeline.frame_stream import CallOptions, Masks, check_scenes, restore_frames
 from vrx.pipeline.needs import refuse
 from vrx.pipeline.pool import ModelPool
-from vrx.pipeline.select_model import AUTO, find_entry, memory_needed, needs_gpu
+from vrx.pipeline.select_model import AUTO, find_entry, least_entry_memory, needs_gpu
 from vrx.pipeline.video import VideoFrame
 from vrx.settings import ColorFix, Decoder, Dtype, Look, ModelSettings, RestoreSettings, Task, check_threshold
 from vrx.weights import catalogue
@@ -94,7 +94,7 @@ class Model:
         self.scales = tuple(self._entry.scales)
         downloader = Downloader.for_watcher(self.name, on_event, settings.offline)
         if self.device.type == "cpu":
-            weights = memory_needed(self._entry, 0, settings, processor=True)
+            weights = least_entry_memory(self._entry, 0, settings, processor=True)
             refuse(self._entry, settings, self.device, weights, self._pool.components(settings, restore, downloader))
         self._pool.restorer(settings, restore, downloader)
         logger.debug("loaded %s on %s in %s", self.name, self.device, self.dtype)
@@ -106,8 +106,8 @@ class Model:
         """Bytes that a result of `width` x `height` takes, roughly; None where it was not measured."""
         if not needs_gpu(self._entry) and self.device.type == "cpu":
             size = (width, height)
-            return max(memory.memory_needed(size, size, 8, Task(task)) for task in self.tasks)
-        return memory_needed(self._entry, width * height, self._settings, processor=self.device.type == "cpu")
+            return max(memory.embedded_video_memory(size, size, 8, Task(task)) for task in self.tasks)
+        return least_entry_memory(self._entry, width * height, self._settings, processor=self.device.type == "cpu")
 
     def upscale(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vrx.models.measures import MEASURES
 from vrx.pipeline.devices import pick_device
 from vrx.pipeline.memory import free_of
-from vrx.pipeline.select_model import USUAL, memory_needed, needs_gpu
+from vrx.pipeline.select_model import USUAL, least_entry_memory, needs_gpu
 from vrx.weights.catalogue import Entry
 
 
@@ -37,5 +37,5 @@ def describe(entry: Entry) -> ModelUse:
     """Of the device that a run would take."""
     device = pick_device("auto")
     slow = entry.family not in MEASURES and needs_gpu(entry) and device.type == "cpu"
-    memory = memory_needed(entry, USUAL, processor=device.type == "cpu")
+    memory = least_entry_memory(entry, USUAL, processor=device.type == "cpu")
     return ModelUse(entry.available, slow, memory, free_of(device))

@@ -21,12 +21,12 @@ from vrx.weights.catalogue import EMBEDDED, Entry
 SMALL_NETWORK = 0.25  # of the predicted weights: networks with less are not of the published size
 
 
-def memory_needed(session: Session) -> int | None:
+def planned_memory(session: Session) -> int | None:
     """Bytes that a run of an open job takes, roughly; None where that is unknown."""
     entry, reader, model = session.entry, session.reader, session.job.model
     if entry.family == EMBEDDED:
         task, frames = session.job.restore.task, session.frames
-        return memory.needed(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
+        return memory.embedded_memory(enlarged_size(session), reader.size, reader.layout.depth, task, frames)
     footprint = FAMILIES[entry.family].footprint(entry, model.decoder, model.tile)
     if footprint is None:
         return entry.memory
@@ -37,9 +37,9 @@ def memory_needed(session: Session) -> int | None:
 def least_memory(session: Session) -> int | None:
     """Bytes below which an open job does not run in any way; None where that is unknown."""
     if session.entry.family == EMBEDDED:
-        return memory_needed(session)
+        return planned_memory(session)
     pixels, processor = network_pixels(session), session.device.type == "cpu"
-    return select_model.memory_needed(session.entry, pixels, session.job.model, processor=processor)
+    return select_model.least_entry_memory(session.entry, pixels, session.job.model, processor=processor)
 
 
 def network_pixels(session: Session) -> int:
@@ -106,7 +106,7 @@ def memory_note(session: Session) -> str:
 def processor_need(session: Session, least: int) -> Need:
     """What a run takes of a processor, as far as it is known before files are downloaded; see `least_memory`."""
     entry, model = session.entry, session.job.model
-    predicted = least if model.tile.isdigit() else memory_needed(session) or least  # no tiles by themselves
+    predicted = least if model.tile.isdigit() else planned_memory(session) or least  # no tiles by themselves
     return find_need(entry, model, (least, predicted), known_components(session))
 
 
@@ -121,7 +121,7 @@ def find_need(entry: Entry, model: ModelSettings, sizes: tuple[int, int], compon
         return Need.of(predicted)
     if components is None:
         return Need(predicted, 0)
-    empty = select_model.memory_needed(entry, 0, model, processor=True) or least
+    empty = select_model.least_entry_memory(entry, 0, model, processor=True) or least
     weights, mapped = find_weights(entry, model, components)
     share = min(1.0, weights / max(1, empty - BASE_MEMORY))
     certain = BASE_MEMORY + weights - mapped + share * (least - empty)

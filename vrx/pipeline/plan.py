@@ -8,7 +8,7 @@ from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.cost import INT8_GAIN, REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
-from vrx.pipeline.needs import enlarged_size, least_memory, memory_needed, memory_note
+from vrx.pipeline.needs import enlarged_size, least_memory, memory_note, planned_memory
 from vrx.pipeline.session import Session
 from vrx.settings import Environment, ModelSettings, Task
 from vrx.weights import http, store
@@ -54,7 +54,7 @@ def make_plan(session: Session) -> Plan:
     """The plan of an open job."""
     target, reader, entry = session.target, session.reader, session.entry
     files = ", ".join(part.path for part in store.required_parts(entry, optional_roles(entry, session.job.model)))
-    needed, least, free = memory_needed(session), least_memory(session), memory.free_of(session.device)
+    needed, least, free = planned_memory(session), least_memory(session), memory.free_of(session.device)
     warning = memory_note(session)
     notes = [*(note.text for note in session.notes), warning, missing_files_note(entry, session.job.model)]
     return Plan(

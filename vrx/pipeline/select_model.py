@@ -151,11 +151,11 @@ def needs_gpu(entry: Entry) -> bool:
 
 def fits(entry: Entry, device: DeviceInfo, model: ModelSettings) -> bool:
     """Whether a GPU has the free memory that the output is known to need."""
-    needed = memory_needed(entry, device.pixels, model)
+    needed = least_entry_memory(entry, device.pixels, model)
     return device.gpu_memory is not None and needed is not None and needed <= device.gpu_memory
 
 
-def memory_needed(
+def least_entry_memory(
     entry: Entry, pixels: int, model: ModelSettings | None = None, *, processor: bool = False
 ) -> int | None:
     """Bytes of a device for an output of so many pixels; the catalogue's figure where it was not measured.
@@ -173,9 +173,24 @@ def memory_needed(
 
 def on_processor(entry: Entry, size: int, dtype: Dtype) -> int:
     """Bytes that a footprint of so many is on a processor: the process itself counts, and numbers of four bytes."""
+    return process_memory(entry) + size * number_bytes(entry, dtype) // 2
+
+
+def left_for_networks(entry: Entry, size: int, dtype: Dtype) -> int:
+    """Bytes of a footprint that are so many on a processor: the reverse of `on_processor`."""
+    return max(0, size - process_memory(entry)) * 2 // number_bytes(entry, dtype)
+
+
+def process_memory(entry: Entry) -> int:
+    """Bytes that the process takes beside a model: with the libraries that it needs."""
     packages = PACKAGES_MEMORY if entry.family in FAMILIES and FAMILIES[entry.family].packages else 0
+    return BASE_MEMORY + packages
+
+
+def number_bytes(entry: Entry, dtype: Dtype) -> int:
+    """Bytes of a number of a model's maps on a processor, where footprints mean two."""
     wide = needs_gpu(entry) and weight_format(dtype) is None and pick_dtype(dtype, PROCESSOR) is torch.float32
-    return BASE_MEMORY + packages + size * (2 if wide else 1)
+    return 4 if wide else 2
 
 
 def validate(entry: Entry, model: ModelSettings, catalogue: Catalogue, restore: RestoreSettings) -> None:

@@ -296,7 +296,7 @@ def test_a_choice_that_needs_too_much_memory_is_named(
     job = preview_job(clip("in.mkv", frames=2, size=(64, 48)), at=[0], length=None)
     assert job.preview is not None
     choices = tuple(variant(job, f"scale {scale}", scale=scale) for scale in (2, 4))
-    enough = int(memory.CERTAIN * memory.needed((256, 192), (64, 48), 8, Task.UPSCALE, 2)) - 1
+    enough = int(memory.CERTAIN * memory.embedded_memory((256, 192), (64, 48), 8, Task.UPSCALE, 2)) - 1
     monkeypatch.setattr(memory, "host_memory", lambda swap=True: memory.HostMemory(enough, enough))
     with pytest.raises(DeviceError, match=r"^scale 4: \S+ MB of memory are needed, and this machine has"):
         begin(replace(job, preview=replace(job.preview, variants=choices)))

@@ -19,7 +19,7 @@ from vrx.errors import ModelError
 from vrx.models.components import SENTENCEPIECE, TOKENIZER, Component, Components
 from vrx.models.family import BuildRequest, Capabilities, Family
 from vrx.models.prompts import load_rows
-from vrx.models.satbvr.memory import FOOTPRINT, Memory
+from vrx.models.satbvr.memory import FOOTPRINT, WHOLE, Memory
 from vrx.models.satbvr.stage import SCHEDULE, Options, SatbVrRestorer
 from vrx.models.satbvr.text import T5, encode_prompt, load_encoder
 from vrx.networks.satbvr.adapters import SETTINGS, add_adapter, read_settings
@@ -67,8 +67,8 @@ def load(request: BuildRequest) -> SatbVrModel:
     control = load_control(request.components, denoiser)
     if not random:  # a benchmark's weights have no adapters: the published rank is not known
         add_adapters(request.components, denoiser, control)
-    memory = Memory(denoiser, control, request.device, before, request.free)
-    small = request.offload or (before is not None and not FOOTPRINT.whole.within(before))
+    memory = Memory(denoiser, control, request.device, before, request.host_pixels, request.free)
+    small = request.offload or (before is not None and not WHOLE.within(before))
     place = replace(request, device=torch.device("cpu")).place if small else request.place
     for network in (denoiser, control):
         place(network)
