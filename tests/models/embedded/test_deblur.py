@@ -11,15 +11,17 @@ from torch import Tensor
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import deblur
 from vrx.models.embedded.checkpoint import EmbeddedNetworks, load_networks
-from vrx.models.embedded.damage import DamageReader, SceneDamage
+from vrx.models.embedded.damage import DamageReader, Examination, SceneDamage
 from vrx.models.embedded.deblur import Plan, Planner, network_share
 from vrx.models.embedded.denoise import Denoiser
 from vrx.models.embedded.keep_size import EmbeddedOptions, Encode
 from vrx.models.embedded.model import EmbeddedRestorer
 from vrx.models.runner import restore_scene
 from vrx.networks.embedded.deconvolution import Recipe
-from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis
+from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis, Evidence
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE, kernel
+from vrx.networks.embedded.symptoms import SYMPTOMS, gray
+from vrx.networks.embedded.zeros import Match, Zeros
 from vrx.train.compression import through_h264
 from vrx.train.degrade import quantize
 from vrx.weights.hashes import packaged_path
@@ -167,6 +169,43 @@ def test_the_guard_decides_how_much_is_done(
     assert ("50% of the sharpening" in note) is (strength == 0.5)
 
 
+SEEN = Evidence(torch.zeros(SYMPTOMS), Zeros(0.02, Match(0.4, 2.0), Match(0.6, 2.0)))
+
+
+@pytest.mark.parametrize(
+    ("found", "height", "sigma", "strength"),
+    [
+        (diagnosis(DISK), 64, None, 1.0),
+        (diagnosis(DISK), 63, None, 0.0),  # too small to find a blur in
+        (diagnosis(DISK), 63, 2.0, 1.0),
+        (diagnosis(NONE), 64, None, 0.0),
+        (diagnosis(NONE), 64, 2.0, 1.0),
+        (diagnosis(DISK, 0.29), 64, None, 0.0),  # too narrow to matter
+        (diagnosis(DISK, 0.31), 64, None, 1.0),
+    ],
+)
+@torch.inference_mode()
+def test_a_blur_is_undone_where_it_is_found_or_told(
+    monkeypatch: pytest.MonkeyPatch, found: Diagnosis, height: int, sigma: float | None, strength: float
+) -> None:
+    planner = Planner(None, None, Chosen(1.0, 0.0), sigma, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(planner, "evidence", lambda symptoms, frames: SEEN)
+    monkeypatch.setattr(planner, "draft", lambda seen: (found, Plan(recipe(DISK, found.width), 1.0, 0.0)))
+    examined = Examination(SceneDamage(), SEEN.symptoms)
+    plan, _ = planner.plan(examined, torch.rand(1, 3, height, 80), 0)
+    assert plan.strength == strength
+
+
+def test_a_deblurring_is_tried_on_the_middle_of_a_picture() -> None:
+    frames = torch.rand(1, 3, 600, 20)
+    trial = Planner(None, None, None, 2.0, None).tried(  # type: ignore[arg-type]
+        diagnosis(DISK), Plan(recipe(DISK), 1.0, 0.0), SEEN, frames
+    )
+    assert torch.equal(trial.before, gray(frames[..., 44:556, :]))
+    assert trial.after.shape == (1, 1, 512, 20)
+    assert trial.told
+
+
 @pytest.mark.parametrize(
     ("found", "share", "expected"),
     [
@@ -194,6 +233,12 @@ def test_the_network_retires_where_damage_grows(found: Diagnosis, share: float, 
             diagnosis(GAUSSIAN, 3.0),
             Plan(recipe(GAUSSIAN), 0.5, 0.0),
             "compressed, noise 4 levels, blur 3.0 px (Gaussian); 50% of the sharpening, more might do harm",
+        ),
+        (diagnosis(DISK), Plan(recipe(DISK), 0.96, 0.0), "compressed, noise 4 levels, blur 2.0 px (out of focus)"),
+        (
+            diagnosis(DISK),
+            Plan(recipe(DISK), 0.94, 0.0),
+            "compressed, noise 4 levels, blur 2.0 px (out of focus); 94% of the sharpening, more might do harm",
         ),
         (
             diagnosis(NONE, 3.0),
