@@ -1,3 +1,4 @@
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from vrx.weights import catalogue
 from vrx.weights.download import Downloader
 
 CPU = torch.device("cpu")
+HELP = Path(__file__).parents[1] / "data" / "texts" / "help.txt"
 ENTRIES = catalogue.load_file(catalogue.packaged_path(), FAMILIES)
 DOWNLOADER = Downloader(models=Path("none"), offline=True, notify=print)
 
@@ -64,6 +66,12 @@ def test_a_chunk_is_timed_once_the_cache_is_full(tmp_path: Path, monkeypatch: py
         meter.fill_caches()
         cache = meter.runners["generate"].state.cache
         assert cache.end == cache.window == 18 * 4  # latent frames of 2x2 tokens: RULE's window, six chunks
+
+
+def test_sizes_are_those_that_the_help_names() -> None:
+    (line,) = (line for line in HELP.read_text().splitlines() if "--random-weights:" in line)
+    named = re.findall(r"(\d+)x(\d+)", line)
+    assert [(int(width), int(height)) for width, height in named] == [*stages.SIZES, *stages.PROCESSOR_SIZES]
 
 
 @torch.inference_mode()

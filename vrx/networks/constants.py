@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 
 Numbers = tuple[float, ...] | tuple[tuple[float, ...], ...]
-MOST = 256  # that are kept
 
 
-@lru_cache(maxsize=MOST)
+@cache
 def constant(values: Numbers, device: torch.device, dtype: torch.dtype) -> Tensor:
     """A vector or a matrix on a device, the same one every time: it is not to be written to."""
     with torch.inference_mode(mode=False):  # or nothing that is learned could use it
