@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -89,11 +89,12 @@ def test_nodes_that_lack_a_checkpoint_are_named() -> None:
     assert str(error) == "on a, b: no checkpoint. vrx models pull"
 
 
+@pytest.mark.parametrize("found", [None, ModuleType("ray")])  # nothing, and a folder of that name
 def test_without_ray_one_line_says_how_to_get_it(
-    vrx: Command, clip: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vrx: Command, clip: object, found: ModuleType | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip(frames=2)  # type: ignore[operator]
-    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", found)
     done = vrx("upscale", "clip.mkv", "-s", "2", "--ray", "local")
     assert done.returncode == Exit.USAGE
     assert (

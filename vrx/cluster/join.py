@@ -27,10 +27,13 @@ MARK = "VRX_LOCAL_CLUSTER"  # its value tells the processes of one cluster from 
 
 def load_ray(what: str) -> Any:
     """Ray, which is an extra that `what` needs.  Raises UsageError where it is not installed."""
+    missing = UsageError(f"{what} Ray, which is not installed", 'Install it with: pip install "vrx[ray]"')
     try:
         import ray
     except ImportError as error:
-        raise UsageError(f"{what} Ray, which is not installed", 'Install it with: pip install "vrx[ray]"') from error
+        raise missing from error
+    if not hasattr(ray, "init"):  # a folder of that name where Python looks
+        raise missing
     return ray
 
 
