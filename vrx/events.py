@@ -41,8 +41,8 @@ NOTE_CODES = {  # every code of a note: what it means, and the names of its fact
     "delay-found": "the content of one video comes earlier or later than another's: path, frames",
     "decoded-without-gpu": "a GPU was to decode the source, and the processor does: nothing but time is lost",
     "degradation-estimated": "the damage of a scene: scene, noise, luma_noise, chroma_noise (levels of 255), "
-    "compression (0 to 1), blur (its kind), sigma (pixels), angle (degrees, of motion), softness (0 to 1); when "
-    "deblurring also strength, how much is undone (0: left as it is)",
+    "compression (0 to 1), blur (its kind), sigma (pixels), angle (degrees, of motion), softness (0 to 1), "
+    "enlarged (before, surely); when deblurring also strength, how much is undone (0: left as it is)",
     "download-started": "files are downloaded: model, files, bytes, license",
     "earlier-work-deleted": "--no-resume deleted the unfinished work of an earlier run",
     "empty-mask": "a mask marks nothing",

@@ -36,6 +36,24 @@ def test_cases_differ_in_all_that_they_have(textures: Textures) -> None:
     )  # smaller ones break x265
 
 
+def test_softer_cases_are_small_and_soft_by_nature(textures: Textures) -> None:
+    cases = [draw_case(textures, 1, number, softer=True) for number in range(100)]
+    kinds = [case.words.split()[0] for case in cases]
+    assert 28 < kinds.count("soft") < 48
+    assert all(kind in kinds for kind in ("photo", "film", "focus", "text", "drawing"))
+    sides = [case.low.shape[1] for case in cases]
+    assert max(sides) <= 260
+    assert 45 < sum(side <= 128 for side in sides) < 80
+    assert 2 < sum(case.sigma is not None for case in cases) < 25
+    assert draw_case(textures, 1, 0, softer=True).words == cases[0].words
+
+
+def test_tables_join_in_order() -> None:
+    one, two = (guard.Table(torch.full((n, 2), float(n)), torch.full((n, 6), float(n))) for n in (1, 2))
+    found = guard.joined(one, one, two)
+    assert found.measures[:, 0].tolist() == found.products[:, 5].tolist() == [1, 1, 2, 2]
+
+
 def test_the_gain_of_a_mixture_follows_from_the_products() -> None:
     e, a, b = (torch.randn(500, dtype=torch.float64) * 0.05 for _ in range(3))
     products = torch.stack([(x * y).mean() for x, y in ((e, e), (a, a), (b, b), (a, b), (a, e), (b, e))])[None]
@@ -48,7 +66,7 @@ def test_the_gain_of_a_mixture_follows_from_the_products() -> None:
 
 def test_a_loss_counts_many_times() -> None:
     worth = guard.utility(torch.tensor([20.0, 1.0, 0.0, -0.03, -1.03])).tolist()
-    assert worth == pytest.approx([6.0, 1.0, 0.0, -0.03, -5.03])
+    assert worth == pytest.approx([6.0, 1.0, 0.0, -0.03, -6.03])
 
 
 def test_training_gives_a_guard_that_tells_gain_from_loss() -> None:

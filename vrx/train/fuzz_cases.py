@@ -40,6 +40,10 @@ KINDS = {"gaussian": GAUSSIAN, "disk": DISK, "line": LINE}
 GAUSSIANS = (0.5, 5.0)  # pixels of width
 NOISES = (0.7, 15.0)  # levels of 255
 GIVEN, WRONG = 0.35, 0.15  # share of the blurred whose width is given, and up to how much of its logarithm wrong
+# the same of smaller and softer cases, which a blur is easily found in where none is; sides in halves of pixels
+SOFT_CONTENTS = {"photo": 15, "film": 18, "focus": 15, "text": 4, "drawing": 10, "soft": 38}
+SOFT_GIVEN = 0.15
+SMALL, SMALL_SIDES, OTHER_SIDES = 0.6, (32, 64, 32, 72), (64, 130, 64, 150)
 RUNS, RUN_SIZE = 3, (320, 480)  # of a film; pixels
 DECODED = 60  # frames of a film
 PHOTOS_KEPT = 48
@@ -216,17 +220,24 @@ def damaged(clip: Clip, names: str, rng: random.Random) -> tuple[Clip, str]:
     return clip, words
 
 
-def draw_case(material: Material, seed: int, number: int) -> Case:
-    """A case of a seed, by its number: always the same."""
+def draw_small_size(rng: random.Random) -> tuple[int, int]:
+    """Height and width of a smaller case, even."""
+    limits = SMALL_SIDES if rng.random() < SMALL else OTHER_SIDES
+    return 2 * rng.randint(*limits[:2]), 2 * rng.randint(*limits[2:])
+
+
+def draw_case(material: Material, seed: int, number: int, softer: bool = False) -> Case:
+    """A case of a seed, by its number: always the same.  `softer`: more that is small and soft by nature."""
     rng = random.Random(f"{seed}-{number}")
-    content, tone, name, damage = (choose(shares, rng) for shares in (CONTENTS, TONES, BLURS, DAMAGES))
-    size = (2 * rng.randint(10, 24), 2 * rng.randint(10, 32)) if 100 * rng.random() < TINY else draw_size(rng)
+    contents, given, sized = (SOFT_CONTENTS, SOFT_GIVEN, draw_small_size) if softer else (CONTENTS, GIVEN, draw_size)
+    content, tone, name, damage = (choose(shares, rng) for shares in (contents, TONES, BLURS, DAMAGES))
+    size = (2 * rng.randint(10, 24), 2 * rng.randint(10, 32)) if 100 * rng.random() < TINY else sized(rng)
     truth = toned(draw_truth(material, content, size, rng), tone)
     low, width = blurred(truth, name, rng)
     sigma = None
-    if width and rng.random() < GIVEN:
+    if width and rng.random() < given:
         sigma = width * math.exp(rng.uniform(-WRONG, WRONG))
     low, how = damaged(low, damage, rng)
-    given = f", --sigma {sigma:.1f}" if sigma else ""
+    told = f", --sigma {sigma:.1f}" if sigma else ""
     sides = f"{truth.shape[2]}x{truth.shape[1]}"
-    return Case(low, truth, sigma, f"{content} {tone} {sides}, {name} {width:.1f},{how or ' clean'}{given}")
+    return Case(low, truth, sigma, f"{content} {tone} {sides}, {name} {width:.1f},{how or ' clean'}{told}")

@@ -1,7 +1,7 @@
 """Look for clips that deblurring makes worse.
 
     python -m vrx.train.fuzz_deblur --photos DIR --footage DIR [--cases 400] [--seed 0] [--only NUMBER...]
-        [--checkpoint FILE] [--json FILE] [--hold-out STEM...]
+        [--softer] [--checkpoint FILE] [--json FILE] [--hold-out STEM...]
 
 What is seen (photographs, films, soft backgrounds, text, drawings, what is soft by nature; tiny, dark, gray, pale and
 letterboxed ones), how it is blurred (not at all, everywhere, or only what moves) and spoiled is drawn for each case
@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--hold-out", nargs="*", default=[], help="file stems that are not used")
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--softer", action="store_true", help="cases that are smaller, and more that is soft by nature")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of single cases")
     parser.add_argument("--checkpoint", type=Path, help="in place of the one that ships")
     parser.add_argument("--json", type=Path)
@@ -101,7 +102,7 @@ def main() -> int:
     networks = load_networks(args.checkpoint or packaged_path("embedded.safetensors"))
     material, rows = Material(args.photos, args.footage, args.hold_out), []
     for number in args.only or range(args.cases):
-        case = draw_case(material, args.seed, number)
+        case = draw_case(material, args.seed, number, args.softer)
         out, text = restore(case, networks)
         before, won = gain(case, out)
         rows.append({"case": number, "what": case.words, "before": before, "gain": won, "note": text})

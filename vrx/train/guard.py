@@ -1,11 +1,12 @@
 """Train the networks that decide how much of a deblurring a scene bears.
 
     python -m vrx.train.guard --photos DIR --footage DIR --checkpoint FILE --out FILE [--samples 1500] [--seed 1]
-        [--hold-out STEM...]
+        [--softer N] [--hold-out STEM...]
 
 `--checkpoint` is a packed one; its guard need not be trained.  Each case of `vrx.train.fuzz_cases` is
 restored without a guard; what every mixture of the input, the filter and the network would win follows from a few
-products.  The networks learn to choose the mixture that wins most, losses counting many times.
+products.  The networks learn to choose the mixture that wins most, losses counting many times.  `--softer` is how many
+further cases are smaller and softer; where there are any, the others count twice.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from vrx.train import sources
 from vrx.train.diagnosis import SPREAD_FLOOR, to_tensor
 from vrx.train.fuzz_cases import Case, Material, draw_case
 
-STEPS, BATCH, RATE, DECAY, JITTER = 1200, 192, 6e-3, 0.1, 0.1
-HARM = 4.0  # further times that a dB lost counts over one won
+STEPS, BATCH, RATE, DECAY, JITTER = 1400, 192, 6e-3, 0.1, 0.1
+HARM = 5.0  # further times that a dB lost counts over one won
 MARGIN = 0.03  # dB of a loss that nobody minds
 QUIET = 2e-7  # added to both errors: a third of what rounding to 8 bits makes
 MOST = 6.0  # dB that count
@@ -130,15 +131,24 @@ def tabulate(cases: Iterator[Case], networks: EmbeddedNetworks) -> Table:
     return Table(measures, products)
 
 
+def joined(*tables: Table) -> Table:
+    """The cases of several tables."""
+    return Table(torch.cat([t.measures for t in tables]), torch.cat([t.products for t in tables]))
+
+
 def main() -> None:
     """Draw the cases, fit, write the weights."""
     parser = sources.arguments(__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--softer", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    material = Material(args.photos, args.footage, args.hold_out)
-    cases = (draw_case(material, args.seed, number) for number in range(args.samples))
-    save_file(fitted(tabulate(cases, load_networks(args.checkpoint))).state_dict(), args.out)
+    material, networks = Material(args.photos, args.footage, args.hold_out), load_networks(args.checkpoint)
+    table = tabulate((draw_case(material, args.seed, n) for n in range(args.samples)), networks)
+    if args.softer:
+        soft = tabulate((draw_case(material, args.seed + 1, n, softer=True) for n in range(args.softer)), networks)
+        table = joined(table, table, soft)
+    save_file(fitted(table).state_dict(), args.out)
 
 
 if __name__ == "__main__":

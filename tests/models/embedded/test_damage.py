@@ -142,8 +142,20 @@ def test_small_pictures_show_no_noise() -> None:
     assert found[1] > 5
 
 
+def test_a_picture_that_was_enlarged_is_told() -> None:
+    parts = tiny_parts()
+    reader = DamageReader(parts.degradation, parts.blur, parts.diagnosis)
+    small = noisy(20, frames=1)  # fine detail
+    large = F.interpolate(small, scale_factor=1.5, mode="bicubic").clamp(0, 1)
+    with torch.inference_mode():
+        found, before = reader.read(large).damage, reader.read(small).damage
+    assert (found.enlarged, before.enlarged) == (True, False)
+    assert damage_note(found, 1)[0].facts["enlarged"] is True
+    assert damage_note(before, 1)[0].facts["enlarged"] is False
+
+
 def test_a_record_survives_as_numbers() -> None:
-    found = SceneDamage(1 / 3, 0.2, 0.1, 0.7, LINE, 1.9, math.pi / 7, 0.3, 4.5)
+    found = SceneDamage(1 / 3, 0.2, 0.1, 0.7, LINE, 1.9, math.pi / 7, 0.3, 4.5, 0.2, 1.4)
     assert SceneDamage.from_tensor(found.tensor()) == found
     assert found.levels().tolist() == pytest.approx([4.5 / 20, 0.7, 0.3])
 
@@ -158,6 +170,8 @@ def test_a_record_survives_as_numbers() -> None:
         (SceneDamage(compression=0.5, kind=GAUSSIAN, width=1.84), "compressed, blur 1.8 px (Gaussian)"),
         (SceneDamage(noise=5, luma_noise=2, chroma_noise=4), "color noise 4 levels"),
         (SceneDamage(noise=1, kind=DISK, width=2), "noise 1 level, blur 2.0 px (out of focus)"),
+        (SceneDamage(rhythm=1.99), ""),
+        (SceneDamage(compression=0.8, rhythm=2.0), "heavily compressed, enlarged before"),
     ],
 )
 def test_damage_is_put_into_words(found: SceneDamage, words: str) -> None:

@@ -90,9 +90,9 @@ def diagnosis(kind: int, width: float = 2.0, noise: float = 0.0, compression: fl
         (LINE, "", 4.0, "(motion)"),
         (GAUSSIAN, "noise", 1.0, "noise"),
         (DISK, "noise", 0.5, "noise"),
-        (LINE, "noise", 1.2, "(motion)"),
+        (LINE, "noise", 1.0, "(motion)"),
         (GAUSSIAN, "h264", 0.5, "compressed"),
-        (LINE, "h264", 0.4, "(motion)"),
+        (LINE, "h264", 0.3, "(motion)"),
     ],
 )
 @pytest.mark.parametrize("sigma", [None, 2.0])

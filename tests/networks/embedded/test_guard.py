@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.networks.embedded import guard
@@ -12,6 +13,7 @@ from vrx.networks.embedded.deconvolution import Recipe, deconvolve
 from vrx.networks.embedded.diagnosis import CHROMA_POINTS, POINTS, Diagnosis, Evidence
 from vrx.networks.embedded.guard import MEASURES, DeblurGuard, Trial, excess, measure
 from vrx.networks.embedded.kernels import DISK, GAUSSIAN, LINE, NONE, kernel, transfer
+from vrx.networks.embedded.resampling import RHYTHM, rhythm
 from vrx.networks.embedded.symptoms import SYMPTOMS, gray
 from vrx.networks.embedded.zeros import Match, Zeros
 
@@ -43,8 +45,15 @@ def test_zeros_fit_as_well_as_those_of_the_diagnosed_kind(picture: Tensor, kind:
     trial = trial_of(picture, GAUSSIAN, kind)
     assert guard.fitting(trial).tolist() == pytest.approx(expected, abs=1e-6)
     seen = measure(trial)
-    assert seen[-8:-6].tolist() == pytest.approx(expected, abs=1e-6)
-    assert seen[-16:-8].tolist() == pytest.approx(SEEN.numbers().tolist(), abs=1e-6)
+    assert seen[-12:-10].tolist() == pytest.approx(expected, abs=1e-6)
+    assert seen[-20:-12].tolist() == pytest.approx(SEEN.numbers().tolist(), abs=1e-6)
+
+
+def test_the_rhythm_of_what_was_enlarged_is_measured(picture: Tensor) -> None:
+    large = F.interpolate(picture, (240, 288), mode="bicubic").clamp(0, 1)
+    for truth in (picture, large):
+        trial = trial_of(truth, NONE, GAUSSIAN)
+        assert measure(trial)[-RHYTHM:].tolist() == rhythm(trial.before[:, 0]).tolist()
 
 
 @pytest.fixture(scope="module")

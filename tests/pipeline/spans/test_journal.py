@@ -11,7 +11,6 @@ import pytest
 
 from tests.clips import ClipMaker
 from tests.pipeline.jobs import make_job
-from tests.pipeline.spans.sources import CUTS, FRAMES
 from vrx import events
 from vrx.errors import OutputError
 from vrx.events import Event
@@ -34,7 +33,7 @@ def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def job(clip: ClipMaker) -> Job:
-    return make_job(clip(frames=FRAMES, cuts=CUTS, size=(32, 24)), clip.folder / "out.mkv", overwrite=True)
+    return make_job(clip(frames=64, cuts=(16, 32, 48), size=(32, 24)), clip.folder / "out.mkv", overwrite=True)
 
 
 def last_then_stop(works: Iterable[SpanWork]) -> Iterable[SpanWork]:

@@ -16,7 +16,8 @@ from vrx.networks.embedded.degradation import LEVELS, NOISE_UNIT, DegradationEst
 from vrx.networks.embedded.diagnosis import BlurDiagnosis, Diagnosis, recognize
 from vrx.networks.embedded.kernels import KINDS, LINE, NONE
 from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
-from vrx.networks.embedded.symptoms import BLOCKINESS
+from vrx.networks.embedded.resampling import rhythm
+from vrx.networks.embedded.symptoms import BLOCKINESS, gray
 from vrx.networks.embedded.symptoms import describe as describe_symptoms
 
 OPENING, WINDOW = 12, 4  # frames of a scene that its damage is read from, and of these those that are read at once
@@ -37,6 +38,7 @@ FINEST, COARSEST = 14.0, 42.0
 # how far that goes where pictures show less: fine lines on plain ground hardly suffer; all the way where noise, which
 # hides what an encoder left, has these levels of luma
 BELIEVED, HIDING = 0.6, (0.5, 1.5)
+RHYTHMIC = 2.0  # log10 of power over its surroundings, from which on interpolation is said to have left a rhythm
 COMPRESSED = ((0.75, "heavily compressed"), (0.5, "compressed"), (0.35, "lightly compressed"))
 
 
@@ -50,7 +52,8 @@ class SceneDamage:
     `kind` of the blur, one of `kernels.KINDS`, its `width` in pixels (standard deviation along its longer axis) and,
     of a line, its `angle` in radians.  `softness`: how far the picture is as if shrunk and enlarged again, 0 to 1.
     `seen_noise`: the noise as the estimator of compression sees it, which the enlarging network was trained with.
-    `coded`: the compression, 0 to 1, by the quantizers that the decoder told; 0 where it did not.
+    `coded`: the compression, 0 to 1, by the quantizers that the decoder told; 0 where it did not.  `rhythm`: how far the
+    grid of a smaller picture shows that it was enlarged from, log10 of power over its surroundings.
     """
 
     noise: float = 0.0
@@ -63,6 +66,12 @@ class SceneDamage:
     softness: float = 0.0
     seen_noise: float = 0.0
     coded: float = 0.0
+    rhythm: float = 0.0
+
+    @property
+    def enlarged(self) -> bool:
+        """Whether it was enlarged before, surely."""
+        return self.rhythm >= RHYTHMIC
 
     def levels(self) -> Tensor:
         """The conditions of the enlarging network, [LEVELS]."""
@@ -124,21 +133,22 @@ class DamageReader:
         symptoms = torch.stack(described).mean(0)
         found = recognize(self._diagnosis, symptoms, None)
         levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
-        colors, luma, chroma, compression, softness, seen = levels
+        colors, luma, chroma, compression, softness, seen, grid = levels
         compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))
         coded = 0.0 if quantizer is None else compression_of(quantizer)
         kind, width, angle = believed(found)
-        damage = SceneDamage(colors, luma, chroma, compression, kind, width, angle, softness, seen, coded)
+        damage = SceneDamage(colors, luma, chroma, compression, kind, width, angle, softness, seen, coded, grid)
         return Examination(damage, described[0], starts[told[0]])
 
     def levels(self, frames: Tensor) -> Tensor:
-        """Noise of all colors, of luma and of chroma, compression, softness and seen noise of [T, 3, H, W]: [6]."""
+        """Noise of all colors, of luma and of chroma, compression, softness, seen noise, rhythm of [T, 3, H, W]: [7]."""
         level, compression, softness = estimate_damage(self._degradation, frames).tolist()
         shown = min(frames.shape[-2:]) >= LEAST_EXAMINED
         sight = level * 255 * NOISE_UNIT
         measured = self.noise(frames, sight) if shown else NoiseLevel(0.0, 0.0, 0.0)
         noise, seen = agreed(measured, sight, len(frames) > 1 or not shown)
-        numbers = [noise.colors, noise.luma, noise.chroma, compression, softness, seen]
+        grid = float(rhythm(gray(central(frames))[:, 0])[0])
+        numbers = [noise.colors, noise.luma, noise.chroma, compression, softness, seen, grid]
         return torch.tensor(numbers, dtype=torch.float64)
 
     def noise(self, frames: Tensor, seen: float = 0.0) -> NoiseLevel:
@@ -209,6 +219,8 @@ def describe(damage: SceneDamage) -> str:
         words.append(f"noise {in_levels(damage.noise)}")
     if damage.kind != NONE:
         words.append(f"blur {damage.width:.1f} px ({KINDS[damage.kind]})")
+    if damage.enlarged:
+        words.append("enlarged before")
     return ", ".join(words)
 
 
@@ -232,6 +244,7 @@ def damage_note(
         "sigma": round(damage.width, 2),
         "angle": round(math.degrees(damage.angle) % 180, 1) if damage.kind == LINE else None,
         "softness": round(damage.softness, 2),
+        "enlarged": damage.enlarged,
     }
     text = f"scene {scene}: {words or 'clean'}{done}"
     return (Note("degradation-estimated", text, {**own, **(facts or {})}, INFO if words or done else DETAIL),)

@@ -20,6 +20,7 @@ from vrx.networks.embedded.classical import filter_padded
 from vrx.networks.embedded.deconvolution import Recipe, interpolate
 from vrx.networks.embedded.diagnosis import NOISE_OFFSET, POINTS, WIDTH_OFFSET, Diagnosis, Evidence
 from vrx.networks.embedded.kernels import KINDS, kernel, radius, transfer
+from vrx.networks.embedded.resampling import RHYTHM, rhythm
 from vrx.networks.embedded.symptoms import GRID, OWN, blockiness, tile_power
 from vrx.networks.embedded.templates import WIDTHS
 from vrx.networks.embedded.zeros import ZEROS
@@ -51,6 +52,7 @@ MEASURES = (
     + 2
     + 3
     + 1  # blocks, sizes, clipping
+    + RHYTHM
 )
 
 
@@ -128,6 +130,7 @@ def measure(trial: Trial) -> Tensor:
         blockiness(before[:, 0]),
         torch.tensor([math.log10(before.shape[-2]), math.log10(before.shape[-1]), float(len(before) > 1)]),
         ((before < low) | (before > high)).float().mean()[None],
+        rhythm(before[:, 0]),
     ]
     return torch.cat([part.float().cpu() for part in parts])
 
