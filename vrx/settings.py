@@ -385,6 +385,12 @@ def environment_with(values: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **values}
 
 
+def set_environment(values: Mapping[str, str]) -> None:
+    """Give this process the environment of another, and no other variables."""
+    os.environ.clear()
+    os.environ.update(values)
+
+
 def read_word(variable: str, default: str, words: Mapping[str, Word], choices: str) -> Word:
     """What a word in a variable of the environment stands for.  Raises UsageError for one that is not in `words`."""
     value = os.environ.get(variable, default)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +31,7 @@ from vrx.files import format_bytes
 from vrx.pipeline.jobs import JobResult, JobRunner, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY, unswapped_memory
 from vrx.pipeline.pool import ModelPool
-from vrx.settings import Job
+from vrx.settings import Job, environment_with, set_environment
 
 LOOK_AGAIN = 2.0  # seconds after which waiting jobs look for memory again
 STOP_SECONDS = 8.0  # that workers have to stop; each waits at most 3 s for a step under way
@@ -68,7 +67,7 @@ class Worker:
         context = process_context()
         self.connection, theirs = context.Pipe()
         level = logging.getLogger("vrx").level
-        given = (theirs, settings, level, dict(os.environ))  # forks have the variables of the first one's start
+        given = (theirs, settings, level, environment_with({}))  # forks have that of the first one's start
         self.process: BaseProcess = context.Process(target=serve, args=given, name="vrx worker")
         self.process.start()
         theirs.close()
@@ -95,8 +94,7 @@ def serve(connection: Connection, settings: BatchSettings, level: int, environme
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop_once)
-    os.environ.clear()
-    os.environ.update(environment)
+    set_environment(environment)
     if level:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("vrx").setLevel(level)

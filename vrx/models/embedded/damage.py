@@ -52,8 +52,8 @@ class SceneDamage:
     `kind` of the blur, one of `kernels.KINDS`, its `width` in pixels (standard deviation along its longer axis) and,
     of a line, its `angle` in radians.  `softness`: how far the picture is as if shrunk and enlarged again, 0 to 1.
     `seen_noise`: the noise as the estimator of compression sees it, which the enlarging network was trained with.
-    `coded`: the compression, 0 to 1, by the quantizers that the decoder told; 0 where it did not.  `rhythm`: how far the
-    grid of a smaller picture shows that it was enlarged from, log10 of power over its surroundings.
+    `coded`: the compression, 0 to 1, by the quantizers that the decoder told; 0 where it did not.
+    `rhythm`: how far the grid of a smaller picture shows that it was enlarged from, log10 of power over that around.
     """
 
     noise: float = 0.0
@@ -141,7 +141,7 @@ class DamageReader:
         return Examination(damage, described[0], starts[told[0]])
 
     def levels(self, frames: Tensor) -> Tensor:
-        """Noise of all colors, of luma and of chroma, compression, softness, seen noise, rhythm of [T, 3, H, W]: [7]."""
+        """Noise of all colors, of luma and of chroma, compression, softness, seen noise, rhythm of [T, 3, H, W]."""
         level, compression, softness = estimate_damage(self._degradation, frames).tolist()
         shown = min(frames.shape[-2:]) >= LEAST_EXAMINED
         sight = level * 255 * NOISE_UNIT
