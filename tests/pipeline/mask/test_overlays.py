@@ -12,7 +12,8 @@ from vrx.pipeline.mask import lasting, overlays, passing, persistence, regions, 
 from vrx.pipeline.mask import overlay as values
 from vrx.pipeline.mask.overlay import Overlay
 from vrx.pipeline.mask.overlays import OverlayFinder
-from vrx.pipeline.mask.samples import Sampler
+from vrx.pipeline.mask.persistence import Persistence
+from vrx.pipeline.mask.samples import Sampler, gradients
 
 
 def find(pictures: Iterator[Luma]) -> list[Overlay]:
@@ -45,6 +46,30 @@ def test_a_logo_is_found_opaque_or_not(opacity: float) -> None:
 
 def test_a_moving_picture_has_none() -> None:
     assert find(pan(30)) == []
+
+
+@pytest.mark.parametrize("opacity", [0.0, 0.7])
+def test_a_still_subject_does_not_hide_a_logo_over_what_moves_behind_it(opacity: float) -> None:
+    rng, letters, seen = np.random.default_rng(4), lettering("Vrx"), Persistence(SIZE)
+    (soft,) = pan(1)
+    still = np.clip((soft.astype(float) - 110) * 1.5 + 110, 20, 235).astype(np.uint8)
+    for moving in pan(30, x=3, y=1):
+        luma = still.copy()
+        luma[:90, :160] = cv2.GaussianBlur(moving, (0, 0), 1.2)[:90, :160]
+        noisy = overlaid(luma, opacity * letters) + rng.normal(0, 4, luma.shape)
+        seen.add(gradients(np.clip(noisy, 0, 255).astype(np.uint8)))
+    found = lasting.find_lasting(seen)
+    assert len(found) == (opacity > 0)
+    for one in found:
+        whole = np.zeros(SIZE[::-1], bool)
+        whole[one.top : one.top + one.area.shape[0], one.left : one.left + one.area.shape[1]] = one.area
+        assert whole[letters > 0.5].mean() > 0.9
+
+
+def test_what_is_usual_at_a_place_is_between_the_scene_and_what_is_around_it() -> None:
+    assert lasting.usual_at(3.0, None) == 3.0
+    assert lasting.usual_at(3.0, 1.0) == 2.0
+    assert lasting.usual_at(3.0, 5.0) == 5.0
 
 
 def test_a_tripod_shot_has_none_whatever_moves_in_it() -> None:
@@ -236,7 +261,7 @@ def test_settings_are_those_that_were_tried() -> None:
     assert (r.SCRATCH_WIDTH, r.SCRATCH_HEIGHT, r.SCRATCH_SLOPE) == (6, 0.5, 3)
     assert (r.SCRATCH_UPRIGHT, r.SCRATCH_SIDE) == (0.9, 0.25)
     o = overlays
-    assert (o.FEW, o.SHORT, o.COVERED, o.LITTLE, o.STAYS, o.LOOK_STEADY, o.AROUND) == (48, 0.7, 0.6, 5.0, 3.5, 3.0, 4)
+    assert (o.FEW, o.SHORT, o.COVERED, o.LITTLE, o.STAYS, o.LOOK_STEADY, o.AROUND) == (48, 0.7, 0.6, 3.5, 3.5, 3.0, 4)
     assert (o.WHOLE, values.ALIKE, tints.MOST_USUAL, tints.HALF) == (0.7, 0.35, 3.0, 2)
     assert (values.SHOWN, values.SAME_PATTERN, values.TOGETHER, values.PART) == (0.4, 0.4, 0.5, 0.5)
     assert (run.BESIDE, run.NEAR_OVERLAY, run.MOST_GROWTH, run.LEAST_SIDE) == (2, 15, 64, 16)
@@ -263,7 +288,7 @@ def test_what_comes_at_once_is_a_subtitle_where_the_picture_around_it_stays(rim:
 
 def test_a_scene_that_moves_little_is_said_where_no_logo_was_told_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     finder, logo = OverlayFinder(SIZE), OverlayFinder(SIZE)
-    for number, luma in enumerate(drift(40, 0.1)):
+    for number, luma in enumerate(drift(40, 0.15)):
         finder.add(luma, time(3 * number))
         logo.add(overlaid(luma, lettering("Vrx")), time(3 * number))
     usual = finder.persistence.usual

@@ -33,7 +33,7 @@ LEAST_EDGES = 24  # pixels of strong edges that an overlay has at least
 STRONG_SHARE = 0.57  # of its edges that are strong
 FAINT_SHARE = 0.38  # the same of one that is clear
 CLEAR, ALL_WAYS = 1.5, 0.25  # how many times over such a one is steady, and how its edges are spread
-TYPICAL = 2.8  # what is usual in the scene, and around it, that the median of its strong edges has
+TYPICAL = 2.8  # times what is usual there, that the median of its strong edges has
 LOOSE, BEST = 0.7, 0.75  # of that median, that the best quarter of each connected piece of edges has
 GAP, REACH = 7, 19  # pixels from an overlay between which the scene around it is looked at
 
@@ -132,7 +132,7 @@ def judge_all(edges: Area, strong: Area, seen: Persistence, usual: float) -> lis
         whole[spot] = own
         around = usual_around(steadiness, places, whole, round(GAP * unit), round(REACH * unit))
         typical = np.median(steadiness[spot][best])
-        clear = typical / max(LEAST_STEADY, TYPICAL * max(usual, around or 0.0))
+        clear = typical / max(LEAST_STEADY, TYPICAL * usual_at(usual, around))
         faint = number < STRONG_SHARE * np.count_nonzero(own)
         if clear < (CLEAR if faint else 1) or (faint and ways < ALL_WAYS):
             continue
@@ -142,6 +142,14 @@ def judge_all(edges: Area, strong: Area, seen: Persistence, usual: float) -> lis
         area = complete_box(thin, fill_strokes(thin, odd(SOLID * unit), pattern))
         found.append(Lasting(left, top, area, pattern, False))
     return found
+
+
+def usual_at(usual: float, around: float | None) -> float:
+    """What is usual at a place: where the scene around it moves more than the rest of the picture, half of that counts.
+
+    A still subject in the middle says little of an overlay over what moves behind it.
+    """
+    return usual if around is None else max(around, (usual + around) / 2)
 
 
 def drop_loose(edges: Area, strong: Area, steadiness: Plane) -> Area:

@@ -24,7 +24,7 @@ FEW = 48  # overlays that are looked for at any time; of more, only when they we
 STAYS = 3.5  # usual steadiness of a scene, beyond which overlays are told by their look, too
 LOOK_STEADY = 3.0  # steadiness of the edges of these
 AROUND = 4  # pixels around these, to which their edges and outlines reach
-LITTLE = 5.0  # usual steadiness of a scene, beyond which an overlay that lasts may be missed
+LITTLE = 3.5  # usual steadiness of a scene, beyond which an overlay that lasts may be missed
 WHOLE = 0.7  # of its edges, that one which comes and goes has: it is that one, at times too faint to be seen
 SHORT, COVERED = 0.7, 0.6  # share of the time that such are seen for at most, and of what they cover together, at least
 
