@@ -2,10 +2,12 @@
 
 import errno
 import re
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +109,18 @@ def test_a_disk_without_room_for_the_tail_ends_the_segment(
     assert 0 < stopped.saved == stopped.done < 12
     assert not list(folder_of(tmp_path / "out.mkv").glob("*.raw"))
     assert Batch([job], events.ignore).restore(0).frames == 12
+
+
+@pytest.mark.parametrize(("segments", "kept"), [(4.0, True), (3.99, False)])
+def test_a_tail_leaves_most_of_the_disk_to_the_result(
+    clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segments: float, kept: bool
+) -> None:
+    frame = 2 * 48 * 2 * 64 * 3 // 2  # bytes of a result in 4:2:0
+    free = SimpleNamespace(free=int(segments * writer.SEGMENT_FRAMES * frame))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
+    job = make_job(clip("in.mkv", frames=12, size=(64, 48)), tmp_path / "out.mkv")
+    stop(job, 4)
+    assert bool(list(folder_of(tmp_path / "out.mkv").glob("*.raw"))) == kept
 
 
 def test_every_layout_is_kept_as_it_is(clip: ClipMaker, tmp_path: Path) -> None:

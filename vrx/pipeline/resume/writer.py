@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ from vrx.pipeline.resume.journal import Journal, Tail
 from vrx.pipeline.resume.workspace import disk_errors
 
 SEGMENT_FRAMES = 240  # at least: encoders start a new group of pictures after about as many anyway
+TAIL_SHARE = 0.25  # of the free disk, up to which a segment's frames are kept as they are: the result has to fit, too
 
 
 def can_segment(target: Target) -> bool:
@@ -173,8 +175,11 @@ class SegmentedWriter:
                 self._encode(frame)
 
     def _begin_tail(self) -> None:
-        if self._keeps_tail:
-            with contextlib.suppress(OSError):
+        if not self._keeps_tail or self._first is None:
+            return
+        size = SEGMENT_FRAMES * sum(plane.nbytes for plane in self._first.planes)
+        with contextlib.suppress(OSError):
+            if size <= TAIL_SHARE * shutil.disk_usage(self._journal.folder).free:
                 self._tail = RawFrames(self._journal.tail_path(self.frames))
 
     def _save_tail(self, state: StreamState) -> bool:
