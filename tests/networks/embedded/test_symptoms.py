@@ -103,7 +103,7 @@ def test_large_pictures_give_no_more_tiles_than_fit() -> None:
 def test_the_liveliest_and_the_quietest_quarter_are_told_by_their_low_frequencies() -> None:
     power = torch.zeros(8, symptoms.GRID, symptoms.GRID // 2 + 1)
     power[:, 15, 15] = torch.arange(8.0)
-    power[:, 16, 16] = 100 * torch.arange(8.0).flip(0)
+    power[:, [15, 16], [16, 15]] = 100 * torch.arange(8.0).flip(0)[:, None]
     lively, quiet = symptoms.pick(power)
     assert [float(x[15, 15]) for x in (lively, quiet)] == [6.5, 0.5]
 
