@@ -75,6 +75,21 @@ def test_what_is_left_at_the_end_is_ended() -> None:
     assert left.wait(10) == -signal.SIGKILL
 
 
+def test_what_lost_the_mark_is_ended_with_the_process_that_started_it() -> None:
+    starter = f"import subprocess; print(subprocess.Popen({SLEEP}, env={{}}).pid, flush=True); input()"
+    command = [sys.executable, "-I", "-S", "-c", starter]
+    with subprocess.Popen(
+        command, env={"NAME": "value"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert reaper.find("NAME=value") == [process.pid, child]
+        reaper.end("NAME=value")
+        wait_for_end(child)
+        assert reaper.find("NAME=value") == []  # although nobody has asked for its end
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_what_cannot_be_ended_is_tried_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
     monkeypatch.setattr(reaper, "find", lambda _: [2**30])  # which no process has as its number

@@ -77,7 +77,9 @@ def test_a_sequence_is_one_input_and_the_rest_stays(tmp_path: Path, monkeypatch:
     assert [one.numbered for one in found.inputs] == [False, True, True]
     with pytest.raises(UsageError, match="2 of the 3 pictures in/f_%04d"):
         expand("in/f_0001.png", "in/f_0002.png", sequence=True)
-    assert notes(expand("in/cover.png", sequence=True)) == ["--sequence: no input is one of several numbered pictures"]
+    (tmp_path / "film.mkv").touch()
+    for other in ("in/cover.png", "film.mkv"):
+        assert notes(expand(other, sequence=True)) == ["--sequence: no input is one of several numbered pictures"]
 
 
 def test_previews_and_masks_of_a_sequence_are_no_inputs(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from vrx.media.file_types import (
     check_numbered,
     is_media,
     is_pattern,
-    is_still,
     sequence_members,
 )
 from vrx.pipeline.addresses import refuse_address
@@ -120,7 +119,7 @@ def with_sequences(found: Expansion) -> Expansion:
     """The same with each run of numbered pictures as one input.  Raises UsageError where a part of one is named."""
     joined = join_runs([one.source for one in found.inputs])
     inputs = tuple(dict.fromkeys(replace(one, source=joined[one.source]) for one in found.inputs))
-    if any(one.numbered for one in inputs) or not any(is_still(Path(one.source)) for one in inputs):
+    if not inputs or any(one.numbered for one in inputs):
         return replace(found, inputs=inputs)
     note = Note("no-sequence", "--sequence: no input is one of several numbered pictures", {}, "warning")
     return replace(found, notes=(*found.notes, (inputs[0].source, note)))

@@ -179,9 +179,14 @@ def spread_of(values: Tensor) -> Tensor:
 
 def excess(luma: Tensor, change: Tensor, reach: int) -> Tensor:
     """What of a change of luma [T, 1, H, W] goes beyond the values within `reach` pixels."""
+    above = F.relu(luma + change - largest_around(luma, reach))
+    return above + F.relu(-largest_around(-luma, reach) - luma - change)
+
+
+def largest_around(x: Tensor, reach: int) -> Tensor:
+    """The largest of [T, 1, H, W] in the square within `reach` pixels: by columns, then by rows, which is quicker."""
     size = 2 * reach + 1
-    above = F.relu(luma + change - F.max_pool2d(luma, size, 1, reach))
-    return above + F.relu(-F.max_pool2d(-luma, size, 1, reach) - luma - change)
+    return F.max_pool2d(F.max_pool2d(x, (size, 1), 1, (reach, 0)), (1, size), 1, (0, reach))
 
 
 def energies(x: Tensor) -> Tensor:
