@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -101,6 +102,12 @@ def test_processes_begin_with_the_package_at_hand_and_no_thread() -> None:
     process.start()
     assert here.recv() == (True, 1)
     process.join()
+
+
+@pytest.mark.parametrize(("system", "method"), [("linux", "forkserver"), ("darwin", "spawn"), ("win32", "spawn")])
+def test_only_on_linux_do_processes_begin_as_forks(monkeypatch: pytest.MonkeyPatch, system: str, method: str) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert side_by_side.process_context().get_start_method() == method
 
 
 def test_processes_see_the_variables_of_today(clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

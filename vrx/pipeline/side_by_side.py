@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -49,11 +50,11 @@ class Task:
 
 
 def process_context() -> ForkServerContext | SpawnContext:
-    """How processes begin: anew, or, where the system can, as forks of one that has imported all but started no thread.
+    """How processes begin: anew, or, on Linux, as forks of one that has imported all but started no thread.
 
-    A fork of this process would inherit locks of torch's threads.
+    A fork of this process would inherit locks of torch's threads; what torch loads on macOS does not survive any fork.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

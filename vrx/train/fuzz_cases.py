@@ -40,9 +40,10 @@ KINDS = {"gaussian": GAUSSIAN, "disk": DISK, "line": LINE}
 GAUSSIANS = (0.5, 5.0)  # pixels of width
 NOISES = (0.7, 15.0)  # levels of 255
 GIVEN, WRONG = 0.35, 0.15  # share of the blurred whose width is given, and up to how much of its logarithm wrong
-# the same of smaller and softer cases, which a blur is easily found in where none is; sides in halves of pixels
+# the same of smaller and softer cases, in which a blur is easily found where there is none
 SOFT_CONTENTS = {"photo": 15, "film": 18, "focus": 15, "text": 4, "drawing": 10, "soft": 38}
 SOFT_GIVEN = 0.15
+# how many of these are small; half of the least and of the largest height and width
 SMALL, SMALL_SIDES, OTHER_SIDES = 0.6, (32, 64, 32, 72), (64, 130, 64, 150)
 RUNS, RUN_SIZE = 3, (320, 480)  # of a film; pixels
 DECODED = 60  # frames of a film
