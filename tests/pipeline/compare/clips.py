@@ -56,3 +56,19 @@ def write_luma(path: Path, plane: np.ndarray, pix_fmt: str, transfer: int = 1, f
         box.mux(video.encode(frame))
         box.mux(video.encode(None))
     return path
+
+
+def write_chroma(path: Path, luma: np.ndarray, blue: Sequence[int], matrix: int) -> Path:
+    """A lossless frame for each of these values of U, all with this luma [H, W], uint8; `matrix` as in ITU-T H.273."""
+    with av.open(str(path), "w") as box:
+        video = box.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = *luma.shape, "yuv444p"
+        video.codec_context.colorspace = matrix
+        video.codec_context.color_range = 1
+        for value in blue:
+            planes = np.stack([luma, np.full_like(luma, value), np.full_like(luma, 128)])
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv444p")
+            frame.colorspace, frame.color_range = matrix, 1
+            box.mux(video.encode(frame))
+        box.mux(video.encode(None))
+    return path

@@ -14,7 +14,7 @@ import torch
 
 import vrx as package
 from tests.conftest import Command
-from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write, write_luma
+from tests.pipeline.compare.clips import HEIGHT, WIDTH, noisy, scene, write, write_chroma, write_luma
 from vrx import events
 from vrx.errors import InputError, UsageError
 from vrx.media import ffmpeg
@@ -60,6 +60,18 @@ def test_both_are_measured_against_the_truth(tmp_path: Path) -> None:
     assert reference.warp_ratio == 1
     assert known(bad, "warp") > 4 * known(good, "warp")
     assert known(bad, "noise") > known(reference, "noise") + 4
+
+
+def test_warp_error_is_of_colors_by_the_matrix_of_each_file(tmp_path: Path) -> None:
+    """Chroma changes in a picture that stands still; ITU-R BT.709 and BT.601, limited range."""
+    luma = cv2.cvtColor(scene(1)[0], cv2.COLOR_RGB2GRAY) // 2 + 60
+    step = 12
+    kinds = {1: (0.187324, 1.8556), 5: (0.344136, 1.772)}  # of U in green and in blue
+    paths = [write_chroma(tmp_path / f"{matrix}.mkv", luma, (128, 128 + step), matrix) for matrix in kinds]
+    found = run.compare(paths, referenced=False)
+    for figures, (green, blue) in zip(found.overall, kinds.values(), strict=True):
+        expected = 1000 * (step / 224) ** 2 * (green**2 + blue**2) / 3
+        assert figures.warp == pytest.approx(expected, rel=1e-4)
 
 
 def test_equal_videos_are_equal(tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def test_each_reason_gets_its_place(tmp_path: Path) -> None:
     assert [place.time for place in places] == sorted(place.time for place in places)
 
 
-@pytest.mark.parametrize(("frames", "length", "count"), [(60, 10, 3), (60, 25, 2), (60, 40, 1), (3, 25, 1), (1, 25, 1)])
+@pytest.mark.parametrize(
+    ("frames", "length", "count"), [(60, 10, 3), (60, 15, 2), (60, 16, 1), (60, 40, 1), (3, 25, 1), (1, 25, 1)]
+)
 def test_places_do_not_overlap_and_lie_inside(clip: ClipMaker, frames: int, length: int, count: int) -> None:
     with source_of(clip(frames=frames)) as (source, _):
         places = choose_places(source, length * TICK)
@@ -63,7 +65,7 @@ def test_places_lie_in_the_part_that_a_run_restores(clip: ClipMaker) -> None:
     for selection in ({"start": 2, "end": 3}, {"start": 2, "frames": 25}):
         with source_of(path, **{n: Fraction(v) if n != "frames" else v for n, v in selection.items()}) as (source, _):
             places = choose_places(source, 5 * TICK)
-        assert len(places) == 3
+        assert len(places) == 2  # three would be more than half of it
         assert all(2 <= place.time < 3 for place in places)
 
 

@@ -79,18 +79,32 @@ class Preview:
         return self._stretches[time, reading]
 
     def places(self) -> list[Place]:
-        """All places, chosen where the user names none: where a cut is in one, what comes after it."""
+        """All places, chosen where the user names none: without a cut in them, if that can be."""
         if self.settings.at:
             return self.named_places()
-        found = []
-        for place in choose_places(self.source, self.settings.length, masked_times(self.job.restore)):
-            stretch = self.stretch(place.time, self._own)
-            found.append(replace(place, time=stretch.time if stretch.cut is None else stretch.cut))
+        found = choose_places(self.source, self.settings.length, masked_times(self.job.restore))
+        for number, place in enumerate(found):
+            begin = found[number - 1].time + (self.settings.length or 0) if number else self.source.begin
+            end = found[number + 1].time if number + 1 < len(found) else self.source.end
+            found[number] = replace(place, time=self.avoid_cut(place.time, begin, end))
         if not self.source.single:
             seconds = ", ".join(f"{float(place.time):g}" for place in found)
             text = f"showing {listed(found)}; choose others with --at"
             self.notify(Note("places-chosen", text, {"places": seconds}))
         return found
+
+    def avoid_cut(self, time: Fraction, begin: Fraction, end: Fraction | None) -> Fraction:
+        """When a place is to begin, so that there is no cut in it: before the cut, as it was chosen by what is there.
+
+        After the cut where that scene is too short; the time as it is where neither lies in `begin` to `end`.
+        """
+        stretch, length = self.stretch(time, self._own), self.settings.length or Fraction(0)
+        if stretch.cut is None:
+            return stretch.time
+        before = stretch.cut - length
+        if before >= max(begin, stretch.scene):
+            return before
+        return stretch.cut if end is None or stretch.cut + length <= end else stretch.time
 
     def notify(self, note: Note) -> None:
         """Send a note about the source."""

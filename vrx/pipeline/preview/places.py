@@ -19,6 +19,7 @@ from vrx.settings import RestoreSettings
 
 SAMPLES = 12  # places that are looked at, over the complete length
 SAMPLE_FRAMES = 4  # of each
+MOST_SHOWN = Fraction(1, 2)  # of the length that all places together take: a run of all is little dearer than more
 COARSE = (16, 9)  # width and height of pictures that are compared to tell scenes apart
 REASONS = ("detail", "motion", "scene")  # what places are chosen by, in this order
 
@@ -44,7 +45,7 @@ class Sample:
 def choose_places(source: Source, length: Fraction | None, within: Sequence[TimeRange | Box] = ()) -> list[Place]:
     """Up to three places, in order of time, that do not overlap; the beginning where the source's length is unknown.
 
-    They begin `within` these times, where the source has any of them.
+    Fewer where three would be most of the source.  They begin `within` these times, where the source has any of them.
     """
     if source.single or source.end is None:
         return [Place(source.begin)]
@@ -55,7 +56,8 @@ def choose_places(source: Source, length: Fraction | None, within: Sequence[Time
     step = seconds / count
     times = [go(spans, max(Fraction(0), number * step + (step - wanted) / 2)) for number in range(count)]
     samples = [sample for time in times if (sample := take_sample(source, time)) is not None]
-    return sorted(pick(samples), key=lambda place: place.time) or [Place(spans[0][0])]
+    most = max(1, int(MOST_SHOWN * seconds / length)) if length else len(REASONS)
+    return sorted(pick(samples)[:most], key=lambda place: place.time) or [Place(spans[0][0])]
 
 
 def masked_times(restore: RestoreSettings) -> tuple[TimeRange | Box, ...]:
@@ -99,7 +101,7 @@ def take_sample(source: Source, time: Fraction) -> Sample | None:
 
 
 def pick(samples: list[Sample]) -> list[Place]:
-    """The samples with most detail, with most motion, and of the scene that is least like those two.
+    """The samples with most detail, with most motion, and of the scene that is least like those two, in this order.
 
     Motion and novelty count with the detail: a flash or a black picture shows little of a restoration.
     """

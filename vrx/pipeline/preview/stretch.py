@@ -35,7 +35,7 @@ class Stretch:
 
     Cuts are found from `begin` on, `skipped` frames before; that one is frame `number` of a run of all, where cuts are
     given by numbers.  `complete`: whether a run of all begins a scene at `start` too; `cut` is the time of a cut among
-    the shown.
+    the shown, `scene` that from which on the frames before it are known to be of one scene.
     """
 
     start: Fraction
@@ -43,6 +43,7 @@ class Stretch:
     times: tuple[Fraction, ...]
     complete: bool
     cut: Fraction | None = None
+    scene: Fraction = Fraction(0)
     begin: Fraction = Fraction(0)
     skipped: int = 0
     number: int = 0
@@ -93,7 +94,8 @@ def find_stretch(source: Source, reading: Reading, time: Fraction, length: Fract
     lead = first - starts[-1] if complete else min(first, LEAD)
     cut = next((times[n] for n in scenes if first < n < last), None)
     start = first - lead
-    return Stretch(times[start], lead, tuple(times[first:last]), complete, cut, begin, start, number)
+    scene = times[starts[-1] if starts else 0]
+    return Stretch(times[start], lead, tuple(times[first:last]), complete, cut, scene, begin, start, number)
 
 
 def read_window(
