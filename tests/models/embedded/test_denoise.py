@@ -99,7 +99,7 @@ def test_noise_goes_where_it_is_plainly_there_or_was_asked_for(
     found = Denoiser(amount, 1.5).noise(SceneDamage(luma_noise=luma, chroma_noise=chroma))
     assert (found is not None) == expected
     if found is not None:
-        deviations = found.flatten().sqrt() * 255
+        deviations = found.variance.flatten().sqrt() * 255
         assert deviations.tolist() == pytest.approx([max(luma, 0.3), max(chroma, 0.3)])
 
 

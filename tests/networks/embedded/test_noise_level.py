@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
+from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise, spread_of
+from vrx.networks.embedded.temporal import WHITE
 
 SIZE = (96, 128)
 
@@ -53,7 +54,23 @@ def test_gray_grain_has_no_color() -> None:
 def test_color_noise_that_is_wide_is_seen_in_time() -> None:
     clip = scene(4)
     wide = F.interpolate(grain(torch.Size((4, 3, SIZE[0] // 4, SIZE[1] // 4)), 6.0), scale_factor=4)
-    assert measure_noise(stored(clip + wide), still(4)).colors == pytest.approx(6.0, rel=0.25)
+    found = measure_noise(stored(clip + wide), still(4))
+    assert found.colors == pytest.approx(6.0, rel=0.25)
+    assert found.luma_spread == pytest.approx(0.31, abs=0.02)
+    assert found.chroma_spread == pytest.approx(0.31, abs=0.1)
+
+
+def test_how_alike_neighboring_pixels_of_noise_are() -> None:
+    clip = scene(4)
+    noise = torch.cat([grain(torch.Size((4, 1, *SIZE)), 6.0), torch.zeros(4, 2, *SIZE)], 1)
+    white = measure_noise(stored(clip + grain(clip.shape, 6.0)), still(4))
+    assert white.luma_spread == pytest.approx(WHITE, abs=0.01)
+    assert measure_noise(stored(scene(1)), still(1)).luma_spread == WHITE  # a single frame does not tell
+    lines = F.avg_pool2d(F.pad(noise, (2, 2, 0, 0), mode="circular"), (1, 5), 1)
+    assert measure_noise(stored(clip + 2 * lines), still(4)).luma_spread == pytest.approx(0.108, abs=0.01)
+    powers = torch.tensor([4.0, 3.9, 2.0, 0.1, 0.0])
+    assert [spread_of(powers[0], wide) for wide in powers] == pytest.approx([0.8, 0.8, 0.5, WHITE, WHITE])
+    assert spread_of(powers[4], powers[4]) == WHITE
 
 
 def test_motion_is_followed() -> None:

@@ -2,13 +2,20 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.networks.embedded import temporal
-from vrx.networks.embedded.temporal import Average, begin, join
+from vrx.networks.embedded.temporal import WHITE, Average, Noise, begin, join
 
 LEVEL = 6 / 255
-NOISE = torch.full((1, 2, 1, 1), LEVEL**2)
+
+
+def noise_of(spread: float = WHITE) -> Noise:
+    return Noise(torch.full((1, 2, 1, 1), LEVEL**2), torch.full((1, 2, 1, 1), spread))
+
+
+NOISE = noise_of()
 
 
 def noise(*shape: int, seed: int) -> Tensor:
@@ -21,10 +28,10 @@ def scene(height: int = 48, width: int = 64) -> Tensor:
     return torch.stack([luma, 0.1 * torch.sin(row + column), 0.1 * torch.cos(column - row)])[None]
 
 
-def follow(frames: list[Tensor], motion: Tensor) -> list[Average]:
-    found = [begin(frames[0], NOISE)]
+def follow(frames: list[Tensor], motion: Tensor, known: Noise = NOISE) -> list[Average]:
+    found = [begin(frames[0], known)]
     for now in frames[1:]:
-        found.append(join(now, NOISE, found[-1], motion))
+        found.append(join(now, known, found[-1], motion))
     return found
 
 
@@ -53,7 +60,7 @@ def test_what_moves_is_found_where_it_was(side: int) -> None:
     inner = (..., slice(0, 46))  # what has come in meanwhile is as noisy as it came
     assert error(found[7].planes[inner], truth[7][inner]) < 0.45
     fresh = (..., slice(62, 64))
-    assert torch.equal(found[7].variance[fresh], NOISE.expand(1, 2, 48, 2))
+    assert torch.equal(found[7].variance[fresh], NOISE.variance.expand(1, 2, 48, 2))
 
 
 @pytest.mark.parametrize("contrast", [20 / 255, 80 / 255])
@@ -68,6 +75,33 @@ def test_what_goes_away_leaves_no_ghost(contrast: float) -> None:
         ghost = float((found[after].planes - empty)[place].mean())
         assert abs(ghost) < 0.06 * contrast + 0.5 / 255
     assert error(found[9].planes[..., 48:], empty[..., 48:]) < 0.4  # the rest is as still as before
+
+
+def blotches(seed: int) -> Tensor:
+    """Noise whose pixels are alike over about 5 x 5 of them, as of shared and smoothed chroma; of LEVEL."""
+    wide = F.avg_pool2d(torch.randn(1, 3, 52, 68, generator=torch.Generator().manual_seed(seed)), 5, 1)
+    return LEVEL * wide / wide.std()
+
+
+def test_noise_that_has_shapes_comes_to_rest_where_its_spread_is_known() -> None:
+    truth = scene()
+    frames = [truth + blotches(n) for n in range(12)]
+    still = torch.zeros(1, 2, 48, 64)
+    for spread, left in ((WHITE, 0.895), (0.1, 0.768), (0.5, 0.425)):
+        found = follow(frames, still, noise_of(spread))[-1]
+        assert error(found.planes, truth) == pytest.approx(left, abs=0.005)
+
+
+@pytest.mark.parametrize("contrast", [40 / 255, 80 / 255])
+def test_what_goes_away_under_such_noise_leaves_no_ghost(contrast: float) -> None:
+    empty = scene()
+    shown = empty.clone()
+    shown[:, 0, 16:32, 20:44] += contrast
+    frames = [shown] * 8 + [empty] * 2
+    noisy, still = [x + blotches(n) for n, x in enumerate(frames)], torch.zeros(1, 2, 48, 64)
+    found = follow(noisy, still, noise_of(0.5))[9]
+    place = (slice(None), slice(0, 1), slice(18, 30), slice(22, 42))
+    assert abs(float((found.planes - empty)[place].mean())) < 0.1 * contrast + 0.5 / 255
 
 
 def test_a_cut_that_nobody_found_begins_anew() -> None:

@@ -19,6 +19,7 @@ from vrx.networks.embedded.noise_level import NoiseLevel, measure_noise
 from vrx.networks.embedded.resampling import rhythm
 from vrx.networks.embedded.symptoms import BLOCKINESS, gray
 from vrx.networks.embedded.symptoms import describe as describe_symptoms
+from vrx.networks.embedded.temporal import WHITE
 
 OPENING, WINDOW = 12, 4  # frames of a scene that its damage is read from, and of these those that are read at once
 TELLING = 0.5  # of the detail of the liveliest frames, below which others tell little
@@ -54,6 +55,7 @@ class SceneDamage:
     `seen_noise`: the noise as the estimator of compression sees it, which the enlarging network was trained with.
     `coded`: the compression, 0 to 1, by the quantizers that the decoder told; 0 where it did not.
     `rhythm`: how far the grid of a smaller picture shows that it was enlarged from, log10 of power over that around.
+    `luma_spread`, `chroma_spread`: of the noise, as of `temporal.Noise`.
     """
 
     noise: float = 0.0
@@ -67,6 +69,8 @@ class SceneDamage:
     seen_noise: float = 0.0
     coded: float = 0.0
     rhythm: float = 0.0
+    luma_spread: float = WHITE
+    chroma_spread: float = WHITE
 
     @property
     def enlarged(self) -> bool:
@@ -133,23 +137,24 @@ class DamageReader:
         symptoms = torch.stack(described).mean(0)
         found = recognize(self._diagnosis, symptoms, None)
         levels = torch.stack([self.levels(window) for window in telling]).quantile(0.5, 0).tolist()
-        colors, luma, chroma, compression, softness, seen, grid = levels
+        colors, luma, chroma, compression, softness, seen, grid, *spreads = levels
         compression = min(compression, confirmed(found.compression, symptoms[BLOCKINESS].max().item()))
         coded = 0.0 if quantizer is None else compression_of(quantizer)
         kind, width, angle = believed(found)
-        damage = SceneDamage(colors, luma, chroma, compression, kind, width, angle, softness, seen, coded, grid)
+        blur = (kind, width, angle)
+        damage = SceneDamage(colors, luma, chroma, compression, *blur, softness, seen, coded, grid, *spreads)
         return Examination(damage, described[0], starts[told[0]])
 
     def levels(self, frames: Tensor) -> Tensor:
-        """Noise of all colors, of luma and of chroma, compression, softness, seen noise, rhythm of [T, 3, H, W]."""
+        """Of [T, 3, H, W]: noise of all colors, luma and chroma, compression, softness, seen noise, rhythm, spreads."""
         level, compression, softness = estimate_damage(self._degradation, frames).tolist()
         shown = min(frames.shape[-2:]) >= LEAST_EXAMINED
         sight = level * 255 * NOISE_UNIT
         measured = self.noise(frames, sight) if shown else NoiseLevel(0.0, 0.0, 0.0)
         noise, seen = agreed(measured, sight, len(frames) > 1 or not shown)
         grid = float(rhythm(gray(central(frames))[:, 0])[0])
-        numbers = [noise.colors, noise.luma, noise.chroma, compression, softness, seen, grid]
-        return torch.tensor(numbers, dtype=torch.float64)
+        levels, spreads = (noise.colors, noise.luma, noise.chroma), (noise.luma_spread, noise.chroma_spread)
+        return torch.tensor([*levels, compression, softness, seen, grid, *spreads], dtype=torch.float64)
 
     def noise(self, frames: Tensor, seen: float = 0.0) -> NoiseLevel:
         """Of the middle of [T, 3, H, W].
@@ -164,7 +169,7 @@ class DamageReader:
         if min(most.colors, seen) <= sure.colors or most.luma > APART * most.colors:
             return sure
         share = min(1.0, seen / most.colors)
-        return NoiseLevel(share * most.colors, share * most.luma, share * most.chroma)
+        return most.times(share)
 
 
 def central(frames: Tensor) -> Tensor:
@@ -188,7 +193,7 @@ def agreed(measured: NoiseLevel, seen: float, moving: bool) -> tuple[NoiseLevel,
     share = 1.0
     if seen < MOST_SEEN and measured.colors > 0:
         share = min(1.0, (UNSEEN_NOISE + MOST_MEASURED * seen) / measured.colors)
-    noise = NoiseLevel(share * measured.colors, share * measured.luma, share * measured.chroma)
+    noise = measured.times(share)
     return noise, min(seen, UNMEASURED_NOISE + MEASURED_NOISE * noise.colors) if moving else seen
 
 

@@ -12,7 +12,7 @@ from vrx.models.embedded.damage import SceneDamage
 from vrx.models.optical_flow import Motion
 from vrx.networks.embedded.planes import to_colors, to_planes
 from vrx.networks.embedded.shrink import shrink
-from vrx.networks.embedded.temporal import Average, begin, join
+from vrx.networks.embedded.temporal import Average, Noise, begin, join
 
 LEAST_NOISE = (2.2, 1.6)  # levels of 255, of luma or chroma, from which on it is taken out by itself
 LEAST_ASKED = 0.3  # the same where the user says how much goes
@@ -76,15 +76,17 @@ class Denoiser:
     def __init__(self, amount: float | None, limit: float) -> None:
         self._amount, self._limit = amount, limit
 
-    def noise(self, damage: SceneDamage) -> Tensor | None:
-        """The variances of the noise of luma and chroma [1, 2, 1, 1] that are taken out; None for none."""
+    def noise(self, damage: SceneDamage) -> Noise | None:
+        """The noise that is taken out; None for none."""
         found = (damage.luma_noise, damage.chroma_noise)
         least = LEAST_NOISE if self._amount is None else (LEAST_ASKED, LEAST_ASKED)
         if self._amount == 0 or all(level < limit for level, limit in zip(found, least, strict=True)):
             return None
-        return torch.tensor([max(level, LEAST_ASKED) / 255 for level in found]).square().view(1, 2, 1, 1)
+        variance = torch.tensor([max(level, LEAST_ASKED) / 255 for level in found]).square()
+        spread = torch.tensor([damage.luma_spread, damage.chroma_spread])
+        return Noise(variance.view(1, 2, 1, 1), spread.view(1, 2, 1, 1))
 
-    def clean(self, pictures: Tensor, followed: Followed, noise: Tensor, average: Average | None) -> Cleaned:
+    def clean(self, pictures: Tensor, followed: Followed, noise: Noise, average: Average | None) -> Cleaned:
         """The first frames of pictures [T, 3, H, W], as many as there is motion for, after those of `average`."""
         noise, followed, lead = noise.to(pictures), followed.to(pictures.device), None
         if followed.lead is not None:
@@ -99,7 +101,7 @@ class Denoiser:
         assert average is not None
         return Cleaned(torch.cat(frames), lead, average)
 
-    def lead(self, pictures: Tensor, motion: Tensor, noise: Tensor) -> tuple[Tensor, Average | None]:
+    def lead(self, pictures: Tensor, motion: Tensor, noise: Noise) -> tuple[Tensor, Average | None]:
         """A scene's first frames followed from last to first, and the mean of all but the first."""
         average, frames = None, [pictures[:1]]
         for number in range(len(motion), 0, -1):

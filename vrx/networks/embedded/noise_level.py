@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrx.networks.embedded.blur import LUMA
+from vrx.networks.embedded.shrink import window_mean
 from vrx.networks.embedded.symptoms import CHROMA, mix
+from vrx.networks.embedded.temporal import REACH, WHITE
 
 BLOCK = 16  # pixels a side
 COARSE = 4  # pixels a side of the means that tell smooth blocks
@@ -23,17 +25,27 @@ REPEATED = (0.4, 0.6)  # correlation, from and up to which a change is taken for
 # how much larger the power of changes is where content is not followed, from and up to which they are taken for content
 # that was followed to a wrong place: noise changes alike
 FOLLOWED = (1.25, 3.25)
+MOST_SPREAD = 0.8  # content that goes unseen would be spread like that
 DIAGONAL = ((0.5, -0.5), (-0.5, 0.5))  # Haar's diagonal detail: white noise keeps its deviation
 LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES = slice(0, 1), slice(1, 3), slice(3, 6)
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """Standard deviations in levels of 255: of red, green and blue (root mean square), of luma, of Cb and Cr."""
+    """Standard deviations in levels of 255: of red, green and blue (root mean square), of luma, of Cb and Cr.
+
+    `luma_spread`, `chroma_spread`: as of `temporal.Noise`.
+    """
 
     colors: float
     luma: float
     chroma: float
+    luma_spread: float = WHITE
+    chroma_spread: float = WHITE
+
+    def times(self, share: float) -> NoiseLevel:
+        """A share of it, of the same spread."""
+        return replace(self, colors=share * self.colors, luma=share * self.luma, chroma=share * self.chroma)
 
 
 def measure_noise(frames: Tensor, motion: Tensor, trusting: bool = False) -> NoiseLevel:
@@ -42,18 +54,26 @@ def measure_noise(frames: Tensor, motion: Tensor, trusting: bool = False) -> Noi
     `motion` [T - 1, 2, H, W]: from each frame but the first to where its content was in the one before, in pixels.
     Noise is what does not come along: half of the power of the differences, the median over smooth blocks and over
     frames; those that repeat the one before do not count, unless all do.  A single frame shows its diagonal detail
-    instead, which is right for white noise.  `trusting`: what motion should have followed, and may not have, counts.
+    instead, which is right for white noise, and what it is taken for.  `trusting`: what motion should have followed,
+    and may not have, counts.
     """
     planes = 255 * torch.stack([*mix(frames, (LUMA,)), *mix(frames, CHROMA), *frames.unbind(1)], 1)  # [T, 6, H, W]
     unmoved = [None if trusting else now - before for before, now in pairwise(planes)]
     pairs = list(zip(planes[1:], changes(planes, motion), unmoved, strict=True))
     moved = [pair for pair in pairs if float(pair[1].square().mean()) > STILL**2]
     if len(frames) > 1:
-        power = torch.stack([smooth_power(*pair) / 2 for pair in moved or pairs]).median(0).values
+        power, wide = torch.stack([smooth_power(*pair) / 2 for pair in moved or pairs]).median(0).values
     else:
-        power = smooth_power(planes[0], detail(planes[0]), None)
+        power, _ = smooth_power(planes[0], detail(planes[0]), None)
+        wide = WHITE * power
     luma, chroma, colors = (float(power[p].mean().sqrt()) for p in (LUMA_PLANE, CHROMA_PLANES, COLOR_PLANES))
-    return NoiseLevel(colors, luma, chroma)
+    spreads = (spread_of(power[p].mean(), wide[p].mean()) for p in (LUMA_PLANE, CHROMA_PLANES))
+    return NoiseLevel(colors, luma, chroma, *spreads)
+
+
+def spread_of(power: Tensor, wide: Tensor) -> float:
+    """The spread of noise of a power, whose means over windows have the power `wide`."""
+    return min(MOST_SPREAD, max(WHITE, float(wide / power))) if power > 0 else WHITE
 
 
 def changes(planes: Tensor, motion: Tensor) -> list[Tensor]:
@@ -78,8 +98,9 @@ def detail(planes: Tensor) -> Tensor:
 
 
 def smooth_power(planes: Tensor, change: Tensor, unmoved: Tensor | None) -> Tensor:
-    """The median variance of a change [C, H, W] over the smoothest blocks of planes [C, H, W]: [C].
+    """The median variance of a change [C, H, W] over the smoothest blocks of planes [C, H, W]: [2, C].
 
+    First of the change, then of its means over the windows in which noise is spread.
     Smooth blocks vary least between means of COARSE x COARSE pixels, which noise hardly changes.  Blocks that noise
     drives into black or white are left out, where there are others.  A change that repeats is a pattern whose motion
     was not found, and no noise; nor is what a block moved by a part of a pixel explains, nor a change much smaller than
@@ -101,13 +122,15 @@ def smooth_power(planes: Tensor, change: Tensor, unmoved: Tensor | None) -> Tens
         median = power[:, chosen].median(1).values
         limit = max(limit, float((median[0] / 2).sqrt()))
     if chosen is None or side < BLOCK:
-        return median
-    repeated = repetition(blocks(change[0], side)[chosen])
+        return torch.stack([median, WHITE * median])
+    share = fade(repetition(blocks(change[0], side)[chosen]), REPEATED)
+    smooth, smooth_change = window_mean(torch.stack([planes, change]), REACH)
     if unmoved is None:
-        return median * fade(repeated, REPEATED)
+        wide = variance(smooth_change, side)[:, chosen].median(1).values
+        return share * torch.stack([median, wide])
     followed = float(variance(unmoved[:1], side)[0, chosen].median() / median[0].clamp_min(1e-9))
-    left = unexplained(planes, change, chosen).median(1).values
-    return left * fade(repeated, REPEATED) * fade(followed, FOLLOWED)
+    left = torch.stack([unexplained(planes, change, chosen), unexplained(smooth, smooth_change, chosen)])
+    return share * fade(followed, FOLLOWED) * left.median(2).values
 
 
 def unexplained(planes: Tensor, change: Tensor, chosen: Tensor) -> Tensor:

@@ -17,11 +17,29 @@ from vrx.networks.embedded.recurrent import fetch, inside
 from vrx.networks.embedded.shrink import MOST_PIXELS, window_mean
 
 REACH = 2  # pixels to either side over which frame and mean are compared
-TOLERANCE = 1.6  # times their variances that the mean square of their difference may be
+WHITE = 1 / (2 * REACH + 1) ** 2  # spread of white noise
+TOLERANCE = 1.6  # times their variances that the mean square of their difference may be, of white noise
+MOST_WIDER = 3.0  # times wider that margin is, at most, for noise that is alike from pixel to pixel
 OFFSET_TOLERANCE = 4.0  # times what their noise explains that the square of the mean difference may be, and
-OFFSET_WEIGHT = 4.0  # times what is beyond counts: faint shapes are seen there first
+OFFSET_WEIGHT = 4.0  # times what is beyond counts: faint shapes are seen there first; less so where noise has shapes
 DOUBT = 2.0  # times what is beyond that the mean is trusted less by
 LEAST_GAIN = 0.05  # of a frame in the mean
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Of luma and of chroma, [1, 2, 1, 1] each.
+
+    `variance`; `spread`: the share of it that means over the windows of REACH keep, WHITE where no pixel tells of
+    another.  Grain, tape and shared chroma keep much more, and are not to be taken for content that changed.
+    """
+
+    variance: Tensor
+    spread: Tensor
+
+    def to(self, pictures: Tensor) -> Noise:
+        """As pictures are, in type and place."""
+        return Noise(self.variance.to(pictures), self.spread.to(pictures))
 
 
 @dataclass(frozen=True)
@@ -45,9 +63,9 @@ class Average:
         return Average(tensors["mean"], tensors["variance"]) if "mean" in tensors else None
 
 
-def begin(now: Tensor, noise: Tensor) -> Average:
-    """The mean of a first frame, luma and chroma [1, 3, H, W], whose noise has the variances `noise` [1, 2, 1, 1]."""
-    return Average(now, noise.expand(1, 2, *now.shape[-2:]).clone())
+def begin(now: Tensor, noise: Noise) -> Average:
+    """The mean of a first frame, luma and chroma [1, 3, H, W]."""
+    return Average(now, noise.variance.expand(1, 2, *now.shape[-2:]).clone())
 
 
 @dataclass(frozen=True)
@@ -74,8 +92,8 @@ class Before:
         return planes, fetch(self.average.variance, self.motion, self.side, self.top)
 
 
-def join(now: Tensor, noise: Tensor, average: Average, motion: Tensor) -> Average:
-    """The mean after the frame `now` [1, 3, H, W], whose noise has the variances `noise` [1, 2, 1, 1].
+def join(now: Tensor, noise: Noise, average: Average, motion: Tensor) -> Average:
+    """The mean after the frame `now` [1, 3, H, W].
 
     `motion` [1, 2, h, w]: from each position, of H / h pixels a side, to its content's place in the frame of the
     `average`, in positions.  Large pictures go in bands of rows.
@@ -97,26 +115,27 @@ def join(now: Tensor, noise: Tensor, average: Average, motion: Tensor) -> Averag
     return Average(planes, variance)
 
 
-def join_rows(now: Tensor, noise: Tensor, before: Before) -> Average:
+def join_rows(now: Tensor, noise: Noise, before: Before) -> Average:
     """For the rows of `now` only."""
     moved, trusted = before.fetch()
-    change = now - moved
-    trusted.add_(DOUBT * excess(change, noise + trusted, noise) * noise)
-    gain = (trusted / (trusted + noise)).clamp_min_(LEAST_GAIN)
+    change, variance = now - moved, noise.variance
+    trusted.add_(DOUBT * excess(change, variance + trusted, noise) * variance)
+    gain = (trusted / (trusted + variance)).clamp_min_(LEAST_GAIN)
     gain = torch.where(F.interpolate(before.valid, scale_factor=before.side) > 0, gain, 1.0)
     planes = moved.add_(torch.cat([gain, gain[:, 1:]], 1).mul_(change))
-    return Average(planes, gain * noise)
+    return Average(planes, gain * variance)
 
 
-def excess(change: Tensor, expected: Tensor, noise: Tensor) -> Tensor:
+def excess(change: Tensor, expected: Tensor, noise: Noise) -> Tensor:
     """How far a difference [1, 3, H, W] is beyond its `expected` variances [1, 2, H, W], in those of `noise`.
 
     [1, 1, H, W], the larger one of luma and chroma: by the mean square around a pixel, and by the square of the mean.
     """
-    count = (2 * REACH + 1) ** 2
-    square = by_kind(window_mean(change.square(), REACH)) - TOLERANCE * expected
-    offset = by_kind(window_mean(change, REACH).square_()) - OFFSET_TOLERANCE / count * expected
-    beyond = torch.maximum(square, OFFSET_WEIGHT * offset).clamp_min_(0) / noise
+    wider = noise.spread / WHITE
+    tolerance = 1 + (TOLERANCE - 1) * wider.sqrt().clamp_max(MOST_WIDER)
+    square = by_kind(window_mean(change.square(), REACH)) - tolerance * expected
+    offset = by_kind(window_mean(change, REACH).square_()) - OFFSET_TOLERANCE * noise.spread * expected
+    beyond = torch.maximum(square, OFFSET_WEIGHT / wider * offset).clamp_min_(0) / noise.variance
     return beyond.amax(1, keepdim=True)
 
 
