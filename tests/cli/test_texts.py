@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from tests.clips import ClipMaker
 from tests.conftest import ROOT
 from vrx.cli import app
+from vrx.cli.plain_help import PlainHelp
 
 FROZEN = ROOT / "tests" / "data" / "texts"
 ERRORS = """
@@ -153,6 +155,19 @@ def commands(command: Any, path: str = "vrx") -> Iterator[tuple[str, Any]]:
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
         yield from commands(child, f"{path} {name}")
+
+
+def test_help_names_arguments_as_they_are_typed() -> None:
+    """Without types of Python, such as <list[str]>, and without braces."""
+    assert all(isinstance(command, PlainHelp) for _, command in commands(get_command(app.app)))
+    for words, usage in (
+        ([], "vrx [OPTIONS] COMMAND"),
+        (["compare"], "vrx compare [OPTIONS] A B [REF]"),
+        (["models", "pull"], "vrx models pull [OPTIONS] NAME..."),
+    ):
+        shown = CliRunner().invoke(app.app, [*words, "--help"], prog_name="vrx").output
+        assert f"Usage: {usage}" in shown
+        assert not re.search(r"<\w+", shown)
 
 
 def described(path: str, command: Any) -> str:

@@ -69,8 +69,14 @@ def test_the_decoder_has_as_many_threads_as_are_wanted(clip: ClipMaker) -> None:
 
 
 def test_a_part_beyond_the_end_is_refused(clip: ClipMaker) -> None:
-    with pytest.raises(InputError, match="no frames in the chosen part"):
-        frames_of(clip(frames=3), Span(start=Fraction(5)))
+    path = clip(frames=30)
+    for span in (Span(start=Fraction(5)), Span(start=Fraction(5), end=Fraction(6))):
+        with pytest.raises(InputError, match=r"begins at 0:00:05\.000, and the source ends at 0:00:01\.200") as caught:
+            frames_of(path, span)
+        assert caught.value.hint == "Choose an earlier start"
+    with pytest.raises(InputError, match=r"no frames in the chosen part") as caught:  # it is between two of them
+        frames_of(path, Span(start=Fraction(101, 1000), end=Fraction(102, 1000)))
+    assert caught.value.hint == "Choose a longer part"
 
 
 def test_a_source_that_ends_early_is_said(clip: ClipMaker, tmp_path: Path) -> None:

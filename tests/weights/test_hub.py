@@ -180,6 +180,7 @@ def test_no_network_is_said_within_seconds(command: Pull, tmp_path: Path, monkey
     done = command("models", "pull", "mine", HF_HUB_OFFLINE="1")
     assert done.returncode == 4
     assert "HF_HUB_OFFLINE is set" in message(done)
+    assert "or add the file yourself: vrx models import mine x.bin" in message(done)
 
 
 def test_a_query_may_take_a_slow_answer_and_no_more_than_people_wait() -> None:

@@ -30,6 +30,7 @@ from vrx.cli import (
 from vrx.cli.completion import use_own_scripts
 from vrx.cli.defaults import ConfiguredCommand
 from vrx.cli.options import FLAG
+from vrx.cli.plain_help import Command
 from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
@@ -119,20 +120,27 @@ app.command(
     epilog=end_of_help("vrx inpaint in.mp4 --mask logo.png", "cat in.mp4 | vrx inpaint --mask masks/ > out.mkv"),
 )(restore.restoring(restore.inpaint))
 app.add_typer(previews, name="preview")
-app.command("info", epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r --json"))(info.info)
-app.command("scenes", epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(scenes.scenes)
+app.command("info", cls=Command, epilog=end_of_help("vrx info in.mp4", "vrx info videos/ -r --json"))(info.info)
+app.command("scenes", cls=Command, epilog=end_of_help("vrx scenes in.mp4", "vrx scenes in.mp4 --csv > cuts.csv"))(
+    scenes.scenes
+)
 app.command(
     "compare",
+    cls=Command,
     epilog=end_of_help("vrx compare old.mp4 old.x4.mp4 --html page.html", "vrx compare a.mp4 b.mp4 truth.mp4 --json"),
 )(compare.compare)
-app.command("presets", epilog=end_of_help("vrx presets", "vrx presets vhs"))(presets.presets)
-app.command("mask", epilog=end_of_help("vrx mask in.mp4", "vrx mask film.mkv --find dust,scratches -o dust.mkv"))(
-    mask.mask
-)
+app.command("presets", cls=Command, epilog=end_of_help("vrx presets", "vrx presets vhs"))(presets.presets)
+app.command(
+    "mask", cls=Command, epilog=end_of_help("vrx mask in.mp4", "vrx mask film.mkv --find dust,scratches -o dust.mkv")
+)(mask.mask)
 app.add_typer(models.app, name="models")
-app.command("manual", hidden=True, epilog=end_of_help("vrx manual > vrx.1", "vrx manual | man -l -"))(manual.main)
-app.command("bench", epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(bench.bench)
-app.command("doctor", epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)
+app.command("manual", cls=Command, hidden=True, epilog=end_of_help("vrx manual > vrx.1", "vrx manual | man -l -"))(
+    manual.main
+)
+app.command("bench", cls=Command, epilog=end_of_help("vrx bench", "vrx bench --model infvsr --random-weights"))(
+    bench.bench
+)
+app.command("doctor", cls=Command, epilog=end_of_help("vrx doctor", "vrx doctor --json"))(doctor.doctor)
 
 
 def main() -> None:

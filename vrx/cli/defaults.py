@@ -9,11 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import typer
-import typer.core
-
 from vrx import __version__, api, configuration
 from vrx.cli import transcript
+from vrx.cli.plain_help import Command
 from vrx.configuration import PRESET, Configuration, Options, Setting
 from vrx.errors import UsageError
 from vrx.files import path_exists
@@ -46,7 +44,7 @@ def known_options(root: Any) -> Options:
     }
 
 
-class ConfiguredCommand(typer.core.TyperCommand):
+class ConfiguredCommand(Command):
     """A command whose options have defaults in files and in the environment."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

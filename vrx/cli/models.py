@@ -13,6 +13,7 @@ from vrx import api, events
 from vrx.cli import options as o
 from vrx.cli import render
 from vrx.cli.completion import complete_catalogue
+from vrx.cli.plain_help import Command
 from vrx.cli.progress import ProgressOptions, watcher
 from vrx.cli.usage import CommandGroup, end_of_help
 from vrx.errors import ModelError
@@ -44,7 +45,7 @@ Names = Annotated[
 ]
 
 
-@app.command("list", epilog=end_of_help("vrx models list", "vrx models list --json"))
+@app.command("list", cls=Command, epilog=end_of_help("vrx models list", "vrx models list --json"))
 def list_models(json: o.AsJson = False) -> None:
     """List all models: tasks, size, license, whether one fits this device, state."""
     entries = api.list_models().values()
@@ -98,7 +99,7 @@ def emit(entry: Entry) -> None:
     render.emit_json({"type": "model", **render.to_json_value(entry), **state})
 
 
-@app.command("show", epilog=end_of_help("vrx models show embedded", "vrx models show infvsr --json"))
+@app.command("show", cls=Command, epilog=end_of_help("vrx models show embedded", "vrx models show infvsr --json"))
 def show(name: Name, json: o.AsJson = False) -> None:
     """Show one model: what it is, its files, and how to get it."""
     (entry,) = api.get_models([name])
@@ -133,7 +134,7 @@ def show(name: Name, json: o.AsJson = False) -> None:
     render.emit_table(("", ""), rows, title=name)
 
 
-@app.command("pull", epilog=end_of_help("vrx models pull flashvsr", "vrx models pull infvsr --dry-run"))
+@app.command("pull", cls=Command, epilog=end_of_help("vrx models pull flashvsr", "vrx models pull infvsr --dry-run"))
 def pull(
     names: Names,
     everything: Annotated[
@@ -164,7 +165,9 @@ def pull(
             watch(events.Noted(input=name, code="model-ready", text=text, facts={"files": count}))
 
 
-@app.command("import", epilog=end_of_help("vrx models import infvsr model.pt", "vrx models import infvsr folder/"))
+@app.command(
+    "import", cls=Command, epilog=end_of_help("vrx models import infvsr model.pt", "vrx models import infvsr folder/")
+)
 def import_checkpoint(
     name: Name,
     file: Annotated[
@@ -178,14 +181,14 @@ def import_checkpoint(
     report(("model", "part", "file"), rows, json)
 
 
-@app.command("verify", epilog=end_of_help("vrx models verify infvsr", "vrx models verify infvsr --json"))
+@app.command("verify", cls=Command, epilog=end_of_help("vrx models verify infvsr", "vrx models verify infvsr --json"))
 def verify(names: Names, json: o.AsJson = False) -> None:
     """Verify the hashes of a model's files on this machine."""
     rows = [(name, role, str(path), "good") for name in names for role, path in present(name, api.verify(name))]
     report(("model", "part", "file", "state"), rows, json)
 
 
-@app.command("path", epilog=end_of_help("vrx models path embedded", "vrx models path infvsr --json"))
+@app.command("path", cls=Command, epilog=end_of_help("vrx models path embedded", "vrx models path infvsr --json"))
 def path(name: Name, json: o.AsJson = False) -> None:
     """Show the paths of a model's files."""
     report(("part", "file"), [(role, str(path)) for role, path in present(name, api.part_paths(name))], json)
@@ -198,7 +201,7 @@ def present(name: str, files: dict[str, Path]) -> Iterable[tuple[str, Path]]:
     return files.items()
 
 
-@app.command("rm", epilog=end_of_help("vrx models rm infvsr", "vrx models rm infvsr flashvsr"))
+@app.command("rm", cls=Command, epilog=end_of_help("vrx models rm infvsr", "vrx models rm infvsr flashvsr"))
 def remove(names: Names, json: o.AsJson = False) -> None:
     """Delete a model's downloads. Shared files and files you added stay."""
     done = [(name, api.remove(name)) for name in names]
@@ -223,6 +226,7 @@ def report(header: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> 
 
 @app.command(
     "convert",
+    cls=Command,
     epilog=end_of_help("vrx models convert folder/ mine.safetensors", "vrx upscale in.mp4 --model mine.safetensors"),
 )
 def convert(

@@ -130,7 +130,8 @@ Denoise = Annotated[
         metavar="auto|off|0..1",
         autocompletion=complete_words("auto", "off"),
         help="For noise of sensors and tape, and film grain: how much goes, along the motion, before anything else; "
-        "auto: what is plain, to deblur or enlarge by 2. Blocks and ringing are for --strength.",
+        "auto: noise that is plain to see, where it helps to (deblurring, enlarging by 2). Blocks and ringing are for "
+        "--strength.",
         rich_help_panel=DEGRADATION,
     ),
 ]
@@ -209,9 +210,9 @@ NumberType = Annotated[
     typer.Option(
         "--dtype",
         metavar=choices(Dtype),
-        help="Number type of the networks; auto takes the fastest. int8, fp8: weights in 8 bits, half the memory, a "
-        "small loss; fp8, for GPUs from Ada and Hopper on, multiplies so, too; so does int8 where the embedded model "
-        "upscales on a processor, which auto takes where units for it make that faster.",
+        help="Number type of the networks; auto takes the fastest. int8 and fp8 hold weights in 8 bits: half the "
+        "memory, a small loss. fp8 (GPUs from Ada and Hopper on) also computes in 8 bits, as does int8 on a processor, "
+        "where the embedded model upscales; auto takes that where it is faster.",
         rich_help_panel=MODEL,
     ),
 ]

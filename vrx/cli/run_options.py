@@ -19,7 +19,8 @@ Threads = Annotated[
     typer.Option(
         metavar="N",
         show_default="one a core",
-        help="Processor threads of the networks, the decoder and the encoder, each.",
+        help="Processor threads of the networks, the decoder and the encoder, each; the three work side by side, so "
+        "that a few more may be busy.",
         rich_help_panel=RUN,
     ),
 ]
@@ -75,7 +76,7 @@ Html = Annotated[
         "--html",
         metavar="FILE",
         show_default=False,
-        help="Then write a page that shows the source beside the result: sliders, video, plots, figures, damage.",
+        help="Write a page in the end that shows the source beside the result: sliders, video, plots, figures, damage.",
         rich_help_panel=RUN,
     ),
 ]

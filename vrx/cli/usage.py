@@ -10,6 +10,7 @@ import typer.core
 from typer.exceptions import TyperException
 
 from vrx.cli.defaults import dashed_file, is_dashed_file, locate
+from vrx.cli.plain_help import PlainHelp
 from vrx.errors import UsageError, choice_of, did_you_mean
 
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".png", ".jpg", ".jpeg", ".gif")
@@ -39,7 +40,7 @@ def end_of_help(*examples: str) -> str:
     return f"Examples:\n{shown}\n\n{EXIT_CODES}\n\n{READ_ON}"
 
 
-class CommandGroup(typer.core.TyperGroup):
+class CommandGroup(PlainHelp, typer.core.TyperGroup):
     """A group of commands, in ORDER, that answers a wrong name with the right ones."""
 
     def __init__(self, *arguments: Any, **words: Any) -> None:

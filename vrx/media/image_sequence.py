@@ -19,6 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from vrx.errors import InputError
+from vrx.media.chosen_part import no_frames
 from vrx.media.file_types import PATTERN, SEQUENCE_RATE, sequence_members
 from vrx.media.frame import Kind, Layout, Plane
 from vrx.media.orientation import UPRIGHT, Orientation, read_orientation
@@ -88,7 +89,7 @@ class ImageSequence:
         limits += [] if frames is None else [begin + frames]
         wanted = [(number, path) for number, path in found if begin <= number < min(limits)]
         if not wanted:
-            raise InputError(f"cannot read {pattern}: no frames in the chosen part")
+            raise no_frames(pattern, start, (limits[0] - self.first) * self.tick)
         numbers = [number for number, _ in wanted]
         hint = "Add what is missing, or restore a part without it with --start and --frames"
         check_no_gaps(str(pattern), [begin - 1, *numbers, min(limits)], lambda n: member_name(pattern, n), hint)

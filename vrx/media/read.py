@@ -18,6 +18,7 @@ from vrx.errors import InputError
 from vrx.events import Note, Notify
 from vrx.geometry import Crop
 from vrx.media.alpha import any_transparent_frame, has_separate_alpha, has_transparency
+from vrx.media.chosen_part import no_frames
 from vrx.media.clock_scan import FREE_RUNNING, Timeline, TimestampShifts
 from vrx.media.color import describe_changes, fill_matrix
 from vrx.media.decoder import FrameDecoder
@@ -332,7 +333,7 @@ class Reader:
             count += 1
             yield self._make_frame(picture)
         if count == 0:
-            raise InputError(f"cannot read {self.name}: no frames in the chosen part")
+            raise no_frames(self.name, self._span.start, self.end - self.origin)
         if not self._is_cut:
             self._check_end(self.end)
 
@@ -394,7 +395,6 @@ class Reader:
 
     def _check_end(self, end: Fraction) -> None:
         """Warn of damaged packets and of a source that ends before its header's duration."""
-        if self._decoder.damaged:
-            text = f"{self._decoder.damaged} damaged packets were skipped"
-            self._notes.warn("damaged-packets", text, packets=self._decoder.damaged)
+        if damaged := self._decoder.damaged:
+            self._notes.warn("damaged-packets", f"{damaged} damaged packets were skipped", packets=damaged)
         self._notes.check_length(self.info_on_timeline(), self.origin, end)

@@ -19,7 +19,7 @@ from vrx.weights import sharded, store, transfer
 from vrx.weights.backend import DownloadTask, Progress
 from vrx.weights.catalogue import UNPUBLISHED, Entry, PartFile
 from vrx.weights.concurrency import run_concurrently
-from vrx.weights.http import UnavailableError
+from vrx.weights.http import IMPORT, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -110,25 +110,29 @@ def plan(part: PartFile, cancel: Event | None = None) -> DownloadTask:
 
 def plan_for(entry: Entry, part: PartFile, file: PartFile, cancel: Event) -> DownloadTask:
     """`plan` one file of an entry's part.  Raises ModelError."""
-    with drive_errors(entry, part, part.size):
+    with named_errors(entry, part, part.size):
         return plan(file, cancel)
 
 
 def run_for(entry: Entry, part: PartFile, task: DownloadTask, progress: Progress, cancel: Event) -> Path:
     """Download one file of an entry's part.  Raises ModelError, and Cancelled once `cancel` is set."""
-    with drive_errors(entry, part, task.request.size):
+    with named_errors(entry, part, task.request.size):
         return task.run(progress, cancel)
 
 
 @contextmanager
-def drive_errors(entry: Entry, part: PartFile, size: int | None) -> Iterator[None]:
-    """Where Google Drive does not send a part, tell how to get it with a browser.  Raises ModelError."""
+def named_errors(entry: Entry, part: PartFile, size: int | None) -> Iterator[None]:
+    """Name the model in how to add a part by hand; where Google Drive does not send it, say how to with a browser.
+
+    Raises ModelError.
+    """
     try:
         yield
-    except UnavailableError as error:
-        if not part.drive:
-            raise
-        raise by_hand(entry, part, size, error) from error
+    except ModelError as error:
+        if part.drive and isinstance(error, UnavailableError):
+            raise by_hand(entry, part, size, error) from error
+        error.hint = error.hint.replace(IMPORT, f"vrx models import {entry.name} {PurePosixPath(part.path).name}")
+        raise
 
 
 def by_hand(entry: Entry, part: PartFile, size: int | None, reason: UnavailableError) -> ModelError:

@@ -17,8 +17,9 @@ HEAD_TIMEOUT = (4.0, 8.0, 8.0, 8.0)  # to connect, to read, to write, to get a f
 QUERY_SECONDS = 12.0  # seconds for a query with all its redirects and retries
 MAX_PAGE = 4_000_000  # bytes that are read of a page for people
 READ_SECONDS = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # without a single byte, while a file arrives
-RETRY = "Check the network and run again (downloads resume), or add the file yourself: vrx models import MODEL FILE"
-UNSET = "Unset it to download, or add the file yourself: vrx models import MODEL FILE"
+IMPORT = "vrx models import MODEL FILE"  # names are put in where they are known
+RETRY = f"Check the network and run again (downloads resume), or add the file yourself: {IMPORT}"
+UNSET = f"Unset it to download, or add the file yourself: {IMPORT}"
 
 
 class UnavailableError(ModelError):

@@ -20,6 +20,7 @@ from vrx.errors import ModelError
 from vrx.files import format_bytes
 from vrx.weights import hashes, lock
 from vrx.weights.http import (
+    IMPORT,
     READ_SECONDS,
     UnavailableError,
     describe,
@@ -41,7 +42,7 @@ DIGEST_DIGITS = 12  # hexadecimal digits in a partial file's name that identify 
 FREE_SPACE = "Free some space, or set HF_HOME to a larger disk"
 RETRY = "Check the network and run again: downloads resume"
 SIGN_IN = "Sign in to the network where it asks for that, or run again later"
-ADD_FILE = "Check HF_ENDPOINT, or add the file yourself: vrx models import MODEL FILE"
+ADD_FILE = f"Check HF_ENDPOINT, or add the file yourself: {IMPORT}"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 EXPIRED = {401, 403, 410}
 RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)$")
