@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from tests.conftest import EXAMPLES, ROOT
-from vrx.settings import Environment
+from vrx.environment import Environment
 
 KNOWN = {"FROM", "ARG", "RUN", "COPY", "ENV", "VOLUME", "WORKDIR", "USER", "ENTRYPOINT", "CMD"}
 

@@ -26,7 +26,7 @@ WORDS = {
     ),
     r"torch\.load\b": ("weights/checkpoint.py", "train/"),
     r"os\.environ": (
-        "settings.py",
+        "environment.py",
         "bench/gpu/",  # settings of the processes it starts
         "cluster/join.py",  # what the processes of Ray see
     ),

@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -11,18 +12,11 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from vrx.environment import Environment, keep_compiled, sleep_while_waiting
 from vrx.errors import UsageError
 from vrx.folders import NO_HOME
 from vrx.geometry import Box, Length, TimeRange, parse_box, parse_mask
-from vrx.settings import (
-    Environment,
-    ModelSettings,
-    OutputSettings,
-    SelectionSettings,
-    keep_compiled,
-    parse_time,
-    to_seconds,
-)
+from vrx.settings import ModelSettings, OutputSettings, SelectionSettings, parse_time, to_seconds
 from vrx.weights import hub
 
 
@@ -189,6 +183,27 @@ def test_the_compiler_keeps_its_work_where_it_is_told_to(tmp_path: Path, monkeyp
     (tmp_path / "file").touch()
     assert keep_compiled(tmp_path / "file" / "c") is None
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+def test_waiting_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    sleep_while_waiting()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    sleep_while_waiting()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+
+
+def test_the_command_has_them_sleep_before_torch_is_loaded() -> None:
+    code = (
+        "import os, sys; from vrx.cli import app\n"
+        "app.run_guarded = lambda *_: print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY']) or 0\n"
+        "app.main()"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, env=variables)
+    assert done.stdout.split() == ["False", "PASSIVE"]
 
 
 def test_a_word_that_a_variable_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

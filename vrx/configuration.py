@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from vrx.environment import Environment
 from vrx.errors import UsageError, did_you_mean
 from vrx.files import read_text
-from vrx.settings import Environment
 
 MAX_FILE = 1_000_000  # bytes
 PRESET = "preset-name"  # the option that names a preset

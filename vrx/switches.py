@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from vrx.settings import SWITCH_WORDS, read_word
+from vrx.environment import SWITCH_WORDS, read_word
 
 KERNELS = ("auto", "cudnn", "flash", "efficient", "math", "torch")  # words of `VRX_ATTENTION`
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pipeline.jobs import make_job
 from vrx.cluster.record import FOLDER, BatchRecord
-from vrx.settings import Environment
+from vrx.environment import Environment
 
 
 @pytest.fixture(autouse=True)

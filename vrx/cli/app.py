@@ -35,6 +35,7 @@ from vrx.cli.preview import PreviewGroup
 from vrx.cli.progress import write_event
 from vrx.cli.render import error_line
 from vrx.cli.usage import CommandGroup, end_of_help, from_typer
+from vrx.environment import sleep_while_waiting
 from vrx.errors import Exit, FailedInputsError, StoppedError, UsageError, VrxError, resource_errors
 
 DEBUG = "--debug"
@@ -149,6 +150,7 @@ def main() -> None:
     debug = DEBUG in arguments
     # accepted anywhere: people add it to the end of the line that failed
     arguments = [DEBUG] * debug + [a for a in arguments if a != DEBUG]
+    sleep_while_waiting()
     output.prepare()
     signals.install()
     if debug:

@@ -15,9 +15,9 @@ from rich.console import Console
 from vrx import events
 from vrx.cli import lines, transcript
 from vrx.cli.render import show_error
+from vrx.environment import Environment
 from vrx.errors import VrxError
 from vrx.events import Event, Watcher
-from vrx.settings import Environment
 
 PLAIN_SECONDS = 30.0  # between two lines about one file
 PLAIN_SHARE = 0.05  # of a file between two lines

@@ -13,8 +13,9 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from vrx.environment import Environment
 from vrx.files import replace_file
-from vrx.settings import Environment, Job
+from vrx.settings import Job
 
 FOLDER = "clusters"
 

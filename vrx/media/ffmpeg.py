@@ -22,8 +22,8 @@ from weakref import WeakSet
 
 import imageio_ffmpeg
 
+from vrx.environment import Environment
 from vrx.errors import OutputError
-from vrx.settings import Environment
 from vrx.temporary import spare_folder
 
 logger = logging.getLogger(__name__)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vrx.environment import Environment
 from vrx.errors import ModelError, OutputError
 from vrx.files import path_exists
 from vrx.models.components import combine
 from vrx.models.loader import detect_family, identify_part, read_folder
 from vrx.models.registry import FAMILIES
-from vrx.settings import Environment
 from vrx.weights import checkpoint, sharded, store
 from vrx.weights.catalogue import Entry
 from vrx.weights.hashes import SAFE

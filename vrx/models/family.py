@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vrx.environment import Environment, keep_compiled
 from vrx.errors import ModelError, choice_of
 from vrx.models.base import ChunkSchedule, Restorer
 from vrx.models.components import TRANSFORMER, Component, Components, Network, align_weights
@@ -24,7 +25,7 @@ from vrx.models.offload import offload
 from vrx.models.tiling import Tiling
 from vrx.networks.quantized import WeightFormat
 from vrx.networks.wan.transformer import WanConfig
-from vrx.settings import Compile, Environment, ModelSettings, RestoreSettings, keep_compiled
+from vrx.settings import Compile, ModelSettings, RestoreSettings
 from vrx.weights.catalogue import Entry
 
 CHECKED = ("cpu", "cuda")  # devices on which values are looked at; in float16 finite ones may have become infinite

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.environment import Environment
 from vrx.errors import UsageError
 from vrx.models import autoencoders, prompts
 from vrx.models.autoencoders import (
@@ -36,7 +37,7 @@ from vrx.models.tiling import SPATIAL, Tiling
 from vrx.networks.leanvae import LeanAutoencoder
 from vrx.networks.umt5 import Umt5Encoder
 from vrx.networks.wan.transformer import WanTransformer
-from vrx.settings import Environment, RestoreSettings, Task
+from vrx.settings import RestoreSettings, Task
 
 RULE = OneStep(timestep=522, shift=8.0, window=18, pad=True)  # 21 latent frames with the chunk's own
 GRAY = 0.5  # the value of missing pixels

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vrx.environment import Environment
 from vrx.models.base import AnyStage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.components import Component, Components, align_weights, config_errors
 from vrx.models.family import BuildRequest, Capabilities, Family
@@ -31,7 +32,7 @@ from vrx.networks.diffvsr.schedule import PUBLISHED, Schedule
 from vrx.networks.diffvsr.text import ROOT, TextEncoder
 from vrx.networks.diffvsr.unet import ControlNet, Unet
 from vrx.networks.diffvsr.warp import warp
-from vrx.settings import Environment, RestoreSettings
+from vrx.settings import RestoreSettings
 from vrx.weights import prompts
 
 NAME = "stream-diffvsr"

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vrx.environment import Environment
 from vrx.errors import UsageError
 from vrx.media.earlier_results import results_among_masks
 from vrx.media.file_types import PATTERN, is_media, is_pattern, is_still, pattern_of, sequence_members
 from vrx.media.masks import pictures_in
 from vrx.pipeline.paths import Destination
-from vrx.settings import Environment, Job
+from vrx.settings import Job
 
 Identity = tuple[object, ...]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 import vrx
+from vrx.environment import Environment
 from vrx.errors import ModelError, VrxError
 from vrx.files import format_bytes
 from vrx.media import encoders, ffmpeg
@@ -27,7 +28,6 @@ from vrx.pipeline.devices import (
     pick_dtype,
     torch_fault,
 )
-from vrx.settings import Environment
 from vrx.weights import catalogue, hashes, hub
 from vrx.weights.catalogue import Entry
 

@@ -6,6 +6,7 @@ import logging
 import traceback
 from dataclasses import replace
 
+from vrx.environment import Environment
 from vrx.errors import OverflowedError, VrxError, exhausted, out_of_memory
 from vrx.events import Note
 from vrx.models.base import ChunkSchedule, Restorer, SceneStart
@@ -16,7 +17,6 @@ from vrx.pipeline.executor import Save, StreamState
 from vrx.pipeline.needs import advice
 from vrx.pipeline.session import Session
 from vrx.pipeline.ways import Way, memory_steps
-from vrx.settings import Environment
 
 logger = logging.getLogger(__name__)
 BEFORE_ALL = StreamState(SceneStart(-1, (0, 0), (0, 0)), 0, 0)

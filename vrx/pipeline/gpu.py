@@ -10,10 +10,10 @@ from functools import cache
 import torch
 from torch.nn.attention import SDPBackend
 
+from vrx.environment import configures_allocator
 from vrx.networks.dense_attention import BACKENDS, prefer
 from vrx.networks.fusion import report_failure
 from vrx.pipeline.devices import capability, device_fault
-from vrx.settings import configures_allocator
 from vrx.switches import Switches
 
 logger = logging.getLogger(__name__)

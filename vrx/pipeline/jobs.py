@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from vrx import events
 from vrx.batches import BatchSettings
+from vrx.environment import Environment
 from vrx.errors import Exit, MemoryExhaustedError, StoppedError, VrxError, resource_errors
 from vrx.events import Watcher
 from vrx.pipeline import on_done
@@ -20,7 +21,7 @@ from vrx.pipeline.preview.run import PreviewResult
 from vrx.pipeline.run import RestoreResult, run
 from vrx.pipeline.session import Conduct, Session
 from vrx.pipeline.trace import Trace
-from vrx.settings import Environment, Job
+from vrx.settings import Job
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")

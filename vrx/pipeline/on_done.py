@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from vrx import events
+from vrx.environment import environment_with
 from vrx.errors import VrxError
 from vrx.events import Note, Watcher
-from vrx.settings import Job, environment_with
+from vrx.settings import Job
 
 MAX_LINES, MAX_BYTES = 20, 8000  # of what a command writes that are shown: the last ones
 STANDARD = "-"

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vrx.environment import Environment
 from vrx.media.frame import Plane
-from vrx.settings import Environment
 
 ALIGNMENT = 16  # bytes: every array begins at a multiple of it
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from vrx.environment import Environment
 from vrx.models.registry import FAMILIES
 from vrx.pipeline import memory
 from vrx.pipeline.cost import INT8_GAIN, REACHED, matrix_rate, operations
 from vrx.pipeline.existing import Action, plan_action
 from vrx.pipeline.needs import enlarged_size, least_memory, memory_note, planned_memory
 from vrx.pipeline.session import Session
-from vrx.settings import Environment, ModelSettings, Task
+from vrx.settings import ModelSettings, Task
 from vrx.weights import http, store
 from vrx.weights.catalogue import EMBEDDED, Entry
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from vrx.environment import Environment
 from vrx.events import Note
 from vrx.models.base import Restorer
 from vrx.models.components import Components
@@ -26,7 +27,7 @@ from vrx.pipeline.fitting import (
 from vrx.pipeline.gpu import prepare
 from vrx.pipeline.select_model import AUTO, DeviceInfo, select_model
 from vrx.pipeline.ways import Way
-from vrx.settings import Environment, ModelSettings, RestoreSettings
+from vrx.settings import ModelSettings, RestoreSettings
 from vrx.weights import catalogue, http, store
 from vrx.weights.catalogue import EMBEDDED, Entry
 from vrx.weights.download import Downloader

@@ -26,13 +26,14 @@ import torch
 
 from vrx import events
 from vrx.batches import BatchSettings
+from vrx.environment import environment_with, set_environment
 from vrx.errors import DeviceError, StoppedError, VrxError
 from vrx.events import Note, Watcher
 from vrx.files import format_bytes
 from vrx.pipeline.jobs import JobResult, JobRunner, exit_code_of
 from vrx.pipeline.memory import BASE_MEMORY, unswapped_memory
 from vrx.pipeline.pool import ModelPool
-from vrx.settings import Job, environment_with, set_environment
+from vrx.settings import Job
 
 LOOK_AGAIN = 2.0  # seconds after which waiting jobs look for memory again
 STOP_SECONDS = 8.0  # that workers have to stop; each waits at most 3 s for a step under way

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from vrx.environment import Environment
 from vrx.errors import ModelError
 from vrx.files import read_text
-from vrx.settings import Environment
 from vrx.weights import sharded
 from vrx.weights.families import Families, missing_roles
 from vrx.weights.origin import is_private

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from threading import Event
 from time import monotonic
 
+from vrx.environment import Environment
 from vrx.errors import ModelError
 from vrx.events import Fetching, Note, Noted, Notify, Watcher
 from vrx.files import format_bytes
-from vrx.settings import Environment
 from vrx.weights import sharded, store, transfer
 from vrx.weights.backend import DownloadTask, Progress
 from vrx.weights.catalogue import UNPUBLISHED, Entry, PartFile

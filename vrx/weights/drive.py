@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 from urllib.parse import urlencode
 
+from vrx.environment import Environment
 from vrx.errors import ModelError
-from vrx.settings import Environment
 from vrx.weights import transfer
 from vrx.weights.backend import DownloadTask
 from vrx.weights.catalogue import DRIVE, PartFile

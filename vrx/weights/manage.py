@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vrx.environment import Environment
 from vrx.errors import ModelError, did_you_mean
 from vrx.events import Watcher
-from vrx.settings import Environment
 from vrx.weights import checkpoint, removal, store
 from vrx.weights.catalogue import UNPUBLISHED, Entry, PartFile
 from vrx.weights.download import Downloader, with_sizes

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vrx.environment import Environment
 from vrx.errors import ModelError
-from vrx.settings import Environment
 from vrx.weights import transfer
 from vrx.weights.backend import DownloadTask
 from vrx.weights.catalogue import PartFile

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vrx.environment import Environment
 from vrx.errors import ModelError
 from vrx.models.components import SENTENCEPIECE, TOKENIZER, Component, Components
 from vrx.models.family import BuildRequest, Capabilities, Family
@@ -30,7 +31,7 @@ from vrx.networks.satbvr.sampler import GUIDANCE, Prompts, Sampler
 from vrx.networks.satbvr.solver import MOST_STEPS, Schedule
 from vrx.networks.satbvr.transformer import Denoiser
 from vrx.networks.umt5 import Umt5Encoder
-from vrx.settings import Environment, RestoreSettings
+from vrx.settings import RestoreSettings
 from vrx.weights import checkpoint
 
 NAME = "satb-vr"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vrx.environment import Environment
 from vrx.errors import ModelError
 from vrx.files import format_bytes
 from vrx.models import measures
 from vrx.models.measures import MEASURES, Measure
-from vrx.settings import Environment
 from vrx.weights import store
 from vrx.weights.catalogue import Entry
 
