@@ -117,6 +117,23 @@ def test_noise_is_found_and_removed(picture: Tensor, shipped: EmbeddedNetworks) 
     assert "noise" in enlarged(plain, shipped, strength=None, chunk=4)[1][0]
 
 
+def test_black_and_white_stays_that_and_faint_colors_stay(picture: Tensor, shipped: EmbeddedNetworks) -> None:
+    low = F.interpolate(moving(picture, 2), size=(24, 24), mode="area").mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    low = low + 0.1 * torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(3))
+    found, _ = enlarged(low, shipped)
+    assert float((found.amax(1) - found.amin(1)).max()) < 1e-6
+    colored = low.clone()
+    colored[0, 0, 3, 4] += 0.6 / 255
+    frames = bicubic(colored, 2)
+    before = frames.clone()
+    upscale.keep_gray(frames, colored)
+    assert torch.equal(frames[0], before[0])
+    colored[0, 0, 3, 4] -= 0.2 / 255
+    frames[0, 0] += 0.1
+    upscale.keep_gray(frames, colored)
+    torch.testing.assert_close(frames[0, 0], frames[0, 2], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 2), (13, 17)])
 def test_every_size_works_and_chunks_do_not_matter(scale: int, size: tuple[int, int]) -> None:

@@ -32,6 +32,7 @@ COMPRESSION_LIMITS = (0.1, 0.3)  # the same for compression
 TRIED = 512  # pixels a side, from the middle, on which a deblurring is tried first
 LEAST_SIDE = 64  # pixels; smaller pictures show too little to find a blur in
 AGREEMENT = 0.25  # of the logarithm of the width, up to which the readers of clean pictures are believed
+UNCHANGED, DENOISED = "left as it is", "its noise is taken out, nothing is sharpened"
 FULL = 0.95  # of the change, from which on there is no need to say that it is not all
 
 
@@ -96,10 +97,13 @@ class Planner:
         self._sharpness, self._diagnosis, self._guard = sharpness, diagnosis, guard
         self._sigma, self._strength = sigma, strength
 
-    def plan(self, examined: Examination, frames: Tensor, scene: int) -> tuple[Plan, tuple[Note, ...]]:
+    def plan(
+        self, examined: Examination, frames: Tensor, scene: int, otherwise: str = UNCHANGED
+    ) -> tuple[Plan, tuple[Note, ...]]:
         """What is done to a scene, counted from 0, and what the user should know.
 
         It begins with frames [T, 3, H, W].  A given width is believed, the kind of blur is found all the same.
+        `otherwise`: what is said of a scene that is not sharpened.
         """
         seen = self.evidence(examined.symptoms, frames)
         found, plan = self.draft(seen)
@@ -110,7 +114,7 @@ class Planner:
             measures = measure(self.tried(found, plan, seen, frames))
             strength, network = (float(x) for x in self._guard(measures[None].to(self._guard.middle)))
             plan = replace(plan, strength=strength, network=strength and plan.network * network)
-        return plan, note_of(examined.damage, found, plan, scene + 1)
+        return plan, note_of(examined.damage, found, plan, scene + 1, otherwise)
 
     def evidence(self, symptoms: Tensor, frames: Tensor) -> Evidence:
         """What frames [T, 3, H, W] with these symptoms [SYMPTOMS] show."""
@@ -158,11 +162,11 @@ def network_share(found: Diagnosis, recipe: Recipe) -> float:
     return sure * fade(found.noise, *NOISE_LIMITS) * fade(found.compression, *COMPRESSION_LIMITS)
 
 
-def note_of(damage: SceneDamage, found: Diagnosis, plan: Plan, scene: int) -> tuple[Note, ...]:
+def note_of(damage: SceneDamage, found: Diagnosis, plan: Plan, scene: int, otherwise: str) -> tuple[Note, ...]:
     """The damage of a scene, counted from 1, its blur as diagnosed, and what the guard decided."""
     done = f", {KINDS[NONE]}" if found.kind == NONE else ""
     if not plan.strength:
-        done += "; left as it is"
+        done += f"; {otherwise}"
     elif plan.strength < FULL:
         done += f"; {plan.strength:.0%} of the sharpening, more might do harm"
     width = found.width if found.kind or plan.strength else 0.0

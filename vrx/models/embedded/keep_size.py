@@ -12,7 +12,7 @@ from torch import Tensor
 from vrx.events import Note
 from vrx.models.base import CacheUsage, DeviceChunk, RestoredChunk, SceneStart, Stage, StatelessStage
 from vrx.models.embedded.damage import WINDOW, DamageReader, SceneDamage
-from vrx.models.embedded.deblur import Plan, Planner
+from vrx.models.embedded.deblur import DENOISED, UNCHANGED, Plan, Planner
 from vrx.models.embedded.denoise import LEAD_FRAMES, Denoiser, follow
 from vrx.models.embedded.later import frames_ahead
 from vrx.models.embedded.tiles import LARGE, SIDE, in_tiles, is_large, middle
@@ -169,7 +169,8 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
                 height, width = frames.shape[-2:]
                 seen = examined_part(blurred[changed:, :, :height, :width][:WINDOW])
                 examined = replace(self._reader.read(seen), damage=damage)
-            plan, notes = self._planner.plan(examined, seen, state.scene.number)
+            otherwise = UNCHANGED if past is None else DENOISED
+            plan, notes = self._planner.plan(examined, seen, state.scene.number, otherwise)
         encoded = self.estimate(blurred, plan)
         unchanged = encoded.unchanged and past is None
         encoded = replace(encoded, refresh=chunk.refresh, notes=notes, unchanged=unchanged)

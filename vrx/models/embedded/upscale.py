@@ -24,11 +24,13 @@ from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import to_pixels
 from vrx.networks.embedded.recurrent import MOST_POSITIONS, PIXELS, Neighbors, PreviousFrame
 from vrx.networks.embedded.sharpening import sharpen
+from vrx.networks.embedded.symptoms import gray
 from vrx.networks.embedded.temporal import Average
 from vrx.networks.overflow import clamp_to_unit
 
 NOISE_LEFT = (0.5, 1.0, 1.0)  # shares of noise, compression and softness that denoising leaves
 LEAST_KNOWN = 0.05  # below it, an estimate does not determine the kind of damage
+LEAST_COLOR = 0.5 / 255  # between the colors of a pixel, from which on a picture is not gray
 SURE = 0.6  # compression that is read where pictures are hardly shrunk, from which on it is taken as it is
 
 
@@ -301,6 +303,7 @@ class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
             for top in range(0, count, rows):
                 last = min(top + rows, count)
                 frames[..., top * side : last * side, :] = self.add(pictures, residuals, top, last)
+        keep_gray(frames, pictures)
         notes, state = keep_agreeing(frames, pictures, self._scale, chunk.tolerance, state)
         frames = sharpen(frames, self._scale) if self._sharp else frames
         height, width = state.scene.target
@@ -326,6 +329,13 @@ class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
             return to_pixels(clamp_to_unit(bicubic_grid(around, scale)[..., own, :].add_(residual)))
         base = bicubic(around, scale)[..., own.start * scale : own.stop * scale, :]
         return clamp_to_unit(base.add_(to_pixels(residual)))
+
+
+def keep_gray(frames: Tensor, pictures: Tensor) -> None:
+    """Take the colors out of enlarged frames, in place, whose pictures have none: black and white film stays that."""
+    for frame, picture in zip(frames.split(1), pictures.split(1), strict=True):
+        if float((picture.amax(1) - picture.amin(1)).max()) < LEAST_COLOR:
+            frame.copy_(gray(frame).expand_as(frame))
 
 
 def is_on_source_grid(scale: int) -> bool:
