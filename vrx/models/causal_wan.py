@@ -12,7 +12,7 @@ from vrx.models.autoencoders import AutoencoderStage, AutoencoderState, Streamin
 from vrx.models.base import CacheUsage, ChunkSchedule, DeviceChunk, RestoredChunk, SceneStart, Stage
 from vrx.models.layouts import round_up, to_frames
 from vrx.models.tiling import SPATIAL
-from vrx.networks.cache import KVCache
+from vrx.networks.cache import Rolling
 from vrx.networks.wan.schedule import clean_latent, nearest_sigma
 from vrx.networks.wan.transformer import Conditions, WanTransformer
 
@@ -57,7 +57,7 @@ class GenerateState:
     """A scene's cache, and the conditions with the rows they were made of."""
 
     scene: SceneStart
-    cache: KVCache
+    cache: Rolling
     context: Tensor | None = None
     conditions: Conditions | None = None
 

@@ -23,7 +23,7 @@ from vrx.models.footprint import Footprint, Linear
 from vrx.models.layouts import pad_to_multiple, round_up, to_frames, to_video
 from vrx.models.prompts import load_rows
 from vrx.models.tiling import SPATIAL
-from vrx.networks.cache import KVCache
+from vrx.networks.cache import Rolling
 from vrx.networks.causal_conv import ConvCache
 from vrx.networks.color_transfer import adain, match_colors
 from vrx.networks.flashvsr.projection import LqProjection
@@ -141,7 +141,7 @@ class GenerateState:
 
     scene: SceneStart
     network: FlashTransformer
-    cache: KVCache
+    cache: Rolling
     steps: int = 0
     noise: Tensor | None = None
 

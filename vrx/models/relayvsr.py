@@ -26,7 +26,7 @@ from vrx.models.room import Room, load_with_room
 from vrx.models.saved import pack, unpack
 from vrx.models.tiling import Tiles, Tiling
 from vrx.models.token_tiles import PATCH, PIXELS, Cut, Grid, in_tiles, tile_sizes
-from vrx.networks.cache import KVCache
+from vrx.networks.cache import Rolling
 from vrx.networks.grouped_attention import FrameMemory
 from vrx.networks.relayvsr.key_frames import KeyFrameTransformer
 from vrx.networks.relayvsr.small_transformer import SCALE, SmallTransformer
@@ -85,7 +85,7 @@ class GenerateState:
     scene: SceneStart
     tiles: Tiles | None
     generator: torch.Generator
-    rings: list[KVCache]
+    rings: list[Rolling]
     count: int = 0
 
 
@@ -125,7 +125,7 @@ class Generate(Stage[DeviceChunk, KeyedChunk, GenerateState]):
 
         return in_tiles(grid_of(state.scene), state.tiles, PATCH, run)
 
-    def _rest(self, ring: KVCache, tiles: Tiles | None) -> KVCache:
+    def _rest(self, ring: Rolling, tiles: Tiles | None) -> Rolling:
         """A ring until its next turn: those of several tiles wait on the host where the device is short of memory."""
         return ring if tiles is None or self._tiling.has_room(self._device) else ring.to(torch.device("cpu"))
 

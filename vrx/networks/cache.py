@@ -1,4 +1,4 @@
-"""Caches of causal networks: a rolling KV cache, and features of the previous frame.
+"""Caches of causal networks: rolling KV caches, and features of the previous frame.
 
 Knows positions and slots; does not know what a token is, who attends, or what a chunk of video is.
 """
@@ -9,6 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+SHORT = (
+    3  # chunks of a window, up to which it is copied beside every new one rather than kept in a ring with room for it
+)
 
 
 @dataclass
@@ -91,8 +95,7 @@ class KVCache:
 
         For windows of whole chunks, written a chunk at a time.
         """
-        if self.window % self.chunk:
-            raise ValueError(f"window of {self.window} tokens is not a multiple of the chunk of {self.chunk}")
+        require_whole_chunks(self.window, self.chunk)
         capacity = self.slots // self.chunk
         now = self.end // self.chunk
         filled = min(now + 1, capacity)
@@ -112,20 +115,140 @@ class KVCache:
         return self if keys is self.keys else replace(self, keys=keys, values=values)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All there is to save, by name; slots never written are zeroed so that files are equal."""
-        filled = self.sink_tokens + min(self.end, self.slots)
-        keys, values = self.keys.clone(), self.values.clone()
-        keys[:, :, :, filled:] = 0
-        values[:, :, :, filled:] = 0
-        return {"keys": keys, "values": values, "end": torch.tensor(self.end)}
+        """All there is to save, by name."""
+        return filled_slots(self.keys, self.values, self.sink_tokens + min(self.end, self.slots), self.end)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave; the shapes must agree."""
-        if tensors["keys"].shape != self.keys.shape:
-            raise ValueError(f"saved cache is {tuple(tensors['keys'].shape)}, this one {tuple(self.keys.shape)}")
-        self.keys.copy_(tensors["keys"])
-        self.values.copy_(tensors["values"])
-        self.end = int(tensors["end"])
+        self.end = take_back(self.keys, self.values, tensors)
+
+
+@dataclass
+class WindowCache:
+    """Keys and values of exactly the window, for every layer: without the room for a chunk that every ring has.
+
+    `states`: [2, layers, B, heads, window, D], keys and values in a ring; `desk`, [2, B, heads, window + chunk, D], is
+    where a layer's window and its new tokens lie side by side, the same memory for all layers.
+    Of a window as long as the chunk that is half of a `KVCache`, for a copy of the window in every layer.  A write
+    takes the place of what no later one sees: a chunk that failed half-way cannot be run again.
+    """
+
+    states: Tensor
+    desk: Tensor
+    end: int = 0
+
+    @classmethod
+    def allocate(cls, shape: tuple[int, int, int, int], window: int, chunk: int, like: Tensor) -> WindowCache:
+        """An empty cache; see `KVCache.allocate`."""
+        layers, batch, heads, width = shape
+        states = like.new_empty(2, layers, batch, heads, window, width)
+        return cls(states, like.new_empty(2, batch, heads, window + chunk, width))
+
+    @property
+    def keys(self) -> Tensor:
+        """[layers, B, heads, window, D]."""
+        return self.states[0]
+
+    @property
+    def values(self) -> Tensor:
+        """[layers, B, heads, window, D]."""
+        return self.states[1]
+
+    @property
+    def window(self) -> int:
+        """Tokens before a write that it sees."""
+        return self.states.shape[4]
+
+    @property
+    def chunk(self) -> int:
+        """The usual size of a write."""
+        return self.desk.shape[3] - self.window
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.states.nbytes + self.desk.nbytes
+
+    @property
+    def full(self) -> bool:
+        """See `KVCache`."""
+        return self.end >= self.window
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new tokens [B, heads, count, D]; return all they may attend to, in slot order, the new ones last.
+
+        Views, which the next write of any layer changes.
+        """
+        count, before = keys.shape[2], min(self.end, self.window)
+        if count > (self.desk.shape[3] if self.end == 0 else self.chunk):
+            raise ValueError(f"a write takes {self.chunk} tokens, the first {self.desk.shape[3]}; got {count}")
+        store, seen = self.states[:, layer], self.desk[:, :, :, : before + count]
+        if before:
+            seen[:, :, :, :before] = store[:, :, :, :before]
+        seen[0, :, :, before:], seen[1, :, :, before:] = keys, values
+        fresh = min(count, self.window)  # of the new tokens, those that a later write may see
+        new, start = seen[:, :, :, before + count - fresh :], (self.end + count - fresh) % max(1, self.window)
+        straight = min(fresh, self.window - start)  # up to the end of the ring
+        store[:, :, :, start : start + straight] = new[:, :, :, :straight]
+        if straight < fresh:
+            store[:, :, :, : fresh - straight] = new[:, :, :, straight:]
+        return seen[0], seen[1]
+
+    def ages(self) -> list[int]:
+        """See `KVCache`."""
+        require_whole_chunks(self.window, self.chunk)
+        now, capacity = self.end // self.chunk, self.window // self.chunk
+        return [(now - 1 - slot) % capacity + 1 for slot in range(min(now, capacity))] + [0]
+
+    def advance(self, count: int) -> None:
+        """Commit `count` tokens: once a chunk, after the last layer."""
+        self.end += count
+
+    def to(self, device: torch.device) -> WindowCache:
+        """The same on a device; itself where it is there already."""
+        states = self.states.to(device)
+        return self if states is self.states else WindowCache(states, self.desk.to(device), self.end)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to save, by name."""
+        return filled_slots(self.keys, self.values, min(self.end, self.window), self.end)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave; the shapes must agree."""
+        self.end = take_back(self.keys, self.values, tensors)
+
+
+def require_whole_chunks(window: int, chunk: int) -> None:
+    """Raises ValueError for a window of something else."""
+    if window % chunk:
+        raise ValueError(f"window of {window} tokens is not a multiple of the chunk of {chunk}")
+
+
+def filled_slots(keys: Tensor, values: Tensor, filled: int, end: int) -> dict[str, Tensor]:
+    """A cache to save, by name; slots never written are zeroed so that files are equal."""
+    keys, values = keys.clone(), values.clone()
+    keys[:, :, :, filled:] = 0
+    values[:, :, :, filled:] = 0
+    return {"keys": keys, "values": values, "end": torch.tensor(end)}
+
+
+def take_back(keys: Tensor, values: Tensor, tensors: dict[str, Tensor]) -> int:
+    """Fill a cache with what `filled_slots` gave, and return its end."""
+    if tensors["keys"].shape != keys.shape:
+        raise ValueError(f"saved cache is {tuple(tensors['keys'].shape)}, this one {tuple(keys.shape)}")
+    keys.copy_(tensors["keys"])
+    values.copy_(tensors["values"])
+    return int(tensors["end"])
+
+
+Rolling = KVCache | WindowCache
+
+
+def allocate_rolling(shape: tuple[int, int, int, int], window: int, chunk: int, like: Tensor) -> Rolling:
+    """An empty cache that takes little memory for a short window, and copies nothing of a long one."""
+    if window <= SHORT * chunk:
+        return WindowCache.allocate(shape, window, chunk, like)
+    return KVCache.allocate(shape, window, chunk, 0, like)
 
 
 @dataclass

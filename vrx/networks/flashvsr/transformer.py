@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrx.networks.cache import KVCache
+from vrx.networks.cache import Rolling, allocate_rolling
 from vrx.networks.flashvsr import attention as sparse
 from vrx.networks.wan.rope import rope
 from vrx.networks.wan.transformer import Conditions, WanTransformer
@@ -42,20 +42,20 @@ class FlashTransformer:
     def __init__(self, network: WanTransformer, options: SparseOptions) -> None:
         self.network, self.options = network, options
 
-    def allocate(self, height: int, width: int) -> KVCache:
+    def allocate(self, height: int, width: int) -> Rolling:
         """An empty cache for latents of height x width; it holds windows, a frame pair at a time."""
         config = self.network.config
         pair = sparse.WINDOW[0] * (height // config.patch_size[1]) * (width // config.patch_size[2])
         pairs = max(FIRST_PAIRS - 1, self.options.pairs)
         shape = (config.num_layers, 1, config.num_heads, config.head_dim)
-        return KVCache.allocate(shape, pairs * pair, pair, 0, self.network.patch_embedding.weight)
+        return allocate_rolling(shape, pairs * pair, pair, self.network.patch_embedding.weight)
 
     def step(
         self,
         noise: Tensor,
         features: list[Tensor],
         conditions: Conditions,
-        cache: KVCache,
+        cache: Rolling,
         observe: Observe | None = None,
     ) -> Tensor:
         """The next latents of a scene: noise [1, C, F, H, W] to the network's prediction, float32.
@@ -81,7 +81,7 @@ class FlashTransformer:
         return prediction
 
 
-def order_by_age(cache: KVCache, pairs: int, windows: int) -> Tensor:
+def order_by_age(cache: Rolling, pairs: int, windows: int) -> Tensor:
     """Key windows in the order of time, as places in the ring."""
     if pairs > 1:
         return torch.arange(pairs * windows)  # a scene's first step

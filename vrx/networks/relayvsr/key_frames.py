@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrx.networks.cache import KVCache
+from vrx.networks.cache import Rolling
 from vrx.networks.norms import ChannelRMSNorm
 from vrx.networks.published import Given, Shapes, check_required
 from vrx.networks.wan.guided import COLORS, FOLD, GuidedConfig, GuidedTransformer, guided_sizes
@@ -108,12 +108,12 @@ class KeyFrameTransformer(GuidedTransformer):
         """Tokens [1, N, D] of an enlarged frame [1, 3, H, W] in -1..1."""
         return self.lq_proj(frame.to(self.patch_embedding.weight.dtype)).float()
 
-    def allocate_ring(self, rows: int, columns: int) -> KVCache:
+    def allocate_ring(self, rows: int, columns: int) -> Rolling:
         """An empty memory of key frames, for so many tokens."""
         _, height, width = self.config.patch_size
         return self.allocate(rows * height, columns * width, self.config.context_frames - 1, 1)
 
-    def predict(self, noise: Tensor, frame: Tensor, conditions: Conditions, cache: KVCache) -> Tensor:
+    def predict(self, noise: Tensor, frame: Tensor, conditions: Conditions, cache: Rolling) -> Tensor:
         """What is to be taken off the noise [1, C, 1, h, w] of the next key frame, float32; the cache moves on.
 
         `frame`: it, enlarged, [1, 3, 16 h, 16 w] in -1..1.

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks import dense_attention
-from vrx.networks.cache import KVCache
+from vrx.networks.cache import Rolling, allocate_rolling
 from vrx.networks.fusion import Compiled
 from vrx.networks.norms import RMSNorm
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
@@ -377,15 +377,15 @@ class WanTransformer(PublishedNetwork):
 
         return self.run(latent, conditions, freqs, attend)
 
-    def allocate(self, height: int, width: int, window: int, chunk: int, batch: int = 1) -> KVCache:
+    def allocate(self, height: int, width: int, window: int, chunk: int, batch: int = 1) -> Rolling:
         """An empty cache for latents of height x width; window and chunk in latent frames."""
         config = self.config
         tokens = (height // config.patch_size[1]) * (width // config.patch_size[2])
         shape = (config.num_layers, batch, config.num_heads, config.head_dim)
         like = self.patch_embedding.weight
-        return KVCache.allocate(shape, window * tokens, chunk * tokens, 0, like)
+        return allocate_rolling(shape, window * tokens, chunk * tokens, like)
 
-    def step(self, latent: Tensor, conditions: Conditions, cache: KVCache) -> Tensor:
+    def step(self, latent: Tensor, conditions: Conditions, cache: Rolling) -> Tensor:
         """One block of latent frames [B, C, F, H, W] after what the cache holds; the cache moves on."""
         grid = self.grid(latent)
         first = cache.end // (grid[1] * grid[2])
