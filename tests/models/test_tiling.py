@@ -39,12 +39,6 @@ def test_wishes_come_before_memory() -> None:
 @pytest.mark.parametrize(
     ("name", "decoder", "size", "measured"),
     [
-        ("infvsr", "auto", (832, 480), 12.0),
-        ("infvsr", "auto", (1280, 720), 21.1),
-        ("infvsr", "tiny", (1280, 720), 15.1),
-        ("flashvsr", "auto", (832, 480), 9.2),
-        ("flashvsr", "auto", (1280, 720), 15.4),
-        ("flashvsr", "auto", (1920, 1080), 30.0),
         ("instantvir-inpaint-lean", "auto", (832, 480), 10.5),
         ("embedded", "auto", (1280, 720), 0.33),
         ("embedded", "auto", (1920, 1080), 0.62),  # larger results look less far ahead and take less than a line says

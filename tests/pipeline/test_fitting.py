@@ -98,13 +98,13 @@ def test_memory_of_a_gpu_that_ran_out_is_known_by_its_libraries_words(words: str
 
 def test_the_model_is_chosen_by_free_memory_and_size(clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "pick_device", lambda _: CUDA)
-    monkeypatch.setattr(pool, "free_memory", lambda _: 30_000_000_000)
+    monkeypatch.setattr(pool, "free_memory", lambda _: 5_000_000_000)
     chosen = {}
     for size in ((64, 48), (640, 360)):
         source = clip(f"{size[0]}.mkv", size=size, frames=1)
         found = pool.ModelPool().select(ModelSettings(), UPSCALE, (str(source),))
         chosen[size] = (found.entry.name, bool(found.notes))
-    assert chosen == {(64, 48): ("infvsr", True), (640, 360): ("relayvsr", True)}
+    assert chosen == {(64, 48): ("relayvsr", True), (640, 360): ("embedded", False)}
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
@@ -148,7 +148,6 @@ def test_weights_are_in_8_bits_or_wait_where_the_memory_is_short(
     assert bool(notes) == (found != Fit())
     for note in notes:
         assert f"as {gigabytes}.0 GB of the GPU's memory are free" in note.text
-    assert fitting.fit_weights(ENTRIES["infvsr"], ModelSettings(), free, 1920 * 1088) == Fit()
 
 
 @pytest.mark.parametrize(("tile", "expected"), [("auto", Fit()), ("off", Fit(offload=True))])
@@ -181,7 +180,7 @@ def test_weights_in_fp8_need_not_wait_where_those_in_bf16_do(name: str) -> None:
         ("relayvsr", 14, Fit(offload=True)),
         ("recavsr", 14, Fit(offload=True)),
         ("satb-vr", 24, Fit(offload=True)),
-        ("infvsr", 14, Fit()),  # its weights do not wait but where it ran out of memory
+        ("infvsr", 24, Fit(offload=True)),
     ],
 )
 def test_weights_wait_from_the_start_where_an_output_is_known_not_to_fit_beside_them(

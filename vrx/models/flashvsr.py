@@ -300,10 +300,17 @@ FAMILY = Family(
         quantizes=("fp8",),
         pace=39e6,
         tiled_decoders=("full",),
-        footprints=(  # measured on an H100 (vrx/bench/README.md); with the full decoder computed
-            # in fp8 computed: 1.39 GB of weights less, and 240 bytes a pixel for inputs that are rounded
-            Footprint(Linear(4.4e9, 16_000), Linear(15.0e9, 9_000), "full", quantized=Linear(3.05e9, 16_240)),
-            Footprint(Linear(4.4e9, 12_200), quantized=Linear(3.05e9, 12_440)),
+        footprints=(  # computed by full-size networks without numbers, tests/models/test_wan_memory.py
+            # in fp8: 1.39 GB of weights less, and 240 bytes a pixel for inputs that are rounded
+            Footprint(
+                Linear(4.5e9, 12_000),
+                Linear(10.5e9, 6_800),
+                "full",
+                offloaded=Linear(2.4e9, 12_000),
+                quantized=Linear(3.15e9, 12_240),
+                tiled_offloaded=Linear(8.4e9, 6_800),
+            ),
+            Footprint(Linear(4.2e9, 7_300), offloaded=Linear(2.1e9, 7_300), quantized=Linear(2.85e9, 7_540)),
         ),
     ),
     components={

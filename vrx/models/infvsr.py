@@ -61,8 +61,8 @@ class Encode(Stage[DeviceChunk, LatentChunk, EncodeState]):
         rows = None
         if reference is not state.reference:
             rows = self._guidance(self._guidance.prepare(reference[None]).to(self._guidance.image_proj.weight.dtype))
-        large = F.interpolate(chunk.frames, scale_factor=self._scale, mode="bicubic", antialias=True)
-        latents, caches = self._encoder.step(to_video(pad_to_multiple(large, PIXEL_MULTIPLE)), state.caches)
+        video = to_video(pad_to_multiple(enlarge(chunk.frames, self._scale), PIXEL_MULTIPLE))
+        latents, caches = self._encoder.step(video, state.caches)
         return LatentChunk(latents, chunk, rows), replace(state, caches=caches, reference=reference, age=age + count)
 
     def reference(self, chunk: DeviceChunk, state: EncodeState) -> tuple[Tensor, int]:
@@ -95,6 +95,11 @@ class Encode(Stage[DeviceChunk, LatentChunk, EncodeState]):
         if "reference" in tensors:
             state.reference, state.age = tensors["reference"].to(self._device), int(tensors["age"])
         return state
+
+
+def enlarge(frames: Tensor, scale: int) -> Tensor:
+    """[T, 3, H, W] by a factor, as the release does it."""
+    return F.interpolate(frames, scale_factor=scale, mode="bicubic", antialias=True)
 
 
 class InfVsrRestorer:
@@ -166,10 +171,23 @@ FAMILY = Family(
         offloads=True,
         quantizes=("fp8",),
         pace=25e6,
-        footprints=(  # in one piece measured on an H100, with the tiny decoder at one size (vrx/bench/README.md)
-            # in fp8 computed: 1.39 GB of weights less, and 110 bytes a pixel for inputs that are rounded
-            Footprint(Linear(5.0e9, 11_000), Linear(15.0e9, 4_600), "tiny", quantized=Linear(3.65e9, 11_110)),
-            Footprint(Linear(5.0e9, 17_500), Linear(15.0e9, 4_600), quantized=Linear(3.65e9, 17_610)),
+        footprints=(  # computed by full-size networks without numbers, tests/models/test_wan_memory.py
+            # in fp8: 1.39 GB of weights less, and 110 bytes a pixel for inputs that are rounded
+            Footprint(
+                Linear(4.2e9, 7_200),
+                Linear(8.8e9, 4_000),
+                "tiny",
+                offloaded=Linear(2.1e9, 7_200),
+                quantized=Linear(2.85e9, 7_310),
+                tiled_offloaded=Linear(6.7e9, 4_000),
+            ),
+            Footprint(
+                Linear(4.4e9, 12_000),
+                Linear(13.7e9, 4_000),
+                offloaded=Linear(2.3e9, 12_000),
+                quantized=Linear(3.05e9, 12_110),
+                tiled_offloaded=Linear(11.6e9, 4_000),
+            ),
         ),
     ),
     components={

@@ -157,8 +157,8 @@ FAMILY = Family(
         footprints=(  # LeanVAE: measured at one size on an H100 (vrx/bench/README.md); others computed
             # in fp8: 1.39 GB of weights less, and 110 bytes a pixel for inputs that are rounded
             Footprint(Linear(4.5e9, 15_000), part="lean", quantized=Linear(3.15e9, 15_110)),
-            Footprint(Linear(5.0e9, 17_100), Linear(15.0e9, 16_200), "tiny", quantized=Linear(3.65e9, 17_210)),
-            Footprint(Linear(5.0e9, 23_600), Linear(15.0e9, 16_200), quantized=Linear(3.65e9, 23_710)),
+            Footprint(Linear(3.8e9, 18_800), Linear(8.8e9, 15_000), "tiny", quantized=Linear(2.45e9, 18_910)),
+            Footprint(Linear(4.0e9, 23_600), Linear(13.7e9, 15_000), quantized=Linear(2.65e9, 23_710)),
         ),
     ),
     components={

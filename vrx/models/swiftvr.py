@@ -33,7 +33,7 @@ LATENTS, FIRST_LATENTS = 6, 7  # of a chunk; a scene's last one is filled up to 
 SCHEDULE = schedule(LATENTS, FIRST_LATENTS)
 # Computed (tests/models/test_wan22_memory.py), not measured: weights in bf16 without those of the prompt 9.3 GB, in
 # 8 bits 5.1; where they wait on the host 2.4 while they are loaded.  A pixel of output: all three stages at work.
-FOOTPRINT = Footprint(Linear(9.4e9, 2_750), offloaded=Linear(2.5e9, 2_750), quantized=Linear(5.2e9, 2_750))
+FOOTPRINT = Footprint(Linear(10.4e9, 2_000), offloaded=Linear(2.5e9, 2_750), quantized=Linear(6.25e9, 2_000))
 PROMPT, PROMPT_ROWS = "prompt_embedding", "prompt_emb"  # a role, and a tensor in its file
 BEFORE = "before"  # latents in a saved state
 

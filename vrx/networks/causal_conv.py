@@ -65,12 +65,13 @@ def empty_like(x: Tensor, frames: int) -> Tensor:
     return torch.empty((*x.shape[:2], frames, *x.shape[3:]), dtype=x.dtype, device=x.device, memory_format=layout)
 
 
-def join(before: Tensor, x: Tensor) -> Tensor:
-    """Frames [B, C, T, H, W] after those before them, in the layout of `x`."""
-    both = empty_like(x, before.shape[2] + x.shape[2])
-    both[:, :, : before.shape[2]] = before
-    both[:, :, before.shape[2] :] = x
-    return both
+def join(*parts: Tensor) -> Tensor:
+    """Frames [B, C, T, H, W] after one another, in the layout of the last."""
+    counts = [part.shape[2] for part in parts]
+    whole = empty_like(parts[-1], sum(counts))
+    for place, part in zip(whole.split(counts, 2), parts, strict=True):
+        place.copy_(part)
+    return whole
 
 
 class CausalConv3d(nn.Conv3d):

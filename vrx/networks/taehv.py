@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrx.networks.causal_conv import ConvCache, name_layers
+from vrx.networks.in_parts import frames_at_once
 from vrx.networks.overflow import clamp_to_unit, overflow_mark
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
@@ -25,6 +26,7 @@ SPATIAL, TEMPORAL = 8, 4  # pixels and frames of a latent
 MEMORY_BLOCKS = 3  # in every stage
 LIMIT = 3.0  # latents enter as 3 tanh(x / 3)
 STARTED = "started"
+LARGE = 8192  # numbers of the largest map that layers with memory have, for a position of a latent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +177,25 @@ def grown_first(layers: nn.Sequential) -> list[nn.Module]:
 
 
 def run(layers: nn.Sequential, x: Tensor, cache: ConvCache) -> Tensor:
-    """The layers in order; stops where no frame is left."""
-    for layer in grown_first(layers):
+    """The layers in order; stops where no frame is left.
+
+    Those after the last one with a memory mix no frames.  Their maps are the largest of a decoder, so they take a few
+    frames at a time.
+    """
+    order = grown_first(layers)
+    remembers = [isinstance(layer, MemoryBlock | Pool) for layer in order]
+    tail = len(order) - remembers[::-1].index(True) if any(remembers) else 0
+    tail += tail < len(order) and isinstance(order[tail], Growth)  # makes the frames that are then divided
+    x = run_all(order[:tail], x, cache)
+    if x.shape[1] == 0:
+        return x
+    count = frames_at_once(4 * x[:, 0].numel())  # at twice the sides
+    return torch.cat([run_all(order[tail:], part, cache) for part in x.split(count, 1)], 1)
+
+
+def run_all(layers: Sequence[nn.Module], x: Tensor, cache: ConvCache) -> Tensor:
+    """Layers in order, all frames at once; stops where no frame is left."""
+    for layer in layers:
         if x.shape[1] == 0:
             break
         if isinstance(layer, MemoryBlock | Pool):
@@ -301,7 +320,8 @@ class ConditionalDecoder(PublishedNetwork):
         missing = -condition.shape[2] % self.config.condition_unshuffle[0]
         condition = torch.cat([condition[:, :, :1]] * missing + [condition], 2)
         x = torch.cat([self.fold(condition), latent], 2)
-        # two latents at a time: a scene's first six at once would take three times the memory of all later
-        # steps, in maps of more than 2^31 values from 1080p on
-        frames = torch.cat([run(self.decoder, part, cache) for part in x.split(2, 1)], 1)
+        # a scene's first six at once would take three times the memory of all later steps, in maps of more than
+        # 2^31 values from 1080p on
+        count = min(2, frames_at_once(LARGE * x[:, 0, 0].numel()))
+        frames = torch.cat([run(self.decoder, part, cache) for part in x.split(count, 1)], 1)
         return trim(frames, cache, TEMPORAL - 1), cache

@@ -18,6 +18,7 @@ from vrx.networks.wan.autoencoder import ChannelNorm
 
 GROUP = 4  # frames of a token
 BACK = 2  # frames either convolution looks back
+AT_ONCE = 8  # frames: a scene's first 24 together would take twice the memory
 Version = Literal["1.0", "1.1"]
 
 
@@ -119,10 +120,15 @@ class LqProjection(PublishedNetwork):
             return [video.new_zeros(video.shape[0], 0, self.config.out_dim) for _ in self.linear_layers], cache
         if video.shape[2] % GROUP:
             raise ValueError(f"{video.shape[2]} frames do not divide into groups of {GROUP}")
+        parts = [self.tokens(part, cache) for part in video.split(AT_ONCE, 2)]
+        return [torch.cat(layer, 1) for layer in zip(*parts, strict=True)], cache
+
+    def tokens(self, video: Tensor, cache: ConvCache) -> list[Tensor]:
+        """See `step`, of whole groups after the first frame; the cache moves on in place."""
         x = self.fold(video)
         y = self.convolve_causally(x, cache) if self.config.version == "1.1" else self.convolve_groups(x)
         tokens = y.permute(0, 2, 3, 4, 1).flatten(1, 3)
-        return [layer(tokens) for layer in self.linear_layers], cache
+        return [layer(tokens) for layer in self.linear_layers]
 
     def convolve_causally(self, x: Tensor, cache: ConvCache) -> Tensor:
         """Every group after the one before it, across steps."""

@@ -8,7 +8,7 @@ Legend: B batch, T frames, F latent frames, pixels -1..1, latents normalized.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -21,6 +21,7 @@ from vrx.networks import dense_attention, fusion
 from vrx.networks.causal_conv import CausalConv3d, ConvCache, join, name_layers
 from vrx.networks.constants import constant_like
 from vrx.networks.fusion import SHORTEST, as_rows
+from vrx.networks.in_parts import frames_at_once
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes
 
 MEAN: Sequence[float] = (
@@ -121,13 +122,13 @@ class ResidualBlock(nn.Module):
         """[B, C, T, H, W]."""
         enter, leave = (cast(ChannelNorm, self.residual[name]) for name in ("0", "3"))
         first, second = (cast(CausalConv3d, self.residual[name]) for name in ("2", "6"))
-        if not enter.fused:
-            y = first.convolve(enter.activate(x, first, cache), cache, first.bias)
-            y = second.convolve(leave.activate(y, second, cache), cache, second.bias)
-            return y.add_(self.shortcut(x))
-        y = first.convolve(enter.activate(x, first, cache), cache, None)
-        y = second.convolve(leave.activate(y, second, cache, first.bias), cache, None)
-        return add_into(y, second.bias, self.shortcut(x))
+        apart = enter.fused  # biases are added in the passes that follow
+        y = first.convolve(enter.activate(x, first, cache), cache, None if apart else first.bias)
+        buffer = leave.activate(y, second, cache, first.bias if apart else None)
+        del y  # or its memory would be taken while the second convolution is at work
+        y = second.convolve(buffer, cache, None if apart else second.bias)
+        del buffer
+        return add_into(y, second.bias if apart else None, self.shortcut(x))
 
 
 def add_into(y: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
@@ -139,6 +140,12 @@ def add_into(y: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         return y.add_(bias.view(-1, 1, 1, 1)).add_(x)
     fusion.add(rows, bias, others)
     return y
+
+
+def outputs_of(blocks: Iterable[nn.Module]) -> int:
+    """Channels that residual blocks give."""
+    last = [block.residual["6"] for block in blocks if isinstance(block, ResidualBlock)]
+    return max(cast(CausalConv3d, conv).out_channels for conv in last)
 
 
 class FrameAttention(nn.Module):
@@ -184,7 +191,14 @@ class Shrink(nn.Module):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[B, C, T, H, W]; T is 1 + 2 k at a scene's start, then even."""
-        x = by_frame(self.resample, x)
+        return self.in_time(self.in_space(x), cache)
+
+    def in_space(self, x: Tensor) -> Tensor:
+        """Half the rows and columns of every frame."""
+        return by_frame(self.resample, x)
+
+    def in_time(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """Half the frames, where they are halved."""
         if self.time_conv is None:
             return x
         before = cache.swap(self.key, x[:, :, -1:].clone())
@@ -205,6 +219,14 @@ class Grow(nn.Module):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[B, C, F, H, W]."""
+        return self.in_space(self.in_time(x, cache))
+
+    def in_space(self, x: Tensor) -> Tensor:
+        """Twice the rows and columns of every frame."""
+        return by_frame(self.resample, x)
+
+    def in_time(self, x: Tensor, cache: ConvCache) -> Tensor:
+        """Twice the frames, where they are doubled."""
         if self.time_conv is not None:
             started = cache.swap(self.key, x.new_zeros(0)) is not None
             later = x if started else x[:, :, 1:]
@@ -212,7 +234,16 @@ class Grow(nn.Module):
                 both = self.time_conv(later, cache).unflatten(1, (2, -1))  # [B, 2, C, F, H, W]
                 later = both.permute(0, 3, 1, 4, 5, 2).flatten(1, 2).permute(0, 4, 1, 2, 3)  # channels last
             x = later if started else join(x[:, :, :1], later)
-        return by_frame(self.resample, x)
+        return x
+
+
+def in_slices(run: Callable[[Tensor], Tensor], x: Tensor, channels: int) -> Tensor:
+    """Causal layers on [B, C, T, H, W], a few frames after another where maps of so many channels are large.
+
+    What comes later changes nothing before, and all that earlier frames tell is in the cache.
+    """
+    parts = [run(part) for part in x.split(frames_at_once(channels * x[:, 0, 0].numel()), 2)]
+    return parts[0] if len(parts) == 1 else join(*parts)
 
 
 class Trunk(nn.Module):
@@ -220,7 +251,7 @@ class Trunk(nn.Module):
 
     head: nn.ModuleDict
 
-    def run(self, layers: nn.ModuleList, x: Tensor, cache: ConvCache) -> Tensor:
+    def run(self, layers: Iterable[nn.Module], x: Tensor, cache: ConvCache) -> Tensor:
         """Every layer in order."""
         for layer in layers:
             x = layer(x, cache)
@@ -255,9 +286,24 @@ class Encoder(Trunk):
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[B, 3, T, H, W] to [B, 2 z_dim, F, H/8, W/8]."""
-        x = self.run(self.downsamples, self.conv1(x, cache), cache)
+        layers = [self.conv1, *self.downsamples]
+        while layers:
+            count = next((i for i, layer in enumerate(layers) if isinstance(layer, Shrink)), len(layers))
+            x = self.level(layers[:count], layers[count : count + 1], x, cache)
+            layers = layers[count + 1 :]
         x = self.run(self.middle, x, cache)
         return self.finish(x, cache)
+
+    def level(self, blocks: list[nn.Module], shrinks: list[nn.Module], x: Tensor, cache: ConvCache) -> Tensor:
+        """The blocks of one size, and what follows them to the next one, if any does."""
+        shrink = cast(Shrink, shrinks[0]) if shrinks else None
+
+        def in_space(part: Tensor) -> Tensor:
+            part = self.run(blocks, part, cache)
+            return part if shrink is None else shrink.in_space(part)
+
+        x = in_slices(in_space, x, outputs_of(blocks))
+        return x if shrink is None else shrink.in_time(x, cache)
 
 
 class Decoder(Trunk):
@@ -283,8 +329,21 @@ class Decoder(Trunk):
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         """[B, z_dim, F, H, W] to [B, 3, T, 8 H, 8 W]."""
         x = self.run(self.middle, self.conv1(x, cache), cache)
-        x = self.run(self.upsamples, x, cache)
-        return self.finish(x, cache)
+        return self.level(None, list(self.upsamples), x, cache)
+
+    def level(self, grow: Grow | None, layers: list[nn.Module], x: Tensor, cache: ConvCache) -> Tensor:
+        """What `x` is enlarged by, the blocks of that size, and all that follows, to the pixels."""
+        count = next((i for i, layer in enumerate(layers) if isinstance(layer, Grow)), len(layers))
+        blocks = layers[:count]
+
+        def onward(part: Tensor) -> Tensor:
+            part = self.run(blocks, part if grow is None else grow.in_space(part), cache)
+            if count == len(layers):
+                return self.finish(part, cache)
+            following = cast(Grow, layers[count])
+            return self.level(following, layers[count + 1 :], following.in_time(part, cache), cache)
+
+        return in_slices(onward, x, outputs_of(blocks) * (1 if grow is None else 4))
 
 
 class WanAutoencoder(PublishedNetwork):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vrx.networks import dense_attention
 from vrx.networks.cache import Rolling, allocate_rolling
 from vrx.networks.fusion import Compiled
+from vrx.networks.in_parts import feed_forward
 from vrx.networks.norms import RMSNorm
 from vrx.networks.published import Given, NetworkConfig, PublishedNetwork, Shapes, count_entries
 from vrx.networks.quantized import WeightFormat, fixed_weights, quantize
@@ -192,7 +193,7 @@ class WanBlock(nn.Module):
         crossed = dense_attention.attend(self.cross_attn.queries(y), *context)
         x = x + self.cross_attn.merge(crossed)
         y = modulate(x, scale, shift, self.eps).to(dtype)
-        return torch.addcmul(x, gate2, self.ffn(y))
+        return torch.addcmul(x, gate2, feed_forward(self.ffn, y))
 
 
 def before_attention(block: WanBlock, x: Tensor, time: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
