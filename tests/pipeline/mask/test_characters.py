@@ -176,3 +176,20 @@ def test_settings_are_those_that_were_tried() -> None:
     assert c.FALLS == 8.0
     assert (plate.REACH, plate.WITHIN, plate.EDGE, plate.SIDE) == (0.9, 3, 6.0, 0.85)
     assert (plate.GOES_ON, plate.ALIKE, characters.BESIDE_FOUND) == (0.7, 0.5, 0.6)
+
+
+@pytest.mark.parametrize(("height", "marked"), [(4, False), (10, True)])
+def test_a_line_ends_with_what_is_as_tall_as_characters(height: int, marked: bool) -> None:
+    """A stroke of the scene that comes and goes beside it is lower, as a rule."""
+    at = (CLOCK[0] + 82, CLOCK[1] - 6)
+
+    def shot() -> Iterator[Luma]:
+        for number, luma in enumerate(scene(False)):
+            picture = draw(luma, clock(number))
+            if number % 5 < 2:
+                picture[at[1] - height // 2 : at[1] + height // 2, at[0] : at[0] + 3] = 235
+            yield picture
+
+    (line,) = find(shot())
+    assert (line.right > at[0]) == marked
+    assert characters.AT_END == 0.5

@@ -373,3 +373,28 @@ def test_a_color_that_stays_in_a_scene_that_stays_is_none() -> None:
     for number in range(30):
         finder.add(luma, Fraction(number, 8), ((128 + 50 * small).astype(np.uint8),))
     assert finder.finish() == []
+
+
+@pytest.mark.parametrize(
+    ("until", "goes_with_all", "found"), [(32, False, 1), (32, True, 0), (54, True, 1), (100, False, 1)]
+)
+def test_what_is_no_lettering_and_shown_briefly_comes_and_goes_while_the_picture_around_it_stays(
+    until: int, goes_with_all: bool, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A foot that stands for a moment comes so, and goes with what is around it."""
+    monkeypatch.setattr(passing, "find_letters", lambda *_: None)
+    (soft,) = pan(1)
+    still, rng = np.clip((soft.astype(float) - 110) * 4 + 110, 20, 235).astype(np.uint8), np.random.default_rng(2)
+    letters = lettering("Well then")
+    rows, columns = np.nonzero(letters)
+    around = (slice(max(0, rows.min() - 30), rows.max() + 30), slice(0, columns.max() + 30))
+
+    def shot() -> Iterator[Luma]:
+        for number in range(72):
+            luma = overlaid(still, letters * (10 <= number < until))
+            if goes_with_all and number >= until:
+                luma[around] = 20
+            yield np.clip(luma + rng.normal(0, 2, luma.shape), 0, 255).astype(np.uint8)
+
+    assert len(find(shot())) == found
+    assert passing.BRIEF == 1.5

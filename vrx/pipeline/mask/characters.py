@@ -31,6 +31,7 @@ SHORTEST, TALLEST = 6, 0.12  # pixels, and of the picture's height, that a line 
 BAND = 0.2  # of the busiest row's strokes that change, which the rows of a line have
 LEAST_WIDTH, WIDEST = 2.5, 0.9  # heights of the line, and of the picture's width
 LINE_REACH = 1.2  # heights of a line, up to which its characters are apart
+AT_END = 0.5  # of a line's height, that what it ends with has: lower strokes beside it are the scene's
 FEWEST, MOST = 0.1, 0.7  # of a line's rectangle, that strokes fill
 CONSTANT = 0.15  # of its strokes, that do not change
 VARIED = 0.33  # of these, that strokes which change are, at least
@@ -126,10 +127,12 @@ class CharacterFinder:
         busy = np.flatnonzero(share >= BAND * share.max())
         first, last = top + int(busy[0]), top + int(busy[-1])
         height = last + 1 - first
-        if not SHORTEST * self._unit <= height <= TALLEST * shown.shape[0]:
-            return None
         lit = (shown >= CHANGING) & (np.abs(self._light - usual) <= ONE_LIGHT)
-        start, stop = stretch(lit[first : last + 1], left + int(columns.min()), left + int(columns.max()) + 1)
+        own = changing[busy[0] : busy[-1] + 1] & lit[first : last + 1, left : left + changing.shape[1]]
+        tall = np.flatnonzero(tall_columns(own))
+        if not tall.size or not SHORTEST * self._unit <= height <= TALLEST * shown.shape[0]:
+            return None
+        start, stop = stretch(lit[first : last + 1], left + int(tall[0]), left + int(tall[-1]) + 1)
         supported = any(not is_apart((start, first, stop, last + 1), box) for box in found)
         always = lit & (shown >= (BESIDE_FOUND if supported else ALWAYS))
         inner, fixed = (area[first : last + 1, start:stop] for area in (lit, always))
@@ -159,11 +162,22 @@ class CharacterFinder:
 
 
 def stretch(lit: Area, start: int, stop: int) -> tuple[int, int]:
-    """Columns `start` to `stop` of a band of rows, and those beside them up to where no stroke is near any more."""
+    """Columns `start` to `stop` of a band of rows, and those beside them up to where no character is near any more."""
     reach = round(LINE_REACH * lit.shape[0])
-    busy = np.count_nonzero(lit, axis=0) >= 1
+    busy = tall_columns(lit)
     while (more := np.flatnonzero(busy[max(0, start - reach) : start])).size:
         start = max(0, start - reach) + int(more[0])
     while (more := np.flatnonzero(busy[stop : stop + reach])).size:
         stop += int(more[-1]) + 1
     return start, stop
+
+
+def tall_columns(lit: Area) -> Area:
+    """Which columns [w] of a band of rows [h, w] are of strokes, side by side, that are as tall as characters."""
+    height, width = lit.shape
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], lit.any(0), [0]]).astype(np.int8)))
+    tall = np.zeros(width, bool)
+    for start, stop in zip(ends[::2], ends[1::2], strict=True):
+        rows = np.flatnonzero(lit[:, start:stop].any(1))
+        tall[start:stop] = rows[-1] + 1 - rows[0] >= AT_END * height
+    return tall

@@ -52,6 +52,7 @@ MOST_STIR = 0.5  # share of the pixels around edges that change as these begin o
 STEP_STRONG = 18.0  # levels a pixel, that the edges of one told by that have, the median
 STEP_EDGES = 100  # pixels of edges that such a one has at least
 STEP_STEADY = 4.5  # and their steadiness
+BRIEF = 1.5  # seconds; what is no lettering, and shown for less, comes and goes so: a foot stands as long
 FIRM_STRONG, FIRM_STEADY = 9.0, 3.0  # strength and steadiness of the edges that are looked at for it
 OUTLINE = 2.5  # pixels around lettering, that its outline reaches
 PLATE_EDGE = 4.0  # levels a pixel, at the sides of a plate behind lettering
@@ -78,12 +79,13 @@ class Passing:
 class Around(NamedTuple):
     """Shares of the edges around some that began with them, and that end with them; 0 where few are seen.
 
-    `tells`: these alone say whether the scene goes on, as many are seen around what is lettering for certain.
+    `tells`: these alone say whether the scene goes on, as many are seen around what is `lettering` for certain.
     """
 
     began: float
     ended: float
     tells: bool
+    lettering: bool
 
 
 class PassingFinder:
@@ -259,7 +261,10 @@ class PassingFinder:
         over = last + MOST_MISSES < len(self._times)
         goes_on = (stirs[1] and max(self._ended[last : last + MOST_MISSES + 1]) <= SUDDEN) or around.tells
         went = over and goes_on
-        return bool((came and (first > 2 or went)) or (went and around.ended <= ALONE))
+        ended = went and around.ended <= ALONE
+        if over and first > 1 and not around.lettering and self._times[last] - self._times[first] < BRIEF:
+            return bool(came and ended)
+        return bool((came and (first > 2 or went)) or ended)
 
     def _around(self, area: Area, left: int, top: int, first: int, lettering: bool) -> Around:
         """The edges around an area that is seen from sample `first` on."""
@@ -272,9 +277,10 @@ class PassingFinder:
         near, far = (cv2.dilate(own, np.ones((2 * side + 1,) * 2, np.uint8)) > 0 for side in (gap, reach))
         ring = far & ~near & (self._hits[rows, columns] > 1)
         if np.count_nonzero(ring) < LEAST_AROUND:
-            return Around(0.0, 0.0, False)
+            return Around(0.0, 0.0, False, lettering)
         began = (np.abs(self._begin[rows, columns][ring] - first) <= 1).mean()
-        return Around(float(began), float((self._misses[rows, columns][ring] > 0).mean()), lettering)
+        ended = (self._misses[rows, columns][ring] > 0).mean()
+        return Around(float(began), float(ended), lettering, lettering)
 
     def _is_firm(self) -> Area:
         """Places whose edges are strong, and hardly changed."""
