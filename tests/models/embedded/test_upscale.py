@@ -117,6 +117,21 @@ def test_noise_is_found_and_removed(picture: Tensor, shipped: EmbeddedNetworks) 
     assert "noise" in enlarged(plain, shipped, strength=None, chunk=4)[1][0]
 
 
+@pytest.mark.parametrize("chunk", [2, 3])
+def test_no_line_appears_along_black_bars(picture: Tensor, shipped: EmbeddedNetworks, chunk: int) -> None:
+    low = F.interpolate(moving(picture, 6), size=(48, 48), mode="area")
+    low = quantize(0.55 + 0.15 * low)
+    barred = low.clone()
+    barred[:, :, :8] = barred[:, :, 40:] = 0
+    found, _ = enlarged(barred, shipped, 2, chunk=chunk)
+    assert float(found[:, :, :16].max()) == float(found[:, :, 80:].max()) == 0
+    own = (slice(None), slice(None), slice(16, 80))
+    assert float(found[own].min()) > 0.5
+    assert float(found[own].max()) < 0.75
+    inner = (slice(None), slice(None), slice(24, 72))
+    assert float((found - enlarged(low, shipped, 2, chunk=chunk)[0])[inner].abs().max()) < 0.05
+
+
 def test_black_and_white_stays_that_and_faint_colors_stay(picture: Tensor, shipped: EmbeddedNetworks) -> None:
     low = F.interpolate(moving(picture, 2), size=(24, 24), mode="area").mean(1, keepdim=True).expand(-1, 3, -1, -1)
     low = low + 0.1 * torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(3))

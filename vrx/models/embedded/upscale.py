@@ -19,6 +19,7 @@ from vrx.models.embedded.steps import Steps
 from vrx.models.layouts import pad_to_multiple
 from vrx.models.optical_flow import Motion, soften, to_luma
 from vrx.networks.constants import constant_like
+from vrx.networks.embedded.bars import Bar, hide_bars, put_back
 from vrx.networks.embedded.classical import CUBIC_REACH, bicubic, bicubic_grid
 from vrx.networks.embedded.grain import Grain
 from vrx.networks.embedded.grid import to_pixels
@@ -68,7 +69,7 @@ class EncodedChunk:
     `pictures`: the source [T, 3, H, W] with sides padded to the grid; `levels`: the scene's damage [1, LEVELS];
     `followed` gives how content moved, on the host; `lead` [L, 3, H, W], in a scene's first chunk: the frames that are
     restored before its first one; `later`: what was found of later frames at each of the chunk's, [1, C, H, W], none
-    where that is of no use.
+    where that is of no use; `bars`: those of each frame, which the pictures do not show.
     """
 
     pictures: Tensor
@@ -79,17 +80,22 @@ class EncodedChunk:
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
+    bars: tuple[tuple[Bar, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class ResidualChunk:
-    """From generate to decode: residuals [T, 3 (s p)^2, H, W] on the network's grid, and what they are added to."""
+    """From generate to decode: residuals [T, 3 (s p)^2, H, W] on the network's grid, and what they are added to.
+
+    `bars`: what is put over them.
+    """
 
     pictures: Tensor
     residuals: Tensor
     tolerance: Tolerance = EXACT
     notes: tuple[Note, ...] = ()
     grain: Grain | None = None
+    bars: tuple[tuple[Bar, ...], ...] = ()
 
 
 @dataclass
@@ -156,6 +162,7 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             if damage != read:
                 notes, damage, covered = damage_note(read, state.scene.number + 1), read, NOTHING
         assert damage is not None
+        seen, bars = hide_bars(seen)
         pictures, side = pad_to_multiple(seen, PIXELS[self._scale]), PIXELS[self._scale]
         noise, levels, average = self._denoiser.noise(damage), self.levels(damage), None
         tolerance = tolerance_of(levels[0], damage.luma_noise)
@@ -181,7 +188,8 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
             levels = levels * constant_like(NOISE_LEFT, levels)
         levels = levels.to(pictures)
         later = self.look_ahead(block, levels) if block is not None else state.later if foresees else ()
-        encoded = EncodedChunk(pictures, levels, followed, lead, later[:count], tolerance, notes)
+        own = tuple(bars[:count])
+        encoded = EncodedChunk(pictures, levels, followed, lead, later[:count], tolerance, notes, bars=own)
         after = EncodeState(state.scene, damage, luma[count - 1 : count], average, due, covered, later[count:])
         return encoded, after
 
@@ -250,7 +258,8 @@ class Generate(Stage[EncodedChunk, ResidualChunk, GenerateState]):
             neighbors = Neighbors(previous if self._remember else None, moved, later[index] if later else None)
             residual, previous = self._steps.forward(picture, levels, shifts, neighbors)
             residuals.append(residual)
-        restored = ResidualChunk(chunk.pictures, torch.cat(residuals), chunk.tolerance, chunk.notes, chunk.grain)
+        found, tolerance = torch.cat(residuals), chunk.tolerance
+        restored = ResidualChunk(chunk.pictures, found, tolerance, chunk.notes, chunk.grain, chunk.bars)
         return restored, GenerateState(previous)
 
     def lead(self, pictures: Tensor, motion: Tensor, shifts: tuple[Tensor, ...]) -> PreviousFrame | None:
@@ -306,6 +315,7 @@ class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
         keep_gray(frames, pictures)
         notes, state = keep_agreeing(frames, pictures, self._scale, chunk.tolerance, state)
         frames = sharpen(frames, self._scale) if self._sharp else frames
+        put_back(frames, chunk.bars, self._scale)
         height, width = state.scene.target
         return RestoredChunk(frames[..., :height, :width], chunk.notes + notes), state
 
