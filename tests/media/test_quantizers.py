@@ -9,7 +9,7 @@ import pytest
 from tests.clips import ClipMaker
 from vrx.media import ffmpeg
 from vrx.media.deinterlace import Deinterlace
-from vrx.media.quantizers import from_step, parse_quantizer
+from vrx.media.quantizers import from_step, parse_quantizer, vp9_step
 from vrx.media.read import Reader, Span
 
 ASKED = Span(quantizers=True)
@@ -53,6 +53,17 @@ def test_steps_of_mpeg_are_put_on_the_scale_of_h264(tmp_path: Path, codec: str) 
     assert set(others) == {first}
 
 
+@pytest.mark.parametrize(("crf", "finest", "coarsest"), [(10, 10, 20), (33, 24, 32), (55, 36, 44)])
+def test_vp9_tells_too(tmp_path: Path, crf: int, finest: float, coarsest: float) -> None:
+    words = ["-c:v", "libvpx-vp9", "-crf", str(crf), "-b:v", "0", "-cpu-used", "8"]
+    found = quantizers_of(coded(tmp_path, *words, name="a.webm"))
+    assert len(found) == 16
+    assert finest < sum(value or 0 for value in found[1:]) / 15 < coarsest
+    assert found[0] < found[1]  # type: ignore[operator]  # key frames get more
+    ten = quantizers_of(coded(tmp_path, "-vf", "format=yuv420p10", *words, name="b.webm"))
+    assert sum(value or 0 for value in ten) == pytest.approx(sum(value or 0 for value in found), abs=16 * 2)
+
+
 def test_h263_and_lossless_ten_bits_tell(tmp_path: Path) -> None:
     words = ["-vf", "scale=352:288", "-c:v", "h263", "-q:v", "8"]
     assert quantizers_of(coded(tmp_path, *words, name="a.avi"))[0] == pytest.approx(STEP_16, abs=0.01)
@@ -87,7 +98,18 @@ def parameters(kind: int, own: int, differences: list[int], size: int = 20) -> b
     return header + b"".join(struct.pack("=5i", 0, 0, 16, 16, value) for value in differences)
 
 
+@pytest.mark.parametrize(
+    ("index", "step"), [(1, 8), (50, 57), (95, 102), (120, 152), (137, 203), (200, 651), (255, 1828)]
+)
+def test_steps_of_vp9_are_those_of_its_table(index: int, step: int) -> None:
+    assert vp9_step(index) == pytest.approx(step / 8, rel=0.08)
+
+
 def test_the_mean_of_the_blocks_counts() -> None:
+    assert parse_quantizer(parameters(0, 95, [])) == pytest.approx(from_step(102 / 8) - 2)
+    assert parse_quantizer(parameters(0, 90, [10, 0])) == pytest.approx(from_step(102 / 8) - 2)
+    assert parse_quantizer(parameters(0, 95, []), bits=10) == pytest.approx(from_step(102 / 8) - 2)
+    assert parse_quantizer(parameters(1, 32, [0]), bits=10) == 20
     assert parse_quantizer(parameters(1, 20, [0, 4, 2, 2])) == 22
     assert parse_quantizer(parameters(2, 0, [16, 16])) == pytest.approx(STEP_16, abs=0.01)
 
@@ -100,7 +122,8 @@ def test_the_mean_of_the_blocks_counts() -> None:
         parameters(1, 20, []),
         parameters(1, 20, [1], size=0),
         parameters(1, 20, [1], size=6),
-        parameters(0, 20, [1]),  # VP9, whose scale is another
+        parameters(3, 20, [1]),  # of no encoder that is known
+        parameters(0, 20, [1])[:-1],
     ],
 )
 def test_what_cannot_be_read_is_unknown(data: bytes) -> None:
