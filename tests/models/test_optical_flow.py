@@ -81,7 +81,8 @@ def test_flows_are_searched_while_others_work(monkeypatch: pytest.MonkeyPatch) -
         return np.zeros((*pair[0].shape, 2), np.float32)
 
     monkeypatch.setattr(optical_flow, "flow", slow)
-    found = Motion(beside=True).begin(torch.zeros(4, 20, 30, dtype=torch.uint8))
+    levels = torch.arange(4, dtype=torch.uint8)[:, None, None].expand(4, 20, 30)
+    found = Motion(beside=True).begin(levels)
     goes_on.set()  # the caller has gone on: nothing was found by then
     assert found().shape == (3, 2, 20, 30)
 
@@ -121,3 +122,46 @@ def test_with_few_threads_nothing_is_searched_beside(
     monkeypatch.setattr(cv2, "getNumThreads", lambda: threads)
     monkeypatch.setattr(optical_flow, "Threads", None)
     assert Motion(beside).begin(torch.zeros(3, 20, 30, dtype=torch.uint8))().shape == (2, 2, 20, 30)
+
+
+def test_what_is_expected_is_searched_once_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 4)
+    searched, real = list[int](), optical_flow.flow
+
+    def counted(made: cv2.DISOpticalFlow, pair: optical_flow.Pair) -> np.ndarray:
+        searched.append(1)
+        return real(made, pair)
+
+    monkeypatch.setattr(optical_flow, "flow", counted)
+    levels, motion = to_luma(torch.cat([torch.roll(texture(48, 60), t, -1) for t in range(5)])), Motion(beside=True)
+    for number in range(4):
+        motion.expect(levels[number : number + 2])
+    for asked in (levels, levels.flip(0), levels[1:3]):
+        found = motion.begin(asked)()
+        assert len(searched) == 8
+        assert torch.equal(found, Motion().between(asked))
+        del searched[8:]  # those of the comparison
+
+
+def test_the_latest_48_flows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 4)
+    searched = list[int]()
+
+    def counted(_: object, pair: optical_flow.Pair) -> np.ndarray:
+        searched.append(1)
+        return np.zeros((*pair[0].shape, 2), np.float32)
+
+    monkeypatch.setattr(optical_flow, "flow", counted)
+    levels, motion = torch.arange(50, dtype=torch.uint8)[:, None, None].expand(50, 20, 30), Motion(beside=True)
+    for asked, expected in ((levels, 49), (levels[2:], 49), (levels[:3], 51)):
+        motion.begin(asked)()
+        assert len(searched) == expected
+
+
+def test_without_threads_nothing_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 2)
+    monkeypatch.setattr(optical_flow, "Threads", None)
+    Motion(beside=True).expect(torch.zeros(3, 20, 30, dtype=torch.uint8))
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 8)
+    Motion().expect(torch.zeros(3, 20, 30, dtype=torch.uint8))
+    Motion(beside=True).expect(torch.zeros(3, LEAST_SIDE - 1, 30, dtype=torch.uint8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
@@ -18,6 +19,7 @@ LEAST_SIDE = 12  # pixels; in anything smaller the method finds no patch
 PATCH_STRIDE = 5  # pixels; patches are of 8
 SOFTNESS = 1.0  # pixels
 MOST_WORKERS = 8  # pairs that are searched at once
+MOST_KEPT = 48  # flows of pairs that are kept for those who ask again, or later: of two blocks of later frames
 LEAST_THREADS = 3  # of OpenCV, from which on pairs are: with fewer the networks need them
 Pair = tuple[np.ndarray, np.ndarray]
 Waiting = Callable[[], Tensor]  # gives a flow once it is found
@@ -42,16 +44,29 @@ class Motion:
         self._beside = beside
         self._threads: Threads | None = None
 
+    @property
+    def ahead(self) -> bool:
+        """Whether there are threads for what will be asked for later."""
+        return self._beside and cv2.getNumThreads() >= LEAST_THREADS
+
     def begin(self, levels: Tensor) -> Waiting:
         """As `between`, which is waited for when it is asked for."""
-        threads = cv2.getNumThreads()
-        if not self._beside or threads < LEAST_THREADS or len(levels) < 2 or min(levels.shape[1:]) < LEAST_SIDE:
+        if not self.ahead or len(levels) < 2 or min(levels.shape[1:]) < LEAST_SIDE:
             found = self.between(levels)
             return lambda: found
-        if self._threads is None:
-            self._threads = Threads(min(MOST_WORKERS, threads))
-        waiting = [self._threads.submit(pair) for pair in pairwise(levels.numpy())]
+        waiting = self._begin(levels)
         return lambda: stack([future.result() for future in waiting])
+
+    def expect(self, levels: Tensor) -> None:
+        """Have both directions between neighbors of uint8 [T, H, W] searched, as `begin` will be asked for them."""
+        if self.ahead and min(levels.shape[1:]) >= LEAST_SIDE:
+            self._begin(levels)
+            self._begin(levels.flip(0))
+
+    def _begin(self, levels: Tensor) -> list[Future[np.ndarray]]:
+        if self._threads is None:
+            self._threads = Threads(min(MOST_WORKERS, cv2.getNumThreads()))
+        return self._threads.submit(levels.numpy())
 
     def between(self, levels: Tensor) -> Tensor:
         """From each picture of uint8 [T, H, W] but the first to the one before it: where its content was.
@@ -77,17 +92,30 @@ class Motion:
 
 
 class Threads:
-    """Threads that search pairs; they end with the object."""
+    """Threads that search pairs; they end with the object.
+
+    The latest flows are kept: which pictures they are between is told by the pictures' bytes, so that it does not
+    matter who asks.
+    """
 
     def __init__(self, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, "flow")
         self._searches: SimpleQueue[cv2.DISOpticalFlow] = SimpleQueue()  # each is for one thread at a time
+        self._kept: OrderedDict[tuple[int, ...], Future[np.ndarray]] = OrderedDict()
         for _ in range(count):
             self._searches.put(search())
 
-    def submit(self, pair: Pair) -> Future[np.ndarray]:
-        """The flow from the second picture of a pair to the first."""
-        return self._pool.submit(self._walk, pair)
+    def submit(self, pictures: np.ndarray) -> list[Future[np.ndarray]]:
+        """The flows from each picture of uint8 [T, H, W] but the first to the one before it."""
+        names = pairwise([hash((picture.shape, picture.tobytes())) for picture in pictures])
+        return [self._find(name, pair) for name, pair in zip(names, pairwise(pictures), strict=True)]
+
+    def _find(self, name: tuple[int, ...], pair: Pair) -> Future[np.ndarray]:
+        found = self._kept.pop(name, None) or self._pool.submit(self._walk, pair)
+        self._kept[name] = found  # as the latest
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return found
 
     def _walk(self, pair: Pair) -> np.ndarray:
         made = self._searches.get()

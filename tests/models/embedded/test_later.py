@@ -3,20 +3,23 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import cv2
 import pytest
 import torch
 from torch import Tensor
 
 from tests.models.embedded.test_upscale import moving, picture, shipped
 from tests.networks.networks import tiny_enlarging, tiny_parts
+from vrx.models import optical_flow
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import damage, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.later import NOTHING, OVERLAP, Block, Coverage, frames_ahead, make_block
 from vrx.models.embedded.model import LOOKING_AHEAD, SCHEDULE, EmbeddedRestorer
+from vrx.models.optical_flow import Motion
 from vrx.models.runner import SceneRunner
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import LEVELS
@@ -204,3 +207,34 @@ def test_a_scene_that_changed_is_looked_at_anew(branched: EmbeddedNetworks, monk
 def test_views_of_later_frames_are_short_where_frames_are_large() -> None:
     ahead = [LOOKING_AHEAD.within(width * height).ahead for width, height in ((1920, 1080), (3840, 2160), (4096, 3072))]
     assert ahead == [8, 3, 2]
+
+
+def test_motion_of_later_frames_is_searched_as_they_come(
+    branched: EmbeddedNetworks, picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are threads for it no block waits for the motion of all its frames, and the results are the same."""
+    low = moving(picture, 21)
+    plain = enlarge(restorer_of(branched), list(chunks(low)))
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: 4)
+    restorer, counts = restorer_of(branched), list[int]()
+    encode = cast(upscale.Encode, restorer.stages["encode"])
+    encode._motion = Motion(beside=True)
+    step = encode.step
+
+    def observed(chunk: DeviceChunk, state: Any) -> Any:
+        before, found = len(submitted), step(chunk, state)
+        counts.append(len(submitted) - before)
+        return found
+
+    submitted: list[int] = []
+    find = optical_flow.Threads._find
+
+    def noted(threads: optical_flow.Threads, name: tuple[int, ...], pair: optical_flow.Pair) -> Any:
+        submitted.extend([1] * (name not in threads._kept))
+        return find(threads, name, pair)
+
+    monkeypatch.setattr(optical_flow.Threads, "_find", noted)
+    monkeypatch.setattr(encode, "step", observed)
+    assert torch.equal(enlarge(restorer, list(chunks(low))), plain)
+    assert len(submitted) == 2 * 20  # every pair once in each direction
+    assert max(counts[1:]) <= 3 * SCHEDULE.next  # a block of ten frames asks for nine at once

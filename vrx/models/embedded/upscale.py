@@ -172,9 +172,13 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         foresees = foresees and (ahead > 0 or covered.frames >= count)
         length, covered = covered.plan(count, ahead, ahead < along) if foresees else (0, NOTHING)
         searched = pictures[: max(length, count, 0 if len(state.latest) else LEAD_FRAMES)]
-        luma = to_luma(F.avg_pool2d(searched, side) if side > 1 else searched)
+        new = pictures[following - 1 : count + following] if self.awaits(ahead, length) else pictures[:0]
+        both = torch.cat([searched, new])
+        luma, coming = to_luma(F.avg_pool2d(both, side) if side > 1 else both).split([len(searched), len(new)])
         luma = luma if noise is None else soften(luma)
         followed = begin_to_follow(self._motion, luma, state.latest, count)
+        if len(coming):
+            self._motion.expect(coming)
         lead = None if len(state.latest) else pictures[:LEAD_FRAMES]
         block = None
         if noise is None:
@@ -192,6 +196,10 @@ class Encode(Stage[DeviceChunk, EncodedChunk, EncodeState]):
         encoded = EncodedChunk(pictures, levels, followed, lead, later[:count], tolerance, notes, bars=own)
         after = EncodeState(state.scene, damage, luma[count - 1 : count], average, due, covered, later[count:])
         return encoded, after
+
+    def awaits(self, ahead: int, length: int) -> bool:
+        """Whether motion of the latest of the frames ahead is searched before a block begins that needs it."""
+        return self._motion.ahead and ahead > 0 and not length
 
     def look_ahead(self, block: Block, levels: Tensor) -> tuple[Tensor, ...]:
         """What a block shows under conditions [1, LEVELS] at its first frame and those after it."""
