@@ -50,6 +50,15 @@ def test_a_bar_on_one_side_and_one_that_colors_come_over_to() -> None:
     assert float(find_bars(frame)[0].color.abs().max()) == 0
 
 
+@pytest.mark.parametrize(("side", "first", "last"), [(1, 0, 5), (1, 33, 40), (2, 0, 5), (2, 50, 60)])
+def test_one_bar_is_enough(side: int, first: int, last: int) -> None:
+    frame = picture()
+    frame.narrow(side, first, last - first).zero_()
+    hidden, bars = hide_bars(frame[None])
+    assert [(bar.side, bar.first, bar.last) for bar in bars[0]] == [(side, first, last)]
+    assert float(hidden.min()) > 0.2
+
+
 def test_frames_without_bars_are_not_copied() -> None:
     frames = picture()[None]
     hidden, bars = hide_bars(frames)

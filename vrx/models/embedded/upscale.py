@@ -351,8 +351,9 @@ class Decode(Stage[ResidualChunk, RestoredChunk, GuardState]):
 
 def keep_gray(frames: Tensor, pictures: Tensor) -> None:
     """Take the colors out of enlarged frames, in place, whose pictures have none: black and white film stays that."""
-    for frame, picture in zip(frames.split(1), pictures.split(1), strict=True):
-        if float((picture.amax(1) - picture.amin(1)).max()) < LEAST_COLOR:
+    colors = (pictures.amax(1) - pictures.amin(1)).amax((1, 2)).tolist()
+    for frame, color in zip(frames.split(1), colors, strict=True):
+        if color < LEAST_COLOR:
             frame.copy_(gray(frame).expand_as(frame))
 
 

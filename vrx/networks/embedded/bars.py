@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from vrx.networks.embedded.symptoms import gray
@@ -37,7 +38,7 @@ class Bar:
 
 def hide_bars(frames: Tensor) -> tuple[Tensor, list[tuple[Bar, ...]]]:
     """Frames [T, 3, H, W] whose bars show the line beside them instead, and the bars of each frame."""
-    found = [find_bars(frame) for frame in frames]
+    found = [find_bars(frame) if dark else () for frame, dark in zip(frames, have_dark_edges(frames), strict=True)]
     if not any(found):
         return frames, found
     frames = frames.clone()
@@ -66,11 +67,9 @@ def find_bars(frame: Tensor) -> tuple[Bar, ...]:
 def along(frame: Tensor, side: int) -> list[Bar]:
     """The bars at both ends of a side of [3, H, W]."""
     length, other = frame.shape[side], 3 - side
-    if not any(is_dark(frame.narrow(side, place, 1)) for place in (0, length - 1)):
-        return []
     plane = gray(frame[None])[0, 0]  # shared chroma comes over from the picture
     luma = plane.mean(other - 1)
-    flat = (luma <= DARK) & (plane.std(other - 1, correction=0) <= FLAT)
+    flat = (luma <= DARK) & (plane.square().mean(other - 1) - luma.square() <= FLAT**2)
     before, after = leading(flat), leading(flat.flip(0))
     if length - before - after < LEAST_SHARE * length:
         return []
@@ -82,9 +81,12 @@ def along(frame: Tensor, side: int) -> list[Bar]:
     ]
 
 
-def is_dark(line: Tensor) -> bool:
-    """Whether a line of a picture may be one of a bar."""
-    return float(gray(line[None]).mean()) <= DARK
+def have_dark_edges(frames: Tensor) -> list[bool]:
+    """Whether one of the outermost lines of each of [T, 3, H, W] may be of a bar; all waited for at once."""
+    lines = (frames[..., :1, :], frames[..., -1:, :], frames[..., :1], frames[..., -1:])
+    means = torch.stack([gray(line).mean((1, 2, 3)) for line in lines])
+    found: list[bool] = (means.amin(0) <= DARK).tolist()
+    return found
 
 
 def leading(flags: Tensor) -> int:
