@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from vrx.media.deinterlace import Deinterlace
 from vrx.media.frame import Frame
 from vrx.media.read import Reader, Span
 from vrx.media.source_notes import SourceNotes
-from vrx.media.telecine import film_rate, space_evenly
+from vrx.media.telecine import MOST_CALM, film_rate, find_video, space_evenly
 
 FRAMES = 32
 MILLISECOND = Fraction(1, 1000)
@@ -201,3 +202,29 @@ def test_film_after_a_gap_of_a_few_frames_begins_at_its_own_time() -> None:
     for picture, pts in zip(pictures, (0, 1, 2, 8, 9), strict=True):
         picture.pts = pts
     assert [picture.pts for picture in space_evenly(pictures, Fraction(1, 2), 4)] == [0, 5, 10, 32, 37]
+
+
+def combing(picture: np.ndarray) -> float:
+    """How much rows differ from both of their neighbors, where these are alike, in levels."""
+    above, row, below = picture[:-2], picture[1:-1], picture[2:]
+    return float(np.maximum(0, np.abs(row - (above + below) / 2) - np.abs(above - below)).mean())
+
+
+def test_a_frame_alone_without_a_match_becomes_whole(film: Path, tmp_path: Path) -> None:
+    """Where frames were cut out of telecine, fields of two frames of film meet: combing of 2.8 levels if they stay."""
+    weave = "telecine=first_field=top:pattern=23,select='not(between(n,20,21))',setpts=N/FRAME_RATE/TB"
+    filters = f"scale=320:240,{weave},setparams=field_mode=tff"
+    frames, _ = read(telecined.make(tmp_path / "cut.mkv", "-i", str(film), "-vf", filters, "-c:v", "ffv1"))
+    assert max(combing(luma(frame)) for frame in frames) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("flags", "video"),
+    [("..T..", "..T.."), (".T.T.", ".TTT."), ("T...T", "TTTTT"), ("T....T", "T....T"), ("TT..", "TT.."), ("", "")],
+)
+def test_frames_with_little_motion_between_those_of_video_are_video(flags: str, video: str) -> None:
+    pictures: Any = [SimpleNamespace(interlaced_frame=flag == "T", number=n) for n, flag in enumerate(flags)]
+    found = list(find_video(pictures))
+    assert "".join("T" if is_video else "." for is_video, _ in found) == video
+    assert [cast(Any, picture).number for _, picture in found] == list(range(len(flags)))
+    assert MOST_CALM == 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 
 from av.video.frame import VideoFrame
@@ -23,11 +23,11 @@ TOLERANCE = Fraction(1, 20)  # frames a second that rates in headers are off
 CYCLE = Fraction(4, 5)  # frames of film in an interlaced frame
 FILM_FIELDS = Fraction(5, 2)  # fields that a frame of film is shown for, on average
 LONG = Fraction(9, 4)  # fields; what is shown for longer is no interlaced frame
-MATCH = [
-    ("fieldmatch", "order=auto:mode=pcn:combmatch=full"),  # three candidates: right with a wrong field order, too
-    ("bwdif", "mode=send_frame:parity=auto:deint=interlaced"),  # what has no match: video, and cuts of edited fields
-]
+MATCH = ("fieldmatch", "order=auto:mode=pcn:combmatch=full")  # three candidates: right with a wrong field order, too
+WHOLE_FRAMES = ("bwdif", "mode=send_frame:parity=auto:deint=all")  # of what has no match: video, cuts of edited fields
 DECIMATE = ("decimate", "mixed=1:dupthresh=2")  # one of five, where one differs by 2% at most from that before
+AS_IT_IS = ("null", "")
+MOST_CALM = 3  # frames between two without a match, that are of the same video, though little moves in them
 FORMATS = {"yuv410p", "yuv411p", "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}  # of the filters
 
 
@@ -72,13 +72,46 @@ def undo_telecine(
     """
     frames = interlaced_rate(rate)
     field = 1 / (2 * frames * time_base)
-    filters = MATCH if frames == PAL else [*MATCH, DECIMATE]
+    paced = AS_IT_IS if frames == PAL else DECIMATE
+    step = round(2 * field)
     for is_film, run in groupby(find_film(pictures, field), key=itemgetter(0)):
         found = (picture for _, picture in run)
         if is_film:
             yield from space_evenly(found, field, divisor)
         else:
-            yield from filter_pictures(found, filters, divisor, round(2 * field))
+            matched = filter_pictures(found, [MATCH], 1, step)
+            yield from filter_pictures(deinterlace_video(matched, step), [paced], divisor, step)
+
+
+def deinterlace_video(matched: Iterable[VideoFrame], step: int) -> Iterator[VideoFrame]:
+    """Pictures whose fields were matched; whole ones of those that have no match, which are flagged as interlaced."""
+    before: VideoFrame | None = None
+    for is_video, run in groupby(find_video(matched), key=itemgetter(0)):
+        pictures = (picture for _, picture in run)
+        if is_video:  # the filter leaves a picture as it is that has none beside it
+            whole = filter_pictures(pictures if before is None else chain([before], pictures), [WHOLE_FRAMES], 1, step)
+            yield from islice(whole, 0 if before is None else 1, None)
+            continue
+        for picture in pictures:
+            time, before = picture.pts, picture
+            yield picture
+            before.pts = time  # whoever took it counts anew
+
+
+def find_video(matched: Iterable[VideoFrame]) -> Iterator[tuple[bool, VideoFrame]]:
+    """Each picture, after whether it is of video: it is flagged, or few lie between flagged ones."""
+    waiting: list[VideoFrame] = []
+    follows = False
+    for picture in matched:
+        flagged = picture.interlaced_frame
+        if not flagged and follows and len(waiting) < MOST_CALM:
+            waiting.append(picture)
+            continue
+        yield from ((flagged, other) for other in waiting)
+        waiting.clear()
+        follows = flagged
+        yield flagged, picture
+    yield from ((False, other) for other in waiting)
 
 
 def find_film(pictures: Iterable[VideoFrame], field: Fraction) -> Iterator[tuple[bool, VideoFrame]]:
