@@ -29,6 +29,7 @@ def shown(page: str) -> str:
 
 
 def test_every_option_and_command_is_in_it() -> None:
+    assert rf"\fBvrx preview\fP {manual.italic('[upscale|deblur|inpaint] INPUT...')}" in PAGE
     for path, command in COMMANDS.items():
         if command.hidden or path == "vrx":
             continue

@@ -66,7 +66,7 @@ def synopses(root: Any) -> Iterator[str]:
 def usage(command: Any) -> str:
     """What comes after a command's name."""
     if hasattr(command, "commands"):
-        return "COMMAND ..."
+        return str(command.subcommand_metavar)
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     return " ".join(["[OPTION]...", *map(argument, arguments)])
 
