@@ -25,7 +25,7 @@ RESTORING = {
     "-i",  # hidden, ffmpeg's habit
 }  # fmt: skip
 OPTIONS = {
-    "upscale": RESTORING | {"--scale", "--width", "--height", "--size", "--square", "--look"},
+    "upscale": RESTORING | {"--scale", "--width", "--height", "--size", "--square", "--look", "--quality"},
     "restore": RESTORING | {"--look"},
     "deblur": RESTORING | {"--sigma"},
     "inpaint": RESTORING | {"--mask", "--box", "--dilate"},

@@ -16,7 +16,21 @@ from vrx.settings import ModelSettings, OutputSettings, RestoreSettings, Selecti
 from vrx.tasks import Options, make_job
 
 # arguments of the calls themselves
-OWN = {"name", "path", "task", "scale", "sigma", "mask", "mask_time", "dilate", "size", "boxes", "look", "square"}
+OWN = {
+    "name",
+    "path",
+    "task",
+    "scale",
+    "sigma",
+    "mask",
+    "mask_time",
+    "dilate",
+    "size",
+    "boxes",
+    "look",
+    "quality",
+    "square",
+}
 X2 = RestoreSettings(task=Task.UPSCALE, scale=2)
 
 

@@ -23,6 +23,7 @@ Decoder = Literal["auto", "full", "tiny"]
 ColorFix = Literal["auto", "none", "adain", "wavelet"]
 Deinterlacing = Literal["auto", "on", "off", "double", "film"]
 Look = Literal["faithful", "sharp"]
+Quality = Literal["auto", "fast", "best"]
 Scale = Literal[1, 2, 3, 4]
 Compile = Literal["auto", "on", "off"]
 
@@ -176,8 +177,8 @@ class RestoreSettings:
     by, None for as many as the source's color needs (inpaint); `strength` 0..1 of the degradation of the source,
     None to estimate it; `denoise` 0..1 of the noise found that is taken out, None for what is plain, to deblur or
     enlarge by 2; `grain` 0..1 of it that the result gets back, drawn anew; `blend` 0..1 is the share of the
-    restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with crisper edges
-    (upscale).
+    restored picture in the result; `look` faithful, closest to what was filmed, or sharp, with crisper edges, and
+    `quality` fast, best, or auto, the best where it shows (upscale).
     """
 
     task: Task
@@ -194,9 +195,11 @@ class RestoreSettings:
     grain: float = 0.0
     blend: float = 1.0
     look: Look = "faithful"
+    quality: Quality = "auto"
 
     def __post_init__(self) -> None:
         check_choice("--look", self.look, Look)
+        check_choice("--quality", self.quality, Quality)
         if self.task is Task.UPSCALE:
             check_choice("--scale", self.scale, Scale)
         elif self.scale != 1 or self.size is not None or self.square:
@@ -205,6 +208,8 @@ class RestoreSettings:
             )
         elif self.look != "faithful":
             raise UsageError(f"--look {self.look} is for upscale only", "Remove --look")
+        elif self.quality != "auto":
+            raise UsageError(f"--quality {self.quality} is for upscale only", "Remove --quality")
         if self.task is Task.INPAINT and self.mask is None and not self.boxes:
             hint = "Add --mask PATH: white areas are filled; or --box X,Y,WIDTH,HEIGHT"
             raise UsageError("inpaint needs a mask", hint)

@@ -25,6 +25,7 @@ from vrx.settings import (
     ModelSettings,
     OutputSettings,
     Prefer,
+    Quality,
     RestoreSettings,
     SelectionSettings,
     Task,
@@ -101,6 +102,7 @@ class TaskOptions(TypedDict, total=False):
     size: tuple[int | None, int | None] | None
     square: bool
     look: Look
+    quality: Quality
     sigma: float | None
     mask: PathLike | None
     boxes: Sequence[str | Box]
@@ -112,7 +114,7 @@ class PreviewOptions(Options, TaskOptions, total=False):
 
 
 OWN_OPTIONS = {  # of TaskOptions
-    Task.UPSCALE: ("scale", "size", "square", "look"),
+    Task.UPSCALE: ("scale", "size", "square", "look", "quality"),
     Task.DEBLUR: ("sigma",),
     Task.INPAINT: ("mask", "boxes", "dilate"),
 }
@@ -126,6 +128,7 @@ def upscale(
     size: tuple[int | None, int | None] | None = None,
     square: bool = False,
     look: Look = "faithful",
+    quality: Quality = "auto",
     **options: Unpack[Options],
 ) -> RestoreResult:
     """Enlarge a video, a picture or a numbered sequence (`f_%05d.png`) by `scale`: 4 unless given.
@@ -133,7 +136,8 @@ def upscale(
     Or to a `size`, width and height in pixels, one of them None: the largest of the same shape that fits.  `square`:
     pixels become square where those of the video are not; the side that has too few of them grows.
 
-    `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.
+    `look`: "faithful", closest to what was filmed, or "sharp", with crisper edges.  `quality`: "fast", "best", or
+    "auto", the best where it shows.
     `output` is a file or a folder; without it the result is written beside the input, as `in.x4.mp4`.  `options`, as
     on the command line and explained by `vrx.tasks.Options`: model, device, dtype, prefer, prompt, seed, offline,
     decoder, color_fix, tile, steps, guidance, threads, compile, strength, denoise, grain, blend, start, end, frames,
@@ -146,7 +150,7 @@ def upscale(
     >>> vrx.upscale("in.mp4", "out.mp4", scale=2).frames
     4
     """
-    own: TaskOptions = {"scale": scale, "size": size, "square": square, "look": look}
+    own: TaskOptions = {"scale": scale, "size": size, "square": square, "look": look, "quality": quality}
     return run(input, output, task_settings(Task.UPSCALE, own, options), options)
 
 

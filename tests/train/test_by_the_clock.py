@@ -16,7 +16,8 @@ from vrx.networks.embedded.recurrent import STANDARD, ClipMotion, PreviousFrame,
 from vrx.train import pool, recurrent, slots, spoil
 from vrx.train.objective import FLOOR, USUAL, excess, objective
 from vrx.train.pool import Clips, Footage, Maker, Pool
-from vrx.train.recurrent import Step, Training, grown
+from vrx.train.recurrent import Step, Training
+from vrx.train.start import Start, grown, shortened
 from vrx.train.synthesis import VIVID, Photographs, saturate, text_bank, vary
 from vrx.train.updates import Updates, orthogonal
 from vrx.train.validate import Case, Validation
@@ -164,7 +165,7 @@ def test_the_average_follows_as_closely_as_was_asked_for(average: float) -> None
 
 def test_training_starts_from_the_weights_that_ship() -> None:
     shipped = Path(vrx.__file__).parent / "data" / "embedded.safetensors"
-    training = Training.begin(STANDARD, torch.device("cpu"), shipped)
+    training = Training.begin(STANDARD, torch.device("cpu"), Start(shipped))
     tensors = load_file(shipped)
     for prefix, part in (("enlarging.", training.network), ("damage.", training.damage)):
         for name, value in part.state_dict().items():
@@ -192,9 +193,26 @@ def test_a_network_that_gets_a_branch_for_later_frames_begins_as_it_was() -> Non
     torch.testing.assert_close(found, expected)
 
 
+def test_a_shorter_network_begins_with_some_blocks_of_a_longer_one() -> None:
+    torch.manual_seed(0)
+    long = RecurrentNetwork(RecurrentConfig(channels=8, blocks=4, later_blocks=1)).state_dict()
+    long["conditions.2.weight"].normal_()
+    long["conditions.2.bias"].normal_()
+    short = RecurrentNetwork(RecurrentConfig(channels=8, blocks=2))
+    short.load_state_dict(shortened(long, (1, 3)))
+    for number, kept in enumerate((1, 3)):
+        for name, weight in short.blocks[number].state_dict().items():
+            assert torch.equal(weight, long[f"blocks.{kept}.{name}"])
+    levels = torch.rand(1, 3)
+    longer = RecurrentNetwork(RecurrentConfig(channels=8, blocks=4, later_blocks=1))
+    longer.load_state_dict(long)
+    for shift, kept in zip(short.shifts(levels), (1, 3), strict=True):
+        torch.testing.assert_close(shift, longer.shifts(levels)[kept])
+
+
 def test_the_estimator_stays_as_it_is_where_it_is_to_be_kept() -> None:
     shipped = Path(vrx.__file__).parent / "data" / "embedded.safetensors"
-    training = Training.begin(STANDARD, torch.device("cpu"), shipped, keep_damage=True)
+    training = Training.begin(STANDARD, torch.device("cpu"), Start(shipped), keep_damage=True)
     assert not any(name.startswith("damage.") for name in training.updates.names)
     kept, tensors = training.averaged(), load_file(shipped)
     assert all(torch.equal(kept[n], tensors[n].float()) for n in tensors if n.startswith("damage."))

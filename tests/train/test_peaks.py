@@ -64,11 +64,11 @@ def test_peaks_are_the_largest_values_over_all_clips_and_scales() -> None:
 
 def test_the_sharp_looks_peaks_come_beside_the_others_and_its_branch_has_none_of_its_own(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "a.safetensors")
-    plain = peaks.measured(path, Drawn(), 4, sharp=False)  # type: ignore[arg-type]
+    plain = peaks.measured(path, Drawn(), 4, PEAKS)  # type: ignore[arg-type]
     trunk = {name.removeprefix(ENLARGING): t for name, t in plain.items() if name.startswith(f"{ENLARGING}recall.")}
     sharp = {f"{SHARP}{name}": (2 * tensor).half() for name, tensor in trunk.items()}
     save_file({**plain, **sharp}, path, checkpoint.read_metadata(path))
-    found = peaks.measured(path, Drawn(), 4, sharp=True)  # type: ignore[arg-type]
+    found = peaks.measured(path, Drawn(), 4, SHARP_PEAKS)  # type: ignore[arg-type]
     assert all(torch.equal(found[name], tensor) for name, tensor in plain.items())
     added = {name for name in found if name.startswith(SHARP_PEAKS)}
     assert added == {name.replace(PEAKS, SHARP_PEAKS) for name in plain if name.startswith(f"{PEAKS}trunk.")}

@@ -17,7 +17,7 @@ from vrx.cli.completion import (
     complete_presets,
     complete_words,
 )
-from vrx.settings import ColorFix, Compile, Decoder, Dtype, Look, Prefer
+from vrx.settings import ColorFix, Compile, Decoder, Dtype, Look, Prefer, Quality
 
 DEGRADATION, MODEL, OUTPUT = "Degradation", "Model", "Output"
 FLAG = " "  # the column of values is empty for flags
@@ -151,6 +151,15 @@ LookChoice = Annotated[
         "--look",
         metavar=choices(Look),
         help="faithful is closest to what was filmed; sharp has crisper edges.",
+    ),
+]
+QualityChoice = Annotated[
+    Quality,
+    typer.Option(
+        "--quality",
+        metavar=choices(Quality),
+        help="Of the embedded model: fast takes half the time, with a smaller network; best looks at later frames "
+        "everywhere, auto where they help. That of the file is --crf.",
     ),
 ]
 Blend = Annotated[

@@ -24,7 +24,6 @@ ORDER = (  # of commands in the help: what is done to a video, around it, and to
 )
 RESTORING = frozenset({"upscale", "restore", "deblur", "inpaint"})  # whose options are easily mixed up
 OTHER_WORDS = {  # for options, in other programs
-    "--quality": "--crf",
     "--vcodec": "--codec",
     "--resolution": "--size",
     "--framerate": "--fps",

@@ -23,7 +23,7 @@ from vrx.pipeline.needs import refuse
 from vrx.pipeline.pool import ModelPool
 from vrx.pipeline.select_model import AUTO, find_entry, least_entry_memory, needs_gpu
 from vrx.pipeline.video import VideoFrame
-from vrx.settings import ColorFix, Decoder, Dtype, Look, ModelSettings, RestoreSettings, Task, check_threshold
+from vrx.settings import ColorFix, Decoder, Dtype, Look, ModelSettings, Quality, RestoreSettings, Task, check_threshold
 from vrx.weights import catalogue
 from vrx.weights.catalogue import Entry
 from vrx.weights.download import Downloader
@@ -118,6 +118,7 @@ class Model:
         denoise: float | None = None,
         grain: float = 0.0,
         look: Look = "faithful",
+        quality: Quality = "auto",
         blend: float = 1.0,
         prompt: str | None = None,
         scenes: str | Iterable[int] = "auto",
@@ -128,9 +129,10 @@ class Model:
 
         `strength` 0 (clean) to 1 is how degraded they are, None estimates it for each scene; `denoise` 0 to 1 how
         much of the noise found goes, None for what is plain, to deblur or enlarge by 2; `grain` 0 to 1 of it that
-        is given back, drawn anew; `look` faithful, closest to what was filmed, or sharp, with crisper edges; `blend`
-        the restored share.  `scenes`: "auto" finds cuts, "off" takes all frames for one scene, or the numbers of the
-        frames that begin one.  `on_event` gets scenes, notes and progress.  Raises UsageError and ModelError.
+        is given back, drawn anew; `look` faithful, closest to what was filmed, or sharp, with crisper edges;
+        `quality` fast, best, or auto, the best where it shows; `blend` the restored share.  `scenes`: "auto" finds
+        cuts, "off" takes all frames for one scene, or the numbers of the frames that begin one.  `on_event` gets
+        scenes, notes and progress.  Raises UsageError and ModelError.
 
         >>> import numpy as np, vrx
         >>> model = vrx.load_model("embedded", device="cpu")
@@ -139,7 +141,14 @@ class Model:
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
         """
         restore = RestoreSettings(
-            task=Task.UPSCALE, scale=scale, strength=strength, denoise=denoise, grain=grain, look=look, blend=blend
+            task=Task.UPSCALE,
+            scale=scale,
+            strength=strength,
+            denoise=denoise,
+            grain=grain,
+            look=look,
+            quality=quality,
+            blend=blend,
         )
         return self._restore(frames, CallOptions(restore, prompt, check_scenes(scenes), scene_threshold, on_event))
 

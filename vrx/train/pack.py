@@ -1,12 +1,12 @@
 """Put the networks of the embedded model into one checkpoint.
 
     python -m vrx.train.pack --network FILE... --sharpness FILE --diagnosis FILE --enlarging FILE --out FILE
-        [--guard FILE] [--sharp FILE [--share X]] [--note KEY=TEXT ...]
+        [--guard FILE] [--sharp FILE [--share X]] [--fast FILE] [--note KEY=TEXT ...]
     python -m vrx.train.pack --base FILE [any of them] --out FILE
 
 `--network` may be a packed checkpoint, `--enlarging` a `recurrent.safetensors` of `vrx.train.recurrent`, `--sharp` a
-`sharp.safetensors` of `vrx.train.sharp`.  Of `--base`, a packed checkpoint, all stays that is not given.  Prints the
-size, hash and parameter count for `weights.toml`.
+`sharp.safetensors` of `vrx.train.sharp`, `--fast` a smaller `recurrent.safetensors`.  Of `--base`, a packed checkpoint,
+all stays that is not given.  Prints the size, hash and parameter count for `weights.toml`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from vrx.models.embedded.checkpoint import (
     DAMAGE,
     DIAGNOSIS,
     ENLARGING,
+    FAST,
+    FAST_PEAKS,
     GUARD,
     PEAKS,
     SHARP,
@@ -38,7 +40,7 @@ from vrx.weights import checkpoint, hashes
 
 RENAMED = {"network.": ENLARGING, "damage.": DAMAGE}  # as the recipe has them, as the checkpoint does
 SHARED = ("middle.", "attention.")
-PREFIXES = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD, PEAKS, SHARP, SHARP_PEAKS)
+PREFIXES = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD, PEAKS, SHARP, SHARP_PEAKS, FAST, FAST_PEAKS)
 
 
 def mean(networks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the way from the enlarging network to the sharp one"
     )
+    parser.add_argument("--fast", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", action="append", default=[], help="further metadata, KEY=TEXT")
     args = parser.parse_args()
@@ -108,6 +111,9 @@ def main() -> None:
     if args.sharp:
         plain, trained = section(tensors, ENLARGING), section(load_file(args.sharp), "network.")
         tensors = replaced(replaced(tensors, SHARP_PEAKS, {}), SHARP, between(plain, trained, args.share))
+    if args.fast:
+        small = {name: weight.half() for name, weight in section(load_file(args.fast), "network.").items()}
+        tensors = replaced(replaced(tensors, FAST_PEAKS, {}), FAST, small)
     config = {**sizes, **vars(SMALL)}
     notes = {**metadata, **dict(note.split("=", 1) for note in args.note)}
     save_file(tensors, args.out, {**notes, "family": "embedded", "config": json.dumps(config)})

@@ -1,10 +1,10 @@
 """Measure how large the inputs of the enlarging network's convolutions get, and put that into a packed checkpoint.
 
-    python -m vrx.train.peaks --checkpoint FILE --material DIR --out FILE [--sharp] [--clips 240] [--frames 8]
+    python -m vrx.train.peaks --checkpoint FILE --material DIR --out FILE [--sharp|--fast] [--clips 240] [--frames 8]
 
 The clips are those that the network is trained with (`vrx.train.pool`), in all scales.  With these peaks
 (`vrx.networks.embedded.int8`) it runs in 8 bits on processors that are faster so.  With `--sharp` they are those of the
-sharp look's network, and all others stay.
+sharp look's network, with `--fast` those of the smaller one, and all others stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vrx.models.embedded.checkpoint import PEAKS, SHARP_PEAKS, check_networks, load_networks, load_sharp
+from vrx.models.embedded.checkpoint import (
+    FAST_PEAKS,
+    PEAKS,
+    SHARP_PEAKS,
+    check_networks,
+    load_fast,
+    load_networks,
+    load_sharp,
+)
 from vrx.networks.embedded.int8 import Peaks
 from vrx.networks.embedded.recurrent import (
     PIXELS,
@@ -75,25 +83,27 @@ def walk(network: RecurrentNetwork, clips: Clips) -> tuple[list[Tensor], list[Te
 
 def measure(network: RecurrentNetwork, maker: Maker, count: int) -> dict[str, Tensor]:
     """The peaks over so many clips, by name."""
-    assert network.later is not None
-    trunk, later = Meter(network), Meter(network.later)
+    trunk, later = Meter(network), Meter(network.later) if network.later is not None else None
     scales = list(PIXELS)
     for number in range(0, count, AT_ONCE):
         found = walk(network, maker.make(scales[number // AT_ONCE % len(scales)], AT_ONCE))
         trunk.note(found[0])
-        later.note(found[1])
-    return {**trunk.peaks.tensors("trunk."), **later.peaks.tensors("later.")}
+        if later is not None:
+            later.note(found[1])
+    return {**trunk.peaks.tensors("trunk."), **(later.peaks.tensors("later.") if later is not None else {})}
 
 
-def measured(path: Path, maker: Maker, count: int, sharp: bool) -> dict[str, Tensor]:
-    """The tensors of a packed checkpoint with the peaks of one of its networks; the sharp look's branch is the other's.
+def measured(path: Path, maker: Maker, count: int, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a packed checkpoint with the peaks of one of its networks, that whose peaks are under a prefix.
 
-    Raises ModelError.
+    The sharp look's branch is the other's.  Raises ModelError.
     """
     networks, tensors = load_networks(path), load_file(path)
-    prefix = SHARP_PEAKS if sharp else PEAKS
-    found = measure((load_sharp(path, networks) if sharp else networks).enlarging, maker, count)
-    peaks = {f"{prefix}{name}": peak for name, peak in found.items() if not sharp or name.startswith("trunk.")}
+    others = {SHARP_PEAKS: load_sharp, FAST_PEAKS: load_fast}
+    networks = others[prefix](path, networks) if prefix in others else networks
+    found = measure(networks.enlarging, maker, count)
+    own = {name: peak for name, peak in found.items() if prefix != SHARP_PEAKS or name.startswith("trunk.")}
+    peaks = {f"{prefix}{name}": peak for name, peak in own.items()}
     return {**{name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}, **peaks}
 
 
@@ -103,19 +113,22 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--material", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sharp", action="store_true", help="of the network of the sharp look")
+    which = parser.add_mutually_exclusive_group()
+    for name, prefix, network in (("sharp", SHARP_PEAKS, "of the sharp look"), ("fast", FAST_PEAKS, "for speed")):
+        which.add_argument(
+            f"--{name}", action="store_const", dest="prefix", const=prefix, default=PEAKS, help=f"the network {network}"
+        )
     parser.add_argument("--clips", type=int, default=240)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     maker = Maker(load_photographs(args.material), load_footage(args.material)[0], args.frames, workers=1)
-    tensors = measured(args.checkpoint, maker, args.clips, args.sharp)
+    tensors = measured(args.checkpoint, maker, args.clips, args.prefix)
     maker.close()
     save_file(tensors, args.out, checkpoint.read_metadata(args.checkpoint))
     check_networks(args.out)
-    prefix = SHARP_PEAKS if args.sharp else PEAKS
-    print("\n".join(f"{n}: {float(t.amax()):.2f}" for n, t in tensors.items() if n.startswith(prefix)))  # noqa: T201
+    print("\n".join(f"{n}: {float(t.amax()):.2f}" for n, t in tensors.items() if n.startswith(args.prefix)))  # noqa: T201
 
 
 if __name__ == "__main__":

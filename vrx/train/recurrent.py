@@ -23,11 +23,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vrx.models.embedded.checkpoint import DAMAGE, ENLARGING
 from vrx.networks.embedded.classical import bicubic
 from vrx.networks.embedded.degradation import MOST_DAMAGE, DegradationEstimator
 from vrx.networks.embedded.recurrent import (
@@ -43,10 +42,9 @@ from vrx.train.footage import load_footage, load_photographs
 from vrx.train.objective import excess, objective
 from vrx.train.pool import Feed, Maker, Pool
 from vrx.train.slots import GO_ON_SHARE, Batch
+from vrx.train.start import Start, load_weights
 from vrx.train.updates import AVERAGE, Updates, rate_at
 from vrx.train.validate import Validation
-from vrx.weights import checkpoint
-from vrx.weights.hashes import SAFE
 
 SHARES = {4: 0.6, 2: 0.28, 3: 0.12}  # of the steps
 POOLS = {4: 1200, 2: 600, 3: 300}  # clips
@@ -143,7 +141,7 @@ class Training:
         cls,
         config: RecurrentConfig,
         device: torch.device,
-        resume: Path | None,
+        start: Start | None,
         keep_damage: bool = False,
         average: float = AVERAGE,
     ) -> Training:
@@ -152,14 +150,14 @@ class Training:
         `keep_damage`: the estimator of degradation stays as it is; `average`: see `Updates`.
         """
         network, damage = RecurrentNetwork(config), DegradationEstimator()
-        if resume and resume.suffix == SAFE:
-            load_weights(resume, network, damage)
+        if start and not start.is_state:
+            load_weights(start, network, damage)
         network, damage = network.to(device), damage.to(device).requires_grad_(not keep_damage)
         named = [(f"network.{n}", p) for n, p in network.named_parameters()]
         named += [(f"damage.{n}", p) for n, p in damage.named_parameters() if not keep_damage]
         training = cls(network, damage, Updates(named, config.channels, average))
-        if resume and resume.suffix != SAFE:
-            training.updates.restore(torch.load(resume, map_location=device, weights_only=True))
+        if start and start.is_state:
+            training.updates.restore(torch.load(start.path, map_location=device, weights_only=True))
         return training
 
     def averaged(self) -> dict[str, Tensor]:
@@ -174,30 +172,6 @@ class Training:
         (folder / "recurrent.part").replace(folder / "recurrent.safetensors")
         torch.save(self.updates.state(), folder / "state.part")
         (folder / "state.part").replace(folder / "state.pt")
-
-
-def load_weights(path: Path, network: RecurrentNetwork, damage: DegradationEstimator) -> None:
-    """Weights of a `recurrent.safetensors`, or of a packed checkpoint of the embedded model.  Raises ModelError."""
-    tensors = load_file(path)
-    packed = any(name.startswith(ENLARGING) for name in tensors)
-    for prefix, part in ((ENLARGING if packed else "network.", network), (DAMAGE, damage)):
-        own = {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
-        if part is network:
-            own = grown(own, network)
-        checkpoint.load_into(part, own, path)
-
-
-def grown(weights: dict[str, Tensor], network: RecurrentNetwork) -> dict[str, Tensor]:
-    """Weights of a network without the branch for later frames, with one that begins as the trunk's first layers do.
-
-    The network as a whole then begins as it was, since what the branch finds is not yet added.
-    """
-    if network.later is None or any(name.startswith("later.") for name in weights):
-        return weights
-    added = {"combine.weight": torch.zeros_like(weights["recall.weight"])}
-    for name, empty in network.later.state_dict().items():
-        added[f"later.{name}"] = weights[name][: len(empty)].clone()
-    return {**weights, **added}
 
 
 def capture(steps: dict[int, Step], updates: Updates, log: Callable[[str], None]) -> None:
@@ -240,7 +214,8 @@ def train(args: argparse.Namespace) -> None:
     if cuda:
         prepare(device)
     config = RecurrentConfig(channels=args.channels, blocks=args.blocks, later_blocks=args.later_blocks)
-    training = Training.begin(config, device, args.resume, args.keep_damage, args.average)
+    start = Start(args.resume, args.keep_blocks) if args.resume else None
+    training = Training.begin(config, device, start, args.keep_damage, args.average)
     batches = {s: Batch(s, args.batch, args.frames, args.side, training.network) for s in SHARES}
     parts = (training.network, training.damage, training.updates)
     steps = {s: Step(*parts, batches[s], args.narrow) for s in SHARES}
@@ -366,6 +341,7 @@ def main() -> None:
     parser.add_argument("--narrow", action="store_true", default=None, help="bfloat16 on CPUs that have units for it")
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--keep-blocks", type=int, nargs="*", default=(), help="of --resume's larger network")
     parser.add_argument("--later-blocks", type=int, default=3, help="of the branch that runs backward in time")
     parser.add_argument("--keep-damage", action="store_true", help="the estimator of degradation stays as it is")
     parser.add_argument("--batch", type=int, default=16, help="clips a step")

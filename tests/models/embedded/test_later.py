@@ -16,6 +16,7 @@ from vrx.models import optical_flow
 from vrx.models.base import DeviceChunk, SceneStart
 from vrx.models.embedded import damage, upscale
 from vrx.models.embedded.checkpoint import EmbeddedNetworks
+from vrx.models.embedded.damage import Examination, SceneDamage
 from vrx.models.embedded.keep_size import EmbeddedOptions
 from vrx.models.embedded.later import NOTHING, OVERLAP, Block, Coverage, frames_ahead, make_block
 from vrx.models.embedded.model import LOOKING_AHEAD, SCHEDULE, EmbeddedRestorer
@@ -162,10 +163,11 @@ def test_features_of_what_ships_do_not_grow_from_frame_to_frame(
 
 
 @pytest.mark.parametrize("branch", [True, False])
-def test_frames_come_along_for_a_network_with_a_branch_only(shipped: EmbeddedNetworks, branch: bool) -> None:
+def test_frames_come_along_for_damage_as_well(shipped: EmbeddedNetworks, branch: bool) -> None:
     blind = replace(shipped, enlarging=RecurrentNetwork(RecurrentConfig(channels=8, blocks=1)))
     restorer = restorer_of(shipped if branch else blind)
-    assert restorer.schedule == (LOOKING_AHEAD if branch else SCHEDULE)
+    assert restorer.schedule == LOOKING_AHEAD
+    assert LOOKING_AHEAD.first + LOOKING_AHEAD.ahead >= damage.OPENING
 
 
 def test_large_frames_and_those_whose_noise_goes_first_do_without(
@@ -202,6 +204,47 @@ def test_a_scene_that_changed_is_looked_at_anew(branched: EmbeddedNetworks, monk
             chunk, state = encode.step(DeviceChunk(piece.frames, None, fresh, piece.ahead), state)
             assert len(chunk.later) == len(chunk.pictures)
     assert begun == [0, 2]
+
+
+def read_as(monkeypatch: pytest.MonkeyPatch, *compressions: float) -> None:
+    """Have scenes read as so compressed, one reading after the other."""
+    readings = iter(compressions)
+
+    def read(*_: Any) -> Examination:
+        return Examination(SceneDamage(compression=next(readings)), torch.empty(0))
+
+    monkeypatch.setattr(damage.DamageReader, "read", read)
+
+
+@pytest.mark.parametrize(
+    ("quality", "compression", "foreseen"),
+    [("auto", 0.24, True), ("auto", 0.26, False), ("best", 0.26, True), ("best", 1.0, True)],
+)
+def test_where_an_encoder_left_little_later_frames_are_looked_at_only_for_the_best_quality(
+    branched: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch, quality: str, compression: float, foreseen: bool
+) -> None:
+    read_as(monkeypatch, compression)
+    options = EmbeddedOptions(task="upscale", scale=4, denoise=0.0, quality=quality)
+    encode = EmbeddedRestorer(options, branched, torch.device("cpu"), torch.float32).stages["encode"]
+    state = encode.start(SceneStart(0, (24, 32), (96, 128)))
+    with torch.inference_mode():
+        chunk, _ = encode.step(next(chunks(torch.rand(16, 3, 24, 32))), state)
+    assert bool(chunk.later) == foreseen
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_scene_that_is_compressed_in_parts_survives_an_interruption(
+    branched: EmbeddedNetworks, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    low = torch.rand(16, 3, 14, 18, generator=torch.Generator().manual_seed(2))
+    options = EmbeddedOptions(task="upscale", scale=4, denoise=0.0)
+    restorer = EmbeddedRestorer(options, branched, torch.device("cpu"), torch.float32)
+    pieces = [
+        replace(piece, refresh=frozenset({0})) if number in (2, 4) else piece
+        for number, piece in enumerate(chunks(low))
+    ]
+    read_as(monkeypatch, 0.5, 0.0, 0.5, 0.5, 0.0, 0.5)
+    assert torch.equal(enlarge(restorer, pieces, after), enlarge(restorer, pieces))
 
 
 def test_views_of_later_frames_are_short_where_frames_are_large() -> None:

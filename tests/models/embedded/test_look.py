@@ -168,7 +168,9 @@ def test_it_works_in_8_bits_with_peaks_of_its_own(clip: Tensor) -> None:
     peaks = narrow.networks.peaks, narrow.sharp.peaks
     assert peaks[0] is not None and peaks[1] is not None  # noqa: PT018
     assert not torch.equal(peaks[0][0].stream, peaks[1][0].stream)
-    assert torch.equal(peaks[0][1].stream, peaks[1][1].stream)
+    later = peaks[0][1], peaks[1][1]
+    assert later[0] is not None and later[1] is not None  # noqa: PT018
+    assert torch.equal(later[0].stream, later[1].stream)
 
 
 @needs_int8_units

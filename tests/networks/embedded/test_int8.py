@@ -81,7 +81,7 @@ def test_bands_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
 
-def in_bytes(network: RecurrentNetwork, peaks: tuple[Peaks, Peaks]) -> RecurrentNetwork:
+def in_bytes(network: RecurrentNetwork, peaks: tuple[Peaks, Peaks | None]) -> RecurrentNetwork:
     network.place(torch.device("cpu"), torch.float32)
     narrow_network(network, *peaks)
     return network

@@ -59,6 +59,7 @@ OTHER: dict[str, Any] = {
     "grain": 0.6,
     "blend": 0.5,
     "look": "sharp",
+    "quality": "fast",
     "square": True,
     "start": Fraction(1),
     "end": Fraction(9),

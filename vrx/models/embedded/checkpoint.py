@@ -1,4 +1,6 @@
-"""The embedded model's one file: six networks, five of them under a prefix, and what differs for the sharp look."""
+"""The embedded model's one file: six networks, five of them under a prefix, what differs for the sharp look, and a
+smaller enlarging network for speed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from vrx.networks.embedded.diagnosis import BlurDiagnosis
 from vrx.networks.embedded.guard import DeblurGuard
 from vrx.networks.embedded.int8 import Peaks
 from vrx.networks.embedded.network import SMALL, EmbeddedNetwork
-from vrx.networks.embedded.recurrent import STANDARD, RecurrentNetwork
+from vrx.networks.embedded.recurrent import FAST_SIZE, STANDARD, Propagation, RecurrentNetwork
 from vrx.networks.published import CONFIG_ERRORS, NetworkConfig
 from vrx.weights import checkpoint
 
@@ -27,13 +29,14 @@ ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD = "enlarging.", "damage.", "sharp
 PEAKS = "peaks."  # before those of what the enlarging network's convolutions see (`Peaks`); not in every file
 # before those that the sharp look has instead of the enlarging network's and of its peaks; not in every file
 SHARP, SHARP_PEAKS = "sharp.", "sharp_peaks."
+FAST, FAST_PEAKS = "fast.", "fast_peaks."  # before those of the smaller enlarging network; not in every file
 
 
 @dataclass(frozen=True)
 class EmbeddedNetworks:
     """The networks of one embedded checkpoint: `network` where the size stays, `enlarging` where it grows.
 
-    `peaks`: of the enlarging network and its branch for later frames, for 8 bits; None where the file has none.
+    `peaks`: of the enlarging network and its branch for later frames, for 8 bits; None where there are none.
     """
 
     network: EmbeddedNetwork
@@ -42,7 +45,7 @@ class EmbeddedNetworks:
     degradation: DegradationEstimator
     diagnosis: BlurDiagnosis
     guard: DeblurGuard
-    peaks: tuple[Peaks, Peaks] | None = None
+    peaks: tuple[Peaks, Peaks | None] | None = None
 
     @property
     def parameters(self) -> int:
@@ -57,7 +60,8 @@ def load_networks(path: Path) -> EmbeddedNetworks:
     if metadata.get("family") != FAMILY_NAME:
         raise ModelError(f"{path} is not a checkpoint of the embedded family")
     prefixes = (ENLARGING, DAMAGE, SHARPNESS, DIAGNOSIS, GUARD)
-    own = {n: t.float() for n, t in tensors.items() if not n.startswith((*prefixes, PEAKS, SHARP, SHARP_PEAKS))}
+    others = (*prefixes, PEAKS, SHARP, SHARP_PEAKS, FAST, FAST_PEAKS)
+    own = {n: t.float() for n, t in tensors.items() if not n.startswith(others)}
     given = dict(checkpoint.parse_config(path, metadata))
     enlarging = given.pop(ENLARGING.rstrip("."), {})
     recurrent = build(RecurrentNetwork, STANDARD, section(tensors, ENLARGING), enlarging, path)
@@ -96,11 +100,28 @@ def load_sharp(path: Path, networks: EmbeddedNetworks) -> EmbeddedNetworks:
     return replace(networks, enlarging=enlarging.eval(), peaks=peaks)
 
 
+def load_fast(path: Path, networks: EmbeddedNetworks) -> EmbeddedNetworks:
+    """Networks of a checkpoint with its smaller enlarging one, float32, on the CPU.
+
+    Raises ModelError, also where there is none.
+    """
+    tensors, _ = checkpoint.load_safetensors(path)
+    own = section(tensors, FAST)
+    if not own:
+        raise ModelError(f"{path} has no network for --quality fast", "Use --quality best")
+    enlarging = build(RecurrentNetwork, FAST_SIZE, own, {}, path)
+    checkpoint.load_into(enlarging, own, path)
+    return replace(
+        networks, enlarging=enlarging.eval(), peaks=read_peaks(section(tensors, FAST_PEAKS), enlarging, path)
+    )
+
+
 def check_networks(path: Path) -> None:
     """Load all there is.  Raises ModelError."""
-    networks = load_networks(path)
-    if any(name.startswith(SHARP) for name in checkpoint.load_safetensors(path)[0]):
-        load_sharp(path, networks)
+    networks, names = load_networks(path), checkpoint.load_safetensors(path)[0].keys()
+    for prefix, load in ((SHARP, load_sharp), (FAST, load_fast)):
+        if any(name.startswith(prefix) for name in names):
+            load(path, networks)
 
 
 def build(
@@ -121,18 +142,21 @@ def build(
         raise ModelError(f"{path} has an invalid configuration: {error}") from error
 
 
-def read_peaks(tensors: dict[str, Tensor], network: RecurrentNetwork, path: Path) -> tuple[Peaks, Peaks] | None:
-    """The peaks of a network's trunk and of its branch; None where there are none.  Raises ModelError."""
+def read_peaks(tensors: dict[str, Tensor], network: RecurrentNetwork, path: Path) -> tuple[Peaks, Peaks | None] | None:
+    """The peaks of a network's trunk and of its branch, if any; None where there are none.  Raises ModelError."""
     if not tensors:
         return None
-    for prefix, part in (("trunk.", network), ("later.", network.later or network)):
+    parts: list[tuple[str, Propagation]] = [("trunk.", network)]
+    parts += [("later.", network.later)] if network.later is not None else []
+    for prefix, part in parts:
         for name, empty in Peaks.zero(part).tensors(prefix).items():
             if name not in tensors:
                 raise ModelError(f"{path}: tensor {PEAKS}{name} is missing")
             if tensors[name].shape != empty.shape:
                 shapes = f"{list(tensors[name].shape)} and not {list(empty.shape)}"
                 raise ModelError(f"{path}: tensor {PEAKS}{name} has the shape {shapes}")
-    return Peaks.from_tensors(tensors, "trunk."), Peaks.from_tensors(tensors, "later.")
+    found = [Peaks.from_tensors(tensors, prefix) for prefix, _ in parts]
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ class EmbeddedOptions:
     sigma: float | None = None
     strength: float | None = None
     look: str = "faithful"
+    quality: str = "auto"
     denoise: float | None = None
     grain: float = 0.0
     seed: int = 0

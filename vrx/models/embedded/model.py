@@ -13,7 +13,14 @@ from vrx.errors import ModelError
 from vrx.models.base import OPENING_FRAMES, AnyStage, ChunkSchedule
 from vrx.models.components import Component
 from vrx.models.embedded import inpaint, keep_size, tiles, upscale
-from vrx.models.embedded.checkpoint import FAMILY_NAME, EmbeddedNetworks, check_networks, load_networks, load_sharp
+from vrx.models.embedded.checkpoint import (
+    FAMILY_NAME,
+    EmbeddedNetworks,
+    check_networks,
+    load_fast,
+    load_networks,
+    load_sharp,
+)
 from vrx.models.embedded.damage import OPENING, DamageReader
 from vrx.models.embedded.deblur import Planner
 from vrx.models.embedded.denoise import LUMA_LIMITS, Denoiser
@@ -32,7 +39,7 @@ from vrx.switches import Switches
 # what the allocator keeps at hand (32 MB), and the stages still need not wait for each other; from above 2560x1440,
 # where a frame takes 50 MB and more, one at a time
 SCHEDULE = ChunkSchedule(first=OPENING_FRAMES, next=2, large=2560 * 1440)
-# with a network that has a branch for later frames: four chunks and the overlap of two blocks (`later`)
+# four chunks and the overlap of two blocks, for a branch for later frames (`later`); damage is read from them as well
 LOOKING_AHEAD = replace(SCHEDULE, ahead=8, ahead_pixels=8 * 2560 * 1440)
 # where the size stays, a frame and its result take the more: from above 2560x1440 on one at a time; more of a scene's
 # first frames come along for its damage alone
@@ -69,9 +76,9 @@ class EmbeddedRestorer:
             networks.enlarging.place(device, dtype)
             steps = Steps.on(device, networks.enlarging, options.scale)
             foreseeing = steps if networks.enlarging.later is not None and remember else None
-            self.schedule = SCHEDULE if foreseeing is None else LOOKING_AHEAD
+            self.schedule = LOOKING_AHEAD
             motion = Motion(beside=device.type == "cuda" and Switches.read().flow)  # a processor has no time to spare
-            sight = upscale.Sight(foreseeing, motion)
+            sight = upscale.Sight(foreseeing, options.quality != "auto", motion)
             self.stages = {
                 "encode": upscale.Encode(options.scale, options.strength, reader, denoiser, sight),
                 "generate": upscale.Generate(steps, remember),
@@ -116,25 +123,37 @@ class EmbeddedModel:
     @cached_property
     def sharp(self) -> EmbeddedNetworks:
         """The networks with the enlarging one of the sharp look, read when first asked for.  Raises ModelError."""
-        networks = load_sharp(self.path, self.networks)
+        return self._ready(load_sharp(self.path, self.networks))
+
+    @cached_property
+    def fast(self) -> EmbeddedNetworks:
+        """The networks with the smaller enlarging one, read when first asked for.  Raises ModelError."""
+        return self._ready(load_fast(self.path, self.networks))
+
+    def _networks(self, restore: RestoreSettings) -> EmbeddedNetworks:
+        if restore.quality == "fast":
+            return self.fast
+        return self.sharp if restore.look == "sharp" and restore.scale in SHARP_SCALES else self.networks
+
+    def _ready(self, networks: EmbeddedNetworks) -> EmbeddedNetworks:
         if self.narrow:
             narrow_enlarging(self.path, networks, self.device, self.dtype)
         return networks
 
     def restorer(self, restore: RestoreSettings, prompt: str | None = None) -> EmbeddedRestorer:
-        """See `LoadedModel`.  Raises ModelError where a checkpoint lacks the network of the sharp look."""
+        """See `LoadedModel`.  Raises ModelError where a checkpoint lacks the network of the sharp look, or of speed."""
         options = EmbeddedOptions(
             task=str(restore.task),
             scale=restore.scale,
             sigma=restore.sigma,
             strength=restore.strength,
             look=restore.look,
+            quality=restore.quality,
             denoise=restore.denoise,
             grain=restore.grain,
             seed=self.seed,
         )
-        networks = self.sharp if restore.look == "sharp" and restore.scale in SHARP_SCALES else self.networks
-        return EmbeddedRestorer(options, networks, self.device, self.dtype)
+        return EmbeddedRestorer(options, self._networks(restore), self.device, self.dtype)
 
 
 def narrow_enlarging(path: Path, networks: EmbeddedNetworks, device: torch.device, dtype: torch.dtype) -> None:
@@ -166,6 +185,8 @@ FAMILY = Family(
         schedule=SCHEDULE,
         options={
             "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
+            "quality": "fast takes half the time, with a smaller network; best looks at later frames everywhere, auto "
+            "where they help, when upscaling",
             "look": "faithful stays closest to what was filmed; sharp has crisper edges, when upscaling",
             "denoise": "how much of the noise found goes, 0 to 1; auto: as the task gains by it",
             "grain": "share of the source's grain, 0 to 1, that the result gets back, drawn anew",

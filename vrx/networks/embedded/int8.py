@@ -140,15 +140,15 @@ def to_bytes(x: Tensor, zero: int, prepare: Callable[[Tensor], Tensor]) -> Tenso
     return whole.bitwise_xor_(-MIDDLE).view(torch.uint8)
 
 
-def narrow_network(network: RecurrentNetwork, peaks: Peaks, later: Peaks) -> None:
+def narrow_network(network: RecurrentNetwork, peaks: Peaks, later: Peaks | None) -> None:
     """Have all convolutions but the first ones in 8 bits, on a processor, once the network is placed there.
 
-    `peaks` of the trunk, and of its branch for later frames.
+    `peaks` of the trunk, and of its branch for later frames, which a network without one does without.
     """
     narrow_propagation(network, peaks)
     for scale, head in network.heads.items():
         network.heads[scale] = Int8Conv2d(cast(nn.Conv2d, head), peaks.features)
-    if network.later is not None and network.combine is not None:
+    if network.later is not None and network.combine is not None and later is not None:
         narrow_propagation(network.later, later)
         network.register_module("combine", Int8Conv2d(network.combine, later.features))
 
