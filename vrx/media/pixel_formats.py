@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,23 @@ def layout_from_pix_fmt(pix_fmt: str, name: str = "the source") -> Layout:
     if alpha and kind is Kind.YUV and shift_x + shift_y > 2:
         raise InputError(f"cannot read {name}: pixel format {pix_fmt} is not supported")
     return Layout(kind, depth, shift_x, shift_y, alpha=alpha)
+
+
+def refine_layout(layout: Layout, pix_fmt: str) -> Layout:
+    """A YUV layout with the depth and chroma of a pixel format that has no less of either; any other as it is."""
+    try:
+        wanted = layout_from_pix_fmt(pix_fmt)
+    except (InputError, ValueError):  # ValueError: PyAV, for a name that it does not know
+        return layout
+    least = (layout.depth, -layout.shift_x, -layout.shift_y)
+    found = (wanted.depth, -wanted.shift_x, -wanted.shift_y)
+    if (
+        wanted.kind is not Kind.YUV
+        or layout.kind is not Kind.YUV
+        or any(a < b for a, b in zip(found, least, strict=True))
+    ):
+        return layout
+    return replace(layout, depth=wanted.depth, shift_x=wanted.shift_x, shift_y=wanted.shift_y)
 
 
 def extract_planes(frame: VideoFrame, layout: Layout) -> tuple[Plane, ...]:

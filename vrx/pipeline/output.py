@@ -19,6 +19,7 @@ from vrx.media.frame import Color, Kind, Layout
 from vrx.media.metadata_tags import TagOptions
 from vrx.media.orientation import ORIENTATION_CONTAINERS, UPRIGHT
 from vrx.media.picture_metadata import fit_metadata, read_metadata
+from vrx.media.pixel_formats import refine_layout
 from vrx.media.preflight import check_encoder_settings
 from vrx.media.probe import SourceInfo
 from vrx.media.read import Reader
@@ -28,7 +29,7 @@ from vrx.pipeline import paths
 from vrx.pipeline.fields import choose_fields, preserved_fields
 from vrx.pipeline.sizing import result_size, size_note
 from vrx.pipeline.transfer import Transfer, container_reason, other_streams
-from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, too_large
+from vrx.settings import LIMIT, Job, OutputSettings, SelectionSettings, Task, too_large
 
 FIELD_DEPTHS = encoders.ENCODERS["libx264"].depths
 PLAYED = dict.fromkeys((".mp4", ".m4v", ".mov"), ("libx264", "libx265")) | {".webm": ("libvpx-vp9",)}  # in browsers
@@ -248,7 +249,7 @@ def choose_picture_format(
         trouble = encoder_error(executable(), name, "yuv420p")
         if trouble:
             raise OutputError(f"the encoder {name} does not work on this machine: {trouble}", "See: vrx doctor")
-    source = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
+    source = restored_layout(job, reader, rule)
     if replaces_animation(job, reader, rule, suffix) and source.kind is Kind.RGB:
         text = f"{job.source}: written as yuv420p, which browsers and phones play; --pix-fmt yuv444p keeps finer color"
         notify(Note("pixel-format-chosen", text, {"pix_fmt": "yuv420p"}, "warning"))
@@ -264,6 +265,18 @@ def choose_picture_format(
         text = f"{job.source}: untagged color matrix, taken for {color.matrix} as players do, and tagged so"
         notify(Note("untagged-color", text, {"matrix": color.matrix}, "warning"))
     return rule, layout, color
+
+
+def restored_layout(job: Job, reader: Reader, rule: EncoderSpec) -> Layout:
+    """The layout of the source, without an alpha that shows nothing and is not wanted.
+
+    When upscaling, with the depth and chroma that were asked for, where they are finer: other tasks leave samples as
+    they are.
+    """
+    layout = reader.layout if reader.transparent or rule.alpha else replace(reader.layout, alpha=False)
+    if job.output.pix_fmt is None or job.restore.task is not Task.UPSCALE:
+        return layout
+    return refine_layout(layout, job.output.pix_fmt)
 
 
 @dataclass(frozen=True)
