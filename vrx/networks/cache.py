@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-SHORT = (
-    3  # chunks of a window, up to which it is copied beside every new one rather than kept in a ring with room for it
-)
+# chunks of a window, up to which it is copied beside every new one rather than kept in a ring with room for it
+SHORT = 3
 
 
 @dataclass
