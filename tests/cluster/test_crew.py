@@ -252,10 +252,10 @@ def test_processors_that_would_differ_in_8_bits_alone_do_without(
     assert cloud.jobs[-1].model.dtype == later
 
 
-@pytest.mark.parametrize(("pixels", "model"), [(2560 * 1440, "(relayvsr|stream-diffvsr)"), (64 * 48, "infvsr")])
+@pytest.mark.parametrize(("pixels", "model"), [(3840 * 2160, "stream-diffvsr"), (64 * 48, "relayvsr")])
 def test_a_worker_selects_its_model_by_that_size(monkeypatch: pytest.MonkeyPatch, pixels: int, model: str) -> None:
     monkeypatch.setattr(pool, "pick_device", lambda _: torch.device("cuda"))
-    monkeypatch.setattr(pool, "free_memory", lambda _: 30 * GB)
+    monkeypatch.setattr(pool, "free_memory", lambda _: 16 * GB)
     monkeypatch.setattr(Downloader, "for_watcher", lambda name, *_: pytest.fail(name))
     job = make_job("gone.mkv", restore=RestoreSettings(task=Task.UPSCALE, scale=4))
     job = replace(job, model=replace(job.model, device="auto"))

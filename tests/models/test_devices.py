@@ -151,6 +151,8 @@ def test_the_embedded_network_does_not_mix_them_either(task: str, scale: int, mo
     monkeypatch.setattr(Planner, "plan", lambda *_: (plan, ()))
     examined = Examination(SceneDamage(), torch.zeros(0))
     monkeypatch.setattr(DamageReader, "read", lambda *_: examined)
+    monkeypatch.setattr(upscale, "hide_bars", lambda frames: (frames, [()] * len(frames)))
+    monkeypatch.setattr(upscale, "keep_gray", lambda *_: None)
     monkeypatch.setattr(upscale, "keep_agreeing", lambda frames, source, scale, tolerance, state: ((), state))
     options = EmbeddedOptions(task=task, scale=scale, sigma=2.0, strength=0.0)
     with torch.inference_mode():

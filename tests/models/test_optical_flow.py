@@ -136,11 +136,11 @@ def test_what_is_expected_is_searched_once_in_both_directions(monkeypatch: pytes
     levels, motion = to_luma(torch.cat([torch.roll(texture(48, 60), t, -1) for t in range(5)])), Motion(beside=True)
     for number in range(4):
         motion.expect(levels[number : number + 2])
-    for asked in (levels, levels.flip(0), levels[1:3]):
-        found = motion.begin(asked)()
-        assert len(searched) == 8
-        assert torch.equal(found, Motion().between(asked))
-        del searched[8:]  # those of the comparison
+    asked = (levels, levels.flip(0), levels[1:3])
+    found = [motion.begin(pictures)() for pictures in asked]
+    assert len(searched) == 8
+    for flow, pictures in zip(found, asked, strict=True):
+        assert torch.equal(flow, Motion().between(pictures))
 
 
 def test_the_latest_48_flows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

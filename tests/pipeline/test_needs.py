@@ -60,7 +60,7 @@ def test_what_certainly_does_not_fit_is_refused_before_it_is_loaded(job: Job, mo
     monkeypatch.setattr(pool, "load_model", lambda *_: pytest.fail("loaded"))
     give(monkeypatch, CERTAIN_BYTES - 1e6)
     heard: list[Event] = []
-    with pytest.raises(DeviceError, match=r"^10\.7 GB of memory are needed, and this machine has 7\.8 GB") as caught:
+    with pytest.raises(DeviceError, match=r"^11\.8 GB of memory are needed, and this machine has 7\.8 GB") as caught:
         Batch([job], heard.append).restore(0)
     assert caught.value.exit_code == 5
     assert caught.value.hint == "Use a smaller video, a smaller --scale, --dtype int8 or --model embedded"
@@ -75,7 +75,7 @@ def test_what_certainly_does_not_fit_is_refused_before_it_is_loaded(job: Job, mo
     ("total", "available", "warning"),
     [
         (CERTAIN_BYTES + 1e6, 1e6, "this machine has 7.8 GB: it may be slow, or run out"),
-        (2 * NEEDED, NEEDED - memory.BASE_MEMORY - 1e6, "10.3 GB are free: it may run out"),
+        (2 * NEEDED, NEEDED - memory.BASE_MEMORY - 1e6, "11.4 GB are free: it may run out"),
         (2 * NEEDED, NEEDED - memory.BASE_MEMORY, ""),
     ],
 )
