@@ -252,7 +252,7 @@ def test_processors_that_would_differ_in_8_bits_alone_do_without(
     assert cloud.jobs[-1].model.dtype == later
 
 
-@pytest.mark.parametrize(("pixels", "model"), [(3840 * 2160, "stream-diffvsr"), (64 * 48, "relayvsr")])
+@pytest.mark.parametrize(("pixels", "model"), [(3840 * 2160, "(embedded|stream-diffvsr)"), (64 * 48, "relayvsr")])
 def test_a_worker_selects_its_model_by_that_size(monkeypatch: pytest.MonkeyPatch, pixels: int, model: str) -> None:
     monkeypatch.setattr(pool, "pick_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(pool, "free_memory", lambda _: 16 * GB)
