@@ -185,8 +185,8 @@ FAMILY = Family(
         schedule=SCHEDULE,
         options={
             "sigma": "width of the blur in pixels (standard deviation), in place of each scene's estimate",
-            "quality": "fast takes half the time, with a smaller network; best looks at later frames everywhere, auto "
-            "where they help, when upscaling",
+            "quality": "fast takes a quarter to a half less time, with a smaller network; best looks at later frames "
+            "everywhere, auto where they help, when upscaling",
             "look": "faithful stays closest to what was filmed; sharp has crisper edges, when upscaling",
             "denoise": "how much of the noise found goes, 0 to 1; auto: as the task gains by it",
             "grain": "share of the source's grain, 0 to 1, that the result gets back, drawn anew",

@@ -55,7 +55,7 @@ class RecurrentConfig(NetworkConfig):
 
 
 STANDARD = RecurrentConfig(channels=64, blocks=7, later_blocks=3)
-FAST_SIZE = RecurrentConfig(channels=64, blocks=3)  # of half the work and less
+FAST_SIZE = RecurrentConfig(channels=64, blocks=3)  # of less than half the work
 
 
 @dataclass(frozen=True)
