@@ -3,16 +3,17 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.networks.networks import tiny_enlarging
 from tests.weights.test_checkpoint import write_checkpoint
-from vrx.models.embedded.checkpoint import ENLARGING, PEAKS, SHARP, SHARP_PEAKS, check_networks
+from vrx.models.embedded.checkpoint import ENLARGING, FAST, FAST_PEAKS, PEAKS, SHARP, SHARP_PEAKS, check_networks
 from vrx.networks.embedded.int8 import Peaks
 from vrx.networks.embedded.recurrent import PIXELS
 from vrx.train import peaks
 from vrx.train.pool import Clips
+from vrx.train.start import shortened
 from vrx.weights import checkpoint
 
 
@@ -73,5 +74,20 @@ def test_the_sharp_looks_peaks_come_beside_the_others_and_its_branch_has_none_of
     added = {name for name in found if name.startswith(SHARP_PEAKS)}
     assert added == {name.replace(PEAKS, SHARP_PEAKS) for name in plain if name.startswith(f"{PEAKS}trunk.")}
     assert not torch.equal(found[f"{SHARP_PEAKS}trunk.stream"], found[f"{PEAKS}trunk.stream"])
+    save_file(found, path, checkpoint.read_metadata(path))
+    check_networks(path)
+
+
+def test_the_fast_qualitys_peaks_are_of_its_own_network_which_has_no_branch(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "a.safetensors")
+    tensors = load_file(path)
+    whole = {n.removeprefix(ENLARGING): t for n, t in tensors.items() if n.startswith(ENLARGING)}
+    small = {f"{FAST}{name}": tensor.half() for name, tensor in shortened(whole, (1,)).items()}
+    save_file({**tensors, **small}, path, checkpoint.read_metadata(path))
+    found = peaks.measured(path, Drawn(), 4, FAST_PEAKS)  # type: ignore[arg-type]
+    added = {name.removeprefix(FAST_PEAKS) for name in found if name.startswith(FAST_PEAKS)}
+    assert added == {"trunk.stream", "trunk.raised", "trunk.lowered", "trunk.features"}
+    assert len(found[f"{FAST_PEAKS}trunk.stream"]) == 1
+    assert (found[f"{FAST_PEAKS}trunk.features"] > 0).all()
     save_file(found, path, checkpoint.read_metadata(path))
     check_networks(path)
